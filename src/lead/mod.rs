@@ -1,0 +1,262 @@
+//! From a [`Draft`] to a [`Lead`]: validation is the constructor, so a `Lead` in hand is a valid one.
+//!
+//! Pure. The rules of each field and their sources stand in [`contact`] (e-mail, phone) and [`text`] (name, message).
+
+pub mod contact;
+pub mod id;
+pub mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use contact::{Email, InvalidRegion, Phone, Region};
+use contact::{InvalidEmail, ReadPhone};
+pub use id::{EntryId, FormId, SiteId};
+use text::InvalidName;
+pub use text::{Message, Name};
+
+/// The four values a mapping found, unchecked, and what else the visitor filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    /// What the visitor wrote, or the mapping's default.
+    pub message: Option<String>,
+    /// Every other field the visitor filled, in the form's order.
+    pub extras: Vec<Extra>,
+    /// What the form is called, for a submission that says nothing else.
+    pub form_name: Option<String>,
+    /// Reads phone numbers written without `+`.
+    pub region: Option<Region>,
+}
+
+/// A field that is none of the four: one `Label: value` line at the end of the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extra {
+    pub label: String,
+    pub value: String,
+}
+
+/// A lead as KaiCalls takes it; can only be built valid.
+///
+/// `Debug` shows no value: a lead is personal data.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lead {
+    name: Name,
+    email: Email,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phone: Option<Phone>,
+    message: Message,
+}
+
+/// The fields of a lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeadField {
+    Name,
+    Email,
+    Phone,
+    Message,
+}
+
+/// Why a field, or the whole submission, makes no lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    Missing,
+    Invalid,
+    TooLong,
+    NoFields,
+    Uncertain,
+}
+
+/// One reason. `detail` never repeats a value of the submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// The field at fault; none where the whole submission is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<LeadField>,
+    pub code: Code,
+    pub detail: String,
+}
+
+/// Every reason why a submission makes no lead; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("no valid lead: {} reason(s)", errors.len())]
+pub struct Rejection {
+    pub errors: Vec<FieldError>,
+}
+
+/// A lead and what else came to light while it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    pub lead: Lead,
+    /// The extras as they stand in the message: the draft's, and what found no room in a field.
+    pub extras: Vec<Extra>,
+}
+
+impl Lead {
+    /// Checks a draft; the only way to a lead. All reasons come at once.
+    pub fn check(draft: Draft) -> Result<Checked, Rejection> {
+        let mut errors = Vec::new();
+        let mut extras = draft.extras;
+        let email = check_email(draft.email.as_deref(), &mut errors);
+        let name = check_name(draft.name.as_deref(), email.as_ref(), &mut errors);
+        let phone = check_phone(draft.phone.as_deref(), draft.region, &mut extras);
+        let message = Message::compose(draft.message.as_deref(), &extras, draft.form_name.as_deref());
+        match (name, email) {
+            (Some(name), Some(email)) if errors.is_empty() => {
+                Ok(Checked { lead: Self { name, email, phone, message }, extras })
+            }
+            _ => Err(Rejection { errors }),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub fn email(&self) -> &str {
+        self.email.as_str()
+    }
+
+    pub fn phone(&self) -> Option<&str> {
+        self.phone.as_ref().map(Phone::as_str)
+    }
+
+    pub fn message(&self) -> &str {
+        self.message.as_str()
+    }
+}
+
+impl std::fmt::Debug for Lead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lead { .. }")
+    }
+}
+
+fn check_email(text: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Email> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        errors.push(FieldError::new(LeadField::Email, Code::Missing, "no field of the form gives an e-mail address"));
+        return None;
+    };
+    Email::parse(text)
+        .map_err(|invalid| {
+            let code = match invalid {
+                InvalidEmail::Malformed => Code::Invalid,
+                InvalidEmail::TooLong => Code::TooLong,
+            };
+            errors.push(FieldError::new(LeadField::Email, code, format!("the e-mail field {invalid}")));
+        })
+        .ok()
+}
+
+/// A form without a name field still makes a lead: it is called by the local part of the e-mail.
+fn check_name(text: Option<&str>, email: Option<&Email>, errors: &mut Vec<FieldError>) -> Option<Name> {
+    match Name::parse(text.unwrap_or_default()) {
+        Ok(name) => Some(name),
+        Err(InvalidName::Empty) => email.and_then(|email| Name::parse(email.local_part()).ok()),
+        Err(invalid @ InvalidName::TooLong) => {
+            errors.push(FieldError::new(LeadField::Name, Code::TooLong, format!("the name field {invalid}")));
+            None
+        }
+    }
+}
+
+/// A phone never rejects a lead: what no phone can hold goes with the extras.
+fn check_phone(text: Option<&str>, region: Option<Region>, extras: &mut Vec<Extra>) -> Option<Phone> {
+    let extra = |label: &str, value| Extra { label: label.to_owned(), value };
+    match Phone::read(text.unwrap_or_default(), region) {
+        ReadPhone::Phone(phone, extension) => {
+            extras.extend(extension.map(|digits| extra("Phone extension", digits)));
+            Some(phone)
+        }
+        ReadPhone::TooLong(line) => {
+            extras.push(extra("Phone", line));
+            None
+        }
+        ReadPhone::Empty => None,
+    }
+}
+
+impl LeadField {
+    /// All four, in the order they are shown.
+    pub const ALL: [Self; 4] = [Self::Name, Self::Email, Self::Phone, Self::Message];
+
+    /// Returns the field as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::Message => "message",
+        }
+    }
+}
+
+impl Code {
+    /// Returns the code as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::TooLong => "too_long",
+            Self::NoFields => "no_fields",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
+
+impl FieldError {
+    /// Says what is wrong with one field.
+    pub fn new(field: LeadField, code: Code, detail: impl Into<String>) -> Self {
+        Self { field: Some(field), code, detail: detail.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(name: &str, email: &str) -> Draft {
+        Draft { name: Some(name.to_owned()), email: Some(email.to_owned()), ..Draft::default() }
+    }
+
+    fn codes(draft: Draft) -> Vec<(Option<LeadField>, Code)> {
+        let errors = Lead::check(draft).expect_err("no lead").errors;
+        errors.into_iter().map(|error| (error.field, error.code)).collect()
+    }
+
+    #[test]
+    fn all_reasons_come_at_once() {
+        let found = codes(draft(&"x".repeat(201), "nowhere"));
+        assert_eq!(found, [(Some(LeadField::Email), Code::Invalid), (Some(LeadField::Name), Code::TooLong)]);
+        assert_eq!(codes(draft("Jane", " ")), [(Some(LeadField::Email), Code::Missing)]);
+    }
+
+    #[test]
+    fn a_lead_without_a_name_is_called_by_its_address() {
+        let checked = Lead::check(draft("", "jane.doe@example.com")).expect("a lead");
+        assert_eq!(checked.lead.name(), "jane.doe");
+    }
+
+    #[test]
+    fn a_phone_too_long_stays_with_the_message() {
+        let mut draft = draft("Jane", "jane@example.com");
+        draft.phone = Some("5".repeat(65));
+        let checked = Lead::check(draft).expect("a lead");
+        assert_eq!(checked.lead.phone(), None);
+        assert_eq!(checked.lead.message(), format!("Phone: {}", "5".repeat(65)));
+    }
+
+    #[test]
+    fn a_lead_serialises_as_the_api_wants_and_shows_nothing_in_debug() {
+        let checked = Lead::check(draft("Jane", "jane@example.com")).expect("a lead");
+        let json = serde_json::to_string(&checked.lead).expect("json");
+        assert_eq!(
+            json,
+            r#"{"name":"Jane","email":"jane@example.com","message":"Submitted through the website's form"}"#
+        );
+        assert!(!format!("{checked:?}").contains("jane@"));
+    }
+}

@@ -1,0 +1,183 @@
+//! What the visitor said: name and message, and the extras that go with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Extra;
+
+/// Longest name, in characters.
+const NAME_MAX: usize = 200;
+/// Longest message, in characters.
+const MESSAGE_MAX: usize = 65_536;
+/// Ends a message that was longer.
+const CUT_MARK: &str = "\n[cut]";
+
+/// A name: one line without control or bidi-override characters, 1 to 200 characters.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+/// Why text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    #[error("is empty")]
+    Empty,
+    #[error("is longer than {NAME_MAX} characters")]
+    TooLong,
+}
+
+impl Name {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidName> {
+        let name = one_line(text);
+        match name.chars().count() {
+            0 => Err(InvalidName::Empty),
+            1..=NAME_MAX => Ok(Self(name)),
+            _ => Err(InvalidName::TooLong),
+        }
+    }
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0
+    }
+}
+
+/// A message: LF newlines, no control characters but tabs, 1 to 65,536 characters.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Message(String);
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::compose(Some(&text), &[], None)
+    }
+}
+
+impl From<Message> for String {
+    fn from(message: Message) -> Self {
+        message.0
+    }
+}
+
+impl Message {
+    /// Puts the message together: what was written, an empty line, then a line an extra.
+    ///
+    /// If all of it is empty it says through which form it came.
+    pub(super) fn compose(written: Option<&str>, extras: &[Extra], form_name: Option<&str>) -> Self {
+        let mut text = paragraphs(written.unwrap_or_default());
+        let lines: Vec<String> = extras.iter().filter_map(extra_line).collect();
+        if !text.is_empty() && !lines.is_empty() {
+            text.push_str("\n\n");
+        }
+        text.push_str(&lines.join("\n"));
+        if text.is_empty() {
+            let form = form_name.map(one_line).filter(|name| !name.is_empty());
+            text = format!("Submitted through {}", form.as_deref().unwrap_or("the website's form"));
+        }
+        Self(cut(text))
+    }
+
+    /// Returns the message as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Writes an extra as its line; further lines of the value are indented, so that a value can't forge a line.
+fn extra_line(extra: &Extra) -> Option<String> {
+    let value = paragraphs(&extra.value);
+    let label = one_line(&extra.label);
+    (!value.is_empty()).then(|| format!("{label}: {}", value.replace('\n', "\n  ")))
+}
+
+fn cut(text: String) -> String {
+    if text.chars().count() <= MESSAGE_MAX {
+        return text;
+    }
+    let keep = MESSAGE_MAX - CUT_MARK.chars().count();
+    let mut kept: String = text.chars().take(keep).collect();
+    kept.push_str(CUT_MARK);
+    kept
+}
+
+/// Makes one line of text: runs of white space become one space, control and bidi-override characters go.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !line.is_empty() && !line.ends_with(' ') {
+                line.push(' ');
+            }
+        } else if !c.is_control() && !is_bidi_override(c) {
+            line.push(c);
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// Makes clean lines of text: LF newlines, no control characters but tabs, nothing blank around it.
+fn paragraphs(text: &str) -> String {
+    let unix = text.replace("\r\n", "\n").replace('\r', "\n");
+    let clean: String = unix.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect();
+    clean.trim().to_owned()
+}
+
+/// Embeddings, overrides and isolates (UAX #9 §2): they make text read differently from what it says.
+fn is_bidi_override(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extra(label: &str, value: &str) -> Extra {
+        Extra { label: label.to_owned(), value: value.to_owned() }
+    }
+
+    #[test]
+    fn a_name_is_one_clean_line() {
+        let name = |text: &str| Name::parse(text).map(|name| name.0);
+        assert_eq!(name("  Jane \r\n  Q.\tDoe "), Ok("Jane Q. Doe".to_owned()));
+        assert_eq!(name("a\u{202E}b\u{0}c"), Ok("abc".to_owned()));
+        assert_eq!(name(" \u{7} "), Err(InvalidName::Empty));
+        assert_eq!(name(&"é".repeat(200)).map(|name| name.len()), Ok(400));
+        assert_eq!(name(&"é".repeat(201)), Err(InvalidName::TooLong));
+    }
+
+    #[test]
+    fn a_message_is_what_was_written_then_the_extras() {
+        let extras = [extra("Budget", "5\r\nForged: yes"), extra("Empty", " "), extra("A\nB", "c")];
+        let message = Message::compose(Some("Hello,\r\n\ton\u{0} me. \n"), &extras, None);
+        assert_eq!(message.as_str(), "Hello,\n\ton me.\n\nBudget: 5\n  Forged: yes\nA B: c");
+        assert_eq!(Message::compose(None, &extras, None).as_str(), "Budget: 5\n  Forged: yes\nA B: c");
+    }
+
+    #[test]
+    fn a_message_is_never_empty() {
+        assert_eq!(Message::compose(None, &[], Some(" Quote ")).as_str(), "Submitted through Quote");
+        assert_eq!(Message::compose(Some(" "), &[], None).as_str(), "Submitted through the website's form");
+    }
+
+    #[test]
+    fn a_message_too_long_is_cut_with_a_mark() {
+        let message = Message::compose(Some(&"é".repeat(MESSAGE_MAX + 1)), &[], None);
+        assert_eq!(message.as_str().chars().count(), MESSAGE_MAX);
+        assert!(message.as_str().ends_with("é\n[cut]"));
+        assert!(!Message::compose(Some(&"é".repeat(MESSAGE_MAX)), &[], None).as_str().contains("[cut]"));
+    }
+}

@@ -1,0 +1,5 @@
+pub mod received;
+
+pub mod lead;
+
+pub mod queue;

@@ -1,0 +1,265 @@
+//! An entry of the store and what happens to it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::lead::{EntryId, FieldError, FormId, Lead, SiteId};
+use crate::received::Received;
+
+/// Where an entry is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Queued,
+    Held,
+    Delivered,
+    Dead,
+}
+
+/// Why an entry is in its state: a closed set, fit for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// A valid lead, on its way.
+    Accepted,
+    /// The body cannot be decoded.
+    Undecodable,
+    /// No valid lead in it.
+    Invalid,
+    /// A `[[hold]]` rule of the mapping.
+    HoldRule,
+    /// Over the site's limit with `over = "hold"`.
+    OverLimit,
+    /// The site has `deliver = false`.
+    DeliverOff,
+    /// The form is unknown and the site says `unknown_forms = "hold"`.
+    UnknownForm,
+    /// The post names a host that is not one of the site's.
+    OtherHost,
+    /// The site has left the configuration.
+    SiteGone,
+    /// KaiCalls took it.
+    Delivered,
+    /// KaiCalls refused the lead for good.
+    Refused,
+    /// The last attempt failed; it is tried again.
+    Retrying,
+    /// Its time or its attempts ran out.
+    GaveUp,
+    /// An operator sent it again.
+    Retried,
+    /// An operator dropped it.
+    Dropped,
+}
+
+impl State {
+    /// Returns the state as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Held => "held",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Reason {
+    /// Returns the reason as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Undecodable => "undecodable",
+            Self::Invalid => "invalid",
+            Self::HoldRule => "hold_rule",
+            Self::OverLimit => "over_limit",
+            Self::DeliverOff => "deliver_off",
+            Self::UnknownForm => "unknown_form",
+            Self::OtherHost => "other_host",
+            Self::SiteGone => "site_gone",
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+            Self::Retrying => "retrying",
+            Self::GaveUp => "gave_up",
+            Self::Retried => "retried",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// What an entry is about: all that was known when it was accepted or last mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    pub received: Received,
+    /// Which mapping was used; none where the body could not be decoded.
+    #[serde(default)]
+    pub mapping: Option<String>,
+    /// The lead to send; none while it is held for want of one.
+    #[serde(default)]
+    pub lead: Option<Lead>,
+    /// Why there is no lead.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
+    /// What was odd about the bytes, by name.
+    #[serde(default)]
+    pub oddities: Vec<String>,
+}
+
+/// An entry to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEntry {
+    pub id: EntryId,
+    pub site: SiteId,
+    pub form: FormId,
+    /// `Queued` or `Held`.
+    pub state: State,
+    pub reason: Reason,
+    pub accepted_at: Timestamp,
+    pub content: Content,
+}
+
+/// An entry as the store gives it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: EntryId,
+    pub site: SiteId,
+    pub form: FormId,
+    pub state: State,
+    pub reason: Reason,
+    /// Goes up by one with each change; what `amend` compares.
+    pub revision: u64,
+    pub accepted_at: Timestamp,
+    /// When it is next due; only for `Queued`.
+    pub due_at: Option<Timestamp>,
+    /// When it may be removed; never for `Queued`.
+    pub expires_at: Option<Timestamp>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// How often the same was posted again within the dedupe window.
+    pub seen: u32,
+    /// What KaiCalls calls the lead.
+    pub lead_id: Option<String>,
+    pub content: Content,
+    /// Each change of state and each attempt, oldest first; at most [`HISTORY_MAX`], the middle is left out.
+    pub history: Vec<Event>,
+}
+
+/// Most events kept with an entry; the first ten and the newest stay.
+pub const HISTORY_MAX: usize = 60;
+
+/// Something that happened to an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub at: Timestamp,
+    /// The state it was left in.
+    pub state: State,
+    pub reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
+}
+
+/// One POST to KaiCalls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub result: AttemptResult,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    pub duration_ms: u64,
+    /// KaiCalls' words or the transport's failure, masked of the lead's own values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+}
+
+/// How a POST to KaiCalls ended: a closed set, fit for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptResult {
+    Delivered,
+    KeyRefused,
+    LeadRefused,
+    /// It did not arrive, or was answered in a way that promises better luck later.
+    Failed,
+    /// It may have arrived: the request was sent and no answer came back.
+    Ambiguous,
+}
+
+/// A claimed entry: whoever holds it may send it until the lease runs out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub entry: Entry,
+    /// Tells this claim from any other of the same entry.
+    pub token: u64,
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    Delivered {
+        lead_id: Option<String>,
+        attempt: Attempt,
+        keep: Duration,
+    },
+    /// Failed; due again after the wait.
+    Again {
+        after: Duration,
+        attempt: Attempt,
+    },
+    Dead {
+        reason: Reason,
+        attempt: Option<Attempt>,
+        keep: Duration,
+    },
+    Held {
+        reason: Reason,
+        keep: Duration,
+    },
+    /// Could not be tried now; counts no attempt. With an attempt where one told so (a refused key).
+    Postponed {
+        after: Duration,
+        attempt: Option<Attempt>,
+    },
+}
+
+/// A change by an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Held, dead or delivered to queued, with newly made content, due at once; attempts begin anew.
+    Retry { content: Box<Content> },
+    /// Held again with newly made content: still no lead.
+    Hold { reason: Reason, content: Box<Content> },
+    /// Held or queued to dead.
+    Drop { keep: Duration },
+}
+
+/// Which entries to list; an empty filter is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub site: Option<SiteId>,
+    pub form: Option<FormId>,
+    pub state: Option<State>,
+    pub reason: Option<Reason>,
+    /// Accepted at or after.
+    pub since: Option<Timestamp>,
+    /// Accepted before.
+    pub until: Option<Timestamp>,
+}
+
+/// Some entries, and from where to read on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    /// None at the end.
+    pub next: Option<EntryId>,
+}
+
+/// How many entries of a site are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub site: SiteId,
+    pub state: State,
+    pub entries: u64,
+    /// When the oldest of them was accepted.
+    pub oldest: Timestamp,
+}
