@@ -1,5 +1,15 @@
+//! formgate takes what form plugins post, keeps it, and delivers it as leads.
+
 pub mod received;
+
+pub mod pipeline;
+
+pub mod map;
 
 pub mod lead;
 
 pub mod queue;
+
+pub mod destination;
+
+pub mod config;

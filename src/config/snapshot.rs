@@ -1,0 +1,169 @@
+//! The compiled configuration: immutable, checked, ready to run. A request loads it once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
+
+use crate::destination::{BaseUrl, KeyPair, Secret};
+use crate::lead::{FormId, SiteId};
+use crate::pipeline::{Mappings, SiteRules};
+
+/// Everything the configuration says.
+#[derive(Debug)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub upstream: Upstream,
+    pub queue: Queue,
+    pub limits: Limits,
+    pub sites: BTreeMap<SiteId, Arc<Site>>,
+    pub mappings: Arc<Mappings>,
+}
+
+/// `[server]`: the gateway's listener. Sizes in bytes.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub listen: Vec<Listen>,
+    /// The header that names the client behind a trusted proxy, in lower case.
+    pub client_address: Option<String>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub max_body: u64,
+    pub max_upload: u64,
+    pub max_reading: u64,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Certificate chain and key, both PEM files.
+    pub tls: Option<(PathBuf, PathBuf)>,
+}
+
+/// A network: an address and how many of its bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpNet {
+    pub address: std::net::IpAddr,
+    pub prefix: u8,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    pub listen: SocketAddr,
+    /// None: made at first start in the data folder.
+    pub token: Option<Secret>,
+    /// Names besides the listener's own that `Host` may give.
+    pub hosts: Vec<String>,
+}
+
+/// `[kaicalls]`.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub base_url: BaseUrl,
+    pub timeout: Duration,
+    pub max_in_flight: NonZeroU32,
+    pub rate: Option<Rate>,
+}
+
+/// `[queue]`.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub url: StoreUrl,
+    pub retry: Retry,
+    pub keep: Keep,
+    /// How long the same submission counts as the same; zero: always anew.
+    pub dedupe: Duration,
+    pub max_size: u64,
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// `sqlite:<path>`.
+    Sqlite(PathBuf),
+    /// `memory:`, for trying out: nothing outlives the process.
+    Memory,
+}
+
+/// When a failed lead is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub first: Duration,
+    pub max: Duration,
+    pub give_up_after: Duration,
+}
+
+/// How long entries that are not queued are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    pub delivered: Duration,
+    pub held: Duration,
+    pub dead: Duration,
+}
+
+/// So many in such a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: NonZeroU32,
+    pub per: Duration,
+}
+
+/// A rate and how many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub rate: Rate,
+    pub burst: NonZeroU32,
+}
+
+/// What happens over a site's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverLimit {
+    /// Queued, and sent at this rate.
+    Slow,
+    Hold,
+    Reject,
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub gateway: Limit,
+    pub client: Limit,
+    pub site: Limit,
+    pub over_site: OverLimit,
+}
+
+/// One site.
+#[derive(Debug)]
+pub struct Site {
+    pub id: SiteId,
+    pub name: Option<String>,
+    pub url: Option<String>,
+    pub keys: KeyPair,
+    /// Forms whose branch has keys of its own.
+    pub form_keys: BTreeMap<FormId, KeyPair>,
+    pub tokens: Vec<Token>,
+    /// Never empty strings.
+    pub wpforms_secrets: Vec<Secret>,
+    pub deliver: bool,
+    /// Lower case; empty: any.
+    pub hosts: Vec<String>,
+    pub rules: SiteRules,
+    /// The file it stands in, for messages.
+    pub file: PathBuf,
+}
+
+/// A token that may post to a site: only its SHA-256 is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub sha256: [u8; 32],
+    pub note: Option<String>,
+    /// The last day (UTC) on which it is valid.
+    pub expires: Option<Date>,
+}

@@ -1,0 +1,162 @@
+//! Where leads go and as whom: the API's base URL and a site's key pair. A leaf, shared by config and the client.
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Text that no log, error or `Debug` shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text; for comparing, signing and sending only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A site's keys at KaiCalls: `wp_pk_…` names the business, `wp_sk_…` proves it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPair {
+    public: String,
+    secret: Secret,
+}
+
+/// Why text is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    #[error("must begin with {0}")]
+    Prefix(&'static str),
+    #[error("may hold only letters, digits, - and _")]
+    Characters,
+}
+
+impl KeyPair {
+    /// Pairs two keys that [`KeyPair::check_public`] and [`KeyPair::check_secret`] find well formed.
+    pub fn new(public: &str, secret: &Secret) -> Result<Self, InvalidKey> {
+        Self::check_public(public)?;
+        Self::check_secret(secret)?;
+        Ok(Self { public: public.to_owned(), secret: secret.clone() })
+    }
+
+    pub fn check_public(key: &str) -> Result<(), InvalidKey> {
+        check_key(key, "wp_pk_")
+    }
+
+    pub fn check_secret(key: &Secret) -> Result<(), InvalidKey> {
+        check_key(key.expose(), "wp_sk_")
+    }
+
+    pub fn public(&self) -> &str {
+        &self.public
+    }
+
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Returns `pk:sk`, the token of the `Authorization` header.
+    pub fn bearer(&self) -> Secret {
+        Secret(format!("{}:{}", self.public, self.secret.0))
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPair(..)")
+    }
+}
+
+fn check_key(key: &str, prefix: &'static str) -> Result<(), InvalidKey> {
+    let rest = key.strip_prefix(prefix).filter(|rest| !rest.is_empty()).ok_or(InvalidKey::Prefix(prefix))?;
+    let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    plain.then_some(()).ok_or(InvalidKey::Characters)
+}
+
+/// An API's origin: `https://host[:port]`, or `http://` where the host is this machine's loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+/// Why text is no base URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidBaseUrl {
+    #[error("is not a URL such as \"https://www.kaicalls.com\"")]
+    Malformed,
+    #[error("must be https: keys and leads would travel in the clear (http is for 127.0.0.1, ::1 and localhost)")]
+    Insecure,
+    #[error("must be scheme and host alone: no path, query or user")]
+    NotAnOrigin,
+}
+
+impl BaseUrl {
+    /// Reads an origin; a slash at its end is ignored.
+    pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let uri: http::Uri = text.parse().map_err(|_invalid| InvalidBaseUrl::Malformed)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidBaseUrl::Malformed)?;
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        if has_user || uri.query().is_some() || !matches!(uri.path(), "" | "/") || text.contains('#') {
+            return Err(InvalidBaseUrl::NotAnOrigin);
+        }
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if is_loopback(host) => {}
+            Some("http") => return Err(InvalidBaseUrl::Insecure),
+            _ => return Err(InvalidBaseUrl::Malformed),
+        }
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// Returns the URL without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leads_travel_encrypted_or_not_at_all() {
+        for good in ["https://www.kaicalls.com", "https://x.example:8443/", "http://127.0.0.1:9090", "http://[::1]:1"] {
+            assert!(BaseUrl::parse(good).is_ok(), "{good}");
+        }
+        for (bad, why) in [
+            ("http://www.kaicalls.com", InvalidBaseUrl::Insecure),
+            ("http://127.0.0.1.example", InvalidBaseUrl::Insecure),
+            ("https://u:p@x.example", InvalidBaseUrl::NotAnOrigin),
+            ("https://x.example/api", InvalidBaseUrl::NotAnOrigin),
+            ("https://x.example?a", InvalidBaseUrl::NotAnOrigin),
+            ("ftp://x.example", InvalidBaseUrl::Malformed),
+            ("x.example", InvalidBaseUrl::Malformed),
+            ("", InvalidBaseUrl::Malformed),
+        ] {
+            assert_eq!(BaseUrl::parse(bad).err(), Some(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_known_by_their_prefix_and_shown_nowhere() {
+        let secret = Secret::new("wp_sk_hush".to_owned());
+        let pair = KeyPair::new("wp_pk_a", &secret).expect("keys");
+        assert_eq!(pair.bearer().expose(), "wp_pk_a:wp_sk_hush");
+        assert!(!format!("{pair:?} {secret:?}").contains("hush"));
+        assert_eq!(KeyPair::check_public("wp_sk_a"), Err(InvalidKey::Prefix("wp_pk_")));
+        assert_eq!(KeyPair::check_public("wp_pk_"), Err(InvalidKey::Prefix("wp_pk_")));
+        assert_eq!(KeyPair::check_public("wp_pk_a b"), Err(InvalidKey::Characters));
+    }
+}
