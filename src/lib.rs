@@ -4,6 +4,8 @@ pub mod received;
 
 pub mod pipeline;
 
+pub mod decode;
+
 pub mod map;
 
 pub mod lead;

@@ -2,29 +2,47 @@
 
 use std::sync::Arc;
 
-use crate::lead::{FieldError, FormId, Lead, Region};
-use crate::map::{Condition, ExtrasRule, LeadRules, Mapping, OnInvalid};
+use crate::decode::{self, DecodeError, Submission};
+use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
+use crate::map::{
+    self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, OnInvalid, Rules,
+};
 use crate::received::Received;
+
+/// The mapping that is asked last and fits everything.
+const LAST: &str = "generic";
 
 /// Every mapping there is, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
     list: Vec<Arc<Mapping>>,
+    dictionary: Dictionary,
 }
 
 impl Mappings {
     /// Orders mappings: the operator's before the shipped, then by name. An operator's replaces the shipped of its name.
-    pub fn new(mappings: impl IntoIterator<Item = Mapping>) -> Self {
+    pub fn new(mappings: impl IntoIterator<Item = Mapping>, dictionary: Dictionary) -> Self {
         let mut list: Vec<Arc<Mapping>> = mappings.into_iter().map(Arc::new).collect();
         list.sort_by(|a, b| b.own.cmp(&a.own).then_with(|| a.name.cmp(&b.name)));
         let mut names = std::collections::HashSet::new();
         list.retain(|mapping| names.insert(mapping.name.clone()));
-        Self { list }
+        Self { list, dictionary }
     }
 
     /// Returns the mapping of a name.
     pub fn get(&self, name: &str) -> Option<&Arc<Mapping>> {
         self.list.iter().find(|mapping| mapping.name == name)
+    }
+
+    /// Returns the mapping that fits best: the operator's before the shipped, the one that asks most, then by name.
+    ///
+    /// Where none fits it is `generic`.
+    pub fn recognise(&self, facts: &Facts<'_>) -> Option<&Arc<Mapping>> {
+        let named = self.list.iter().filter(|mapping| mapping.name != LAST);
+        let fitting = named.filter_map(|mapping| Some((mapping, (mapping.own, mapping.fits(facts)?))));
+        // The list is in order of name and `max_by_key` takes the last of equals.
+        let best = fitting.rev().max_by_key(|(_, weight)| *weight).map(|(mapping, _)| mapping);
+        best.or_else(|| self.get(LAST))
     }
 
     /// All of them, in order.
@@ -77,7 +95,14 @@ pub enum End {
     /// A lead to send.
     Lead { lead: Lead, fingerprint: Fingerprint },
     /// Stored, not sent.
-    Held { hold: Hold, lead: Option<Lead>, errors: Vec<FieldError> },
+    Held {
+        hold: Hold,
+        /// The words of a `[[hold]]` rule.
+        reason: Option<String>,
+        /// The lead it would be.
+        lead: Option<Lead>,
+        errors: Vec<FieldError>,
+    },
 }
 
 /// Why the pipeline holds a submission.
@@ -99,24 +124,141 @@ pub enum Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// Runs a submission through decode, map and lead.
-///
-/// `form` is the one the URL names.
-pub fn process(_mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
-    let form = form.cloned().or_else(|| FormId::parse("default").ok()).expect("default is a form id");
-    let _ = site;
-    let body: serde_json::Value = serde_json::from_slice(&received.body).unwrap_or_default();
-    let text = |key: &str| body.get(key).and_then(|v| v.as_str()).map(str::to_owned);
-    let draft = crate::lead::Draft {
-        name: text("name"),
-        email: text("email"),
-        phone: text("phone"),
-        message: text("message"),
-        ..Default::default()
+/// A submission with everything that was found out on the way, for those who explain it.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    pub processed: Processed,
+    pub submission: Option<Submission>,
+    pub mapped: Option<Mapped>,
+    pub extras: Vec<Extra>,
+}
+
+/// Runs a submission through decode, map and lead. `form` is the one the URL names.
+pub fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
+    explain(mappings, site, form, received).processed
+}
+
+/// Does what [`process`] does, and keeps what was found on the way.
+pub fn explain(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Explained {
+    match decode::decode(received) {
+        Ok(submission) => mapped(mappings, site, form, received, submission),
+        Err(error) => undecodable(site, form, error),
+    }
+}
+
+fn undecodable(site: &SiteRules, form: Option<&FormId>, error: DecodeError) -> Explained {
+    let hold = match error {
+        DecodeError::UnsupportedType => Hold::UnsupportedType,
+        _ => Hold::Undecodable,
     };
-    let end = match Lead::check(draft) {
-        Ok(checked) => End::Lead { lead: checked.lead, fingerprint: Fingerprint([0; 32]) },
-        Err(rejection) => End::Held { hold: Hold::Invalid, lead: None, errors: rejection.errors },
+    let form = form.cloned().unwrap_or_else(FormId::fallback);
+    let rules = site.forms.iter().find(|rules| rules.id == form);
+    let errors = vec![FieldError { field: None, code: Code::Invalid, detail: error.to_string() }];
+    let processed = Processed {
+        on_invalid: rules.and_then(|rules| rules.on_invalid).unwrap_or_default(),
+        form,
+        mapping: None,
+        oddities: Vec::new(),
+        end: End::Held { hold, reason: None, lead: None, errors },
     };
-    Processed { form, mapping: Some("interim".into()), oddities: vec![], on_invalid: OnInvalid::Hold, end }
+    Explained { processed, submission: None, mapped: None, extras: Vec::new() }
+}
+
+fn mapped(
+    mappings: &Mappings,
+    site: &SiteRules,
+    named: Option<&FormId>,
+    received: &Received,
+    submission: Submission,
+) -> Explained {
+    let empty = Mapping::default();
+    let facts = Facts { headers: &received.headers, submission: &submission, form_name: None, page: None };
+    let recognised = mappings.recognise(&facts).map_or(&empty, Arc::as_ref);
+    let about = map::form_facts_of(&submission, recognised);
+    let facts = Facts {
+        form_name: about.name.as_deref(),
+        page: about.page.as_deref().or_else(|| received.header("referer")),
+        ..facts
+    };
+    let form_rules = choose_form(site, named, &facts);
+    let form = form_id(named, form_rules, &about);
+    let own_mapping = form_rules.and_then(|rules| mappings.get(rules.mapping.as_deref()?));
+    let mapping = own_mapping.map_or(recognised, Arc::as_ref);
+    let rules = Rules {
+        mapping,
+        own_lead: form_rules.map(|rules| &rules.lead),
+        own_extras: form_rules.map(|rules| &rules.extras),
+        region: form_rules.and_then(|rules| rules.region).or(site.region),
+        dictionary: &mappings.dictionary,
+    };
+    let mapped = map::apply(&submission, rules);
+    let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts));
+    let unknown = site.hold_unknown_forms && form_rules.is_none();
+    let (end, extras) = end(&submission, &mapped, held.map(|rule| rule.reason.as_str()), unknown);
+    let processed = Processed {
+        form,
+        mapping: Some(mapping.name.clone()),
+        oddities: submission.oddities.iter().map(|oddity| oddity.as_str().to_owned()).collect(),
+        on_invalid: form_rules.and_then(|rules| rules.on_invalid).or(mapping.on_invalid).unwrap_or_default(),
+        end,
+    };
+    Explained { processed, submission: Some(submission), mapped: Some(mapped), extras }
+}
+
+/// Returns the form's rules: those of the URL's name, else of the first `match` that holds, else the default's.
+fn choose_form<'a>(site: &'a SiteRules, named: Option<&FormId>, facts: &Facts<'_>) -> Option<&'a FormRules> {
+    let by_id = |wanted: &str| site.forms.iter().find(|rules| rules.id.as_str() == wanted);
+    match named {
+        Some(id) => by_id(id.as_str()),
+        None => {
+            let matching = site.forms.iter().find(|rules| rules.matches.iter().any(|condition| condition.holds(facts)));
+            matching.or_else(|| by_id(FormId::FALLBACK))
+        }
+    }
+}
+
+fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts) -> FormId {
+    let told = || [&about.id, &about.name].into_iter().flatten().find_map(|text| FormId::from_text(text));
+    named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
+}
+
+fn end(submission: &Submission, mapped: &Mapped, held: Option<&str>, unknown_form: bool) -> (End, Vec<Extra>) {
+    let hold =
+        |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
+    if submission.fields.is_empty() {
+        let error = FieldError { field: None, code: Code::NoFields, detail: "the submission has no field".to_owned() };
+        return (hold(Hold::Invalid, None, None, vec![error]), Vec::new());
+    }
+    match Lead::check(mapped.draft.clone()) {
+        Err(rejection) => (hold(Hold::Invalid, held, None, rejection.errors), mapped.draft.extras.clone()),
+        Ok(checked) => {
+            let end = match (held, unknown_form) {
+                (Some(reason), _) => hold(Hold::Rule, Some(reason), Some(checked.lead), Vec::new()),
+                (None, true) => hold(Hold::UnknownForm, None, Some(checked.lead), Vec::new()),
+                (None, false) => {
+                    let fingerprint = Fingerprint::of(&checked.lead, mapped.form.entry.as_deref());
+                    End::Lead { lead: checked.lead, fingerprint }
+                }
+            };
+            (end, checked.extras)
+        }
+    }
+}
+
+impl Fingerprint {
+    /// The plugin's own name for the submission where it has one, else everything the lead says; the e-mail either way.
+    fn of(lead: &Lead, entry: Option<&str>) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut digest = Sha256::new();
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        };
+        add(lead.email());
+        match entry {
+            Some(entry) => add(entry),
+            None => [lead.name(), lead.phone().unwrap_or_default(), lead.message()].into_iter().for_each(&mut add),
+        }
+        Self(digest.finalize().into())
+    }
 }

@@ -72,6 +72,14 @@ slug!(
 );
 
 impl FormId {
+    /// The form whose rules serve every form that has none of its own.
+    pub const FALLBACK: &'static str = "default";
+
+    /// Returns the name of a form that nothing names.
+    pub fn fallback() -> Self {
+        Self(Self::FALLBACK.to_owned())
+    }
+
     /// Makes a form's name out of what a plugin calls it: lower case, everything else becomes `-`.
     ///
     /// Text without a single letter or digit of ASCII gives `None`.

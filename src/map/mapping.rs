@@ -104,6 +104,8 @@ pub struct LeadRules {
 #[derive(Clone, Debug, Default)]
 pub struct LeadRule {
     pub source: Source,
+    /// Where the source gives nothing, auto looks as if nothing were named.
+    pub auto: bool,
     /// Taken where the source gives nothing.
     pub default: Option<String>,
 }

@@ -2,14 +2,33 @@
 //!
 //! Pure. No plugin is named here: what is known of each stands in `mappings/*.toml`.
 
+mod auto;
+
+mod condition;
+
+mod dictionary;
+
+mod draft;
+
+mod extras;
+
 mod glob;
 
 mod mapping;
 
+mod readable;
+
 mod selector;
+
+mod shape;
 
 mod template;
 
+mod view;
+
+pub use condition::Facts;
+pub use dictionary::{Dictionary, Role};
+pub use draft::{FormFacts, Mapped, Rules, apply, form_facts_of};
 pub use glob::Glob;
 pub use mapping::{
     Condition, Example, Expect, ExtrasRule, FieldsRule, FormRule, HoldRule, LeadRule, LeadRules, Mapping, OnInvalid,
@@ -17,3 +36,4 @@ pub use mapping::{
 };
 pub use selector::{Path, SELECTOR_MAX, Selector, SelectorError};
 pub use template::TemplateError;
+pub use view::FormField;

@@ -1,0 +1,105 @@
+//! What a `Content-Type` declares: the kind of body and its charset.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use encoding_rs::{Encoding, UTF_8};
+
+use super::Oddity;
+
+/// The kind of body a media type names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Form,
+    Multipart,
+    Json,
+    /// Text of some sort, or no type at all: the body itself says what it is.
+    Text,
+    Other,
+}
+
+/// A declared media type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Declared {
+    pub(super) kind: Kind,
+    encoding: &'static Encoding,
+}
+
+impl Declared {
+    pub(super) const UTF_8: Self = Self { kind: Kind::Form, encoding: UTF_8 };
+
+    /// Reads a `Content-Type`; a charset nobody knows is taken for UTF-8.
+    pub(super) fn read(content_type: Option<&str>) -> Self {
+        let content_type = content_type.unwrap_or_default();
+        let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
+        let encoding = parameters.split(';').find_map(charset).unwrap_or(UTF_8);
+        Self { kind: kind(&essence.trim().to_ascii_lowercase()), encoding }
+    }
+
+    /// Decodes text; bytes that are none are replaced and flagged. A byte order mark goes.
+    ///
+
+    pub(super) fn decode<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Option<Cow<'a, str>> {
+        let (text, malformed) = match bytes {
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0xEF, 0xBB, 0xBF, ..] => {
+                let (text, _, malformed) = self.encoding.decode(bytes);
+                (text, malformed)
+            }
+            _ => self.encoding.decode_without_bom_handling(bytes),
+        };
+        if malformed {
+            odd.insert(Oddity::InvalidText);
+        }
+        Some(text)
+    }
+
+    pub(super) fn is_utf8(&self) -> bool {
+        self.encoding == UTF_8
+    }
+}
+
+fn charset(parameter: &str) -> Option<&'static Encoding> {
+    let (name, value) = parameter.split_once('=')?;
+    let value = value.trim().trim_matches('"');
+    name.trim().eq_ignore_ascii_case("charset").then(|| Encoding::for_label(value.as_bytes())).flatten()
+}
+
+fn kind(essence: &str) -> Kind {
+    match essence {
+        "application/x-www-form-urlencoded" => Kind::Form,
+        "multipart/form-data" => Kind::Multipart,
+        "application/json" | "text/json" => Kind::Json,
+        "" => Kind::Text,
+        _ if essence.ends_with("+json") => Kind::Json,
+        _ if essence.starts_with("text/") => Kind::Text,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_names_a_kind_and_a_charset() {
+        for (content_type, kind) in [
+            ("application/json; charset=UTF-8", Kind::Json),
+            ("APPLICATION/X-WWW-FORM-URLENCODED", Kind::Form),
+            ("application/vnd.api+json", Kind::Json),
+            ("multipart/form-data; boundary=x", Kind::Multipart),
+            ("text/plain", Kind::Text),
+            ("", Kind::Text),
+            ("image/png", Kind::Other),
+            ("multipart/mixed", Kind::Other),
+        ] {
+            assert_eq!(Declared::read(Some(content_type)).kind, kind, "{content_type}");
+        }
+        let mut odd = BTreeSet::new();
+        let latin = Declared::read(Some("text/plain; x=y; charset=\"iso-8859-1\""));
+        assert_eq!(latin.decode(b"caf\xe9", &mut odd).as_deref(), Some("café"));
+        assert!(odd.is_empty());
+        let unknown = Declared::read(Some("text/plain; charset=klingon"));
+        assert_eq!(unknown.decode(b"caf\xe9", &mut odd).as_deref(), Some("caf\u{FFFD}"));
+        assert!(odd.contains(&Oddity::InvalidText));
+    }
+}

@@ -1,0 +1,185 @@
+//! JSON (RFC 8259), with names in order, repeated names kept and numbers as written.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::tree::{File, Tree};
+use super::{DecodeError, LIMITS};
+
+/// What `serde_json` calls a number it hands over as written.
+const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+/// Why text is no JSON that is taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum JsonError {
+    Syntax,
+    Limit(DecodeError),
+}
+
+/// Parses one JSON text.
+pub(super) fn parse(text: &str) -> Result<Tree, JsonError> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let budget = Budget::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let tree = Seed { depth: 0, budget: &budget }.deserialize(&mut deserializer);
+    let tree = tree.and_then(|tree| deserializer.end().map(|()| tree));
+    tree.map_err(|_syntax| budget.passed.get().map_or(JsonError::Syntax, JsonError::Limit))
+}
+
+/// What is left to spend, and which limit was passed.
+#[derive(Default)]
+struct Budget {
+    nodes: Cell<usize>,
+    passed: Cell<Option<DecodeError>>,
+}
+
+impl Budget {
+    fn spend<E: Error>(&self, depth: usize) -> Result<(), E> {
+        self.nodes.set(self.nodes.get() + 1);
+        let limits = [("depth", depth, LIMITS.depth), ("values", self.nodes.get(), LIMITS.nodes)];
+        match limits.into_iter().find(|(_, found, max)| found > max) {
+            None => Ok(()),
+            Some((limit, _, max)) => {
+                self.passed.set(Some(DecodeError::Limit { limit, max }));
+                Err(E::custom("limit"))
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Seed<'a> {
+    depth: usize,
+    budget: &'a Budget,
+}
+
+impl Seed<'_> {
+    fn deeper(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Tree;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        self.budget.spend(self.depth)?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Tree, E> {
+        Ok(Tree::Bool(truth))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::text(text))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Tree, E> {
+        Ok(Tree::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element_seed(self.deeper())? {
+            items.push(item);
+        }
+        Ok(Tree::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
+        let mut members: Vec<(String, Tree)> = Vec::new();
+        while let Some(name) = access.next_key::<String>()? {
+            if name == NUMBER_TOKEN && members.is_empty() {
+                return access.next_value().map(Tree::Number);
+            }
+            members.push((name, access.next_value_seed(self.deeper())?));
+        }
+        Ok(file(&members).unwrap_or(Tree::Record(members)))
+    }
+}
+
+/// Reads `{filename, content}` as a file: plugins send uploads so, in base64.
+fn file(members: &[(String, Tree)]) -> Option<Tree> {
+    let text = |wanted: &str| {
+        members.iter().find(|(name, _)| name == wanted).and_then(|(_, member)| match member {
+            Tree::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    };
+    let (name, content) = (text("filename")?, text("content")?);
+    let cut = members.iter().find(|(name, _)| name == "size").and_then(|(_, size)| size.as_value()?.parse().ok());
+    let digits = content.trim_end_matches('=').len() as u64;
+    let size = cut.unwrap_or(digits * 3 / 4);
+    let kind = text("type").map(str::to_owned);
+    (members.len() <= 4).then(|| Tree::File(File { name: name.to_owned(), kind, size }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(members: &[(&str, Tree)]) -> Tree {
+        Tree::Record(members.iter().map(|(name, tree)| ((*name).to_owned(), tree.clone())).collect())
+    }
+
+    #[test]
+    fn order_repeats_and_digits_are_kept() {
+        let parsed = parse("\u{FEFF} {\"b\":1.50,\"a\":[null,true,-7,12345678901234567890123],\"b\":\"\\u00e9\"} ");
+        let list = Tree::List(vec![
+            Tree::Null,
+            Tree::Bool(true),
+            Tree::Number("-7".to_owned()),
+            Tree::Number("12345678901234567890123".to_owned()),
+        ]);
+        let expected = record(&[("b", Tree::Number("1.50".to_owned())), ("a", list), ("b", Tree::text("é"))]);
+        assert_eq!(parsed, Ok(expected));
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(LIMITS.depth + 1)).is_ok());
+        let limit = |limit, max| Err(JsonError::Limit(DecodeError::Limit { limit, max }));
+        assert_eq!(parse(&nested(LIMITS.depth + 2)), limit("depth", LIMITS.depth));
+        assert_eq!(parse(&nested(100_000)), limit("depth", LIMITS.depth));
+        let many = format!("[{}1]", "1,".repeat(LIMITS.nodes));
+        assert_eq!(parse(&many), limit("values", LIMITS.nodes));
+    }
+
+    #[test]
+    fn a_file_in_base64_is_known_by_name_and_size() {
+        let parsed = parse(r#"{"photo":{"filename":"a.txt","content":"aGVsbG8="}}"#);
+        let file = Tree::File(File { name: "a.txt".to_owned(), kind: None, size: 5 });
+        assert_eq!(parsed, Ok(record(&[("photo", file)])));
+    }
+
+    #[test]
+    fn broken_json_is_refused() {
+        for text in ["", "{", "{\"a\":1,}", "{'a':1}", "{\"a\":01}", "[1] x", "\u{0}"] {
+            assert_eq!(parse(text), Err(JsonError::Syntax), "{text}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Broken JSON whose intent is plain: a template with the visitor's values pasted in, never escaped.
+//!
+//! Contact-form templates do that (`captures: cf7 24, 25`): a line break or a quote in the message breaks the JSON. Here a
+//! string ends where what follows can only be JSON again; everything before that is the value, as typed.
+
+use super::tree::Tree;
+use super::{DecodeError, LIMITS, Limits};
+
+/// How far ahead of a quote is looked for the next name's colon, in bytes.
+const NAME_LOOK_AHEAD: usize = 256;
+
+/// Reads broken JSON; none where the intent isn't plain.
+pub(super) fn parse(text: &str) -> Result<Option<Tree>, DecodeError> {
+    let mut reader = Reader { rest: text.trim_start_matches('\u{FEFF}'), nodes: 0 };
+    let tree = reader.value(0, Place::Top)?;
+    Ok(tree.filter(|tree| reader.rest.trim().is_empty() && holds_a_value(tree)))
+}
+
+/// Where a value stands: it decides what may follow it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    Member,
+    Item,
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    nodes: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn value(&mut self, depth: usize, place: Place) -> Result<Option<Tree>, DecodeError> {
+        self.nodes += 1;
+        Limits::check("values", self.nodes, LIMITS.nodes)?;
+        Limits::check("depth", depth, LIMITS.depth)?;
+        self.space();
+        match self.rest.chars().next() {
+            Some('{') => self.record(depth),
+            Some('[') => self.list(depth),
+            Some('"') => Ok(self.string(place).map(Tree::Text)),
+            Some(_) if place != Place::Top => Ok(Some(self.bare())),
+            _ => Ok(None),
+        }
+    }
+
+    fn record(&mut self, depth: usize) -> Result<Option<Tree>, DecodeError> {
+        self.skip("{");
+        let mut members = Vec::new();
+        loop {
+            self.space();
+            if self.skip("}") {
+                return Ok(Some(Tree::Record(members)));
+            }
+            let Some(name) = self.name() else { return Ok(None) };
+            let Some(value) = self.value(depth + 1, Place::Member)? else { return Ok(None) };
+            members.push((name, value));
+            self.space();
+            if !self.skip(",") && !self.rest.starts_with('}') {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Option<Tree>, DecodeError> {
+        self.skip("[");
+        let mut items = Vec::new();
+        loop {
+            self.space();
+            if self.skip("]") {
+                return Ok(Some(Tree::List(items)));
+            }
+            let Some(value) = self.value(depth + 1, Place::Item)? else { return Ok(None) };
+            items.push(value);
+            self.space();
+            if !self.skip(",") && !self.rest.starts_with(']') {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads `"name" :`. Names come from the template, not from the visitor: they are well formed.
+    fn name(&mut self) -> Option<String> {
+        let (name, rest) = self.rest.strip_prefix('"')?.split_once('"')?;
+        self.rest = rest.trim_start().strip_prefix(':')?;
+        Some(name.to_owned())
+    }
+
+    /// Reads a string up to the quote after which JSON goes on.
+    fn string(&mut self, place: Place) -> Option<String> {
+        let inner = self.rest.strip_prefix('"')?;
+        let mut escaped = false;
+        for (at, c) in inner.char_indices() {
+            match c {
+                '\\' => escaped = !escaped,
+                '"' if !escaped => {
+                    let (value, after) = inner.split_at_checked(at)?;
+                    let after = after.strip_prefix('"')?;
+                    if goes_on(after, place) {
+                        self.rest = after;
+                        return Some(unescape(value));
+                    }
+                }
+                _ => escaped = false,
+            }
+            if c == '"' {
+                escaped = false;
+            }
+        }
+        None
+    }
+
+    /// Reads a value without quotes, as written: a phone with its zero, a number, a tag that came out empty.
+    fn bare(&mut self) -> Tree {
+        let end = self.rest.find([',', '}', ']', '\n']).unwrap_or(self.rest.len());
+        let (value, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
+        self.rest = rest;
+        match value.trim() {
+            "" | "null" => Tree::Null,
+            "true" => Tree::Bool(true),
+            "false" => Tree::Bool(false),
+            other => Tree::text(other),
+        }
+    }
+
+    fn space(&mut self) {
+        self.rest = self.rest.trim_start();
+    }
+
+    fn skip(&mut self, sign: &str) -> bool {
+        match self.rest.strip_prefix(sign) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// Tells whether JSON can go on after a string's closing quote.
+fn goes_on(after: &str, place: Place) -> bool {
+    let after = after.trim_start();
+    match (after.chars().next(), place) {
+        (None, Place::Top) => true,
+        (Some('}'), Place::Member) | (Some(']'), Place::Item) => closes(after),
+        (Some(','), Place::Member) => begins_name(after.trim_start_matches(',').trim_start()),
+        (Some(','), Place::Item) => begins_item(after.trim_start_matches(',').trim_start()),
+        _ => false,
+    }
+}
+
+/// After a closing bracket only other brackets, a comma or the end can stand.
+fn closes(after: &str) -> bool {
+    let rest = after.trim_start_matches(|c: char| matches!(c, '}' | ']') || c.is_whitespace());
+    rest.is_empty() || rest.starts_with(',')
+}
+
+fn begins_name(text: &str) -> bool {
+    if text.starts_with('}') {
+        return closes(text);
+    }
+    let Some(name) = text.strip_prefix('"') else { return false };
+    let near = name.char_indices().take_while(|(at, _)| *at < NAME_LOOK_AHEAD).find(|(_, c)| matches!(c, '"' | '\n'));
+    let after = near.filter(|(_, c)| *c == '"').and_then(|(at, _)| name.get(at + 1..));
+    after.is_some_and(|after| after.trim_start().starts_with(':'))
+}
+
+fn begins_item(text: &str) -> bool {
+    text.starts_with(['"', '{', '[', '-', ']']) || text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Decodes the escapes that `json_encode` writes; any other backslash was typed.
+fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        rest = match after.chars().next() {
+            Some(c @ ('"' | '/' | '\\')) => {
+                out.push(c);
+                after.get(1..).unwrap_or_default()
+            }
+            Some('u') => unicode(after, &mut out),
+            _ => {
+                out.push('\\');
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Decodes `uXXXX`, or a surrogate pair of them, at the head of `after`.
+fn unicode<'a>(after: &'a str, out: &mut String) -> &'a str {
+    let unit =
+        |text: &str| text.strip_prefix('u').and_then(|t| t.get(..4)).and_then(|h| u16::from_str_radix(h, 16).ok());
+    let Some(first) = unit(after) else {
+        out.push('\\');
+        return after;
+    };
+    let rest = after.get(5..).unwrap_or_default();
+    let second = rest.strip_prefix('\\').and_then(unit);
+    match second.and_then(|second| char::decode_utf16([first, second]).next()?.ok().filter(|c| u32::from(*c) > 0xFFFF))
+    {
+        Some(pair) => {
+            out.push(pair);
+            rest.get(6..).unwrap_or_default()
+        }
+        None => {
+            out.push(char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER));
+            rest
+        }
+    }
+}
+
+fn holds_a_value(tree: &Tree) -> bool {
+    match tree {
+        Tree::Record(members) => members.iter().any(|(_, member)| holds_a_value(member)),
+        Tree::List(items) => items.iter().any(holds_a_value),
+        scalar => scalar.as_value().is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::tree::Style;
+    use super::*;
+
+    fn repaired(text: &str) -> Option<String> {
+        let tree = parse(text).expect("within limits")?;
+        Some(tree.into_document(Style::Dots, &mut BTreeSet::new()).to_string())
+    }
+
+    #[test]
+    fn values_pasted_into_a_template_are_recovered() {
+        for (broken, mended) in [
+            ("{\"a\":\"x\ny\",\"b\":[\"c\",\"d\"]}", r#"{"a":"x\ny","b":["c","d"]}"#),
+            (r#"{"a":"say "hi", ok","b":"c"}"#, r#"{"a":"say \"hi\", ok","b":"c"}"#),
+            (r#"{"a":"5\" pipe","b":"C:\temp\new"}"#, r#"{"a":"5\" pipe","b":"C:\\temp\\new"}"#),
+            (r#"{"phone":0501234567,"n":,"x":"y"}"#, r#"{"phone":"0501234567","n":null,"x":"y"}"#),
+            (r#"{"lead":{"a":"q"r"},"z":"u\u00e9\/ud83d"}"#, r#"{"lead":{"a":"q\"r"},"z":"ué/ud83d"}"#),
+            ("{\"a\":\"\\ud83d\\ude00 \"x\"\",}", "{\"a\":\"😀 \\\"x\\\"\"}"),
+            (r#"{"a":"ends with a backslash\","b":"c"}"#, r#"{"a":"ends with a backslash\",\"b\":\"c"}"#),
+        ] {
+            assert_eq!(repaired(broken).as_deref(), Some(mended), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_not_guessed() {
+        for text in ["{", "{\"a\"", "{\"a\":\"b", "{\"a\":\"b\"} trailing", "{}", "[]", "{a:b}", "{\"a\":\"\"}"] {
+            assert_eq!(repaired(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(parse(&deep), Err(DecodeError::Limit { limit: "depth", max: LIMITS.depth }));
+    }
+}

@@ -1,0 +1,203 @@
+//! Finding the four fields that no rule names: by declared type, by what a field is called, by what its value looks like.
+//!
+//! Surer signs go first, no field is used twice, and a field that is there but empty is still that field: nothing else
+//! takes its place.
+
+use std::collections::BTreeSet;
+
+use super::dictionary::{Dictionary, Role};
+use super::shape;
+use super::view::{FormField, View};
+use crate::lead::{LeadField, Region};
+
+/// What auto found for a field, and why.
+pub(super) struct Guess {
+    pub(super) text: String,
+    /// Indices into the view's fields.
+    pub(super) from: BTreeSet<usize>,
+    pub(super) why: &'static str,
+}
+
+/// Which fields are still free, and what they are called.
+pub(super) struct Auto<'a> {
+    dictionary: &'a Dictionary,
+    region: Option<Region>,
+    candidates: Vec<Candidate<'a>>,
+}
+
+struct Candidate<'a> {
+    index: usize,
+    form_field: &'a FormField,
+    role: Option<Role>,
+    used: bool,
+}
+
+impl Candidate<'_> {
+    fn kind(&self) -> &str {
+        self.form_field.field.kind.as_deref().unwrap_or_default()
+    }
+
+    fn values(&self) -> &[String] {
+        &self.form_field.field.values
+    }
+
+    fn single(&self) -> Option<&str> {
+        match self.values() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Auto<'a> {
+    /// `closed` are the fields that rules already used or that are dropped.
+    pub(super) fn new(
+        view: &'a View<'_>,
+        dictionary: &'a Dictionary,
+        region: Option<Region>,
+        closed: &BTreeSet<usize>,
+    ) -> Self {
+        let open = |(index, form_field): &(usize, &FormField)| !form_field.meta && !closed.contains(index);
+        let candidate = |(index, form_field): (usize, &'a FormField)| {
+            let role = dictionary.role(&form_field.field);
+            Candidate { index, form_field, role, used: false }
+        };
+        let candidates = view.fields.iter().enumerate().filter(open).map(candidate).collect();
+        Self { dictionary, region, candidates }
+    }
+
+    /// Finds a lead field; what it takes is not found again.
+    pub(super) fn find(&mut self, field: LeadField) -> Option<Guess> {
+        let guess = match field {
+            LeadField::Email => self.email(),
+            LeadField::Phone => self.phone(),
+            LeadField::Name => self.name(),
+            LeadField::Message => self.message(),
+        }?;
+        for candidate in &mut self.candidates {
+            candidate.used |= guess.from.contains(&candidate.index);
+        }
+        Some(guess)
+    }
+
+    fn email(&self) -> Option<Guess> {
+        let valid = |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| shape::is_email(value));
+        let typed: Vec<_> = self.free().filter(|candidate| candidate.kind() == "email").collect();
+        let called: Vec<_> = self.free().filter(|candidate| candidate.role == Some(Role::Email)).collect();
+        for (found, why) in [(typed, "type"), (called, "name")] {
+            let best = found.iter().find(|candidate| valid(candidate));
+            let best = best.or_else(|| found.iter().find(|candidate| !candidate.values().is_empty()));
+            if let Some(best) = best {
+                let value = best.values().iter().find(|value| shape::is_email(value)).or(best.values().first())?;
+                return Some(self.guess(best, value, why));
+            }
+            if !found.is_empty() {
+                return None;
+            }
+        }
+        let plain = || self.free().filter(|candidate| candidate.role.is_none_or(|role| role == Role::Other));
+        let looks = |is: fn(&str) -> bool| plain().find(|candidate| candidate.single().is_some_and(is));
+        let best = looks(shape::is_email).or_else(|| looks(shape::is_almost_email))?;
+        Some(self.guess(best, best.single()?, "value"))
+    }
+
+    fn phone(&self) -> Option<Guess> {
+        let has_digit =
+            |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| value.contains(char::is_numeric));
+        let typed: Vec<_> = self.free().filter(|c| matches!(c.kind(), "tel" | "phone")).collect();
+        let called: Vec<_> = self.free().filter(|c| c.role == Some(Role::Phone)).collect();
+        for (found, why) in [(typed, "type"), (called, "name")] {
+            if let Some(best) = found.iter().find(|candidate| has_digit(candidate)) {
+                return Some(self.guess(best, best.values().first()?, why));
+            }
+            if !found.is_empty() {
+                return None;
+            }
+        }
+        let looks = |candidate: &&Candidate<'_>| {
+            candidate.role.is_none() && candidate.single().is_some_and(|value| shape::is_phone(value, self.region))
+        };
+        let best = self.free().find(looks)?;
+        Some(self.guess(best, best.single()?, "value"))
+    }
+
+    fn name(&self) -> Option<Guess> {
+        let filled = |role: Role| self.free().find(move |c| c.role == Some(role) && !c.values().is_empty());
+        let (whole, first, last) = (filled(Role::Name), filled(Role::FirstName), filled(Role::LastName));
+        if let Some(typed) = self.free().find(|c| c.kind() == "name" && !c.values().is_empty()) {
+            return Some(self.guess(typed, &typed.values().join(" "), "type"));
+        }
+        match (whole, first, last) {
+            // In forms with a first name beside it, "Name" is the last name.
+            (Some(name), Some(first), None) if !contains(name, first) => Some(self.joined(&[first, name])),
+            (Some(name), _, _) => Some(self.joined(&[name])),
+            (None, None, None) if self.free().any(is_named) => None,
+            (None, None, None) => {
+                let best = self.free().find(|c| c.role.is_none() && c.single().is_some_and(|v| shape::is_name(v)))?;
+                Some(self.guess(best, best.single()?, "value"))
+            }
+            (None, first, last) => Some(self.joined(&first.into_iter().chain(last).collect::<Vec<_>>())),
+        }
+    }
+
+    fn message(&self) -> Option<Guess> {
+        let called: Vec<_> = self.free().filter(|c| c.role == Some(Role::Message)).collect();
+        let typed: Vec<_> = self.free().filter(|c| c.kind() == "textarea" && !is_excluded(c)).collect();
+        for (found, why) in [(called, "name"), (typed, "type")] {
+            if let Some(best) = found.iter().find(|candidate| !candidate.values().is_empty()) {
+                return Some(self.guess(best, &best.values().join(", "), why));
+            }
+            if !found.is_empty() {
+                return None;
+            }
+        }
+        let amount = |candidate: &&Candidate<'_>| {
+            let text = candidate.single().filter(|_| candidate.role.is_none() && !is_excluded(candidate));
+            text.filter(|text| !self.dictionary.is_agreement(text)).map_or(0, shape::prose)
+        };
+        // Of two that are alike the first is kept: `max_by_key` would take the last.
+        let best = self.free().rev().max_by_key(amount).filter(|best| amount(best) > 0)?;
+        Some(self.guess(best, best.single()?, "value"))
+    }
+
+    fn free(&self) -> impl DoubleEndedIterator<Item = &Candidate<'a>> {
+        self.candidates.iter().filter(|candidate| !candidate.used)
+    }
+
+    fn guess(&self, candidate: &Candidate<'_>, text: &str, why: &'static str) -> Guess {
+        Guess { text: text.to_owned(), from: BTreeSet::from([candidate.index]), why }
+    }
+
+    fn joined(&self, candidates: &[&Candidate<'_>]) -> Guess {
+        let parts: Vec<String> = candidates.iter().map(|candidate| candidate.values().join(" ")).collect();
+        Guess { text: parts.join(" "), from: candidates.iter().map(|candidate| candidate.index).collect(), why: "name" }
+    }
+}
+
+fn is_named(candidate: &Candidate<'_>) -> bool {
+    matches!(candidate.role, Some(Role::Name | Role::FirstName | Role::LastName))
+}
+
+/// Types whose text is never a message.
+fn is_excluded(candidate: &Candidate<'_>) -> bool {
+    let kinds = [
+        "acceptance",
+        "consent",
+        "checkbox",
+        "radio",
+        "select",
+        "hidden",
+        "upload",
+        "file",
+        "url",
+        "date",
+        "time",
+        "address",
+    ];
+    kinds.contains(&candidate.kind()) || matches!(candidate.role, Some(Role::Consent | Role::Machine))
+}
+
+fn contains(whole: &Candidate<'_>, part: &Candidate<'_>) -> bool {
+    let (whole, part) = (whole.values().join(" ").to_lowercase(), part.values().join(" ").to_lowercase());
+    whole.contains(&part)
+}

@@ -1,0 +1,210 @@
+//! What fields are called: words in several languages, and the part a field so called plays.
+
+use std::collections::BTreeMap;
+
+use super::view::fold;
+use crate::decode::Field;
+
+/// The part a field plays, told by what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Agreement to a policy.
+    Consent,
+    /// Whom the form is for: never the visitor.
+    Recipient,
+    Company,
+    /// What a program added: tokens, addresses, campaign tags.
+    Machine,
+    Email,
+    Phone,
+    FirstName,
+    LastName,
+    Name,
+    Message,
+    Subject,
+    /// Facts of any other kind: dates, places, numbers, choices.
+    Other,
+}
+
+impl Role {
+    /// All roles in the order in which they are asked: what excludes a field goes first.
+    pub const ALL: [Self; 12] = [
+        Self::Consent,
+        Self::Recipient,
+        Self::Machine,
+        Self::Company,
+        Self::Email,
+        Self::Phone,
+        Self::FirstName,
+        Self::LastName,
+        Self::Other,
+        Self::Subject,
+        Self::Message,
+        Self::Name,
+    ];
+
+    /// Returns the role's key in a word file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Consent => "consent",
+            Self::Recipient => "recipient",
+            Self::Company => "company",
+            Self::Machine => "machine",
+            Self::Email => "email",
+            Self::Phone => "phone",
+            Self::FirstName => "first_name",
+            Self::LastName => "last_name",
+            Self::Name => "name",
+            Self::Message => "message",
+            Self::Subject => "subject",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Words by role, of all languages together.
+#[derive(Clone, Debug, Default)]
+pub struct Dictionary {
+    words: BTreeMap<Role, Vec<Phrase>>,
+    /// How a sentence that agrees to something begins.
+    agreements: Vec<String>,
+}
+
+/// One or more words that follow each other; a word may begin or end with `*`.
+#[derive(Clone, Debug)]
+struct Phrase {
+    /// The phrase is all there is.
+    whole: bool,
+    words: Vec<Word>,
+}
+
+#[derive(Clone, Debug)]
+struct Word {
+    text: String,
+    open_start: bool,
+    open_end: bool,
+}
+
+impl Dictionary {
+    /// Adds phrases for a role. `=name` is only the whole name, `tele*` any word that begins so.
+    pub fn add(&mut self, role: Role, phrases: impl IntoIterator<Item = String>) {
+        let phrases = phrases.into_iter().map(|phrase| Phrase::new(&phrase)).filter(|phrase| !phrase.words.is_empty());
+        self.words.entry(role).or_default().extend(phrases);
+    }
+
+    /// Adds the ways in which a sentence of consent begins.
+    pub fn add_agreements(&mut self, sentences: impl IntoIterator<Item = String>) {
+        self.agreements.extend(sentences.into_iter().map(|sentence| sentence.to_lowercase()));
+    }
+
+    /// Returns the part a field plays by its label, else by its key.
+    pub fn role(&self, field: &Field) -> Option<Role> {
+        let by_label = field.label.as_deref().and_then(|label| self.role_of(label));
+        by_label.or_else(|| self.role_of(&field.key))
+    }
+
+    fn role_of(&self, name: &str) -> Option<Role> {
+        let words = words(name);
+        let plays = |role: &Role| self.words.get(role).is_some_and(|phrases| phrases.iter().any(|p| p.is_in(&words)));
+        Role::ALL.into_iter().find(plays)
+    }
+
+    /// Tells whether text is a sentence of consent.
+    pub fn is_agreement(&self, text: &str) -> bool {
+        let text = text.trim_start().to_lowercase();
+        self.agreements.iter().any(|beginning| text.starts_with(beginning.as_str()))
+    }
+}
+
+impl Phrase {
+    fn new(phrase: &str) -> Self {
+        let (whole, phrase) = phrase.strip_prefix('=').map_or((false, phrase), |rest| (true, rest));
+        let word =
+            |text: &str| Word { text: fold(text), open_start: text.starts_with('*'), open_end: text.ends_with('*') };
+        Self { whole, words: phrase.split_whitespace().map(word).filter(|word| !word.text.is_empty()).collect() }
+    }
+
+    fn is_in(&self, words: &[String]) -> bool {
+        let fits = |window: &[String]| window.iter().zip(&self.words).all(|(word, wanted)| wanted.matches(word));
+        let lengths_fit = if self.whole { words.len() == self.words.len() } else { words.len() >= self.words.len() };
+        lengths_fit && words.windows(self.words.len()).any(fits)
+    }
+}
+
+impl Word {
+    fn matches(&self, word: &str) -> bool {
+        match (self.open_start, self.open_end) {
+            (false, false) => word == self.text,
+            (false, true) => word.starts_with(&self.text),
+            (true, false) => word.ends_with(&self.text),
+            (true, true) => word.contains(&self.text),
+        }
+    }
+}
+
+/// Splits a key or label into folded words: at signs, and where lower case turns to upper.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut lower_before = false;
+    for c in name.chars() {
+        let starts = c.is_uppercase() && lower_before;
+        if (starts || !c.is_alphanumeric()) && words.last().is_some_and(|word| !word.is_empty()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.push(c);
+        }
+        lower_before = c.is_lowercase();
+    }
+    words.iter().map(|word| fold(word)).filter(|word| !word.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary() -> Dictionary {
+        let mut dictionary = Dictionary::default();
+        let mut add = |role, words: &[&str]| dictionary.add(role, words.iter().map(|word| (*word).to_owned()));
+        add(Role::Email, &["email", "e mail"]);
+        add(Role::Name, &["name", "names"]);
+        add(Role::FirstName, &["first name", "=first"]);
+        add(Role::Company, &["company", "firma*"]);
+        add(Role::Phone, &["tele*", "*nummer"]);
+        dictionary
+    }
+
+    #[test]
+    fn a_name_of_a_field_tells_its_part() {
+        for (name, role) in [
+            ("E-Mail", Some(Role::Email)),
+            ("yourEmail", Some(Role::Email)),
+            ("form_fields[email]", Some(Role::Email)),
+            ("First", Some(Role::FirstName)),
+            ("first contact", None),
+            ("Your First Name", Some(Role::FirstName)),
+            ("Company name", Some(Role::Company)),
+            ("Firmenname", None),
+            ("Rückrufnummer", Some(Role::Phone)),
+            ("Téléphone", Some(Role::Phone)),
+            ("unnamed", None),
+            ("", None),
+        ] {
+            assert_eq!(dictionary().role_of(name), role, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_label_goes_before_the_key() {
+        let field = Field {
+            key: "email".to_owned(),
+            label: Some("Company".to_owned()),
+            kind: None,
+            values: Vec::new(),
+            path: "$".to_owned(),
+        };
+        assert_eq!(dictionary().role(&field), Some(Role::Company));
+    }
+}

@@ -1,0 +1,107 @@
+//! The fields that are none of the four: which are kept, under which label, in which words.
+
+use std::collections::BTreeSet;
+
+use super::glob::Glob;
+use super::mapping::ExtrasRule;
+use super::readable::readable;
+use super::view::{FormField, View};
+use crate::lead::Extra;
+
+/// The extras of a submission, and the keys of what was left out on purpose.
+#[derive(Default)]
+pub(super) struct Sorted {
+    pub(super) extras: Vec<Extra>,
+    pub(super) dropped: Vec<String>,
+}
+
+/// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
+pub(super) fn sort(
+    view: &View<'_>,
+    rules: &[&ExtrasRule],
+    used: &BTreeSet<usize>,
+    used_texts: &BTreeSet<String>,
+) -> Sorted {
+    let mut sorted = Sorted::default();
+    for (index, form_field) in view.fields.iter().enumerate() {
+        let field = &form_field.field;
+        if is_dropped(form_field, rules) {
+            sorted.dropped.push(field.key.clone());
+        } else if !used.contains(&index) && !field.values.is_empty() {
+            let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
+            let value = value.trim();
+            if !value.is_empty() && !used_texts.contains(value) {
+                add(&mut sorted.extras, label(form_field, rules), value);
+            }
+        }
+    }
+    sorted
+}
+
+/// Tells whether a field is no extra, whatever was filled in.
+pub(super) fn is_dropped(form_field: &FormField, rules: &[&ExtrasRule]) -> bool {
+    let field = &form_field.field;
+    let named =
+        |glob: &Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
+    form_field.meta || rules.iter().any(|rule| rule.drop_all || rule.drop.iter().any(named))
+}
+
+/// Keys under one label are one line.
+fn add(extras: &mut Vec<Extra>, label: String, value: &str) {
+    match extras.iter_mut().find(|extra| extra.label == label) {
+        Some(extra) => {
+            extra.value.push_str(", ");
+            extra.value.push_str(value);
+        }
+        None => extras.push(Extra { label, value: value.to_owned() }),
+    }
+}
+
+fn label(form_field: &FormField, rules: &[&ExtrasRule]) -> String {
+    let field = &form_field.field;
+    let given = rules.iter().flat_map(|rule| &rule.labels).find(|(glob, _)| glob.matches(&field.key));
+    if let Some((_, label)) = given {
+        return label.clone();
+    }
+    let mut name = field.label.as_deref().filter(|label| !label.trim().is_empty()).unwrap_or(&field.key);
+    let strips = || rules.iter().flat_map(|rule| &rule.strip);
+    if let Some(rest) = strips().find_map(|prefix| name.strip_prefix(prefix.as_str())).filter(|rest| !rest.is_empty()) {
+        name = rest;
+    }
+    if field.label.is_some() { name.trim().to_owned() } else { spoken(name) }
+}
+
+/// Writes a key as a label: `service_type` becomes `Service type`; a figure alone becomes `Field 13`.
+fn spoken(key: &str) -> String {
+    if key.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return format!("Field {key}");
+    }
+    if key.contains(char::is_whitespace) {
+        return key.trim().to_owned();
+    }
+    let words: Vec<&str> = key.split(['_', '-', '.', '[', ']']).filter(|word| !word.is_empty()).collect();
+    let text = words.join(" ");
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_spoken() {
+        for (key, label) in [
+            ("service_type", "Service type"),
+            ("lead.company", "Lead company"),
+            ("fields[tel]", "Fields tel"),
+            ("13", "Field 13"),
+            ("5.1", "Field 5.1"),
+            ("Which rooms?", "Which rooms?"),
+            ("", "Field "),
+            ("联系", "联系"),
+        ] {
+            assert_eq!(spoken(key), label, "{key}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What a value looks like, for forms whose keys say nothing.
+
+use crate::lead::{Email, Phone, Region};
+
+/// Longest value that is taken for a name, in characters and words.
+const NAME_CHARS: usize = 60;
+const NAME_WORDS: usize = 5;
+/// How many digits a phone number has.
+const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
+
+pub(super) fn is_email(text: &str) -> bool {
+    Email::parse(text).is_ok()
+}
+
+/// Tells whether somebody meant an address: `ann at example dot com`, `ann@example`.
+pub(super) fn is_almost_email(text: &str) -> bool {
+    let text = text.trim().to_lowercase();
+    let one_word_at = text.contains('@') && !text.contains(char::is_whitespace);
+    let spelled = text.split_once(" at ").is_some_and(|(_, host)| host.contains(" dot ") || host.contains('.'));
+    one_word_at || (spelled && text.split_whitespace().count() <= 6)
+}
+
+/// Tells whether text is a phone number: signs of one, as many digits as one, and not a date, time or plain number.
+pub(super) fn is_phone(text: &str, region: Option<Region>) -> bool {
+    let text = text.trim();
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    let signs = text.chars().all(|c| c.is_numeric() || c.is_whitespace() || "+()-./".contains(c));
+    if !signs || !PHONE_DIGITS.contains(&digits) || is_date(text) || is_address_number(text) {
+        return false;
+    }
+    let dialled = text.starts_with(['+', '(', '0', '٠']) || text.contains([' ', '-']);
+    dialled || Phone::is_valid(text, region)
+}
+
+/// Tells whether text is a date or a time in figures.
+pub(super) fn is_date(text: &str) -> bool {
+    let text = text.trim();
+    let day = text.split([' ', 'T']).next().unwrap_or_default();
+    let parts: Vec<&str> = day.split(['-', '/', '.']).collect();
+    let figures = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let short = parts.iter().filter(|part| part.len() <= 2).count();
+    let clock = day.split_once(':').is_some_and(|(hour, _)| (1..=2).contains(&hour.len()));
+    clock || (parts.len() == 3 && parts.iter().all(|part| figures(part)) && short >= 2 && separators(day) == 1)
+}
+
+/// How many different separators a figure has.
+fn separators(text: &str) -> usize {
+    ['-', '/', '.'].into_iter().filter(|c| text.contains(*c)).count()
+}
+
+fn is_address_number(text: &str) -> bool {
+    text.parse::<std::net::IpAddr>().is_ok()
+}
+
+pub(super) fn is_url(text: &str) -> bool {
+    let text = text.trim_start();
+    text.starts_with("http://") || text.starts_with("https://") || text.starts_with("www.")
+}
+
+/// Tells whether text could be what a person is called: a few capitalised words without figures or signs.
+pub(super) fn is_name(text: &str) -> bool {
+    let text = text.trim();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let letter = |c: char| c.is_alphabetic() || " '’.-,\u{a0}".contains(c);
+    (1..=NAME_WORDS).contains(&words.len())
+        && text.chars().count() <= NAME_CHARS
+        && text.chars().any(char::is_alphabetic)
+        && text.chars().all(letter)
+        && words.first().is_some_and(|word| !word.chars().next().is_some_and(char::is_lowercase))
+}
+
+/// How much text looks like something a visitor wrote freely; 0: not at all.
+pub(super) fn prose(text: &str) -> usize {
+    let text = text.trim();
+    if is_url(text) || is_date(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{', '<']) {
+        return 0;
+    }
+    let lines = text.lines().count();
+    let words = text.split_whitespace().count();
+    // Scripts without spaces between words.
+    let dense = text.chars().filter(|c| ('\u{2E80}'..='\u{FAFF}').contains(c)).count() / 2;
+    match lines.saturating_sub(1) * 10 + words.max(dense) {
+        0 | 1 => 0,
+        much => much,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_told_from_phones() {
+        for phone in
+            ["+48 601 234 567", "(503) 555-1234", "0412 345 678", "+91-98765-43210", "503.555.0199 1", "٠٥٠ ١٢٣ ٤٥٦٧"]
+        {
+            assert!(is_phone(phone, None), "{phone}");
+        }
+        for other in [
+            "2026-12-24",
+            "12/24/2026",
+            "24.12.2026",
+            "17:30",
+            "2026-11-21 00:06:18",
+            "127.0.0.1",
+            "1500",
+            "1798133400",
+            "hello",
+            "",
+        ] {
+            assert!(!is_phone(other, None), "{other}");
+        }
+        assert!(is_phone("5035551234", Region::parse("US").ok()));
+    }
+
+    #[test]
+    fn a_name_and_a_message_look_different() {
+        for name in ["Priya Nair", "Cher", "Łukasz Müller-Ñandú", "王 小明", "محمد العلي", "Bob O'Brien"]
+        {
+            assert!(is_name(name), "{name}");
+        }
+        for other in ["google-ads", "am", "Hello, my boiler leaks and I need help", "a@b.co", "3 rooms", ""] {
+            assert!(!is_name(other), "{other}");
+        }
+        assert!(prose("Hello,\r\nMy boiler is leaking.") > prose("Call me") && prose("Call me") > 0);
+        assert!(prose("你好,我家的水管漏水了。") > 0);
+        for other in ["am", "https://example.com/?a b", "2026-12-24 10:00", "1 2 3", "{\"1\": [2]}"] {
+            assert_eq!(prose(other), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_spelled_out_is_meant_as_one() {
+        assert!(is_almost_email("cher at example dot com") && is_almost_email("ann@example"));
+        assert!(!is_almost_email("meet me at noon") && !is_almost_email("no valid mail"));
+    }
+}
