@@ -3,3 +3,5 @@ pub mod received;
 pub mod lead;
 
 pub mod queue;
+
+pub mod kaicalls;

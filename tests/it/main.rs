@@ -1,1 +1,3 @@
+mod kaicalls;
+mod scripted_api;
 mod store_contract;
