@@ -5,3 +5,5 @@ pub mod lead;
 pub mod queue;
 
 pub mod kaicalls;
+
+pub mod sandbox;
