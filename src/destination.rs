@@ -36,9 +36,14 @@ pub struct KeyPair {
 pub enum InvalidKey {
     #[error("must begin with {0}")]
     Prefix(&'static str),
-    #[error("may hold only letters, digits, - and _")]
+    #[error("must have more than its prefix, and at most {KEY_MAX} characters")]
+    Length,
+    #[error("must hold only letters, digits and -._~+/=")]
     Characters,
 }
+
+/// Longest key, in bytes; the real ones have some fifty.
+const KEY_MAX: usize = 256;
 
 impl KeyPair {
     /// Pairs two keys that [`KeyPair::check_public`] and [`KeyPair::check_secret`] find well formed.
@@ -76,9 +81,14 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-fn check_key(key: &str, prefix: &'static str) -> Result<(), InvalidKey> {
-    let rest = key.strip_prefix(prefix).filter(|rest| !rest.is_empty()).ok_or(InvalidKey::Prefix(prefix))?;
-    let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+/// Checks that a key has its prefix and that a `Bearer` token can hold it.
+pub(crate) fn check_key(key: &str, prefix: &'static str) -> Result<(), InvalidKey> {
+    let rest = key.strip_prefix(prefix).ok_or(InvalidKey::Prefix(prefix))?;
+    if rest.is_empty() || key.len() > KEY_MAX {
+        return Err(InvalidKey::Length);
+    }
+    // None of these ends the header, and none is the colon that joins a pair.
+    let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
     plain.then_some(()).ok_or(InvalidKey::Characters)
 }
 
@@ -112,7 +122,13 @@ impl BaseUrl {
             Some("http") => return Err(InvalidBaseUrl::Insecure),
             _ => return Err(InvalidBaseUrl::Malformed),
         }
-        Ok(Self(text.trim_end_matches('/').to_owned()))
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        Ok(Self(format!("{}://{authority}", uri.scheme_str().unwrap_or("https"))))
+    }
+
+    /// Tells whether requests go out encrypted.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
     }
 
     /// Returns the URL without a slash at its end.
@@ -156,7 +172,10 @@ mod tests {
         assert_eq!(pair.bearer().expose(), "wp_pk_a:wp_sk_hush");
         assert!(!format!("{pair:?} {secret:?}").contains("hush"));
         assert_eq!(KeyPair::check_public("wp_sk_a"), Err(InvalidKey::Prefix("wp_pk_")));
-        assert_eq!(KeyPair::check_public("wp_pk_"), Err(InvalidKey::Prefix("wp_pk_")));
-        assert_eq!(KeyPair::check_public("wp_pk_a b"), Err(InvalidKey::Characters));
+        assert_eq!(KeyPair::check_public("wp_pk_"), Err(InvalidKey::Length));
+        assert_eq!(KeyPair::check_public(&format!("wp_pk_{}", "x".repeat(KEY_MAX))), Err(InvalidKey::Length));
+        for bad in ["wp_pk_a b", "wp_pk_a\n", "wp_pk_a:b", "wp_pk_ä", "wp_pk_a\0"] {
+            assert_eq!(KeyPair::check_public(bad), Err(InvalidKey::Characters), "{bad:?}");
+        }
     }
 }

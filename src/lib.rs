@@ -14,4 +14,8 @@ pub mod queue;
 
 pub mod destination;
 
+pub mod kaicalls;
+
 pub mod config;
+
+pub mod sandbox;

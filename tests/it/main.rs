@@ -1,1 +1,4 @@
+mod kaicalls;
+mod sandbox;
+mod scripted_api;
 mod store_contract;

@@ -1,0 +1,189 @@
+//! KaiCalls' WordPress API as documented, for tests, demos and trying things out: it behaves, and on demand it doesn't.
+//!
+//! ```text
+//! POST /api/v1/wordpress/keys/create       Authorization: Bearer kc_live_…           mints a pair of keys
+//! POST /api/v1/wordpress/auth/verify       the keys in the body                      are they valid?
+//! POST /api/v1/wordpress/intake            Authorization: Bearer wp_pk_…:wp_sk_…     takes a lead
+//! GET  /api/v1/wordpress/dashboard-widget  Authorization: Bearer wp_pk_…:wp_sk_…     the recent leads
+//!
+//! GET  /_sandbox/leads?limit=N             what was received, newest first
+//! GET, POST, DELETE /_sandbox/faults       see [`Fault`]: what intake does wrong
+//! ```
+//!
+//! It imports nothing of the gateway, so that neither can repeat the other's mistake. Everything is kept in memory and
+//! bounded; keys are kept as SHA-256 only. `Idempotency-Key` is written down and not used: the API documents none.
+
+mod app;
+mod fault;
+mod intake;
+mod key_files;
+mod keyring;
+mod leads;
+mod routes;
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::server::Fds;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use fault::{Fault, InvalidFault};
+pub use key_files::KeyFilesError;
+pub use keyring::MintedKeys;
+pub use leads::ReceivedLead;
+
+use app::App;
+use routes::State;
+
+/// Longest time that requests under way are waited for when it stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How to start the sandbox.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// Where the first pair of keys is written, or read if it is there: `public_key` and `secret_key`.
+    pub keys_dir: Option<PathBuf>,
+    /// Standard keys that may mint pairs; if there are none, every well-formed `kc_live_…` may.
+    pub live_keys: Vec<String>,
+    /// What intake does wrong from the start.
+    pub fault: Option<Fault>,
+}
+
+impl Options {
+    /// Returns options without key files, without faults.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self { listen, keys_dir: None, live_keys: Vec::new(), fault: None }
+    }
+}
+
+/// Why the sandbox does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can't listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the key files can't be used")]
+    KeyFiles(#[from] KeyFilesError),
+    #[error("the fault makes no sense")]
+    Fault(#[from] InvalidFault),
+}
+
+/// The running sandbox. Dropped without [`Sandbox::stop`], it stops without waiting.
+pub struct Sandbox {
+    address: SocketAddr,
+    keys: MintedKeys,
+    state: Arc<State>,
+    app: App,
+    shutdown: watch::Sender<bool>,
+    service: JoinHandle<()>,
+}
+
+impl Sandbox {
+    /// Starts to listen, within the tokio runtime of the caller.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        if let Some(fault) = &options.fault {
+            fault.check()?;
+        }
+        let keys = match &options.keys_dir {
+            Some(directory) => key_files::read_or_write(directory, &rand::random())?,
+            None => MintedKeys::fresh(&rand::random()),
+        };
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+
+        let state = Arc::new(State::new(&keys, &options.live_keys, options.fault));
+        let app = App::new(Arc::clone(&state));
+        let (shutdown, watch) = watch::channel(false);
+        let service = tokio::spawn(serve(listener, address, app.clone(), watch));
+        Ok(Self { address, keys, state, app, shutdown, service })
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns what a client takes for the API's base URL.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the pair of keys it was started with.
+    pub fn keys(&self) -> &MintedKeys {
+        &self.keys
+    }
+
+    /// Returns the leads received and still kept, oldest first.
+    pub fn leads(&self) -> Vec<ReceivedLead> {
+        self.state.leads.lock().all()
+    }
+
+    /// Waits until so many leads have been received since the start.
+    pub async fn wait_for(&self, count: u64) {
+        let mut received = self.state.leads.lock().watch();
+        // The sender lives in the state, which this handle holds.
+        drop(received.wait_for(|received| *received >= count).await);
+    }
+
+    /// Sets what intake does wrong, or with `None` that it behaves.
+    pub fn set_fault(&self, fault: Option<Fault>) -> Result<(), InvalidFault> {
+        if let Some(fault) = &fault {
+            fault.check()?;
+        }
+        *self.state.fault.lock() = fault;
+        Ok(())
+    }
+
+    /// Stops listening, lets requests under way end within a grace period, and returns when all is closed.
+    pub async fn stop(self) {
+        self.shutdown.send_replace(true);
+        let drained = async {
+            // It only ends by itself or with the runtime, so there is no error to tell.
+            drop(self.service.await);
+            self.app.drained().await;
+        };
+        if tokio::time::timeout(GRACE, drained).await.is_err() {
+            tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests under way");
+        }
+    }
+}
+
+/// Runs the sandbox until `shutdown` is there; `ready` is called once it listens.
+pub async fn run(
+    options: Options,
+    ready: impl FnOnce(&Sandbox),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let sandbox = Sandbox::start(options)?;
+    ready(&sandbox);
+    shutdown.await;
+    sandbox.stop().await;
+    Ok(())
+}
+
+/// Runs pingora's accept loop on a socket that is bound already, so that port 0 works and no port is lost between.
+async fn serve(listener: TcpListener, address: SocketAddr, app: App, shutdown: watch::Receiver<bool>) {
+    let name = address.to_string();
+    let mut sockets = Fds::new();
+    // From here on the socket is the service's, which closes it when it ends.
+    sockets.add(name.clone(), listener.into_raw_fd());
+    let mut service = Service::new("sandbox".to_owned(), app);
+    service.add_tcp(&name);
+    service.start_service(Some(Arc::new(Mutex::new(sockets))), shutdown, 1).await;
+}
