@@ -211,3 +211,81 @@ impl Store for SqliteStore {
         self.writer.write(probe).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::lead::{FormId, SiteId};
+    use crate::queue::{Content, Reason, State};
+    use crate::received::Received;
+
+    fn entry(number: u8, body_len: usize) -> NewEntry {
+        let received = Received { body: vec![number; body_len].into(), ..Received::default() };
+        NewEntry {
+            id: EntryId::new(u64::from(number), &[number; 10]),
+            site: SiteId::parse("acme").expect("a slug"),
+            form: FormId::parse("contact").expect("a slug"),
+            state: State::Queued,
+            reason: Reason::Accepted,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            keep: None,
+            content: Content { received, mapping: None, lead: None, errors: Vec::new(), oddities: Vec::new() },
+        }
+    }
+
+    async fn set_pages_max(store: &SqliteStore, over: u32) {
+        let set = move |workspace: &mut Workspace| {
+            let connection = &workspace.connection;
+            let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            connection.pragma_update_and_check(None, "max_page_count", pages + over, |_| Ok(()))?;
+            Ok(())
+        };
+        store.writer.write(set).await.expect("set");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
+        let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), options).expect("opened"));
+        set_pages_max(&store, 30).await;
+        let mut appends = JoinSet::new();
+        for number in 0..40 {
+            let (store, new) = (Arc::clone(&store), entry(number, if number % 4 == 3 { 200_000 } else { 100 }));
+            appends.spawn(async move { (new.id, number, store.append(new, None).await) });
+        }
+        let mut stored = 0;
+        for (id, number, appended) in appends.join_all().await {
+            let found = store.get(id).await.expect("read").is_some();
+            assert!(
+                matches!(&appended, Ok(Appended::New(_)) if found)
+                    || matches!(&appended, Err(StoreError::Full) if !found)
+            );
+            assert!(appended.is_err() || number % 4 != 3, "{number}");
+            stored += usize::from(found);
+        }
+        assert!((10..30).contains(&stored), "{stored}");
+        set_pages_max(&store, 1_000).await;
+        assert!(store.append(entry(99, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_keeps_no_other_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
+        let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
+        let (broken, good) = (entry(1, 10), entry(2, 10));
+        let ids = (broken.id, good.id);
+        assert!(store.append(broken, None).await.is_ok() && store.append(good, None).await.is_ok());
+        let spoil = |workspace: &mut Workspace| {
+            Ok(workspace.connection.execute("UPDATE content SET json = 'jane@example.com' WHERE number = 1", [])?)
+        };
+        assert_eq!(store.writer.write(spoil).await.expect("spoilt"), 1);
+        let leases = store.claim(9, Duration::from_secs(60), Timestamp::UNIX_EPOCH).await.expect("claimed");
+        assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), [ids.1]);
+        let error = store.get(ids.0).await.expect_err("unreadable");
+        assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
+    }
+}

@@ -164,3 +164,39 @@ fn from_millisecond(millisecond: i64, column: &'static str) -> Result<Timestamp,
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: &'static str) -> Result<T, Failure> {
     text(row, column, |text| serde_json::from_str(text).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::sqlite::connection::open_writer;
+    use crate::queue::sqlite::{files, schema};
+
+    #[test]
+    fn a_visitors_bytes_share_no_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = files::create(&folder.path().join("store.db")).expect("created");
+        let mut connection = open_writer(&path).expect("opened");
+        schema::migrate(&mut connection).expect("migrated");
+        let lens = [0, 1, 57, 58, 63, 64, 500, 4_000, 4_091, 4_092, 4_093, 8_185, 8_186, 40_000, 1_048_576, 2_100_000];
+        for (json_len, body_len) in lens.iter().flat_map(|json_len| lens.map(|body_len| (*json_len, body_len))) {
+            connection.execute("DELETE FROM content", []).expect("deleted");
+            let values = (padding(json_len, body_len), " ".repeat(json_len), vec![1_u8; body_len]);
+            connection
+                .execute("INSERT INTO content (padding, json, body) VALUES (?1, ?2, ?3)", values)
+                .expect("inserted");
+            let shared: u32 = connection
+                .query_row("SELECT payload FROM dbstat WHERE name = 'content' AND pagetype = 'leaf'", [], |row| {
+                    row.get(0)
+                })
+                .expect("measured");
+            let unused: Option<u32> = connection
+                .query_row(
+                    "SELECT sum(unused) FROM dbstat WHERE name = 'content' AND pagetype = 'overflow'",
+                    [],
+                    |row| row.get(0),
+                )
+                .expect("measured");
+            assert_eq!((shared as usize, unused), (LOCAL, Some(0)), "{json_len} {body_len}");
+        }
+    }
+}
