@@ -117,6 +117,8 @@ pub struct NewEntry {
     pub state: State,
     pub reason: Reason,
     pub accepted_at: Timestamp,
+    /// How long a held entry is kept before it may be removed; none: for ever. A queued one never expires.
+    pub keep: Option<Duration>,
     pub content: Content,
 }
 
@@ -131,11 +133,11 @@ pub struct Entry {
     /// Goes up by one with each change; what `amend` compares.
     pub revision: u64,
     pub accepted_at: Timestamp,
-    /// When it is next due; only for `Queued`.
+    /// When it is next due; only for `Queued`. While it is leased: when the lease runs out.
     pub due_at: Option<Timestamp>,
     /// When it may be removed; never for `Queued`.
     pub expires_at: Option<Timestamp>,
-    /// Attempts begun.
+    /// Attempts begun, but for those taken back because nothing was sent.
     pub attempts: u32,
     /// How often the same was posted again within the dedupe window.
     pub seen: u32,
@@ -225,9 +227,9 @@ pub enum Settlement {
 /// A change by an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Held, dead or delivered to queued, with newly made content, due at once; attempts begin anew.
+    /// From any state to queued, with newly made content, due at once; attempts begin anew.
     Retry { content: Box<Content> },
-    /// Held again with newly made content: still no lead.
+    /// Held again with newly made content: still no lead. From any state but queued; it is kept as long as before.
     Hold { reason: Reason, content: Box<Content> },
     /// Held or queued to dead.
     Drop { keep: Duration },
@@ -260,6 +262,6 @@ pub struct Counts {
     pub site: SiteId,
     pub state: State,
     pub entries: u64,
-    /// When the oldest of them was accepted.
+    /// When the oldest of them, the one with the lowest id, was accepted.
     pub oldest: Timestamp,
 }

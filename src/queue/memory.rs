@@ -1,1 +1,245 @@
-//! todo
+//! A store that forgets when the process ends: for tests and the demo, and the model of what [`Store`] means.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::standing::{Clock, Standing, is_duplicate, whole_millisecond};
+use super::turns;
+use super::{
+    Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX,
+    Page, Set, Settlement, State, Store, StoreError,
+};
+use crate::lead::{EntryId, FormId, SiteId};
+
+/// What the demo and most tests want: the default of `[queue].dedupe`.
+const DEDUPE_WINDOW: Duration = Duration::from_secs(600);
+
+/// Keeps entries in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    dedupe_window: Duration,
+    kept: Mutex<Kept>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    records: BTreeMap<EntryId, Record>,
+    first_seen: HashMap<DedupeKey, (EntryId, Timestamp)>,
+    clock: Clock,
+    appends: u64,
+    claims: u64,
+    /// The site whose turn was last.
+    last_site: Option<SiteId>,
+}
+
+#[derive(Debug)]
+struct Record {
+    /// Says which came first.
+    number: u64,
+    site: SiteId,
+    form: FormId,
+    accepted_at: Timestamp,
+    seen: u32,
+    content: Content,
+    standing: Standing,
+}
+
+impl MemoryStore {
+    /// Makes an empty store; a window of zero turns deduplication off.
+    pub fn new(dedupe_window: Duration) -> Self {
+        Self { dedupe_window, kept: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(DEDUPE_WINDOW)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
+        let appended = self.kept.lock().append(entry, dedupe, self.dedupe_window)?;
+        if matches!(appended, Appended::New(_)) {
+            self.wake();
+        }
+        Ok(appended)
+    }
+
+    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, whole_millisecond(now)))
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
+        let set = match self.kept.lock().records.get_mut(&lease.entry.id) {
+            Some(record) => record.standing.settle(lease.token, settlement, whole_millisecond(now)),
+            None => Set::Lost,
+        };
+        self.wake();
+        Ok(set)
+    }
+
+    async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
+        Ok(self.kept.lock().records.get(&id).map(|record| record.entry(id)))
+    }
+
+    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let kept = self.kept.lock();
+        let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = kept.records.range((from, Bound::Unbounded)).filter(|(_, record)| record.passes(filter));
+        let mut entries: Vec<_> = rest.take(limit + 1).map(|(id, record)| record.entry(*id)).collect();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().map(|entry| entry.id).filter(|_| more);
+        Ok(Page { entries, next })
+    }
+
+    async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
+        let mut kept = self.kept.lock();
+        let Some(record) = kept.records.get_mut(&id) else { return Ok(Set::Lost) };
+        let set = record.standing.amend(revision, &change, whole_millisecond(now));
+        if let (Set::Done, Change::Retry { content } | Change::Hold { content, .. }) = (set, change) {
+            record.content = *content;
+        }
+        self.wake();
+        Ok(set)
+    }
+
+    async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
+        Ok(self.kept.lock().remove(ids))
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut kept = self.kept.lock();
+        let expiry = |(id, record): (&EntryId, &Record)| Some((record.standing.expires_at?, *id));
+        let mut expired: Vec<_> = kept.records.iter().filter_map(expiry).filter(|(at, _)| *at <= now).collect();
+        expired.sort_unstable();
+        let ids: Vec<_> = expired.into_iter().map(|(_, id)| id).take(limit.min(EXPIRE_MAX)).collect();
+        Ok(kept.remove(&ids))
+    }
+
+    async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
+        let mut counts: BTreeMap<(SiteId, State), Counts> = BTreeMap::new();
+        for record in self.kept.lock().records.values() {
+            let (site, state) = (record.site.clone(), record.standing.state);
+            let fresh = Counts { site: site.clone(), state, entries: 0, oldest: record.accepted_at };
+            counts.entry((site, state)).or_insert(fresh).entries += 1;
+        }
+        Ok(counts.into_values().collect())
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn append(&mut self, entry: NewEntry, dedupe: Option<DedupeKey>, window: Duration) -> Result<Appended, StoreError> {
+        let accepted_at = whole_millisecond(entry.accepted_at);
+        self.first_seen.retain(|_, (_, at)| is_duplicate(*at, accepted_at, window));
+        if let Some((first, _)) = dedupe.and_then(|key| self.first_seen.get(&key))
+            && let Some(record) = self.records.get_mut(first)
+        {
+            record.seen = record.seen.saturating_add(1);
+            return Ok(Appended::Duplicate(*first));
+        }
+        let id = entry.id;
+        if self.records.contains_key(&id) {
+            return Err(StoreError::Unavailable(Box::new(RepeatedId)));
+        }
+        if let Some(key) = dedupe.filter(|_| !window.is_zero()) {
+            self.first_seen.insert(key, (id, accepted_at));
+        }
+        self.appends += 1;
+        let standing = Standing::new(&entry);
+        let NewEntry { site, form, content, .. } = entry;
+        self.records.insert(id, Record { number: self.appends, site, form, accepted_at, seen: 0, content, standing });
+        Ok(Appended::New(id))
+    }
+
+    fn claim(&mut self, max: usize, lease: Duration, now: Timestamp) -> Vec<Lease> {
+        if self.clock.went_back(now) {
+            self.records.values_mut().for_each(|record| record.standing.rewind(now));
+        }
+        let mut due: BTreeMap<SiteId, Vec<(u64, EntryId)>> = BTreeMap::new();
+        for (id, record) in self.records.iter().filter(|(_, record)| record.standing.due_at.is_some_and(|at| at <= now))
+        {
+            due.entry(record.site.clone()).or_default().push((record.number, *id));
+        }
+        let mut lanes: turns::Lanes<SiteId, EntryId> = Vec::new();
+        for (site, mut entries) in due {
+            entries.sort_unstable();
+            lanes.push((site, entries.into_iter().map(|(_, id)| id).collect::<VecDeque<_>>()));
+        }
+        let after_last = lanes.partition_point(|(site, _)| Some(site) <= self.last_site.as_ref());
+        lanes.rotate_left(after_last);
+        let (ids, last_site) = turns::take(lanes, max);
+        self.last_site = last_site.or(self.last_site.take());
+        self.claims += 1;
+        ids.into_iter().filter_map(|id| self.lease(id, lease, now)).collect()
+    }
+
+    fn lease(&mut self, id: EntryId, lease: Duration, now: Timestamp) -> Option<Lease> {
+        let record = self.records.get_mut(&id)?;
+        record.standing.claim(self.claims, lease, now);
+        Some(Lease { entry: record.entry(id), token: self.claims })
+    }
+
+    fn remove(&mut self, ids: &[EntryId]) -> usize {
+        self.first_seen.retain(|_, (id, _)| !ids.contains(id));
+        ids.iter().filter(|id| self.records.remove(id).is_some()).count()
+    }
+}
+
+impl Record {
+    fn entry(&self, id: EntryId) -> Entry {
+        let standing = self.standing.clone();
+        Entry {
+            id,
+            site: self.site.clone(),
+            form: self.form.clone(),
+            state: standing.state,
+            reason: standing.reason,
+            revision: standing.revision,
+            accepted_at: self.accepted_at,
+            due_at: standing.due_at,
+            expires_at: standing.expires_at,
+            attempts: standing.attempts,
+            seen: self.seen,
+            lead_id: standing.lead_id,
+            content: self.content.clone(),
+            history: standing.history,
+        }
+    }
+
+    fn passes(&self, filter: &Filter) -> bool {
+        filter.site.as_ref().is_none_or(|site| *site == self.site)
+            && filter.form.as_ref().is_none_or(|form| *form == self.form)
+            && filter.state.is_none_or(|state| state == self.standing.state)
+            && filter.reason.is_none_or(|reason| reason == self.standing.reason)
+            && filter.since.is_none_or(|since| since <= self.accepted_at)
+            && filter.until.is_none_or(|until| self.accepted_at < until)
+    }
+}
+
+/// Two appends with one id: the caller's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the id is taken")]
+struct RepeatedId;

@@ -3,11 +3,17 @@
 //! Entry states: `queued` (will be sent) → `delivered` (KaiCalls took it) or `dead` (refused for good, or its time
 //! ran out); `held` (needs a person). Nothing changes state without a recorded [`Reason`].
 //!
-//! Time is an argument everywhere: no store reads a clock.
+//! Time is an argument everywhere: no store reads a clock. Times are kept to the millisecond.
 
 pub mod entry;
+
 pub mod memory;
+
 pub mod sqlite;
+
+mod standing;
+
+mod turns;
 
 use std::time::Duration;
 
@@ -16,11 +22,18 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use entry::{
-    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, Lease, NewEntry, Page, Reason, Settlement,
-    State,
+    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, HISTORY_MAX, Lease, NewEntry, Page, Reason,
+    Settlement, State,
 };
 
 use crate::lead::EntryId;
+
+/// Most entries one [`Store::claim`] gives, whatever it is asked for.
+pub const CLAIM_MAX: usize = 256;
+/// Most entries one page of [`Store::scan`] holds.
+pub const PAGE_MAX: usize = 1_000;
+/// Most entries one [`Store::expire`] removes.
+pub const EXPIRE_MAX: usize = 1_000;
 
 /// What makes two submissions the same, as a digest; compared only within the store's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,19 +80,24 @@ pub trait Store: Send + Sync + 'static {
     /// Stores an entry; returns after it is durable.
     ///
     /// Atomic on the key: of two appends with one key within the window exactly one is `New`. The window is fixed per
-    /// store. The entry is `queued` or `held` as it says itself.
+    /// store and begins with the first of them. The entry is `queued` or `held` as it says itself. Once begun it is
+    /// written even if the caller goes away.
     async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError>;
 
     /// Takes up to `max` queued entries that are due, oldest first per site, and leases each for `lease`.
     ///
-    /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is due
-    /// again. May return an entry that the caller can't use now: it settles that as `Postponed`.
+    /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting.
+    /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is
+    /// due again, its unsettled attempt recorded as ambiguous. May return an entry that the caller can't use now: it
+    /// settles that as `Postponed`. A wait that began later than `now` (the clock went back) begins anew. A claim whose
+    /// caller goes away leaves its leases to run out.
     async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError>;
 
     /// Ends a lease: compare-and-set on it.
     ///
-    /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded.
-    /// `Postponed` takes the claim's attempt back.
+    /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded (of
+    /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `Held` and
+    /// `Dead` without an attempt take it back. `Postponed` without an attempt leaves no event.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
 
     /// Returns one entry whole.
@@ -88,13 +106,20 @@ pub trait Store: Send + Sync + 'static {
     /// Lists entries by id, from after `cursor`. Eventually consistent; no snapshot across pages.
     async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError>;
 
-    /// Changes one entry: compare-and-set on its revision. For retry and drop. A leased entry gives `Lost`.
+    /// Changes one entry: compare-and-set on its revision. For retry and drop.
+    ///
+    /// A leased entry gives `Lost`, and so does a change that the entry's state does not permit.
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError>;
 
-    /// Erases entries. Their bytes are gone from the store when it returns; an error says where they remain.
+    /// Erases entries, whatever their state; returns how many there were.
+    ///
+    /// What the visitor sent is gone from the store when it returns; an error says where it remains.
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError>;
 
-    /// Counts entries per site and state; may lag a second.
+    /// Removes up to `limit` entries whose `expires_at` has come, the longest expired first; never a queued one.
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Counts entries per site and state, sorted by both; may lag a second. Nothing is said where there are none.
     async fn counts(&self) -> Result<Vec<Counts>, StoreError>;
 
     /// Tells that something may have become due. A hint that may be lost: callers poll as well.

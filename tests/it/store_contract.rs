@@ -1,1 +1,160 @@
+//! What every store must do. Each promise is a function in [`promises`]; `on_both!` makes a test of it for each store.
 
+mod durability;
+
+mod model;
+
+mod promises;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
+use formgate::queue::memory::MemoryStore;
+use formgate::queue::sqlite::{Options, SqliteStore};
+use formgate::queue::{
+    Appended, Attempt, AttemptResult, Content, Entry, Lease, NewEntry, Reason, Settlement, State, Store,
+};
+use formgate::received::Received;
+use jiff::Timestamp;
+
+const WINDOW: Duration = Duration::from_secs(600);
+const LEASE: Duration = Duration::from_secs(60);
+const KEEP: Duration = Duration::from_secs(86_400);
+
+macro_rules! on_both {
+    ($($promise:ident)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::promises::$promise(std::sync::Arc::new(super::MemoryStore::new(super::WINDOW))).await;
+            })*
+        }
+
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $promise() {
+                let folder = tempfile::tempdir().expect("a folder");
+                super::promises::$promise(std::sync::Arc::new(super::open(folder.path()))).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    what_was_appended_is_given_back_whole
+    a_repeated_id_is_refused_and_the_first_stays
+    a_key_is_a_duplicate_only_within_the_window
+    of_many_appends_with_one_key_one_is_new
+    a_key_of_an_erased_entry_is_new
+    a_claim_counts_the_attempt_and_takes_the_entry
+    a_claim_takes_sites_in_turn_and_the_oldest_first
+    the_next_claim_goes_on_with_the_next_site
+    held_entries_are_not_claimed
+    a_lease_that_ran_out_is_claimed_again
+    a_late_delivery_is_recorded_and_the_first_lead_id_stays
+    a_settled_lease_is_lost
+    a_failed_entry_waits_and_is_tried_again
+    a_postponed_entry_has_no_attempt_counted
+    what_was_not_tried_has_no_attempt_counted
+    a_history_keeps_its_beginning_and_its_end
+    a_wait_begins_anew_when_the_clock_went_back
+    retry_needs_the_newest_revision_and_no_lease
+    hold_and_drop_keep_to_their_states
+    scan_filters_and_goes_on_from_its_cursor
+    counts_follow_each_change
+    erased_entries_are_gone
+    only_what_has_expired_is_removed
+    changed_tells_of_what_may_be_due
+    a_new_store_is_ready
+}
+
+fn open(folder: &std::path::Path) -> SqliteStore {
+    let options = Options { dedupe_window: WINDOW, max_size: None };
+    SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
+}
+
+/// Returns a time so many seconds after the tests' beginning of time.
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_760_000_000 + seconds).expect("in range")
+}
+
+fn site(name: &str) -> SiteId {
+    SiteId::parse(name).expect("a slug")
+}
+
+fn id(number: u8) -> EntryId {
+    EntryId::new(1_760_000_000_000 + 1_000 * u64::from(number), &[number; 10])
+}
+
+/// Returns a queued entry, accepted `number` seconds after the beginning.
+fn entry(number: u8, site_name: &str) -> NewEntry {
+    NewEntry {
+        id: id(number),
+        site: site(site_name),
+        form: FormId::parse("contact").expect("a slug"),
+        state: State::Queued,
+        reason: Reason::Accepted,
+        accepted_at: at(i64::from(number)),
+        keep: None,
+        content: content(&format!("message={number}")),
+    }
+}
+
+fn held(number: u8, site_name: &str) -> NewEntry {
+    NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), ..entry(number, site_name) }
+}
+
+fn content(body: &str) -> Content {
+    let draft =
+        Draft { email: Some("jane@example.com".to_owned()), message: Some(body.to_owned()), ..Draft::default() };
+    Content {
+        received: Received {
+            method: "POST".to_owned(),
+            query: Some("a=b".to_owned()),
+            headers: [("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())].into(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+            cut: false,
+        },
+        mapping: Some("generic".to_owned()),
+        lead: Some(Lead::check(draft).expect("a lead").lead),
+        errors: Vec::new(),
+        oddities: vec!["odd".to_owned()],
+    }
+}
+
+async fn add(store: &dyn Store, entry: NewEntry) -> EntryId {
+    let id = entry.id;
+    assert_eq!(store.append(entry, None).await.expect("appended"), Appended::New(id));
+    id
+}
+
+async fn claim(store: &dyn Store, max: usize, now: i64) -> Vec<Lease> {
+    store.claim(max, LEASE, at(now)).await.expect("claimed")
+}
+
+async fn claim_one(store: &dyn Store, now: i64) -> Lease {
+    let leases = claim(store, 1, now).await;
+    leases.into_iter().next().expect("something is due")
+}
+
+async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
+    store.get(id).await.expect("read").expect("there is such an entry")
+}
+
+fn attempt(result: AttemptResult) -> Attempt {
+    Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()) }
+}
+
+fn delivered(lead_id: &str) -> Settlement {
+    let attempt = attempt(AttemptResult::Delivered);
+    Settlement::Delivered { lead_id: Some(lead_id.to_owned()), attempt, keep: KEEP }
+}
+
+fn again(seconds: u64) -> Settlement {
+    Settlement::Again { after: Duration::from_secs(seconds), attempt: attempt(AttemptResult::Failed) }
+}
+
+fn postponed(seconds: u64) -> Settlement {
+    Settlement::Postponed { after: Duration::from_secs(seconds), attempt: None }
+}

@@ -1,0 +1,91 @@
+//! Settling leases, operators' changes, and removal.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use super::row::{padding, read_standing, to_json, write_standing};
+use super::writer::Workspace;
+use crate::lead::EntryId;
+use crate::queue::standing::Standing;
+use crate::queue::{Change, Content, Set, Settlement};
+
+/// Ends the lease of an entry.
+pub(super) fn settle(
+    workspace: &mut Workspace,
+    id: EntryId,
+    token: u64,
+    settlement: &Settlement,
+    now: Timestamp,
+) -> Result<Set, Failure> {
+    let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
+    let set = standing.settle(token, settlement.clone(), now);
+    if set == Set::Done {
+        write_standing(&workspace.connection, number, &standing)?;
+        workspace.woke = true;
+    }
+    Ok(set)
+}
+
+/// Changes an entry as an operator wants.
+pub(super) fn amend(
+    workspace: &mut Workspace,
+    id: EntryId,
+    revision: u64,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Set, Failure> {
+    let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
+    let set = standing.amend(revision, change, now);
+    if set == Set::Done {
+        write_standing(&workspace.connection, number, &standing)?;
+        if let Change::Retry { content } | Change::Hold { content, .. } = change {
+            write_content(&workspace.connection, number, content)?;
+        }
+        workspace.woke = true;
+    }
+    Ok(set)
+}
+
+/// Removes entries, whatever their state.
+pub(super) fn erase(workspace: &mut Workspace, ids: &[EntryId]) -> Result<usize, Failure> {
+    let mut delete = workspace.connection.prepare_cached("DELETE FROM entry WHERE id = ?1")?;
+    let mut erased = 0;
+    for id in ids {
+        erased += delete.execute([id.as_bytes()])?;
+    }
+    Ok(erased)
+}
+
+/// Removes entries whose keeping time is over.
+pub(super) fn expire(workspace: &mut Workspace, now: Timestamp, limit: usize) -> Result<usize, Failure> {
+    let mut delete = workspace.connection.prepare_cached(
+        "DELETE FROM entry WHERE number IN
+            (SELECT number FROM entry WHERE expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2)",
+    )?;
+    Ok(delete.execute(params![now.as_millisecond(), u32::try_from(limit).unwrap_or(u32::MAX)])?)
+}
+
+/// Writes something, to see whether that works.
+pub(super) fn probe(workspace: &mut Workspace) -> Result<(), Failure> {
+    let mut write = workspace.connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1",
+    )?;
+    write.execute([])?;
+    Ok(())
+}
+
+fn find(connection: &Connection, id: EntryId) -> Result<Option<(i64, Standing)>, Failure> {
+    let mut find = connection.prepare_cached("SELECT * FROM entry WHERE id = ?1")?;
+    let mut rows =
+        find.query_and_then([id.as_bytes()], |row| Ok::<_, Failure>((row.get("number")?, read_standing(row)?)))?;
+    rows.next().transpose()
+}
+
+fn write_content(connection: &Connection, number: i64, content: &Content) -> Result<(), Failure> {
+    let (json, body) = (to_json(content)?, &*content.received.body);
+    let mut update =
+        connection.prepare_cached("UPDATE content SET padding = ?2, json = ?3, body = ?4 WHERE number = ?1")?;
+    update.execute(params![number, padding(json.len(), body.len()), json, body])?;
+    Ok(())
+}

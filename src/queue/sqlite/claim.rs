@@ -1,0 +1,171 @@
+//! Leasing entries.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use super::row::{SELECT_BY_NUMBER, read_entry, read_standing, text, unsigned, write_standing};
+use super::writer::Workspace;
+use crate::lead::SiteId;
+use crate::queue::standing::later;
+use crate::queue::turns::{self, Lanes};
+use crate::queue::{CLAIM_MAX, Lease};
+
+/// Of each site, this many of those that have been due longest are put in order of their age.
+///
+/// Beyond that a backlog is worked off in the order it became due: to order it all would read it all at each claim.
+const ORDERED_MAX: usize = CLAIM_MAX;
+
+const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
+
+/// Leases up to `max` entries that are due.
+pub(super) fn claim(
+    workspace: &mut Workspace,
+    max: usize,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Vec<Lease>, Failure> {
+    if workspace.clock.went_back(now) {
+        rewind(&workspace.connection, now)?;
+    }
+    let lanes = due(&workspace.connection, workspace.last_site.as_ref(), max, now)?;
+    let (numbers, last_site) = turns::take(lanes, max);
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    workspace.last_site = last_site;
+    let token = next_token(&workspace.connection)?;
+    let mut leases = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        if let Some(entry) = lease_one(&workspace.connection, number, token, lease, now)? {
+            leases.push(entry);
+        }
+    }
+    Ok(leases)
+}
+
+/// Takes back the leases that dead processes left.
+pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
+    let mut leased = connection.prepare("SELECT number FROM entry WHERE state = 'queued' AND lease IS NOT NULL")?;
+    let numbers: Vec<i64> = leased.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for number in numbers {
+        let mut find = connection.prepare_cached(SELECT_STANDING)?;
+        match find.query_and_then([number], read_standing)?.next().transpose() {
+            Ok(Some(mut standing)) => {
+                standing.release();
+                write_standing(connection, number, &standing)?;
+            }
+            Ok(None) => {}
+            // Its lease runs out in time, and the next claim says what is wrong.
+            Err(Failure::Corrupt(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// Begins waits anew that seem to have begun in the future.
+fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
+    let mut rewind = connection.prepare_cached(
+        "UPDATE entry SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
+         WHERE state = 'queued' AND waits_from > ?1",
+    )?;
+    rewind.execute([now.as_millisecond()])?;
+    Ok(())
+}
+
+/// Finds what is due, site by site, beginning after the one whose turn was last.
+fn due(
+    connection: &Connection,
+    last_site: Option<&SiteId>,
+    max: usize,
+    now: Timestamp,
+) -> Result<Lanes<SiteId, i64>, Failure> {
+    let mut lanes = Vec::new();
+    let (mut site, mut wrapped) = (last_site.cloned(), last_site.is_none());
+    while lanes.len() < max {
+        match next_site(connection, site.as_ref())? {
+            Some(next) => {
+                if wrapped && last_site.is_some_and(|last| next > *last) {
+                    break;
+                }
+                let lane = oldest_due(connection, &next, now)?;
+                site = Some(next.clone());
+                if !lane.is_empty() {
+                    lanes.push((next, lane));
+                }
+            }
+            None if wrapped => break,
+            None => (site, wrapped) = (None, true),
+        }
+    }
+    Ok(lanes)
+}
+
+/// Returns the first site by name after another that has anything queued.
+fn next_site(connection: &Connection, after: Option<&SiteId>) -> Result<Option<SiteId>, Failure> {
+    let mut next = connection.prepare_cached(
+        "SELECT site FROM entry INDEXED BY entry_due WHERE state = 'queued' AND site > ?1 ORDER BY site LIMIT 1",
+    )?;
+    let after = after.map_or("", SiteId::as_str);
+    let mut sites = next.query_and_then([after], |row| text(row, "site", |text| SiteId::parse(text).ok()))?;
+    sites.next().transpose()
+}
+
+fn oldest_due(connection: &Connection, site: &SiteId, now: Timestamp) -> Result<VecDeque<i64>, Failure> {
+    let mut due = connection.prepare_cached(
+        "SELECT number FROM entry INDEXED BY entry_due WHERE state = 'queued' AND site = ?1 AND due_at <= ?2
+         ORDER BY due_at, number LIMIT ?3",
+    )?;
+    let rows = due.query_map(params![site.as_str(), now.as_millisecond(), ORDERED_MAX as u32], |row| row.get(0))?;
+    let mut numbers: Vec<i64> = rows.collect::<Result<_, _>>()?;
+    numbers.sort_unstable();
+    Ok(numbers.into())
+}
+
+/// Returns a token that was never given before, by any process.
+fn next_token(connection: &Connection) -> Result<u64, Failure> {
+    let mut next = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('claims', 1) ON CONFLICT DO UPDATE SET value = value + 1
+         RETURNING value",
+    )?;
+    Ok(unsigned(next.query_row([], |row| row.get(0))?))
+}
+
+/// Leases one entry. One that cannot be read is leased to nobody: it must not keep the others waiting.
+fn lease_one(
+    connection: &Connection,
+    number: i64,
+    token: u64,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Option<Lease>, Failure> {
+    let mut find = connection.prepare_cached(SELECT_STANDING)?;
+    let standing = find.query_and_then([number], read_standing)?.next().transpose();
+    let leased = standing.and_then(|standing| {
+        let Some(mut standing) = standing else { return Ok(None) };
+        standing.claim(token, lease, now);
+        write_standing(connection, number, &standing)?;
+        let mut find = connection.prepare_cached(SELECT_BY_NUMBER)?;
+        find.query_and_then([number], read_entry)?.next().transpose()
+    });
+    match leased {
+        Ok(entry) => Ok(entry.map(|entry| Lease { entry, token })),
+        Err(Failure::Corrupt(_)) => {
+            put_off(connection, number, lease, now)?;
+            tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn put_off(connection: &Connection, number: i64, lease: Duration, now: Timestamp) -> Result<(), Failure> {
+    let until = later(now, lease).as_millisecond();
+    let mut put_off = connection.prepare_cached("UPDATE entry SET due_at = ?2, lease = NULL WHERE number = ?1")?;
+    put_off.execute(params![number, until])?;
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Why a job on the database failed, told so that each of a whole batch can be told the same.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+use crate::queue::StoreError;
+
+/// A [`StoreError`] that can be copied.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    Full,
+    Unavailable(Arc<dyn Error + Send + Sync>),
+    Corrupt(Arc<dyn Error + Send + Sync>),
+    Newer { found: u32, known: u32 },
+}
+
+/// The file is a database, but of another program.
+#[derive(Debug, thiserror::Error)]
+#[error("the database belongs to another program")]
+pub(super) struct Foreign;
+
+/// The file is no longer where it was, so what is written there can never be read again.
+#[derive(Debug, thiserror::Error)]
+#[error("the database file was removed or replaced")]
+pub(super) struct Removed;
+
+/// The writer's thread is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the store is closed")]
+pub(super) struct Closed;
+
+/// The database's mode could not be set.
+#[derive(Debug, thiserror::Error)]
+#[error("the file system cannot hold a write-ahead log")]
+pub(super) struct NoLog;
+
+/// Readers kept the log from being emptied.
+#[derive(Debug, thiserror::Error)]
+#[error("the entries are removed, but their bytes remain in the write-ahead log until it is next emptied")]
+pub(super) struct BytesRemain;
+
+/// A column holds what this program does not write. Says nothing of the value: it may be a person's.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the column {column} cannot be read")]
+pub(super) struct Unreadable {
+    pub(super) column: &'static str,
+}
+
+impl Failure {
+    pub(super) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Unavailable(Arc::new(error))
+    }
+
+    pub(super) fn corrupt(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Corrupt(Arc::new(error))
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::corrupt(error),
+            Some(_) => Self::unavailable(error),
+            None if is_about_a_value(&error) => Self::corrupt(error),
+            None => Self::unavailable(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::unavailable(error),
+        }
+    }
+}
+
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        Self::corrupt(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Full => Self::Full,
+            Failure::Unavailable(source) => Self::Unavailable(Box::new(Shared(source))),
+            Failure::Corrupt(source) => Self::Corrupt(Box::new(Shared(source))),
+            Failure::Newer { found, known } => Self::Newer { found, known },
+        }
+    }
+}
+
+fn is_about_a_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as Sql;
+    matches!(
+        error,
+        Sql::FromSqlConversionFailure(..)
+            | Sql::IntegralValueOutOfRange(..)
+            | Sql::InvalidColumnType(..)
+            | Sql::Utf8Error(..)
+    )
+}
+
+/// An error that several callers were given: reads as the error itself.
+#[derive(Debug)]
+struct Shared(Arc<dyn Error + Send + Sync>);
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Shared {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}

@@ -1,0 +1,104 @@
+//! The files of a store: made readable by their owner alone, locked, and watched.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Makes the folder (0700) and an empty database (0600) where there are none; returns the path without links.
+///
+/// SQLite gives `-wal` and `-shm` the mode of the database. Files and folders that exist keep theirs.
+pub(super) fn create(path: &Path) -> io::Result<PathBuf> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
+    open_private(path)?;
+    path.canonicalize()
+}
+
+/// Makes a folder and those above it, each durable before anything is put into it.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> =
+        folder.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            // Two processes may start at once.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Returns the path with something added to the file's name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The lock on `<db>.lock` that says that a process has the store open.
+#[derive(Debug)]
+pub(super) struct Presence {
+    file: File,
+    alone: bool,
+}
+
+impl Presence {
+    /// Waits while another process recovers the store, then tells whether this one is alone with it.
+    pub(super) fn announce(path: &Path) -> io::Result<Self> {
+        let file = open_private(&beside(path, ".lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { file, alone: true }),
+            Err(TryLockError::WouldBlock) => {
+                file.lock_shared()?;
+                Ok(Self { file, alone: false })
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Tells whether no other process has the store open, so that all leases are left from dead ones.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Lets other processes in. To be called before the first claim: one that comes in between may release all leases.
+    pub(super) fn share(&mut self) -> io::Result<()> {
+        if self.alone {
+            self.file.unlock()?;
+            self.file.lock_shared()?;
+            self.alone = false;
+        }
+        Ok(())
+    }
+}
+
+/// Which files the database and its log are, whatever now stands at their paths.
+#[derive(Debug)]
+pub(super) struct Identity {
+    files: Vec<(PathBuf, (u64, u64))>,
+}
+
+impl Identity {
+    /// Remembers the database and its log.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let remember = |path: PathBuf| inode(&path).map(|inode| (path, inode));
+        Ok(Self { files: vec![remember(path.to_owned())?, remember(beside(path, "-wal"))?] })
+    }
+
+    /// Tells whether both still stand at their paths: into a removed file one can write without an error.
+    pub(super) fn holds(&self) -> bool {
+        self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known))
+    }
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
+}

@@ -1,0 +1,103 @@
+//! Reading entries and counting them.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use super::row::{SELECT_BY_ID, read_entry, text, time, unsigned, word};
+use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::{Counts, Entry, Filter, Page, State};
+
+const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
+
+/// What both scans have in common: one state, by id, from after the cursor.
+macro_rules! scan {
+    ($index:literal, $site:literal) => {
+        concat!(
+            "SELECT id FROM entry INDEXED BY ",
+            $index,
+            " WHERE ",
+            $site,
+            " AND state = ?2 AND id > ?3 AND (?4 IS NULL OR form = ?4) AND (?5 IS NULL OR reason = ?5)",
+            " AND (?6 IS NULL OR accepted_at >= ?6) AND (?7 IS NULL OR accepted_at < ?7) ORDER BY id LIMIT ?8"
+        )
+    };
+}
+
+const SCAN_SITE: &str = scan!("entry_by_site", "site = ?1");
+const SCAN_ALL: &str = scan!("entry_by_state", "?1 IS NULL");
+
+/// Reads one entry.
+pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>, Failure> {
+    let mut find = connection.prepare_cached(SELECT_BY_ID)?;
+    find.query_and_then([id.as_bytes()], read_entry)?.next().transpose()
+}
+
+/// Reads a page of entries.
+pub(super) fn scan(
+    connection: &Connection,
+    filter: &Filter,
+    cursor: Option<EntryId>,
+    limit: usize,
+) -> Result<Page, Failure> {
+    // Each state has its own stretch of the index; what comes first of all of them is the page.
+    let mut ids = Vec::new();
+    for state in STATES.into_iter().filter(|state| filter.state.is_none_or(|wanted| wanted == *state)) {
+        ids.extend(scan_state(connection, filter, state, cursor, limit + 1)?);
+    }
+    ids.sort_unstable();
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    let next = ids.last().copied().filter(|_| more);
+    let entries = ids.into_iter().filter_map(|id| get(connection, id).transpose()).collect::<Result<_, _>>()?;
+    Ok(Page { entries, next })
+}
+
+fn scan_state(
+    connection: &Connection,
+    filter: &Filter,
+    state: State,
+    cursor: Option<EntryId>,
+    limit: usize,
+) -> Result<Vec<EntryId>, Failure> {
+    let site = filter.site.as_ref().map(SiteId::as_str);
+    let mut scan = connection.prepare_cached(if site.is_some() { SCAN_SITE } else { SCAN_ALL })?;
+    let rows = scan.query_map(
+        params![
+            site,
+            state.as_str(),
+            cursor.as_ref().map_or(&[][..], |id| id.as_bytes()),
+            filter.form.as_ref().map(FormId::as_str),
+            filter.reason.map(|reason| reason.as_str()),
+            filter.since.map(ceil_millisecond),
+            filter.until.map(ceil_millisecond),
+            u32::try_from(limit).unwrap_or(u32::MAX),
+        ],
+        |row| row.get(0).map(EntryId::from_bytes),
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.
+fn ceil_millisecond(time: Timestamp) -> i64 {
+    let millisecond = time.as_millisecond();
+    if Timestamp::from_millisecond(millisecond).is_ok_and(|cut| cut < time) { millisecond + 1 } else { millisecond }
+}
+
+/// Reads how many entries there are of each site and state.
+pub(super) fn counts(connection: &Connection) -> Result<Vec<Counts>, Failure> {
+    let mut tally = connection.prepare_cached(
+        "SELECT site, state, entries,
+            (SELECT accepted_at FROM entry INDEXED BY entry_by_site
+             WHERE entry.site = tally.site AND entry.state = tally.state ORDER BY id LIMIT 1) AS oldest
+         FROM tally WHERE entries > 0",
+    )?;
+    let rows = tally.query_and_then([], |row| {
+        let site = text(row, "site", |text| SiteId::parse(text).ok())?;
+        let (state, entries) = (word(row, "state")?, unsigned(row.get("entries")?));
+        Ok::<_, Failure>(Counts { site, state, entries, oldest: time(row, "oldest")? })
+    })?;
+    let mut counts: Vec<_> = rows.collect::<Result<_, _>>()?;
+    counts.sort_unstable_by(|one, other| (&one.site, one.state).cmp(&(&other.site, other.state)));
+    Ok(counts)
+}

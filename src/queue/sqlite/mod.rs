@@ -1,0 +1,291 @@
+//! The store in one SQLite file: durable on one machine, without a service beside it. SQL only here.
+//!
+//! # Limits
+//!
+//! One entry's body is at most what SQLite puts into a row (1 GB); the gateway's `max_body` is far below. 1,024 writes
+//! wait, further callers wait for a place. One transaction takes 512 of them. `max_size` counts the pages in use of the
+//! database, not the log, which is usually below 16 MiB and grows only while a reader holds on to old pages. It holds
+//! back appends alone: with a full store everything else goes on, and what expires or is erased makes room.
+//!
+//! # On disk
+//!
+//! | file | what |
+//! |---|---|
+//! | `formgate.db` | the tables of `schema`, in pages of 4 KiB |
+//! | `formgate.db-wal` | the log: commits that are not yet copied into the database. It belongs to it: never copy or remove one alone |
+//! | `formgate.db-shm` | an index of the log; made again when missing |
+//! | `formgate.db.lock` | empty; every process that has the store open holds it shared |
+//!
+//! All are made 0600, a missing folder 0700. `entry` has a row of what is queried and changes; `content` has what the
+//! visitor sent, padded so that it lies on pages of its own (see `row::padding`). An entry takes 4 KiB or more.
+//!
+//! # What is synced when
+//!
+//! One thread owns the connection that writes. It takes all that waits, does it in one transaction, and commits: the
+//! log is fsynced (`synchronous = FULL`). Only then each caller is answered. After the commit the thread looks whether
+//! database and log still stand at their paths, because writing into a removed file gives no error. At 16 MiB the log
+//! is copied into the database, which is fsynced before the log is written from its beginning again. A new file's name
+//! is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and a power cut as far as the
+//! disk keeps what it said is synced.
+//!
+//! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all.
+//! `Full` and `Unavailable` pass by themselves when the disk has room or answers again; a removed file takes a restart.
+//!
+//! # Recovery
+//!
+//! SQLite reads the log up to the last whole commit. If no other process has the store open, every lease is left from
+//! a dead one: each is released, its attempt recorded as ambiguous, and the entry is due at once. Otherwise leases run
+//! out in time. Two processes may share the file during an upgrade; when the new one has changed the schema, the old
+//! one writes no more.
+//!
+//! # Erasing
+//!
+//! What a visitor sent is overwritten with zeros in the database (`secure_delete`), and the log is emptied before
+//! `erase` returns. Not so what is not the visitor's: ids, names of sites and forms, times and results of attempts may
+//! be left in unused parts of pages. The file system and the disk may keep old blocks that no file shows.
+
+mod append;
+
+mod change;
+
+mod claim;
+
+mod connection;
+
+mod failure;
+
+mod files;
+
+mod list;
+
+mod row;
+
+mod schema;
+
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use super::standing::{Clock, whole_millisecond};
+use super::{
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX, Page, Set,
+    Settlement, Store, StoreError,
+};
+use crate::lead::EntryId;
+use append::Prepared;
+use connection::Readers;
+use failure::Failure;
+use files::{Identity, Presence};
+use schema::PAGE_SIZE;
+use writer::{Tally, Workspace, Writer};
+
+/// Entries erased in one transaction.
+const ERASED_TOGETHER: usize = 256;
+/// Room that `ready` wants to see: a small entry's.
+const READY_ROOM: usize = 2 * PAGE_SIZE;
+
+/// How a store is to behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Within which the same key is a duplicate; zero turns that off.
+    pub dedupe_window: Duration,
+    /// Bytes of the database beyond which nothing is appended.
+    pub max_size: Option<u64>,
+}
+
+/// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Dropped in this order: the lock goes last.
+    writer: Writer,
+    readers: Arc<Readers>,
+    changed: Arc<watch::Sender<u64>>,
+    tally: Arc<Tally>,
+    _presence: Presence,
+}
+
+impl SqliteStore {
+    /// Opens the store, making it where there is none. Blocks: for the disk, and while another process recovers it.
+    pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
+        Ok(Self::open_files(path, options)?)
+    }
+
+    fn open_files(path: &Path, options: Options) -> Result<Self, Failure> {
+        let path = files::create(path)?;
+        let mut presence = Presence::announce(&path)?;
+        let mut connection = connection::open_writer(&path)?;
+        schema::migrate(&mut connection)?;
+        if presence.is_alone() {
+            release_leases(&connection)?;
+        }
+        presence.share()?;
+        let identity = Identity::of(&path)?;
+        let workspace = Workspace { connection, options, clock: Clock::default(), last_site: None, woke: false };
+        let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
+        let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
+        Ok(Self { writer, readers: Arc::new(Readers::new(path)), changed, tally, _presence: presence })
+    }
+
+    /// Returns how many transactions were committed, one fsync each, since the store was opened.
+    pub fn commits(&self) -> u64 {
+        self.tally.commits.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many operations these transactions held; divided by them, the mean batch.
+    pub fn operations(&self) -> u64 {
+        self.tally.jobs.load(Ordering::Relaxed)
+    }
+}
+
+fn release_leases(connection: &Connection) -> Result<(), Failure> {
+    let transaction = connection.unchecked_transaction()?;
+    claim::release_all(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
+        let entry = Prepared::new(entry, dedupe)?;
+        self.writer.write(move |workspace| append::append(workspace, &entry)).await
+    }
+
+    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+        let (max, now) = (max.min(CLAIM_MAX), whole_millisecond(now));
+        self.writer.write(move |workspace| claim::claim(workspace, max, lease, now)).await
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
+        let (id, token, now) = (lease.entry.id, lease.token, whole_millisecond(now));
+        self.writer.write(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
+    }
+
+    async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
+        self.readers.read(move |connection| list::get(connection, id)).await
+    }
+
+    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
+        let (filter, limit) = (filter.clone(), limit.clamp(1, PAGE_MAX));
+        self.readers.read(move |connection| list::scan(connection, &filter, cursor, limit)).await
+    }
+
+    async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
+        let now = whole_millisecond(now);
+        self.writer.write(move |workspace| change::amend(workspace, id, revision, &change, now)).await
+    }
+
+    async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
+        let mut erased = 0;
+        for ids in ids.chunks(ERASED_TOGETHER).map(<[EntryId]>::to_vec) {
+            erased += self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
+        }
+        Ok(erased)
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
+        self.writer.write(move |workspace| change::expire(workspace, now, limit)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
+        self.readers.read(list::counts).await
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        let probe = |workspace: &mut Workspace| {
+            append::check_room(workspace, READY_ROOM)?;
+            change::probe(workspace)
+        };
+        self.writer.write(probe).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::lead::{FormId, SiteId};
+    use crate::queue::{Content, Reason, State};
+    use crate::received::Received;
+
+    fn entry(number: u8, body_len: usize) -> NewEntry {
+        let received = Received { body: vec![number; body_len].into(), ..Received::default() };
+        NewEntry {
+            id: EntryId::new(u64::from(number), &[number; 10]),
+            site: SiteId::parse("acme").expect("a slug"),
+            form: FormId::parse("contact").expect("a slug"),
+            state: State::Queued,
+            reason: Reason::Accepted,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            keep: None,
+            content: Content { received, mapping: None, lead: None, errors: Vec::new(), oddities: Vec::new() },
+        }
+    }
+
+    async fn set_pages_max(store: &SqliteStore, over: u32) {
+        let set = move |workspace: &mut Workspace| {
+            let connection = &workspace.connection;
+            let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            connection.pragma_update_and_check(None, "max_page_count", pages + over, |_| Ok(()))?;
+            Ok(())
+        };
+        store.writer.write(set).await.expect("set");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
+        let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), options).expect("opened"));
+        set_pages_max(&store, 30).await;
+        let mut appends = JoinSet::new();
+        for number in 0..40 {
+            let (store, new) = (Arc::clone(&store), entry(number, if number % 4 == 3 { 200_000 } else { 100 }));
+            appends.spawn(async move { (new.id, number, store.append(new, None).await) });
+        }
+        let mut stored = 0;
+        for (id, number, appended) in appends.join_all().await {
+            let found = store.get(id).await.expect("read").is_some();
+            assert!(
+                matches!(&appended, Ok(Appended::New(_)) if found)
+                    || matches!(&appended, Err(StoreError::Full) if !found)
+            );
+            assert!(appended.is_err() || number % 4 != 3, "{number}");
+            stored += usize::from(found);
+        }
+        assert!((10..30).contains(&stored), "{stored}");
+        set_pages_max(&store, 1_000).await;
+        assert!(store.append(entry(99, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_keeps_no_other_waiting() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
+        let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
+        let (broken, good) = (entry(1, 10), entry(2, 10));
+        let ids = (broken.id, good.id);
+        assert!(store.append(broken, None).await.is_ok() && store.append(good, None).await.is_ok());
+        let spoil = |workspace: &mut Workspace| {
+            Ok(workspace.connection.execute("UPDATE content SET json = 'jane@example.com' WHERE number = 1", [])?)
+        };
+        assert_eq!(store.writer.write(spoil).await.expect("spoilt"), 1);
+        let leases = store.claim(9, Duration::from_secs(60), Timestamp::UNIX_EPOCH).await.expect("claimed");
+        assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), [ids.1]);
+        let error = store.get(ids.0).await.expect_err("unreadable");
+        assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
+    }
+}

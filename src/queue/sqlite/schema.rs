@@ -1,0 +1,112 @@
+//! The tables, as steps from each version to the next.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::failure::{Failure, Foreign};
+
+/// Marks the file as ours, for `file(1)` and against opening another program's database ("fgDB").
+const APPLICATION_ID: i32 = 0x6667_4442;
+
+/// Bytes of a page. [`super::row::padding`] reckons with it.
+pub(super) const PAGE_SIZE: usize = 4_096;
+
+/// Each step brings the schema from its index to the next version. Steps that were ever released never change.
+const STEPS: [&str; 1] = [V1];
+
+/// `AUTOINCREMENT`, because a plain rowid is given again after a delete. `entry` holds what is queried and what changes
+/// on the way; `content` what the visitor sent, which is big and rarely written.
+const V1: &str = "
+CREATE TABLE entry (
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    site        TEXT NOT NULL,
+    form        TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK ((state = 'queued') = (due_at IS NOT NULL)),
+    reason      TEXT NOT NULL,
+    revision    INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    due_at      INTEGER,
+    waits_from  INTEGER NOT NULL,
+    expires_at  INTEGER CHECK (expires_at IS NULL OR state <> 'queued'),
+    lease       INTEGER CHECK (lease IS NULL OR state = 'queued'),
+    attempts    INTEGER NOT NULL,
+    seen        INTEGER NOT NULL DEFAULT 0,
+    lead_id     TEXT,
+    dedupe_key  BLOB,
+    history     TEXT NOT NULL
+) STRICT;
+CREATE INDEX entry_due ON entry (site, due_at) WHERE state = 'queued';
+CREATE INDEX entry_expiring ON entry (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX entry_by_site ON entry (site, state, id);
+CREATE INDEX entry_by_state ON entry (state, id);
+
+CREATE TABLE content (
+    number  INTEGER PRIMARY KEY,
+    padding BLOB NOT NULL,
+    json    TEXT NOT NULL,
+    body    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE dedupe (
+    key     BLOB PRIMARY KEY,
+    id      BLOB NOT NULL,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dedupe_oldest ON dedupe (seen_at);
+
+CREATE TABLE tally (
+    site    TEXT NOT NULL,
+    state   TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    PRIMARY KEY (site, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER entry_added AFTER INSERT ON entry BEGIN
+    INSERT INTO tally (site, state, entries) VALUES (new.site, new.state, 1)
+        ON CONFLICT DO UPDATE SET entries = entries + 1;
+END;
+CREATE TRIGGER entry_moved AFTER UPDATE OF state ON entry WHEN old.state <> new.state BEGIN
+    UPDATE tally SET entries = entries - 1 WHERE site = old.site AND state = old.state;
+    INSERT INTO tally (site, state, entries) VALUES (new.site, new.state, 1)
+        ON CONFLICT DO UPDATE SET entries = entries + 1;
+END;
+CREATE TRIGGER entry_removed AFTER DELETE ON entry BEGIN
+    DELETE FROM content WHERE number = old.number;
+    DELETE FROM dedupe WHERE key = old.dedupe_key AND id = old.id;
+    UPDATE tally SET entries = entries - 1 WHERE site = old.site AND state = old.state;
+END;
+";
+
+/// Brings the schema up to date; refuses a newer one and a database that is not ours.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), Failure> {
+    check_owner(connection)?;
+    for (version, step) in (1_u32..).zip(STEPS) {
+        let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+        // Looked up inside the transaction: another process may have done the step meanwhile.
+        if check_version(&transaction)? < version {
+            transaction.execute_batch(step)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", version)?;
+            transaction.commit()?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the schema's version unless a newer program has raised it beyond what this one knows.
+pub(super) fn check_version(connection: &Connection) -> Result<u32, Failure> {
+    let found = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    if found > known { Err(Failure::Newer { found, known }) } else { Ok(found) }
+}
+
+fn check_owner(connection: &Connection) -> Result<(), Failure> {
+    let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let empty = !connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?;
+    if owner == APPLICATION_ID || (owner == 0 && empty) { Ok(()) } else { Err(Failure::corrupt(Foreign)) }
+}

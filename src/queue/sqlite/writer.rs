@@ -1,0 +1,259 @@
+//! The one thread that writes: what waits is done in one transaction, so that one fsync serves many.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Options;
+use super::connection::BUSY_TIMEOUT;
+use super::failure::{BytesRemain, Closed, Failure, Removed};
+use super::files::Identity;
+use super::schema::check_version;
+use crate::lead::SiteId;
+use crate::queue::StoreError;
+use crate::queue::standing::Clock;
+
+/// Most jobs in one transaction.
+const BATCH_MAX: usize = 512;
+/// Most jobs that wait; further callers wait until there is room.
+const WAITING_MAX: usize = 1_024;
+/// How long the log's emptying waits for readers: appends wait with it.
+const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What has been committed, for telemetry.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) commits: AtomicU64,
+    pub(super) jobs: AtomicU64,
+}
+
+/// What a job works on.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    pub(super) connection: Connection,
+    pub(super) options: Options,
+    pub(super) clock: Clock,
+    /// The site whose turn was last.
+    pub(super) last_site: Option<SiteId>,
+    /// Set by a job that may have made something due.
+    pub(super) woke: bool,
+}
+
+/// The caller's end of the thread. Dropping it waits until everything that was queued is done.
+#[derive(Debug)]
+pub(super) struct Writer {
+    messages: Option<mpsc::Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Do(Box<dyn Job>),
+    /// Empty the log, so that nothing of what was deleted is left in it.
+    Truncate(oneshot::Sender<Result<(), Failure>>),
+}
+
+/// Something to do within a transaction. Runs again, on its own, when another job spoilt the transaction.
+trait Job: Send {
+    /// Tells whether it worked.
+    fn run(&mut self, workspace: &mut Workspace) -> bool;
+    /// Tells the caller what became of it; `failure` is the transaction's.
+    fn answer(self: Box<Self>, failure: Option<Failure>);
+}
+
+struct Task<W, T> {
+    work: W,
+    outcome: Option<Result<T, Failure>>,
+    reply: oneshot::Sender<Result<T, Failure>>,
+}
+
+impl<W, T> Job for Task<W, T>
+where
+    W: FnMut(&mut Workspace) -> Result<T, Failure> + Send,
+    T: Send,
+{
+    fn run(&mut self, workspace: &mut Workspace) -> bool {
+        self.outcome.insert((self.work)(workspace)).is_ok()
+    }
+
+    fn answer(self: Box<Self>, failure: Option<Failure>) {
+        let answer = match (self.outcome, failure) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Some(failure)) => Err(failure),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(Failure::unavailable(Closed)),
+        };
+        // A caller that has gone away needs no answer; what it asked for is done.
+        drop(self.reply.send(answer));
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(
+        workspace: Workspace,
+        identity: Identity,
+        changed: Arc<watch::Sender<u64>>,
+        tally: Arc<Tally>,
+    ) -> std::io::Result<Self> {
+        let (messages, waiting) = mpsc::channel(WAITING_MAX);
+        let batches = Batches { workspace, identity, changed, tally };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
+        Ok(Self { messages: Some(messages), thread: Some(thread) })
+    }
+
+    /// Does something in a transaction, and returns after it is committed.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self.messages()?.reserve().await.map_err(|_closed| Failure::unavailable(Closed))?;
+        permit.send(Message::Do(Box::new(Task { work, outcome: None, reply })));
+        wait(answer).await
+    }
+
+    /// Does something and empties the log afterwards, even if the caller goes away in between.
+    pub(super) async fn write_and_truncate<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let (truncate, truncated) = oneshot::channel();
+        let mut permits = self.messages()?.reserve_many(2).await.map_err(|_closed| Failure::unavailable(Closed))?;
+        let messages = [Message::Do(Box::new(Task { work, outcome: None, reply })), Message::Truncate(truncate)];
+        for message in messages {
+            permits.next().expect("two were reserved").send(message);
+        }
+        let done = wait(answer).await?;
+        wait(truncated).await?;
+        Ok(done)
+    }
+
+    fn messages(&self) -> Result<&mpsc::Sender<Message>, StoreError> {
+        self.messages.as_ref().ok_or_else(|| Failure::unavailable(Closed).into())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.messages.take();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the store's writer had stopped before the store was closed");
+        }
+    }
+}
+
+async fn wait<T>(answer: oneshot::Receiver<Result<T, Failure>>) -> Result<T, StoreError> {
+    let answer = answer.await.map_err(|_gone| Failure::unavailable(Closed))?;
+    Ok(answer?)
+}
+
+/// Why a batch was rolled back.
+enum Spoilt {
+    /// By one of its jobs: the others may do better on their own.
+    ByJob,
+    /// As a whole.
+    Whole(Failure),
+}
+
+/// The thread's end.
+struct Batches {
+    workspace: Workspace,
+    identity: Identity,
+    changed: Arc<watch::Sender<u64>>,
+    tally: Arc<Tally>,
+}
+
+impl Batches {
+    fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut jobs = Vec::new();
+            let mut next = Some(first);
+            let mut truncate = None;
+            while let Some(message) = next {
+                match message {
+                    Message::Do(job) => jobs.push(job),
+                    Message::Truncate(reply) => truncate = Some(reply),
+                }
+                let full = jobs.len() >= BATCH_MAX || truncate.is_some();
+                next = if full { None } else { waiting.try_recv().ok() };
+            }
+            self.commit(jobs);
+            if let Some(reply) = truncate {
+                drop(reply.send(self.truncate()));
+            }
+        }
+        if self.truncate().is_err() {
+            tracing::warn!("the store's log was not emptied at the end; the next start reads it");
+        }
+    }
+
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        match self.run_together(&mut jobs) {
+            Ok(()) => jobs.into_iter().for_each(|job| job.answer(None)),
+            Err(Spoilt::Whole(failure)) => jobs.into_iter().for_each(|job| job.answer(Some(failure.clone()))),
+            Err(Spoilt::ByJob) => {
+                for mut job in jobs {
+                    let failure = match self.run_together(std::slice::from_mut(&mut job)) {
+                        Err(Spoilt::Whole(failure)) => Some(failure),
+                        Ok(()) | Err(Spoilt::ByJob) => None,
+                    };
+                    job.answer(failure);
+                }
+            }
+        }
+        if std::mem::take(&mut self.workspace.woke) {
+            self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Runs jobs in one transaction; nothing is left of it unless it returns `Ok`.
+    fn run_together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
+        let before = self.workspace.connection.total_changes();
+        let done = self.attempt(jobs);
+        if done.is_err() && !self.workspace.connection.is_autocommit() {
+            // Cannot fail in a way that matters: a transaction that stays open makes the next one fail.
+            self.workspace.connection.execute_batch("ROLLBACK").ok();
+        }
+        if done.is_ok() && self.workspace.connection.total_changes() != before {
+            self.tally.commits.fetch_add(1, Ordering::Relaxed);
+            self.tally.jobs.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
+        self.execute("BEGIN IMMEDIATE")?;
+        // A newer program may have changed the tables since; this one must then hold still.
+        check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
+        for job in jobs {
+            let before = self.workspace.connection.total_changes();
+            let worked = job.run(&mut self.workspace);
+            let connection = &self.workspace.connection;
+            // A job that failed before it wrote leaves the transaction as it was. On some errors (a full disk)
+            // SQLite rolls everything back by itself.
+            if !worked && (connection.total_changes() != before || connection.is_autocommit()) {
+                return Err(Spoilt::ByJob);
+            }
+        }
+        self.execute("COMMIT")?;
+        if self.identity.holds() { Ok(()) } else { Err(Spoilt::Whole(Failure::unavailable(Removed))) }
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), Spoilt> {
+        let done = self.workspace.connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        done.map(drop).map_err(|error| Spoilt::Whole(error.into()))
+    }
+
+    fn truncate(&self) -> Result<(), Failure> {
+        let connection = &self.workspace.connection;
+        connection.busy_timeout(TRUNCATE_TIMEOUT)?;
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        if busy? { Err(Failure::unavailable(BytesRemain)) } else { Ok(()) }
+    }
+}

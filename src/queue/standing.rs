@@ -1,0 +1,228 @@
+//! How an entry stands, and how claims, settlements and operators change it: the rules that every store shares.
+//!
+//! Pure: a store reads a [`Standing`], lets one of these functions change it, and writes it back whole.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Attempt, AttemptResult, Change, Event, HISTORY_MAX, NewEntry, Reason, Set, Settlement, State};
+
+/// Events at the beginning of a history that are never left out.
+const HISTORY_FIRST: usize = 10;
+
+/// Said of an attempt that nobody settled.
+const UNSETTLED: &str = "the program stopped, or the lease ran out, before an answer was recorded";
+
+/// How far time may seem to go back before it counts as a jump: threads read the clock in no fixed order.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// The part of an entry that changes on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) state: State,
+    pub(super) reason: Reason,
+    pub(super) revision: u64,
+    /// When it may be claimed; exactly for `Queued`. Under a lease: when that runs out.
+    pub(super) due_at: Option<Timestamp>,
+    /// When the wait for `due_at`, or the lease, began.
+    pub(super) waits_from: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) attempts: u32,
+    pub(super) lead_id: Option<String>,
+    /// The token of the claim that nobody has settled yet, even if its time has run out.
+    pub(super) lease: Option<u64>,
+    pub(super) history: Vec<Event>,
+}
+
+impl Standing {
+    /// Returns how a new entry stands.
+    pub(super) fn new(entry: &NewEntry) -> Self {
+        let at = whole_millisecond(entry.accepted_at);
+        let queued = entry.state == State::Queued;
+        Self {
+            state: entry.state,
+            reason: entry.reason,
+            revision: 1,
+            due_at: queued.then_some(at),
+            waits_from: at,
+            expires_at: entry.keep.filter(|_| !queued).map(|keep| later(at, keep)),
+            attempts: 0,
+            lead_id: None,
+            lease: None,
+            history: vec![Event { at, state: entry.state, reason: entry.reason, attempt: None }],
+        }
+    }
+
+    /// Leases the entry and counts the attempt that the lease is for.
+    pub(super) fn claim(&mut self, token: u64, lease: Duration, now: Timestamp) {
+        self.abandon(now);
+        self.lease = Some(token);
+        self.attempts = self.attempts.saturating_add(1);
+        self.wait(now, lease);
+        self.revision += 1;
+    }
+
+    /// Ends the lease that `token` stands for.
+    pub(super) fn settle(&mut self, token: u64, settlement: Settlement, now: Timestamp) -> Set {
+        if self.lease != Some(token) && !matches!(settlement, Settlement::Delivered { .. }) {
+            return Set::Lost;
+        }
+        self.lease = None;
+        self.revision += 1;
+        match settlement {
+            Settlement::Delivered { lead_id, attempt, keep } => self.delivered(lead_id, attempt, keep, now),
+            Settlement::Again { after, attempt } => {
+                self.reason = Reason::Retrying;
+                self.wait(now, after);
+                self.record(now, Some(attempt));
+            }
+            Settlement::Dead { reason, attempt, keep } => {
+                if attempt.is_none() {
+                    self.take_back_attempt();
+                }
+                self.rest(State::Dead, reason, later(now, keep));
+                self.record(now, attempt);
+            }
+            Settlement::Held { reason, keep } => {
+                self.take_back_attempt();
+                self.rest(State::Held, reason, later(now, keep));
+                self.record(now, None);
+            }
+            Settlement::Postponed { after, attempt } => {
+                self.take_back_attempt();
+                self.wait(now, after);
+                // A paused site postpones for days: events that say nothing would push out those that do.
+                if attempt.is_some() {
+                    self.record(now, attempt);
+                }
+            }
+        }
+        Set::Done
+    }
+
+    /// Changes the entry as an operator wants; `Lost` leaves it as it is.
+    pub(super) fn amend(&mut self, revision: u64, change: &Change, now: Timestamp) -> Set {
+        let leased = self.lease.is_some() && self.due_at.is_some_and(|until| until > now);
+        if self.revision != revision || leased || !self.permits(change) {
+            return Set::Lost;
+        }
+        self.abandon(now);
+        match change {
+            Change::Retry { .. } => {
+                self.state = State::Queued;
+                self.reason = Reason::Retried;
+                self.attempts = 0;
+                self.expires_at = None;
+                self.wait(now, Duration::ZERO);
+            }
+            Change::Hold { reason, .. } => {
+                self.state = State::Held;
+                self.reason = *reason;
+            }
+            Change::Drop { keep } => self.rest(State::Dead, Reason::Dropped, later(now, *keep)),
+        }
+        self.revision += 1;
+        self.record(now, None);
+        Set::Done
+    }
+
+    /// Takes the lease from a holder that is known to be gone: due since the lease began.
+    pub(super) fn release(&mut self) {
+        let began = self.waits_from;
+        self.abandon(began);
+        self.wait(began, Duration::ZERO);
+        self.revision += 1;
+    }
+
+    /// Begins a wait anew that seems to have begun in the future: the clock went back.
+    pub(super) fn rewind(&mut self, now: Timestamp) {
+        if let Some(due_at) = self.due_at
+            && self.waits_from > now
+        {
+            let wait = Duration::try_from(due_at.duration_since(self.waits_from)).unwrap_or_default();
+            self.wait(now, wait);
+        }
+    }
+
+    /// Records an attempt whose end nobody told: the lead may have arrived.
+    fn abandon(&mut self, at: Timestamp) {
+        if self.lease.take().is_some() {
+            let words = Some(UNSETTLED.to_owned());
+            let attempt = Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words };
+            self.record(at, Some(attempt));
+        }
+    }
+
+    fn delivered(&mut self, lead_id: Option<String>, attempt: Attempt, keep: Duration, now: Timestamp) {
+        if self.state == State::Delivered {
+            self.lead_id = self.lead_id.take().or(lead_id);
+        } else {
+            self.lead_id = lead_id.or(self.lead_id.take());
+            self.rest(State::Delivered, Reason::Delivered, later(now, keep));
+        }
+        self.record(now, Some(attempt));
+    }
+
+    fn permits(&self, change: &Change) -> bool {
+        match change {
+            Change::Retry { .. } => true,
+            Change::Hold { .. } => self.state != State::Queued,
+            Change::Drop { .. } => matches!(self.state, State::Held | State::Queued),
+        }
+    }
+
+    fn wait(&mut self, now: Timestamp, wait: Duration) {
+        self.waits_from = now;
+        self.due_at = Some(later(now, wait));
+    }
+
+    fn rest(&mut self, state: State, reason: Reason, expires_at: Timestamp) {
+        self.state = state;
+        self.reason = reason;
+        self.due_at = None;
+        self.expires_at = Some(expires_at);
+    }
+
+    fn take_back_attempt(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
+    fn record(&mut self, at: Timestamp, attempt: Option<Attempt>) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.remove(HISTORY_FIRST);
+        }
+        self.history.push(Event { at, state: self.state, reason: self.reason, attempt });
+    }
+}
+
+/// Notices when time goes back between claims.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    latest: Option<Timestamp>,
+}
+
+impl Clock {
+    /// Tells whether waits may lie in the future, so that they must be looked through: after a jump, and at the first
+    /// claim, since nobody knows what the clock did before.
+    pub(super) fn went_back(&mut self, now: Timestamp) -> bool {
+        let back = self.latest.is_none_or(|latest| later(now, CLOCK_TOLERANCE) < latest);
+        self.latest = if back { Some(now) } else { self.latest.max(Some(now)) };
+        back
+    }
+}
+
+/// Cuts a time to what the stores keep.
+pub(super) fn whole_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+/// Adds a duration to a time; at the end of time it stays there.
+pub(super) fn later(time: Timestamp, duration: Duration) -> Timestamp {
+    whole_millisecond(time.checked_add(duration).unwrap_or(Timestamp::MAX))
+}
+
+/// Tells whether a key first seen at `first` is still fresh; an order that the threads mixed up counts too.
+pub(super) fn is_duplicate(first: Timestamp, now: Timestamp, window: Duration) -> bool {
+    now.duration_since(first).unsigned_abs() < window
+}

@@ -1,0 +1,401 @@
+//! What the trait promises, on any store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::lead::FormId;
+use formgate::queue::{
+    Appended, AttemptResult, Change, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Reason, Set, Settlement, State,
+    Store,
+};
+use tokio::task::JoinSet;
+
+use super::{
+    KEEP, LEASE, add, again, at, attempt, claim, claim_one, content, delivered, entry, entry_of, held, id, postponed,
+    site,
+};
+
+type AnyStore = Arc<dyn Store>;
+
+const KEY: DedupeKey = DedupeKey([7; 32]);
+
+fn ids(leases: &[Lease]) -> Vec<formgate::lead::EntryId> {
+    leases.iter().map(|lease| lease.entry.id).collect()
+}
+
+pub(super) async fn what_was_appended_is_given_back_whole(store: AnyStore) {
+    let new = held(1, "acme");
+    add(&*store, new.clone()).await;
+    let found = entry_of(&*store, new.id).await;
+    assert_eq!((found.id, &found.site, &found.form), (new.id, &new.site, &new.form));
+    assert_eq!((found.state, found.reason), (State::Held, Reason::Invalid));
+    assert_eq!(found.content, new.content);
+    assert_eq!(found.content.received.body, new.content.received.body);
+    assert_eq!((found.accepted_at, found.due_at, found.expires_at), (at(1), None, Some(at(1) + KEEP)));
+    assert_eq!((found.revision, found.attempts, found.seen, &found.lead_id), (1, 0, 0, &None));
+    let [event] = &*found.history else { unreachable!("one event: {:?}", found.history) };
+    assert_eq!((event.at, event.state, event.reason, &event.attempt), (at(1), State::Held, Reason::Invalid, &None));
+
+    let queued = add(&*store, entry(2, "acme")).await;
+    let queued = entry_of(&*store, queued).await;
+    assert_eq!((queued.due_at, queued.expires_at), (Some(at(2)), None));
+    assert_eq!(store.get(id(9)).await.expect("read"), None);
+}
+
+pub(super) async fn a_repeated_id_is_refused_and_the_first_stays(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let again = NewEntry { content: content("other"), ..entry(1, "acme") };
+    assert!(store.append(again, None).await.is_err());
+    assert_eq!(&*entry_of(&*store, id(1)).await.content.received.body, b"message=1");
+}
+
+pub(super) async fn a_key_is_a_duplicate_only_within_the_window(store: AnyStore) {
+    let append = async |number: u8, seconds: i64| {
+        let new = NewEntry { accepted_at: at(seconds), ..entry(number, "acme") };
+        store.append(new, Some(KEY)).await.expect("appended")
+    };
+    assert_eq!(append(1, 0).await, Appended::New(id(1)));
+    assert_eq!(append(2, 300).await, Appended::Duplicate(id(1)));
+    assert_eq!(append(3, 599).await, Appended::Duplicate(id(1)));
+    assert_eq!(entry_of(&*store, id(1)).await.seen, 2);
+    assert_eq!(store.get(id(2)).await.expect("read"), None);
+    assert_eq!(append(4, 600).await, Appended::New(id(4)));
+    assert_eq!(append(5, 601).await, Appended::Duplicate(id(4)));
+    let other = store.append(entry(6, "acme"), Some(DedupeKey([8; 32]))).await.expect("appended");
+    assert_eq!(other, Appended::New(id(6)));
+}
+
+pub(super) async fn of_many_appends_with_one_key_one_is_new(store: AnyStore) {
+    let mut appends = JoinSet::new();
+    for number in 0..20 {
+        let store = Arc::clone(&store);
+        appends.spawn(async move { store.append(entry(number, "acme"), Some(KEY)).await.expect("appended") });
+    }
+    let appended = appends.join_all().await;
+    let mut new = appended.iter().filter(|appended| matches!(appended, Appended::New(_)));
+    let Some(Appended::New(first)) = new.next() else { unreachable!("none is new") };
+    assert_eq!(new.count(), 0);
+    assert_eq!(appended.iter().filter(|appended| **appended == Appended::Duplicate(*first)).count(), 19);
+    assert_eq!(entry_of(&*store, *first).await.seen, 19);
+}
+
+pub(super) async fn a_key_of_an_erased_entry_is_new(store: AnyStore) {
+    let append = async |number| store.append(entry(number, "acme"), Some(KEY)).await.expect("appended");
+    assert_eq!(append(1).await, Appended::New(id(1)));
+    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 1);
+    assert_eq!(append(2).await, Appended::New(id(2)));
+    assert_eq!(append(3).await, Appended::Duplicate(id(2)));
+}
+
+pub(super) async fn a_claim_counts_the_attempt_and_takes_the_entry(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, 10).await;
+    assert_eq!((lease.entry.attempts, lease.entry.due_at), (1, Some(at(10) + LEASE)));
+    assert_eq!(lease.entry, entry_of(&*store, id(1)).await);
+    assert_eq!(claim(&*store, 9, 10).await, []);
+}
+
+pub(super) async fn a_claim_takes_sites_in_turn_and_the_oldest_first(store: AnyStore) {
+    for (number, site_name) in [(1, "big"), (2, "big"), (3, "big"), (4, "big"), (5, "small"), (6, "tiny"), (7, "small")]
+    {
+        add(&*store, entry(number, site_name)).await;
+    }
+    let first = claim(&*store, 5, 100).await;
+    assert_eq!(ids(&first), [1, 5, 6, 2, 7].map(id));
+    assert_eq!(ids(&claim(&*store, 5, 100).await), [3, 4].map(id));
+
+    // One that failed and is due again is still older than the others.
+    for lease in &first {
+        let done = store.settle(lease, again(u64::from(lease.entry.id == id(1))), at(200)).await;
+        assert_eq!(done.expect("settled"), Set::Done);
+    }
+    assert_eq!(ids(&claim(&*store, 4, 300).await), [5, 6, 1, 7].map(id));
+}
+
+pub(super) async fn the_next_claim_goes_on_with_the_next_site(store: AnyStore) {
+    for (number, site_name) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c")] {
+        add(&*store, entry(number, site_name)).await;
+    }
+    for expected in [[1, 3], [5, 2], [4, 6]] {
+        assert_eq!(ids(&claim(&*store, 2, 50).await), expected.map(id));
+    }
+}
+
+pub(super) async fn held_entries_are_not_claimed(store: AnyStore) {
+    add(&*store, held(1, "acme")).await;
+    assert_eq!(claim(&*store, 9, 1_000_000).await, []);
+}
+
+pub(super) async fn a_lease_that_ran_out_is_claimed_again(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let first = claim_one(&*store, 100).await;
+    assert_eq!(claim(&*store, 9, 159).await, []);
+    let second = claim_one(&*store, 160).await;
+    assert_eq!(second.entry.attempts, 2);
+    assert!(second.token != first.token);
+    let unsettled = second.entry.history.last().and_then(|event| event.attempt.as_ref()).expect("an attempt");
+    assert_eq!(unsettled.result, AttemptResult::Ambiguous);
+
+    assert_eq!(store.settle(&first, again(5), at(161)).await.expect("settled"), Set::Lost);
+    assert_eq!(entry_of(&*store, id(1)).await, second.entry);
+    assert_eq!(store.settle(&second, again(5), at(162)).await.expect("settled"), Set::Done);
+}
+
+pub(super) async fn a_late_delivery_is_recorded_and_the_first_lead_id_stays(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let first = claim_one(&*store, 100).await;
+    let second = claim_one(&*store, 200).await;
+    assert_eq!(store.settle(&first, delivered("lead-1"), at(201)).await.expect("settled"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!(
+        (found.state, found.reason, found.lead_id.as_deref()),
+        (State::Delivered, Reason::Delivered, Some("lead-1"))
+    );
+    assert_eq!((found.due_at, found.expires_at), (None, Some(at(201) + KEEP)));
+    assert_eq!(store.settle(&second, again(5), at(202)).await.expect("settled"), Set::Lost);
+
+    // It went out twice; both are on record.
+    assert_eq!(store.settle(&second, delivered("lead-2"), at(203)).await.expect("settled"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.lead_id.as_deref(), found.expires_at), (Some("lead-1"), Some(at(201) + KEEP)));
+    let deliveries = found.history.iter().filter_map(|event| event.attempt.as_ref());
+    assert_eq!(deliveries.filter(|attempt| attempt.result == AttemptResult::Delivered).count(), 2);
+}
+
+pub(super) async fn a_settled_lease_is_lost(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, 100).await;
+    assert_eq!(store.settle(&lease, again(0), at(101)).await.expect("settled"), Set::Done);
+    assert_eq!(store.settle(&lease, again(0), at(101)).await.expect("settled"), Set::Lost);
+    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 1);
+    assert_eq!(store.settle(&lease, delivered("lead-1"), at(102)).await.expect("settled"), Set::Lost);
+}
+
+pub(super) async fn a_failed_entry_waits_and_is_tried_again(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, 100).await;
+    assert_eq!(store.settle(&lease, again(30), at(101)).await.expect("settled"), Set::Done);
+    let waiting = entry_of(&*store, id(1)).await;
+    assert_eq!((waiting.state, waiting.reason, waiting.attempts), (State::Queued, Reason::Retrying, 1));
+    assert_eq!(waiting.history.last().and_then(|event| event.attempt.clone()), Some(attempt(AttemptResult::Failed)));
+    assert!(waiting.revision > lease.entry.revision);
+    assert_eq!(claim(&*store, 9, 130).await, []);
+    assert_eq!(claim_one(&*store, 131).await.entry.attempts, 2);
+}
+
+pub(super) async fn a_postponed_entry_has_no_attempt_counted(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, 100).await;
+    assert_eq!(store.settle(&lease, postponed(300), at(101)).await.expect("settled"), Set::Done);
+    let waiting = entry_of(&*store, id(1)).await;
+    assert_eq!((waiting.attempts, waiting.reason, waiting.history.len()), (0, Reason::Accepted, 1));
+    assert_eq!(claim(&*store, 9, 400).await, []);
+
+    let lease = claim_one(&*store, 401).await;
+    let refused = attempt(AttemptResult::KeyRefused);
+    let told = Settlement::Postponed { after: Duration::ZERO, attempt: Some(refused.clone()) };
+    assert_eq!(store.settle(&lease, told, at(402)).await.expect("settled"), Set::Done);
+    let waiting = entry_of(&*store, id(1)).await;
+    assert_eq!(waiting.attempts, 0);
+    assert_eq!(waiting.history.last().and_then(|event| event.attempt.clone()), Some(refused));
+}
+
+pub(super) async fn what_was_not_tried_has_no_attempt_counted(store: AnyStore) {
+    let refused = Some(attempt(AttemptResult::LeadRefused));
+    let settlements = [
+        (Settlement::Held { reason: Reason::SiteGone, keep: KEEP }, State::Held, Reason::SiteGone, 0),
+        (Settlement::Dead { reason: Reason::GaveUp, attempt: None, keep: KEEP }, State::Dead, Reason::GaveUp, 0),
+        (Settlement::Dead { reason: Reason::Refused, attempt: refused, keep: KEEP }, State::Dead, Reason::Refused, 1),
+    ];
+    for (number, (settlement, state, reason, attempts)) in (1..).zip(settlements) {
+        add(&*store, entry(number, "acme")).await;
+        let lease = claim_one(&*store, 100).await;
+        assert_eq!(store.settle(&lease, settlement, at(101)).await.expect("settled"), Set::Done);
+        let found = entry_of(&*store, id(number)).await;
+        assert_eq!((found.state, found.reason, found.attempts), (state, reason, attempts));
+        assert_eq!((found.due_at, found.expires_at), (None, Some(at(101) + KEEP)));
+        assert_eq!(found.history.last().map(|event| (event.state, event.reason)), Some((state, reason)));
+    }
+}
+
+pub(super) async fn a_history_keeps_its_beginning_and_its_end(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    for round in 1..=70 {
+        let lease = claim_one(&*store, 100 * round).await;
+        assert_eq!(store.settle(&lease, again(0), at(100 * round + 1)).await.expect("settled"), Set::Done);
+    }
+    let times: Vec<_> = entry_of(&*store, id(1)).await.history.iter().map(|event| event.at).collect();
+    let first = std::iter::once(at(1)).chain((1..10).map(|round| at(100 * round + 1)));
+    let newest = (21..=70).map(|round| at(100 * round + 1));
+    assert_eq!(times, first.chain(newest).collect::<Vec<_>>());
+    assert_eq!(times.len(), HISTORY_MAX);
+}
+
+pub(super) async fn a_wait_begins_anew_when_the_clock_went_back(store: AnyStore) {
+    let year = 365 * 86_400;
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, year).await;
+    assert_eq!(store.settle(&lease, again(30), at(year)).await.expect("settled"), Set::Done);
+    assert_eq!(claim(&*store, 9, 100).await, []);
+    assert_eq!(entry_of(&*store, id(1)).await.due_at, Some(at(130)));
+    assert_eq!(ids(&claim(&*store, 9, 130).await), [id(1)]);
+}
+
+pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore) {
+    let retry = || Change::Retry { content: Box::new(content("mended")) };
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim_one(&*store, 100).await;
+    let revision = lease.entry.revision;
+    assert_eq!(store.amend(id(1), revision, retry(), at(101)).await.expect("amended"), Set::Lost);
+    let dead = Settlement::Dead { reason: Reason::Refused, attempt: None, keep: KEEP };
+    assert_eq!(store.settle(&lease, dead, at(102)).await.expect("settled"), Set::Done);
+    assert_eq!(store.amend(id(1), revision, retry(), at(103)).await.expect("amended"), Set::Lost);
+    assert_eq!(&*entry_of(&*store, id(1)).await.content.received.body, b"message=1");
+
+    let revision = entry_of(&*store, id(1)).await.revision;
+    assert_eq!(store.amend(id(1), revision, retry(), at(104)).await.expect("amended"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.state, found.reason, found.attempts), (State::Queued, Reason::Retried, 0));
+    assert_eq!((found.due_at, found.expires_at), (Some(at(104)), None));
+    assert_eq!(found.content, content("mended"));
+    assert_eq!(claim_one(&*store, 104).await.entry.content, content("mended"));
+    assert_eq!(store.amend(id(9), 1, retry(), at(104)).await.expect("amended"), Set::Lost);
+
+    // A lease that ran out holds nobody back.
+    let revision = entry_of(&*store, id(1)).await.revision;
+    assert_eq!(store.amend(id(1), revision, retry(), at(500)).await.expect("amended"), Set::Done);
+}
+
+pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
+    let hold = || Change::Hold { reason: Reason::Undecodable, content: Box::new(content("still odd")) };
+    let drop = || Change::Drop { keep: KEEP };
+    add(&*store, held(1, "acme")).await;
+    add(&*store, entry(2, "acme")).await;
+    assert_eq!(store.amend(id(1), 1, hold(), at(10)).await.expect("amended"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.state, found.reason, found.expires_at), (State::Held, Reason::Undecodable, Some(at(1) + KEEP)));
+    assert_eq!(found.content, content("still odd"));
+    assert_eq!(store.amend(id(2), 1, hold(), at(10)).await.expect("amended"), Set::Lost);
+
+    for number in [1, 2] {
+        let revision = entry_of(&*store, id(number)).await.revision;
+        assert_eq!(store.amend(id(number), revision, drop(), at(20)).await.expect("amended"), Set::Done);
+        let found = entry_of(&*store, id(number)).await;
+        assert_eq!((found.state, found.reason, found.expires_at), (State::Dead, Reason::Dropped, Some(at(20) + KEEP)));
+        assert_eq!(store.amend(id(number), found.revision, drop(), at(21)).await.expect("amended"), Set::Lost);
+    }
+    assert_eq!(claim(&*store, 9, 1_000).await, []);
+}
+
+pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
+    for number in 0..12 {
+        let site_name = if number % 2 == 0 { "even" } else { "odd" };
+        let new = if number % 3 == 0 { held(number, site_name) } else { entry(number, site_name) };
+        let form = FormId::parse(if number < 6 { "contact" } else { "quote" }).expect("a slug");
+        add(&*store, NewEntry { form, ..new }).await;
+    }
+    let found = async |filter: Filter| {
+        let page = store.scan(&filter, None, 100).await.expect("scanned");
+        assert_eq!(page.next, None);
+        page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    let all = Filter::default;
+    assert_eq!(found(all()).await, (0..12).map(id).collect::<Vec<_>>());
+    assert_eq!(found(Filter { site: Some(site("odd")), ..all() }).await, [1, 3, 5, 7, 9, 11].map(id));
+    assert_eq!(found(Filter { state: Some(State::Held), ..all() }).await, [0, 3, 6, 9].map(id));
+    assert_eq!(
+        found(Filter { reason: Some(Reason::Invalid), site: Some(site("even")), ..all() }).await,
+        [0, 6].map(id)
+    );
+    assert_eq!(
+        found(Filter { form: FormId::parse("quote").ok(), state: Some(State::Held), ..all() }).await,
+        [6, 9].map(id)
+    );
+    assert_eq!(found(Filter { since: Some(at(3)), until: Some(at(6)), ..all() }).await, [3, 4, 5].map(id));
+    assert_eq!(found(Filter { state: Some(State::Dead), ..all() }).await, []);
+    assert_eq!(found(Filter { site: Some(site("nobody")), ..all() }).await, []);
+
+    let (mut cursor, mut sizes, mut seen) = (None, Vec::new(), Vec::new());
+    loop {
+        let page = store.scan(&all(), cursor, 5).await.expect("scanned");
+        sizes.push(page.entries.len());
+        seen.extend(page.entries.iter().map(|entry| entry.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sizes, [5, 5, 2]);
+    assert_eq!(seen, (0..12).map(id).collect::<Vec<_>>());
+}
+
+pub(super) async fn counts_follow_each_change(store: AnyStore) {
+    let counts = async || {
+        let counts = store.counts().await.expect("counted");
+        counts.into_iter().map(|c| (c.site.to_string(), c.state, c.entries, c.oldest)).collect::<Vec<_>>()
+    };
+    assert_eq!(counts().await, []);
+    add(&*store, entry(1, "b")).await;
+    add(&*store, entry(2, "b")).await;
+    add(&*store, held(3, "a")).await;
+    let a_held = ("a".to_owned(), State::Held, 1, at(3));
+    assert_eq!(counts().await, [a_held.clone(), ("b".to_owned(), State::Queued, 2, at(1))]);
+
+    let lease = claim_one(&*store, 100).await;
+    assert_eq!(store.settle(&lease, delivered("lead-1"), at(101)).await.expect("settled"), Set::Done);
+    let b_delivered = ("b".to_owned(), State::Delivered, 1, at(1));
+    assert_eq!(counts().await, [a_held, ("b".to_owned(), State::Queued, 1, at(2)), b_delivered.clone()]);
+
+    assert_eq!(store.erase(&[id(2), id(3)]).await.expect("erased"), 2);
+    assert_eq!(counts().await, [b_delivered]);
+}
+
+pub(super) async fn erased_entries_are_gone(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    add(&*store, held(2, "acme")).await;
+    add(&*store, held(3, "acme")).await;
+    assert_eq!(store.erase(&[id(1), id(2), id(9)]).await.expect("erased"), 2);
+    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 0);
+    assert_eq!(store.get(id(1)).await.expect("read"), None);
+    assert_eq!(claim(&*store, 9, 1_000).await, []);
+    let rest = store.scan(&Filter::default(), None, 9).await.expect("scanned").entries;
+    assert_eq!(rest.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id(3)]);
+}
+
+pub(super) async fn only_what_has_expired_is_removed(store: AnyStore) {
+    for number in 1..=4 {
+        add(&*store, held(number, "acme")).await;
+    }
+    add(&*store, NewEntry { keep: None, ..held(5, "acme") }).await;
+    add(&*store, NewEntry { keep: Some(KEEP), ..entry(6, "acme") }).await;
+    let keep = i64::try_from(KEEP.as_secs()).expect("small");
+    assert_eq!(store.expire(at(keep), 9).await.expect("expired"), 0);
+    assert_eq!(store.expire(at(keep + 3), 2).await.expect("expired"), 2);
+    assert_eq!(store.get(id(2)).await.expect("read"), None);
+    assert_eq!(entry_of(&*store, id(3)).await.state, State::Held);
+    assert_eq!(store.expire(at(keep + 3), 9).await.expect("expired"), 1);
+    assert_eq!(store.expire(at(100 * keep), 9).await.expect("expired"), 1);
+    assert_eq!(entry_of(&*store, id(5)).await.expires_at, None);
+    assert_eq!(entry_of(&*store, id(6)).await.state, State::Queued);
+}
+
+pub(super) async fn changed_tells_of_what_may_be_due(store: AnyStore) {
+    let mut changed = store.changed();
+    assert!(!changed.has_changed().expect("open"));
+    add(&*store, entry(1, "acme")).await;
+    changed.changed().await.expect("open");
+
+    let lease = claim_one(&*store, 100).await;
+    assert!(!changed.has_changed().expect("open"));
+    assert_eq!(store.settle(&lease, again(0), at(101)).await.expect("settled"), Set::Done);
+    changed.changed().await.expect("open");
+
+    let revision = entry_of(&*store, id(1)).await.revision;
+    let retry = Change::Retry { content: Box::new(content("mended")) };
+    assert_eq!(store.amend(id(1), revision, retry, at(102)).await.expect("amended"), Set::Done);
+    changed.changed().await.expect("open");
+}
+
+pub(super) async fn a_new_store_is_ready(store: AnyStore) {
+    assert!(store.ready().await.is_ok());
+}
