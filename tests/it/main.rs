@@ -1,1 +1,4 @@
+mod accept;
+mod admin;
+mod gateway;
 mod store_contract;
