@@ -1,5 +1,11 @@
 //! formgate takes what form plugins post, keeps it, and delivers it as leads.
 
+pub mod telemetry;
+
+pub mod accept;
+
+pub mod admin;
+
 pub mod received;
 
 pub mod pipeline;

@@ -1,3 +1,6 @@
+mod accept;
+mod admin;
+mod gateway;
 mod kaicalls;
 mod sandbox;
 mod scripted_api;

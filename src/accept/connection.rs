@@ -1,0 +1,182 @@
+//! A connection's life: a place, then one request after the other, until one of both sides has enough.
+//!
+//! pingora's `ServerApp` and not its `HttpServerApp` is implemented: so the whole connection is in one hand, with its
+//! place, the deadline of each head, and the answer to one that is malformed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::{Method, header};
+use pingora::apps::ServerApp;
+use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::head::{Head, RequestId};
+use super::outcome::{Outcome, Refusal};
+use super::reply::{self, Dialect, Reply};
+use super::route;
+use super::wire::{self, BadHead};
+use super::{Gateway, Trail};
+
+/// Most bytes thrown away, one by one, where nobody knows what they are.
+const LINGER_BYTES: usize = 256 * 1024;
+
+#[async_trait]
+impl ServerApp for Gateway {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let trusted = self.config.load_full();
+        let Some(_place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
+            self.metrics.connection_refused();
+            return None;
+        };
+        drop(trusted);
+        let mut next = Some(stream);
+        while let Some(stream) = next {
+            next = self.exchange(stream, shutdown).await;
+        }
+        None
+    }
+}
+
+impl Gateway {
+    /// Takes one request and answers it; gives the connection back where it can be used again.
+    async fn exchange(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut bytes = self.next_request(&mut stream, shutdown).await?;
+        let _in_flight = self.in_flight.enter();
+        let started = Instant::now();
+        let deadline = started + self.options.head;
+        let whole = wire::whole_head(&mut stream, &mut bytes, deadline).await;
+        let mut session = ServerSession::new_http1(stream);
+        let head = match whole {
+            Ok(()) => parse(&mut session, bytes, deadline).await,
+            Err(bad) => Err(bad),
+        };
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        let (outcome, trail, dialect) = match &head {
+            Ok(head) => {
+                let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
+                let outcome = self.answer(&mut session, head, &mut trail).await;
+                let kaicalls = route::is_kaicalls(&head.path);
+                (outcome, trail, if kaicalls { Dialect::Kaicalls } else { Dialect::Formgate })
+            }
+            Err(bad) => {
+                let trail = Trail { id: RequestId::random(), site: None, form: None, started };
+                (Outcome::Refused(Refusal::Head(*bad)), trail, Dialect::Formgate)
+            }
+        };
+        let reply = reply::reply(&outcome, dialect, &trail.id);
+        self.record(&outcome, &reply, &trail);
+        let lost = Refusal::loses_framing(&outcome);
+        let bodyless = head.is_ok_and(|head| head.method == Method::HEAD);
+        self.send(session, reply, bodyless, lost).await
+    }
+
+    /// Waits for a request to begin; none when the client is gone or silent for too long, or the gateway shuts down.
+    async fn next_request(&self, stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<BytesMut> {
+        let mut shutdown = shutdown.clone();
+        tokio::select! {
+            biased;
+            bytes = wire::first_bytes(stream, self.options.idle) => bytes,
+            _stop = shutdown.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    /// The one place where a request is counted and logged.
+    fn record(&self, outcome: &Outcome, reply: &Reply, trail: &Trail) {
+        let duration = trail.started.elapsed();
+        let reason = outcome.reason();
+        self.metrics.request(outcome.end(), duration);
+        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
+            self.metrics.refused(site.as_str(), reason);
+        }
+        if let Outcome::Refused(Refusal::Store(error)) = outcome {
+            tracing::error!(request_id = trail.id.as_str(), error = error as &dyn std::error::Error, "store failed");
+        }
+        tracing::info!(
+            request_id = trail.id.as_str(),
+            site = trail.site.as_ref().map(|site| site.as_str()),
+            form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
+            outcome = reason,
+            status = reply.status.as_u16(),
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            id = outcome.id().map(tracing::field::display),
+            "request {reason}"
+        );
+    }
+
+    /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody
+    /// knows where that end is.
+    async fn send(&self, mut session: ServerSession, reply: Reply, bodyless: bool, lost: bool) -> Option<Stream> {
+        if lost {
+            session.set_keepalive(None);
+        }
+        let unread = lost || !is_body_done(&mut session);
+        let sent = timeout(self.options.write, write(&mut session, reply, bodyless)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            return None;
+        }
+        if unread {
+            drop(timeout(self.options.linger, linger(&mut session, lost)).await);
+            return None;
+        }
+        let finished = timeout(self.options.write, session.finish()).await.ok()?;
+        finished.ok().flatten().map(|reusable| reusable.into_parts().0)
+    }
+}
+
+fn peer(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().map(|address| address.ip())
+}
+
+/// Gives pingora a head that is whole; it reads no further.
+async fn parse(session: &mut ServerSession, bytes: BytesMut, deadline: Instant) -> Result<Head, BadHead> {
+    session.set_pipelined_prefix(bytes);
+    session.set_read_timeout(None);
+    match timeout_at(deadline, session.read_request()).await {
+        Ok(Ok(true)) => Head::read(session.req_header()),
+        Ok(Ok(false)) => Err(BadHead::Cut),
+        Ok(Err(_malformed)) => Err(BadHead::Malformed),
+        Err(_elapsed) => Err(BadHead::TooSlow),
+    }
+}
+
+fn is_body_done(session: &mut ServerSession) -> bool {
+    match session {
+        ServerSession::H1(h1) => h1.is_body_done(),
+        _ => true,
+    }
+}
+
+async fn write(session: &mut ServerSession, reply: Reply, bodyless: bool) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
+    for (name, value) in reply.headers {
+        head.insert_header(name, value)?;
+    }
+    head.insert_header(header::CONTENT_LENGTH, reply.body.len().to_string())?;
+    session.write_response_header(Box::new(head)).await?;
+    let body = if bodyless { Bytes::new() } else { Bytes::from(reply.body) };
+    session.write_response_body(body, true).await
+}
+
+/// Ends our side and throws away what the client still sends: closing at once would reset the connection, and the
+/// client would never read the answer.
+async fn linger(session: &mut ServerSession, lost: bool) {
+    let ServerSession::H1(h1) = session else { return };
+    h1.shutdown().await;
+    if !lost && h1.drain_request_body().await.is_err() {
+        return;
+    }
+    for _ in 0..LINGER_BYTES {
+        if !matches!(h1.idle().await, Ok(read) if read > 0) {
+            return;
+        }
+    }
+}

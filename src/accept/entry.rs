@@ -1,0 +1,108 @@
+//! From what the pipeline made of a submission to what the store is given, and to what the plugin is told.
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::outcome::Rejected;
+use crate::lead::{EntryId, FieldError, Lead};
+use crate::map::OnInvalid;
+use crate::pipeline::{End, Fingerprint, Hold, Processed};
+use crate::queue::{Content, DedupeKey, NewEntry, Reason, State};
+use crate::received::Received;
+
+/// What goes into the store, and what is answered once it is there.
+pub(super) struct Filed {
+    pub(super) entry: NewEntry,
+    /// Only leads can be the same as one before.
+    pub(super) dedupe: Option<DedupeKey>,
+    pub(super) rejected: Option<Rejected>,
+}
+
+/// What the configuration says about filing.
+pub(super) struct Rules<'a> {
+    pub(super) site: &'a crate::config::Site,
+    pub(super) dedupe: bool,
+}
+
+/// Decides whether a submission is queued or held, and why.
+pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
+    let Processed { form, mapping, oddities, on_invalid, end } = processed;
+    let verdict = match end {
+        End::Lead { lead, fingerprint } => Verdict::of_lead(rules, lead, fingerprint),
+        End::Held { hold, lead, errors } => Verdict::of_hold(hold, lead, errors, on_invalid),
+    };
+    let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
+    let content = Content { received, mapping, lead: verdict.lead, errors: verdict.errors, oddities };
+    let site = rules.site.id.clone();
+    let entry = NewEntry { id, site, form, state: verdict.state, reason: verdict.reason, accepted_at: now, content };
+    Filed { entry, dedupe, rejected: verdict.rejected }
+}
+
+struct Verdict {
+    state: State,
+    reason: Reason,
+    lead: Option<Lead>,
+    errors: Vec<FieldError>,
+    fingerprint: Option<Fingerprint>,
+    rejected: Option<Rejected>,
+}
+
+impl Verdict {
+    fn of_lead(rules: &Rules<'_>, lead: Lead, fingerprint: Fingerprint) -> Self {
+        let (state, reason) = match rules.site.deliver {
+            true => (State::Queued, Reason::Accepted),
+            false => (State::Held, Reason::DeliverOff),
+        };
+        let fingerprint = rules.dedupe.then_some(fingerprint);
+        Self { state, reason, lead: Some(lead), errors: Vec::new(), fingerprint, rejected: None }
+    }
+
+    fn of_hold(hold: Hold, lead: Option<Lead>, errors: Vec<FieldError>, on_invalid: OnInvalid) -> Self {
+        let (reason, rejected) = match (hold, on_invalid) {
+            (Hold::Undecodable, _) => (Reason::Undecodable, Some(Rejected::Undecodable)),
+            (Hold::UnsupportedType, _) => (Reason::Undecodable, Some(Rejected::UnsupportedType)),
+            (Hold::Invalid, OnInvalid::Reject) => (Reason::Invalid, Some(Rejected::Invalid(errors.clone()))),
+            (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
+            (Hold::Rule, _) => (Reason::HoldRule, None),
+            (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
+        };
+        Self { state: State::Held, reason, lead, errors, fingerprint: None, rejected }
+    }
+}
+
+/// Names end with a byte that no name holds, so that no two pairs of them run together.
+fn dedupe_key(site: &str, form: &str, fingerprint: Fingerprint) -> DedupeKey {
+    let mut digest = Sha256::new();
+    for part in [site, form] {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    digest.update(fingerprint.0);
+    DedupeKey(digest.finalize().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_lead_on_another_site_or_form_is_another() {
+        let print = Fingerprint([7; 32]);
+        let key = dedupe_key("acme", "contact", print);
+        assert_eq!(key, dedupe_key("acme", "contact", print));
+        assert_ne!(key, dedupe_key("acm", "econtact", print));
+        assert_ne!(key, dedupe_key("acme", "quote", print));
+        assert_ne!(key, dedupe_key("acme", "contact", Fingerprint([8; 32])));
+    }
+
+    #[test]
+    fn only_what_no_person_need_see_at_once_is_answered_with_success() {
+        let verdict = |hold, on_invalid| Verdict::of_hold(hold, None, Vec::new(), on_invalid);
+        assert!(verdict(Hold::Invalid, OnInvalid::Hold).rejected.is_none());
+        assert!(matches!(verdict(Hold::Invalid, OnInvalid::Reject).rejected, Some(Rejected::Invalid(_))));
+        assert!(matches!(verdict(Hold::Undecodable, OnInvalid::Hold).rejected, Some(Rejected::Undecodable)));
+        assert!(matches!(verdict(Hold::UnsupportedType, OnInvalid::Hold).rejected, Some(Rejected::UnsupportedType)));
+        assert!(verdict(Hold::Rule, OnInvalid::Reject).rejected.is_none());
+        assert!(verdict(Hold::UnknownForm, OnInvalid::Reject).rejected.is_none());
+    }
+}

@@ -1,0 +1,191 @@
+//! Who may post: a site's token in one of four places, or KaiCalls' own key pair at KaiCalls' own endpoints.
+//!
+//! A comparison takes the same time whether or not it fits and whether or not the site exists.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, header};
+use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::config::{Config, Site, Token};
+use crate::destination::KeyPair;
+use crate::lead::{FormId, SiteId};
+
+/// Most values looked at per request.
+const CREDENTIALS_MAX: usize = 8;
+/// Each credential is compared with at least so many tokens, so that a site's number of them doesn't tell.
+const COMPARED_MIN: usize = 8;
+
+/// A query without its `token`, and what was taken out.
+pub(super) struct Query {
+    /// What is kept, as it came; none where nothing is left.
+    pub(super) kept: Option<String>,
+    tokens: Vec<String>,
+}
+
+/// What a request shows to be let in. No `Debug`.
+pub(super) struct Credentials(Vec<[u8; 32]>);
+
+impl Query {
+    /// Takes every `token` parameter out, however it is written.
+    pub(super) fn split(query: Option<&str>) -> Self {
+        let mut tokens = Vec::new();
+        let mut kept = Vec::new();
+        for part in query.unwrap_or_default().split('&') {
+            match read_pair(part) {
+                Some((name, value)) if name == "token" => tokens.push(value),
+                Some(_) => kept.push(part),
+                None => {}
+            }
+        }
+        Self { kept: (!kept.is_empty()).then(|| kept.join("&")), tokens }
+    }
+}
+
+fn read_pair(part: &str) -> Option<(String, String)> {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(part).unwrap_or_default();
+    pairs.into_iter().next()
+}
+
+impl Credentials {
+    /// Collects what the headers and the query show; only digests are kept.
+    pub(super) fn collect(headers: &HeaderMap, query: &Query) -> Self {
+        let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
+        let shown = authorization.filter_map(authorization_token);
+        let own = headers.get_all("x-formgate-token").iter().filter_map(|value| value.to_str().ok());
+        let own = own.map(|text| text.trim().to_owned());
+        let all = shown.chain(own).chain(query.tokens.iter().cloned());
+        Self(all.filter(|token| !token.is_empty()).take(CREDENTIALS_MAX).map(|token| digest(&token)).collect())
+    }
+}
+
+/// Reads `Bearer T`, or the password of `Basic`.
+fn authorization_token(value: &str) -> Option<String> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+    pair.split_once(':').map(|(_user, password)| password.to_owned())
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Returns the site if one of its tokens is among the credentials.
+pub(super) fn site<'a>(
+    config: &'a Config,
+    site: &SiteId,
+    credentials: &Credentials,
+    today: Date,
+) -> Option<&'a Arc<Site>> {
+    let known = config.sites.get(site);
+    let tokens = known.map_or(&[][..], |site| site.tokens.as_slice());
+    let fits = credentials.0.iter().fold(Choice::from(0), |found, shown| found | holds(tokens, shown, today));
+    known.filter(|_| bool::from(fits))
+}
+
+/// Compares with every token, and with dummies where the site has few or doesn't exist.
+fn holds(tokens: &[Token], shown: &[u8; 32], today: Date) -> Choice {
+    let dummy = Token { sha256: [0; 32], note: None, expires: Some(Date::MIN) };
+    let padded = tokens.iter().chain(std::iter::repeat(&dummy)).take(tokens.len().max(COMPARED_MIN));
+    padded.fold(Choice::from(0), |found, token| {
+        let alive = token.expires.is_none_or(|last| today <= last);
+        found | (token.sha256.ct_eq(shown) & Choice::from(u8::from(alive)))
+    })
+}
+
+/// How a key pair fares, in the order in which KaiCalls' endpoints tell.
+pub(super) enum Keys<'a> {
+    /// They are this site's, or those of one of its forms.
+    Fit(&'a Arc<Site>, Option<&'a FormId>),
+    UnknownPublic,
+    WrongSecret,
+}
+
+/// Finds the site that has this key pair. The public key is no secret: only the other is compared in constant time.
+pub(super) fn keys<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'a> {
+    let shown = digest(secret);
+    let mut answer = Keys::UnknownPublic;
+    for site in config.sites.values() {
+        let own = std::iter::once((None, &site.keys));
+        let forms = site.form_keys.iter().map(|(form, keys)| (Some(form), keys));
+        for (form, pair) in own.chain(forms).filter(|(_, pair)| pair.public() == public) {
+            let fits = bool::from(digest(pair.secret().expose()).ct_eq(&shown));
+            match answer {
+                Keys::Fit(..) => {}
+                _ if fits => answer = Keys::Fit(site, form),
+                _ => answer = Keys::WrongSecret,
+            }
+        }
+    }
+    answer
+}
+
+/// Reads `Authorization: Bearer pk:sk`.
+pub(super) fn bearer_keys(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let (public, secret) = rest.trim().split_once(':').filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+    let named = KeyPair::check_public(public).is_ok();
+    named.then(|| (public.to_owned(), secret.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(headers: &[(&'static str, &str)], query: &str) -> Vec<[u8; 32]> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        Credentials::collect(&map, &Query::split(Some(query))).0
+    }
+
+    #[test]
+    fn a_token_is_read_in_four_places() {
+        let basic = format!("Basic {}", STANDARD.encode("any:fg_t"));
+        let token = vec![digest("fg_t")];
+        assert_eq!(shown(&[("authorization", "bearer fg_t")], ""), token);
+        assert_eq!(shown(&[("authorization", &basic)], ""), token);
+        assert_eq!(shown(&[("x-formgate-token", "fg_t")], ""), token);
+        assert_eq!(shown(&[], "a=1&token=fg_t"), token);
+        assert_eq!(shown(&[("authorization", "Digest x"), ("x-formgate-token", "")], "token="), Vec::<[u8; 32]>::new());
+        let many = "token=a&".repeat(20);
+        assert_eq!(shown(&[], &many).len(), CREDENTIALS_MAX);
+    }
+
+    #[test]
+    fn the_token_leaves_the_query_however_it_is_written() {
+        let kept = |query| Query::split(Some(query)).kept;
+        assert_eq!(kept("a=1&token=x&b=%20+2").as_deref(), Some("a=1&b=%20+2"));
+        assert_eq!(kept("t%6fken=x&a"), Some("a".to_owned()));
+        assert_eq!(kept("token=x&token=y"), None);
+        assert_eq!(kept("token"), None);
+        assert_eq!(kept("&&"), None);
+        assert_eq!(kept("tokens=1&Token=2").as_deref(), Some("tokens=1&Token=2"));
+    }
+
+    #[test]
+    fn a_token_is_valid_to_the_end_of_its_last_day() {
+        let last: Date = "2027-06-30".parse().expect("a date");
+        let token = Token { sha256: digest("fg_t"), note: None, expires: Some(last) };
+        let valid = |tokens: &[Token], shown: &str, day: Date| bool::from(holds(tokens, &digest(shown), day));
+        assert!(valid(std::slice::from_ref(&token), "fg_t", last));
+        assert!(!valid(std::slice::from_ref(&token), "fg_t", last.tomorrow().expect("a day")));
+        assert!(!valid(&[token], "fg_u", last));
+        let forever = Token { sha256: digest("fg_t"), note: None, expires: None };
+        let many: Vec<Token> = (0..20).map(|_| forever.clone()).collect();
+        assert!(valid(&many, "fg_t", Date::MAX));
+        assert!(!valid(&[], "fg_t", last));
+    }
+}

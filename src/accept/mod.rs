@@ -1,0 +1,213 @@
+//! HTTP in: one request, one [`Outcome`], one metric, one log line, one reply.
+//!
+//! The order of a submission stands in [`Gateway::submission`]: head, route, credential, body, what is kept of it, the
+//! pipeline, the store, and only then the answer. A 2xx is never sent for what is not durable.
+
+mod body;
+mod connection;
+mod entry;
+mod guard;
+mod head;
+mod outcome;
+mod places;
+mod receive;
+mod reply;
+mod route;
+mod serve;
+mod wire;
+mod wordpress;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use pingora::protocols::http::ServerSession;
+use tokio::time::Instant;
+
+use self::body::{BodyLimits, Reading};
+use self::entry::{Filed, Rules};
+use self::guard::{Credentials, Query};
+use self::head::{Head, RequestId};
+use self::outcome::{Outcome, Refusal, Status, Stored};
+use self::places::Places;
+use self::route::Route;
+pub use self::serve::{InFlight, serve, service};
+use crate::config::{Config, Site};
+use crate::lead::{EntryId, FormId, SiteId};
+use crate::pipeline;
+use crate::queue::{Appended, State, Store};
+use crate::telemetry::Metrics;
+
+/// Deadlines and caps that are no matter of configuration; tests shorten them.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long a connection may be silent between requests.
+    pub idle: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+    /// For the body; a large one gets more, by `body_bytes_per_second`.
+    pub body: Duration,
+    /// A body that comes slower than this for longer than `body` is cut.
+    pub body_bytes_per_second: u64,
+    /// For the store to make an entry durable.
+    pub append: Duration,
+    /// For the client to take the answer.
+    pub write: Duration,
+    /// How long what a refused client still sends is read and thrown away, so that it can read why.
+    pub linger: Duration,
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one address (IPv6: /64) that is no trusted proxy.
+    pub connections_per_address: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(30),
+            body_bytes_per_second: 16 * 1024,
+            append: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+            connections: 8192,
+            connections_per_address: 128,
+        }
+    }
+}
+
+/// The gateway's application, to be given to [`service`] or [`serve`]. Clones share all state.
+#[derive(Clone)]
+pub struct Gateway {
+    config: Arc<ArcSwap<Config>>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    options: Options,
+    reading: Reading,
+    places: Places,
+    in_flight: InFlight,
+}
+
+/// What is known of a request by the time it ends, for its log line.
+struct Trail {
+    id: RequestId,
+    /// Only a site of the configuration: anything else is the client's text.
+    site: Option<SiteId>,
+    form: Option<FormId>,
+    started: Instant,
+}
+
+/// Where a submission belongs, once that is proved.
+struct Address<'a> {
+    site: &'a Site,
+    form: Option<&'a FormId>,
+}
+
+impl Gateway {
+    pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
+        let places = Places::new(options.connections, options.connections_per_address);
+        let (reading, in_flight) = (Reading::default(), InFlight::default());
+        Self { config, store, metrics, options, reading, places, in_flight }
+    }
+
+    /// Returns the count of requests being answered, to wait on when shutting down.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.clone()
+    }
+
+    async fn answer(&self, session: &mut ServerSession, head: &Head, trail: &mut Trail) -> Outcome {
+        let config = self.config.load_full();
+        let query = Query::split(head.query.as_deref());
+        let end = match route::find(head, query.kept.is_some()) {
+            Ok(Route::Hook { site, form }) => self.hook(session, head, &query, &config, (site, form), trail).await,
+            Ok(Route::Intake) => self.intake(session, head, &config, trail).await,
+            Ok(Route::Verify) => self.verify(session, head, &config, trail).await,
+            Ok(Route::Widget) => self.widget(head, &config, trail).await,
+            Err(none) => Err(none.into()),
+        };
+        end.unwrap_or_else(Outcome::Refused)
+    }
+
+    async fn hook(
+        &self,
+        session: &mut ServerSession,
+        head: &Head,
+        query: &Query,
+        config: &Config,
+        (site, form): (SiteId, Option<FormId>),
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        trail.site = config.sites.contains_key(&site).then(|| site.clone());
+        trail.form.clone_from(&form);
+        let credentials = Credentials::collect(&head.headers, query);
+        let site = guard::site(config, &site, &credentials, today()).ok_or(Refusal::Unauthorized)?;
+        self.submission(session, head, query, config, Address { site, form: form.as_ref() }, trail).await
+    }
+
+    /// Takes a submission whose sender has shown that it may post: body, what is kept, pipeline, store.
+    async fn submission(
+        &self,
+        session: &mut ServerSession,
+        head: &Head,
+        query: &Query,
+        config: &Config,
+        Address { site, form }: Address<'_>,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        let body = self.body(session, head, config, config.server.max_upload).await?;
+        route::check_carried(head, query.kept.is_some(), body.bytes.is_empty())?;
+        let received = receive::keep(receive::receive(head, query, body.bytes.clone()), config.server.max_body)?;
+        let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
+        trail.form = Some(processed.form.clone());
+        let rules = Rules { site, dedupe: !config.queue.dedupe.is_zero() };
+        let now = Timestamp::now();
+        let filed = entry::file(&rules, processed, received, new_id(now), now);
+        self.store(filed).await.map(Outcome::Stored)
+    }
+
+    async fn body(
+        &self,
+        session: &mut ServerSession,
+        head: &Head,
+        config: &Config,
+        max: u64,
+    ) -> Result<body::Body, Refusal> {
+        let limits = BodyLimits {
+            max,
+            max_together: config.server.max_reading,
+            time: self.options.body,
+            bytes_per_second: self.options.body_bytes_per_second,
+        };
+        let read = body::read(session, head.framing, head.expects_continue, limits, &self.reading).await;
+        self.metrics.reading(self.reading.bytes());
+        Ok(read?)
+    }
+
+    async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
+        let Filed { entry, dedupe, rejected } = filed;
+        let status = if entry.state == State::Queued { Status::Queued } else { Status::Held };
+        let started = Instant::now();
+        let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
+        self.metrics.appended(started.elapsed());
+        match appended {
+            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected }),
+            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: Status::Duplicate, rejected }),
+            Ok(Err(error)) => Err(Refusal::Store(error)),
+            Err(_elapsed) => Err(Refusal::StoreSlow),
+        }
+    }
+}
+
+/// The one place where a request's clock becomes an argument.
+fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+fn new_id(now: Timestamp) -> EntryId {
+    let unix_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    EntryId::new(unix_ms, &rand::random())
+}

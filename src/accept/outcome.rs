@@ -1,0 +1,181 @@
+//! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
+
+use std::time::Duration;
+
+use super::body::BadBody;
+use super::receive::TooMuchToKeep;
+use super::route::{Allowed, NoRoute};
+use super::wire::BadHead;
+use crate::lead::{EntryId, FieldError};
+use crate::queue::StoreError;
+use crate::telemetry::RequestEnd;
+
+/// The end of a request.
+#[must_use]
+pub(super) enum Outcome {
+    /// It is durable in the store.
+    Stored(Stored),
+    /// KaiCalls' other endpoints: the keys fit, and this is the answer.
+    Answered(serde_json::Value),
+    /// Nothing of it was stored.
+    Refused(Refusal),
+}
+
+/// A submission that was stored.
+pub(super) struct Stored {
+    pub(super) id: EntryId,
+    pub(super) status: Status,
+    /// Stored, and still answered with an error.
+    pub(super) rejected: Option<Rejected>,
+}
+
+/// What the plugin is told of a stored submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Queued,
+    Held,
+    Duplicate,
+}
+
+/// Why a stored submission is answered with an error.
+pub(super) enum Rejected {
+    Undecodable,
+    UnsupportedType,
+    Invalid(Vec<FieldError>),
+}
+
+/// Why nothing was stored.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Head(BadHead),
+    NotFound,
+    Method(Allowed),
+    /// No valid credential. The same for a site that doesn't exist.
+    Unauthorized,
+    /// KaiCalls' `verify`: which of the keys is wrong, in KaiCalls' words.
+    Keys(WrongKeys),
+    Body(BadBody),
+    TooMuchToKeep,
+    /// Over a limit; when to come again.
+    Limited(Duration),
+    Store(StoreError),
+    /// The store took too long.
+    StoreSlow,
+}
+
+/// What is wrong with the keys shown to `verify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WrongKeys {
+    Missing,
+    Public,
+    Secret,
+}
+
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Held => "held",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Outcome {
+    /// The end as the metric counts it.
+    pub(super) fn end(&self) -> RequestEnd {
+        match self {
+            Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
+            Self::Stored(stored) => match stored.status {
+                Status::Queued => RequestEnd::Queued,
+                Status::Held => RequestEnd::Held,
+                Status::Duplicate => RequestEnd::Duplicate,
+            },
+            Self::Answered(_) => RequestEnd::Answered,
+            Self::Refused(_) => RequestEnd::Refused,
+        }
+    }
+
+    /// One word for log and metric; a closed set.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Stored(Stored { rejected: None, status, .. }) => status.as_str(),
+            Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
+            Self::Answered(_) => "answered",
+            Self::Refused(refusal) => refusal.as_str(),
+        }
+    }
+
+    pub(super) fn id(&self) -> Option<EntryId> {
+        match self {
+            Self::Stored(stored) => Some(stored.id),
+            _ => None,
+        }
+    }
+}
+
+impl Rejected {
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::UnsupportedType => "unsupported_type",
+            Self::Invalid(_) => "invalid_lead",
+        }
+    }
+}
+
+impl Refusal {
+    /// Tells whether what follows on the connection can't be read as HTTP any more.
+    pub(super) fn loses_framing(outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Refused(Self::Head(_) | Self::Body(BadBody::Broken | BadBody::TooSlow)))
+    }
+
+    /// One word for log, metric and problem type; a closed set.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Head(BadHead::Malformed) => "malformed_request",
+            Self::Head(BadHead::TooLarge) => "head_too_large",
+            Self::Head(BadHead::TooSlow) => "head_too_slow",
+            Self::Head(BadHead::Cut) => "head_cut",
+            Self::NotFound => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
+            Self::Keys(WrongKeys::Missing) => "keys_missing",
+            Self::Body(BadBody::TooLarge) => "upload_too_large",
+            Self::Body(BadBody::Busy) => "busy",
+            Self::Body(BadBody::TooSlow) => "body_too_slow",
+            Self::Body(BadBody::Broken) => "broken_body",
+            Self::TooMuchToKeep => "body_too_large",
+            Self::Limited(_) => "rate_limited",
+            Self::Store(StoreError::Full) => "store_full",
+            Self::Store(_) | Self::StoreSlow => "store_unavailable",
+        }
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Self {
+        Self::Head(bad)
+    }
+}
+
+impl From<NoRoute> for Refusal {
+    fn from(none: NoRoute) -> Self {
+        match none {
+            NoRoute::Path => Self::NotFound,
+            NoRoute::Method(allowed) => Self::Method(allowed),
+        }
+    }
+}
+
+impl From<BadBody> for Refusal {
+    fn from(bad: BadBody) -> Self {
+        Self::Body(bad)
+    }
+}
+
+impl From<TooMuchToKeep> for Refusal {
+    fn from(_: TooMuchToKeep) -> Self {
+        Self::TooMuchToKeep
+    }
+}

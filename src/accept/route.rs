@@ -1,0 +1,128 @@
+//! What a path and a method ask for. Knows no site: an unknown one is found out with its credential, not before.
+
+use http::Method;
+
+use super::head::{Framing, Head};
+use crate::lead::{FormId, SiteId};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A submission to `/hooks/{site}[/{form}]`.
+    Hook { site: SiteId, form: Option<FormId> },
+    /// `POST /api/v1/wordpress/intake`.
+    Intake,
+    /// `POST /api/v1/wordpress/auth/verify`.
+    Verify,
+    /// `GET /api/v1/wordpress/dashboard-widget`.
+    Widget,
+}
+
+/// Why a request leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoute {
+    /// No such path.
+    Path,
+    /// The path is there, but not for this method, or not for this method with nothing in it.
+    Method(Allowed),
+}
+
+/// What may be done with a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    Hook,
+    /// One of KaiCalls' endpoints that are posted to.
+    Post,
+    /// KaiCalls' widget.
+    Get,
+}
+
+const API: &str = "/api/v1/wordpress/";
+
+/// Finds out what a request asks for. `has_fields`: its query holds more than a token.
+pub(super) fn find(head: &Head, has_fields: bool) -> Result<Route, NoRoute> {
+    if let Some(rest) = head.path.strip_prefix("/hooks/") {
+        let (site, form) = hook(rest).ok_or(NoRoute::Path)?;
+        let carried = has_fields || head.framing != Framing::None;
+        let taken = match head.method {
+            Method::POST | Method::PUT | Method::PATCH => true,
+            Method::GET | Method::DELETE => carried,
+            _ => false,
+        };
+        return if taken { Ok(Route::Hook { site, form }) } else { Err(NoRoute::Method(Allowed::Hook)) };
+    }
+    let (route, method, allowed) = match head.path.strip_prefix(API) {
+        Some("intake") => (Route::Intake, Method::POST, Allowed::Post),
+        Some("auth/verify") => (Route::Verify, Method::POST, Allowed::Post),
+        Some("dashboard-widget") => (Route::Widget, Method::GET, Allowed::Get),
+        _ => return Err(NoRoute::Path),
+    };
+    if head.method == method { Ok(route) } else { Err(NoRoute::Method(allowed)) }
+}
+
+/// A chunked body may turn out to be none: then `GET` and `DELETE` without fields are no submissions after all.
+pub(super) fn check_carried(head: &Head, has_fields: bool, body_is_empty: bool) -> Result<(), NoRoute> {
+    let bare = matches!(head.method, Method::GET | Method::DELETE) && !has_fields && body_is_empty;
+    if bare { Err(NoRoute::Method(Allowed::Hook)) } else { Ok(()) }
+}
+
+fn hook(rest: &str) -> Option<(SiteId, Option<FormId>)> {
+    let (site, form) = match rest.split_once('/') {
+        Some((site, form)) => (site, Some(FormId::parse(form).ok()?)),
+        None => (rest, None),
+    };
+    Some((SiteId::parse(site).ok()?, form))
+}
+
+/// Tells whether a path is one of KaiCalls', whose clients read KaiCalls' envelope.
+pub(super) fn is_kaicalls(path: &str) -> bool {
+    path.starts_with(API)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(method: Method, path: &str, framing: Framing, has_fields: bool) -> Result<Route, NoRoute> {
+        let headers = http::HeaderMap::new();
+        let head = Head { method, path: path.to_owned(), query: None, headers, framing, expects_continue: false };
+        find(&head, has_fields)
+    }
+
+    #[test]
+    fn hooks_name_a_site_and_perhaps_a_form() {
+        let post = |path| route(Method::POST, path, Framing::None, false);
+        let site = SiteId::parse("acme").expect("a site");
+        let form = FormId::parse("contact").ok();
+        assert_eq!(post("/hooks/acme"), Ok(Route::Hook { site: site.clone(), form: None }));
+        assert_eq!(post("/hooks/acme/contact"), Ok(Route::Hook { site, form }));
+        for other in ["/", "/hooks", "/hooks/", "/hooks/acme/", "/hooks/acme/a/b", "/hooks/Acme", "/hooks/%61cme", "*"]
+        {
+            assert_eq!(post(other), Err(NoRoute::Path), "{other}");
+        }
+    }
+
+    #[test]
+    fn get_and_delete_are_submissions_when_they_carry_something() {
+        for method in [Method::GET, Method::DELETE] {
+            assert!(route(method.clone(), "/hooks/acme", Framing::None, true).is_ok());
+            assert!(route(method.clone(), "/hooks/acme", Framing::Length(3), false).is_ok());
+            let bare = route(method, "/hooks/acme", Framing::None, false);
+            assert_eq!(bare, Err(NoRoute::Method(Allowed::Hook)));
+        }
+        for method in [Method::HEAD, Method::OPTIONS, Method::TRACE] {
+            assert_eq!(route(method, "/hooks/acme", Framing::Length(3), true), Err(NoRoute::Method(Allowed::Hook)));
+        }
+    }
+
+    #[test]
+    fn the_endpoints_of_kaicalls_have_one_method_each() {
+        let intake = "/api/v1/wordpress/intake";
+        assert_eq!(route(Method::POST, intake, Framing::None, false), Ok(Route::Intake));
+        assert_eq!(route(Method::GET, intake, Framing::None, true), Err(NoRoute::Method(Allowed::Post)));
+        let widget = "/api/v1/wordpress/dashboard-widget";
+        assert_eq!(route(Method::GET, widget, Framing::None, false), Ok(Route::Widget));
+        assert_eq!(route(Method::POST, widget, Framing::None, false), Err(NoRoute::Method(Allowed::Get)));
+        assert_eq!(route(Method::POST, "/api/v1/wordpress/keys/create", Framing::None, false), Err(NoRoute::Path));
+    }
+}

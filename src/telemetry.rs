@@ -1,0 +1,321 @@
+//! Every metric's name, and how the program logs.
+//!
+//! Labels are closed enums or site names from the configuration; never anything that came over the wire. No value of a
+//! submission and no secret gets here.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Requests to the gateway by how they ended.
+pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
+/// Requests refused, by configured site and reason.
+pub const REFUSED: &str = "formgate_refused_total";
+/// Connections closed at once because there were too many.
+pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
+/// From a request's first byte to its reply.
+pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
+/// How long the store took until an entry was durable.
+pub const STORE_APPEND_DURATION: &str = "formgate_store_append_duration_seconds";
+/// Bytes of bodies being read now.
+pub const READING_BYTES: &str = "formgate_reading_bytes";
+/// POSTs to KaiCalls by how they ended.
+pub const DELIVERY_ATTEMPTS: &str = "formgate_delivery_attempts_total";
+/// How long a POST to KaiCalls took.
+pub const DELIVERY_DURATION: &str = "formgate_delivery_duration_seconds";
+/// From a lead's arrival to its delivery.
+pub const LEAD_AGE: &str = "formgate_lead_age_seconds";
+/// Entries in the store by state.
+pub const QUEUE_ENTRIES: &str = "formgate_queue_entries";
+/// How long the oldest queued entry has waited.
+pub const QUEUE_OLDEST_AGE: &str = "formgate_queue_oldest_age_seconds";
+/// Sites that are paused because their keys were refused.
+pub const SITES_PAUSED: &str = "formgate_sites_paused";
+/// Reloads of the configuration by result.
+pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
+/// When the configuration was last loaded without an error.
+pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
+/// Always 1; its label is the version.
+pub const BUILD_INFO: &str = "formgate_build_info";
+
+const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
+
+/// How a request to the gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestEnd {
+    Queued,
+    Held,
+    Duplicate,
+    /// Stored as held, and answered with an error.
+    Rejected,
+    /// Nothing was stored.
+    Refused,
+    /// Answered without a submission in it: a check of keys, the widget.
+    Answered,
+}
+
+impl RequestEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Held => "held",
+            Self::Duplicate => "duplicate",
+            Self::Rejected => "rejected",
+            Self::Refused => "refused",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+/// How a POST to KaiCalls ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryEnd {
+    Delivered,
+    KeyRefused,
+    LeadRefused,
+    Failed,
+    Ambiguous,
+}
+
+impl DeliveryEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::KeyRefused => "key_refused",
+            Self::LeadRefused => "lead_refused",
+            Self::Failed => "failed",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// What the store holds, for the gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    pub queued: u64,
+    pub held: u64,
+    pub delivered: u64,
+    pub dead: u64,
+    /// How long the oldest queued entry has waited; zero where none waits.
+    pub oldest_queued: Duration,
+}
+
+/// All metrics of the program; one value, shared by whoever counts.
+pub struct Metrics {
+    registry: Registry,
+    submissions: IntCounterVec,
+    refused: IntCounterVec,
+    connections_refused: IntCounter,
+    accept_duration: Histogram,
+    append_duration: Histogram,
+    reading_bytes: IntGauge,
+    attempts: IntCounterVec,
+    delivery_duration: Histogram,
+    lead_age: Histogram,
+    queue_entries: IntGaugeVec,
+    queue_oldest_age: Gauge,
+    sites_paused: IntGauge,
+    config_reloads: IntCounterVec,
+    config_loaded_at: Gauge,
+}
+
+/// A metric could not be set up: two share a name, or a name is malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("the metrics cannot be set up")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// Registers every metric, each at zero.
+    pub fn new() -> Result<Self, MetricsError> {
+        let registry = Registry::new();
+        let set = Set { registry: &registry };
+        let metrics = Self {
+            submissions: set.counters(
+                SUBMISSIONS_RECEIVED,
+                "Requests to the gateway by how they ended.",
+                &["outcome"],
+            )?,
+            refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
+            connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
+            accept_duration: set.histogram(ACCEPT_DURATION, "From first byte to reply.", SECONDS)?,
+            append_duration: set.histogram(STORE_APPEND_DURATION, "Until an entry was durable.", SECONDS)?,
+            reading_bytes: set.add(IntGauge::new(READING_BYTES, "Bytes of bodies being read now.")?)?,
+            attempts: set.counters(DELIVERY_ATTEMPTS, "POSTs to KaiCalls by how they ended.", &["result"])?,
+            delivery_duration: set.histogram(DELIVERY_DURATION, "How long a POST to KaiCalls took.", SECONDS)?,
+            lead_age: set.histogram(LEAD_AGE, "From a lead's arrival to its delivery.", AGES)?,
+            queue_entries: set
+                .add(IntGaugeVec::new(Opts::new(QUEUE_ENTRIES, "Entries in the store by state."), &["state"])?)?,
+            queue_oldest_age: set.add(Gauge::new(QUEUE_OLDEST_AGE, "How long the oldest queued entry has waited.")?)?,
+            sites_paused: set.add(IntGauge::new(SITES_PAUSED, "Sites whose keys were refused.")?)?,
+            config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
+            config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
+            registry: registry.clone(),
+        };
+        let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
+        set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        Ok(metrics)
+    }
+
+    /// Counts a request to the gateway.
+    pub fn request(&self, end: RequestEnd, duration: Duration) {
+        self.submissions.with_label_values(&[end.as_str()]).inc();
+        self.accept_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a refusal; `site` is one of the configuration's.
+    pub fn refused(&self, site: &str, reason: &'static str) {
+        self.refused.with_label_values(&[site, reason]).inc();
+    }
+
+    /// Counts a connection closed because there were too many.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
+    }
+
+    /// Records how long the store took to make an entry durable.
+    pub fn appended(&self, duration: Duration) {
+        self.append_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Tells how many bytes of bodies are being read.
+    pub fn reading(&self, bytes: u64) {
+        self.reading_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a POST to KaiCalls.
+    pub fn attempt(&self, end: DeliveryEnd, duration: Duration) {
+        self.attempts.with_label_values(&[end.as_str()]).inc();
+        self.delivery_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Records how old a lead was when it was delivered.
+    pub fn delivered_at_age(&self, age: Duration) {
+        self.lead_age.observe(age.as_secs_f64());
+    }
+
+    /// Tells what the store holds.
+    pub fn depth(&self, depth: Depth) {
+        let states =
+            [("queued", depth.queued), ("held", depth.held), ("delivered", depth.delivered), ("dead", depth.dead)];
+        for (state, entries) in states {
+            self.queue_entries.with_label_values(&[state]).set(i64::try_from(entries).unwrap_or(i64::MAX));
+        }
+        self.queue_oldest_age.set(depth.oldest_queued.as_secs_f64());
+    }
+
+    /// Tells how many sites are paused.
+    pub fn paused(&self, sites: usize) {
+        self.sites_paused.set(i64::try_from(sites).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a load of the configuration; `at` is when it succeeded, in seconds since 1970.
+    pub fn config_loaded(&self, at: Option<i64>) {
+        let result = if at.is_some() { "ok" } else { "failed" };
+        self.config_reloads.with_label_values(&[result]).inc();
+        if let Some(seconds) = at {
+            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+            self.config_loaded_at.set(seconds as f64);
+        }
+    }
+
+    /// Writes all metrics in Prometheus' text format.
+    pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        let mut page = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
+        Ok(page)
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+struct Set<'a> {
+    registry: &'a Registry,
+}
+
+impl Set<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, MetricsError> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Logs were set up twice.
+#[derive(Debug, thiserror::Error)]
+#[error("logging is already set up")]
+pub struct LogError(#[source] tracing_subscriber::util::TryInitError);
+
+/// Sends log lines to stderr, with RFC 3339 times in UTC; `RUST_LOG` sets the level, else it is `info`.
+pub fn log_to_stderr(format: LogFormat) -> Result<(), LogError> {
+    use tracing_subscriber::util::SubscriberInitExt as _;
+    let terminal = std::io::stderr().is_terminal();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_unset_or_malformed| tracing_subscriber::EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    if json {
+        lines.json().flatten_event(true).finish().try_init().map_err(LogError)
+    } else {
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.with_ansi(colour).finish().try_init().map_err(LogError)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_holds_every_metric_that_was_counted() {
+        let metrics = Metrics::new().expect("names are unique");
+        metrics.request(RequestEnd::Queued, Duration::from_millis(3));
+        metrics.refused("acme", "unauthorized");
+        metrics.attempt(DeliveryEnd::Ambiguous, Duration::from_secs(30));
+        metrics.depth(Depth { queued: 7, oldest_queued: Duration::from_secs(90), ..Depth::default() });
+        metrics.config_loaded(Some(1_700_000_000));
+        let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
+        for line in [
+            r#"formgate_submissions_received_total{outcome="queued"} 1"#,
+            r#"formgate_refused_total{reason="unauthorized",site="acme"} 1"#,
+            r#"formgate_delivery_attempts_total{result="ambiguous"} 1"#,
+            r#"formgate_queue_entries{state="queued"} 7"#,
+            "formgate_queue_oldest_age_seconds 90",
+            r#"formgate_config_reload_total{result="ok"} 1"#,
+            concat!(r#"formgate_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""} 1"#),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+        }
+    }
+}

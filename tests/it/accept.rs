@@ -1,0 +1,521 @@
+//! What the gateway answers, over real sockets, byte by byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use formgate::accept::Options;
+use formgate::config::Config;
+use formgate::queue::{Reason, State};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::gateway::{
+    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, header, json, lead_body, post, read_one, read_to_end, short, start,
+    start_with, status,
+};
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+}
+
+fn bearer() -> String {
+    format!("Authorization: Bearer {TOKEN}\r\n")
+}
+
+/// Checks an error's shape and returns its type.
+fn problem(answer: &str) -> String {
+    assert_eq!(header(answer, "content-type"), Some("application/problem+json"), "{answer}");
+    let problem = json(answer);
+    assert_eq!(problem["status"], status(answer));
+    assert_eq!(problem["request_id"].as_str(), header(answer, "x-request-id"));
+    for member in ["title", "detail"] {
+        assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
+    }
+    let kind = problem["type"].as_str().expect("a type");
+    kind.strip_prefix("urn:formgate:problem:").expect("a URN of ours").to_owned()
+}
+
+#[tokio::test]
+async fn a_lead_is_stored_before_it_is_answered_with_200() {
+    let gateway = start();
+    let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
+    assert_eq!(status(&answer), 200);
+    assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    let entry = gateway.shelf.only();
+    assert_eq!(json(&answer), serde_json::json!({"success": true, "id": entry.id.to_string(), "status": "queued"}));
+    assert_eq!((entry.state, entry.reason), (State::Queued, Reason::Accepted));
+    assert_eq!((entry.site.as_str(), entry.form.as_str()), ("acme", "contact"));
+    assert_eq!(entry.content.received.method, "POST");
+    assert_eq!(entry.content.received.body, lead_body("jane@example.com"));
+    assert!(gateway.page().contains(r#"formgate_submissions_received_total{outcome="queued"} 1"#));
+}
+
+#[tokio::test]
+async fn the_same_lead_again_is_a_duplicate_of_the_first() {
+    let gateway = start();
+    let body = lead_body("jane@example.com");
+    let first = json(&gateway.post("/hooks/acme/contact", &body).await);
+    let again = json(&gateway.post("/hooks/acme/contact", &body).await);
+    assert_eq!(again, serde_json::json!({"success": true, "id": first["id"], "status": "duplicate"}));
+    assert_eq!(json(&gateway.post("/hooks/acme/quote", &body).await)["status"], "queued");
+}
+
+#[tokio::test]
+async fn nothing_is_a_duplicate_where_dedupe_is_off() {
+    let gateway = start_with(Options::default(), |config| config.queue.dedupe = Duration::ZERO);
+    let body = lead_body("jane@example.com");
+    for _ in 0..2 {
+        assert_eq!(json(&gateway.post("/hooks/acme/contact", &body).await)["status"], "queued");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_lead_is_held_and_answered_with_success() {
+    let gateway = start();
+    let answer = gateway.post("/hooks/acme", &lead_body("nowhere")).await;
+    assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"held".into()));
+    let entry = gateway.shelf.only();
+    assert_eq!((entry.state, entry.reason), (State::Held, Reason::Invalid));
+    assert_eq!(entry.content.errors.len(), 1);
+}
+
+#[tokio::test]
+async fn a_site_that_does_not_deliver_holds_its_leads() {
+    let gateway = start_with(Options::default(), |config| {
+        let mut site = acme();
+        site.deliver = false;
+        config.sites.insert(site.id.clone(), Arc::new(site));
+    });
+    let answer = gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+    assert_eq!(json(&answer)["status"], "held");
+    let entry = gateway.shelf.only();
+    assert_eq!((entry.state, entry.reason), (State::Held, Reason::DeliverOff));
+    assert!(entry.content.lead.is_some());
+}
+
+#[tokio::test]
+async fn any_one_of_four_credentials_suffices() {
+    let gateway = start();
+    let basic = format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("any:{TOKEN}")));
+    let own = format!("X-Formgate-Token: {TOKEN}\r\n");
+    let query = format!("/hooks/acme?token={TOKEN}");
+    let body = lead_body("jane@example.com");
+    let wrong_first = format!("Authorization: Bearer fg_wrong\r\n{own}");
+    for (path, headers) in [
+        ("/hooks/acme", bearer().as_str()),
+        ("/hooks/acme", &basic),
+        ("/hooks/acme", &own),
+        (query.as_str(), ""),
+        ("/hooks/acme", &wrong_first),
+    ] {
+        let answer = gateway.send(post(path, headers, &body)).await;
+        assert_eq!(status(&answer), 200, "{headers}");
+    }
+    for headers in ["", "Authorization: Bearer fg_wrong\r\n", "X-Formgate-Token: \r\n", "Authorization: Basic x\r\n"] {
+        let answer = gateway.send(post("/hooks/acme", headers, &body)).await;
+        assert_eq!((status(&answer), problem(&answer)), (401, "unauthorized".to_owned()), "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_token_opens_nothing() {
+    let gateway = start_with(Options::default(), |config| {
+        let mut site = acme();
+        site.tokens[0].expires = Some("2020-01-01".parse().expect("a date"));
+        config.sites.insert(site.id.clone(), Arc::new(site));
+    });
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 401);
+}
+
+#[tokio::test]
+async fn an_unknown_site_and_a_wrong_token_are_answered_alike() {
+    let gateway = start();
+    let ask = |site: &str| {
+        let headers = "Authorization: Bearer fg_wrong\r\nX-Request-Id: same\r\n";
+        post(&format!("/hooks/{site}"), headers, "{}")
+    };
+    let without_date = |answer: String| {
+        answer.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect::<Vec<_>>().join("\n")
+    };
+    let known = without_date(gateway.send(ask("acme")).await);
+    let unknown = without_date(gateway.send(ask("nobody")).await);
+    assert!(known.starts_with("HTTP/1.1 401 "), "{known}");
+    assert_eq!(known, unknown);
+    let page = gateway.page();
+    assert!(page.contains(r#"formgate_refused_total{reason="unauthorized",site="acme"} 1"#), "{page}");
+    assert!(!page.contains("nobody"), "what came over the wire is no label");
+}
+
+#[tokio::test]
+async fn the_token_never_reaches_the_store() {
+    let gateway = start();
+    let target = format!("/hooks/acme/contact?a=1&token={TOKEN}&t%6Fken={TOKEN}&b=%20");
+    let headers = format!("{}Referer: https://g.example/hooks/acme?token={TOKEN}\r\nCookie: c=1\r\n", bearer());
+    let answer = gateway.send(post(&target, &headers, &lead_body("jane@example.com"))).await;
+    assert_eq!(status(&answer), 200);
+    let received = gateway.shelf.only().content.received;
+    assert_eq!(received.query.as_deref(), Some("a=1&b=%20"));
+    assert_eq!(received.header("referer"), Some("https://g.example/hooks/acme"));
+    let stored = serde_json::to_string(&received).expect("json");
+    assert!(!stored.contains(TOKEN) && !stored.contains("cookie"), "{stored}");
+}
+
+#[tokio::test]
+async fn a_get_with_fields_in_its_query_is_a_submission() {
+    let gateway = start();
+    let answer = gateway.send(get(&format!("/hooks/acme?token={TOKEN}&email=jane%40example.com"))).await;
+    assert_eq!((status(&answer), &json(&answer)["success"]), (200, &true.into()));
+    let received = gateway.shelf.only().content.received;
+    assert_eq!((received.method.as_str(), received.query.as_deref()), ("GET", Some("email=jane%40example.com")));
+}
+
+#[tokio::test]
+async fn a_get_with_nothing_in_it_says_what_the_url_is_for() {
+    let gateway = start();
+    for target in ["/hooks/acme".to_owned(), format!("/hooks/acme?token={TOKEN}"), "/hooks/nobody?&&".to_owned()] {
+        let answer = gateway.send(get(&target)).await;
+        assert_eq!((status(&answer), problem(&answer)), (405, "method-not-allowed".to_owned()), "{target}");
+        assert_eq!(header(&answer, "allow"), Some("POST, PUT, PATCH, GET, DELETE"));
+        assert!(json(&answer)["detail"].as_str().expect("a detail").contains("webhook settings"));
+    }
+    let chunked = format!(
+        "DELETE /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        bearer()
+    );
+    assert_eq!(status(&gateway.send(chunked).await), 405);
+    assert!(gateway.shelf.entries().is_empty());
+}
+
+#[tokio::test]
+async fn every_method_of_the_plugins_is_taken_and_no_other() {
+    let gateway = start();
+    let body = lead_body("jane@example.com");
+    for method in ["POST", "PUT", "PATCH", "GET", "DELETE"] {
+        let request = post("/hooks/acme", &bearer(), &body).replacen("POST", method, 1);
+        assert_eq!(status(&gateway.send(request).await), 200, "{method}");
+    }
+    for method in ["OPTIONS", "TRACE", "BREW"] {
+        let request = post("/hooks/acme", &bearer(), &body).replacen("POST", method, 1);
+        assert_eq!(status(&gateway.send(request).await), 405, "{method}");
+    }
+    let answer = gateway.send("HEAD /hooks/acme HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status(&answer), 405);
+    assert!(answer.ends_with("\r\n\r\n"), "an answer to HEAD has no body: {answer}");
+}
+
+#[tokio::test]
+async fn other_paths_are_404_and_never_a_redirect() {
+    let gateway = start();
+    for path in ["/", "/hooks", "/hooks/", "/hooks/acme/", "/hooks/Acme", "/hooks/acme/a/b", "/api/v1/wordpress/x"] {
+        let answer = gateway.post(path, "{}").await;
+        assert_eq!((status(&answer), header(&answer, "location")), (404, None), "{path}");
+    }
+    assert_eq!(problem(&gateway.post("/hooks/", "{}").await), "not-found");
+}
+
+#[tokio::test]
+async fn a_declared_length_over_the_limit_is_refused_unread() {
+    let gateway = start_with(Options::default(), |config| config.server.max_upload = 10);
+    let request = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Content-Length: 11\r\n\r\n", bearer());
+    let answer = gateway.send(request).await;
+    assert_eq!((status(&answer), problem(&answer)), (413, "upload-too-large".to_owned()));
+    assert_eq!(header(&answer, "connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_chunked_body_over_the_limit_is_cut_off() {
+    let gateway = start_with(Options::default(), |config| config.server.max_upload = 10);
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Transfer-Encoding: chunked\r\n\r\n", bearer());
+    let answer = gateway.send(format!("{head}b\r\nhello world\r\n0\r\n\r\n")).await;
+    assert_eq!((status(&answer), header(&answer, "connection")), (413, Some("close")));
+}
+
+#[tokio::test]
+async fn more_than_max_body_is_not_kept() {
+    let gateway = start_with(Options::default(), |config| config.server.max_body = 20);
+    let answer = gateway.post("/hooks/acme", &"x".repeat(21)).await;
+    assert_eq!((status(&answer), problem(&answer)), (413, "body-too-large".to_owned()));
+    assert!(gateway.shelf.entries().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_client_that_is_still_sending_can_read_why() {
+    let gateway = start_with(Options::default(), |config| config.server.max_upload = 10);
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Content-Length: 4000000\r\n\r\n", bearer());
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b'x'; 4_000_000]).await.expect("all of it is taken");
+    assert_eq!(status(&read_to_end(&mut stream).await), 413);
+}
+
+#[tokio::test]
+async fn over_what_all_bodies_may_take_it_is_503() {
+    let gateway = start_with(Options::default(), |config| config.server.max_reading = 30);
+    let slow = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Content-Length: 20\r\n", bearer());
+    let mut first = TcpStream::connect(gateway.address).await.expect("a connection");
+    first.write_all(format!("{slow}Expect: 100-continue\r\n\r\n").as_bytes()).await.expect("sent");
+    assert_eq!(status(&read_one(&mut first).await), 100, "its share is taken");
+    let answer = gateway.post("/hooks/acme", &"x".repeat(11)).await;
+    assert_eq!((status(&answer), problem(&answer)), (503, "busy".to_owned()));
+    assert_eq!(header(&answer, "retry-after"), Some("5"));
+    first.write_all(&[b'x'; 20]).await.expect("sent");
+    assert_eq!(status(&read_one(&mut first).await), 200);
+    assert_eq!(status(&gateway.post("/hooks/acme", &"x".repeat(11)).await), 200, "the share is given back");
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_503_and_never_200() {
+    for (trouble, kind) in
+        [(Trouble::Full, "store-full"), (Trouble::Away, "store-unavailable"), (Trouble::Silent, "store-unavailable")]
+    {
+        let gateway = start_with(short(), |_config| {});
+        gateway.shelf.fail(trouble);
+        let answer = gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+        assert_eq!((status(&answer), problem(&answer).as_str()), (503, kind));
+        assert_eq!(header(&answer, "retry-after"), Some("30"));
+    }
+}
+
+#[tokio::test]
+async fn continue_is_said_only_after_the_head_is_checked() {
+    let gateway = start_with(Options::default(), |config| config.server.max_upload = 100);
+    let head = |credential: &str, length: usize| {
+        let fixed = "POST /hooks/acme HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n";
+        format!("{fixed}{credential}Content-Length: {length}\r\n\r\n")
+    };
+    assert_eq!(status(&gateway.send(head("", 5)).await), 401);
+    assert_eq!(status(&gateway.send(head(&bearer(), 101)).await), 413);
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    let body = lead_body("jane@example.com");
+    for _ in 0..2 {
+        stream.write_all(head(&bearer(), body.len()).as_bytes()).await.expect("sent");
+        assert_eq!(read_one(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream.write_all(body.as_bytes()).await.expect("sent");
+        let answer = read_one(&mut stream).await;
+        assert_eq!((status(&answer), header(&answer, "connection")), (200, Some("keep-alive")));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_as_the_client_asks() {
+    let gateway = start();
+    let body = lead_body("jane@example.com");
+    let request = |version: &str, connection: &str| {
+        let head = format!("POST /hooks/acme HTTP/{version}\r\nHost: a\r\n{}{connection}", bearer());
+        format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    for (version, connection, kept) in [
+        ("1.1", "", true),
+        ("1.1", "Connection: close\r\n", false),
+        ("1.0", "", false),
+        ("1.0", "Connection: keep-alive\r\n", true),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+        stream.write_all(request(version, connection).as_bytes()).await.expect("sent");
+        let answer = read_one(&mut stream).await;
+        let word = if kept { "keep-alive" } else { "close" };
+        assert_eq!((status(&answer), header(&answer, "connection")), (200, Some(word)), "{version} {connection}");
+        if kept {
+            stream.write_all(request(version, connection).as_bytes()).await.expect("sent");
+            assert_eq!(status(&read_one(&mut stream).await), 200);
+        } else {
+            assert_eq!(stream.read(&mut [0; 1]).await.expect("an end"), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn malformed_requests_are_answered_with_400_and_the_connection_closes() {
+    let gateway = start();
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(70_000));
+    for (request, expected) in [
+        ("nonsense\r\n\r\n", 400),
+        ("POST /hooks/acme HTTP/1.1\r\n\r\n", 400),
+        ("POST /hooks/acme HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        ("POST /hooks/acme HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
+        (
+            "POST /hooks/acme HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        ("POST /hooks/acme HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("POST /hooks/acme HTTP/1.1\nHost: a\n\n", 400),
+        (long.as_str(), 431),
+    ] {
+        let answer = gateway.send(request).await;
+        let shown = request.get(..60).unwrap_or(request);
+        assert_eq!((status(&answer), header(&answer, "connection")), (expected, Some("close")), "{shown:?}");
+        problem(&answer);
+    }
+    assert_eq!(status(&gateway.send("GET / HTTP/1.0\r\n\r\n").await), 404, "HTTP/1.0 needs no Host");
+    assert!(gateway.page().contains(r#"formgate_submissions_received_total{outcome="refused"} 9"#));
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_put_together() {
+    let gateway = start();
+    let body = lead_body("jane@example.com");
+    let (one, two) = body.split_at(7);
+    let request = format!(
+        "POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+         7;x=y\r\n{one}\r\n{:X}\r\n{two}\r\n0\r\nTrailer: t\r\n\r\n",
+        bearer(),
+        two.len()
+    );
+    assert_eq!(status(&gateway.send(request).await), 200);
+    assert_eq!(gateway.shelf.only().content.received.body, body);
+}
+
+#[tokio::test]
+async fn after_a_broken_body_nothing_more_is_read_as_a_request() {
+    let gateway = start();
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Transfer-Encoding: chunked\r\n\r\n", bearer());
+    let next = post("/hooks/acme", &bearer(), "{}");
+    let answer = gateway.send(format!("{head}zz\r\nhello\r\n0\r\n\r\n{next}")).await;
+    assert_eq!((status(&answer), problem(&answer)), (400, "broken-body".to_owned()));
+    assert_eq!(header(&answer, "connection"), Some("close"));
+    assert!(gateway.shelf.entries().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_cut_off_by_the_client_is_not_stored() {
+    let gateway = start();
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Content-Length: 50\r\n\r\nhalf", bearer());
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.shutdown().await.expect("our end");
+    let answer = read_to_end(&mut stream).await;
+    assert_eq!((status(&answer), problem(&answer)), (400, "broken-body".to_owned()));
+    assert!(gateway.shelf.entries().is_empty());
+}
+
+#[tokio::test]
+async fn a_slow_head_and_a_slow_body_are_cut() {
+    let gateway = start_with(short(), |_config| {});
+    let answer = gateway.send("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n").await;
+    assert_eq!((status(&answer), problem(&answer)), (408, "head-too-slow".to_owned()));
+    let request = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Content-Length: 50\r\n\r\nhalf", bearer());
+    let answer = gateway.send(request).await;
+    assert_eq!((status(&answer), problem(&answer)), (408, "body-too-slow".to_owned()));
+    assert_eq!(header(&answer, "connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_without_a_word() {
+    let gateway = start_with(Options { idle: Duration::from_millis(50), ..Options::default() }, |_config| {});
+    assert_eq!(gateway.send("").await, "");
+    assert!(gateway.page().contains("formgate_accept_duration_seconds_count 0"));
+}
+
+#[tokio::test]
+async fn a_request_id_is_echoed_when_it_is_plain() {
+    let gateway = start();
+    let ask = |id: &str| post("/", &format!("X-Request-Id: {id}\r\n"), "");
+    let answer = gateway.send(ask("abc-1.2_X")).await;
+    assert_eq!(header(&answer, "x-request-id"), Some("abc-1.2_X"));
+    let answer = gateway.send(ask("a\"b")).await;
+    assert_eq!(header(&answer, "x-request-id").map(str::len), Some(32));
+}
+
+#[tokio::test]
+async fn too_many_connections_are_closed_at_once() {
+    let options = Options { connections_per_address: 1, ..Options::default() };
+    let gateway = start_with(options, |_config| {});
+    let mut first = TcpStream::connect(gateway.address).await.expect("a connection");
+    first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    assert_eq!(status(&read_one(&mut first).await), 404);
+    let mut second = TcpStream::connect(gateway.address).await.expect("a connection");
+    assert_eq!(read_to_end(&mut second).await, "");
+    assert!(gateway.page().contains("formgate_connections_refused_total 1"));
+}
+
+#[tokio::test]
+async fn a_stop_ends_idle_connections_and_waits_for_requests() {
+    let gateway = start();
+    let mut idle = TcpStream::connect(gateway.address).await.expect("a connection");
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
+    assert_eq!(status(&read_one(&mut idle).await), 404);
+    let body = lead_body("jane@example.com");
+    let mut busy = TcpStream::connect(gateway.address).await.expect("a connection");
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{}", bearer());
+    busy.write_all(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).await.expect("sent");
+    assert_eq!(status(&read_one(&mut busy).await), 100);
+    gateway.stop();
+    assert_eq!(read_to_end(&mut idle).await, "");
+    assert_eq!(gateway.in_flight.count(), 1);
+    busy.write_all(body.as_bytes()).await.expect("sent");
+    assert_eq!(status(&read_to_end(&mut busy).await), 200, "an answer, and then the end");
+    gateway.in_flight.drained().await;
+    assert_eq!(gateway.shelf.entries().len(), 1);
+}
+
+fn keys(public: &str, secret: &str) -> String {
+    format!("Authorization: Bearer {public}:{secret}\r\n")
+}
+
+async fn intake(gateway: &Running, headers: &str, email: &str) -> String {
+    gateway.send(post("/api/v1/wordpress/intake", headers, &lead_body(email))).await
+}
+
+#[tokio::test]
+async fn kaicalls_own_intake_is_taken_by_its_keys() {
+    let gateway = start();
+    let answer = intake(&gateway, &keys(PUBLIC, SECRET), "jane@example.com").await;
+    let entry = gateway.shelf.only();
+    assert_eq!((status(&answer), entry.site.as_str(), entry.form.as_str()), (200, "acme", "kaicalls"));
+    let told = json(&answer);
+    assert_eq!((&told["success"], &told["status"]), (&true.into(), &"queued".into()));
+    assert_eq!(told["leadId"], entry.id.to_string());
+    assert!(told["message"].is_string());
+    intake(&gateway, &keys("wp_pk_branch", "wp_sk_branch"), "jane@example.com").await;
+    assert_eq!(gateway.shelf.entries()[1].form.as_str(), "branch", "a form with keys of its own");
+    for wrong in ["", &keys(PUBLIC, "wp_sk_x"), &keys("wp_pk_x", SECRET), &keys(PUBLIC, ""), &bearer()] {
+        let answer = intake(&gateway, wrong, "jane@example.com").await;
+        assert_eq!((status(&answer), &json(&answer)["success"]), (401, &false.into()), "{wrong}");
+        assert!(json(&answer)["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn kaicalls_own_verify_tells_which_key_is_wrong() {
+    let gateway = start();
+    let verify = async |body: &str| {
+        let answer = gateway.send(post("/api/v1/wordpress/auth/verify", "", body)).await;
+        (status(&answer), json(&answer))
+    };
+    let pair = |public: &str, secret: &str| format!(r#"{{"publicKey":"{public}","apiKey":"{secret}"}}"#);
+    let (fine, told) = verify(&pair(PUBLIC, SECRET)).await;
+    assert_eq!((fine, told), (200, serde_json::json!({"success": true, "business_id": "acme"})));
+    for (body, expected, words) in [
+        (pair("wp_pk_x", SECRET), 401, "Invalid Public Key."),
+        (pair(PUBLIC, "wp_sk_x"), 401, "Invalid API Key."),
+        (pair("", SECRET), 400, "API Key and Public Key are required."),
+        ("{}".to_owned(), 400, "API Key and Public Key are required."),
+        ("not json".to_owned(), 400, "API Key and Public Key are required."),
+    ] {
+        let (found, told) = verify(&body).await;
+        assert_eq!((found, told["error"].as_str(), &told["success"]), (expected, Some(words), &false.into()));
+    }
+}
+
+#[tokio::test]
+async fn kaicalls_own_widget_shows_the_sites_leads() {
+    let gateway = start();
+    gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+    gateway.post("/hooks/acme", &lead_body("nowhere")).await;
+    let ask = |headers: &str| {
+        format!("GET /api/v1/wordpress/dashboard-widget HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
+    };
+    let told = json(&gateway.send(ask(&keys(PUBLIC, SECRET))).await);
+    assert_eq!((&told["success"], &told["leadsThisWeek"]), (&true.into(), &1.into()));
+    assert_eq!(told["recentLeads"][0]["name"], "Jane");
+    assert!(told["recentLeads"][0]["created_at"].is_string());
+    assert_eq!(status(&gateway.send(ask("")).await), 401);
+}
+
+#[tokio::test]
+async fn a_request_reads_the_configuration_of_its_time() {
+    let gateway = start_with(Options::default(), |config: &mut Config| config.sites.clear());
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 401);
+}

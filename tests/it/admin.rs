@@ -1,0 +1,52 @@
+//! The admin listener over real sockets.
+
+use crate::gateway::{Trouble, header, json, lead_body, send, start, start_admin, status};
+
+fn get(target: &str, host: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_open() {
+    let gateway = start();
+    gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+    let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+    let answer = send(address, get("/livez", "127.0.0.1")).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.ends_with("\r\n\r\nok\n"));
+    assert_eq!(status(&send(address, get("/readyz", "localhost:9")).await), 200);
+    let verbose = json(&send(address, get("/readyz?verbose", "localhost")).await);
+    assert_eq!((&verbose["status"], &verbose["checks"]["store"]), (&"ready".into(), &"ok".into()));
+    let page = send(address, get("/metrics", "localhost")).await;
+    assert!(page.contains("\nformgate_queue_entries{state=\"queued\"} 1\n"), "{page}");
+    assert!(page.contains("\nformgate_submissions_received_total{outcome=\"queued\"} 1\n"), "{page}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
+    for (trouble, words) in [(Trouble::Full, "the store is full"), (Trouble::Away, "the store is unavailable")] {
+        let gateway = start();
+        gateway.shelf.fail(trouble);
+        let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+        let answer = send(address, get("/readyz", "localhost")).await;
+        assert_eq!((status(&answer), &json(&answer)["checks"]["store"]), (503, &words.into()));
+        assert_eq!(status(&send(address, get("/livez", "localhost")).await), 200);
+        assert_eq!(status(&send(address, get("/metrics", "localhost")).await), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_host_gets_nothing_and_the_api_wants_a_token() {
+    let gateway = start();
+    let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+    for path in ["/livez", "/metrics", "/api/v1/leads"] {
+        let answer = send(address, get(path, "evil.example")).await;
+        assert_eq!((status(&answer), header(&answer, "content-type")), (403, Some("application/problem+json")));
+    }
+    assert_eq!(status(&send(address, "GET /livez HTTP/1.0\r\n\r\n").await), 403);
+    assert_eq!(status(&send(address, get("/api/v1/leads", "localhost")).await), 401);
+    assert_eq!(status(&send(address, get("/else", "localhost")).await), 404);
+    let answer = send(address, get("/livez", "localhost").replacen("GET", "POST", 1)).await;
+    assert_eq!((status(&answer), header(&answer, "allow")), (405, Some("GET")));
+    assert_eq!(status(&send(address, "nonsense\r\n\r\n").await), 400);
+}
