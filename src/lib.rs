@@ -20,6 +20,8 @@ pub mod queue;
 
 pub mod destination;
 
+pub mod send;
+
 pub mod kaicalls;
 
 pub mod config;
