@@ -22,19 +22,27 @@ pub(super) struct Filed {
 pub(super) struct Rules<'a> {
     pub(super) site: &'a crate::config::Site,
     pub(super) dedupe: bool,
+    /// How long a held entry is kept.
+    pub(super) keep_held: std::time::Duration,
 }
 
 /// Decides whether a submission is queued or held, and why.
 pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
     let Processed { form, mapping, oddities, on_invalid, end } = processed;
+    let mut hold_rule = None;
     let verdict = match end {
         End::Lead { lead, fingerprint } => Verdict::of_lead(rules, lead, fingerprint),
-        End::Held { hold, lead, errors } => Verdict::of_hold(hold, lead, errors, on_invalid),
+        End::Held { hold, reason, lead, errors } => {
+            hold_rule = reason;
+            Verdict::of_hold(hold, lead, errors, on_invalid)
+        }
     };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
-    let content = Content { received, mapping, lead: verdict.lead, errors: verdict.errors, oddities };
+    let content = Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities };
     let site = rules.site.id.clone();
-    let entry = NewEntry { id, site, form, state: verdict.state, reason: verdict.reason, accepted_at: now, content };
+    let (state, reason) = (verdict.state, verdict.reason);
+    let keep = (state == State::Held).then_some(rules.keep_held);
+    let entry = NewEntry { id, site, form, state, reason, accepted_at: now, keep, content };
     Filed { entry, dedupe, rejected: verdict.rejected }
 }
 

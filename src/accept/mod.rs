@@ -163,7 +163,7 @@ impl Gateway {
         let received = receive::keep(receive::receive(head, query, body.bytes.clone()), config.server.max_body)?;
         let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
         trail.form = Some(processed.form.clone());
-        let rules = Rules { site, dedupe: !config.queue.dedupe.is_zero() };
+        let rules = Rules { site, dedupe: !config.queue.dedupe.is_zero(), keep_held: config.queue.keep.held };
         let now = Timestamp::now();
         let filed = entry::file(&rules, processed, received, new_id(now), now);
         self.store(filed).await.map(Outcome::Stored)

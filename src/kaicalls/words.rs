@@ -197,6 +197,7 @@ mod tests {
     #[test]
     fn words_that_only_hold_a_value_stay() {
         assert_eq!(shown("Janet is no lead 15035550"), "Janet is no lead 15035550");
+        assert_eq!(shown("marjane may"), "marjane may");
         assert_eq!(shown("Failed to create lead"), "Failed to create lead");
     }
 

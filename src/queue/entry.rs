@@ -102,6 +102,9 @@ pub struct Content {
     /// Why there is no lead.
     #[serde(default)]
     pub errors: Vec<FieldError>,
+    /// The words of the `[[hold]]` rule that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_rule: Option<String>,
     /// What was odd about the bytes, by name.
     #[serde(default)]
     pub oddities: Vec<String>,

@@ -115,16 +115,15 @@ impl HttpServerApp for App {
             Err(_) => {
                 let malformed = Response::error(400, "bad_request", "This is not HTTP/1.1");
                 session.set_keepalive(None);
-                write(&mut session, malformed, false).await.ok()?;
+                write(&mut session, malformed).await.ok()?;
                 return None;
             }
         }
         if *shutdown.borrow() {
             session.set_keepalive(None);
         }
-        let is_head = session.req_header().method == http::Method::HEAD;
         match self.answer(&mut session, shutdown).await {
-            Outcome::Response(response) => write(&mut session, response, is_head).await.ok()?,
+            Outcome::Response(response) => write(&mut session, response).await.ok()?,
             Outcome::Dropped | Outcome::Stopped => return None,
         }
         let settings = HttpPersistentSettings::for_session(&session);
@@ -183,7 +182,8 @@ impl Unread {
     }
 }
 
-async fn write(session: &mut ServerSession, response: Response, is_head: bool) -> pingora::Result<()> {
+/// pingora leaves the body out where the request is a `HEAD`.
+async fn write(session: &mut ServerSession, response: Response) -> pingora::Result<()> {
     let mut header = ResponseHeader::build(response.status, Some(4))?;
     header.insert_header("content-type", response.content_type)?;
     header.insert_header("content-length", response.body.len())?;
@@ -191,7 +191,7 @@ async fn write(session: &mut ServerSession, response: Response, is_head: bool) -
         header.insert_header(name, value)?;
     }
     session.write_response_header(Box::new(header)).await?;
-    if is_head || response.body.is_empty() {
+    if response.body.is_empty() {
         return session.finish_body().await;
     }
     session.write_response_body(response.body.into(), true).await

@@ -151,16 +151,20 @@ impl Sandbox {
     }
 
     /// Stops listening, lets requests under way end within a grace period, and returns when all is closed.
-    pub async fn stop(self) {
+    ///
+    /// Tells whether all of them ended.
+    pub async fn stop(self) -> bool {
         self.shutdown.send_replace(true);
         let drained = async {
             // It only ends by itself or with the runtime, so there is no error to tell.
             drop(self.service.await);
             self.app.drained().await;
         };
-        if tokio::time::timeout(GRACE, drained).await.is_err() {
+        let has_drained = tokio::time::timeout(GRACE, drained).await.is_ok();
+        if !has_drained {
             tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests under way");
         }
+        has_drained
     }
 }
 

@@ -123,6 +123,10 @@ impl Store for Shelf {
         Ok(0)
     }
 
+    async fn expire(&self, _now: Timestamp, _limit: usize) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
         self.check().await?;
         let queued = self.entries().into_iter().filter(|entry| entry.state == State::Queued);

@@ -231,7 +231,14 @@ mod tests {
             reason: Reason::Accepted,
             accepted_at: Timestamp::UNIX_EPOCH,
             keep: None,
-            content: Content { received, mapping: None, lead: None, errors: Vec::new(), oddities: Vec::new() },
+            content: Content {
+                received,
+                mapping: None,
+                lead: None,
+                errors: Vec::new(),
+                hold_rule: None,
+                oddities: Vec::new(),
+            },
         }
     }
 
