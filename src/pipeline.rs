@@ -16,12 +16,12 @@ const LAST: &str = "generic";
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
     list: Vec<Arc<Mapping>>,
-    dictionary: Dictionary,
+    dictionary: Arc<Dictionary>,
 }
 
 impl Mappings {
     /// Orders mappings: the operator's before the shipped, then by name. An operator's replaces the shipped of its name.
-    pub fn new(mappings: impl IntoIterator<Item = Mapping>, dictionary: Dictionary) -> Self {
+    pub fn new(mappings: impl IntoIterator<Item = Mapping>, dictionary: Arc<Dictionary>) -> Self {
         let mut list: Vec<Arc<Mapping>> = mappings.into_iter().map(Arc::new).collect();
         list.sort_by(|a, b| b.own.cmp(&a.own).then_with(|| a.name.cmp(&b.name)));
         let mut names = std::collections::HashSet::new();

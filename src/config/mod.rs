@@ -1,9 +1,63 @@
 //! Raw TOML in, a compiled snapshot out; every problem with its file, line, column and cure.
 //!
-//! Nothing but the snapshot leaves this room: who holds a [`Config`] holds a valid one.
+//! Nothing but the snapshot leaves this room: who holds a [`Config`] holds a valid one. The order of the work stands
+//! in [`load`]; each table of the file has a module of its own, which compiles it straight to the checked types.
+
+mod admin;
+
+mod diagnostic;
+
+mod find;
+
+mod form;
+
+mod include;
+
+mod keys;
+
+mod limits;
+
+mod load;
+
+mod mapping;
+
+mod mappings;
+
+mod mask;
+
+mod queue;
+
+mod reader;
+
+mod secret;
+
+mod server;
+
+mod shipped;
+
+mod site;
 
 mod snapshot;
 
+mod source;
+
+mod suggest;
+
+mod token;
+
+mod upstream;
+
+mod values;
+
+mod words;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use find::{NoConfigFile, find_config_file};
+pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
+pub use load::{BrokenSite, Loaded, load};
+pub use mappings::shipped_mappings;
+pub use reader::Keys;
+pub use secret::Sources;
 pub use snapshot::{
     Admin, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token,
     Upstream,

@@ -65,9 +65,9 @@ pub fn form_facts_of(submission: &Submission, mapping: &Mapping) -> FormFacts {
 }
 
 fn form_facts(view: &View<'_>, mapping: &Mapping) -> FormFacts {
-    let text = |selector: &Option<Selector>| {
-        let found = view.find(selector.as_ref()?, None).into_iter().next()?;
-        Some(found.text.trim().to_owned()).filter(|text| !text.is_empty())
+    let text = |selectors: &[Selector]| {
+        let found = selectors.iter().flat_map(|selector| view.find(selector, None));
+        found.map(|found| found.text.trim().to_owned()).find(|text| !text.is_empty())
     };
     FormFacts {
         id: text(&mapping.form.id),

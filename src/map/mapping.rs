@@ -82,13 +82,13 @@ pub struct ValuesRule {
     pub split: Option<String>,
 }
 
-/// What to call the form, and what makes two posts the same.
+/// What to call the form, and what makes two posts the same: of each the first selector that gives a value.
 #[derive(Clone, Debug, Default)]
 pub struct FormRule {
-    pub id: Option<Selector>,
-    pub name: Option<Selector>,
-    pub entry: Option<Selector>,
-    pub page: Option<Selector>,
+    pub id: Vec<Selector>,
+    pub name: Vec<Selector>,
+    pub entry: Vec<Selector>,
+    pub page: Vec<Selector>,
 }
 
 /// A rule for each of the four fields that the mapping names.

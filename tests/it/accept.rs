@@ -260,9 +260,9 @@ async fn over_what_all_bodies_may_take_it_is_503() {
     let answer = gateway.post("/hooks/acme", &"x".repeat(11)).await;
     assert_eq!((status(&answer), problem(&answer)), (503, "busy".to_owned()));
     assert_eq!(header(&answer, "retry-after"), Some("5"));
-    first.write_all(&[b'x'; 20]).await.expect("sent");
+    first.write_all(b"message=hello there!").await.expect("sent");
     assert_eq!(status(&read_one(&mut first).await), 200);
-    assert_eq!(status(&gateway.post("/hooks/acme", &"x".repeat(11)).await), 200, "the share is given back");
+    assert_eq!(status(&gateway.post("/hooks/acme", "message=abc").await), 200, "the share is given back");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 mod accept;
 mod admin;
+mod config;
 mod gateway;
 mod kaicalls;
 mod sandbox;

@@ -119,6 +119,7 @@ fn content(body: &str) -> Content {
         mapping: Some("generic".to_owned()),
         lead: Some(Lead::check(draft).expect("a lead").lead),
         errors: Vec::new(),
+        hold_rule: None,
         oddities: vec!["odd".to_owned()],
     }
 }

@@ -1,0 +1,72 @@
+//! `[forms.<id>]` of a site.
+
+use super::mapping::{self, condition, extras, lead};
+use super::reader::{Keys, Named, Table, Value, all};
+use super::site::{Context, keys, region};
+use super::suggest::nearest;
+use crate::destination::KeyPair;
+use crate::lead::FormId;
+use crate::pipeline::FormRules;
+
+pub(super) const KEYS: Keys = Keys {
+    table: "[forms.*]",
+    keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras"],
+};
+
+/// A form, and its branch's keys where it has its own.
+pub(super) struct CompiledForm {
+    pub(super) rules: FormRules,
+    pub(super) keys: Option<KeyPair>,
+}
+
+/// Compiles a site's `forms`, in the file's order.
+pub(super) fn list(value: &Value<'_>, context: &Context<'_>) -> Option<Vec<CompiledForm>> {
+    all(value.named()?.into_iter().map(|entry| compile(&entry, context)))
+}
+
+fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
+    let id = FormId::parse(entry.name)
+        .map_err(|invalid| entry.value.file().error(entry.key_span.clone(), &format!("a form's name {invalid}")))
+        .ok();
+    let table = entry.value.table(KEYS)?;
+    let matches = table.or("match", Vec::new(), |value| {
+        value.one_or_more(|item| condition::compile(&item.table(condition::MATCH_KEYS)?))
+    });
+    let mapping = table.read("mapping", |value| known_mapping(value, context));
+    let on_invalid = table.read("on_invalid", mapping::on_invalid);
+    let region = table.read("region", region);
+    let keys = own_keys(&table, context);
+    let lead = table.section("lead", lead::KEYS, lead::compile);
+    let extras = table.section("extras", extras::KEYS, extras::compile);
+    let rules = FormRules {
+        id: id?,
+        matches: matches?,
+        mapping: mapping?,
+        on_invalid: on_invalid?,
+        region: region?,
+        lead: lead?,
+        extras: extras?,
+    };
+    Some(CompiledForm { rules, keys: keys? })
+}
+
+/// Reads the keys of a branch: both or none, since a pair is made together.
+fn own_keys(table: &Table<'_>, context: &Context<'_>) -> Option<Option<KeyPair>> {
+    if table.has("public_key") || table.has("secret_key") {
+        return keys(table, context.sources).map(Some);
+    }
+    Some(None)
+}
+
+fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
+    let name = value.text()?;
+    if context.mappings.contains(name) {
+        return Some(name.to_owned());
+    }
+    let hint = nearest(name, context.mappings.iter().map(String::as_str)).map_or_else(
+        || format!("there are {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
+        |known| format!("did you mean \"{known}\"?"),
+    );
+    value.error(&format!("there is no mapping `{name}`"), Some(&hint));
+    None
+}

@@ -1,0 +1,108 @@
+//! `include = ["sites/*.toml"]`: which further files are read.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::reader::{Keys, Table, Value};
+
+pub(super) const SITES: Keys = Keys { table: "[sites]", keys: &["include"] };
+pub(super) const MAPPINGS: Keys = Keys { table: "[mappings]", keys: &["include"] };
+
+/// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
+pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Vec<PathBuf> {
+    let by_default = || expand(&root.file().resolve(default)).unwrap_or_default();
+    let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
+    let Some(include) = include else { return by_default() };
+    let mut files: Vec<PathBuf> = Vec::new();
+    let listed = include.list_of(|item| matching(item, default)).unwrap_or_default();
+    for path in listed.into_iter().flatten() {
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Returns the files of one pattern: a path that must exist, or a glob in its last part that should match something.
+fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
+    let written = value.filled()?;
+    let pattern = value.file().resolve(written);
+    if !written.contains('*') {
+        if pattern.is_file() {
+            return Some(vec![pattern]);
+        }
+        value.error(&format!("there is no file {}", pattern.display()), Some("every file: \"directory/*.toml\""));
+        return None;
+    }
+    if pattern.parent().is_some_and(|directory| directory.to_string_lossy().contains('*')) {
+        value.error(
+            "only the last part of a pattern may hold `*`",
+            Some("list each directory: [\"a/*.toml\", \"b/*.toml\"]"),
+        );
+        return None;
+    }
+    match expand(&pattern) {
+        Ok(found) => {
+            if found.is_empty() && written != default {
+                value.warn("no file matches this pattern", None);
+            }
+            Some(found)
+        }
+        Err(error) => {
+            value.error(&format!("the directory can't be read: {error}"), None);
+            None
+        }
+    }
+}
+
+/// Returns the files that match, by name; hidden ones (an editor's, mostly) are left out.
+fn expand(pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let directory = pattern.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wanted = pattern.file_name().unwrap_or_default().to_string_lossy();
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let text = name.to_string_lossy();
+        if !text.starts_with('.') && matches(&wanted, &text) {
+            found.push(pattern.with_file_name(&name));
+        }
+    }
+    found.retain(|path| path.is_file());
+    found.sort();
+    Ok(found)
+}
+
+/// Tells whether a file name matches; unlike in form keys, case counts.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == name };
+    let Some(rest) = name.strip_prefix(head) else { return false };
+    rest.char_indices()
+        .map(|(at, _)| at)
+        .chain([rest.len()])
+        .any(|at| rest.get(at..).is_some_and(|end| matches(tail, end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (pattern, name, expected) in [
+            ("*.toml", "acme.toml", true),
+            ("*.toml", ".toml", true),
+            ("*.toml", "acme.toml~", false),
+            ("a*e.toml", "acme.toml", true),
+            ("a*c*l", "acme.toml", true),
+            ("a*x*l", "acme.toml", false),
+            ("*.TOML", "acme.toml", false),
+            ("*é*", "café", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+}

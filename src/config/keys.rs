@@ -1,0 +1,46 @@
+//! Every table and its keys, for documentation and completion; reading uses the same lists.
+
+use super::mapping::{self, condition, example, extras, fields, lead, selector};
+use super::reader::Keys;
+use super::{admin, form, include, limits, load, queue, secret, server, site, token, upstream};
+
+/// The tables of `config.toml` and of sites.
+pub const CONFIG_KEYS: [Keys; 20] = [
+    load::KEYS,
+    server::KEYS,
+    server::TLS,
+    admin::KEYS,
+    upstream::KEYS,
+    queue::KEYS,
+    queue::RETRY,
+    queue::KEEP,
+    limits::KEYS,
+    limits::LIMIT,
+    limits::SITE_LIMIT,
+    include::SITES,
+    include::MAPPINGS,
+    site::KEYS,
+    secret::KEYS,
+    token::KEYS,
+    form::KEYS,
+    condition::MATCH_KEYS,
+    lead::KEYS,
+    extras::KEYS,
+];
+
+/// The tables of a mapping.
+pub const MAPPING_KEYS: [Keys; 13] = [
+    mapping::KEYS,
+    condition::KEYS,
+    fields::KEYS,
+    mapping::VALUES,
+    mapping::FORM,
+    lead::KEYS,
+    lead::RULE,
+    selector::FIELD,
+    extras::KEYS,
+    condition::HOLD_KEYS,
+    example::KEYS,
+    example::LEAD,
+    example::REJECT,
+];

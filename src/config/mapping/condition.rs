@@ -1,0 +1,103 @@
+//! Conditions on a request: `[[detect]]`, a form's `match`, `[[hold]]`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use toml::de::DeValue;
+
+use super::super::reader::{Keys, Named, Table, Value, all};
+use super::super::suggest::nearest;
+use super::selector;
+use crate::map::{Condition, Glob, HoldRule, Path};
+use crate::received::KEPT_HEADERS;
+
+pub(in super::super) const KEYS: Keys =
+    Keys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
+pub(in super::super) const HOLD_KEYS: Keys =
+    Keys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
+pub(in super::super) const MATCH_KEYS: Keys =
+    Keys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
+
+/// Compiles one condition; a table without any would hold for everything.
+pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {
+    let conditions = MATCH_KEYS.keys;
+    if !conditions.iter().any(|key| table.has(key)) {
+        if table.has_unknown() {
+            return None;
+        }
+        let hint = format!("a condition is one of {}", KEYS.keys.join(", "));
+        table.error("this has no condition, so it would hold for every request", Some(&hint));
+        return None;
+    }
+    let header = table.or("header", BTreeMap::new(), headers);
+    let keys = table.or("keys", Vec::new(), |value| value.list_of(glob));
+    let exists = table.or("exists", Vec::new(), |value| value.list_of(selector::path));
+    let equals = table.or("equals", Vec::new(), equals);
+    let only = table.read("only", |value| value.list_of(|item| item.text().map(str::to_owned)));
+    let (form_name, page) = match table.knows("form_name") {
+        true => (table.read("form_name", glob), table.read("page", glob)),
+        false => (Some(None), Some(None)),
+    };
+    Some(Condition {
+        header: header?,
+        keys: keys?,
+        exists: exists?,
+        equals: equals?,
+        only: only?,
+        form_name: form_name?,
+        page: page?,
+    })
+}
+
+/// Compiles one `[[hold]]`.
+pub(super) fn compile_hold(table: &Table<'_>) -> Option<HoldRule> {
+    let condition = compile(table);
+    let reason = table.need("reason", |value| value.filled().map(str::to_owned));
+    Some(HoldRule { condition: condition?, reason: reason? })
+}
+
+fn glob(value: &Value<'_>) -> Option<Glob> {
+    value.filled().map(Glob::new)
+}
+
+fn headers(value: &Value<'_>) -> Option<BTreeMap<String, Glob>> {
+    let read = all(value.named()?.iter().map(|entry| Some((kept_header(entry)?, glob(&entry.value)?))))?;
+    Some(read.into_iter().collect())
+}
+
+/// Reads the name of a header that is stored; no other can be looked at again when a held entry is retried.
+pub(super) fn kept_header(entry: &Named<'_>) -> Option<String> {
+    let name = entry.name.to_lowercase();
+    if KEPT_HEADERS.contains(&name.as_str()) {
+        return Some(name);
+    }
+    let hint = nearest(&name, KEPT_HEADERS)
+        .map_or_else(|| format!("kept are {}", KEPT_HEADERS.join(", ")), |known| format!("did you mean \"{known}\"?"));
+    let message = format!("the header `{name}` is not kept, so nothing can depend on it");
+    entry.value.file().report(super::super::Severity::Error, entry.key_span.clone(), &message, Some(&hint));
+    None
+}
+
+fn equals(value: &Value<'_>) -> Option<Vec<(Path, Json)>> {
+    all(value.named()?.iter().map(|entry| {
+        let path = selector::path_key(entry);
+        let wanted = json(&entry.value);
+        Some((path?, wanted?))
+    }))
+}
+
+/// Reads the value a node must equal: text, a number or a truth.
+fn json(value: &Value<'_>) -> Option<Json> {
+    let number = |text: &str| serde_json::from_str::<Json>(text).ok();
+    let read = match value.inner() {
+        DeValue::String(text) => Some(Json::String(text.to_string())),
+        DeValue::Boolean(flag) => Some(Json::Bool(*flag)),
+        DeValue::Integer(integer) if integer.radix() == 10 => number(integer.as_str().trim_start_matches('+')),
+        DeValue::Float(float) => number(float.as_str().trim_start_matches('+')),
+        _ => None,
+    };
+    if read.is_none() {
+        value.error(&format!("`{}` can only equal a string, a number, true or false", value.key()), None);
+    }
+    read
+}

@@ -1,0 +1,148 @@
+//! `[[example]]`: a submission and the lead it must become, run at each load.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::super::reader::{Keys, Table, Value, all};
+use super::condition::kept_header;
+use crate::lead::{Code, FieldError, FormId, Lead, LeadField};
+use crate::map::{Example, Expect, Mapping};
+use crate::pipeline::{self, End, FormRules, Mappings, SiteRules};
+use crate::received::Received;
+
+pub(in super::super) const KEYS: Keys =
+    Keys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
+pub(in super::super) const LEAD: Keys =
+    Keys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
+pub(in super::super) const REJECT: Keys = Keys { table: "an example's reject", keys: &["field", "code"] };
+
+const CODES: [(&str, Code); 5] = [
+    ("missing", Code::Missing),
+    ("invalid", Code::Invalid),
+    ("too_long", Code::TooLong),
+    ("no_fields", Code::NoFields),
+    ("uncertain", Code::Uncertain),
+];
+
+/// An example and where it stands.
+pub(in super::super) struct Placed {
+    pub(in super::super) example: Example,
+    pub(in super::super) span: Range<usize>,
+}
+
+/// Compiles one `[[example]]`.
+pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
+    let body = table.need("body", |value| value.text().map(str::to_owned));
+    let content_type = table.read("type", |value| value.filled().map(str::to_owned));
+    let headers = table.or("headers", BTreeMap::new(), headers);
+    let lead = table.read("lead", expected_lead);
+    let reject = table.read("reject", |value| value.list_of(|item| reason(&item.table(REJECT)?)));
+    let expect = match (lead?, reject?) {
+        (Some(lead), None) => Expect::Lead(lead),
+        (None, Some(reasons)) => Expect::Reject(reasons),
+        _ => {
+            table.error("an example expects either a `lead` or a `reject`", None);
+            return None;
+        }
+    };
+    let (body, content_type) = (body?, content_type?);
+    let content_type = content_type.or_else(|| Some(likely_type(&body).to_owned()));
+    Some(Placed { example: Example { content_type, headers: headers?, body, expect }, span: table.span() })
+}
+
+/// Runs one example; gives what differs, one line a field.
+pub(in super::super) fn run_example(
+    mapping: &Mapping,
+    mappings: &Mappings,
+    example: &Example,
+) -> Result<(), Vec<String>> {
+    let form = FormId::parse("example").map_err(|error| vec![error.to_string()])?;
+    let rules = FormRules {
+        id: form.clone(),
+        matches: Vec::new(),
+        mapping: Some(mapping.name.clone()),
+        on_invalid: None,
+        region: None,
+        lead: Default::default(),
+        extras: Default::default(),
+    };
+    let site = SiteRules { region: None, forms: vec![rules], hold_unknown_forms: false };
+    let processed = pipeline::process(mappings, &site, Some(&form), &received(example));
+    let differences = match (&example.expect, &processed.end) {
+        (Expect::Lead(expected), End::Lead { lead, .. } | End::Held { lead: Some(lead), .. }) => {
+            differences(expected, lead)
+        }
+        (Expect::Lead(_), End::Held { errors, .. }) => {
+            vec![format!("expected a lead, found none: {}", sorted(errors).join(", "))]
+        }
+        (Expect::Reject(_), End::Lead { .. }) => vec!["expected no lead, found one".to_owned()],
+        (Expect::Reject(expected), End::Held { errors, .. }) => reject_differences(expected, errors),
+    };
+    if differences.is_empty() { Ok(()) } else { Err(differences) }
+}
+
+fn received(example: &Example) -> Received {
+    let mut headers = example.headers.clone();
+    headers.extend(example.content_type.clone().map(|kind| ("content-type".to_owned(), kind)));
+    let body = Bytes::from(example.body.clone().into_bytes());
+    Received { method: "POST".to_owned(), query: None, headers, body, cut: false }
+}
+
+fn differences(expected: &BTreeMap<LeadField, String>, lead: &Lead) -> Vec<String> {
+    let found = |field| match field {
+        LeadField::Name => lead.name(),
+        LeadField::Email => lead.email(),
+        LeadField::Phone => lead.phone().unwrap_or_default(),
+        LeadField::Message => lead.message(),
+    };
+    let differing = expected.iter().filter(|(field, text)| found(**field) != text.as_str());
+    differing.map(|(field, text)| format!("{}: expected {text:?}, found {:?}", field.as_str(), found(*field))).collect()
+}
+
+fn reject_differences(expected: &[(Option<LeadField>, Code)], errors: &[FieldError]) -> Vec<String> {
+    let mut wanted: Vec<_> = expected.iter().map(|(field, code)| reason_words(*field, *code)).collect();
+    wanted.sort_unstable();
+    let found = sorted(errors);
+    if wanted == found {
+        return Vec::new();
+    }
+    vec![format!("reject: expected {}, found {}", wanted.join(", "), found.join(", "))]
+}
+
+fn sorted(errors: &[FieldError]) -> Vec<String> {
+    let mut words: Vec<_> = errors.iter().map(|error| reason_words(error.field, error.code)).collect();
+    words.sort_unstable();
+    words
+}
+
+fn reason_words(field: Option<LeadField>, code: Code) -> String {
+    field.map_or_else(|| code.as_str().to_owned(), |field| format!("{} {}", field.as_str(), code.as_str()))
+}
+
+fn expected_lead(value: &Value<'_>) -> Option<BTreeMap<LeadField, String>> {
+    let table = value.table(LEAD)?;
+    let read = LeadField::ALL.map(|field| {
+        let text = table.read(field.as_str(), |value| value.text().map(str::to_owned))?;
+        Some(text.map(|text| (field, text)))
+    });
+    Some(all(read.into_iter())?.into_iter().flatten().collect())
+}
+
+fn reason(table: &Table<'_>) -> Option<(Option<LeadField>, Code)> {
+    let fields = LeadField::ALL.map(|field| (field.as_str(), field));
+    let field = table.read("field", |value| value.choice(&fields));
+    let code = table.need("code", |value| value.choice(&CODES));
+    Some((field?, code?))
+}
+
+fn headers(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    let read = value.named()?;
+    let read = all(read.iter().map(|entry| Some((kept_header(entry)?, entry.value.text()?.to_owned()))))?;
+    Some(read.into_iter().collect())
+}
+
+fn likely_type(body: &str) -> &'static str {
+    if body.trim_start().starts_with(['{', '[']) { "application/json" } else { "application/x-www-form-urlencoded" }
+}

@@ -1,0 +1,101 @@
+//! `[queue]`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{Keys, Table, Value};
+use super::snapshot::{Keep, Queue, Retry, StoreUrl};
+
+pub(super) const KEYS: Keys = Keys { table: "[queue]", keys: &["url", "retry", "keep", "dedupe", "max_size"] };
+pub(super) const RETRY: Keys = Keys { table: "[queue] retry", keys: &["first", "max", "give_up_after"] };
+pub(super) const KEEP: Keys = Keys { table: "[queue] keep", keys: &["delivered", "held", "dead"] };
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            url: StoreUrl::Sqlite(PathBuf::from("data/formgate.db")),
+            retry: Retry::default(),
+            keep: Keep::default(),
+            dedupe: Duration::from_secs(600),
+            max_size: 10 << 30,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(5), max: HOUR, give_up_after: 14 * DAY }
+    }
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { delivered: 30 * DAY, held: 90 * DAY, dead: 90 * DAY }
+    }
+}
+
+/// Returns `[queue]` where the file at `config` doesn't have one: the store lies beside it.
+pub(super) fn default_beside(config: &Path) -> Queue {
+    let mut queue = Queue::default();
+    if let StoreUrl::Sqlite(path) = &mut queue.url {
+        *path = config.parent().unwrap_or(Path::new("")).join(&path);
+    }
+    queue
+}
+
+/// Compiles `[queue]`.
+pub(super) fn compile(table: &Table<'_>) -> Option<Queue> {
+    let default = default_beside(table.file().path());
+    let url = table.or("url", default.url, store_url);
+    let retry = table.section("retry", RETRY, compile_retry);
+    let keep = table.section("keep", KEEP, compile_keep);
+    let dedupe = table.or("dedupe", default.dedupe, Value::duration);
+    let max_size = table.or("max_size", default.max_size, Value::size);
+    Some(Queue { url: url?, retry: retry?, keep: keep?, dedupe: dedupe?, max_size: max_size? })
+}
+
+fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
+    match value.text()? {
+        "memory:" => Some(StoreUrl::Memory),
+        text => {
+            let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
+            if path.is_none() {
+                value.error(
+                    "`url` names no store",
+                    Some("write \"sqlite:data/formgate.db\" or, to try out, \"memory:\""),
+                );
+            }
+            path.map(|path| StoreUrl::Sqlite(value.file().resolve(path)))
+        }
+    }
+}
+
+/// A key left out moves with the one given; both given must agree.
+fn compile_retry(table: &Table<'_>) -> Option<Retry> {
+    let default = Retry::default();
+    let first = table.read("first", Value::some_time);
+    let max = table.read("max", Value::some_time);
+    let give_up_after = table.or("give_up_after", default.give_up_after, Value::some_time);
+    let (first, max) = (first?, max?);
+    if first.zip(max).is_some_and(|(first, max)| max < first) {
+        table.error("`max` must not be below `first`", Some("it is the longest wait between two attempts"));
+        return None;
+    }
+    Some(Retry {
+        first: first.unwrap_or_else(|| max.map_or(default.first, |max| default.first.min(max))),
+        max: max.unwrap_or_else(|| first.map_or(default.max, |first| default.max.max(first))),
+        give_up_after: give_up_after?,
+    })
+}
+
+/// What is held or dead waits for a person, so it is never kept for no time at all.
+fn compile_keep(table: &Table<'_>) -> Option<Keep> {
+    let default = Keep::default();
+    let delivered = table.or("delivered", default.delivered, Value::duration);
+    let held = table.or("held", default.held, Value::some_time);
+    let dead = table.or("dead", default.dead, Value::some_time);
+    Some(Keep { delivered: delivered?, held: held?, dead: dead? })
+}

@@ -1,0 +1,159 @@
+//! Tables: every key known, each read once with its default.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::super::diagnostic::Severity;
+use super::super::source::SourceFile;
+use super::super::suggest::nearest;
+use super::value::Value;
+
+/// The keys of a table, and what the table is called in messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// As a person would name it: `[server]`, `[queue] retry`, `a site`.
+    pub table: &'static str,
+    pub keys: &'static [&'static str],
+}
+
+/// A table whose keys are all known.
+#[derive(Clone)]
+pub(in crate::config) struct Table<'a> {
+    file: &'a SourceFile,
+    keys: Keys,
+    entries: &'a DeTable<'a>,
+    /// Where the table begins; a missing key is reported there.
+    span: Range<usize>,
+    has_unknown: bool,
+}
+
+impl<'a> Table<'a> {
+    /// Opens a file's root; keys not among `keys` are reported.
+    pub(in crate::config) fn root(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: Keys) -> Self {
+        Self::open(file, entries, 0..0, keys)
+    }
+
+    /// Opens a root of which only some keys are to be looked at.
+    pub(in crate::config) fn unchecked(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: Keys) -> Self {
+        Self { file, keys, entries, span: 0..0, has_unknown: false }
+    }
+
+    pub(super) fn open(file: &'a SourceFile, entries: &'a DeTable<'a>, span: Range<usize>, keys: Keys) -> Self {
+        let mut has_unknown = false;
+        for (key, _) in entries.iter() {
+            let name = key.get_ref().as_ref();
+            if keys.keys.contains(&name) {
+                continue;
+            }
+            has_unknown = true;
+            let hint = nearest(name, keys.keys.iter().copied()).map_or_else(
+                || format!("known here: {}", keys.keys.join(", ")),
+                |known| format!("did you mean `{known}`?"),
+            );
+            file.report(Severity::Error, key.span(), &format!("unknown key `{name}` in {}", keys.table), Some(&hint));
+        }
+        Self { file, keys, entries, span, has_unknown }
+    }
+
+    pub(in crate::config) fn file(&self) -> &'a SourceFile {
+        self.file
+    }
+
+    pub(in crate::config) fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// Tells whether a key was reported as unknown: what seems to be missing may only be misspelt.
+    pub(in crate::config) fn has_unknown(&self) -> bool {
+        self.has_unknown
+    }
+
+    /// Reports a problem of the table as a whole.
+    pub(in crate::config) fn error(&self, message: &str, hint: Option<&str>) {
+        self.file.report(Severity::Error, self.span(), message, hint);
+    }
+
+    pub(in crate::config) fn has(&self, key: &'static str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    /// Tells whether a key may stand here at all.
+    pub(in crate::config) fn knows(&self, key: &str) -> bool {
+        self.keys.keys.contains(&key)
+    }
+
+    pub(in crate::config) fn get(&self, key: &'static str) -> Option<Value<'a>> {
+        debug_assert!(self.knows(key), "{key} is read but not known in {}", self.keys.table);
+        Some(Value::new(self.file, key, self.entries.get(key)?))
+    }
+
+    /// Reads a key that may be absent: `Some(None)` then.
+    pub(in crate::config) fn read<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.get(key) {
+            None => Some(None),
+            Some(value) => read(&value).map(Some),
+        }
+    }
+
+    /// Reads a key that has a default.
+    pub(in crate::config) fn or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.get(key).map_or(Some(default), |value| read(&value))
+    }
+
+    /// Reads a key that must be there.
+    pub(in crate::config) fn need<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let Some(value) = self.get(key) else {
+            let misspelt = |(name, _): (&Spanned<_>, _)| {
+                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                !self.knows(name) && nearest(name, [key]).is_some()
+            };
+            if self.entries.iter().any(misspelt) {
+                return None;
+            }
+            self.error(&format!("`{key}` is missing in {}", self.keys.table), None);
+            return None;
+        };
+        read(&value)
+    }
+
+    /// Reads a table under a key; absent gives the default.
+    pub(in crate::config) fn section<T: Default>(
+        &self,
+        key: &'static str,
+        keys: Keys,
+        read: impl FnOnce(&Table<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.or(key, T::default(), |value| read(&value.table(keys)?))
+    }
+
+    /// Reads `[[key]]` tables; absent gives none.
+    pub(in crate::config) fn sections<T>(
+        &self,
+        key: &'static str,
+        keys: Keys,
+        mut read: impl FnMut(&Table<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.or(key, Vec::new(), |value| {
+            if matches!(value.inner(), DeValue::Table(_)) {
+                value.error(&format!("`{key}` must be a list of tables"), Some(&format!("write [[{key}]]")));
+                return None;
+            }
+            value.list_of(|item| read(&item.table(keys)?))
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Values that may stand elsewhere: `"text"`, `{ env = "NAME" }`, `{ file = "path" }`.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use toml::de::DeValue;
+
+use super::diagnostic::Severity;
+use super::reader::{Keys, Table, Value};
+use crate::destination::Secret;
+
+/// Largest file that holds one secret, in bytes.
+const SECRET_MAX: u64 = 64 * 1024;
+/// Where systemd puts the credentials of a unit.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// What an editor or `echo` leaves at the end of a value.
+const LINE_END: [char; 2] = ['\r', '\n'];
+
+pub(super) const KEYS: Keys = Keys { table: "a secret", keys: &["env", "file"] };
+
+/// Where values from outside the configuration come from.
+#[derive(Clone)]
+pub struct Sources {
+    environment: Option<BTreeMap<String, String>>,
+}
+
+impl Sources {
+    /// The process' own environment.
+    pub fn process() -> Self {
+        Self { environment: None }
+    }
+
+    /// An environment of these variables alone.
+    pub fn with_environment<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { environment: Some(owned.into_iter().collect()) }
+    }
+
+    /// Returns a variable that is set to text.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        match &self.environment {
+            None => std::env::var(name).ok(),
+            Some(variables) => variables.get(name).cloned(),
+        }
+    }
+}
+
+/// Tells whether a value may be shown, and so whether others may read where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Public,
+    Secret,
+}
+
+/// Reads a secret.
+pub(super) fn secret(value: &Value<'_>, sources: &Sources) -> Option<Secret> {
+    read(value, sources, Kind::Secret).map(Secret::new)
+}
+
+/// Reads a value that may stand where secrets stand but is none.
+pub(super) fn public(value: &Value<'_>, sources: &Sources) -> Option<String> {
+    read(value, sources, Kind::Public)
+}
+
+fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+    match value.inner() {
+        DeValue::String(text) => {
+            if kind == Kind::Secret {
+                value.file().note_secret();
+            }
+            filled(value, text, &format!("`{}` is empty", value.key()))
+        }
+        DeValue::Table(_) => elsewhere(value, &value.table(KEYS)?, sources, kind),
+        _ => {
+            let wanted = format!("`{}` must be a string, {{ env = \"NAME\" }} or {{ file = \"path\" }}", value.key());
+            value.error(&wanted, None);
+            None
+        }
+    }
+}
+
+fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+    match (table.get("env"), table.get("file")) {
+        (Some(name), None) => variable(value, &name, sources),
+        (None, Some(path)) => file(value, &path, sources, kind),
+        _ => {
+            value.error(&format!("`{}` must name either an env or a file", value.key()), None);
+            None
+        }
+    }
+}
+
+fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources) -> Option<String> {
+    let variable = name.filled()?;
+    let Some(text) = sources.variable(variable) else {
+        let message = format!("`{}`: the environment variable `{variable}` is not set", value.key());
+        name.error(&message, Some("set it where formgate is started, or name a file: { file = \"path\" }"));
+        return None;
+    };
+    let problem = format!("`{}`: the environment variable `{variable}` is empty", value.key());
+    filled(name, text.trim_end_matches(LINE_END), &problem)
+}
+
+fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+    let written = path.filled()?;
+    let (found, credential) = locate(value.file().resolve(written), Path::new(written), sources);
+    match read_small(&found) {
+        Ok(text) => {
+            if kind == Kind::Secret && !credential && readable_by_others(&found) {
+                let hint = format!("chmod 600 {}", found.display());
+                path.warn(&format!("`{}`: the file can be read by other users", value.key()), Some(&hint));
+            }
+            let problem = format!("`{}`: the file {} is empty", value.key(), found.display());
+            filled(path, text.trim_end_matches(LINE_END), &problem)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let message = format!("`{}`: there is no file {} yet", value.key(), found.display());
+            value.file().report(Severity::Unresolved, path.span(), &message, Some(&cure(&found)));
+            None
+        }
+        Err(error) => {
+            path.error(&format!("`{}`: {} can't be read: {error}", value.key(), found.display()), None);
+            None
+        }
+    }
+}
+
+/// Returns the file beside the configuration or, where there is none, the unit's credential of that name.
+fn locate(beside: PathBuf, written: &Path, sources: &Sources) -> (PathBuf, bool) {
+    let inside = written.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if inside && !beside.exists() {
+        let credential = sources.variable(CREDENTIALS_DIRECTORY).map(|directory| Path::new(&directory).join(written));
+        if let Some(credential) = credential.filter(|path| path.exists()) {
+            return (credential, true);
+        }
+    }
+    (beside, false)
+}
+
+fn cure(missing: &Path) -> String {
+    match missing.parent() {
+        Some(directory) if directory.ends_with("sandbox") => {
+            format!("run `formgate sandbox --keys {}` to make a key pair to try things with", directory.display())
+        }
+        _ => "make it, holding the value alone, readable by formgate's user only".to_owned(),
+    }
+}
+
+fn read_small(path: &Path) -> std::io::Result<String> {
+    if std::fs::metadata(path)?.len() > SECRET_MAX {
+        return Err(std::io::Error::new(ErrorKind::FileTooLarge, format!("larger than {SECRET_MAX} bytes")));
+    }
+    std::fs::read_to_string(path)
+}
+
+fn filled(value: &Value<'_>, text: &str, problem: &str) -> Option<String> {
+    if text.trim().is_empty() {
+        value.error(problem, None);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Tells whether others than its owner may read a file.
+#[cfg(unix)]
+pub(super) fn readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+pub(super) fn readable_by_others(_path: &Path) -> bool {
+    false
+}

@@ -1,0 +1,138 @@
+//! `[server]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+use super::diagnostic::Severity;
+use super::reader::{Keys, Table, Value};
+use super::snapshot::{IpNet, Listen, Server};
+use super::values;
+
+pub(super) const KEYS: Keys = Keys {
+    table: "[server]",
+    keys: &["listen", "tls", "client_address", "trusted_proxies", "max_body", "max_upload", "max_reading"],
+};
+const LISTEN: Keys = Keys { table: "a listen address", keys: &["address", "tls"] };
+pub(super) const TLS: Keys = Keys { table: "tls", keys: &["cert", "key"] };
+
+const MIB: u64 = 1024 * 1024;
+
+impl Default for Server {
+    fn default() -> Self {
+        let loopback = [IpNet { address: [127, 0, 0, 1].into(), prefix: 32 }];
+        let loopback_v6 = IpNet { address: std::net::Ipv6Addr::LOCALHOST.into(), prefix: 128 };
+        Self {
+            listen: vec![Listen { address: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None }],
+            client_address: None,
+            trusted_proxies: loopback.into_iter().chain([loopback_v6]).collect(),
+            max_body: MIB,
+            max_upload: 25 * MIB,
+            max_reading: 256 * MIB,
+        }
+    }
+}
+
+/// Compiles `[server]`.
+pub(super) fn compile(table: &Table<'_>) -> Option<Server> {
+    let default = Server::default();
+    let tls = table.read("tls", tls);
+    let common = tls.clone().flatten();
+    let listen = table.or("listen", with_tls(default.listen, common.as_ref()), |value| listen(value, common.as_ref()));
+    let client_address = table.read("client_address", header_name);
+    let trusted_proxies =
+        table.or("trusted_proxies", default.trusted_proxies, |value| value.list_of(|item| item.parse(values::network)));
+    let sizes = sizes(table);
+    tls?;
+    let [max_body, max_upload, max_reading] = sizes?;
+    Some(Server {
+        listen: listen?,
+        client_address: client_address?,
+        trusted_proxies: trusted_proxies?,
+        max_body,
+        max_upload,
+        max_reading,
+    })
+}
+
+fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>) -> Option<Vec<Listen>> {
+    let list = value.one_or_more(|item| match item.inner() {
+        DeValue::Table(_) => {
+            let table = item.table(LISTEN)?;
+            let (address, tls) = (table.need("address", address), table.read("tls", tls));
+            Some(Listen { address: address?, tls: tls?.or_else(|| common.cloned()) })
+        }
+        _ => Some(Listen { address: address(item)?, tls: common.cloned() }),
+    })?;
+    if list.is_empty() {
+        value.error("`listen` is empty", None);
+    }
+    Some(list)
+}
+
+fn with_tls(mut list: Vec<Listen>, common: Option<&(PathBuf, PathBuf)>) -> Vec<Listen> {
+    for listen in &mut list {
+        listen.tls = common.cloned();
+    }
+    list
+}
+
+/// Reads an address with its port.
+pub(super) fn address(value: &Value<'_>) -> Option<SocketAddr> {
+    let text = value.text()?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        let hint = match text.strip_prefix(':').or_else(|| text.strip_prefix("localhost:")) {
+            Some(port) => format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for every interface"),
+            None => "write an IP address and a port: \"127.0.0.1:8080\", \"[::1]:8080\"".to_owned(),
+        };
+        value.error(&format!("`{}` is not an address to listen on", value.key()), Some(&hint));
+    }
+    address
+}
+
+fn tls(value: &Value<'_>) -> Option<(PathBuf, PathBuf)> {
+    let table = value.table(TLS)?;
+    let (cert, key) = (table.need("cert", existing_file), table.need("key", existing_file));
+    Some((cert?, key?))
+}
+
+fn existing_file(value: &Value<'_>) -> Option<PathBuf> {
+    let path = value.file().resolve(value.filled()?);
+    if path.is_file() {
+        return Some(path);
+    }
+    let message = format!("`{}`: there is no file {} yet", value.key(), path.display());
+    value.file().report(Severity::Unresolved, value.span(), &message, None);
+    None
+}
+
+fn header_name(value: &Value<'_>) -> Option<String> {
+    let name =
+        value.parse(|text| http::HeaderName::try_from(text).map_err(|_invalid| "is not the name of a header"))?;
+    Some(name.as_str().to_owned())
+}
+
+/// Reads the three sizes, each at least the one before; one left out moves with those given.
+fn sizes(table: &Table<'_>) -> Option<[u64; 3]> {
+    let default = Server::default();
+    let keys = ["max_body", "max_upload", "max_reading"];
+    let [body, upload, reading] = keys.map(|key| table.read(key, Value::size));
+    let (body, upload, reading) = (body?, upload?, reading?);
+    let given = [
+        (body, "max_body", upload, "max_upload"),
+        (upload, "max_upload", reading, "max_reading"),
+        (body, "max_body", reading, "max_reading"),
+    ];
+    for (smaller, smaller_key, larger, larger_key) in given {
+        if smaller.zip(larger).is_some_and(|(smaller, larger)| larger < smaller) {
+            let message = format!("`{larger_key}` must not be below `{smaller_key}`");
+            table.get(larger_key)?.error(&message, None);
+            return None;
+        }
+    }
+    let max_body = body.unwrap_or_else(|| default.max_body.min(upload.or(reading).unwrap_or(u64::MAX)));
+    let max_upload = upload.unwrap_or_else(|| default.max_upload.max(max_body).min(reading.unwrap_or(u64::MAX)));
+    Some([max_body, max_upload, reading.unwrap_or_else(|| default.max_reading.max(max_upload))])
+}

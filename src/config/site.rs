@@ -1,0 +1,168 @@
+//! One site: a file of its own, or a `[[site]]` table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use jiff::civil::Date;
+
+use super::diagnostic::Severity;
+use super::form;
+use super::reader::{Keys, Table, Value};
+use super::secret::{Sources, public, secret};
+use super::snapshot::Site;
+use super::source::SourceFile;
+use super::token;
+use crate::destination::{KeyPair, Secret};
+use crate::lead::{Region, SiteId};
+use crate::pipeline::SiteRules;
+
+pub(super) const KEYS: Keys = Keys {
+    table: "a site",
+    keys: &[
+        "id",
+        "name",
+        "url",
+        "region",
+        "public_key",
+        "secret_key",
+        "tokens",
+        "wpforms_secret",
+        "deliver",
+        "hosts",
+        "unknown_forms",
+        "forms",
+    ],
+};
+
+/// What a site is compiled against.
+pub(super) struct Context<'a> {
+    pub(super) sources: &'a Sources,
+    pub(super) today: Date,
+    /// The name of every mapping there is, well written or not.
+    pub(super) mappings: &'a BTreeSet<String>,
+}
+
+/// A site as far as it could be read, and where its parts stand.
+pub(super) struct CompiledSite<'a> {
+    pub(super) file: &'a SourceFile,
+    /// None: missing or malformed.
+    pub(super) id: Option<(SiteId, Range<usize>)>,
+    /// None: something in it is wrong.
+    pub(super) site: Option<Site>,
+    pub(super) tokens: Vec<token::Placed>,
+}
+
+/// Compiles a site.
+pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledSite<'a> {
+    let id = table.need("id", |value| Some((value.parse(SiteId::parse)?, value.span())));
+    let name = id.as_ref().map_or("SITE", |(id, _)| id.as_str());
+    let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
+    let placed = tokens.clone().unwrap_or_default();
+    let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
+    warn_if_nobody_can_post(table, site.as_ref());
+    CompiledSite { file: table.file(), id, site, tokens: placed }
+}
+
+fn read_site(
+    table: &Table<'_>,
+    id: Option<&SiteId>,
+    tokens: Option<Vec<token::Placed>>,
+    context: &Context<'_>,
+) -> Option<Site> {
+    let name = table.read("name", |value| value.filled().map(str::to_owned));
+    let url = table.read("url", web_address);
+    let keys = keys(table, context.sources);
+    let wpforms_secrets =
+        table.or("wpforms_secret", Vec::new(), |value| value.one_or_more(|item| secret(item, context.sources)));
+    let deliver = table.or("deliver", true, Value::boolean);
+    let hosts = table.or("hosts", Vec::new(), |value| value.list_of(host));
+    let region = table.read("region", region);
+    let hold_unknown_forms = table.or("unknown_forms", false, |value| value.choice(&[("auto", false), ("hold", true)]));
+    let forms = table.or("forms", Vec::new(), |value| form::list(value, context));
+    let (mut rules, mut form_keys) = (Vec::new(), BTreeMap::new());
+    for form in forms? {
+        form_keys.extend(form.keys.map(|keys| (form.rules.id.clone(), keys)));
+        rules.push(form.rules);
+    }
+    Some(Site {
+        id: id?.clone(),
+        name: name?,
+        url: url?,
+        keys: keys?,
+        form_keys,
+        tokens: tokens?.into_iter().map(|placed| placed.token).collect(),
+        wpforms_secrets: wpforms_secrets?,
+        deliver: deliver?,
+        hosts: hosts?,
+        rules: SiteRules { region: region?, forms: rules, hold_unknown_forms: hold_unknown_forms? },
+        file: table.file().path().to_owned(),
+    })
+}
+
+/// Reads `public_key` and `secret_key`, both of which must be there.
+pub(super) fn keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
+    let public_key = table.need("public_key", |value| {
+        let key = public(value, sources)?;
+        let fault = KeyPair::check_public(&key).err();
+        fault.map_or(Some(key), |fault| report_key(value, &fault))
+    });
+    let secret_key = table.need("secret_key", |value| {
+        let key: Secret = secret(value, sources)?;
+        let fault = KeyPair::check_secret(&key).err();
+        fault.map_or(Some(key), |fault| report_key(value, &fault))
+    });
+    KeyPair::new(&public_key?, &secret_key?).ok()
+}
+
+fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKey) -> Option<T> {
+    let hint = "KaiCalls gives both keys together, the public one as wp_pk_…, the secret one as wp_sk_…";
+    value.error(&format!("`{}` {fault}", value.key()), Some(hint));
+    None
+}
+
+/// Reads a country code.
+pub(super) fn region(value: &Value<'_>) -> Option<Region> {
+    let text = value.text()?;
+    let region = Region::parse(text).ok();
+    if region.is_none() {
+        let upper = text.to_uppercase();
+        let hint = Region::parse(&upper).is_ok().then(|| format!("write it in capitals: \"{upper}\""));
+        value.error(
+            &format!("`{}` is not a two-letter country code such as \"US\" or \"DE\"", value.key()),
+            hint.as_deref(),
+        );
+    }
+    region
+}
+
+fn web_address(value: &Value<'_>) -> Option<String> {
+    let text = value.filled()?;
+    let uri: Option<http::Uri> = text.parse().ok();
+    let is_web = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if !is_web {
+        value.error(&format!("`{}` is not a web address such as \"https://acme.example\"", value.key()), None);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads the name of a host, without scheme, port or path; in lower case.
+pub(super) fn host(value: &Value<'_>) -> Option<String> {
+    let text = value.filled()?;
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    let is_name = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    if !is_address && !is_name {
+        let hint = "write the name alone: \"acme.example\", not a URL";
+        value.error(&format!("`{}` holds something that is not the name of a host", value.key()), Some(hint));
+        return None;
+    }
+    Some(text.to_lowercase())
+}
+
+fn warn_if_nobody_can_post(table: &Table<'_>, site: Option<&Site>) {
+    let Some(site) = site.filter(|site| site.tokens.is_empty() && site.wpforms_secrets.is_empty()) else { return };
+    let span = table.get("tokens").or_else(|| table.get("id")).map_or_else(|| table.span(), |value| value.span());
+    let message = format!("nobody can post to site `{}` yet: it has no token", site.id);
+    let hint = format!("run `formgate sites token {}`", site.id);
+    table.file().report(Severity::Warning, span, &message, Some(&hint));
+}

@@ -1,0 +1,242 @@
+//! One configuration file: its text, and the problems found in it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::diagnostic::{Diagnostic, Place, Severity};
+use super::mask::{MASK, secret_ranges};
+
+/// Largest configuration file, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+/// Longest part of a line that is shown, in characters.
+const LINE_SHOWN_MAX: usize = 140;
+
+/// One file, and what is wrong with it so far.
+pub(super) struct SourceFile {
+    path: PathBuf,
+    text: String,
+    unreadable: bool,
+    problems: RefCell<Vec<(usize, Diagnostic)>>,
+    secrets: OnceCell<Vec<Range<usize>>>,
+    holds_secret: Cell<bool>,
+}
+
+impl SourceFile {
+    /// Reads a file; one that cannot be read is empty and says why in its problems.
+    pub(super) fn read(path: &Path) -> Self {
+        let (text, problem) = match read_text(path, FILE_MAX) {
+            Ok(text) => (text, None),
+            Err(message) => (String::new(), Some(message)),
+        };
+        let mut file = Self::from_text(path, text);
+        if let Some(message) = problem {
+            file.unreadable = true;
+            file.report_file(Severity::Error, &message, None);
+        }
+        file
+    }
+
+    pub(super) fn from_text(path: &Path, text: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            text,
+            unreadable: false,
+            problems: RefCell::default(),
+            secrets: OnceCell::new(),
+            holds_secret: Cell::new(false),
+        }
+    }
+
+    /// Parses the file as TOML. Where that fails there is no table, only problems: what a half-read table lacks or
+    /// has would only be guessed at.
+    pub(super) fn parse(&self) -> Option<DeTable<'_>> {
+        if self.unreadable {
+            return None;
+        }
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        for error in &errors {
+            self.error(error.span().unwrap_or(0..0), error.message());
+        }
+        errors.is_empty().then(|| Spanned::into_inner(table))
+    }
+
+    /// Parses what can be parsed, without reporting anything.
+    pub(super) fn parse_leniently(&self) -> DeTable<'_> {
+        Spanned::into_inner(DeTable::parse_recoverable(&self.text).0)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns a path that this file names: relative ones are relative to it.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Returns the text of a span as it stands in the file.
+    pub(super) fn raw(&self, span: Range<usize>) -> &str {
+        self.text.get(span).unwrap_or_default()
+    }
+
+    /// Returns a place as `file:line:column`.
+    pub(super) fn location(&self, span: &Range<usize>) -> String {
+        let place = self.place(span.clone());
+        format!("{}:{}:{}", self.path.display(), place.line, place.column)
+    }
+
+    pub(super) fn error(&self, span: Range<usize>, message: &str) {
+        self.report(Severity::Error, span, message, None);
+    }
+
+    pub(super) fn report(&self, severity: Severity, span: Range<usize>, message: &str, hint: Option<&str>) {
+        let start = span.start;
+        let diagnostic = Diagnostic::new(severity, &self.path, Some(self.place(span)), message, hint);
+        self.problems.borrow_mut().push((start, diagnostic));
+    }
+
+    /// Reports a problem of the file as a whole.
+    pub(super) fn report_file(&self, severity: Severity, message: &str, hint: Option<&str>) {
+        let diagnostic = Diagnostic::new(severity, &self.path, None, message, hint);
+        self.problems.borrow_mut().push((0, diagnostic));
+    }
+
+    /// Tells whether something was found that keeps the file from being used.
+    pub(super) fn is_broken(&self) -> bool {
+        self.problems.borrow().iter().any(|(_, problem)| problem.severity >= Severity::Unresolved)
+    }
+
+    /// Notes that the file itself holds a secret, so that others should not be able to read it.
+    pub(super) fn note_secret(&self) {
+        self.holds_secret.set(true);
+    }
+
+    pub(super) fn holds_secret(&self) -> bool {
+        self.holds_secret.get()
+    }
+
+    /// Returns what was found, from top to bottom.
+    pub(super) fn into_problems(self) -> impl Iterator<Item = Diagnostic> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(start, _)| *start);
+        problems.into_iter().map(|(_, problem)| problem)
+    }
+
+    fn place(&self, span: Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text.get(line_start..).and_then(|rest| rest.split('\n').next()).unwrap_or_default();
+        let shown = self.show(line_start, line.trim_end_matches('\r'), &span);
+        Place {
+            line: before.matches('\n').count() + 1,
+            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            source_line: shown.text,
+            caret: shown.caret,
+            width: shown.width,
+        }
+    }
+
+    /// Makes a line fit to be shown: secrets masked, control characters and tabs made one column, cut around the caret.
+    fn show(&self, line_start: usize, line: &str, span: &Range<usize>) -> Shown {
+        let secrets = self.secrets.get_or_init(|| secret_ranges(&self.text));
+        let mut shown: Vec<char> = Vec::new();
+        let (mut caret, mut end) = (None, None);
+        for (at, c) in line.char_indices().map(|(at, c)| (line_start + at, c)) {
+            let secret = secrets.iter().find(|range| range.contains(&at));
+            let first = secret.is_some_and(|range| at == range.start.max(line_start));
+            caret = caret.or((at >= span.start)
+                .then_some(shown.len().saturating_sub(usize::from(secret.is_some() && !first) * MASK.len())));
+            end = end.or((at >= span.end).then_some(shown.len()));
+            match secret {
+                Some(_) if first => shown.extend(MASK.chars()),
+                Some(_) => {}
+                None => shown.push(if c.is_control() { ' ' } else { c }),
+            }
+        }
+        let caret = caret.unwrap_or(shown.len());
+        let width = end.unwrap_or(shown.len()).saturating_sub(caret).max(1);
+        Shown::cut(&shown, caret, width)
+    }
+}
+
+struct Shown {
+    text: String,
+    caret: usize,
+    width: usize,
+}
+
+impl Shown {
+    fn cut(line: &[char], caret: usize, width: usize) -> Self {
+        let from = if line.len() <= LINE_SHOWN_MAX { 0 } else { caret.saturating_sub(LINE_SHOWN_MAX / 2) };
+        let mut text: String = line.iter().skip(from).take(LINE_SHOWN_MAX).collect();
+        if from > 0 {
+            text.replace_range(..text.chars().next().map_or(0, char::len_utf8), "…");
+        }
+        if line.len() > from + LINE_SHOWN_MAX {
+            text.push('…');
+        }
+        let caret = caret - from;
+        Self { text, caret, width: width.min(LINE_SHOWN_MAX.saturating_sub(caret)).max(1) }
+    }
+}
+
+/// Reads a text file of at most `max` bytes; an error is words for a diagnostic.
+fn read_text(path: &Path, max: u64) -> Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| format!("can't be read: {error}"))?.len();
+    if size > max {
+        return Err(format!("is larger than {max} bytes"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
+    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str, span: Range<usize>) -> Place {
+        SourceFile::from_text(Path::new("f"), text.to_owned()).place(span)
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let place = place("a = 1\nñ = \"é\" # x\r\n", 11..15);
+        assert_eq!((place.line, place.column), (2, 5));
+        assert_eq!((place.source_line.as_str(), place.caret, place.width), ("ñ = \"é\" # x", 4, 3));
+    }
+
+    #[test]
+    fn the_caret_stands_under_what_is_meant_behind_a_mask() {
+        let text = "k = { secret_key = \"long long secret\", x = 1 }";
+        let at = text.find("x = 1").expect("x");
+        let place = place(text, at..at + 1);
+        assert_eq!(place.column, at + 1);
+        assert_eq!(place.source_line, "k = { secret_key = ***, x = 1 }");
+        assert_eq!(place.source_line.chars().nth(place.caret), Some('x'));
+    }
+
+    #[test]
+    fn a_caret_inside_a_secret_gives_nothing_away() {
+        let text = "secret_key = \"long\" # x";
+        let found = place(text, 16..18);
+        assert_eq!((found.source_line.as_str(), found.caret), ("secret_key = *** # x", 13));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_caret() {
+        let text = format!("a = \"{}\" b", "x".repeat(500));
+        let found = place(&text, 507..508);
+        assert!(found.source_line.chars().count() <= LINE_SHOWN_MAX + 1, "{}", found.source_line);
+        assert_eq!(found.source_line.chars().nth(found.caret), Some('b'));
+    }
+
+    #[test]
+    fn the_end_of_a_file_is_a_place() {
+        let found = place("a = 1\n", 6..6);
+        assert_eq!((found.line, found.column, found.caret, found.width), (2, 1, 0, 1));
+    }
+}

@@ -1,0 +1,122 @@
+//! Tokens of a site: only the SHA-256 of each is written down.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use jiff::civil::Date;
+use sha2::{Digest as _, Sha256};
+use toml::de::DeValue;
+
+use super::reader::{Keys, Table, Value};
+use super::snapshot::Token;
+
+pub(super) const KEYS: Keys = Keys { table: "a token", keys: &["sha256", "note", "expires"] };
+
+/// How long before a token's last day it is warned of.
+const EXPIRES_SOON_DAYS: i32 = 14;
+
+/// A token and where its hash stands.
+#[derive(Clone)]
+pub(super) struct Placed {
+    pub(super) token: Token,
+    pub(super) span: Range<usize>,
+}
+
+/// Compiles a site's `tokens`.
+pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Placed>> {
+    let tokens = value.list_of(|item| match item.inner() {
+        DeValue::String(text) => {
+            item.error("a token is written as a table with its SHA-256, never itself", Some(&cure(text, site)));
+            None
+        }
+        _ => compile(&item.table(KEYS)?, site, today),
+    })?;
+    for (index, token) in tokens.iter().enumerate() {
+        if tokens.iter().take(index).any(|other| other.token.sha256 == token.token.sha256) {
+            let file = value.file();
+            file.report(super::Severity::Warning, token.span.clone(), "this token stands here twice", None);
+        }
+    }
+    Some(tokens)
+}
+
+fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<Placed> {
+    let sha256 = table.need("sha256", |value| {
+        let text = value.text()?;
+        let hash = from_hex(text);
+        if hash.is_none() {
+            value.error("`sha256` must be 64 hexadecimal digits", Some(&cure(text, site)));
+        }
+        Some((hash?, value.span()))
+    });
+    let note = table.read("note", |value| value.text().map(str::to_owned));
+    let expires = table.read("expires", |value| last_day(value, site, today));
+    let (sha256, span) = sha256?;
+    Some(Placed { token: Token { sha256, note: note?, expires: expires? }, span })
+}
+
+fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
+    let date = value.date()?;
+    let read = |year: u16, month: u8, day: u8| {
+        Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    };
+    let Some(last) = read(date.year, date.month, date.day) else {
+        value.error("`expires` is not a day of any calendar", None);
+        return None;
+    };
+    let hint = format!("`formgate sites token {site}` makes a new one; both work until the old one is taken out");
+    let days = (last - today).get_days();
+    if last < today {
+        value.warn("this token has expired: posts with it are refused", Some(&hint));
+    } else if days <= EXPIRES_SOON_DAYS {
+        let when = if days == 0 { "today".to_owned() } else { format!("in {days} days") };
+        value.warn(&format!("this token expires {when}"), Some(&hint));
+    }
+    Some(last)
+}
+
+/// Tells what to write instead: the hash of what looks like a token, else how to make one.
+fn cure(text: &str, site: &str) -> String {
+    if !text.starts_with("fg_") {
+        return format!("`formgate sites token {site}` makes a token and writes this line");
+    }
+    let mut hash = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        write!(hash, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    format!("write {{ sha256 = \"{hash}\" }}")
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_64_digits_of_either_case() {
+        assert_eq!(from_hex(&"aB".repeat(32)), Some([0xab; 32]));
+        for bad in ["", "ab", &"g0".repeat(32), &"+a".repeat(32), &"ab".repeat(33)] {
+            assert_eq!(from_hex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_clear_is_told_its_hash() {
+        assert!(
+            cure("fg_x", "a").contains("10dfbfa4f78785fe8a0765ad492befccaab9724e208e720b024c85a8b6e30878"),
+            "{}",
+            cure("fg_x", "a")
+        );
+        assert!(cure("x", "acme").contains("formgate sites token acme"));
+    }
+}

@@ -1,0 +1,34 @@
+//! `[kaicalls]`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::reader::{Keys, Table, Value};
+use super::snapshot::Upstream;
+use crate::destination::BaseUrl;
+
+pub(super) const KEYS: Keys = Keys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate"] };
+
+/// Most deliveries at once; each holds a connection.
+const IN_FLIGHT_MAX: u32 = 10_000;
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            base_url: BaseUrl::parse("https://www.kaicalls.com").expect("the default is an origin"),
+            timeout: Duration::from_secs(30),
+            max_in_flight: NonZeroU32::new(32).expect("32 is not zero"),
+            rate: None,
+        }
+    }
+}
+
+/// Compiles `[kaicalls]`.
+pub(super) fn compile(table: &Table<'_>) -> Option<Upstream> {
+    let default = Upstream::default();
+    let base_url = table.or("base_url", default.base_url, |value| value.parse(BaseUrl::parse));
+    let timeout = table.or("timeout", default.timeout, Value::some_time);
+    let max_in_flight = table.or("max_in_flight", default.max_in_flight, |value| value.count(IN_FLIGHT_MAX));
+    let rate = table.read("rate", Value::rate);
+    Some(Upstream { base_url: base_url?, timeout: timeout?, max_in_flight: max_in_flight?, rate: rate? })
+}

@@ -1,0 +1,357 @@
+//! The configuration as an operator meets it: what loads, and what is said about what doesn't.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::config::{CONFIG_KEYS, Config, Loaded, MAPPING_KEYS, Severity, Site, Sources, StoreUrl, load};
+use formgate::lead::SiteId;
+use jiff::civil::{Date, date};
+
+const TODAY: Date = date(2026, 11, 21);
+
+fn sources() -> Sources {
+    Sources::with_environment([("ACME_SECRET", "wp_sk_acme\n"), ("EMPTY", " "), ("WPFORMS", "sign-here")])
+}
+
+/// A folder with files only their owner may read, as a careful operator has them.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn of(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().expect("a folder"));
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        folder
+    }
+
+    fn copy(from: &Path) -> Self {
+        let folder = Self::of(&[]);
+        for file in files_below(from) {
+            let name = file.strip_prefix(from).expect("below").to_str().expect("a plain name");
+            if name != "expected.txt" {
+                folder.write(name, &fs::read_to_string(&file).expect("text"));
+            }
+        }
+        folder
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(&path, text).expect("written");
+        self.allow(name, 0o600);
+    }
+
+    fn allow(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("permissions");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn load(&self) -> Loaded {
+        load(&self.path("config.toml"), &sources(), TODAY)
+    }
+
+    /// Loads what must be sound.
+    fn config(&self) -> Config {
+        let complete = self.load().complete();
+        complete.map_err(|diagnostics| diagnostics.render(false)).expect("a sound configuration").0
+    }
+
+    /// Writes what loading says and gives, with this folder's own path taken out.
+    fn report(&self) -> String {
+        let loaded = self.load();
+        let mut text = loaded.diagnostics.render(false);
+        let sites = loaded.config.map(|config| config.sites.into_keys().map(String::from).collect::<Vec<_>>());
+        let broken = loaded.broken_sites.into_iter().map(|site| site.id.map_or("?".to_owned(), String::from));
+        text +=
+            &format!("\nsites: {}\n", sites.map_or("none, config.toml is broken".to_owned(), |sites| sites.join(" ")));
+        text += &format!("broken sites: {}\n", broken.collect::<Vec<_>>().join(" "));
+        text += &format!("broken mappings: {}\n", loaded.broken_mappings.join(" "));
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        lines.join("\n").replace(&format!("{}/", self.0.path().display()), "") + "\n"
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn site(id: &str) -> SiteId {
+    SiteId::parse(id).expect("an id")
+}
+
+fn site_of<'a>(config: &'a Config, id: &str) -> &'a Arc<Site> {
+    config.sites.get(&site(id)).expect("a site of that id")
+}
+
+const ACME: &str =
+    "id = \"acme\"\npublic_key = \"wp_pk_a\"\nsecret_key = { env = \"ACME_SECRET\" }\nwpforms_secret = \"x\"\n";
+
+#[test]
+fn every_case_is_reported_as_expected() {
+    let mut cases: Vec<_> =
+        fs::read_dir(root().join("fixtures/config")).expect("cases").map(|case| case.expect("a case").path()).collect();
+    cases.sort();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let found = Folder::copy(case).report();
+        let file = case.join("expected.txt");
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            fs::write(&file, &found).expect("written");
+        }
+        let expected = fs::read_to_string(&file).unwrap_or_default();
+        if found != expected {
+            failures.push(format!("{}\n--- expected\n{expected}--- found\n{found}", case.display()));
+        }
+        if found.contains("hush") {
+            failures.push(format!(
+                "{} shows a secret:
+{found}",
+                case.display()
+            ));
+        }
+    }
+    assert!(cases.len() >= 8, "only {} cases", cases.len());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_example_has_no_error_and_lacks_only_its_keys() {
+    let loaded = load(&root().join("config.example.toml"), &Sources::with_environment([]), TODAY);
+    assert!(!loaded.diagnostics.has_errors(), "{}", loaded.diagnostics.render(false));
+    assert_eq!(loaded.diagnostics.count(Severity::Warning), 0, "{}", loaded.diagnostics.render(false));
+    assert_eq!(loaded.diagnostics.count(Severity::Unresolved), 2, "{}", loaded.diagnostics.render(false));
+    assert!(loaded.diagnostics.render(false).contains("formgate sandbox --keys"));
+    assert!(loaded.config.is_none());
+}
+
+#[test]
+fn the_example_works_beside_the_sandbox_and_says_that_a_token_is_needed() {
+    let folder = Folder::of(&[
+        ("config.toml", &fs::read_to_string(root().join("config.example.toml")).expect("the example")),
+        ("data/sandbox/public_key", "wp_pk_a\n"),
+        ("data/sandbox/secret_key", "wp_sk_a\n"),
+    ]);
+    let (config, diagnostics) = folder.load().complete().expect("a configuration");
+    assert_eq!(site_of(&config, "example").keys.secret().expose(), "wp_sk_a");
+    assert_eq!(diagnostics.count(Severity::Warning), 1);
+    assert!(diagnostics.render(false).contains("run `formgate sites token example`"));
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let example = fs::read_to_string(root().join("config.example.toml")).expect("the example");
+    let bare: Vec<_> = example.lines().take_while(|line| *line != "[[site]]").collect();
+    let stated =
+        Folder::of(&[("config.toml", &bare.join("\n").replace("http://127.0.0.1:9090", "https://www.kaicalls.com"))]);
+    let silent = Folder::of(&[("config.toml", "")]);
+    let show = |folder: &Folder| {
+        let Config { server, admin, upstream, queue, limits, .. } = folder.config();
+        let shown = format!("{server:#?} {admin:#?} {upstream:#?} {queue:#?} {limits:#?}");
+        shown.replace(&folder.0.path().display().to_string(), "")
+    };
+    assert_eq!(show(&stated), show(&silent));
+}
+
+#[test]
+fn the_example_holds_every_key() {
+    let example = fs::read_to_string(root().join("config.example.toml")).expect("the example");
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let words: std::collections::HashSet<_> = example.split(|c| !is_word(c)).collect();
+    let missing: Vec<_> = CONFIG_KEYS.iter().flat_map(|table| table.keys).filter(|key| !words.contains(*key)).collect();
+    assert!(missing.is_empty(), "config.example.toml does not mention {missing:?}");
+    assert!(MAPPING_KEYS.iter().any(|table| table.keys.contains(&"detect")));
+}
+
+#[test]
+fn what_the_example_shows_in_comments_is_right_too() {
+    let example = fs::read_to_string(root().join("config.example.toml")).expect("the example");
+    let shown = |line: &&str| {
+        line.starts_with("# [site.")
+            || line.split_once(" = ").is_some_and(|(key, _)| !key.trim_start_matches("# ").contains(' '))
+    };
+    let lines: Vec<_> = example
+        .lines()
+        .filter(|line| !line.contains("<64 hex>"))
+        .map(|line| line.strip_prefix("# ").filter(|_| shown(&line)).unwrap_or(line))
+        .collect();
+    let text = lines.join("\n");
+    assert!(text.contains("\n[site.forms.contact]\n") && text.contains("\ntls = "), "{text}");
+    let folder = Folder::of(&[("config.toml", &text)]);
+    let sources = Sources::with_environment([
+        ("FORMGATE_ADMIN_TOKEN", "0123456789abcdef"),
+        ("EXAMPLE_WPFORMS", "sign-here"),
+        ("CONTACT_PUBLIC_KEY", "wp_pk_a"),
+        ("CONTACT_SECRET_KEY", "wp_sk_a"),
+    ]);
+    let diagnostics = load(&folder.path("config.toml"), &sources, TODAY).diagnostics;
+    assert!(!diagnostics.has_errors(), "{}", diagnostics.render(false));
+    assert_eq!(diagnostics.count(Severity::Unresolved), 4, "{}", diagnostics.render(false));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_reported_without_its_secrets() {
+    let case = root().join("fixtures/config/sound");
+    let folder = Folder::copy(&case);
+    for name in ["config.toml", "sites/acme.toml", "mappings/mine.toml"] {
+        let whole = fs::read_to_string(case.join(name)).expect("text");
+        for (cut, _) in whole.char_indices().step_by(7) {
+            folder.write(name, whole.get(..cut).expect("a boundary"));
+            let report = folder.report();
+            assert!(!report.contains("hush"), "{name} cut at {cut}:\n{report}");
+        }
+        folder.write(name, &whole);
+    }
+    assert!(folder.load().diagnostics.is_empty());
+}
+
+#[test]
+fn paths_are_relative_to_the_file_that_names_them() {
+    let folder = Folder::of(&[
+        ("config.toml", "[queue]\nurl = \"sqlite:store/a.db\"\n"),
+        ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"../secrets/acme\" }")),
+        ("secrets/acme", "wp_sk_filed\r\n"),
+    ]);
+    let config = folder.config();
+    assert_eq!(config.queue.url, StoreUrl::Sqlite(folder.path("store/a.db")));
+    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_filed");
+}
+
+#[test]
+fn a_secret_may_be_a_credential_of_the_unit() {
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"acme_sk\" }")),
+        ("credentials/acme_sk", "wp_sk_unit"),
+    ]);
+    folder.allow("credentials/acme_sk", 0o440);
+    let credentials = folder.path("credentials");
+    let sources = Sources::with_environment([("CREDENTIALS_DIRECTORY", credentials.to_str().expect("a path"))]);
+    let (config, diagnostics) = load(&folder.path("config.toml"), &sources, TODAY).complete().expect("a configuration");
+    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_unit");
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+}
+
+#[test]
+fn secrets_that_others_can_read_are_warned_of() {
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"../acme_sk\" }")),
+        ("acme_sk", "wp_sk_a"),
+    ]);
+    assert!(folder.load().diagnostics.is_empty());
+    folder.allow("acme_sk", 0o640);
+    folder.allow("sites/acme.toml", 0o604);
+    let diagnostics = folder.load().diagnostics;
+    assert_eq!(diagnostics.count(Severity::Warning), 2, "{}", diagnostics.render(false));
+    assert!(!diagnostics.prevent_serving());
+}
+
+#[test]
+fn keys_left_out_move_with_those_given() {
+    let folder = Folder::of(&[(
+        "config.toml",
+        "[server]\nmax_body = \"50MiB\"\n[queue]\nretry = { max = \"2s\" }\n[limits]\nsite = { over = \"hold\" }\n",
+    )]);
+    let config = folder.config();
+    assert_eq!((config.server.max_upload, config.server.max_reading), (50 << 20, 256 << 20));
+    assert_eq!(config.queue.retry.first, Duration::from_secs(2));
+    assert_eq!(config.limits.site.burst.get(), 60);
+}
+
+#[test]
+fn a_broken_site_keeps_its_last_good_version_at_a_reload() {
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("sites/acme.toml", ACME),
+        ("sites/beta.toml", &ACME.replace("acme", "beta")),
+    ]);
+    let before = folder.config();
+    folder.write("sites/acme.toml", &ACME.replace("id = \"acme\"", "id = \"acme\"\nnmae = \"Acme\""));
+    folder.write("sites/beta.toml", "id = \"beta");
+    folder.write("sites/gamma.toml", &ACME.replace("acme", "gamma"));
+    let loaded = folder.load();
+    assert_eq!(loaded.config.as_ref().map(|config| config.sites.len()), Some(1));
+    let (config, diagnostics) = loaded.keeping(&before);
+    let config = config.expect("a configuration");
+    assert!(diagnostics.has_errors());
+    assert_eq!(config.sites.keys().map(SiteId::as_str).collect::<Vec<_>>(), ["acme", "beta", "gamma"]);
+    assert!(Arc::ptr_eq(site_of(&config, "acme"), site_of(&before, "acme")));
+}
+
+#[test]
+fn a_site_taken_out_is_gone_at_a_reload() {
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("sites/acme.toml", ACME),
+        ("sites/beta.toml", &ACME.replace("acme", "beta")),
+    ]);
+    let before = folder.config();
+    fs::remove_file(folder.path("sites/beta.toml")).expect("removed");
+    let (config, _) = folder.load().keeping(&before);
+    assert_eq!(config.expect("a configuration").sites.len(), 1);
+}
+
+#[test]
+fn a_broken_mapping_keeps_its_last_good_version_at_a_reload() {
+    let with_form = format!("{ACME}[forms.a]\nmapping = \"mine\"\n");
+    let folder =
+        Folder::of(&[("config.toml", ""), ("sites/acme.toml", &with_form), ("mappings/mine.toml", "title = \"One\"")]);
+    let before = folder.config();
+    folder.write("mappings/mine.toml", "title = \"Two\"\n[lead]\nemail = \"$[\"\n");
+    folder.write("mappings/new.toml", "titel = \"New\"\n");
+    folder.write("sites/beta.toml", &with_form.replace("acme", "beta").replace("mine", "new"));
+    let (config, _) = folder.load().keeping(&before);
+    let config = config.expect("a configuration");
+    assert_eq!(config.mappings.get("mine").and_then(|mapping| mapping.title.as_deref()), Some("One"));
+    assert!(config.sites.contains_key(&site("acme")));
+    assert!(!config.sites.contains_key(&site("beta")), "its mapping never worked");
+}
+
+#[test]
+fn a_broken_config_file_changes_nothing_at_a_reload() {
+    let folder = Folder::of(&[("config.toml", ""), ("sites/acme.toml", ACME)]);
+    let before = folder.config();
+    folder.write("config.toml", "[server]\nlisten = 1\n");
+    let (config, diagnostics) = folder.load().keeping(&before);
+    assert!(config.is_none());
+    assert!(diagnostics.has_errors());
+}
+
+#[test]
+fn an_own_mapping_replaces_the_shipped_one_unless_it_is_its_copy() {
+    let shipped = fs::read_to_string(root().join("mappings/generic.toml")).expect("a mapping");
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("mappings/generic.toml", &shipped),
+        ("mappings/wpforms.toml", "title = \"Mine\""),
+    ]);
+    let config = folder.config();
+    let is_own = |name: &str| config.mappings.get(name).map(|mapping| mapping.own);
+    assert_eq!((is_own("generic"), is_own("wpforms"), is_own("elementor")), (Some(false), Some(true), Some(false)));
+}
+
+#[test]
+fn no_file_and_no_text_are_said_plainly() {
+    let folder = Folder::of(&[]);
+    assert!(folder.report().starts_with("error: can't be read: "), "{}", folder.report());
+    fs::write(folder.path("config.toml"), b"a = \"\xff\"").expect("written");
+    assert!(folder.report().starts_with("error: is not UTF-8 from byte 5 on\n"), "{}", folder.report());
+}
