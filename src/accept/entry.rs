@@ -22,6 +22,8 @@ pub(super) struct Filed {
 pub(super) struct Rules<'a> {
     pub(super) site: &'a crate::config::Site,
     pub(super) dedupe: bool,
+    /// Over the site's limit, where that says `over = "hold"`.
+    pub(super) over_limit: bool,
 }
 
 /// Decides whether a submission is queued or held, and why.
@@ -49,9 +51,10 @@ struct Verdict {
 
 impl Verdict {
     fn of_lead(rules: &Rules<'_>, lead: Lead, fingerprint: Fingerprint) -> Self {
-        let (state, reason) = match rules.site.deliver {
-            true => (State::Queued, Reason::Accepted),
-            false => (State::Held, Reason::DeliverOff),
+        let (state, reason) = match (rules.site.deliver, rules.over_limit) {
+            (true, false) => (State::Queued, Reason::Accepted),
+            (true, true) => (State::Held, Reason::OverLimit),
+            (false, _) => (State::Held, Reason::DeliverOff),
         };
         let fingerprint = rules.dedupe.then_some(fingerprint);
         Self { state, reason, lead: Some(lead), errors: Vec::new(), fingerprint, rejected: None }

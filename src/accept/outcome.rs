@@ -1,8 +1,7 @@
 //! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
 
-use std::time::Duration;
-
 use super::body::BadBody;
+use super::limits::Over;
 use super::receive::TooMuchToKeep;
 use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
@@ -56,8 +55,7 @@ pub(super) enum Refusal {
     Keys(WrongKeys),
     Body(BadBody),
     TooMuchToKeep,
-    /// Over a limit; when to come again.
-    Limited(Duration),
+    Limited(Over),
     Store(StoreError),
     /// The store took too long.
     StoreSlow,
@@ -177,5 +175,11 @@ impl From<BadBody> for Refusal {
 impl From<TooMuchToKeep> for Refusal {
     fn from(_: TooMuchToKeep) -> Self {
         Self::TooMuchToKeep
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        Self::Limited(over)
     }
 }

@@ -1,19 +1,20 @@
 //! What the gateway answers, over real sockets, byte by byte.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use formgate::accept::Options;
-use formgate::config::Config;
+use formgate::config::{Limit, OverLimit, Rate};
 use formgate::queue::{Reason, State};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gateway::{
-    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, header, json, lead_body, post, read_one, read_to_end, short, start,
-    start_with, status,
+    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short,
+    start, start_with, status,
 };
 
 fn get(target: &str) -> String {
@@ -515,7 +516,61 @@ async fn kaicalls_own_widget_shows_the_sites_leads() {
 }
 
 #[tokio::test]
-async fn a_request_reads_the_configuration_of_its_time() {
-    let gateway = start_with(Options::default(), |config: &mut Config| config.sites.clear());
-    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 401);
+async fn a_reload_counts_from_the_next_request_on() {
+    let gateway = start();
+    assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 200);
+    let mut without = config();
+    without.sites.clear();
+    gateway.config.store(Arc::new(without));
+    assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 401);
+}
+
+fn limit(burst: u32) -> Limit {
+    let rate = Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) };
+    Limit { rate, burst: NonZeroU32::new(burst).expect("a number") }
+}
+
+#[tokio::test]
+async fn over_the_gateways_limit_it_is_429() {
+    let gateway = start_with(Options::default(), |config| config.limits.gateway = limit(1));
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
+    let answer = gateway.post("/hooks/acme", "{}").await;
+    assert_eq!((status(&answer), problem(&answer)), (429, "rate-limited".to_owned()));
+    for name in ["retry-after", "ratelimit", "ratelimit-policy"] {
+        assert!(header(&answer, name).is_some(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_valid_credential_is_limited_and_one_with_it_is_not() {
+    let gateway = start_with(Options::default(), |config| config.limits.client = limit(2));
+    for expected in [401, 401, 429] {
+        let answer = gateway.send(post("/hooks/acme", "X-Formgate-Token: fg_wrong\r\n", "{}")).await;
+        assert_eq!(status(&answer), expected);
+    }
+    assert_eq!(status(&intake(&gateway, &keys(PUBLIC, "wp_sk_x"), "jane@example.com").await), 429);
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
+}
+
+#[tokio::test]
+async fn over_a_sites_limit_it_goes_as_the_operator_says() {
+    for (over, expected) in [
+        (OverLimit::Slow, (200, State::Queued, Reason::Accepted)),
+        (OverLimit::Hold, (200, State::Held, Reason::OverLimit)),
+    ] {
+        let gateway = start_with(Options::default(), |config| {
+            config.limits.site = limit(1);
+            config.limits.over_site = over;
+        });
+        gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+        let answer = gateway.post("/hooks/acme/other", &lead_body("june@example.com")).await;
+        let second = gateway.shelf.entries().remove(1);
+        assert_eq!((status(&answer), second.state, second.reason), expected);
+    }
+    let gateway = start_with(Options::default(), |config| {
+        config.limits.site = limit(1);
+        config.limits.over_site = OverLimit::Reject;
+    });
+    gateway.post("/hooks/acme", "{}").await;
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 429);
 }
