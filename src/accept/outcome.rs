@@ -104,6 +104,14 @@ impl Outcome {
         }
     }
 
+    /// What went wrong on our side.
+    pub(super) fn error(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(Refusal::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     pub(super) fn id(&self) -> Option<EntryId> {
         match self {
             Self::Stored(stored) => Some(stored.id),

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use formgate::accept::Options;
 use formgate::config::{Limit, OverLimit, Rate};
 use formgate::queue::{Reason, State};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -446,7 +447,8 @@ async fn a_stop_ends_idle_connections_and_waits_for_requests() {
     assert_eq!(read_to_end(&mut idle).await, "");
     assert_eq!(gateway.in_flight.count(), 1);
     busy.write_all(body.as_bytes()).await.expect("sent");
-    assert_eq!(status(&read_to_end(&mut busy).await), 200, "an answer, and then the end");
+    let answer = read_to_end(&mut busy).await;
+    assert_eq!((status(&answer), header(&answer, "connection")), (200, Some("close")));
     gateway.in_flight.drained().await;
     assert_eq!(gateway.shelf.entries().len(), 1);
 }
@@ -573,4 +575,52 @@ async fn over_a_sites_limit_it_goes_as_the_operator_says() {
     });
     gateway.post("/hooks/acme", "{}").await;
     assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 429);
+}
+
+/// Where log lines go in a test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_one_log_line_without_a_value_or_a_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let gateway = start();
+    let target = format!("/hooks/acme/contact?token={TOKEN}&utm=spring");
+    gateway.send(post(&target, "X-Request-Id: r-1\r\n", &lead_body("jane@example.com"))).await;
+    gateway.send(post("/hooks/stranger/contact", "", "{}")).await;
+    gateway.shelf.fail(Trouble::Full);
+    gateway.post("/hooks/acme", &lead_body("june@example.com")).await;
+    let text = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let logged: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    assert_eq!(logged.len(), 3, "{text}");
+    let id = gateway.shelf.only().id.to_string();
+    for (name, value) in [
+        ("level", "INFO"),
+        ("request_id", "r-1"),
+        ("site", "acme"),
+        ("form", "contact"),
+        ("outcome", "queued"),
+        ("id", id.as_str()),
+    ] {
+        assert_eq!(logged[0][name], value, "{text}");
+    }
+    assert_eq!(logged[0]["status"], 200);
+    assert_eq!((&logged[2]["level"], &logged[2]["outcome"]), (&"ERROR".into(), &"store_full".into()));
+    for unsaid in ["jane", "june", "Jane", "Hello", TOKEN, "spring", "stranger"] {
+        assert!(!text.contains(unsaid), "{unsaid} in {text}");
+    }
 }
