@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::decode::{self, DecodeError, Submission};
 use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
-use crate::map::{
-    self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, OnInvalid, Rules,
-};
+pub use crate::map::OnInvalid;
+use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, Rules};
 use crate::received::Received;
 
 /// The mapping that is asked last and fits everything.

@@ -94,6 +94,10 @@ pub(super) async fn read(
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,
     };
+    if declared.is_none() {
+        // pingora reads malformed chunks and trailers more kindly than others do: nothing after them is a request.
+        session.set_keepalive(None);
+    }
     share.grow(declared.unwrap_or_default(), limits.max_together)?;
     let started = Instant::now();
     if expects_continue {

@@ -56,9 +56,6 @@ impl Gateway {
             Ok(()) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
-        }
         let (outcome, trail, dialect) = match &head {
             Ok(head) => {
                 let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
@@ -74,6 +71,9 @@ impl Gateway {
         let reply = reply::reply(&outcome, dialect, &trail.id);
         self.record(&outcome, &reply, &trail);
         let lost = Refusal::loses_framing(&outcome);
+        if lost || *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
         let bodyless = head.is_ok_and(|head| head.method == Method::HEAD);
         self.send(session, reply, bodyless, lost).await
     }
@@ -96,27 +96,29 @@ impl Gateway {
         if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
             self.metrics.refused(site.as_str(), reason);
         }
-        if let Outcome::Refused(Refusal::Store(error)) = outcome {
-            tracing::error!(request_id = trail.id.as_str(), error = error as &dyn std::error::Error, "store failed");
+        self.metrics.reading(self.reading.bytes());
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = trail.id.as_str(),
+                    site = trail.site.as_ref().map(|site| site.as_str()),
+                    form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
+                    outcome = reason,
+                    status = reply.status.as_u16(),
+                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    id = outcome.id().map(tracing::field::display),
+                    error = outcome.error(),
+                    "request {reason}"
+                )
+            };
         }
-        tracing::info!(
-            request_id = trail.id.as_str(),
-            site = trail.site.as_ref().map(|site| site.as_str()),
-            form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
-            outcome = reason,
-            status = reply.status.as_u16(),
-            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            id = outcome.id().map(tracing::field::display),
-            "request {reason}"
-        );
+        // What could not be stored needs somebody.
+        if outcome.error().is_some() { line!(error) } else { line!(info) }
     }
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody
     /// knows where that end is.
     async fn send(&self, mut session: ServerSession, reply: Reply, bodyless: bool, lost: bool) -> Option<Stream> {
-        if lost {
-            session.set_keepalive(None);
-        }
         let unread = lost || !is_body_done(&mut session);
         let sent = timeout(self.options.write, write(&mut session, reply, bodyless)).await;
         if !matches!(sent, Ok(Ok(()))) {

@@ -5,8 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::outcome::Rejected;
 use crate::lead::{EntryId, FieldError, Lead};
-use crate::map::OnInvalid;
-use crate::pipeline::{End, Fingerprint, Hold, Processed};
+use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
 use crate::queue::{Content, DedupeKey, NewEntry, Reason, State};
 use crate::received::Received;
 
@@ -24,6 +23,8 @@ pub(super) struct Rules<'a> {
     pub(super) dedupe: bool,
     /// How long a held entry is kept.
     pub(super) keep_held: std::time::Duration,
+    /// Over the site's limit, where that says `over = "hold"`.
+    pub(super) over_limit: bool,
 }
 
 /// Decides whether a submission is queued or held, and why.
@@ -57,9 +58,10 @@ struct Verdict {
 
 impl Verdict {
     fn of_lead(rules: &Rules<'_>, lead: Lead, fingerprint: Fingerprint) -> Self {
-        let (state, reason) = match rules.site.deliver {
-            true => (State::Queued, Reason::Accepted),
-            false => (State::Held, Reason::DeliverOff),
+        let (state, reason) = match (rules.site.deliver, rules.over_limit) {
+            (true, false) => (State::Queued, Reason::Accepted),
+            (true, true) => (State::Held, Reason::OverLimit),
+            (false, _) => (State::Held, Reason::DeliverOff),
         };
         let fingerprint = rules.dedupe.then_some(fingerprint);
         Self { state, reason, lead: Some(lead), errors: Vec::new(), fingerprint, rejected: None }

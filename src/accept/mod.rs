@@ -3,11 +3,13 @@
 //! The order of a submission stands in [`Gateway::submission`]: head, route, credential, body, what is kept of it, the
 //! pipeline, the store, and only then the answer. A 2xx is never sent for what is not durable.
 
+mod address;
 mod body;
 mod connection;
 mod entry;
 mod guard;
 mod head;
+mod limits;
 mod outcome;
 mod places;
 mod receive;
@@ -17,6 +19,7 @@ mod serve;
 mod wire;
 mod wordpress;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,11 +34,12 @@ use self::body::{BodyLimits, Reading};
 use self::entry::{Filed, Rules};
 use self::guard::{Credentials, Query};
 use self::head::{Head, RequestId};
+use self::limits::Limiters;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
 pub use self::serve::{InFlight, serve, service};
-use crate::config::{Config, Site};
+use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline;
 use crate::queue::{Appended, State, Store};
@@ -89,6 +93,7 @@ pub struct Gateway {
     options: Options,
     reading: Reading,
     places: Places,
+    limiters: Limiters,
     in_flight: InFlight,
 }
 
@@ -101,6 +106,15 @@ struct Trail {
     started: Instant,
 }
 
+/// A request, and the configuration it is judged by from beginning to end.
+struct Request<'a> {
+    head: &'a Head,
+    query: Query,
+    config: &'a Config,
+    /// Who is counted for it where it shows no valid credential.
+    client: Option<IpAddr>,
+}
+
 /// Where a submission belongs, once that is proved.
 struct Address<'a> {
     site: &'a Site,
@@ -111,7 +125,8 @@ impl Gateway {
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
         let places = Places::new(options.connections, options.connections_per_address);
         let (reading, in_flight) = (Reading::default(), InFlight::default());
-        Self { config, store, metrics, options, reading, places, in_flight }
+        let limiters = Limiters::new(config.load().limits);
+        Self { config, store, metrics, options, reading, places, limiters, in_flight }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -121,12 +136,15 @@ impl Gateway {
 
     async fn answer(&self, session: &mut ServerSession, head: &Head, trail: &mut Trail) -> Outcome {
         let config = self.config.load_full();
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
+        let client = address::client(peer, &head.headers, &config.server);
         let query = Query::split(head.query.as_deref());
-        let end = match route::find(head, query.kept.is_some()) {
-            Ok(Route::Hook { site, form }) => self.hook(session, head, &query, &config, (site, form), trail).await,
-            Ok(Route::Intake) => self.intake(session, head, &config, trail).await,
-            Ok(Route::Verify) => self.verify(session, head, &config, trail).await,
-            Ok(Route::Widget) => self.widget(head, &config, trail).await,
+        let request = Request { head, query, config: &config, client };
+        let end = match route::find(head, request.query.kept.is_some()) {
+            Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,
+            Ok(Route::Intake) => self.intake(session, &request, trail).await,
+            Ok(Route::Verify) => self.verify(session, &request, trail).await,
+            Ok(Route::Widget) => self.widget(&request, trail).await,
             Err(none) => Err(none.into()),
         };
         end.unwrap_or_else(Outcome::Refused)
@@ -135,54 +153,70 @@ impl Gateway {
     async fn hook(
         &self,
         session: &mut ServerSession,
-        head: &Head,
-        query: &Query,
-        config: &Config,
-        (site, form): (SiteId, Option<FormId>),
+        request: &Request<'_>,
+        site: &SiteId,
+        form: Option<&FormId>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        trail.site = config.sites.contains_key(&site).then(|| site.clone());
-        trail.form.clone_from(&form);
-        let credentials = Credentials::collect(&head.headers, query);
-        let site = guard::site(config, &site, &credentials, today()).ok_or(Refusal::Unauthorized)?;
-        self.submission(session, head, query, config, Address { site, form: form.as_ref() }, trail).await
+        trail.site = request.config.sites.contains_key(site).then(|| site.clone());
+        trail.form = form.cloned();
+        let credentials = Credentials::collect(&request.head.headers, &request.query);
+        match guard::site(request.config, site, &credentials, today()) {
+            Some(site) => self.submission(session, request, Address { site, form }, trail).await,
+            None => Err(self.stranger(request, Refusal::Unauthorized)),
+        }
     }
 
-    /// Takes a submission whose sender has shown that it may post: body, what is kept, pipeline, store.
+    /// Takes a submission whose sender has shown that it may post: limits, body, what is kept, pipeline, store.
     async fn submission(
         &self,
         session: &mut ServerSession,
-        head: &Head,
-        query: &Query,
-        config: &Config,
+        request: &Request<'_>,
         Address { site, form }: Address<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let body = self.body(session, head, config, config.server.max_upload).await?;
+        let Request { head, query, config, .. } = request;
+        let over_limit = self.limit(config, site)?;
+        let body = self.body(session, request, config.server.max_upload).await?;
         route::check_carried(head, query.kept.is_some(), body.bytes.is_empty())?;
         let received = receive::keep(receive::receive(head, query, body.bytes.clone()), config.server.max_body)?;
         let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
         trail.form = Some(processed.form.clone());
-        let rules = Rules { site, dedupe: !config.queue.dedupe.is_zero(), keep_held: config.queue.keep.held };
+        let rules =
+            Rules { site, dedupe: !config.queue.dedupe.is_zero(), over_limit, keep_held: config.queue.keep.held };
         let now = Timestamp::now();
         let filed = entry::file(&rules, processed, received, new_id(now), now);
         self.store(filed).await.map(Outcome::Stored)
     }
 
-    async fn body(
-        &self,
-        session: &mut ServerSession,
-        head: &Head,
-        config: &Config,
-        max: u64,
-    ) -> Result<body::Body, Refusal> {
+    /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes
+    /// first, so that one that floods uses up its own allowance and not the gateway's.
+    fn stranger(&self, request: &Request<'_>, refusal: Refusal) -> Refusal {
+        let limits = &request.config.limits;
+        let by_address = request.client.map_or(Ok(()), |address| self.limiters.client(limits, address));
+        by_address.and_then(|()| self.limiters.gateway(limits)).err().map_or(refusal, Refusal::Limited)
+    }
+
+    /// Counts a submission; true where it is to be held for being over the site's limit.
+    fn limit(&self, config: &Config, site: &Site) -> Result<bool, Refusal> {
+        self.limiters.gateway(&config.limits)?;
+        match config.limits.over_site {
+            // The sender keeps to the rate.
+            OverLimit::Slow => Ok(false),
+            OverLimit::Hold => Ok(self.limiters.site(&config.limits, &site.id).is_err()),
+            OverLimit::Reject => Ok(self.limiters.site(&config.limits, &site.id).map(|()| false)?),
+        }
+    }
+
+    async fn body(&self, session: &mut ServerSession, request: &Request<'_>, max: u64) -> Result<body::Body, Refusal> {
         let limits = BodyLimits {
             max,
-            max_together: config.server.max_reading,
+            max_together: request.config.server.max_reading,
             time: self.options.body,
             bytes_per_second: self.options.body_bytes_per_second,
         };
-        let read = body::read(session, head.framing, head.expects_continue, limits, &self.reading).await;
+        let Head { framing, expects_continue, .. } = *request.head;
+        let read = body::read(session, framing, expects_continue, limits, &self.reading).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

@@ -1,8 +1,7 @@
 //! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
 
-use std::time::Duration;
-
 use super::body::BadBody;
+use super::limits::Over;
 use super::receive::TooMuchToKeep;
 use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
@@ -56,8 +55,7 @@ pub(super) enum Refusal {
     Keys(WrongKeys),
     Body(BadBody),
     TooMuchToKeep,
-    /// Over a limit; when to come again.
-    Limited(Duration),
+    Limited(Over),
     Store(StoreError),
     /// The store took too long.
     StoreSlow,
@@ -103,6 +101,14 @@ impl Outcome {
             Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
             Self::Answered(_) => "answered",
             Self::Refused(refusal) => refusal.as_str(),
+        }
+    }
+
+    /// What went wrong on our side.
+    pub(super) fn error(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(Refusal::Store(error)) => Some(error),
+            _ => None,
         }
     }
 
@@ -177,5 +183,11 @@ impl From<BadBody> for Refusal {
 impl From<TooMuchToKeep> for Refusal {
     fn from(_: TooMuchToKeep) -> Self {
         Self::TooMuchToKeep
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        Self::Limited(over)
     }
 }

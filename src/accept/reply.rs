@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::body::BadBody;
 use super::head::RequestId;
+use super::limits::Over;
 use super::outcome::{Outcome, Refusal, Rejected, Stored, WrongKeys};
 use super::route::Allowed;
 use super::wire::BadHead;
@@ -71,6 +72,7 @@ pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Repl
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
             match refusal {
                 Refusal::Method(allowed) => reply.push(header::ALLOW, methods(*allowed)),
+                Refusal::Limited(over) => reply.push_limit(over),
                 Refusal::Unauthorized => reply.push(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate\""),
                 _ => {}
             }
@@ -115,7 +117,7 @@ fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> R
         }
     };
     if let Some(wait) = fault.retry_after {
-        reply.push(header::RETRY_AFTER, &wait.as_secs().max(1).to_string());
+        reply.push(header::RETRY_AFTER, &whole_seconds(wait).to_string());
     }
     reply
 }
@@ -166,8 +168,8 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
             "Too much to keep",
             "Without the contents of its files the submission is larger than max_body.",
         ),
-        Refusal::Limited(wait) => Fault {
-            retry_after: Some(*wait),
+        Refusal::Limited(over) => Fault {
+            retry_after: Some(over.wait),
             ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; come again later.")
         },
         Refusal::Store(_) | Refusal::StoreSlow => Fault {
@@ -255,6 +257,11 @@ impl Fault<'_> {
     }
 }
 
+/// Rounded up: who comes back after that many seconds is let in.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 impl Reply {
     fn json(status: StatusCode, media_type: &str, value: &impl Serialize) -> Self {
         let body = serde_json::to_vec(value).expect("plain structs with string keys always serialise");
@@ -263,5 +270,84 @@ impl Reply {
 
     fn push(&mut self, name: HeaderName, value: &str) {
         self.headers.push((name, value.to_owned()));
+    }
+
+    /// The fields of draft-ietf-httpapi-ratelimit-headers.
+    fn push_limit(&mut self, Over { policy, limit, wait }: &Over) {
+        let (burst, window) = (limit.burst, limit.rate.per.as_secs() * u64::from(limit.burst.get()));
+        let window = (window / u64::from(limit.rate.count.get())).max(1);
+        self.push(HeaderName::from_static("ratelimit-policy"), &format!("\"{policy}\";q={burst};w={window}"));
+        self.push(HeaderName::from_static("ratelimit"), &format!("\"{policy}\";r=0;t={}", whole_seconds(*wait)));
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::accept::outcome::Status;
+    use crate::lead::{Code, EntryId, LeadField};
+    use crate::queue::StoreError;
+
+    fn id() -> RequestId {
+        RequestId::random()
+    }
+
+    fn answer(outcome: &Outcome, dialect: Dialect) -> (u16, serde_json::Value) {
+        let reply = reply(outcome, dialect, &id());
+        (reply.status.as_u16(), serde_json::from_slice(&reply.body).expect("json"))
+    }
+
+    fn stored(rejected: Option<Rejected>) -> Outcome {
+        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: Status::Held, rejected })
+    }
+
+    #[test]
+    fn each_end_has_its_status() {
+        use Refusal as No;
+        let over = Over {
+            policy: "gateway",
+            limit: crate::config::Limit {
+                rate: crate::config::Rate { count: 60.try_into().expect("60"), per: Duration::from_secs(60) },
+                burst: 30.try_into().expect("30"),
+            },
+            wait: Duration::from_millis(1500),
+        };
+        for (outcome, status) in [
+            (stored(None), 200),
+            (stored(Some(Rejected::Undecodable)), 400),
+            (stored(Some(Rejected::UnsupportedType)), 415),
+            (stored(Some(Rejected::Invalid(Vec::new()))), 422),
+            (Outcome::Refused(No::Head(BadHead::Malformed)), 400),
+            (Outcome::Refused(No::Unauthorized), 401),
+            (Outcome::Refused(No::NotFound), 404),
+            (Outcome::Refused(No::Method(Allowed::Hook)), 405),
+            (Outcome::Refused(No::Body(BadBody::TooLarge)), 413),
+            (Outcome::Refused(No::TooMuchToKeep), 413),
+            (Outcome::Refused(No::Limited(over)), 429),
+            (Outcome::Refused(No::Body(BadBody::Busy)), 503),
+            (Outcome::Refused(No::Store(StoreError::Full)), 503),
+            (Outcome::Refused(No::StoreSlow), 503),
+        ] {
+            assert_eq!(answer(&outcome, Dialect::Formgate).0, status, "{}", outcome.reason());
+            assert_eq!(answer(&outcome, Dialect::Kaicalls).0, status, "{}", outcome.reason());
+        }
+        let limited = reply(&Outcome::Refused(No::Limited(over)), Dialect::Formgate, &id());
+        let header =
+            |name: &str| limited.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        assert_eq!(header("retry-after"), Some("2"));
+        assert_eq!(header("ratelimit-policy"), Some("\"gateway\";q=30;w=30"));
+        assert_eq!(header("ratelimit"), Some("\"gateway\";r=0;t=2"));
+    }
+
+    #[test]
+    fn a_lead_that_does_not_validate_is_told_why() {
+        let errors = vec![FieldError::new(LeadField::Email, Code::Missing, "no field gives an e-mail address")];
+        let (_, problem) = answer(&stored(Some(Rejected::Invalid(errors))), Dialect::Formgate);
+        assert_eq!(problem["type"], "urn:formgate:problem:invalid-lead");
+        let error = json!({"field": "email", "code": "missing", "detail": "no field gives an e-mail address"});
+        assert_eq!(problem["errors"], json!([error]));
+        let (_, envelope) = answer(&stored(Some(Rejected::Undecodable)), Dialect::Kaicalls);
+        assert_eq!(envelope["success"], false);
     }
 }

@@ -9,11 +9,10 @@ use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::guard::{self, Keys, Query};
-use super::head::Head;
+use super::guard::{self, Keys};
 use super::outcome::{Outcome, Refusal, WrongKeys};
-use super::{Address, Gateway, Trail};
-use crate::config::{Config, Site};
+use super::{Address, Gateway, Request, Trail};
+use crate::config::Site;
 use crate::lead::{EntryId, FormId};
 use crate::queue::{Entry, Filter};
 
@@ -50,42 +49,41 @@ impl Gateway {
     pub(super) async fn intake(
         &self,
         session: &mut ServerSession,
-        head: &Head,
-        config: &Config,
+        request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let (site, form) = by_bearer(head, config, trail)?;
+        let (site, form) = self.by_bearer(request, trail)?;
         let own = FormId::parse(FORM).expect("a constant that is a slug");
         let address = Address { site, form: Some(form.unwrap_or(&own)) };
-        self.submission(session, head, &Query::split(head.query.as_deref()), config, address, trail).await
+        self.submission(session, request, address, trail).await
     }
 
     /// `POST auth/verify`: whether a key pair is one of the configuration's.
     pub(super) async fn verify(
         &self,
         session: &mut ServerSession,
-        head: &Head,
-        config: &Config,
+        request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let body = self.body(session, head, config, VERIFY_MAX).await?;
+        let body = self.body(session, request, VERIFY_MAX).await?;
         let shown: VerifyRequest = serde_json::from_slice(&body.bytes).unwrap_or_default();
         if shown.public_key.is_empty() || shown.api_key.is_empty() {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }
-        match guard::keys(config, &shown.public_key, &shown.api_key) {
+        match guard::keys(request.config, &shown.public_key, &shown.api_key) {
             Keys::Fit(site, _) => {
                 trail.site = Some(site.id.clone());
                 Ok(Outcome::Answered(json!({ "success": true, "business_id": site.id })))
             }
-            Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
-            Keys::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
+            Keys::UnknownPublic => Err(self.stranger(request, Refusal::Keys(WrongKeys::Public))),
+            Keys::WrongSecret => Err(self.stranger(request, Refusal::Keys(WrongKeys::Secret))),
         }
     }
 
     /// `GET dashboard-widget`: the site's leads of the last week.
-    pub(super) async fn widget(&self, head: &Head, config: &Config, trail: &mut Trail) -> Result<Outcome, Refusal> {
-        let (site, _) = by_bearer(head, config, trail)?;
+    pub(super) async fn widget(&self, request: &Request<'_>, trail: &mut Trail) -> Result<Outcome, Refusal> {
+        let (site, _) = self.by_bearer(request, trail)?;
+        self.limiters.gateway(&request.config.limits)?;
         let since = Timestamp::now().checked_sub(WEEK).unwrap_or(Timestamp::MIN);
         let filter = Filter { site: Some(site.id.clone()), since: Some(since), ..Filter::default() };
         let week = tokio::time::timeout(self.options.append, self.week(&filter)).await;
@@ -109,20 +107,20 @@ impl Gateway {
         }
         Ok(week)
     }
-}
 
-fn by_bearer<'a>(
-    head: &Head,
-    config: &'a Config,
-    trail: &mut Trail,
-) -> Result<(&'a Site, Option<&'a FormId>), Refusal> {
-    let (public, secret) = guard::bearer_keys(&head.headers).ok_or(Refusal::Unauthorized)?;
-    match guard::keys(config, &public, &secret) {
-        Keys::Fit(site, form) => {
-            trail.site = Some(site.id.clone());
-            Ok((site, form))
+    fn by_bearer<'a>(
+        &self,
+        request: &Request<'a>,
+        trail: &mut Trail,
+    ) -> Result<(&'a Site, Option<&'a FormId>), Refusal> {
+        let shown = guard::bearer_keys(&request.head.headers);
+        match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
+            Some(Keys::Fit(site, form)) => {
+                trail.site = Some(site.id.clone());
+                Ok((site, form))
+            }
+            _ => Err(self.stranger(request, Refusal::Unauthorized)),
         }
-        Keys::UnknownPublic | Keys::WrongSecret => Err(Refusal::Unauthorized),
     }
 }
 

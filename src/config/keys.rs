@@ -1,6 +1,6 @@
 //! Every table and its keys, for documentation and completion; reading uses the same lists.
 
-use super::mapping::{self, condition, example, extras, fields, lead, selector};
+use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::Keys;
 use super::{admin, form, include, limits, load, queue, secret, server, site, token, upstream};
 
@@ -29,10 +29,12 @@ pub const CONFIG_KEYS: [Keys; 20] = [
 ];
 
 /// The tables of a mapping.
-pub const MAPPING_KEYS: [Keys; 13] = [
+pub const MAPPING_KEYS: [Keys; 15] = [
     mapping::KEYS,
     condition::KEYS,
     fields::KEYS,
+    fields::FIXED,
+    combine::KEYS,
     mapping::VALUES,
     mapping::FORM,
     lead::KEYS,

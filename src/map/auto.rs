@@ -130,14 +130,33 @@ impl<'a> Auto<'a> {
         match (whole, first, last) {
             // In forms with a first name beside it, "Name" is the last name.
             (Some(name), Some(first), None) if !contains(name, first) => Some(self.joined(&[first, name])),
-            (Some(name), _, _) => Some(self.joined(&[name])),
+            (Some(name), _, _) => Some(self.joined(&self.of_the_same_label(name))),
             (None, None, None) if self.free().any(is_named) => None,
-            (None, None, None) => {
-                let best = self.free().find(|c| c.role.is_none() && c.single().is_some_and(|v| shape::is_name(v)))?;
-                Some(self.guess(best, best.single()?, "value"))
-            }
+            (None, None, None) => self.unnamed_name(),
             (None, first, last) => Some(self.joined(&first.into_iter().chain(last).collect::<Vec<_>>())),
         }
+    }
+
+    /// Two fields under one label and two keys are the parts of one name; the same twice is one.
+    fn of_the_same_label<'c>(&'c self, name: &'c Candidate<'a>) -> Vec<&'c Candidate<'a>> {
+        let field = |candidate: &'c Candidate<'a>| &candidate.form_field.field;
+        let Some(label) = field(name).label.as_deref() else { return vec![name] };
+        let same = |c: &&Candidate<'_>| c.index != name.index && c.form_field.field.label.as_deref() == Some(label);
+        let mut parts = vec![name];
+        parts.extend(self.free().filter(same).filter(|c| !c.values().is_empty() && c.values() != name.values()));
+        parts
+    }
+
+    /// Forms ask for the name first: a line before the e-mail, else what looks like a name anywhere.
+    fn unnamed_name(&self) -> Option<Guess> {
+        let email = self.candidates.iter().find(|c| c.used && c.values().iter().any(|v| shape::is_email(v)));
+        let before = |c: &&Candidate<'_>| email.is_some_and(|email| c.index < email.index);
+        let plain = || self.free().filter(|c| c.role.is_none() && !is_excluded(c));
+        let looks = |c: &&Candidate<'_>| c.single().is_some_and(shape::is_name);
+        let line = |c: &&Candidate<'_>| c.single().is_some_and(shape::is_line);
+        let best = plain().filter(before).find(looks).or_else(|| plain().filter(before).find(line));
+        let best = best.or_else(|| plain().find(looks))?;
+        Some(self.guess(best, best.single()?, "value"))
     }
 
     fn message(&self) -> Option<Guess> {
@@ -198,6 +217,7 @@ fn is_excluded(candidate: &Candidate<'_>) -> bool {
 }
 
 fn contains(whole: &Candidate<'_>, part: &Candidate<'_>) -> bool {
-    let (whole, part) = (whole.values().join(" ").to_lowercase(), part.values().join(" ").to_lowercase());
-    whole.contains(&part)
+    // Some plugins escape one of the two for HTML.
+    let text = |candidate: &Candidate<'_>| candidate.values().join(" ").to_lowercase().replace("&amp;", "&");
+    text(whole).contains(&text(part))
 }

@@ -24,6 +24,7 @@ pub struct Mapping {
     pub detect: Vec<Condition>,
     /// Where the plugin describes its fields; none: each top-level member is a field.
     pub fields: Vec<FieldsRule>,
+    pub combine: Vec<CombineRule>,
     pub values: ValuesRule,
     pub form: FormRule,
     pub lead: LeadRules,
@@ -67,13 +68,55 @@ pub struct FieldsRule {
     pub each: Path,
     /// None: the name of the node in its parent.
     pub key: Option<String>,
-    pub label: Option<String>,
-    pub kind: Option<String>,
-    /// None: the node itself, or its `value`.
-    pub value: Option<String>,
+    pub label: Option<Told>,
+    pub kind: Option<Told>,
+    /// Names of members; none: the node itself, or its `value`.
+    pub value: Vec<String>,
+    /// Several members are one value, joined with this; none: each is a value.
+    pub with: Option<String>,
     /// Facts about the submission, written by the plugin: never a lead field by auto, never an extra.
     pub meta: bool,
 }
+
+/// A label or type: what a member says, or always the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Member(String),
+    Fixed(String),
+}
+
+/// Fields whose keys have one stem and belong together: the parts of a name, of an address, the boxes of a list.
+///
+/// Where a plugin's convention is a pattern of keys and not a name.
+#[derive(Clone, Debug)]
+pub struct CombineRule {
+    /// The parts, in the order in which they are joined.
+    pub keys: Vec<KeyPattern>,
+    /// Each must be there, filled or not.
+    pub needs: Vec<KeyPattern>,
+    /// None of these may be there.
+    pub unless: Vec<KeyPattern>,
+    /// Values that must match.
+    pub when: Vec<(KeyPattern, Glob)>,
+    /// None: each part is a value.
+    pub with: Option<String>,
+    pub label: Option<String>,
+    pub kind: Option<String>,
+    /// The parts are no fields at all.
+    pub drop: bool,
+}
+
+/// A key with a stem: `input_{n}.3`. What follows the stem is a glob.
+#[derive(Clone, Debug)]
+pub struct KeyPattern {
+    pub(super) before: String,
+    pub(super) after: Glob,
+}
+
+/// Text without `{n}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must hold {{n}} once, the part that keys which belong together share")]
+pub struct InvalidKeyPattern;
 
 /// How values are read.
 #[derive(Clone, Debug, Default)]

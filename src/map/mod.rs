@@ -4,6 +4,8 @@
 
 mod auto;
 
+mod combine;
+
 mod condition;
 
 mod dictionary;
@@ -31,8 +33,8 @@ pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Mapped, Rules, apply, form_facts_of};
 pub use glob::Glob;
 pub use mapping::{
-    Condition, Example, Expect, ExtrasRule, FieldsRule, FormRule, HoldRule, LeadRule, LeadRules, Mapping, OnInvalid,
-    Source, Template, ValuesRule,
+    CombineRule, Condition, Example, Expect, ExtrasRule, FieldsRule, FormRule, HoldRule, InvalidKeyPattern, KeyPattern,
+    LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
 };
 pub use selector::{Path, SELECTOR_MAX, Selector, SelectorError};
 pub use template::TemplateError;

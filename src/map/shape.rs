@@ -69,10 +69,17 @@ pub(super) fn is_name(text: &str) -> bool {
         && words.first().is_some_and(|word| !word.chars().next().is_some_and(char::is_lowercase))
 }
 
+/// Tells whether text is one line that a person could be called by.
+pub(super) fn is_line(text: &str) -> bool {
+    let text = text.trim();
+    let short = text.chars().count() <= NAME_CHARS && !text.contains('\n');
+    short && text.chars().any(char::is_alphabetic) && !is_url(text) && !is_date(text) && !text.starts_with(['[', '{'])
+}
+
 /// How much text looks like something a visitor wrote freely; 0: not at all.
 pub(super) fn prose(text: &str) -> usize {
     let text = text.trim();
-    if is_url(text) || is_date(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{', '<']) {
+    if is_url(text) || is_date(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{']) {
         return 0;
     }
     let lines = text.lines().count();

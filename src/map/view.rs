@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::mapping::{FieldsRule, Mapping};
+use super::combine::combine;
+use super::mapping::{FieldsRule, Mapping, Told};
 use super::selector::Selector;
 use crate::decode::{Field, Submission};
 
@@ -17,6 +18,19 @@ pub struct FormField {
     pub field: Field,
     /// Never a lead field by auto, never an extra.
     pub meta: bool,
+    /// The fields it was combined from: each can still be named.
+    pub parts: Vec<Field>,
+}
+
+impl FormField {
+    fn plain(field: Field) -> Self {
+        Self { field, meta: false, parts: Vec::new() }
+    }
+
+    /// The field itself, then its parts.
+    fn names(&self) -> impl Iterator<Item = &Field> {
+        std::iter::once(&self.field).chain(&self.parts)
+    }
 }
 
 /// A submission seen through a mapping.
@@ -34,15 +48,15 @@ pub(super) struct Found {
 
 impl<'a> View<'a> {
     pub(super) fn new(submission: &'a Submission, mapping: &Mapping) -> Self {
-        let plain = submission.fields.iter().cloned();
-        let mut fields: Vec<FormField> = plain.map(|field| FormField { field, meta: false }).collect();
-        for rule in &mapping.fields {
-            describe(submission, rule, &mut fields);
-        }
+        let mut fields: Vec<FormField> = submission.fields.iter().cloned().map(FormField::plain).collect();
+        describe(submission, &mapping.fields, &mut fields);
         if let Some(mark) = mapping.values.split.as_deref() {
             for form_field in &mut fields {
                 split(&mut form_field.field.values, mark);
             }
+        }
+        for rule in &mapping.combine {
+            combine(rule, &mut fields);
         }
         Self { submission, fields }
     }
@@ -63,7 +77,9 @@ impl<'a> View<'a> {
         if let Some(mark) = split_mark {
             split(&mut values, mark);
         }
-        let holds = |(_, form_field): &(usize, &FormField)| within(path, &form_field.field.path);
+        let holds = |(_, form_field): &(usize, &FormField)| {
+            form_field.names().any(|field| !field.path.is_empty() && within(path, &field.path))
+        };
         let from: BTreeSet<usize> = self.fields.iter().enumerate().filter(holds).map(|(index, _)| index).collect();
         values.into_iter().map(|text| Found { text, from: from.clone() }).collect()
     }
@@ -73,64 +89,105 @@ impl<'a> View<'a> {
             let pairs = self.submission.query.iter().filter(|(key, value)| key == parameter && !value.is_empty());
             return pairs.map(|(_, value)| Found { text: value.clone(), from: BTreeSet::new() }).collect();
         }
-        let values = |index: usize| {
-            let values = self.fields.get(index).map(|form_field| form_field.field.values.clone()).unwrap_or_default();
+        let found = |(index, values): (usize, Vec<String>)| {
             values.into_iter().map(move |text| Found { text, from: BTreeSet::from([index]) })
         };
-        self.named(name).into_iter().flat_map(values).collect()
+        self.named(name).into_iter().flat_map(found).collect()
     }
 
     /// Returns the fields of a name: by key, else by label, else by either with case, accents and punctuation aside.
-    fn named(&self, name: &str) -> Vec<usize> {
+    fn named(&self, name: &str) -> Vec<(usize, Vec<String>)> {
+        let by_key = self.values_where(|field| field.key == name);
+        if !by_key.is_empty() {
+            return by_key;
+        }
+        let by_label = self.values_where(|field| field.label.as_deref() == Some(name));
         let loose = fold(name);
-        let by_key = self.indices(|field| field.key == name);
-        let by_label = || self.indices(|field| field.label.as_deref() == Some(name));
-        let by_either = || {
-            self.indices(|field| {
-                !loose.is_empty()
-                    && (fold(&field.key) == loose || field.label.as_deref().map(fold) == Some(loose.clone()))
-            })
-        };
-        [by_key]
-            .into_iter()
-            .chain(std::iter::once_with(by_label))
-            .chain(std::iter::once_with(by_either))
-            .find(|found| !found.is_empty())
-            .unwrap_or_default()
+        if !by_label.is_empty() || loose.is_empty() {
+            return by_label;
+        }
+        self.values_where(|field| {
+            fold(&field.key) == loose || field.label.as_deref().is_some_and(|label| fold(label) == loose)
+        })
     }
 
-    fn indices(&self, wanted: impl Fn(&Field) -> bool) -> Vec<usize> {
+    fn values_where(&self, wanted: impl Fn(&Field) -> bool) -> Vec<(usize, Vec<String>)> {
         let fields = self.fields.iter().enumerate();
-        fields.filter(|(_, form_field)| wanted(&form_field.field)).map(|(index, _)| index).collect()
+        let found = fields.filter_map(|(index, form_field)| {
+            form_field.names().find(|field| wanted(field)).map(|field| (index, field.values.clone()))
+        });
+        found.collect()
     }
 }
 
-/// Adds the fields a rule describes in the place of the plain ones that stand for the same part of the document.
-fn describe(submission: &Submission, rule: &FieldsRule, fields: &mut Vec<FormField>) {
-    let nodes = rule.each.nodes(&submission.document);
-    let roots: BTreeSet<&str> = nodes.iter().map(|(path, _)| root(path)).collect();
+/// Puts the fields that rules describe in the place of the plain ones that stand for the same part of the document.
+///
+/// A node is described by the first rule that reaches it.
+fn describe(submission: &Submission, rules: &[FieldsRule], fields: &mut Vec<FormField>) {
+    let mut described: Vec<(Vec<usize>, FormField)> = Vec::new();
+    for rule in rules {
+        for (path, node) in rule.each.nodes(&submission.document) {
+            if !described.iter().any(|(_, earlier)| earlier.field.path == path) {
+                let order = document_order(&submission.document, &path);
+                let form_field = FormField { meta: rule.meta, ..FormField::plain(describe_one(rule, &path, node)) };
+                described.push((order, form_field));
+            }
+        }
+    }
+    described.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let roots: BTreeSet<String> =
+        described.iter().map(|(_, form_field)| root(&form_field.field.path).to_owned()).collect();
     let covered = |form_field: &FormField| roots.iter().any(|root| within(&form_field.field.path, root));
     let place = fields.iter().position(covered).unwrap_or(fields.len());
     fields.retain(|form_field| !covered(form_field));
-    let described = nodes.iter().map(|(path, node)| FormField { field: described(rule, path, node), meta: rule.meta });
     let place = place.min(fields.len());
-    fields.splice(place..place, described.collect::<Vec<_>>());
+    fields.splice(place..place, described.into_iter().map(|(_, form_field)| form_field));
 }
 
-fn described(rule: &FieldsRule, path: &str, node: &Value) -> Field {
-    let member = |name: &Option<String>| name.as_deref().and_then(|name| node.get(name));
-    let text = |name: &Option<String>| member(name).map(texts).and_then(|texts| texts.into_iter().next());
-    let values = match (&rule.value, member(&rule.value)) {
-        (None, _) => texts(node),
-        (Some(_), value) => value.map(texts).unwrap_or_default(),
+fn describe_one(rule: &FieldsRule, path: &str, node: &Value) -> Field {
+    let text = |name: &str| node.get(name).map(texts).and_then(|texts| texts.into_iter().next());
+    let told = |told: &Option<Told>| match told {
+        Some(Told::Member(name)) => text(name),
+        Some(Told::Fixed(text)) => Some(text.clone()),
+        None => None,
+    };
+    let values: Vec<String> = match rule.value.as_slice() {
+        [] => texts(node),
+        names => names.iter().filter_map(|name| node.get(name)).flat_map(texts).collect(),
+    };
+    let values = match &rule.with {
+        Some(with) if !values.is_empty() => vec![values.join(with)],
+        _ => values,
     };
     Field {
-        key: text(&rule.key).unwrap_or_else(|| last_name(path)),
-        label: text(&rule.label),
-        kind: text(&rule.kind),
+        key: rule.key.as_deref().and_then(text).unwrap_or_else(|| last_name(path)),
+        label: told(&rule.label),
+        kind: told(&rule.kind),
         values,
         path: path.to_owned(),
     }
+}
+
+/// Returns where a node stands among the members of each of its containers, so that nodes sort as they came.
+fn document_order(document: &Value, path: &str) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut node = Some(document);
+    let mut begin = 1;
+    for end in step_ends(path) {
+        let name = last_name(path.get(begin - 1..end).unwrap_or_default());
+        begin = end + 1;
+        let (position, next) = match node {
+            Some(Value::Object(members)) => (members.keys().position(|key| *key == name), members.get(&name)),
+            Some(Value::Array(items)) => {
+                let index: Option<usize> = name.parse().ok();
+                (index, index.and_then(|index| items.get(index)))
+            }
+            _ => (None, None),
+        };
+        order.push(position.unwrap_or(usize::MAX));
+        node = next;
+    }
+    order
 }
 
 /// Returns the texts of a node: null, "", [] and false are no value, an object gives its `value`, else nothing.

@@ -1,19 +1,21 @@
 //! What the gateway answers, over real sockets, byte by byte.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use formgate::accept::Options;
-use formgate::config::Config;
+use formgate::config::{Limit, OverLimit, Rate};
 use formgate::queue::{Reason, State};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gateway::{
-    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, header, json, lead_body, post, read_one, read_to_end, short, start,
-    start_with, status,
+    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short,
+    start, start_with, status,
 };
 
 fn get(target: &str) -> String {
@@ -445,7 +447,8 @@ async fn a_stop_ends_idle_connections_and_waits_for_requests() {
     assert_eq!(read_to_end(&mut idle).await, "");
     assert_eq!(gateway.in_flight.count(), 1);
     busy.write_all(body.as_bytes()).await.expect("sent");
-    assert_eq!(status(&read_to_end(&mut busy).await), 200, "an answer, and then the end");
+    let answer = read_to_end(&mut busy).await;
+    assert_eq!((status(&answer), header(&answer, "connection")), (200, Some("close")));
     gateway.in_flight.drained().await;
     assert_eq!(gateway.shelf.entries().len(), 1);
 }
@@ -515,7 +518,109 @@ async fn kaicalls_own_widget_shows_the_sites_leads() {
 }
 
 #[tokio::test]
-async fn a_request_reads_the_configuration_of_its_time() {
-    let gateway = start_with(Options::default(), |config: &mut Config| config.sites.clear());
-    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 401);
+async fn a_reload_counts_from_the_next_request_on() {
+    let gateway = start();
+    assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 200);
+    let mut without = config();
+    without.sites.clear();
+    gateway.config.store(Arc::new(without));
+    assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 401);
+}
+
+fn limit(burst: u32) -> Limit {
+    let rate = Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) };
+    Limit { rate, burst: NonZeroU32::new(burst).expect("a number") }
+}
+
+#[tokio::test]
+async fn over_the_gateways_limit_it_is_429() {
+    let gateway = start_with(Options::default(), |config| config.limits.gateway = limit(1));
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
+    let answer = gateway.post("/hooks/acme", "{}").await;
+    assert_eq!((status(&answer), problem(&answer)), (429, "rate-limited".to_owned()));
+    for name in ["retry-after", "ratelimit", "ratelimit-policy"] {
+        assert!(header(&answer, name).is_some(), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_without_a_valid_credential_is_limited_and_one_with_it_is_not() {
+    let gateway = start_with(Options::default(), |config| config.limits.client = limit(2));
+    for expected in [401, 401, 429] {
+        let answer = gateway.send(post("/hooks/acme", "X-Formgate-Token: fg_wrong\r\n", "{}")).await;
+        assert_eq!(status(&answer), expected);
+    }
+    assert_eq!(status(&intake(&gateway, &keys(PUBLIC, "wp_sk_x"), "jane@example.com").await), 429);
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
+}
+
+#[tokio::test]
+async fn over_a_sites_limit_it_goes_as_the_operator_says() {
+    for (over, expected) in [
+        (OverLimit::Slow, (200, State::Queued, Reason::Accepted)),
+        (OverLimit::Hold, (200, State::Held, Reason::OverLimit)),
+    ] {
+        let gateway = start_with(Options::default(), |config| {
+            config.limits.site = limit(1);
+            config.limits.over_site = over;
+        });
+        gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
+        let answer = gateway.post("/hooks/acme/other", &lead_body("june@example.com")).await;
+        let second = gateway.shelf.entries().remove(1);
+        assert_eq!((status(&answer), second.state, second.reason), expected);
+    }
+    let gateway = start_with(Options::default(), |config| {
+        config.limits.site = limit(1);
+        config.limits.over_site = OverLimit::Reject;
+    });
+    gateway.post("/hooks/acme", "{}").await;
+    assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 429);
+}
+
+/// Where log lines go in a test.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_request_is_one_log_line_without_a_value_or_a_secret() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let gateway = start();
+    let target = format!("/hooks/acme/contact?token={TOKEN}&utm=spring");
+    gateway.send(post(&target, "X-Request-Id: r-1\r\n", &lead_body("jane@example.com"))).await;
+    gateway.send(post("/hooks/stranger/contact", "", "{}")).await;
+    gateway.shelf.fail(Trouble::Full);
+    gateway.post("/hooks/acme", &lead_body("june@example.com")).await;
+    let text = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let logged: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    assert_eq!(logged.len(), 3, "{text}");
+    let id = gateway.shelf.only().id.to_string();
+    for (name, value) in [
+        ("level", "INFO"),
+        ("request_id", "r-1"),
+        ("site", "acme"),
+        ("form", "contact"),
+        ("outcome", "queued"),
+        ("id", id.as_str()),
+    ] {
+        assert_eq!(logged[0][name], value, "{text}");
+    }
+    assert_eq!(logged[0]["status"], 200);
+    assert_eq!((&logged[2]["level"], &logged[2]["outcome"]), (&"ERROR".into(), &"store_full".into()));
+    for unsaid in ["jane", "june", "Jane", "Hello", TOKEN, "spring", "stranger"] {
+        assert!(!text.contains(unsaid), "{unsaid} in {text}");
+    }
 }

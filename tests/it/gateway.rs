@@ -38,6 +38,7 @@ pub(crate) struct Running {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: InFlight,
+    pub(crate) config: Arc<ArcSwap<Config>>,
     stop: watch::Sender<bool>,
 }
 
@@ -186,13 +187,13 @@ pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> 
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(&shelf);
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let gateway = Gateway::new(config, store, Arc::clone(&metrics), options);
+    let gateway = Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
     drop(tokio::spawn(serve(listener, gateway, stopped)));
-    Running { address, shelf, metrics, in_flight, stop }
+    Running { address, shelf, metrics, in_flight, config, stop }
 }
 
 /// Starts an admin listener on a store.
@@ -283,7 +284,7 @@ pub(crate) fn lead_body(email: &str) -> String {
     format!(r#"{{"name":"Jane","email":"{email}","message":"Hello"}}"#)
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let rate = |count| Rate { count: NonZeroU32::new(count).expect("a number"), per: Duration::from_secs(60) };
     let limit = |count| Limit { rate: rate(count), burst: NonZeroU32::new(count).expect("a number") };
     let hour = Duration::from_secs(3600);

@@ -1,3 +1,5 @@
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
 mod accept;
 mod admin;
 mod config;

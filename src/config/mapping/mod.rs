@@ -1,5 +1,7 @@
 //! Mapping files: the language of `mappings/<name>.toml`, table by table, compiled to [`crate::map::Mapping`].
 
+pub(super) mod combine;
+
 pub(super) mod condition;
 
 pub(super) mod example;
@@ -17,7 +19,19 @@ use crate::map::{FormRule, Mapping, OnInvalid, ValuesRule};
 
 pub(super) const KEYS: Keys = Keys {
     table: "a mapping",
-    keys: &["title", "on_invalid", "detect", "fields", "values", "form", "lead", "extras", "hold", "example"],
+    keys: &[
+        "title",
+        "on_invalid",
+        "detect",
+        "fields",
+        "combine",
+        "values",
+        "form",
+        "lead",
+        "extras",
+        "hold",
+        "example",
+    ],
 };
 pub(super) const VALUES: Keys = Keys { table: "[values]", keys: &["split"] };
 pub(super) const FORM: Keys = Keys { table: "[form]", keys: &["id", "name", "entry", "page"] };
@@ -28,6 +42,7 @@ pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mappi
     let on_invalid = table.read("on_invalid", on_invalid);
     let detect = table.sections("detect", condition::KEYS, condition::compile);
     let fields = table.sections("fields", fields::KEYS, fields::compile);
+    let combine = table.sections("combine", combine::KEYS, combine::compile);
     let values = table.section("values", VALUES, values);
     let form = table.section("form", FORM, form);
     let lead = table.section("lead", lead::KEYS, lead::compile);
@@ -42,6 +57,7 @@ pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mappi
         on_invalid: on_invalid?,
         detect: detect?,
         fields: fields?,
+        combine: combine?,
         values: values?,
         form: form?,
         lead: lead?,

@@ -1,0 +1,105 @@
+//! Whose address a request is counted under.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+
+use crate::config::{IpNet, Server};
+
+/// Most entries of the header looked at: each trusted proxy adds one.
+const HOPS_MAX: usize = 32;
+
+/// Returns the client's address: the peer, or, where that is a trusted proxy, what the configured header says, read
+/// from the right past further trusted proxies. What cannot be read ends the search: all before it is the client's word.
+pub(super) fn client(peer: Option<IpAddr>, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
+    let peer = peer?;
+    let Some(name) = &server.client_address else { return Some(peer) };
+    let mut found = peer;
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')).take(HOPS_MAX) {
+        if !is_trusted(found, &server.trusted_proxies) {
+            break;
+        }
+        match parse(hop.trim()) {
+            Some(address) => found = address,
+            None => break,
+        }
+    }
+    Some(found)
+}
+
+/// Reads an address, with or without brackets and port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let socket = || text.parse::<std::net::SocketAddr>().map(|socket| socket.ip());
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().or_else(|_not_bare| socket()).ok()
+}
+
+/// Returns what an address is counted as: an IPv6 subscriber has a whole /64.
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+    proxies.iter().any(|net| holds(net, address))
+}
+
+fn holds(net: &IpNet, address: IpAddr) -> bool {
+    match (net.address.to_canonical(), address.to_canonical()) {
+        (IpAddr::V4(net_address), IpAddr::V4(address)) => {
+            let rest = 32_u32.saturating_sub(u32::from(net.prefix));
+            net_address.to_bits().checked_shr(rest).unwrap_or(0) == address.to_bits().checked_shr(rest).unwrap_or(0)
+        }
+        (IpAddr::V6(net_address), IpAddr::V6(address)) => {
+            let rest = 128_u32.saturating_sub(u32::from(net.prefix));
+            net_address.to_bits().checked_shr(rest).unwrap_or(0) == address.to_bits().checked_shr(rest).unwrap_or(0)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn counted(peer: &str, header: Option<&str>, forwarded: &[&'static str]) -> Option<IpAddr> {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", http::HeaderValue::from_static(value));
+        }
+        let trusted_proxies = vec![IpNet { address: ip("10.0.0.0"), prefix: 8 }];
+        let client_address = header.map(str::to_owned);
+        let server =
+            Server { listen: Vec::new(), client_address, trusted_proxies, max_body: 0, max_upload: 0, max_reading: 0 };
+        client(Some(ip(peer)), &headers, &server)
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_who_the_client_is() {
+        let name = Some("x-forwarded-for");
+        let client = |peer, forwarded: &[&'static str]| counted(peer, name, forwarded).map(|ip| ip.to_string());
+        assert_eq!(client("192.0.2.1", &["198.51.100.7"]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("10.0.0.1", &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.7:80"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["[2001:db8::7]"]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, unknown"]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", &[]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(counted("10.0.0.1", None, &["6.6.6.6"]), Some(ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn a_net_of_no_bits_holds_everybody() {
+        assert!(holds(&IpNet { address: ip("0.0.0.0"), prefix: 0 }, ip("203.0.113.5")));
+        assert!(holds(&IpNet { address: ip("::"), prefix: 0 }, ip("2001:db8::1")));
+        assert!(!holds(&IpNet { address: ip("::"), prefix: 0 }, ip("203.0.113.5")));
+        assert!(!holds(&IpNet { address: ip("127.0.0.1"), prefix: 32 }, ip("127.0.0.2")));
+    }
+}
