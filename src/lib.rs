@@ -1,5 +1,7 @@
 //! formgate takes what form plugins post, keeps it, and delivers it as leads.
 
+pub mod app;
+
 pub mod telemetry;
 
 pub mod accept;

@@ -38,7 +38,7 @@ use self::limits::Limiters;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
-pub use self::serve::{InFlight, serve, service};
+pub use self::serve::{InFlight, TlsError, run, serve, service};
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline;

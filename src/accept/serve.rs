@@ -83,19 +83,31 @@ where
     Ok(service)
 }
 
-/// Serves an application on a listener that is already bound, on the current runtime, until `shutdown` says true.
+/// Runs a service on listeners that are already bound, on the current runtime, until `shutdown` says true.
 ///
-/// For whoever needs to know the port before the first request: the demo and the tests.
+/// The service must have been made with the listeners' own addresses.
+pub async fn run<A>(mut service: Service<A>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch)
+where
+    A: ServerApp + Send + Sync + 'static,
+{
+    let mut bound = Fds::new();
+    for listener in listeners {
+        // A listener whose address or mode cannot be read was closed under us: binding anew tells the same.
+        if let (Ok(address), Ok(())) = (listener.local_addr(), listener.set_nonblocking(true)) {
+            bound.add(address.to_string(), listener.into_raw_fd());
+        }
+    }
+    service.start_service(Some(Arc::new(Mutex::new(bound))), shutdown, 1).await;
+}
+
+/// Serves an application on one listener that is already bound, as [`run`] does.
 pub async fn serve<A>(listener: TcpListener, app: A, shutdown: ShutdownWatch) -> std::io::Result<()>
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    let address = listener.local_addr()?.to_string();
-    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
     let mut service = Service::new("formgate".to_owned(), app);
-    service.add_tcp(&address);
-    let mut bound = Fds::new();
-    bound.add(address, listener.into_raw_fd());
-    service.start_service(Some(Arc::new(Mutex::new(bound))), shutdown, 1).await;
+    service.add_tcp(&address.to_string());
+    run(service, vec![listener], shutdown).await;
     Ok(())
 }

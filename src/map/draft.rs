@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::auto::Auto;
 use super::dictionary::Dictionary;
-use super::extras::{self, Sorted};
+use super::extras::{self, Said, Sorted};
 use super::mapping::{ExtrasRule, LeadRule, LeadRules, Mapping, Source};
 use super::selector::Selector;
 use super::shape;
@@ -52,8 +52,16 @@ pub fn apply(submission: &Submission, rules: Rules<'_>) -> Mapped {
     let mut work =
         Work { view: &view, rules, used: BTreeSet::new(), texts: BTreeSet::new(), found_by: BTreeMap::new() };
     let draft = work.draft();
-    let Sorted { extras, dropped } = extras::sort(&view, &work.extras_rules(), &work.used, &work.texts);
-    let found_by = work.found_by;
+    let extras_rules = work.extras_rules();
+    let Work { used, texts, found_by, .. } = work;
+    let said = Said {
+        fields: used,
+        texts,
+        name: draft.name.clone(),
+        email: draft.email.clone(),
+        message: draft.message.clone(),
+    };
+    let Sorted { extras, dropped } = extras::sort(&view, &extras_rules, &said, rules.dictionary);
     let draft =
         Draft { extras, form_name: form.name.clone().or_else(|| form.id.clone()), region: rules.region, ..draft };
     Mapped { draft, found_by, dropped, form, fields: view.fields }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::dictionary::{Dictionary, Role};
 use super::glob::Glob;
 use super::mapping::ExtrasRule;
 use super::readable::readable;
@@ -15,27 +16,49 @@ pub(super) struct Sorted {
     pub(super) dropped: Vec<String>,
 }
 
+/// What the lead already says, so that no extra says it again.
+#[derive(Default)]
+pub(super) struct Said {
+    /// Indices of the fields that were used.
+    pub(super) fields: BTreeSet<usize>,
+    /// Values that lead fields were made of.
+    pub(super) texts: BTreeSet<String>,
+    pub(super) name: Option<String>,
+    pub(super) email: Option<String>,
+    pub(super) message: Option<String>,
+}
+
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
-pub(super) fn sort(
-    view: &View<'_>,
-    rules: &[&ExtrasRule],
-    used: &BTreeSet<usize>,
-    used_texts: &BTreeSet<String>,
-) -> Sorted {
+pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
     let mut sorted = Sorted::default();
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
         if is_dropped(form_field, rules) {
             sorted.dropped.push(field.key.clone());
-        } else if !used.contains(&index) && !field.values.is_empty() {
+        } else if !said.fields.contains(&index) && !field.values.is_empty() {
             let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
             let value = value.trim();
-            if !value.is_empty() && !used_texts.contains(value) {
+            if !value.is_empty() && !said.says(value, dictionary.role(field)) {
                 add(&mut sorted.extras, label(form_field, rules), value);
             }
         }
     }
     sorted
+}
+
+impl Said {
+    /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
+    fn says(&self, value: &str, role: Option<Role>) -> bool {
+        let plain = |text: &str| text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase();
+        let value = plain(value);
+        let holds = |text: &Option<String>| {
+            text.as_deref().map(plain).is_some_and(|text| !text.is_empty() && value.contains(&text))
+        };
+        let in_name = || self.name.as_deref().map(plain).is_some_and(|name| name.contains(&value));
+        self.texts.iter().any(|text| plain(text) == value)
+            || (matches!(role, Some(Role::FirstName | Role::LastName)) && in_name())
+            || (holds(&self.email) && holds(&self.name) && holds(&self.message))
+    }
 }
 
 /// Tells whether a field is no extra, whatever was filled in.

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod config;
+mod fixtures;
 mod gateway;
 mod kaicalls;
 mod sandbox;

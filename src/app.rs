@@ -1,0 +1,173 @@
+//! Composition: a configuration becomes services, started in order and drained in reverse.
+//!
+//! Store, client and listeners come first: what is missing is said before anything is served. Then the sender, the admin
+//! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
+//! under way get their time while nothing new is taken.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::accept::{self, Gateway, InFlight, TlsError};
+use crate::admin::Admin;
+use crate::config::{Config, Listen, StoreUrl};
+use crate::kaicalls::{self, Client, ClientError};
+use crate::queue::memory::MemoryStore;
+use crate::queue::sqlite::{self, SqliteStore};
+use crate::queue::{Store, StoreError};
+use crate::send::{Sender, Stopped};
+use crate::telemetry::{Metrics, MetricsError};
+
+/// How long requests under way get to be answered.
+const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// When expired entries are first removed after a start, and how often after that.
+const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
+/// How many expired entries are removed at a time.
+const EXPIRE_AT_ONCE: usize = 500;
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the store cannot be opened")]
+    Store(#[from] StoreError),
+    #[error("the client of KaiCalls cannot be made")]
+    Client(#[from] ClientError),
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+}
+
+/// Everything that runs.
+pub struct Running {
+    gateway: Vec<SocketAddr>,
+    admin: SocketAddr,
+    in_flight: InFlight,
+    stop_taking: watch::Sender<bool>,
+    stop_all: watch::Sender<bool>,
+    sender: JoinHandle<Stopped>,
+    services: JoinSet<()>,
+}
+
+/// How everything ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Requests that were not answered in time.
+    pub unanswered: usize,
+    /// Attempts that were cut off; they are recorded as ambiguous.
+    pub attempts_cut: usize,
+}
+
+/// Starts everything a configuration asks for, on the current runtime.
+pub fn start(config: Config) -> Result<Running, StartError> {
+    let store = open_store(&config)?;
+    let client = Client::new(kaicalls::Options {
+        timeout: config.upstream.timeout,
+        max_in_flight: usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX),
+        ..kaicalls::Options::new(config.upstream.base_url.clone())
+    })?;
+    let (listen, listeners) = bind_all(&config.server.listen)?;
+    let (admin_listen, admin_listeners) = bind_all(&[Listen { address: config.admin.listen, tls: None }])?;
+    let metrics = Arc::new(Metrics::new()?);
+    metrics.config_loaded(Some(Timestamp::now().as_second()));
+    let config = Arc::new(ArcSwap::from_pointee(config));
+
+    let (stop_taking, no_more) = watch::channel(false);
+    let (stop_all, stopping) = watch::channel(false);
+    let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
+    let gateway =
+        Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
+    let in_flight = gateway.in_flight();
+    let admin = Admin::new(config, Arc::clone(&store), metrics);
+
+    let mut services = JoinSet::new();
+    let addresses = listen.iter().map(|listen| listen.address).collect();
+    let gateway = accept::service("gateway", gateway, &listen)?;
+    let admin_address = admin_listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |listen| listen.address);
+    let admin = accept::service("admin", admin, &admin_listen)?;
+    services.spawn(expire(store, stopping.clone()));
+    services.spawn(accept::run(admin, admin_listeners, stopping.clone()));
+    services.spawn(accept::run(gateway, listeners, no_more));
+    let sender = tokio::spawn(async move { sender.run(stopping).await });
+    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, sender, services })
+}
+
+impl Running {
+    /// Where submissions are taken; with the ports in the place of 0.
+    pub fn gateway(&self) -> &[SocketAddr] {
+        &self.gateway
+    }
+
+    /// Where health and metrics are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
+    pub async fn stop(mut self) -> Ended {
+        self.stop_taking.send_replace(true);
+        self.stop_all.send_replace(true);
+        let (unanswered, sender) = tokio::join!(
+            async {
+                drop(tokio::time::timeout(ANSWER_TIME, self.in_flight.drained()).await);
+                self.in_flight.count()
+            },
+            self.sender
+        );
+        let attempts_cut = match sender {
+            Ok(Stopped::Cut(attempts)) => attempts,
+            Ok(Stopped::Drained) | Err(_) => 0,
+        };
+        self.services.shutdown().await;
+        Ended { unanswered, attempts_cut }
+    }
+}
+
+/// Opens the store the configuration names.
+pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    match &config.queue.url {
+        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe))),
+        StoreUrl::Sqlite(path) => {
+            let options = sqlite::Options { dedupe_window: config.queue.dedupe, max_size: Some(config.queue.max_size) };
+            Ok(Arc::new(SqliteStore::open(path, options)?))
+        }
+    }
+}
+
+/// Binds every address, and gives them back with the ports the system chose.
+fn bind_all(listen: &[Listen]) -> Result<(Vec<Listen>, Vec<TcpListener>), StartError> {
+    let bind = |listen: &Listen| {
+        let failed = |source| StartError::Listen { address: listen.address, source };
+        let listener = TcpListener::bind(listen.address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok((Listen { address, tls: listen.tls.clone() }, listener))
+    };
+    let bound: Result<Vec<_>, StartError> = listen.iter().map(bind).collect();
+    Ok(bound?.into_iter().unzip())
+}
+
+/// Removes what has been kept long enough.
+async fn expire(store: Arc<dyn Store>, mut stopping: watch::Receiver<bool>) {
+    // Not soon after a start: a clock that is wrong then is often set right within the hour.
+    let mut wait = EXPIRE_FIRST;
+    while tokio::time::timeout(wait, stopping.wait_for(|stop| *stop)).await.is_err() {
+        wait = EXPIRE_EVERY;
+        match store.expire(Timestamp::now(), EXPIRE_AT_ONCE).await {
+            Ok(0) => {}
+            Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
+            Err(error) => tracing::error!(%error, "queue.expire_failed"),
+        }
+    }
+}
