@@ -73,6 +73,11 @@ pub struct Ended {
 /// Starts everything a configuration asks for, on the current runtime.
 pub fn start(config: Config) -> Result<Running, StartError> {
     let store = open_store(&config)?;
+    start_on(config, store)
+}
+
+/// Starts everything a configuration asks for on a store that is open.
+pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
     let client = Client::new(kaicalls::Options {
         timeout: config.upstream.timeout,
         max_in_flight: usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX),

@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod config;
+mod delivery;
 mod fixtures;
 mod gateway;
 mod kaicalls;
