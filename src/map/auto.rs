@@ -133,7 +133,7 @@ impl<'a> Auto<'a> {
             (Some(name), _, _) => Some(self.joined(&[name])),
             (None, None, None) if self.free().any(is_named) => None,
             (None, None, None) => {
-                let best = self.free().find(|c| c.role.is_none() && c.single().is_some_and(|v| shape::is_name(v)))?;
+                let best = self.free().find(|c| c.role.is_none() && c.single().is_some_and(shape::is_name))?;
                 Some(self.guess(best, best.single()?, "value"))
             }
             (None, first, last) => Some(self.joined(&first.into_iter().chain(last).collect::<Vec<_>>())),
