@@ -37,8 +37,6 @@ impl Declared {
     }
 
     /// Decodes text; bytes that are none are replaced and flagged. A byte order mark goes.
-    ///
-
     pub(super) fn decode<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Option<Cow<'a, str>> {
         let (text, malformed) = match bytes {
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0xEF, 0xBB, 0xBF, ..] => {

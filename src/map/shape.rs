@@ -40,7 +40,7 @@ pub(super) fn is_date(text: &str) -> bool {
     let figures = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
     let short = parts.iter().filter(|part| part.len() <= 2).count();
     let clock = day.split_once(':').is_some_and(|(hour, _)| (1..=2).contains(&hour.len()));
-    clock || (parts.len() == 3 && parts.iter().all(|part| figures(part)) && short >= 2 && separators(day) == 1)
+    clock || (parts.len() == 3 && parts.iter().all(figures) && short >= 2 && separators(day) == 1)
 }
 
 /// How many different separators a figure has.

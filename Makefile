@@ -1,0 +1,28 @@
+# Each target works on a fresh clone: what is missing is installed, or named (scripts/setup).
+# CARGO_TARGET_DIR and the other variables of cargo are honoured.
+
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+.PHONY: help demo test check fmt setup
+
+help: ## List these targets
+	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: ## See it work: captured submissions go through the gateway to a sandbox of KaiCalls
+	@scripts/demo
+
+test: ## Run everything: format, lints, doc tests, the suite, the example configuration
+	@scripts/test
+
+check: ## Run what takes seconds: format, lints, house rules
+	@scripts/setup --test
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --quiet --test tidy
+
+fmt: ## Format the code
+	@scripts/setup --test
+	cargo fmt
+
+setup: ## Install what building and testing needs, or say what to install
+	@scripts/setup --test

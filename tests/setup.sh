@@ -1,0 +1,144 @@
+#!/bin/sh
+# Tests of scripts/setup on machines that lack things: a PATH of stand-ins, in a folder that goes afterwards.
+set -eu
+cd "$(dirname "$0")/.."
+setup=$(pwd)/scripts/setup
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+# machine SYSTEM: a new machine with everything but what the case takes away.
+machine() {
+    rm -rf "${work:?}"/*
+    mkdir -p "$work/bin" "$work/home"
+    : >"$work/calls"
+    for tool in sh sed tr dirname cat mktemp rm env grep; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
+    case $1 in
+    debian) echo 'ID=debian' >"$work/os" ;;
+    mint) printf 'ID=linuxmint\nID_LIKE="ubuntu debian"\n' >"$work/os" ;;
+    *) printf 'NAME="Something"\nID="%s"\n' "$1" >"$work/os" ;;
+    esac
+    tool uname 'echo Linux'
+    tool id 'echo 0'
+    tool cc 'exit 0'
+    tool cmake 'exit 0'
+    tool make 'exit 0'
+    tool cargo 'exit 0'
+    tool rustc 'echo "rustc 1.95.0 (0123456 2026-01-01)"'
+    echo bundle >"$work/ca"
+}
+
+# tool NAME SCRIPT: puts a stand-in on the machine that notes each call.
+tool() {
+    rm -f "$work/bin/$1"
+    printf '#!/bin/sh\necho "%s $*" >>"%s/calls"\n%s\n' "$1" "$work" "$2" >"$work/bin/$1"
+    chmod +x "$work/bin/$1"
+}
+
+# An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
+apt_with_rust() {
+    tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
+        cmake | make | cargo) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
+        gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
+        esac; done ;; esac"
+    ln -sf "$(command -v chmod)" "$work/bin/chmod"
+    tool apt-cache "echo '  Candidate: $1'"
+}
+
+without() { for name in "$@"; do rm -f "$work/bin/$name"; done; }
+
+# expect STATUS TEXT…: runs setup; it must end so, and say each text. A text that begins with ! it must not say.
+expect() {
+    want=$1
+    shift
+    status=0
+    said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
+        "$work/bin/sh" "$setup" 2>&1 </dev/null) || status=$?
+    said="$said
+$(cat "$work/calls")"
+    wrong=
+    [ "$status" -eq "$want" ] || wrong="ended with $status, not $want"
+    for text in "$@"; do
+        case $text in
+        !*) case $said in *"${text#!}"*) wrong="$wrong; should not say: ${text#!}" ;; esac ;;
+        *) case $said in *"$text"*) ;; *) wrong="$wrong; should say: $text" ;; esac ;;
+        esac
+    done
+    if [ -z "$wrong" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED: %s\n  %s\n%s\n' "$case_name" "$wrong" "$said" | sed '3,$s/^/  | /'
+    fi
+}
+
+case_name='a machine that has everything is left alone'
+machine debian; apt_with_rust 1.95.0
+expect 0 'ready: rustc 1.95.0' '!apt-get'
+
+case_name='what is missing on Debian is installed by apt, and said'
+machine debian; apt_with_rust 1.95.0; without cmake make
+expect 0 'missing: cmake, make' 'installing cmake make' 'install --no-install-recommends cmake make' 'ready'
+
+case_name="a compiler without the C library's headers is no compiler"
+machine debian; apt_with_rust 1.95.0; tool cc 'exit 1'
+expect 0 'installing gcc libc6-dev'
+
+case_name="Debian's kin are known by ID_LIKE"
+machine mint; apt_with_rust 1.95.0; without cmake
+expect 0 'installing cmake'
+
+case_name='who is not root installs by sudo'
+machine debian; apt_with_rust 1.95.0; without cmake; tool id 'echo 1000'; tool sudo 'exec "$@"'
+expect 0 'sudo env DEBIAN_FRONTEND=noninteractive apt-get' 'ready'
+
+case_name='who is not root and has no sudo is told the command'
+machine debian; apt_with_rust 1.95.0; without cmake; tool id 'echo 1000'
+expect 1 'sudo apt-get install -y cmake' '!apt-get -y'
+
+case_name="an apt that fails shows its words and the command"
+machine debian; without cmake; tool apt-get 'echo "E: no such thing" >&2; exit 100'
+expect 1 'E: no such thing' 'apt could not install' 'apt-get install -y cmake' '!ready'
+
+case_name='an apt that brings nothing is found out'
+machine debian; without cmake; tool apt-get 'exit 0'
+expect 1 'these do not work: cmake'
+
+for pair in 'fedora|sudo dnf install -y gcc glibc-devel cmake' 'alpine|sudo apk add gcc musl-dev cmake' \
+    'arch|sudo pacman -S --needed gcc cmake' "plan9|a C compiler with headers, cmake"; do
+    case_name="on ${pair%%|*} the command is told"
+    machine "${pair%%|*}"; without cc cmake
+    expect 1 "${pair#*|}" '!ready'
+done
+
+case_name='on macOS the commands are told'
+machine macos; tool uname 'echo Darwin'; without cc cmake
+expect 1 'xcode-select --install' 'brew install cmake'
+
+case_name='a cargo that is missing is left to the person where apt has too old a one'
+machine debian; apt_with_rust 1.63.0+dfsg1-2; without cargo rustc
+expect 1 'cargo and rustc are missing' 'https://sh.rustup.rs' '!cargo rustc 1.63' '!install --no'
+
+case_name="a cargo that is missing comes from apt where apt's is new enough"
+machine debian; apt_with_rust 1.99.1+dfsg0-1; without cargo rustc
+expect 0 'install --no-install-recommends cargo rustc' 'ready: rustc 1.99.1'
+
+case_name='a Rust that is too old is told with its version and the cure'
+machine fedora; tool rustc 'echo "rustc 1.70.0 (x)"'; tool rustup 'exit 0'
+expect 1 'rustc 1.70.0 is too old' 'rustup update stable' '!sh.rustup.rs'
+
+case_name='a rustup without a toolchain is found out'
+machine debian; tool rustc 'exit 1'; tool rustup 'exit 0'
+expect 1 'does not run' 'rustup default stable'
+
+case_name='all that is wrong is told at once'
+machine fedora; without cmake cargo
+expect 1 'dnf install -y cmake' 'cargo and rustc are missing'
+
+case_name='without certificates nothing can be fetched'
+machine arch; : >"$work/ca"
+expect 1 'pacman -S --needed ca-certificates'
+
+echo "scripts/setup: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
