@@ -282,7 +282,6 @@ impl Reply {
 }
 
 #[cfg(test)]
-#[expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::accept::outcome::Status;
