@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::standing::{Clock, Standing, is_duplicate, whole_millisecond};
+use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millisecond};
 use super::turns;
 use super::{
     Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX,
@@ -153,8 +153,10 @@ impl Store for MemoryStore {
 impl Kept {
     fn append(&mut self, entry: NewEntry, dedupe: Option<DedupeKey>, window: Duration) -> Result<Appended, StoreError> {
         let accepted_at = whole_millisecond(entry.accepted_at);
-        self.first_seen.retain(|_, (_, at)| is_duplicate(*at, accepted_at, window));
-        if let Some((first, _)) = dedupe.and_then(|key| self.first_seen.get(&key))
+        let forgotten = forget_until(accepted_at, window);
+        self.first_seen.retain(|_, (_, at)| *at > forgotten);
+        if let Some((first, at)) = dedupe.and_then(|key| self.first_seen.get(&key))
+            && is_duplicate(*at, accepted_at, window)
             && let Some(record) = self.records.get_mut(first)
         {
             record.seen = record.seen.saturating_add(1);

@@ -226,3 +226,8 @@ pub(super) fn later(time: Timestamp, duration: Duration) -> Timestamp {
 pub(super) fn is_duplicate(first: Timestamp, now: Timestamp, window: Duration) -> bool {
     now.duration_since(first).unsigned_abs() < window
 }
+
+/// Until when keys may be forgotten: a window longer than they count, for a clock that goes back a little.
+pub(super) fn forget_until(now: Timestamp, window: Duration) -> Timestamp {
+    now.checked_sub(window.saturating_mul(2)).unwrap_or(Timestamp::MIN)
+}

@@ -49,7 +49,8 @@ pub(super) fn claim(
 
 /// Takes back the leases that dead processes left.
 pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
-    let mut leased = connection.prepare("SELECT number FROM entry WHERE state = 'queued' AND lease IS NOT NULL")?;
+    let mut leased = connection
+        .prepare("SELECT number FROM entry INDEXED BY entry_due WHERE state = 'queued' AND lease IS NOT NULL")?;
     let numbers: Vec<i64> = leased.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for number in numbers {
         let mut find = connection.prepare_cached(SELECT_STANDING)?;
@@ -70,7 +71,7 @@ pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
 /// Begins waits anew that seem to have begun in the future.
 fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
     let mut rewind = connection.prepare_cached(
-        "UPDATE entry SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
+        "UPDATE entry INDEXED BY entry_due SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
          WHERE state = 'queued' AND waits_from > ?1",
     )?;
     rewind.execute([now.as_millisecond()])?;

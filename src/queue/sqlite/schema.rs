@@ -13,6 +13,7 @@ pub(super) const PAGE_SIZE: usize = 4_096;
 /// Each step brings the schema from its index to the next version. Steps that were ever released never change.
 const STEPS: [&str; 1] = [V1];
 
+/// `entry_due` has two columns more than it looks things up by: so a start reads no row to find old leases and waits.
 /// `AUTOINCREMENT`, because a plain rowid is given again after a delete. `entry` holds what is queried and what changes
 /// on the way; `content` what the visitor sent, which is big and rarely written.
 const V1: &str = "
@@ -35,7 +36,7 @@ CREATE TABLE entry (
     dedupe_key  BLOB,
     history     TEXT NOT NULL
 ) STRICT;
-CREATE INDEX entry_due ON entry (site, due_at) WHERE state = 'queued';
+CREATE INDEX entry_due ON entry (site, due_at, lease, waits_from) WHERE state = 'queued';
 CREATE INDEX entry_expiring ON entry (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX entry_by_site ON entry (site, state, id);
 CREATE INDEX entry_by_state ON entry (state, id);

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{Appended, AttemptResult, Change, DedupeKey, Filter, NewEntry, Reason, Set, Store, StoreError};
@@ -137,13 +138,18 @@ async fn a_full_store_takes_nothing_new_and_recovers() {
 async fn append_together(folder: &Path, store: &Arc<SqliteStore>, entries: Vec<NewEntry>) -> Vec<bool> {
     let mut blocker = other(folder);
     let transaction = blocker.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).expect("begun");
-    let mut appends = JoinSet::new();
+    let (mut appends, begun) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for (number, entry) in entries.into_iter().enumerate() {
-        let store = Arc::clone(store);
-        appends.spawn(async move { (number, store.append(entry, None).await.is_ok()) });
+        let (store, begun) = (Arc::clone(store), Arc::clone(&begun));
+        appends.spawn(async move {
+            begun.fetch_add(1, Ordering::Relaxed);
+            (number, store.append(entry, None).await.is_ok())
+        });
     }
-    // Each has handed its entry to the writer when this task has its turn again.
-    tokio::task::yield_now().await;
+    // On one thread: a task that has begun has handed its entry to the writer before another runs.
+    while begun.load(Ordering::Relaxed) < appends.len() {
+        tokio::task::yield_now().await;
+    }
     drop(transaction);
     let mut done = appends.join_all().await;
     done.sort_unstable();

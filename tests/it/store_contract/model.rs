@@ -39,7 +39,7 @@ enum Action {
     Expire {
         days: u8,
     },
-    /// Time goes on, or back.
+    /// Time goes on, or is set back from the latest for a while.
     Wait {
         seconds: i16,
     },
@@ -139,10 +139,11 @@ fn the_sqlite_store_does_what_the_model_does() {
         runtime.block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let (sqlite, model) = (open(folder.path()), MemoryStore::new(WINDOW));
-            let (mut leases, mut model_leases, mut now) = (Vec::new(), Vec::new(), at(0));
+            let (mut leases, mut model_leases, mut latest, mut now) = (Vec::new(), Vec::new(), at(0), at(0));
             for action in &actions {
                 if let Action::Wait { seconds } = action {
-                    now += jiff::SignedDuration::from_secs(i64::from(*seconds));
+                    now = latest + jiff::SignedDuration::from_secs(i64::from(*seconds));
+                    latest = latest.max(now);
                 }
                 let did = act(&sqlite, action, now, &mut leases).await;
                 assert_eq!(did, act(&model, action, now, &mut model_leases).await, "{action:?}");
