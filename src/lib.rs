@@ -27,3 +27,5 @@ pub mod kaicalls;
 pub mod config;
 
 pub mod sandbox;
+
+pub mod cli;

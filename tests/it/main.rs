@@ -1,5 +1,6 @@
 mod accept;
 mod admin;
+mod cli;
 mod config;
 mod gateway;
 mod kaicalls;
