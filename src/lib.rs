@@ -54,6 +54,8 @@ pub mod config;
 
 pub mod sandbox;
 
+pub mod cli;
+
 pub mod destination;
 
 pub mod app;

@@ -2,11 +2,13 @@
 
 mod accept;
 mod admin;
+mod cli;
 mod config;
 mod delivery;
 mod fixtures;
 mod gateway;
 mod kaicalls;
+mod process;
 mod sandbox;
 mod scripted_api;
 mod store_contract;
