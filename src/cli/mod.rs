@@ -31,6 +31,8 @@ mod runtime;
 
 mod sandbox;
 
+mod schema;
+
 mod shown;
 
 mod sites;
@@ -65,6 +67,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Sites(sites::SitesArgs),
     Sandbox(sandbox::SandboxArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -77,6 +80,7 @@ impl Command {
             Self::Replay(args) => replay::run(args, console),
             Self::Sites(args) => sites::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
+            Self::Schema(args) => schema::run(args, console),
             Self::Completions(args) => completions::run(args, console),
         }
     }

@@ -23,9 +23,9 @@ use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
 use report::Report;
 
-/// Shows what becomes of one submission, and why: its fields, the lead, the rule behind each value, what is left out.
+/// Shows what becomes of one submission, and why.
 ///
-/// Nothing is stored or sent. Without any configuration the shipped mappings are used.
+/// Its fields, the lead, the rule behind each value, what is left out. Nothing is stored or sent. Without any configuration the shipped mappings are used.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]

@@ -122,8 +122,10 @@ mod tests {
 
     #[test]
     fn an_answer_fits_what_is_expected_or_not() {
-        let lead_expected = Expectation::parse(r#"{"expect": {"name": "A"}}"#).expect("readable").expect("an expectation");
-        let reject = Expectation::parse(r#"{"reject": [{"code": "no_fields"}]}"#).expect("readable").expect("an expectation");
+        let lead_expected =
+            Expectation::parse(r#"{"expect": {"name": "A"}}"#).expect("readable").expect("an expectation");
+        let reject =
+            Expectation::parse(r#"{"reject": [{"code": "no_fields"}]}"#).expect("readable").expect("an expectation");
         for (code, status, lead_fits, reject_fits) in [
             (200, Some("queued"), true, false),
             (200, Some("duplicate"), true, false),

@@ -123,7 +123,7 @@ impl<'a> Row<'a> {
         let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
         let file: PathBuf = self.file.to_owned();
         if self.broken {
-            let broken = "broken, see `formgate check`".to_owned();
+            let broken = "not usable yet, see `formgate check`".to_owned();
             return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
         }
         let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();
