@@ -9,7 +9,7 @@ use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, Lead
 use crate::received::Received;
 
 /// The mapping that is asked last and fits everything.
-const LAST: &str = "generic";
+pub const LAST: &str = "generic";
 
 /// Every mapping there is, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]

@@ -11,9 +11,9 @@ use super::exit::Exit;
 use super::rules::ConfigArg;
 use crate::config::{Config, Diagnostics, Severity};
 
-/// Shows every problem of the configuration, its sites and its mappings, each with its place and its cure.
+/// Shows every problem of the configuration, with its place and its cure.
 ///
-/// Examples in the mappings are run. Files that a secret names and that are not on this machine are told, but fail
+/// Sites and mappings are checked with it. Examples in the mappings are run. Files that a secret names and that are not on this machine are told, but fail
 /// nothing: a checkout can be checked without its secrets. Exits with 78 where something is wrong.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {

@@ -33,6 +33,8 @@ mod runtime;
 
 mod sandbox;
 
+mod schema;
+
 mod serve;
 
 mod shown;
@@ -71,6 +73,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Sites(sites::SitesArgs),
     Sandbox(sandbox::SandboxArgs),
+    Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -85,6 +88,7 @@ impl Command {
             Self::Replay(args) => replay::run(args, console),
             Self::Sites(args) => sites::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
+            Self::Schema(args) => schema::run(args, console),
             Self::Completions(args) => completions::run(args, console),
         }
     }

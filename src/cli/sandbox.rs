@@ -12,9 +12,9 @@ use super::exit::Exit;
 use super::runtime::{block_on, stop_signal};
 use crate::sandbox::{self, Fault, Options, Sandbox, StartError};
 
-/// Runs KaiCalls' WordPress API as documented, in memory, to try things out: nothing leaves this machine.
+/// Runs KaiCalls' WordPress API in memory, to try things out.
 ///
-/// What it received is at /_sandbox/leads; what intake does wrong is set by the --fault options, or later at
+/// It behaves as documented, and nothing leaves this machine. What it received is at /_sandbox/leads; what intake does wrong is set by the --fault options, or later at
 /// /_sandbox/faults.
 #[derive(Args)]
 pub(super) struct SandboxArgs {

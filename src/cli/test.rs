@@ -22,7 +22,7 @@ use crate::pipeline;
 /// Where fixtures are looked for.
 const FIXTURES: &str = "fixtures";
 
-/// Runs the mappings' examples and captured requests, and shows where what they become is not what is expected.
+/// Runs the mappings' examples and captured requests, and shows what differs.
 ///
 /// A case is a captured request, CASE.http, with CASE.json beside it: {"expect": {"name", "email", "phone", "message"}}
 /// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} why there is no lead. Exits with 1 where one

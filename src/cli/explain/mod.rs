@@ -23,9 +23,9 @@ use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
 use report::Report;
 
-/// Shows what becomes of one submission, and why: its fields, the lead, the rule behind each value, what is left out.
+/// Shows what becomes of one submission, and why.
 ///
-/// Nothing is stored or sent. Without any configuration the shipped mappings are used.
+/// Its fields, the lead, the rule behind each value, what is left out. Nothing is stored or sent. Without any configuration the shipped mappings are used.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
@@ -45,9 +45,6 @@ pub(super) struct ExplainArgs {
     /// A captured request (.http), or with --content-type a bare body; - reads standard input
     file: PathBuf,
 }
-
-/// The mapping that fits everything: it recognises nothing.
-const LAST_RESORT: &str = "generic";
 
 /// A submission and everything the pipeline says about it.
 struct Subject<'a> {
@@ -115,7 +112,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, anyhow::Error> {
 fn plugin<'a>(mappings: &'a Mappings, received: &Received, explained: &Explained) -> Option<&'a str> {
     let submission = explained.submission.as_ref()?;
     let facts = Facts { headers: &received.headers, submission, form_name: None, page: None };
-    mappings.recognise(&facts).map(|mapping| mapping.name.as_str()).filter(|name| *name != LAST_RESORT)
+    mappings.recognise(&facts).map(|mapping| mapping.name.as_str()).filter(|name| *name != crate::pipeline::LAST)
 }
 
 #[cfg(test)]

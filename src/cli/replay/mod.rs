@@ -31,9 +31,9 @@ use post::{Answer, Hook, PostError};
 /// Most requests at once.
 const CONCURRENCY_MAX: usize = 256;
 
-/// Posts captured requests to a hook, as their plugins did, and compares what came of them with what is expected.
+/// Posts captured requests to a hook and compares what came of them.
 ///
-/// The answer tells whether a lead was queued or the submission is held. Whether the lead is the expected one is
+/// They are posted as their plugins did. The answer tells whether a lead was queued or the submission is held. Whether the lead is the expected one is
 /// compared where --sandbox names the `formgate sandbox` that the gateway delivers to. Exits with 1 where something
 /// differs, with 75 where the gateway can't be reached.
 #[derive(Args)]
@@ -123,6 +123,38 @@ async fn received(client: &Client, sandbox: &str, answers: &[Answer], wait: Dura
     })
 }
 
+type Posted = (usize, Result<Answer, PostError>);
+
+/// Starts workers that take case after case; they end when they are dropped.
+fn start_posting(
+    client: &Client,
+    hook: &Hook,
+    cases: &Arc<[Case]>,
+    concurrency: NonZeroUsize,
+) -> (mpsc::Receiver<Posted>, JoinSet<()>) {
+    let (sender, results) = mpsc::channel(CONCURRENCY_MAX);
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut workers = JoinSet::new();
+    for _ in 0..concurrency.get().min(CONCURRENCY_MAX).min(cases.len()) {
+        let (client, hook, cases) = (client.clone(), hook.clone(), Arc::clone(cases));
+        let (next, sender) = (Arc::clone(&next), sender.clone());
+        workers.spawn(async move {
+            while let Some((index, case)) = take(&next, &cases) {
+                let answer = post::post(&client, &hook, &case.capture).await;
+                if sender.send((index, answer)).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    (results, workers)
+}
+
+fn take<'a>(next: &AtomicUsize, cases: &'a [Case]) -> Option<(usize, &'a Case)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, cases.get(index)?))
+}
+
 /// Posts every case; the answers come in the order of the cases. The first that finds nobody ends all.
 pub(super) async fn post_all(
     client: &Client,
@@ -131,24 +163,7 @@ pub(super) async fn post_all(
     concurrency: NonZeroUsize,
     console: &mut Console,
 ) -> Result<Vec<Answer>, Error> {
-    let (sender, mut results) = mpsc::channel(CONCURRENCY_MAX);
-    let next = Arc::new(AtomicUsize::new(0));
-    let mut workers = JoinSet::new();
-    for _ in 0..concurrency.get().min(CONCURRENCY_MAX).min(cases.len()) {
-        let (client, hook, cases) = (client.clone(), hook.clone(), Arc::clone(&cases));
-        let (next, sender) = (Arc::clone(&next), sender.clone());
-        workers.spawn(async move {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(case) = cases.get(index) else { break };
-                let answer = post::post(&client, &hook, &case.capture).await;
-                if sender.send((index, answer)).await.is_err() {
-                    break;
-                }
-            }
-        });
-    }
-    drop(sender);
+    let (mut results, _workers) = start_posting(client, hook, &cases, concurrency);
     let mut answers = vec![Answer::default(); cases.len()];
     let mut done = 0;
     while let Some((index, answer)) = results.recv().await {

@@ -33,7 +33,7 @@ struct Row<'a> {
     forms: Vec<&'a FormId>,
     tokens: Tokens,
     /// Posts that WPForms signed are taken too.
-    wpforms_signature: bool,
+    signature: bool,
     deliver: bool,
     /// It can't be used as it is written; `formgate check` shows why.
     broken: bool,
@@ -97,7 +97,7 @@ impl<'a> Row<'a> {
             url: site.url.as_deref(),
             forms: site.rules.forms.iter().map(|form| &form.id).collect(),
             tokens: Tokens { valid: site.tokens.len() - expired, expired },
-            wpforms_signature: !site.wpforms_secrets.is_empty(),
+            signature: !site.wpforms_secrets.is_empty(),
             deliver: site.deliver,
             broken: false,
             file: &site.file,
@@ -111,7 +111,7 @@ impl<'a> Row<'a> {
             url: None,
             forms: Vec::new(),
             tokens: Tokens::default(),
-            wpforms_signature: false,
+            signature: false,
             deliver: false,
             broken: true,
             file: &site.file,
@@ -123,7 +123,7 @@ impl<'a> Row<'a> {
         let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
         let file: PathBuf = self.file.to_owned();
         if self.broken {
-            let broken = "broken, see `formgate check`".to_owned();
+            let broken = "not usable yet, see `formgate check`".to_owned();
             return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
         }
         let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();
@@ -131,7 +131,7 @@ impl<'a> Row<'a> {
             id,
             self.name.map_or_else(dash, |name| shown::short(name, 32)),
             if forms.is_empty() { "any".to_owned() } else { shown::short(&forms.join(" "), 40) },
-            self.tokens.words(self.wpforms_signature),
+            self.tokens.words(self.signature),
             if self.deliver { "yes" } else { "no" }.to_owned(),
             file.display().to_string(),
         ]
@@ -145,7 +145,7 @@ impl Tokens {
             words.push_str(&format!(" ({} expired)", self.expired));
         }
         if signature {
-            words.push_str(" + WPForms");
+            words.push_str(" + signature");
         }
         words
     }
