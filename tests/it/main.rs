@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod bodies;
 mod config;
 mod delivery;
 mod fixtures;
