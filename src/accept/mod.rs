@@ -41,7 +41,7 @@ use self::route::Route;
 pub use self::serve::{InFlight, TlsError, run, serve, service};
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::pipeline;
+use crate::pipeline::{self, Keeper};
 use crate::queue::{Appended, State, Store};
 use crate::telemetry::Metrics;
 
@@ -177,9 +177,10 @@ impl Gateway {
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
         let over_limit = self.limit(config, site)?;
-        let body = self.body(session, request, config.server.max_upload).await?;
-        route::check_carried(head, query.kept.is_some(), body.bytes.is_empty())?;
-        let received = receive::keep(receive::receive(head, query, body.bytes.clone()), config.server.max_body)?;
+        let keeper = receive::keeper(head, query, config.server.max_body)?;
+        let body = self.body(session, request, keeper, config.server.max_upload).await?;
+        route::check_carried(head, query.kept.is_some(), body.kept.body.is_empty())?;
+        let received = receive::receive(head, query, &body.kept);
         let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
         trail.form = Some(processed.form.clone());
         let rules =
@@ -208,7 +209,13 @@ impl Gateway {
         }
     }
 
-    async fn body(&self, session: &mut ServerSession, request: &Request<'_>, max: u64) -> Result<body::Body, Refusal> {
+    async fn body(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        keeper: Keeper,
+        max: u64,
+    ) -> Result<body::Body, Refusal> {
         let limits = BodyLimits {
             max,
             max_together: request.config.server.max_reading,
@@ -216,7 +223,7 @@ impl Gateway {
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, limits, &self.reading).await;
+        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

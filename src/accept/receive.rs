@@ -2,28 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
+use super::body::BadBody;
 use super::guard::Query;
 use super::head::Head;
+use crate::pipeline::{Keeper, Kept};
 use crate::received::{KEPT_HEADERS, Received};
 
-/// More than `max_body` would have to be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMuchToKeep;
-
-/// Builds what is stored: the body as it came, the headers that are kept, the query without its token.
-pub(super) fn receive(head: &Head, query: &Query, body: Bytes) -> Received {
-    let method = head.method.as_str().to_owned();
-    Received { method, query: query.kept.clone(), headers: kept_headers(&head.headers), body, cut: false }
+/// Begins to keep a body: of it and the query together at most `max_body`.
+pub(super) fn keeper(head: &Head, query: &Query, max_body: u64) -> Result<Keeper, BadBody> {
+    let query = query.kept.as_deref().map_or(0, str::len);
+    let max = usize::try_from(max_body).unwrap_or(usize::MAX).checked_sub(query).ok_or(BadBody::TooMuchToKeep)?;
+    let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    Ok(Keeper::new(content_type.as_deref(), max))
 }
 
-/// Cuts what need not be kept, and refuses what is still too large.
-pub(super) fn keep(received: Received, max_body: u64) -> Result<Received, TooMuchToKeep> {
-    let query = received.query.as_deref().map_or(0, str::len);
-    let size = (received.body.len() + query) as u64;
-    if size > max_body { Err(TooMuchToKeep) } else { Ok(received) }
+/// Builds what is stored: what is kept of the body, the headers that are kept, the query without its token.
+pub(super) fn receive(head: &Head, query: &Query, kept: &Kept) -> Received {
+    Received {
+        method: head.method.as_str().to_owned(),
+        query: query.kept.clone(),
+        headers: kept_headers(&head.headers),
+        body: kept.body.clone(),
+        cut: kept.cut,
+    }
 }
 
 fn kept_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
@@ -65,10 +68,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_has_a_limit() {
-        let received =
-            Received { body: Bytes::from_static(b"12345"), query: Some("678".to_owned()), ..Received::default() };
-        assert_eq!(keep(received.clone(), 7), Err(TooMuchToKeep));
-        assert_eq!(keep(received.clone(), 8), Ok(received));
+    fn the_query_counts_to_what_is_kept() {
+        let head = Head {
+            method: http::Method::POST,
+            path: String::new(),
+            query: None,
+            headers: HeaderMap::new(),
+            framing: super::super::head::Framing::Length(5),
+            expects_continue: false,
+        };
+        let query = Query::split(Some("678&token=fg_t"));
+        let kept = |max_body| {
+            let mut keeper = keeper(&head, &query, max_body)?;
+            keeper.push(bytes::Bytes::from("12345"))?;
+            Ok(keeper.finish().map(|kept| kept.body)?)
+        };
+        assert_eq!(kept(8), Ok("12345".into()));
+        assert_eq!(kept(7), Err(BadBody::TooMuchToKeep));
+        assert_eq!(kept(2), Err(BadBody::TooMuchToKeep));
     }
 }

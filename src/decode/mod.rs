@@ -8,7 +8,9 @@ mod fields;
 
 mod json;
 
-pub mod multipart;
+mod keep;
+
+mod multipart;
 
 mod repair;
 
@@ -21,6 +23,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use fields::{Field, child_path};
+pub use keep::{Keeper, Kept, TooMuchToKeep};
 
 use crate::received::Received;
 use charset::Declared;
@@ -133,8 +136,9 @@ fn decode_body(received: &Received, odd: &mut BTreeSet<Oddity>) -> Result<(Tree,
     let body = received.body.as_ref();
     match declared.kind {
         charset::Kind::Multipart => {
-            let parts = multipart::parse(received.content_type().unwrap_or_default(), body, received.cut)?;
-            Ok((multipart::into_tree(parts, declared, odd)?, Style::Brackets))
+            let content_type = received.content_type().unwrap_or_default();
+            let tree = multipart::parse(content_type, &received.body, received.cut, declared, odd)?;
+            Ok((tree, Style::Brackets))
         }
         charset::Kind::Form => decode_form(body, declared, odd),
         charset::Kind::Json => decode_json(body, declared, odd),

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod bodies;
 mod cli;
 mod config;
 mod delivery;
