@@ -13,6 +13,7 @@ use bytes::Bytes;
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::charset::Declared;
+use super::disposition::{self, Disposition};
 use super::tree::Tree;
 use super::urlencoded::{Builder, file_value};
 use super::{DecodeError, LIMITS, Limits, Oddity};
@@ -48,10 +49,7 @@ pub struct Reader {
 impl Reader {
     /// Begins to read; `max` bounds the bytes of the whole body, `cut` says that file sizes stand in `Content-Length`.
     pub fn new(content_type: &str, max: u64, cut: bool) -> Result<Self, DecodeError> {
-        let boundary = multer::parse_boundary(content_type).map_err(|_none| DecodeError::NoBoundary)?;
-        if boundary.is_empty() {
-            return Err(DecodeError::NoBoundary);
-        }
+        let boundary = disposition::boundary(content_type)?;
         let feed = Feed::default();
         let limit = Constraints::new().size_limit(SizeLimit::new().whole_stream(max));
         let multipart = Multipart::with_constraints(feed.clone(), boundary, limit);
@@ -92,15 +90,21 @@ impl Reader {
 pub(super) fn parse(content_type: &str, body: &[u8], cut: bool) -> Result<Vec<Part>, DecodeError> {
     let mut reader = Reader::new(content_type, body.len() as u64, cut)?;
     reader.push(Bytes::copy_from_slice(body))?;
-    reader.finish()
+    let parts = reader.finish()?;
+    // Without a part it holds no more than its closing line: anything longer was meant to be one.
+    let closing = disposition::boundary(content_type)?.len() + "----\r\n".len();
+    if parts.is_empty() && body.trim_ascii().len() > closing { Err(DecodeError::BrokenMultipart) } else { Ok(parts) }
 }
 
 /// Turns parts into a tree, names nested as in a form.
 pub(super) fn into_tree(parts: Vec<Part>, declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<Tree, DecodeError> {
     let mut builder = Builder::default();
     for part in parts {
+        if part.name.contains(char::REPLACEMENT_CHARACTER) {
+            odd.insert(Oddity::InvalidText);
+        }
         let value = match part.content {
-            PartContent::Text(bytes) => Tree::Text(declared.decode(&bytes, odd).unwrap_or_default().into_owned()),
+            PartContent::Text(bytes) => Tree::Text(declared.decode_value(&bytes, odd).into_owned()),
             PartContent::File { name, kind, size } => file_value(name, kind, size),
         };
         builder.insert(&part.name, value)?;
@@ -116,12 +120,13 @@ async fn read_parts(mut multipart: Multipart<'static>, cut: bool) -> Result<Vec<
         count += 1;
         Limits::check("parts", count, LIMITS.fields)?;
         Limits::check("part header", header_bytes(&field), LIMITS.part_header_bytes)?;
-        let Some(name) = field.name().map(str::to_owned) else {
+        let header = field.headers().get(http::header::CONTENT_DISPOSITION);
+        let said = Disposition::read(header.map(http::HeaderValue::as_bytes).unwrap_or_default());
+        let Some(name) = said.name else {
             while field.chunk().await.map_err(|error| broken(&error))?.is_some() {}
             continue;
         };
-        let file = field.file_name().map(str::to_owned).or_else(|| extended_file_name(&field));
-        let content = match file {
+        let content = match said.file_name {
             Some(file_name) => read_file(&mut field, file_name, cut).await?,
             None => PartContent::Text(read_text(&mut field, &mut text_bytes).await?),
         };
@@ -150,19 +155,6 @@ async fn read_file(field: &mut multer::Field<'static>, name: String, cut: bool) 
         size = told.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(size);
     }
     Ok(PartContent::File { name, kind: field.content_type().map(ToString::to_string), size })
-}
-
-/// Reads `filename*=UTF-8''…` (RFC 5987), which RFC 7578 forbids and some clients send all the same.
-fn extended_file_name(field: &multer::Field<'static>) -> Option<String> {
-    let header = field.headers().get(http::header::CONTENT_DISPOSITION)?;
-    let text = String::from_utf8_lossy(header.as_bytes());
-    let (_, value) = text.split_once("filename*=")?;
-    let value = value.split(';').next().unwrap_or_default().trim();
-    let (charset, rest) = value.split_once('\'')?;
-    let (_, encoded) = rest.split_once('\'')?;
-    let encoding = encoding_rs::Encoding::for_label(charset.as_bytes())?;
-    let bytes: Vec<u8> = percent_encoding::percent_decode_str(encoded).collect();
-    Some(encoding.decode(&bytes).0.into_owned())
 }
 
 fn header_bytes(field: &multer::Field<'static>) -> usize {
