@@ -36,8 +36,8 @@ impl Declared {
         Self { kind: kind(&essence.trim().to_ascii_lowercase()), encoding }
     }
 
-    /// Decodes text; bytes that are none are replaced and flagged. A byte order mark goes.
-    pub(super) fn decode<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Option<Cow<'a, str>> {
+    /// Decodes a whole text; bytes that are none are replaced and flagged. A byte order mark goes.
+    pub(super) fn decode<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Cow<'a, str> {
         let (text, malformed) = match bytes {
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0xEF, 0xBB, 0xBF, ..] => {
                 let (text, _, malformed) = self.encoding.decode(bytes);
@@ -48,7 +48,21 @@ impl Declared {
         if malformed {
             odd.insert(Oddity::InvalidText);
         }
-        Some(text)
+        text
+    }
+
+    /// Decodes one value of a form: what looks like a byte order mark was typed.
+    pub(super) fn decode_value<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Cow<'a, str> {
+        let (text, malformed) = self.encoding.decode_without_bom_handling(bytes);
+        if malformed {
+            odd.insert(Oddity::InvalidText);
+        }
+        text
+    }
+
+    /// Returns the charset of a name.
+    pub(super) fn named(charset: &str) -> Option<Self> {
+        Some(Self { kind: Kind::Other, encoding: Encoding::for_label(charset.as_bytes())? })
     }
 
     pub(super) fn is_utf8(&self) -> bool {
@@ -94,10 +108,20 @@ mod tests {
         }
         let mut odd = BTreeSet::new();
         let latin = Declared::read(Some("text/plain; x=y; charset=\"iso-8859-1\""));
-        assert_eq!(latin.decode(b"caf\xe9", &mut odd).as_deref(), Some("café"));
+        assert_eq!(latin.decode(b"caf\xe9", &mut odd), "café");
         assert!(odd.is_empty());
         let unknown = Declared::read(Some("text/plain; charset=klingon"));
-        assert_eq!(unknown.decode(b"caf\xe9", &mut odd).as_deref(), Some("caf\u{FFFD}"));
+        assert_eq!(unknown.decode(b"caf\xe9", &mut odd), "caf\u{FFFD}");
         assert!(odd.contains(&Oddity::InvalidText));
+    }
+
+    #[test]
+    fn a_byte_order_mark_begins_a_text_and_not_a_value() {
+        let mut odd = BTreeSet::new();
+        let json = Declared::read(Some("application/json"));
+        assert_eq!(json.decode(b"\xEF\xBB\xBF{}", &mut odd), "{}");
+        assert_eq!(json.decode(b"\xFF\xFE{\0}\0", &mut odd), "{}");
+        assert_eq!(json.decode_value(b"\xEF\xBB\xBFJane", &mut odd), "\u{FEFF}Jane");
+        assert!(odd.is_empty());
     }
 }

@@ -4,6 +4,8 @@
 
 mod charset;
 
+mod disposition;
+
 mod fields;
 
 mod json;
@@ -153,20 +155,31 @@ fn decode_body(received: &Received, odd: &mut BTreeSet<Oddity>) -> Result<(Tree,
 
 fn decode_form(body: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<(Tree, Style), DecodeError> {
     if looks_like_json(body)
-        && let Some(text) = declared.decode(body, odd)
-        && let Ok(tree) = json::parse(&text)
+        && let Some(read) = json_after_all(&declared.decode(body, odd), odd)
     {
         odd.insert(Oddity::Mislabelled);
-        return Ok((tree, Style::Dots));
+        return Ok(read);
     }
-    if !urlencoded::looks_like_form(body) {
+    let declared_form = declared.kind == charset::Kind::Form;
+    if !(if declared_form { urlencoded::can_be_form(body) } else { urlencoded::looks_like_form(body) }) {
         return Err(DecodeError::NotAForm);
     }
     Ok((urlencoded::parse(body, declared, odd)?, Style::Brackets))
 }
 
+/// Reads JSON that came as a form; what is broken only where it can't be the name of a field.
+fn json_after_all(text: &str, odd: &mut BTreeSet<Oddity>) -> Option<(Tree, Style)> {
+    if let Ok(tree) = json::parse(text) {
+        return Some((tree, Style::Dots));
+    }
+    let names = text.trim_start_matches('\u{FEFF}').trim_start().strip_prefix('{')?.trim_start().starts_with('"');
+    let tree = if names { repair::parse(text).ok()?? } else { return None };
+    odd.insert(Oddity::Repaired);
+    Some((tree, Style::Dots))
+}
+
 fn decode_json(body: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<(Tree, Style), DecodeError> {
-    let text = declared.decode(body, odd).ok_or(DecodeError::NotAForm)?;
+    let text = declared.decode(body, odd);
     match json::parse(&text) {
         Ok(tree) => Ok((tree, Style::Dots)),
         Err(json::JsonError::Limit(error)) => Err(error),
@@ -209,5 +222,31 @@ impl std::fmt::Debug for Submission {
             .field("keys", &self.fields.iter().map(|field| field.key.as_str()).collect::<Vec<_>>())
             .field("oddities", &self.oddities)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content_type: &str, body: &str) -> Result<(String, Vec<Oddity>), DecodeError> {
+        let received = Received {
+            method: "POST".to_owned(),
+            headers: [("content-type".to_owned(), content_type.to_owned())].into(),
+            body: body.to_owned().into(),
+            ..Received::default()
+        };
+        decode(&received).map(|read| (read.document.to_string(), read.oddities.into_iter().collect()))
+    }
+
+    #[test]
+    fn json_under_a_form_type_is_read_even_where_it_is_broken() {
+        let form = "application/x-www-form-urlencoded";
+        let read = |body: &str| read(form, body);
+        assert_eq!(read(r#"{"a":1}"#), Ok((r#"{"a":1}"#.to_owned(), vec![Oddity::Mislabelled])));
+        let broken = "{\"a\":\"x = y\nz & \"q\"\"}";
+        let mended = r#"{"a":"x = y\nz & \"q\""}"#.to_owned();
+        assert_eq!(read(broken), Ok((mended, vec![Oddity::Repaired, Oddity::Mislabelled])));
+        assert_eq!(read("{a}=1"), Ok((r#"{"{a}":"1"}"#.to_owned(), vec![])));
     }
 }

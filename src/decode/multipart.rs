@@ -14,6 +14,8 @@ use http::{HeaderMap, HeaderValue, header};
 use multer::Multipart;
 
 use super::charset::Declared;
+use super::disposition::Disposition;
+pub(super) use super::disposition::boundary;
 use super::tree::Tree;
 use super::urlencoded::{Builder, file_value};
 use super::{DecodeError, LIMITS, Limits, Oddity};
@@ -122,12 +124,6 @@ impl Reader {
     }
 }
 
-/// Reads the boundary that a `Content-Type` names.
-pub(super) fn boundary(content_type: &str) -> Result<String, DecodeError> {
-    let boundary = multer::parse_boundary(content_type).map_err(|_none| DecodeError::NoBoundary)?;
-    if boundary.is_empty() { Err(DecodeError::NoBoundary) } else { Ok(boundary) }
-}
-
 /// One part of a body.
 struct Part {
     name: String,
@@ -158,8 +154,11 @@ pub(super) fn parse(
 ) -> Result<Tree, DecodeError> {
     let mut builder = Builder::default();
     for part in parts(content_type, body, cut)? {
+        if part.name.contains(char::REPLACEMENT_CHARACTER) {
+            odd.insert(Oddity::InvalidText);
+        }
         let value = match part.content {
-            PartContent::Text(bytes) => Tree::Text(declared.decode(&bytes, odd).unwrap_or_default().into_owned()),
+            PartContent::Text(bytes) => Tree::Text(declared.decode_value(&bytes, odd).into_owned()),
             PartContent::File { name, kind, size, told: _ } => file_value(name, kind, size),
             PartContent::Nothing => continue,
         };
@@ -169,11 +168,14 @@ pub(super) fn parse(
 }
 
 fn parts(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
-    let mut reader = Reader::new(&boundary(content_type)?);
+    let boundary = boundary(content_type)?;
+    let mut reader = Reader::new(&boundary);
     let mut parts = Vec::new();
     reader.push(body.clone(), |piece| add(&mut parts, piece, cut))?;
     reader.finish(|piece| add(&mut parts, piece, cut))?;
-    Ok(parts)
+    // Without a part it holds no more than its closing line: anything longer was meant to be one.
+    let closing = boundary.len() + "----\r\n".len();
+    if parts.is_empty() && body.trim_ascii().len() > closing { Err(DecodeError::BrokenMultipart) } else { Ok(parts) }
 }
 
 fn add(parts: &mut Vec<Part>, piece: Piece, cut: bool) {
@@ -226,24 +228,9 @@ async fn read_parts(mut multipart: Multipart<'static>, feed: Feed) -> Result<(),
 }
 
 fn head(field: &multer::Field<'static>) -> PartHead {
-    PartHead {
-        name: field.name().map(str::to_owned),
-        file_name: field.file_name().map(str::to_owned).or_else(|| extended_file_name(field.headers())),
-        kind: field.content_type().map(ToString::to_string),
-        headers: field.headers().clone(),
-    }
-}
-
-/// Reads `filename*=UTF-8''…` (RFC 5987), which RFC 7578 forbids and some clients send all the same.
-fn extended_file_name(headers: &HeaderMap) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(header::CONTENT_DISPOSITION)?.as_bytes());
-    let (_, value) = text.split_once("filename*=")?;
-    let value = value.split(';').next().unwrap_or_default().trim();
-    let (charset, rest) = value.split_once('\'')?;
-    let (_, encoded) = rest.split_once('\'')?;
-    let encoding = encoding_rs::Encoding::for_label(charset.as_bytes())?;
-    let bytes: Vec<u8> = percent_encoding::percent_decode_str(encoded).collect();
-    Some(encoding.decode(&bytes).0.into_owned())
+    let said = field.headers().get(header::CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Disposition { name, file_name } = Disposition::read(said);
+    PartHead { name, file_name, kind: field.content_type().map(ToString::to_string), headers: field.headers().clone() }
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {

@@ -86,13 +86,10 @@ impl Tree {
                 let mut map = Map::new();
                 for (name, member) in members {
                     let value = member.into_document(style, odd);
-                    match map.remove(&name) {
-                        Some(earlier) => {
-                            map.insert(name, merge(earlier, value, style, odd));
-                        }
-                        None => {
-                            map.insert(name, value);
-                        }
+                    // In place: removing would put another member where this one stood.
+                    match map.get_mut(&name) {
+                        Some(earlier) => *earlier = merge(earlier.take(), value, style, odd),
+                        None => drop(map.insert(name, value)),
                     }
                 }
                 Value::Object(map)
@@ -112,11 +109,14 @@ fn merge(earlier: Value, later: Value, style: Style, odd: &mut BTreeSet<Oddity>)
             tree.insert(String::new(), scalar);
             Value::Object(tree)
         }
-        (Value::Array(mut list), later) => {
-            list.push(later);
-            Value::Array(list)
-        }
-        (earlier, later) => Value::Array(vec![earlier, later]),
+        (earlier, later) => Value::Array(items(earlier).into_iter().chain(items(later)).collect()),
+    }
+}
+
+fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        single => vec![single],
     }
 }
 
@@ -135,6 +135,24 @@ mod tests {
         let members = || vec![("a", Tree::text("1")), ("a", Tree::text("2"))];
         assert_eq!(document(members(), Style::Brackets), (json!({"a": ["1", "2"]}), vec![Oddity::RepeatedKey]));
         assert_eq!(document(members(), Style::Dots), (json!({"a": "2"}), vec![Oddity::RepeatedKey]));
+    }
+
+    #[test]
+    fn a_repeated_name_keeps_its_first_place() {
+        let members = ["a", "b", "c", "a"].map(|name| (name, Tree::text(name)));
+        for (style, expected) in
+            [(Style::Brackets, r#"{"a":["a","a"],"b":"b","c":"c"}"#), (Style::Dots, r#"{"a":"a","b":"b","c":"c"}"#)]
+        {
+            assert_eq!(document(members.to_vec(), style).0.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_value_and_a_list_under_one_name_are_one_list() {
+        let list = || ("a", Tree::List(vec![Tree::text("2")]));
+        let (one, three) = (("a", Tree::text("1")), ("a", Tree::text("3")));
+        assert_eq!(document(vec![one.clone(), list()], Style::Brackets).0, json!({"a": ["1", "2"]}));
+        assert_eq!(document(vec![one, list(), three], Style::Brackets).0, json!({"a": ["1", "2", "3"]}));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn pairs(
     Limits::check("fields", count, LIMITS.fields)?;
     if bytes.iter().any(|byte| matches!(byte, b' ' | b'\n' | b'\r')) {
         odd.insert(Oddity::Unencoded);
-        let text = declared.decode(bytes, odd).ok_or(DecodeError::NotAForm)?;
+        let text = declared.decode(bytes, odd);
         return Ok(unencoded(&text));
     }
     if declared.is_utf8() {
@@ -49,11 +49,18 @@ pub(super) fn pairs(
     Ok(in_charset(bytes, declared, odd))
 }
 
-/// Tells whether bytes can be read as a form: they hold a name.
+/// Tells whether bytes that are not declared a form can be read as one: they begin with a name and `=`.
 pub(super) fn looks_like_form(body: &[u8]) -> bool {
     let body = body.trim_ascii();
+    body.is_empty() || (can_be_form(body) && body.contains(&b'=') && !body.starts_with(b"="))
+}
+
+/// Tells whether bytes that are declared a form can be one: text, and more than a word.
+pub(super) fn can_be_form(body: &[u8]) -> bool {
+    let body = body.trim_ascii();
     let name = body.split(|&byte| byte == b'=').next().unwrap_or_default();
-    body.is_empty() || (name.len() < body.len() && !name.is_empty() && !name.iter().any(u8::is_ascii_control))
+    let text = !name.iter().any(u8::is_ascii_control);
+    body.is_empty() || (text && body.iter().any(|byte| matches!(byte, b'=' | b'&')))
 }
 
 fn replaced(text: &str) -> bool {
@@ -69,7 +76,7 @@ fn in_charset(bytes: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> V
     let mut text = |bytes: &[u8]| {
         let spaced: Vec<u8> = bytes.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
         let decoded: Cow<'_, [u8]> = percent_decode(&spaced).into();
-        declared.decode(&decoded, odd).map(Cow::into_owned).unwrap_or_default()
+        declared.decode_value(&decoded, odd).into_owned()
     };
     let pairs = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
     pairs
@@ -233,6 +240,23 @@ mod tests {
             ("&&a&b=", r#"{"a":"","b":""}"#),
         ] {
             assert_eq!(document(body).0, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_told_from_text() {
+        for (body, declared, undeclared) in [
+            ("a=1", true, true),
+            ("a b=1", true, true),
+            ("", true, true),
+            ("=1&b=2", true, false),
+            ("a&b", true, false),
+            ("hello", false, false),
+            ("Hello,\nx=1", false, false),
+            ("\0=1", false, false),
+        ] {
+            assert_eq!(can_be_form(body.as_bytes()), declared, "{body:?} declared");
+            assert_eq!(looks_like_form(body.as_bytes()), undeclared, "{body:?} undeclared");
         }
     }
 

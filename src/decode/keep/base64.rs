@@ -26,7 +26,7 @@ pub(super) fn cut(body: &[u8], declared: Declared) -> Option<Vec<u8>> {
     if !matches!(declared.kind, Kind::Json | Kind::Text | Kind::Form) || !looks_like_json(body) {
         return None;
     }
-    let text = declared.decode(body, &mut BTreeSet::new())?;
+    let text = declared.decode(body, &mut BTreeSet::new());
     // Names written with escapes aren't looked for: no plugin writes these two so.
     if !text.contains("\"filename\"") || !text.contains("\"content\"") {
         return None;

@@ -1,0 +1,56 @@
+//! JSON texts that a parser must take, must refuse, or may do with as it likes.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use formgate::decode::{self, DecodeError, Oddity, Submission};
+use serde::Deserialize;
+
+use crate::suite::{Tally, request, rows};
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    expect: String,
+    bytes_b64: String,
+}
+
+pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new("json_parsing");
+    for row in rows::<Row>(folder, "json_parsing.jsonl")? {
+        let bytes = STANDARD.decode(&row.bytes_b64)?;
+        let found = decode::decode(&request("application/json", bytes.clone()));
+        let agrees = match row.expect.as_str() {
+            "accept" => found.as_ref().is_ok_and(|submission| same_document(&bytes, submission)),
+            "reject" => found.is_err(),
+            _ => true,
+        };
+        tally.count(agrees, reason(&bytes, &found), || {
+            let shown = found.as_ref().map(|submission| (&submission.document, &submission.oddities));
+            format!("{}: {}, here {shown:?}, of {:?}", row.name, row.expect, String::from_utf8_lossy(&bytes))
+        });
+    }
+    Ok(tally)
+}
+
+fn same_document(bytes: &[u8], submission: &Submission) -> bool {
+    let plain = submission.oddities.iter().all(|oddity| *oddity == Oddity::RepeatedKey);
+    plain && serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value == submission.document)
+}
+
+/// What is no JSON may still be a submission whose intent is plain; it is always marked.
+fn reason(bytes: &[u8], found: &Result<Submission, DecodeError>) -> Option<&'static str> {
+    let odd = |oddity| found.as_ref().is_ok_and(|submission| submission.oddities.contains(&oddity));
+    if bytes.is_empty() {
+        Some("an empty body is a submission without fields")
+    } else if odd(Oddity::Repaired) {
+        Some("broken JSON is mended and marked `repaired`")
+    } else if odd(Oddity::Mislabelled) {
+        Some("a form under a JSON type is read and marked `mislabelled`")
+    } else if odd(Oddity::InvalidText) {
+        Some("bytes that are no UTF-8 are replaced and marked `invalid_text`")
+    } else {
+        None
+    }
+}

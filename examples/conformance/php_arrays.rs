@@ -1,0 +1,111 @@
+//! Forms as PHP nests them into `$_POST`: what a plugin's own code would have seen.
+
+use std::path::Path;
+
+use formgate::decode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::suite::{Tally, request, rows};
+use crate::urlencoded::unencoded;
+
+#[derive(Deserialize)]
+struct Row {
+    input: Option<String>,
+    #[serde(default)]
+    php_post_json: Value,
+    input_generator: Option<Generator>,
+}
+
+#[derive(Deserialize)]
+struct Generator {
+    shape: String,
+    count: usize,
+    join: String,
+}
+
+pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new("php_arrays");
+    for row in rows::<Row>(folder, "php_arrays.jsonl")? {
+        match (&row.input, &row.input_generator) {
+            (Some(input), _) => compare(&mut tally, input, &row.php_post_json),
+            (None, Some(generator)) => many(&mut tally, generator),
+            (None, None) => tally.wrong.push("a row without an input".to_owned()),
+        }
+    }
+    Ok(tally)
+}
+
+fn compare(tally: &mut Tally, input: &str, php: &Value) {
+    let form = request("application/x-www-form-urlencoded", input.to_owned());
+    let document = decode::decode(&form).map(|submission| submission.document);
+    let agrees = document.as_ref().is_ok_and(|document| *document == as_record(php));
+    tally.count(agrees, reason(input, php), || format!("{input:?}: {php}, here {document:?}"));
+}
+
+/// PHP's arrays have no kind: `0=a` is written as a list, and no fields as an empty one.
+fn as_record(php: &Value) -> Value {
+    match php {
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(index, item)| (index.to_string(), item.clone())).collect()
+        }
+        record => record.clone(),
+    }
+}
+
+/// PHP rewrites names and drops what doesn't fit; a gateway keeps what the form sent.
+fn reason(input: &str, php: &Value) -> Option<&'static str> {
+    let pairs = pairs(input);
+    let any = |is: fn(&str) -> bool| pairs.iter().any(|name| is(name));
+    let repeated = pairs
+        .iter()
+        .enumerate()
+        .any(|(index, name)| pairs.iter().skip(index + 1).any(|other| name == other || base(name) == base(other)));
+    if unencoded(input) {
+        Some("raw spaces or line breaks: the body was never encoded")
+    } else if !input.contains(['=', '&']) {
+        Some("a word without = or & is no form: refused and held")
+    } else if php.to_string().contains("b64") {
+        Some("bytes that are no UTF-8 are replaced and marked, where PHP keeps them")
+    } else if any(|name| name.contains('\0')) {
+        Some("names keep NUL, where PHP cuts them")
+    } else if any(|name| name.is_empty() || name.starts_with('[')) {
+        Some("values without a name, or with a bracket for one, are kept, where PHP drops them")
+    } else if any(|name| name.contains('[') && !is_nested(name)) {
+        Some("a name is nested only where brackets end it, since labels hold brackets")
+    } else if any(|name| base(name).contains(['.', ' '])) {
+        Some("names keep dots and spaces, where PHP writes _")
+    } else if repeated {
+        Some("a repeated name keeps all its values, also beside a tree, where PHP keeps the last")
+    } else if any(|name| name.contains("[9223372036854775807]")) {
+        Some("there is no largest index")
+    } else {
+        None
+    }
+}
+
+fn pairs(input: &str) -> Vec<String> {
+    let mut received = request("application/json", "{}");
+    received.query = Some(input.to_owned());
+    decode::decode(&received).map(|read| read.query.into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+}
+
+fn base(name: &str) -> &str {
+    name.split('[').next().unwrap_or_default()
+}
+
+fn is_nested(name: &str) -> bool {
+    let inner = name.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.split("][").all(|step| !step.contains(['[', ']'])))
+}
+
+/// PHP drops what is over its limit; here the whole is refused, so that nothing is lost unseen.
+fn many(tally: &mut Tally, generator: &Generator) {
+    let pairs: Vec<String> =
+        (0..generator.count).map(|index| generator.shape.replace("%d", &index.to_string())).collect();
+    let form = request("application/x-www-form-urlencoded", pairs.join(&generator.join));
+    let taken = decode::decode(&form).is_ok();
+    let over = generator.count > decode::LIMITS.fields;
+    let reason = (over && !taken).then_some("over 1,000 fields: refused and held, where PHP drops the rest");
+    tally.count(taken && !over, reason, || format!("{} of {}", generator.count, generator.shape));
+}
