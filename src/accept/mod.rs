@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use self::body::{BodyLimits, Reading};
 use self::entry::{Filed, Rules};
-use self::guard::{Credentials, Query};
+use self::guard::Credentials;
 use self::head::{Head, RequestId};
 use self::limits::Limiters;
 use self::outcome::{Outcome, Refusal, Status, Stored};
@@ -43,6 +43,7 @@ use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper};
 use crate::queue::{Appended, State, Store};
+use crate::received::SplitQuery;
 use crate::telemetry::Metrics;
 
 /// Deadlines and caps that are no matter of configuration; tests shorten them.
@@ -109,7 +110,7 @@ struct Trail {
 /// A request, and the configuration it is judged by from beginning to end.
 struct Request<'a> {
     head: &'a Head,
-    query: Query,
+    query: SplitQuery,
     config: &'a Config,
     /// Who is counted for it where it shows no valid credential.
     client: Option<IpAddr>,
@@ -138,7 +139,7 @@ impl Gateway {
         let config = self.config.load_full();
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let client = address::client(peer, &head.headers, &config.server);
-        let query = Query::split(head.query.as_deref());
+        let query = SplitQuery::of(head.query.as_deref());
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {
             Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,

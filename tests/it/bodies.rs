@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use formgate::accept::Options;
 use formgate::config::{Config, shipped_mappings};
+use formgate::decode::{self, Field, Submission};
+use formgate::pipeline::Keeper;
 use formgate::queue::{NewEntry, Reason, State};
+use formgate::received::Received;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::fixtures::{expectation, fixtures};
+use crate::fixtures::{cases, expectation, fixtures, received};
 use crate::gateway::{Running, TOKEN, read_one, read_to_end, start, start_with, status};
 
 const MULTIPART: &str = "multipart/form-data; boundary=XX";
@@ -177,8 +181,11 @@ async fn a_broken_upload_is_held_with_what_came_before_it_broke() {
     let gateway = start();
     let whole = with_file(3_000_000);
     let cut = whole.strip_suffix("--\r\n").expect("a last boundary");
-    for (body, kept_max) in [(cut, 400), (&whole[..2_000_000], 400), (&whole[..90], 90), ("--YY--", 6)] {
-        let answer = gateway.send(request(MULTIPART, body)).await;
+    let beginning = |length| whole.chars().take(length).collect::<String>();
+    for (body, kept_max) in
+        [(cut.to_owned(), 400), (beginning(2_000_000), 400), (beginning(90), 90), ("--YY--".to_owned(), 6)]
+    {
+        let answer = gateway.send(request(MULTIPART, &body)).await;
         assert_eq!(status(&answer), 400, "{answer}");
         let entry = last(&gateway);
         assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
@@ -263,4 +270,41 @@ async fn captured_files_in_base64_come_through_with_the_limits_as_they_are() {
         assert_eq!(json!(content.lead), expectation(&path)["expect"], "{name}");
         assert!(content.received.cut && content.received.body.len() < 2000, "{name}");
     }
+}
+
+/// Checks that what is kept of a request decodes to what the whole does, and returns it.
+fn kept(whole: &Received, chunk: usize) -> Received {
+    let mut keeper = Keeper::new(whole.content_type(), usize::MAX);
+    for chunk in whole.body.chunks(chunk) {
+        keeper.push(Bytes::copy_from_slice(chunk)).expect("no limit");
+    }
+    let kept = keeper.finish().unwrap_or_else(|error| panic!("{error}"));
+    let kept = Received { body: kept.body, cut: kept.cut, ..whole.clone() };
+    let told = |received: &Received| {
+        decode::decode(received).map(|Submission { fields, document, oddities, .. }| {
+            let field = |Field { key, label, kind, values, path }| (key, label, kind, values, path);
+            (fields.into_iter().map(field).collect::<Vec<_>>(), document, oddities)
+        })
+    };
+    assert_eq!(told(&kept), told(whole));
+    kept
+}
+
+#[test]
+fn every_capture_decodes_the_same_once_it_is_cut_also_with_a_file_in_it() {
+    let (mut uploads, mut cut) = (0, 0);
+    for path in cases(&fixtures()) {
+        let whole = received(&path);
+        cut += usize::from(kept(&whole, 1000).cut);
+        let content_type = whole.content_type().unwrap_or_default();
+        let Some((_, boundary)) = content_type.split_once("multipart/form-data; boundary=") else { continue };
+        uploads += 1;
+        let file = part("name=\"cv[]\"; filename=\"cv.pdf\"\r\nContent-Type: application/pdf", "%PDF\r\n--");
+        let file = file.replacen("XX", boundary, 1);
+        let with_file = Received { body: [file.as_bytes(), &whole.body].concat().into(), ..whole };
+        for chunk in [1, 61, 64 * 1024] {
+            assert!(kept(&with_file, chunk).cut, "{}", path.display());
+        }
+    }
+    assert!(uploads >= 35 && cut >= 3, "{uploads} uploads, {cut} cut");
 }

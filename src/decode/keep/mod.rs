@@ -89,7 +89,6 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::{Path, PathBuf};
 
     use proptest::prelude::*;
 
@@ -302,37 +301,6 @@ mod tests {
     fn a_nest_of_contents_ends() {
         let deep = "{\"content\":".repeat(100_000) + "\"filename\"";
         assert!(!same("application/json", deep.as_bytes(), 4096).cut);
-    }
-
-    fn captures(folder: &Path) -> Vec<PathBuf> {
-        let entries =
-            std::fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("an entry").path());
-        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
-        let captures = files.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "http"));
-        captures.chain(folders.iter().flat_map(|folder| self::captures(folder))).collect()
-    }
-
-    #[test]
-    fn every_capture_decodes_the_same_once_it_is_cut_also_with_a_file_in_it() {
-        let (mut parts, mut cut) = (0, 0);
-        for path in captures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")) {
-            let bytes = std::fs::read(path).expect("the capture");
-            let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let body = &bytes[end + 4..];
-            let mut headers = head.lines().filter_map(|line| line.split_once(": "));
-            let content_type =
-                headers.find(|(name, _)| name.eq_ignore_ascii_case("content-type")).map_or("", |pair| pair.1);
-            cut += usize::from(same(content_type, body, 1000).cut);
-            let Ok(boundary) = super::super::multipart::boundary(content_type) else { continue };
-            parts += 1;
-            let file = part("name=\"cv[]\"; filename=\"cv.pdf\"\r\nContent-Type: application/pdf", "%PDF\r\n--");
-            let with_file = [file.replace("--XX", &format!("--{boundary}")).as_bytes(), body].concat();
-            for chunk in [1, 61, 64 * 1024] {
-                assert!(same(content_type, &with_file, chunk).cut);
-            }
-        }
-        assert!(parts >= 35 && cut >= 3, "{parts} multipart, {cut} cut");
     }
 
     fn some_part() -> impl Strategy<Value = String> {
