@@ -1,6 +1,6 @@
 //! Combining fields whose keys share a stem into one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::glob::Glob;
 use super::mapping::{CombineRule, InvalidKeyPattern, KeyPattern};
@@ -36,40 +36,57 @@ impl KeyPattern {
 
 /// Puts one field in the place of each group of parts; the parts stay known by their own keys.
 pub(super) fn combine(rule: &CombineRule, fields: &mut Vec<FormField>) {
-    for stem in stems(rule, fields) {
-        if !holds(rule, &stem, fields) {
-            continue;
+    let groups = groups(rule, fields);
+    let mut slots: Vec<Option<FormField>> = std::mem::take(fields).into_iter().map(Some).collect();
+    for (stem, members) in groups {
+        combine_group(rule, &stem, &members, &mut slots);
+    }
+    *fields = slots.into_iter().flatten().collect();
+}
+
+/// Finds the fields that a rule speaks of by their stem: looking through all of them for each would take the square.
+fn groups(rule: &CombineRule, fields: &[FormField]) -> BTreeMap<String, BTreeSet<usize>> {
+    let whens = rule.when.iter().map(|(pattern, _)| pattern);
+    let patterns: Vec<&KeyPattern> = rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens).collect();
+    let mut groups: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for (index, form_field) in fields.iter().enumerate() {
+        for stem in patterns.iter().filter_map(|pattern| pattern.stem(&form_field.field.key)) {
+            groups.entry(stem.to_owned()).or_default().insert(index);
         }
-        let is_part = |form_field: &FormField| rule.keys.iter().any(|key| key.fits(&form_field.field.key, &stem));
-        let Some(place) = fields.iter().position(|form_field| form_field.parts.is_empty() && is_part(form_field))
-        else {
-            continue;
-        };
-        let (parts, rest): (Vec<_>, Vec<_>) = std::mem::take(fields).into_iter().partition(|form_field| {
-            let needed = rule.drop || !rule.when.is_empty();
-            let consumed = needed && rule.needs.iter().any(|key| key.fits(&form_field.field.key, &stem));
-            form_field.parts.is_empty() && (is_part(form_field) || consumed)
-        });
-        *fields = rest;
-        if !rule.drop {
-            let place = place.min(fields.len());
-            fields.insert(place, joined(rule, &stem, parts));
-        }
+    }
+    groups
+}
+
+fn combine_group(rule: &CombineRule, stem: &str, members: &BTreeSet<usize>, slots: &mut [Option<FormField>]) {
+    let group: Vec<(usize, &FormField)> =
+        members.iter().filter_map(|&index| Some((index, slots.get(index)?.as_ref()?))).collect();
+    if !holds(rule, stem, &group) {
+        return;
+    }
+    let fits = |patterns: &[KeyPattern], form_field: &FormField| {
+        form_field.parts.is_empty() && patterns.iter().any(|pattern| pattern.fits(&form_field.field.key, stem))
+    };
+    let Some((place, _)) = group.iter().find(|(_, form_field)| fits(&rule.keys, form_field)).copied() else { return };
+    let consumes = rule.drop || !rule.when.is_empty();
+    let is_taken = |(_, form_field): &(usize, &FormField)| {
+        fits(&rule.keys, form_field) || (consumes && fits(&rule.needs, form_field))
+    };
+    let taken: Vec<usize> = group.into_iter().filter(is_taken).map(|(index, _)| index).collect();
+    let parts = taken.into_iter().filter_map(|index| slots.get_mut(index)?.take()).collect();
+    if let Some(slot) = slots.get_mut(place).filter(|_| !rule.drop) {
+        *slot = Some(joined(rule, stem, parts));
     }
 }
 
-fn stems(rule: &CombineRule, fields: &[FormField]) -> BTreeSet<String> {
-    let keys = fields.iter().filter(|form_field| form_field.parts.is_empty()).map(|form_field| &form_field.field.key);
-    keys.flat_map(|key| rule.keys.iter().filter_map(|pattern| pattern.stem(key))).map(str::to_owned).collect()
-}
-
-fn holds(rule: &CombineRule, stem: &str, fields: &[FormField]) -> bool {
-    let there = |pattern: &KeyPattern| fields.iter().any(|form_field| pattern.fits(&form_field.field.key, stem));
+fn holds(rule: &CombineRule, stem: &str, group: &[(usize, &FormField)]) -> bool {
+    let fitting = |pattern: &KeyPattern| group.iter().filter(|(_, field)| pattern.fits(&field.field.key, stem)).count();
     let has_value = |(pattern, glob): &(KeyPattern, Glob)| {
-        let mut found = fields.iter().filter(|form_field| pattern.fits(&form_field.field.key, stem));
-        found.any(|form_field| form_field.field.values.iter().any(|value| glob.matches(value)))
+        let mut found = group.iter().filter(|(_, form_field)| pattern.fits(&form_field.field.key, stem));
+        found.any(|(_, form_field)| form_field.field.values.iter().any(|value| glob.matches(value)))
     };
-    rule.needs.iter().all(there) && !rule.unless.iter().any(there) && rule.when.iter().all(has_value)
+    rule.needs.iter().all(|pattern| fitting(pattern) > 0)
+        && rule.unless.iter().all(|pattern| fitting(pattern) == 0)
+        && rule.when.iter().all(has_value)
 }
 
 fn joined(rule: &CombineRule, stem: &str, parts: Vec<FormField>) -> FormField {
@@ -150,9 +167,9 @@ mod tests {
             with: None,
             ..rule()
         };
-        let mut consent = fields(&[("8.1", "1"), ("8.2", "I agree"), ("8.3", "7")]);
+        let mut consent = fields(&[("8.1", "1"), ("8.2", "I agree"), ("8.3", "7"), ("9", "x")]);
         combine(&rule, &mut consent);
-        assert_eq!(shown(&consent), [("8", "I agree".to_owned())]);
+        assert_eq!(shown(&consent), [("8", "I agree".to_owned()), ("9", "x".to_owned())]);
         let mut unticked = fields(&[("8.1", ""), ("8.2", "I agree"), ("8.3", "7")]);
         combine(&rule, &mut unticked);
         assert_eq!(unticked.len(), 3);

@@ -142,6 +142,9 @@ impl Word {
     }
 }
 
+/// How many words of a key or label are looked at: a whole sentence of consent, not a page.
+const WORDS_MAX: usize = 50;
+
 /// Splits a key or label into folded words: at signs, and where lower case turns to upper.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
@@ -158,7 +161,7 @@ fn words(name: &str) -> Vec<String> {
         }
         lower_before = c.is_lowercase();
     }
-    words.iter().map(|word| fold(word)).filter(|word| !word.is_empty()).collect()
+    words.iter().take(WORDS_MAX).map(|word| fold(word)).filter(|word| !word.is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The fields that are none of the four: which are kept, under which label, in which words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::dictionary::{Dictionary, Role};
 use super::glob::Glob;
@@ -31,6 +31,8 @@ pub(super) struct Said {
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
 pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
     let mut sorted = Sorted::default();
+    let mut lines = Lines::default();
+    let heard = Heard::new(said);
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
         if is_dropped(form_field, rules) {
@@ -38,27 +40,47 @@ pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictiona
         } else if !said.fields.contains(&index) && !field.values.is_empty() {
             let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
             let value = value.trim();
-            if !value.is_empty() && !said.says(value, dictionary.role(field)) {
-                add(&mut sorted.extras, label(form_field, rules), value);
+            if !value.is_empty() && !heard.says(value, || dictionary.role(field)) {
+                lines.add(label(form_field, rules), value);
             }
         }
     }
+    sorted.extras = lines.extras;
     sorted
 }
 
-impl Said {
+/// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
+struct Heard {
+    texts: HashSet<String>,
+    name: Option<String>,
+    email: Option<String>,
+    message: Option<String>,
+}
+
+impl Heard {
+    fn new(said: &Said) -> Self {
+        let part = |text: &Option<String>| text.as_deref().map(plain).filter(|text| !text.is_empty());
+        Self {
+            texts: said.texts.iter().map(|text| plain(text)).collect(),
+            name: part(&said.name),
+            email: part(&said.email),
+            message: part(&said.message),
+        }
+    }
+
     /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
-    fn says(&self, value: &str, role: Option<Role>) -> bool {
-        let plain = |text: &str| text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase();
+    fn says(&self, value: &str, role: impl Fn() -> Option<Role>) -> bool {
         let value = plain(value);
-        let holds = |text: &Option<String>| {
-            text.as_deref().map(plain).is_some_and(|text| !text.is_empty() && value.contains(&text))
-        };
-        let in_name = || self.name.as_deref().map(plain).is_some_and(|name| name.contains(&value));
-        self.texts.iter().any(|text| plain(text) == value)
-            || (matches!(role, Some(Role::FirstName | Role::LastName)) && in_name())
+        let holds = |text: &Option<String>| text.as_deref().is_some_and(|text| value.contains(text));
+        let in_name = || self.name.as_deref().is_some_and(|name| name.contains(&value));
+        self.texts.contains(&value)
+            || (in_name() && matches!(role(), Some(Role::FirstName | Role::LastName)))
             || (holds(&self.email) && holds(&self.name) && holds(&self.message))
     }
+}
+
+fn plain(text: &str) -> String {
+    text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase()
 }
 
 /// Tells whether a field is no extra, whatever was filled in.
@@ -69,14 +91,25 @@ pub(super) fn is_dropped(form_field: &FormField, rules: &[&ExtrasRule]) -> bool 
     form_field.meta || rules.iter().any(|rule| rule.drop_all || rule.drop.iter().any(named))
 }
 
-/// Keys under one label are one line.
-fn add(extras: &mut Vec<Extra>, label: String, value: &str) {
-    match extras.iter_mut().find(|extra| extra.label == label) {
-        Some(extra) => {
-            extra.value.push_str(", ");
-            extra.value.push_str(value);
+/// The extras as they come together: keys under one label are one line.
+#[derive(Default)]
+struct Lines {
+    extras: Vec<Extra>,
+    by_label: HashMap<String, usize>,
+}
+
+impl Lines {
+    fn add(&mut self, label: String, value: &str) {
+        match self.by_label.get(&label).and_then(|&index| self.extras.get_mut(index)) {
+            Some(extra) => {
+                extra.value.push_str(", ");
+                extra.value.push_str(value);
+            }
+            None => {
+                self.by_label.insert(label.clone(), self.extras.len());
+                self.extras.push(Extra { label, value: value.to_owned() });
+            }
         }
-        None => extras.push(Extra { label, value: value.to_owned() }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A submission as its mapping sees it: the fields the plugin describes, and how selectors find values in them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -37,6 +37,8 @@ impl FormField {
 pub(super) struct View<'a> {
     pub(super) submission: &'a Submission,
     pub(super) fields: Vec<FormField>,
+    /// Which fields stand for the part of the document at a path.
+    by_path: HashMap<String, Vec<usize>>,
 }
 
 /// A value a selector found, and the fields it came from.
@@ -58,7 +60,13 @@ impl<'a> View<'a> {
         for rule in &mapping.combine {
             combine(rule, &mut fields);
         }
-        Self { submission, fields }
+        let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, form_field) in fields.iter().enumerate() {
+            for field in form_field.names().filter(|field| !field.path.is_empty()) {
+                by_path.entry(field.path.clone()).or_default().push(index);
+            }
+        }
+        Self { submission, fields, by_path }
     }
 
     /// Returns the non-empty values a selector names, in order.
@@ -77,10 +85,8 @@ impl<'a> View<'a> {
         if let Some(mark) = split_mark {
             split(&mut values, mark);
         }
-        let holds = |(_, form_field): &(usize, &FormField)| {
-            form_field.names().any(|field| !field.path.is_empty() && within(path, &field.path))
-        };
-        let from: BTreeSet<usize> = self.fields.iter().enumerate().filter(holds).map(|(index, _)| index).collect();
+        let containers = step_ends(path).filter_map(|end| self.by_path.get(path.get(..end)?));
+        let from: BTreeSet<usize> = containers.flatten().copied().collect();
         values.into_iter().map(|text| Found { text, from: from.clone() }).collect()
     }
 
@@ -125,19 +131,21 @@ impl<'a> View<'a> {
 /// A node is described by the first rule that reaches it.
 fn describe(submission: &Submission, rules: &[FieldsRule], fields: &mut Vec<FormField>) {
     let mut described: Vec<(Vec<usize>, FormField)> = Vec::new();
+    let mut paths = HashSet::new();
+    let mut order = DocumentOrder { document: &submission.document, positions: HashMap::new() };
     for rule in rules {
         for (path, node) in rule.each.nodes(&submission.document) {
-            if !described.iter().any(|(_, earlier)| earlier.field.path == path) {
-                let order = document_order(&submission.document, &path);
+            if paths.insert(path.clone()) {
+                let order = order.of(&path);
                 let form_field = FormField { meta: rule.meta, ..FormField::plain(describe_one(rule, &path, node)) };
                 described.push((order, form_field));
             }
         }
     }
     described.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let roots: BTreeSet<String> =
+    let roots: HashSet<String> =
         described.iter().map(|(_, form_field)| root(&form_field.field.path).to_owned()).collect();
-    let covered = |form_field: &FormField| roots.iter().any(|root| within(&form_field.field.path, root));
+    let covered = |form_field: &FormField| roots.contains(root(&form_field.field.path));
     let place = fields.iter().position(covered).unwrap_or(fields.len());
     fields.retain(|form_field| !covered(form_field));
     let place = place.min(fields.len());
@@ -168,26 +176,42 @@ fn describe_one(rule: &FieldsRule, path: &str, node: &Value) -> Field {
     }
 }
 
-/// Returns where a node stands among the members of each of its containers, so that nodes sort as they came.
-fn document_order(document: &Value, path: &str) -> Vec<usize> {
-    let mut order = Vec::new();
-    let mut node = Some(document);
-    let mut begin = 1;
-    for end in step_ends(path) {
-        let name = last_name(path.get(begin - 1..end).unwrap_or_default());
-        begin = end + 1;
-        let (position, next) = match node {
-            Some(Value::Object(members)) => (members.keys().position(|key| *key == name), members.get(&name)),
-            Some(Value::Array(items)) => {
-                let index: Option<usize> = name.parse().ok();
-                (index, index.and_then(|index| items.get(index)))
-            }
-            _ => (None, None),
-        };
-        order.push(position.unwrap_or(usize::MAX));
-        node = next;
+/// Tells where nodes stand in a document, so that they sort as they came.
+struct DocumentOrder<'a> {
+    document: &'a Value,
+    /// Of each record on the way, by its path: which member is the how-manieth. Looking that up each time would take
+    /// the square of a large record's size.
+    positions: HashMap<String, HashMap<&'a str, usize>>,
+}
+
+impl DocumentOrder<'_> {
+    /// Returns where a node stands among the members of each of its containers.
+    fn of(&mut self, path: &str) -> Vec<usize> {
+        let mut order = Vec::new();
+        let mut node = Some(self.document);
+        let mut begin = 1;
+        for end in step_ends(path) {
+            let (container, step) = (path.get(..begin).unwrap_or_default(), path.get(begin..end).unwrap_or_default());
+            let name = step_name(step);
+            begin = end;
+            let (position, next) = match node {
+                Some(Value::Object(members)) => {
+                    let positions = self.positions.entry(container.to_owned()).or_insert_with(|| {
+                        members.keys().enumerate().map(|(position, key)| (key.as_str(), position)).collect()
+                    });
+                    (positions.get(name.as_str()).copied(), members.get(&name))
+                }
+                Some(Value::Array(items)) => {
+                    let index: Option<usize> = name.parse().ok();
+                    (index, index.and_then(|index| items.get(index)))
+                }
+                _ => (None, None),
+            };
+            order.push(position.unwrap_or(usize::MAX));
+            node = next;
+        }
+        order
     }
-    order
 }
 
 /// Returns the texts of a node: null, "", [] and false are no value, an object gives its `value`, else nothing.
@@ -209,11 +233,6 @@ fn split(values: &mut Vec<String>, mark: &str) {
     }
 }
 
-/// Tells whether a normalized path is another or leads into it.
-fn within(path: &str, container: &str) -> bool {
-    path.strip_prefix(container).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
-}
-
 /// Returns the part of a normalized path up to its first step.
 fn root(path: &str) -> &str {
     let end = step_ends(path).next().unwrap_or(path.len());
@@ -223,7 +242,12 @@ fn root(path: &str) -> &str {
 /// Returns the name or index of a normalized path's last step.
 fn last_name(path: &str) -> String {
     let before = step_ends(path).rev().nth(1).unwrap_or(1);
-    let step = path.get(before..).unwrap_or_default().trim_start_matches('[');
+    step_name(path.get(before..).unwrap_or_default())
+}
+
+/// Returns the name or index that a step holds.
+fn step_name(step: &str) -> String {
+    let step = step.strip_prefix('[').unwrap_or(step);
     let step = step.strip_suffix(']').unwrap_or(step);
     match step.strip_prefix('\'').and_then(|step| step.strip_suffix('\'')) {
         Some(name) => name.replace("\\'", "'").replace("\\\\", "\\"),
@@ -286,12 +310,20 @@ mod tests {
     }
 
     #[test]
+    fn nodes_sort_as_they_came() {
+        let document = serde_json::json!({"b": [{"y": 1, "x": 2}], "a": 3});
+        let mut order = DocumentOrder { document: &document, positions: HashMap::new() };
+        assert_eq!(order.of("$['b'][0]['y']"), [0, 0, 0]);
+        assert_eq!(order.of("$['b'][0]['x']"), [0, 0, 1]);
+        assert_eq!(order.of("$['a']"), [1]);
+        assert_eq!(order.of("$['none']"), [usize::MAX]);
+    }
+
+    #[test]
     fn steps_of_a_path_are_told_apart() {
         assert_eq!(root("$['a'][0]['b']"), "$['a']");
         assert_eq!(root(r"$['a\']b'][0]"), r"$['a\']b']");
         assert_eq!(last_name(r"$['x']['it\'s']"), "it's");
         assert_eq!(last_name("$['x'][12]"), "12");
-        assert!(within("$['a']['b']", "$['a']") && within("$['a']", "$['a']"));
-        assert!(!within("$['ab']", "$['a']") && !within("$", "$['a']"));
     }
 }
