@@ -60,7 +60,9 @@ fn add(tree: &Tree, key: String, path: String, style: Style, fields: &mut Vec<Fi
     let field = |values: Vec<String>| Field { key: key.clone(), label: None, kind: None, values, path: path.clone() };
     match tree {
         Tree::List(items) if !items.iter().any(Tree::is_container) => {
-            fields.push(field(items.iter().filter_map(Tree::as_value).collect()));
+            let files = items.iter().any(|item| matches!(item, Tree::File(_)));
+            let kind = files.then(|| "file".to_owned());
+            fields.push(Field { kind, ..field(items.iter().filter_map(Tree::as_value).collect()) });
         }
         Tree::List(items) if items.iter().all(|item| member(item, &["value"]).is_some()) => {
             for (index, item) in items.iter().enumerate() {
@@ -73,7 +75,10 @@ fn add(tree: &Tree, key: String, path: String, style: Style, fields: &mut Vec<Fi
             fields.push(described(tree, key, path));
         }
         Tree::Record(_) | Tree::List(_) => open(tree, &key, &path, style, fields),
-        scalar => fields.push(field(scalar.as_value().into_iter().collect())),
+        scalar => {
+            let kind = matches!(scalar, Tree::File(_)).then(|| "file".to_owned());
+            fields.push(Field { kind, ..field(scalar.as_value().into_iter().collect()) });
+        }
     }
 }
 
@@ -112,4 +117,24 @@ pub fn child_path(parent: &str, name: &str) -> String {
     }
     path.push_str("']");
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::File;
+    use super::*;
+
+    fn kinds(tree: Tree) -> Vec<(String, Option<String>)> {
+        let tree = Tree::Record(vec![("a".to_owned(), tree)]);
+        collect(&tree, Style::Brackets).into_iter().map(|field| (field.key, field.kind)).collect()
+    }
+
+    #[test]
+    fn a_file_says_that_it_is_one() {
+        let file = || Tree::File(File { name: "x.txt".to_owned(), kind: None, size: 1 });
+        let expected = [("a".to_owned(), Some("file".to_owned()))];
+        assert_eq!(kinds(file()), expected);
+        assert_eq!(kinds(Tree::List(vec![file(), file()])), expected);
+        assert_eq!(kinds(Tree::text("x.txt")), [("a".to_owned(), None)]);
+    }
 }

@@ -161,7 +161,13 @@ fn words(name: &str) -> Vec<String> {
         }
         lower_before = c.is_lowercase();
     }
-    words.iter().take(WORDS_MAX).map(|word| fold(word)).filter(|word| !word.is_empty()).collect()
+    words.iter().take(WORDS_MAX).map(|word| fold(unnumbered(word))).filter(|word| !word.is_empty()).collect()
+}
+
+/// `tel1` is a `tel`; a figure alone stays.
+fn unnumbered(word: &str) -> &str {
+    let name = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    if name.is_empty() { word } else { name }
 }
 
 #[cfg(test)]
@@ -192,6 +198,8 @@ mod tests {
             ("Firmenname", None),
             ("Rückrufnummer", Some(Role::Phone)),
             ("Téléphone", Some(Role::Phone)),
+            ("form_fields[email2]", Some(Role::Email)),
+            ("a1b2c3d", None),
             ("unnamed", None),
             ("", None),
         ] {

@@ -22,14 +22,33 @@ pub(super) fn is_almost_email(text: &str) -> bool {
 
 /// Tells whether text is a phone number: signs of one, as many digits as one, and not a date, time or plain number.
 pub(super) fn is_phone(text: &str, region: Option<Region>) -> bool {
-    let text = text.trim();
+    let text = without_extension(text.trim());
     let digits = text.chars().filter(|c| c.is_numeric()).count();
     let signs = text.chars().all(|c| c.is_numeric() || c.is_whitespace() || "+()-./".contains(c));
     if !signs || !PHONE_DIGITS.contains(&digits) || is_date(text) || is_address_number(text) {
         return false;
     }
-    let dialled = text.starts_with(['+', '(', '0', '٠']) || text.contains([' ', '-']);
+    let dialled = text.starts_with(['+', '(', '0', '٠']) || text.contains([' ', '-']) || is_dotted(text, digits);
     dialled || Phone::is_valid(text, region)
+}
+
+/// `503.555.0199`; the last group of an amount, `1.500.000.000`, has three figures.
+fn is_dotted(text: &str, digits: usize) -> bool {
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.split('.').count() >= 3 && matches!(last.len(), 2 | 4) && digits >= 10
+}
+
+/// Takes off `x12`, `ext. 12` or `#12`.
+fn without_extension(text: &str) -> &str {
+    let head = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let mark = head.trim_end();
+    let cut = |sign: &str| {
+        let at = mark.len().checked_sub(sign.len())?;
+        let (number, end) = mark.split_at_checked(at)?;
+        end.eq_ignore_ascii_case(sign).then(|| number.trim_end_matches([' ', ',', ';']))
+    };
+    let number = ["extension", "ext.", "ext", "x", "#"].into_iter().find_map(cut);
+    number.filter(|_| head.len() < text.len()).unwrap_or(text)
 }
 
 /// Tells whether text is a date or a time in figures.
@@ -98,9 +117,17 @@ mod tests {
 
     #[test]
     fn figures_are_told_from_phones() {
-        for phone in
-            ["+48 601 234 567", "(503) 555-1234", "0412 345 678", "+91-98765-43210", "503.555.0199 1", "٠٥٠ ١٢٣ ٤٥٦٧"]
-        {
+        for phone in [
+            "+48 601 234 567",
+            "(503) 555-1234",
+            "0412 345 678",
+            "+91-98765-43210",
+            "503.555.0199 1",
+            "٠٥٠ ١٢٣ ٤٥٦٧",
+            "503.555.0199 x12",
+            "+15035550199,ext. 4",
+            "0412 345 678 EXT 1",
+        ] {
             assert!(is_phone(phone, None), "{phone}");
         }
         for other in [
@@ -112,6 +139,9 @@ mod tests {
             "127.0.0.1",
             "1500",
             "1798133400",
+            "Unit x12",
+            "1.500.000.000",
+            "2026-12-24 x1",
             "hello",
             "",
         ] {
