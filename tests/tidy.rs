@@ -5,6 +5,12 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "offsets come from searches in the same text")]
 
+#[path = "tidy/habits.rs"]
+mod habits;
+#[path = "tidy/mappings.rs"]
+mod mappings;
+#[path = "tidy/prose.rs"]
+mod prose;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -163,7 +169,7 @@ fn the_crate_root_lists_its_rooms_in_the_order_of_travel() {
 #[test]
 fn no_file_names_a_folder_of_one_machine() {
     let mut complaints = Vec::new();
-    for path in ["src", "tests", "docs", "mappings", "fixtures", "scripts", ".ci"] {
+    for path in ["src", "tests", "examples", "docs", "mappings", "fixtures", "scripts", ".ci"] {
         walk(&root().join(path), &mut |file| complaints.extend(check_folders(file)));
     }
     for entry in fs::read_dir(root()).expect("the repository").filter_map(Result::ok) {

@@ -10,19 +10,30 @@ pub(crate) struct Source {
     pub(crate) code: String,
     /// What is compiled into the program: literals kept, comments and tests blanked.
     pub(crate) shipped: String,
+    /// The code of what is compiled into the program.
+    pub(crate) shipped_code: String,
+    /// The lines of the file, comments too, without those of its tests.
+    pub(crate) length: usize,
 }
 
 impl Source {
     pub(crate) fn new(name: String, text: &str) -> Self {
         let code = blanked(text, &[Kind::Comment, Kind::Literal]);
         let mut shipped = blanked(text, &[Kind::Comment]);
-        if name.ends_with("/tests.rs") || name.contains("/tests/") {
+        let mut shipped_code = code.clone();
+        let mut length = text.lines().count();
+        let all_tests = name.ends_with("/tests.rs") || name.contains("/tests/");
+        if all_tests {
             shipped.clear();
+            shipped_code.clear();
+            length = 0;
         }
-        for range in tests_in(&code) {
-            shipped.replace_range(range.clone(), &blank(&text[range]));
+        for range in tests_in(&code).filter(|_| !all_tests) {
+            shipped.replace_range(range.clone(), &blank(&text[range.clone()]));
+            shipped_code.replace_range(range.clone(), &blank(&text[range.clone()]));
+            length -= text[range].lines().count();
         }
-        Self { name, code, shipped }
+        Self { name, code, shipped, shipped_code, length }
     }
 
     /// Returns the room that the file is in: the first part of its path.
@@ -132,9 +143,15 @@ fn first_name(tree: &str) -> String {
 }
 
 /// Finds the items under `#[cfg(test)]`.
-fn tests_in(code: &str) -> Vec<Range<usize>> {
+fn tests_in(code: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut end = 0;
     let marks = code.match_indices("#[cfg(test)]").map(|(at, _)| at);
-    marks.map(|at| at..item_end(code, at)).collect()
+    marks.filter_map(move |at| {
+        // One inside another is counted already.
+        let range = (at >= end).then(|| at..item_end(code, at))?;
+        end = range.end;
+        Some(range)
+    })
 }
 
 /// Finds the blocks of items that begin with a keyword.
