@@ -6,6 +6,7 @@ mod config;
 mod delivery;
 mod fixtures;
 mod gateway;
+mod hostile;
 mod kaicalls;
 mod sandbox;
 mod scripted_api;
