@@ -3,6 +3,8 @@
 //! Contact-form templates do that (`captures: cf7 24, 25`): a line break or a quote in the message breaks the JSON. Here a
 //! string ends where what follows can only be JSON again; everything before that is the value, as typed.
 
+use std::collections::HashSet;
+
 use super::tree::Tree;
 use super::{DecodeError, LIMITS, Limits};
 
@@ -47,12 +49,17 @@ impl<'a> Reader<'a> {
     fn record(&mut self, depth: usize) -> Result<Option<Tree>, DecodeError> {
         self.skip("{");
         let mut members = Vec::new();
+        let mut names = HashSet::new();
         loop {
             self.space();
             if self.skip("}") {
                 return Ok(Some(Tree::Record(members)));
             }
             let Some(name) = self.name() else { return Ok(None) };
+            // A template names each member once: twice is another document, or something a visitor pasted.
+            if !names.insert(name.clone()) {
+                return Ok(None);
+            }
             let Some(value) = self.value(depth + 1, Place::Member)? else { return Ok(None) };
             members.push((name, value));
             self.space();
@@ -255,7 +262,19 @@ mod tests {
 
     #[test]
     fn what_is_not_plain_is_not_guessed() {
-        for text in ["{", "{\"a\"", "{\"a\":\"b", "{\"a\":\"b\"} trailing", "{}", "[]", "{a:b}", "{\"a\":\"\"}"] {
+        let twice = r#"{"n":"Ann","e":"a@b.co"}{"n":"Bob","e":"b@b.co"}"#;
+        for text in [
+            twice,
+            r#"{"a":"x "y","b":"1","b":"2"}"#,
+            "{",
+            "{\"a\"",
+            "{\"a\":\"b",
+            "{\"a\":\"b\"} trailing",
+            "{}",
+            "[]",
+            "{a:b}",
+            "{\"a\":\"\"}",
+        ] {
             assert_eq!(repaired(text), None, "{text}");
         }
     }

@@ -41,6 +41,11 @@ impl Candidate<'_> {
         &self.form_field.field.values
     }
 
+    /// How deep in the document it stands: `name` is the visitor's sooner than `product.name`.
+    fn depth(&self) -> usize {
+        self.form_field.field.path.matches("][").count()
+    }
+
     fn single(&self) -> Option<&str> {
         match self.values() {
             [only] => Some(only),
@@ -83,7 +88,7 @@ impl<'a> Auto<'a> {
     fn email(&self) -> Option<Guess> {
         let valid = |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| shape::is_email(value));
         let typed: Vec<_> = self.free().filter(|candidate| candidate.kind() == "email").collect();
-        let called: Vec<_> = self.free().filter(|candidate| candidate.role == Some(Role::Email)).collect();
+        let called = self.called(Role::Email);
         for (found, why) in [(typed, "type"), (called, "name")] {
             let best = found.iter().find(|candidate| valid(candidate));
             let best = best.or_else(|| found.iter().find(|candidate| !candidate.values().is_empty()));
@@ -105,7 +110,7 @@ impl<'a> Auto<'a> {
         let has_digit =
             |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| value.contains(char::is_numeric));
         let typed: Vec<_> = self.free().filter(|c| matches!(c.kind(), "tel" | "phone")).collect();
-        let called: Vec<_> = self.free().filter(|c| c.role == Some(Role::Phone)).collect();
+        let called = self.called(Role::Phone);
         for (found, why) in [(typed, "type"), (called, "name")] {
             if let Some(best) = found.iter().find(|candidate| has_digit(candidate)) {
                 return Some(self.guess(best, best.values().first()?, why));
@@ -122,7 +127,7 @@ impl<'a> Auto<'a> {
     }
 
     fn name(&self) -> Option<Guess> {
-        let filled = |role: Role| self.free().find(move |c| c.role == Some(role) && !c.values().is_empty());
+        let filled = |role: Role| self.called(role).into_iter().find(|candidate| !candidate.values().is_empty());
         let (whole, first, last) = (filled(Role::Name), filled(Role::FirstName), filled(Role::LastName));
         if let Some(typed) = self.free().find(|c| c.kind() == "name" && !c.values().is_empty()) {
             return Some(self.guess(typed, &typed.values().join(" "), "type"));
@@ -162,7 +167,7 @@ impl<'a> Auto<'a> {
     }
 
     fn message(&self) -> Option<Guess> {
-        let called: Vec<_> = self.free().filter(|c| c.role == Some(Role::Message)).collect();
+        let called = self.called(Role::Message);
         let typed: Vec<_> = self.free().filter(|c| c.kind() == "textarea" && !is_excluded(c)).collect();
         for (found, why) in [(called, "name"), (typed, "type")] {
             if let Some(best) = found.iter().find(|candidate| !candidate.values().is_empty()) {
@@ -179,6 +184,13 @@ impl<'a> Auto<'a> {
         // Of two that are alike the first is kept: `max_by_key` would take the last.
         let best = self.free().rev().max_by_key(amount).filter(|best| amount(best) > 0)?;
         Some(self.guess(best, best.single()?, "value"))
+    }
+
+    /// Returns the fields called so, the least deep first.
+    fn called(&self, role: Role) -> Vec<&Candidate<'a>> {
+        let mut called: Vec<_> = self.free().filter(|candidate| candidate.role == Some(role)).collect();
+        called.sort_by_key(|candidate| candidate.depth());
+        called
     }
 
     fn free(&self) -> impl DoubleEndedIterator<Item = &Candidate<'a>> {

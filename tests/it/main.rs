@@ -8,6 +8,7 @@ mod config;
 mod delivery;
 mod fixtures;
 mod gateway;
+mod hostile;
 mod jsonpath;
 mod kaicalls;
 mod process;
