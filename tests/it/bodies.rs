@@ -168,6 +168,8 @@ async fn max_reading_is_on_what_is_held_in_every_encoding() {
     for (content_type, body) in one_field(80_000) {
         assert_eq!(status(&gateway.send(request(content_type, &body)).await), 503, "{content_type}");
     }
+    let [_, _, (content_type, body)] = one_field(40_000);
+    assert_eq!(status(&gateway.send(request(content_type, &body)).await), 503, "its text counts while it is read");
     assert!(gateway.shelf.entries().is_empty());
     let uploads = [(MULTIPART, with_file(80_000)), (MULTIPART, with_file(10_000_000))];
     for (content_type, body) in one_field(2000).into_iter().chain(uploads) {

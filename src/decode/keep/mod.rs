@@ -192,9 +192,9 @@ mod tests {
         let kept = kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).ends_with("--XX--\r\n"), "only what is a part counts");
         let mut keeper = Keeper::new(Some(TYPE), 300);
-        let endless = std::iter::repeat_with(|| Bytes::from("x".repeat(100)));
-        let begun = std::iter::once(Bytes::from("--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n"));
-        let pushes = begun.chain(endless).take_while(|chunk| keeper.push(chunk.clone()).is_ok()).count();
+        let begun = Bytes::from("--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n");
+        let text = std::iter::repeat_n(Bytes::from("x".repeat(100)), 20);
+        let pushes = std::iter::once(begun).chain(text).take_while(|chunk| keeper.push(chunk.clone()).is_ok()).count();
         assert!(pushes < 6, "it is refused as soon as it is sure");
         for whole in ["application/json", "application/x-www-form-urlencoded", "text/plain"] {
             assert_eq!(keep(whole, b"a=1234", 5, 2).err(), Some(TooMuchToKeep), "{whole}");
@@ -226,6 +226,12 @@ mod tests {
             content.contains("hello") && content.contains("filename=\"a\"") && !content.contains("xx"),
             "{content}"
         );
+        for before in [String::new(), file] {
+            let text_over = format!("{before}{}{broken}", part("name=\"b\"", &"x".repeat(2000)));
+            for chunk in [16, 10_000] {
+                assert_eq!(keep(TYPE, text_over.as_bytes(), 1000, chunk).err(), Some(TooMuchToKeep), "{chunk}");
+            }
+        }
         for unbounded in ["multipart/form-data", "multipart/form-data; boundary="] {
             assert_eq!(held(unbounded, &message, 20), (beginning(&message, 20), true), "{unbounded}");
         }

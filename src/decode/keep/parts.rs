@@ -66,8 +66,9 @@ impl Parts {
             }
         }
         self.keep_as_came(&chunk);
-        let rebuilds = self.as_came.is_none() && self.reader.is_some();
-        if rebuilds && self.rebuilt.bytes.len() > self.max { Err(TooMuchToKeep) } else { Ok(()) }
+        // Also of a broken body, so that it makes no difference in which chunk it broke.
+        let is_over = self.rebuilt.bytes.len() > self.max && (self.as_came.is_none() || self.is_short);
+        if is_over { Err(TooMuchToKeep) } else { Ok(()) }
     }
 
     fn keep_as_came(&mut self, chunk: &[u8]) {
@@ -95,11 +96,7 @@ impl Parts {
         if let Some(as_came) = self.as_came.filter(|_| self.rebuilt.passed == 0) {
             return Kept { body: as_came.freeze(), cut: self.is_short };
         }
-        let mut bytes = self.rebuilt.finish(whole);
-        if !whole {
-            bytes.truncate(self.max);
-        }
-        Kept { body: bytes.into(), cut: true }
+        Kept { body: self.rebuilt.finish(whole).into(), cut: true }
     }
 }
 
