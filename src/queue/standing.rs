@@ -135,6 +135,16 @@ impl Standing {
         self.revision += 1;
     }
 
+    /// Tells when it will be due, where it waits for that and nobody holds it.
+    pub(super) fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.due_at.filter(|due_at| self.lease.is_none() && *due_at > now)
+    }
+
+    /// Ends the wait.
+    pub(super) fn hasten(&mut self, now: Timestamp) {
+        self.wait(now, Duration::ZERO);
+    }
+
     /// Begins a wait anew that seems to have begun in the future: the clock went back.
     pub(super) fn rewind(&mut self, now: Timestamp) {
         if let Some(due_at) = self.due_at

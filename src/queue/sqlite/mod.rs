@@ -75,12 +75,14 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::standing::{Clock, whole_millisecond};
+use super::turns::LastSites;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX, Page, Set,
-    Settlement, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
+    Page, Set, Settlement, Store, StoreError,
 };
-use crate::lead::EntryId;
+use crate::lead::{EntryId, SiteId};
 use append::Prepared;
+use claim::Claim;
 use connection::Readers;
 use failure::Failure;
 use files::{Identity, Presence};
@@ -128,7 +130,8 @@ impl SqliteStore {
         }
         presence.share()?;
         let identity = Identity::of(&path)?;
-        let workspace = Workspace { connection, options, clock: Clock::default(), last_site: None, woke: false };
+        let (clock, last_sites) = (Clock::default(), LastSites::default());
+        let workspace = Workspace { connection, options, clock, last_sites, woke: false };
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
         Ok(Self { writer, readers: Arc::new(Readers::new(path)), changed, tally, _presence: presence })
@@ -158,14 +161,26 @@ impl Store for SqliteStore {
         self.writer.write(move |workspace| append::append(workspace, &entry)).await
     }
 
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        let (max, now) = (max.min(CLAIM_MAX), whole_millisecond(now));
-        self.writer.write(move |workspace| claim::claim(workspace, max, lease, now)).await
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
+        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since };
+        self.writer.write(move |workspace| claim::claim(workspace, &claim)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
         let (id, token, now) = (lease.entry.id, lease.token, whole_millisecond(now));
         self.writer.write(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
+    }
+
+    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let (site, max, now) = (site.clone(), max.min(HASTEN_MAX), whole_millisecond(now));
+        self.writer.write(move |workspace| claim::hasten(workspace, &site, max, now)).await
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
@@ -217,7 +232,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::lead::{FormId, SiteId};
+    use crate::lead::FormId;
     use crate::queue::{Content, Reason, State};
     use crate::received::Received;
 
@@ -343,7 +358,7 @@ mod tests {
         };
         assert_eq!(store.writer.write(spoil).await.expect("spoilt"), 1);
         for expected in [vec![], vec![], vec![third]] {
-            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH).await.expect("claimed");
+            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
             assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), expected);
         }
         let error = store.get(first).await.expect_err("unreadable");
