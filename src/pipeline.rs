@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decode::{self, DecodeError, Submission};
-pub use crate::decode::{Keeper, Kept, TooMuchToKeep};
+pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
 use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, Rules};

@@ -527,7 +527,7 @@ async fn a_reload_counts_from_the_next_request_on() {
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 401);
 }
 
-fn limit(burst: u32) -> Limit {
+pub(crate) fn limit(burst: u32) -> Limit {
     let rate = Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) };
     Limit { rate, burst: NonZeroU32::new(burst).expect("a number") }
 }
