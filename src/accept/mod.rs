@@ -9,6 +9,7 @@ mod connection;
 mod entry;
 mod guard;
 mod head;
+mod host;
 mod limits;
 mod outcome;
 mod places;
@@ -232,8 +233,13 @@ impl Gateway {
         let received = receive::receive(head, query, kept);
         let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
         trail.form = Some(processed.form.clone());
-        let rules =
-            Rules { site, dedupe: !config.queue.dedupe.is_zero(), over_limit, keep_held: config.queue.keep.held };
+        let rules = Rules {
+            site,
+            dedupe: !config.queue.dedupe.is_zero(),
+            over_limit,
+            keep_held: config.queue.keep.held,
+            own_host: head.host(),
+        };
         let now = Timestamp::now();
         let filed = entry::file(&rules, processed, received, new_id(now), now);
         self.store(filed).await.map(Outcome::Stored)
