@@ -14,11 +14,10 @@ use super::outcome::{Outcome, Refusal, WrongKeys};
 use super::{Address, Gateway, Request, Trail};
 use crate::config::Site;
 use crate::lead::{EntryId, FormId};
-use crate::pipeline::Keeper;
 use crate::queue::{Entry, Filter};
 
 /// Most bytes of the body of `verify`: two keys.
-const VERIFY_MAX: usize = 16 * 1024;
+const VERIFY_MAX: u64 = 16 * 1024;
 /// The form of what comes by `intake`, where the keys are no form's own.
 const FORM: &str = "kaicalls";
 /// How far the widget looks back.
@@ -66,7 +65,7 @@ impl Gateway {
         request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let body = self.body(session, request, Keeper::new(None, VERIFY_MAX), VERIFY_MAX as u64).await?;
+        let body = self.strangers_body(session, request, VERIFY_MAX).await?;
         let shown: VerifyRequest = serde_json::from_slice(&body.kept.body).unwrap_or_default();
         if shown.public_key.is_empty() || shown.api_key.is_empty() {
             return Err(Refusal::Keys(WrongKeys::Missing));

@@ -14,6 +14,8 @@ mod keep;
 
 mod multipart;
 
+mod php_json;
+
 mod repair;
 
 mod tree;
@@ -26,6 +28,7 @@ use serde_json::Value;
 
 pub use fields::{Field, child_path};
 pub use keep::{Keeper, Kept, TooMuchToKeep};
+pub use php_json::php_json;
 
 use crate::received::Received;
 use charset::Declared;

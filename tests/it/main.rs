@@ -14,4 +14,5 @@ mod kaicalls;
 mod process;
 mod sandbox;
 mod scripted_api;
+mod signed;
 mod store_contract;
