@@ -297,6 +297,9 @@ fn every_capture_decodes_the_same_once_it_is_cut_also_with_a_file_in_it() {
     let (mut uploads, mut cut) = (0, 0);
     for path in cases(&fixtures()) {
         let whole = received(&path);
+        if decode::decode(&whole).is_err() {
+            continue;
+        }
         cut += usize::from(kept(&whole, 1000).cut);
         let content_type = whole.content_type().unwrap_or_default();
         let Some((_, boundary)) = content_type.split_once("multipart/form-data; boundary=") else { continue };
