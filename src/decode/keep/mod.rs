@@ -191,6 +191,9 @@ mod tests {
         let around = format!("{}--XX--{}", part("name=\"a\"", "hi"), "x".repeat(300));
         let kept = kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).ends_with("--XX--\r\n"), "only what is a part counts");
+        let around = format!("{}{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
+        let kept = self::kept(TYPE, around.as_bytes(), 300);
+        assert!(kept.cut && text(&kept).starts_with("--XX\r\n"), "only what is a part counts");
         let mut keeper = Keeper::new(Some(TYPE), 300);
         let begun = Bytes::from("--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n");
         let text = std::iter::repeat_n(Bytes::from("x".repeat(100)), 20);
@@ -226,6 +229,9 @@ mod tests {
             content.contains("hello") && content.contains("filename=\"a\"") && !content.contains("xx"),
             "{content}"
         );
+        let no_part = format!("--XX--{}", "x".repeat(200));
+        assert_eq!(held(TYPE, &no_part, 1000), (no_part.clone(), false));
+        assert_eq!(held(TYPE, &no_part, 100), (beginning(&no_part, 100), true));
         for before in [String::new(), file] {
             let text_over = format!("{before}{}{broken}", part("name=\"b\"", &"x".repeat(2000)));
             for chunk in [16, 10_000] {
