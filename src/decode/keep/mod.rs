@@ -24,7 +24,11 @@ pub struct Keeper {
 }
 
 enum Keeping {
-    Whole { bytes: BytesMut, declared: Declared },
+    /// Without a type nothing is looked for in it.
+    Whole {
+        bytes: BytesMut,
+        declared: Option<Declared>,
+    },
     Parts(Box<Parts>),
 }
 
@@ -42,9 +46,14 @@ impl Keeper {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
             Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max))),
-            _ => Keeping::Whole { bytes: BytesMut::new(), declared },
+            _ => Keeping::Whole { bytes: BytesMut::new(), declared: Some(declared) },
         };
         Self { max, keeping }
+    }
+
+    /// Begins a body that is kept byte for byte, whatever it is: for those who check a signature of it.
+    pub fn as_it_comes(max: usize) -> Self {
+        Self { max, keeping: Keeping::Whole { bytes: BytesMut::new(), declared: None } }
     }
 
     /// Tells whether it holds less than what it is given.
@@ -74,7 +83,7 @@ impl Keeper {
     /// Ends the body.
     pub fn finish(self) -> Result<Kept, TooMuchToKeep> {
         let kept = match self.keeping {
-            Keeping::Whole { bytes, declared } => match base64::cut(&bytes, declared) {
+            Keeping::Whole { bytes, declared } => match declared.and_then(|declared| base64::cut(&bytes, declared)) {
                 Some(cut) => Kept { body: cut.into(), cut: true },
                 None => Kept { body: bytes.freeze(), cut: false },
             },
