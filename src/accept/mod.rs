@@ -272,7 +272,7 @@ impl Gateway {
         max: u64,
     ) -> Result<Body, Refusal> {
         let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let keeper = Keeper::new(None, usize::try_from(max).unwrap_or(usize::MAX));
+        let keeper = Keeper::as_it_comes(usize::try_from(max).unwrap_or(usize::MAX));
         self.body(session, request, keeper, max, max_together).await
     }
 
