@@ -121,7 +121,7 @@ mod tests {
 
     fn received(content_type: &str, kept: Kept) -> Received {
         let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
-        Received { method: "POST".to_owned(), query: None, headers, body: kept.body, cut: kept.cut }
+        Received { method: "POST".to_owned(), headers, body: kept.body, cut: kept.cut, ..Received::default() }
     }
 
     /// Everything a submission tells.
