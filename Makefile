@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt setup
+.PHONY: help demo test check fmt audit setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,10 @@ check: ## Run what takes seconds: format, lints, house rules
 fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
+
+audit: ## Check the licences, known holes and doubled versions of all crates (needs cargo-deny, and the internet)
+	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check
 
 setup: ## Install what building and testing needs, or say what to install
 	@scripts/setup --test
