@@ -8,6 +8,7 @@ mod fixtures;
 mod gateway;
 mod hostile;
 mod kaicalls;
+mod properties;
 mod sandbox;
 mod scripted_api;
 mod store_contract;
