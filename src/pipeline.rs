@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::decode::{self, DecodeError, Submission};
+pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
 use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, Rules};
 use crate::received::Received;
 
 /// The mapping that is asked last and fits everything.
-const LAST: &str = "generic";
+pub const LAST: &str = "generic";
 
 /// Every mapping there is, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +86,8 @@ pub struct Processed {
     pub mapping: Option<String>,
     pub oddities: Vec<String>,
     pub on_invalid: OnInvalid,
+    /// The address of the page the form stands on, where the body names it.
+    pub page: Option<String>,
     pub end: End,
 }
 
@@ -158,6 +161,7 @@ fn undecodable(site: &SiteRules, form: Option<&FormId>, error: DecodeError) -> E
         form,
         mapping: None,
         oddities: Vec::new(),
+        page: None,
         end: End::Held { hold, reason: None, lead: None, errors },
     };
     Explained { processed, submission: None, mapped: None, extras: Vec::new() }
@@ -199,6 +203,7 @@ fn mapped(
         mapping: Some(mapping.name.clone()),
         oddities: submission.oddities.iter().map(|oddity| oddity.as_str().to_owned()).collect(),
         on_invalid: form_rules.and_then(|rules| rules.on_invalid).or(mapping.on_invalid).unwrap_or_default(),
+        page: mapped.form.page.clone(),
         end,
     };
     Explained { processed, submission: Some(submission), mapped: Some(mapped), extras }

@@ -32,7 +32,67 @@ pub struct Received {
     pub cut: bool,
 }
 
+/// A query taken apart.
+///
+/// No `Debug`: it holds credentials.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SplitQuery {
+    /// What is kept, as it came; none where nothing is left.
+    pub kept: Option<String>,
+    /// The values of `token`, decoded.
+    pub tokens: Vec<String>,
+}
+
+impl SplitQuery {
+    /// Takes every `token` parameter out of a query, however it is written.
+    pub fn of(query: Option<&str>) -> Self {
+        let mut tokens = Vec::new();
+        let mut kept = Vec::new();
+        for part in query.unwrap_or_default().split('&') {
+            match read_pair(part) {
+                Some((name, value)) if name == "token" => tokens.push(value),
+                Some(_) => kept.push(part),
+                None => {}
+            }
+        }
+        Self { kept: (!kept.is_empty()).then(|| kept.join("&")), tokens }
+    }
+}
+
+fn read_pair(part: &str) -> Option<(String, String)> {
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(part).unwrap_or_default();
+    pairs.into_iter().next()
+}
+
+/// Some HTTP clients name the URL itself as referer, which may hold the token.
+fn without_token(url: &str) -> String {
+    let Some((page, rest)) = url.split_once('?') else { return url.to_owned() };
+    let (query, fragment) = rest.split_once('#').map_or((rest, None), |(query, end)| (query, Some(end)));
+    let query = SplitQuery::of(Some(query)).kept.map(|kept| format!("?{kept}")).unwrap_or_default();
+    let fragment = fragment.map(|end| format!("#{end}")).unwrap_or_default();
+    format!("{page}{query}{fragment}")
+}
+
 impl Received {
+    /// Builds what is stored of a request: of each kept header the first, nothing that may be a credential.
+    ///
+    /// `kept_query` is what [`SplitQuery`] leaves.
+    pub fn from_parts<'h>(
+        method: &str,
+        kept_query: Option<String>,
+        headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
+        body: Bytes,
+    ) -> Self {
+        let mut kept = BTreeMap::new();
+        for (name, value) in headers {
+            let Some(known) = KEPT_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else { continue };
+            let text = String::from_utf8_lossy(value).into_owned();
+            let text = if known == "referer" { without_token(&text) } else { text };
+            kept.entry(known.to_owned()).or_insert(text);
+        }
+        Self { method: method.to_owned(), query: kept_query, headers: kept, body, cut: false }
+    }
+
     /// Returns the value of a kept header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
@@ -53,5 +113,37 @@ impl std::fmt::Debug for Received {
             .field("body_len", &self.body.len())
             .field("cut", &self.cut)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token_leaves_the_query_and_the_rest_stays_as_it_came() {
+        let split = |query| {
+            let SplitQuery { kept, tokens } = SplitQuery::of(Some(query));
+            (kept.unwrap_or_default(), tokens.join(" "))
+        };
+        assert_eq!(split("a=1&token=fg_x&b=%20+&to%6ben=fg_y"), ("a=1&b=%20+".to_owned(), "fg_x fg_y".to_owned()));
+        assert_eq!(split("token=fg_x"), (String::new(), "fg_x".to_owned()));
+        assert_eq!(split("tokens=1&Token=2"), ("tokens=1&Token=2".to_owned(), String::new()));
+        assert_eq!(split("&&"), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn of_the_headers_only_those_on_the_list_are_kept_once_and_without_a_token() {
+        let headers: [(&str, &[u8]); 6] = [
+            ("Authorization", b"Bearer fg_t"),
+            ("User-Agent", b"caf\xe9"),
+            ("user-agent", b"second"),
+            ("Cookie", b"a=b"),
+            ("Referer", b"https://g.example/hooks/a?x=1&token=fg_t#top"),
+            ("X-Formgate-Token", b"fg_t"),
+        ];
+        let received = Received::from_parts("POST", None, headers, Bytes::from_static(b"a=1"));
+        let kept: Vec<_> = received.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        assert_eq!(kept, ["referer: https://g.example/hooks/a?x=1#top", "user-agent: caf\u{fffd}"]);
     }
 }

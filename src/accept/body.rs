@@ -1,24 +1,27 @@
 //! A request's body: counted while it is read, within a time, and within what all bodies together may take.
+//!
+//! What all together may take is memory: a multipart body counts what is held of it, any other what it declares.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::head::Framing;
+use crate::pipeline::{Keeper, Kept, TooMuchToKeep};
 
-/// Room made at first for a body that declares more.
-const FIRST_ROOM: u64 = 64 * 1024;
+/// The most that is read at once.
+const CHUNK: u64 = 64 * 1024;
 
 /// How long and how large a body may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLimits {
     /// Most bytes of this body.
     pub(super) max: u64,
-    /// Most bytes of all bodies being read.
+    /// Most bytes of all bodies being read that are held.
     pub(super) max_together: u64,
     /// Time for any body.
     pub(super) time: Duration,
@@ -30,6 +33,8 @@ pub(super) struct BodyLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadBody {
     TooLarge,
+    /// It could be read, but not kept.
+    TooMuchToKeep,
     /// All bodies together are too large; later there may be room.
     Busy,
     TooSlow,
@@ -37,7 +42,7 @@ pub(super) enum BadBody {
     Broken,
 }
 
-/// The bytes that are being read over all connections.
+/// The bytes of bodies that are held over all connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reading(Arc<AtomicU64>);
 
@@ -48,9 +53,9 @@ pub(super) struct Share {
     bytes: u64,
 }
 
-/// A body read whole. Its share is given back when it is dropped, so hold it until the body is.
+/// What is kept of a body. Its share is given back when it is dropped, so hold it until the body is.
 pub(super) struct Body {
-    pub(super) bytes: Bytes,
+    pub(super) kept: Kept,
     _share: Share,
 }
 
@@ -65,10 +70,15 @@ impl Reading {
 }
 
 impl Share {
-    fn grow(&mut self, bytes: u64, max: u64) -> Result<(), BadBody> {
-        let fits = |now: u64| now.checked_add(bytes).filter(|&sum| sum <= max);
-        self.of.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_now| BadBody::Busy)?;
-        self.bytes += bytes;
+    /// Makes the share so large, or smaller.
+    fn hold(&mut self, bytes: u64, max: u64) -> Result<(), BadBody> {
+        if let Some(more) = bytes.checked_sub(self.bytes) {
+            let fits = |now: u64| now.checked_add(more).filter(|&sum| sum <= max);
+            self.of.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_now| BadBody::Busy)?;
+        } else {
+            self.of.0.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
         Ok(())
     }
 }
@@ -84,12 +94,13 @@ pub(super) async fn read(
     session: &mut ServerSession,
     framing: Framing,
     expects_continue: bool,
+    keeper: Keeper,
     limits: BodyLimits,
     reading: &Reading,
 ) -> Result<Body, BadBody> {
     let mut share = reading.share();
     let declared = match framing {
-        Framing::None => return Ok(Body { bytes: Bytes::new(), _share: share }),
+        Framing::None => return Ok(Body { kept: Kept::default(), _share: share }),
         Framing::Length(length) if length > limits.max => return Err(BadBody::TooLarge),
         Framing::Length(length) => Some(length),
         Framing::Chunked => None,
@@ -98,23 +109,48 @@ pub(super) async fn read(
         // pingora reads malformed chunks and trailers more kindly than others do: nothing after them is a request.
         session.set_keepalive(None);
     }
-    share.grow(declared.unwrap_or_default(), limits.max_together)?;
+    share.hold(to_hold(&keeper, declared, 0), limits.max_together)?;
     let started = Instant::now();
     if expects_continue {
         tell_to_continue(session, limits.time).await?;
     }
-    let mut bytes = BytesMut::with_capacity(usize::try_from(declared.unwrap_or(0).min(FIRST_ROOM)).unwrap_or(0));
-    while let Some(chunk) = next_chunk(session, limits.deadline(started, bytes.len())).await? {
-        if (bytes.len() + chunk.len()) as u64 > limits.max {
+    let (keeper, length) = read_chunks(session, keeper, declared, limits, started, &mut share).await?;
+    if declared.is_some_and(|declared| declared != length) {
+        return Err(BadBody::Broken);
+    }
+    let kept = keeper.finish()?;
+    share.hold(kept.body.len() as u64, limits.max_together)?;
+    Ok(Body { kept, _share: share })
+}
+
+/// Reads to the end; gives the length of what came, too.
+async fn read_chunks(
+    session: &mut ServerSession,
+    mut keeper: Keeper,
+    declared: Option<u64>,
+    limits: BodyLimits,
+    started: Instant,
+    share: &mut Share,
+) -> Result<(Keeper, u64), BadBody> {
+    let mut length = 0;
+    while let Some(chunk) = next_chunk(session, limits.deadline(started, length)).await? {
+        length += chunk.len() as u64;
+        if length > limits.max {
             return Err(BadBody::TooLarge);
         }
-        if declared.is_none() {
-            share.grow(chunk.len() as u64, limits.max_together)?;
-        }
-        bytes.extend_from_slice(&chunk);
+        keeper.push(chunk)?;
+        share.hold(to_hold(&keeper, declared, length), limits.max_together)?;
     }
-    let whole = declared.is_none_or(|length| length == bytes.len() as u64);
-    if whole { Ok(Body { bytes: bytes.freeze(), _share: share }) } else { Err(BadBody::Broken) }
+    Ok((keeper, length))
+}
+
+/// Returns how much of a body is held at most until the next chunk is in.
+fn to_hold(keeper: &Keeper, declared: Option<u64>, read: u64) -> u64 {
+    if keeper.streams() {
+        declared.map_or(CHUNK, |declared| declared.min(CHUNK)) + keeper.held() as u64
+    } else {
+        declared.unwrap_or(0).max(read)
+    }
 }
 
 /// pingora takes the interim response for an early answer and gives the connection up; that is undone.
@@ -132,9 +168,15 @@ async fn next_chunk(session: &mut ServerSession, deadline: Instant) -> Result<Op
     }
 }
 
+impl From<TooMuchToKeep> for BadBody {
+    fn from(_: TooMuchToKeep) -> Self {
+        Self::TooMuchToKeep
+    }
+}
+
 impl BodyLimits {
-    fn deadline(&self, started: Instant, read: usize) -> Instant {
-        let more = Duration::from_secs(read as u64 / self.bytes_per_second.max(1));
+    fn deadline(&self, started: Instant, read: u64) -> Instant {
+        let more = Duration::from_secs(read / self.bytes_per_second.max(1));
         started + self.time + more
     }
 }
@@ -147,15 +189,30 @@ mod tests {
     fn a_share_is_given_back_and_never_exceeds_the_whole() {
         let reading = Reading::default();
         let mut first = reading.share();
-        assert_eq!(first.grow(6, 10), Ok(()));
+        assert_eq!(first.hold(6, 10), Ok(()));
         let mut second = reading.share();
-        assert_eq!(second.grow(5, 10), Err(BadBody::Busy));
-        assert_eq!(second.grow(4, 10), Ok(()));
-        assert_eq!(first.grow(1, 10), Err(BadBody::Busy));
+        assert_eq!(second.hold(5, 10), Err(BadBody::Busy));
+        assert_eq!(second.hold(4, 10), Ok(()));
+        assert_eq!(first.hold(7, 10), Err(BadBody::Busy));
+        assert_eq!(first.hold(5, 10), Ok(()));
+        assert_eq!(second.hold(5, 10), Ok(()));
         drop(first);
-        assert_eq!(reading.bytes(), 4);
-        assert_eq!(second.grow(u64::MAX, u64::MAX), Err(BadBody::Busy));
+        assert_eq!(reading.bytes(), 5);
+        assert_eq!(second.hold(u64::MAX, u64::MAX - 1), Err(BadBody::Busy));
         drop(second);
         assert_eq!(reading.bytes(), 0);
+    }
+
+    #[test]
+    fn a_multipart_body_holds_a_chunk_and_any_other_what_it_declares() {
+        let keeper = |kind| Keeper::new(Some(kind), 1000);
+        let parts = keeper("multipart/form-data; boundary=x");
+        assert_eq!(to_hold(&parts, Some(100_000_000), 0), CHUNK);
+        assert_eq!(to_hold(&parts, Some(100), 0), 100);
+        assert_eq!(to_hold(&parts, None, 0), CHUNK);
+        for kind in ["application/json", "application/x-www-form-urlencoded", ""] {
+            assert_eq!(to_hold(&keeper(kind), Some(100_000), 70_000), 100_000);
+            assert_eq!(to_hold(&keeper(kind), None, 70_000), 70_000);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::host;
 use super::outcome::Rejected;
 use crate::lead::{EntryId, FieldError, Lead};
 use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
@@ -25,14 +26,17 @@ pub(super) struct Rules<'a> {
     pub(super) keep_held: std::time::Duration,
     /// Over the site's limit, where that says `over = "hold"`.
     pub(super) over_limit: bool,
+    /// The host the request was sent to.
+    pub(super) own_host: Option<&'a str>,
 }
 
 /// Decides whether a submission is queued or held, and why.
 pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
-    let Processed { form, mapping, oddities, on_invalid, end } = processed;
+    let Processed { form, mapping, oddities, on_invalid, page, end } = processed;
+    let other_host = host::is_other(&rules.site.hosts, &received, page.as_deref(), rules.own_host);
     let mut hold_rule = None;
     let verdict = match end {
-        End::Lead { lead, fingerprint } => Verdict::of_lead(rules, lead, fingerprint),
+        End::Lead { lead, fingerprint } => Verdict::of_lead(rules, other_host, lead, fingerprint),
         End::Held { hold, reason, lead, errors } => {
             hold_rule = reason;
             Verdict::of_hold(hold, lead, errors, on_invalid)
@@ -57,13 +61,15 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of_lead(rules: &Rules<'_>, lead: Lead, fingerprint: Fingerprint) -> Self {
-        let (state, reason) = match (rules.site.deliver, rules.over_limit) {
-            (true, false) => (State::Queued, Reason::Accepted),
-            (true, true) => (State::Held, Reason::OverLimit),
-            (false, _) => (State::Held, Reason::DeliverOff),
+    fn of_lead(rules: &Rules<'_>, other_host: bool, lead: Lead, fingerprint: Fingerprint) -> Self {
+        let (state, reason) = match (rules.site.deliver, other_host, rules.over_limit) {
+            (true, false, false) => (State::Queued, Reason::Accepted),
+            (true, false, true) => (State::Held, Reason::OverLimit),
+            (true, true, _) => (State::Held, Reason::OtherHost),
+            (false, ..) => (State::Held, Reason::DeliverOff),
         };
-        let fingerprint = rules.dedupe.then_some(fingerprint);
+        // A lead of the site itself must never be the duplicate of one that a copy of it tried out.
+        let fingerprint = (rules.dedupe && !other_host).then_some(fingerprint);
         Self { state, reason, lead: Some(lead), errors: Vec::new(), fingerprint, rejected: None }
     }
 

@@ -14,46 +14,19 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::{Config, Site, Token};
 use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
+use crate::received::SplitQuery;
 
 /// Most values looked at per request.
 const CREDENTIALS_MAX: usize = 8;
 /// Each credential is compared with at least so many tokens, so that a site's number of them doesn't tell.
 const COMPARED_MIN: usize = 8;
 
-/// A query without its `token`, and what was taken out.
-pub(super) struct Query {
-    /// What is kept, as it came; none where nothing is left.
-    pub(super) kept: Option<String>,
-    tokens: Vec<String>,
-}
-
 /// What a request shows to be let in. No `Debug`.
 pub(super) struct Credentials(Vec<[u8; 32]>);
 
-impl Query {
-    /// Takes every `token` parameter out, however it is written.
-    pub(super) fn split(query: Option<&str>) -> Self {
-        let mut tokens = Vec::new();
-        let mut kept = Vec::new();
-        for part in query.unwrap_or_default().split('&') {
-            match read_pair(part) {
-                Some((name, value)) if name == "token" => tokens.push(value),
-                Some(_) => kept.push(part),
-                None => {}
-            }
-        }
-        Self { kept: (!kept.is_empty()).then(|| kept.join("&")), tokens }
-    }
-}
-
-fn read_pair(part: &str) -> Option<(String, String)> {
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(part).unwrap_or_default();
-    pairs.into_iter().next()
-}
-
 impl Credentials {
     /// Collects what the headers and the query show; only digests are kept.
-    pub(super) fn collect(headers: &HeaderMap, query: &Query) -> Self {
+    pub(super) fn collect(headers: &HeaderMap, query: &SplitQuery) -> Self {
         let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
         let shown = authorization.filter_map(authorization_token);
         let own = headers.get_all("x-formgate-token").iter().filter_map(|value| value.to_str().ok());
@@ -148,7 +121,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().expect("a value"));
         }
-        Credentials::collect(&map, &Query::split(Some(query))).0
+        Credentials::collect(&map, &SplitQuery::of(Some(query))).0
     }
 
     #[test]
@@ -162,17 +135,6 @@ mod tests {
         assert_eq!(shown(&[("authorization", "Digest x"), ("x-formgate-token", "")], "token="), Vec::<[u8; 32]>::new());
         let many = "token=a&".repeat(20);
         assert_eq!(shown(&[], &many).len(), CREDENTIALS_MAX);
-    }
-
-    #[test]
-    fn the_token_leaves_the_query_however_it_is_written() {
-        let kept = |query| Query::split(Some(query)).kept;
-        assert_eq!(kept("a=1&token=x&b=%20+2").as_deref(), Some("a=1&b=%20+2"));
-        assert_eq!(kept("t%6fken=x&a"), Some("a".to_owned()));
-        assert_eq!(kept("token=x&token=y"), None);
-        assert_eq!(kept("token"), None);
-        assert_eq!(kept("&&"), None);
-        assert_eq!(kept("tokens=1&Token=2").as_deref(), Some("tokens=1&Token=2"));
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Head {
             expects_continue,
         })
     }
+
+    /// Returns the host the request was sent to.
+    pub(super) fn host(&self) -> Option<&str> {
+        self.headers.get(header::HOST)?.to_str().ok()
+    }
 }
 
 /// RFC 9112, 3.2: HTTP/1.1 has exactly one `Host`, and it must be one.

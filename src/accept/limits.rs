@@ -2,6 +2,7 @@
 //!
 //! What was counted outlives a reload that leaves `[limits]` as it was.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::address::subscriber;
 use crate::config::{Limit, Limits};
@@ -17,6 +20,8 @@ use crate::lead::SiteId;
 
 /// After so many checks of addresses those long gone are forgotten.
 const FORGET_EVERY: u32 = 4096;
+/// Most addresses remembered for being over their limit.
+const BARRED_MAX: usize = 4096;
 
 /// The limiters. Clones count together.
 #[derive(Clone)]
@@ -28,6 +33,8 @@ struct Counted {
     clients: DefaultKeyedRateLimiter<IpAddr>,
     sites: DefaultKeyedRateLimiter<SiteId>,
     checks: AtomicU32,
+    /// Addresses that went over their limit, and until when nothing of theirs is read.
+    barred: Mutex<HashMap<IpAddr, Instant>>,
 }
 
 /// Over a limit.
@@ -58,7 +65,19 @@ impl Limiters {
             counted.clients.retain_recent();
             counted.clients.shrink_to_fit();
         }
-        counted.clients.check_key(&subscriber(address)).map_err(|until| over("client", limits.client, &until))
+        let checked = counted.clients.check_key(&subscriber(address));
+        checked
+            .map_err(|until| over("client", limits.client, &until))
+            .inspect_err(|over| counted.bar(address, over.wait))
+    }
+
+    /// Tells whether an address is over its limit now, and counts nothing: its request may turn out to be signed.
+    pub(super) fn barred(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
+        let until = self.counted(limits).barred.lock().get(&subscriber(address)).copied();
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(wait) if !wait.is_zero() => Err(Over { policy: "client", limit: limits.client, wait }),
+            _ => Ok(()),
+        }
     }
 
     /// Counts a submission of a site.
@@ -86,6 +105,19 @@ impl Counted {
             clients: RateLimiter::keyed(quota(limits.client)),
             sites: RateLimiter::keyed(quota(limits.site)),
             checks: AtomicU32::new(0),
+            barred: Mutex::default(),
+        }
+    }
+
+    /// Where there is no room to remember one more, it is read and counted, as at first.
+    fn bar(&self, address: IpAddr, wait: Duration) {
+        let now = Instant::now();
+        let mut barred = self.barred.lock();
+        if barred.len() >= BARRED_MAX {
+            barred.retain(|_, until| *until > now);
+        }
+        if barred.len() < BARRED_MAX {
+            barred.insert(subscriber(address), now + wait);
         }
     }
 }
@@ -136,6 +168,20 @@ mod tests {
         assert!(client("2001:db8::1") && !client("2001:db8::2"));
         let site = |text: &str| limiters.site(&limits, &SiteId::parse(text).expect("a site")).is_ok();
         assert!(site("a") && site("b") && !site("a"));
+    }
+
+    #[test]
+    fn who_is_over_the_limit_is_barred_until_one_more_is_let_in() {
+        let limits = limits(1);
+        let limiters = Limiters::new(limits);
+        let [one, same, other] = ["2001:db8::1", "2001:db8::2", "192.0.2.1"].map(|ip| ip.parse().expect("an address"));
+        assert!(limiters.client(&limits, one).is_ok());
+        assert_eq!(limiters.barred(&limits, one), Ok(()), "its allowance is used up and not passed");
+        let over = limiters.client(&limits, one).expect_err("over");
+        let barred = limiters.barred(&limits, same).expect_err("barred");
+        assert_eq!((barred.policy, barred.limit), (over.policy, over.limit));
+        assert!(barred.wait <= over.wait && barred.wait > Duration::from_secs(3500), "{barred:?}");
+        assert_eq!(limiters.barred(&limits, other), Ok(()));
     }
 
     #[test]

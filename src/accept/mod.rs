@@ -9,6 +9,7 @@ mod connection;
 mod entry;
 mod guard;
 mod head;
+mod host;
 mod limits;
 mod outcome;
 mod places;
@@ -16,6 +17,7 @@ mod receive;
 mod reply;
 mod route;
 mod serve;
+mod signature;
 mod wire;
 mod wordpress;
 
@@ -30,20 +32,25 @@ use jiff::tz::TimeZone;
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-use self::body::{BodyLimits, Reading};
+use self::body::{BadBody, Body, BodyLimits, Reading};
 use self::entry::{Filed, Rules};
-use self::guard::{Credentials, Query};
+use self::guard::Credentials;
 use self::head::{Head, RequestId};
 use self::limits::Limiters;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
 pub use self::serve::{InFlight, TlsError, run, serve, service};
+use self::signature::Signature;
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::pipeline;
+use crate::pipeline::{self, Keeper, Kept};
 use crate::queue::{Appended, State, Store};
+use crate::received::SplitQuery;
 use crate::telemetry::Metrics;
+
+/// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
+const STRANGERS_SHARE: u64 = 4;
 
 /// Deadlines and caps that are no matter of configuration; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +116,7 @@ struct Trail {
 /// A request, and the configuration it is judged by from beginning to end.
 struct Request<'a> {
     head: &'a Head,
-    query: Query,
+    query: SplitQuery,
     config: &'a Config,
     /// Who is counted for it where it shows no valid credential.
     client: Option<IpAddr>,
@@ -138,7 +145,7 @@ impl Gateway {
         let config = self.config.load_full();
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let client = address::client(peer, &head.headers, &config.server);
-        let query = Query::split(head.query.as_deref());
+        let query = SplitQuery::of(head.query.as_deref());
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {
             Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,
@@ -161,13 +168,43 @@ impl Gateway {
         trail.site = request.config.sites.contains_key(site).then(|| site.clone());
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
-        match guard::site(request.config, site, &credentials, today()) {
-            Some(site) => self.submission(session, request, Address { site, form }, trail).await,
+        if let Some(site) = guard::site(request.config, site, &credentials, today()) {
+            return self.submission(session, request, Address { site, form }, trail).await;
+        }
+        match Signature::of(&request.head.headers, Timestamp::now()) {
+            Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
             None => Err(self.stranger(request, Refusal::Unauthorized)),
         }
     }
 
-    /// Takes a submission whose sender has shown that it may post: limits, body, what is kept, pipeline, store.
+    /// Takes a submission that is signed: whether its sender may post is known only when it has been read, which is
+    /// done, and takes as long, for a site that doesn't exist too.
+    async fn signed(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        (site, form): (&SiteId, Option<&FormId>),
+        signature: &Signature,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        let Request { head, query, config, client } = request;
+        client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
+        let read = self.strangers_body(session, request, config.server.max_body).await;
+        let body = read.inspect_err(|_unread| drop(self.stranger(request, Refusal::Unauthorized)))?;
+        let site = config.sites.get(site);
+        let secrets = site.map_or(&[][..], |site| site.wpforms_secrets.as_slice());
+        let fits = signature.fits(secrets, &body.kept.body, query.kept.as_deref());
+        let Some(site) = site.filter(|_| fits) else {
+            return Err(self.stranger(request, Refusal::Unauthorized));
+        };
+        let over_limit = self.limit(config, site)?;
+        let mut keeper = receive::keeper(head, query, config.server.max_body)?;
+        keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
+        let kept = keeper.finish().map_err(BadBody::from)?;
+        self.file(request, Address { site, form }, &kept, over_limit, trail).await
+    }
+
+    /// Takes a submission whose sender has shown that it may post.
     async fn submission(
         &self,
         session: &mut ServerSession,
@@ -177,13 +214,32 @@ impl Gateway {
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
         let over_limit = self.limit(config, site)?;
-        let body = self.body(session, request, config.server.max_upload).await?;
-        route::check_carried(head, query.kept.is_some(), body.bytes.is_empty())?;
-        let received = receive::keep(receive::receive(head, query, body.bytes.clone()), config.server.max_body)?;
+        let keeper = receive::keeper(head, query, config.server.max_body)?;
+        let server = &config.server;
+        let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
+        self.file(request, Address { site, form }, &body.kept, over_limit, trail).await
+    }
+
+    /// Runs what is kept through the pipeline and into the store.
+    async fn file(
+        &self,
+        Request { head, query, config, .. }: &Request<'_>,
+        Address { site, form }: Address<'_>,
+        kept: &Kept,
+        over_limit: bool,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
+        let received = receive::receive(head, query, kept);
         let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
         trail.form = Some(processed.form.clone());
-        let rules =
-            Rules { site, dedupe: !config.queue.dedupe.is_zero(), over_limit, keep_held: config.queue.keep.held };
+        let rules = Rules {
+            site,
+            dedupe: !config.queue.dedupe.is_zero(),
+            over_limit,
+            keep_held: config.queue.keep.held,
+            own_host: head.host(),
+        };
         let now = Timestamp::now();
         let filed = entry::file(&rules, processed, received, new_id(now), now);
         self.store(filed).await.map(Outcome::Stored)
@@ -208,15 +264,35 @@ impl Gateway {
         }
     }
 
-    async fn body(&self, session: &mut ServerSession, request: &Request<'_>, max: u64) -> Result<body::Body, Refusal> {
+    /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
+    async fn strangers_body(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        max: u64,
+    ) -> Result<Body, Refusal> {
+        let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
+        let keeper = Keeper::new(None, usize::try_from(max).unwrap_or(usize::MAX));
+        self.body(session, request, keeper, max, max_together).await
+    }
+
+    /// Reads a body of at most `max` bytes, while all that are being read hold at most `max_together`.
+    async fn body(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        keeper: Keeper,
+        max: u64,
+        max_together: u64,
+    ) -> Result<Body, Refusal> {
         let limits = BodyLimits {
             max,
-            max_together: request.config.server.max_reading,
+            max_together,
             time: self.options.body,
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, limits, &self.reading).await;
+        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

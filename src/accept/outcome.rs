@@ -2,7 +2,6 @@
 
 use super::body::BadBody;
 use super::limits::Over;
-use super::receive::TooMuchToKeep;
 use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
 use crate::lead::{EntryId, FieldError};
@@ -54,7 +53,6 @@ pub(super) enum Refusal {
     /// KaiCalls' `verify`: which of the keys is wrong, in KaiCalls' words.
     Keys(WrongKeys),
     Body(BadBody),
-    TooMuchToKeep,
     Limited(Over),
     Store(StoreError),
     /// The store took too long.
@@ -148,10 +146,10 @@ impl Refusal {
             Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
             Self::Keys(WrongKeys::Missing) => "keys_missing",
             Self::Body(BadBody::TooLarge) => "upload_too_large",
+            Self::Body(BadBody::TooMuchToKeep) => "body_too_large",
             Self::Body(BadBody::Busy) => "busy",
             Self::Body(BadBody::TooSlow) => "body_too_slow",
             Self::Body(BadBody::Broken) => "broken_body",
-            Self::TooMuchToKeep => "body_too_large",
             Self::Limited(_) => "rate_limited",
             Self::Store(StoreError::Full) => "store_full",
             Self::Store(_) | Self::StoreSlow => "store_unavailable",
@@ -177,12 +175,6 @@ impl From<NoRoute> for Refusal {
 impl From<BadBody> for Refusal {
     fn from(bad: BadBody) -> Self {
         Self::Body(bad)
-    }
-}
-
-impl From<TooMuchToKeep> for Refusal {
-    fn from(_: TooMuchToKeep) -> Self {
-        Self::TooMuchToKeep
     }
 }
 

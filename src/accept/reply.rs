@@ -163,11 +163,6 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
         ),
         Refusal::Keys(wrong) => keys_fault(*wrong),
         Refusal::Body(bad) => body_fault(*bad),
-        Refusal::TooMuchToKeep => Fault::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Too much to keep",
-            "Without the contents of its files the submission is larger than max_body.",
-        ),
         Refusal::Limited(over) => Fault {
             retry_after: Some(over.wait),
             ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; come again later.")
@@ -203,6 +198,11 @@ fn head_fault(bad: BadHead) -> Fault<'static> {
 
 fn body_fault(bad: BadBody) -> Fault<'static> {
     match bad {
+        BadBody::TooMuchToKeep => Fault::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Too much to keep",
+            "Without the contents of its files the submission is larger than max_body.",
+        ),
         BadBody::TooLarge => {
             Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
         }
@@ -322,7 +322,7 @@ mod tests {
             (Outcome::Refused(No::NotFound), 404),
             (Outcome::Refused(No::Method(Allowed::Hook)), 405),
             (Outcome::Refused(No::Body(BadBody::TooLarge)), 413),
-            (Outcome::Refused(No::TooMuchToKeep), 413),
+            (Outcome::Refused(No::Body(BadBody::TooMuchToKeep)), 413),
             (Outcome::Refused(No::Limited(over)), 429),
             (Outcome::Refused(No::Body(BadBody::Busy)), 503),
             (Outcome::Refused(No::Store(StoreError::Full)), 503),

@@ -29,7 +29,7 @@ pub const CONFIG_KEYS: [Keys; 20] = [
 ];
 
 /// The tables of a mapping.
-pub const MAPPING_KEYS: [Keys; 15] = [
+pub const MAPPING_KEYS: [Keys; 16] = [
     mapping::KEYS,
     condition::KEYS,
     fields::KEYS,
@@ -41,6 +41,7 @@ pub const MAPPING_KEYS: [Keys; 15] = [
     lead::RULE,
     selector::FIELD,
     extras::KEYS,
+    extras::DROP_WHERE,
     condition::HOLD_KEYS,
     example::KEYS,
     example::LEAD,

@@ -33,7 +33,8 @@ const LABEL_NAMES: [&str; 2] = ["label", "title"];
 pub(super) fn collect(tree: &Tree, style: Style) -> Vec<Field> {
     let mut fields = Vec::new();
     match tree {
-        Tree::Record(_) | Tree::List(_) => open(tree, "", "$", style, &mut fields),
+        Tree::Record(_) => open(tree, "", "$", style, &mut fields),
+        Tree::List(items) if !items.is_empty() => add(tree, String::new(), "$".to_owned(), style, &mut fields),
         _ => {}
     }
     fields

@@ -9,7 +9,7 @@ use super::tree::{File, Tree};
 use super::{DecodeError, LIMITS};
 
 /// What `serde_json` calls a number it hands over as written.
-const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+pub(super) const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
 /// Why text is no JSON that is taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,7 +121,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-/// Reads `{filename, content}` as a file: plugins send uploads so, in base64.
+/// Most members of a `{filename, content}`, sizes not counted: with more it is something else.
+const FILE_MEMBERS_MAX: usize = 4;
+
+/// Reads `{filename, content}` as a file: plugins send uploads so, in base64. The size is told where the content was
+/// cut out.
 fn file(members: &[(String, Tree)]) -> Option<Tree> {
     let text = |wanted: &str| {
         members.iter().find(|(name, _)| name == wanted).and_then(|(_, member)| match member {
@@ -130,11 +134,18 @@ fn file(members: &[(String, Tree)]) -> Option<Tree> {
         })
     };
     let (name, content) = (text("filename")?, text("content")?);
-    let cut = members.iter().find(|(name, _)| name == "size").and_then(|(_, size)| size.as_value()?.parse().ok());
-    let digits = content.trim_end_matches('=').len() as u64;
-    let size = cut.unwrap_or(digits * 3 / 4);
+    let sizes = || members.iter().filter(|(name, _)| name == "size").map(|(_, size)| size);
+    let told = sizes().find_map(|size| size.as_value()?.parse().ok());
+    let size = told.unwrap_or_else(|| base64_size(content));
     let kind = text("type").map(str::to_owned);
-    (members.len() <= 4).then(|| Tree::File(File { name: name.to_owned(), kind, size }))
+    let is_file = members.len() - sizes().count() <= FILE_MEMBERS_MAX;
+    is_file.then(|| Tree::File(File { name: name.to_owned(), kind, size }))
+}
+
+/// Returns how many bytes base64 holds.
+pub(super) fn base64_size(content: &str) -> u64 {
+    let digits = content.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').count() as u64;
+    digits * 3 / 4
 }
 
 #[cfg(test)]

@@ -10,7 +10,11 @@ mod fields;
 
 mod json;
 
-pub mod multipart;
+mod keep;
+
+mod multipart;
+
+mod php_json;
 
 mod repair;
 
@@ -23,6 +27,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub use fields::{Field, child_path};
+pub use keep::{Keeper, Kept, TooMuchToKeep};
+pub use php_json::php_json;
 
 use crate::received::Received;
 use charset::Declared;
@@ -135,8 +141,9 @@ fn decode_body(received: &Received, odd: &mut BTreeSet<Oddity>) -> Result<(Tree,
     let body = received.body.as_ref();
     match declared.kind {
         charset::Kind::Multipart => {
-            let parts = multipart::parse(received.content_type().unwrap_or_default(), body, received.cut)?;
-            Ok((multipart::into_tree(parts, declared, odd)?, Style::Brackets))
+            let content_type = received.content_type().unwrap_or_default();
+            let tree = multipart::parse(content_type, &received.body, received.cut, declared, odd)?;
+            Ok((tree, Style::Brackets))
         }
         charset::Kind::Form => decode_form(body, declared, odd),
         charset::Kind::Json => decode_json(body, declared, odd),

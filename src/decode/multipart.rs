@@ -1,4 +1,4 @@
-//! `multipart/form-data` (RFC 7578), read part by part as it comes: file contents are counted and let go.
+//! `multipart/form-data` (RFC 7578), read piece by piece as it comes: file contents are counted and let go.
 //!
 //! The parser is multer's; it is fed here by hand, so that decoding stays free of I/O and a body of any size passes
 //! through in the memory of one chunk.
@@ -10,167 +10,238 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use multer::{Constraints, Multipart, SizeLimit};
+use http::{HeaderMap, HeaderValue, header};
+use multer::Multipart;
 
 use super::charset::Declared;
-use super::disposition::{self, Disposition};
+use super::disposition::Disposition;
+pub(super) use super::disposition::boundary;
 use super::tree::Tree;
 use super::urlencoded::{Builder, file_value};
 use super::{DecodeError, LIMITS, Limits, Oddity};
 
+/// What a body consists of, in the order in which it comes.
+pub(super) enum Piece {
+    /// A part begins.
+    Head(PartHead),
+    /// Some of the part's text.
+    Text(Bytes),
+    /// So many bytes that nobody reads: of a file, or of a part without a name.
+    Passed(u64),
+}
+
+/// How a part begins.
+pub(super) struct PartHead {
+    pub(super) name: Option<String>,
+    /// A file, where there is one. An empty name: no file was chosen.
+    pub(super) file_name: Option<String>,
+    /// The type as multer reads it.
+    pub(super) kind: Option<String>,
+    pub(super) headers: HeaderMap<HeaderValue>,
+}
+
+impl PartHead {
+    /// Tells whether the part's content is a field's text.
+    pub(super) fn is_text(&self) -> bool {
+        self.name.is_some() && self.file_name.is_none()
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = Result<(), DecodeError>> + Send>>;
+
+/// Reads a multipart body chunk by chunk.
+pub(super) struct Reader {
+    feed: Feed,
+    work: Option<Work>,
+    boundary_len: usize,
+    /// Most bytes of what the parser holds that may belong to a boundary or a part's headers.
+    waiting: usize,
+    /// Bytes of the chunk in which a part last began or ended: how much of it is still held isn't known.
+    carried: usize,
+}
+
+impl Reader {
+    pub(super) fn new(boundary: &str) -> Self {
+        let feed = Feed::default();
+        let multipart = Multipart::new(feed.clone(), boundary);
+        let work: Work = Box::pin(read_parts(multipart, feed.clone()));
+        Self { feed, work: Some(work), boundary_len: boundary.len(), waiting: 0, carried: 0 }
+    }
+
+    /// Takes the next chunk and gives the pieces that are whole by now, also those before an error.
+    ///
+    /// After an error nothing more may be pushed.
+    pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(Piece)) -> Result<(), DecodeError> {
+        if self.work.is_none() {
+            // What follows the last boundary is no part of the form.
+            return Ok(());
+        }
+        let length = chunk.len();
+        let steps = self.feed.with(|state| {
+            state.chunks.push_back(chunk);
+            state.steps
+        });
+        self.advance(take).unwrap_or(Ok(()))?;
+        if self.feed.with(|state| state.in_content || state.steps != steps) {
+            (self.waiting, self.carried) = (0, length);
+        } else {
+            self.waiting += length;
+        }
+        // multer would hold a preamble or a header of any size.
+        if self.waiting > LIMITS.part_header_bytes { Err(DecodeError::BrokenMultipart) } else { Ok(()) }
+    }
+
+    /// Ends the body.
+    pub(super) fn finish(&mut self, take: impl FnMut(Piece)) -> Result<(), DecodeError> {
+        self.feed.with(|state| state.ended = true);
+        if self.work.is_none() {
+            return Ok(());
+        }
+        self.advance(take).unwrap_or(Err(DecodeError::BrokenMultipart))
+    }
+
+    /// Returns the most bytes that the parser can hold now.
+    pub(super) fn held_max(&self) -> usize {
+        if self.work.is_none() {
+            return 0;
+        }
+        // Within a content only what may be the beginning of CR LF "--" and the boundary is held.
+        let in_content = self.feed.with(|state| state.in_content);
+        if in_content { self.boundary_len + 4 } else { self.carried + self.waiting }
+    }
+
+    /// Lets the parser work through what there is. It waits for nothing but the feed, so nobody needs waking.
+    fn advance(&mut self, take: impl FnMut(Piece)) -> Option<Result<(), DecodeError>> {
+        let polled = self.work.as_mut()?.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.feed.with(|state| std::mem::take(&mut state.pieces)).into_iter().for_each(take);
+        match polled {
+            Poll::Ready(end) => {
+                self.work = None;
+                Some(end)
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
 /// One part of a body.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Part {
-    pub name: String,
-    pub content: PartContent,
+struct Part {
+    name: String,
+    content: PartContent,
 }
 
 /// What a part holds.
-#[derive(Clone, PartialEq, Eq)]
-pub enum PartContent {
-    Text(Bytes),
-    /// A file, its contents let go. An empty name: no file was chosen.
+enum PartContent {
+    Text(Vec<u8>),
+    /// A file, its contents let go; where they were cut out before, its size is told.
     File {
         name: String,
         kind: Option<String>,
         size: u64,
+        told: bool,
     },
+    /// Something without a name.
+    Nothing,
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Vec<Part>, DecodeError>> + Send>>;
-
-/// Reads a multipart body chunk by chunk.
-pub struct Reader {
-    feed: Feed,
-    work: Option<Work>,
-    done: Option<Result<Vec<Part>, DecodeError>>,
-}
-
-impl Reader {
-    /// Begins to read; `max` bounds the bytes of the whole body, `cut` says that file sizes stand in `Content-Length`.
-    pub fn new(content_type: &str, max: u64, cut: bool) -> Result<Self, DecodeError> {
-        let boundary = disposition::boundary(content_type)?;
-        let feed = Feed::default();
-        let limit = Constraints::new().size_limit(SizeLimit::new().whole_stream(max));
-        let multipart = Multipart::with_constraints(feed.clone(), boundary, limit);
-        Ok(Self { feed, work: Some(Box::pin(read_parts(multipart, cut))), done: None })
-    }
-
-    /// Takes the next chunk.
-    pub fn push(&mut self, chunk: Bytes) -> Result<(), DecodeError> {
-        self.feed.with(|state| state.chunks.push_back(chunk));
-        self.advance();
-        match &self.done {
-            Some(Err(error)) => Err(*error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends the body.
-    pub fn finish(mut self) -> Result<Vec<Part>, DecodeError> {
-        self.feed.with(|state| state.ended = true);
-        self.advance();
-        self.done.unwrap_or(Err(DecodeError::BrokenMultipart))
-    }
-
-    /// Lets the parser work through what there is. It waits for nothing but the feed, so nobody needs waking.
-    fn advance(&mut self) {
-        let Some(work) = &mut self.work else {
-            self.feed.with(|state| state.chunks.clear());
-            return;
-        };
-        if let Poll::Ready(parts) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            self.done = Some(parts);
-            self.work = None;
-        }
-    }
-}
-
-/// Reads a whole body at once.
-pub(super) fn parse(content_type: &str, body: &[u8], cut: bool) -> Result<Vec<Part>, DecodeError> {
-    let mut reader = Reader::new(content_type, body.len() as u64, cut)?;
-    reader.push(Bytes::copy_from_slice(body))?;
-    let parts = reader.finish()?;
-    // Without a part it holds no more than its closing line: anything longer was meant to be one.
-    let closing = disposition::boundary(content_type)?.len() + "----\r\n".len();
-    if parts.is_empty() && body.trim_ascii().len() > closing { Err(DecodeError::BrokenMultipart) } else { Ok(parts) }
-}
-
-/// Turns parts into a tree, names nested as in a form.
-pub(super) fn into_tree(parts: Vec<Part>, declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<Tree, DecodeError> {
+/// Reads a whole body as a tree, names nested as in a form; `cut` says that file sizes stand in `Content-Length`.
+pub(super) fn parse(
+    content_type: &str,
+    body: &Bytes,
+    cut: bool,
+    declared: Declared,
+    odd: &mut BTreeSet<Oddity>,
+) -> Result<Tree, DecodeError> {
     let mut builder = Builder::default();
-    for part in parts {
+    for part in parts(content_type, body, cut)? {
         if part.name.contains(char::REPLACEMENT_CHARACTER) {
             odd.insert(Oddity::InvalidText);
         }
         let value = match part.content {
             PartContent::Text(bytes) => Tree::Text(declared.decode_value(&bytes, odd).into_owned()),
-            PartContent::File { name, kind, size } => file_value(name, kind, size),
+            PartContent::File { name, kind, size, told: _ } => file_value(name, kind, size),
+            PartContent::Nothing => continue,
         };
         builder.insert(&part.name, value)?;
     }
     Ok(builder.finish())
 }
 
-async fn read_parts(mut multipart: Multipart<'static>, cut: bool) -> Result<Vec<Part>, DecodeError> {
+fn parts(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
+    let boundary = boundary(content_type)?;
+    let mut reader = Reader::new(&boundary);
     let mut parts = Vec::new();
+    reader.push(body.clone(), |piece| add(&mut parts, piece, cut))?;
+    reader.finish(|piece| add(&mut parts, piece, cut))?;
+    // Without a part it holds no more than its closing line: anything longer was meant to be one.
+    let closing = boundary.len() + "----\r\n".len();
+    if parts.is_empty() && body.trim_ascii().len() > closing { Err(DecodeError::BrokenMultipart) } else { Ok(parts) }
+}
+
+fn add(parts: &mut Vec<Part>, piece: Piece, cut: bool) {
+    match (piece, parts.last_mut().map(|part| &mut part.content)) {
+        (Piece::Head(head), _) => parts.push(Part::begin(head, cut)),
+        (Piece::Text(bytes), Some(PartContent::Text(text))) => text.extend_from_slice(&bytes),
+        (Piece::Passed(bytes), Some(PartContent::File { size, told: false, .. })) => *size += bytes,
+        _ => {}
+    }
+}
+
+impl Part {
+    fn begin(head: PartHead, cut: bool) -> Self {
+        let length = head.headers.get(header::CONTENT_LENGTH).filter(|_| cut);
+        let told = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let content = match (&head.name, head.file_name) {
+            (None, _) => PartContent::Nothing,
+            (Some(_), None) => PartContent::Text(Vec::new()),
+            (Some(_), Some(name)) => {
+                PartContent::File { name, kind: head.kind, size: told.unwrap_or_default(), told: told.is_some() }
+            }
+        };
+        Self { name: head.name.unwrap_or_default(), content }
+    }
+}
+
+/// Reads the parts one after the other, and leaves what they consist of with the feed.
+async fn read_parts(mut multipart: Multipart<'static>, feed: Feed) -> Result<(), DecodeError> {
     let mut count = 0;
     let mut text_bytes = 0;
-    while let Some(mut field) = multipart.next_field().await.map_err(|error| broken(&error))? {
+    while let Some(mut field) = multipart.next_field().await.map_err(broken)? {
         count += 1;
         Limits::check("parts", count, LIMITS.fields)?;
-        Limits::check("part header", header_bytes(&field), LIMITS.part_header_bytes)?;
-        let header = field.headers().get(http::header::CONTENT_DISPOSITION);
-        let said = Disposition::read(header.map(http::HeaderValue::as_bytes).unwrap_or_default());
-        let Some(name) = said.name else {
-            while field.chunk().await.map_err(|error| broken(&error))?.is_some() {}
-            continue;
-        };
-        let content = match said.file_name {
-            Some(file_name) => read_file(&mut field, file_name, cut).await?,
-            None => PartContent::Text(read_text(&mut field, &mut text_bytes).await?),
-        };
-        parts.push(Part { name, content });
-    }
-    Ok(parts)
-}
-
-async fn read_text(field: &mut multer::Field<'static>, text_bytes: &mut usize) -> Result<Bytes, DecodeError> {
-    let mut text = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
-        *text_bytes += chunk.len();
-        Limits::check("text", *text_bytes, LIMITS.text_bytes)?;
-        text.extend_from_slice(&chunk);
-    }
-    Ok(text.into())
-}
-
-async fn read_file(field: &mut multer::Field<'static>, name: String, cut: bool) -> Result<PartContent, DecodeError> {
-    let mut size = 0;
-    while let Some(chunk) = field.chunk().await.map_err(|error| broken(&error))? {
-        size += chunk.len() as u64;
-    }
-    if cut {
-        let told = field.headers().get(http::header::CONTENT_LENGTH);
-        size = told.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(size);
-    }
-    Ok(PartContent::File { name, kind: field.content_type().map(ToString::to_string), size })
-}
-
-fn header_bytes(field: &multer::Field<'static>) -> usize {
-    field.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
-}
-
-fn broken(error: &multer::Error) -> DecodeError {
-    match error {
-        multer::Error::StreamSizeExceeded { limit } => {
-            DecodeError::Limit { limit: "body", max: usize::try_from(*limit).unwrap_or(usize::MAX) }
+        Limits::check("part header", header_bytes(field.headers()), LIMITS.part_header_bytes)?;
+        let head = head(&field);
+        let is_text = head.is_text();
+        feed.give(Piece::Head(head));
+        while let Some(chunk) = field.chunk().await.map_err(broken)? {
+            if is_text {
+                text_bytes += chunk.len();
+                Limits::check("text", text_bytes, LIMITS.text_bytes)?;
+                feed.give(Piece::Text(chunk));
+            } else {
+                feed.give(Piece::Passed(chunk.len() as u64));
+            }
         }
-        _ => DecodeError::BrokenMultipart,
+        feed.step(false);
     }
+    Ok(())
 }
 
-/// The chunks on their way to the parser.
+fn head(field: &multer::Field<'static>) -> PartHead {
+    let said = field.headers().get(header::CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let Disposition { name, file_name } = Disposition::read(said);
+    PartHead { name, file_name, kind: field.content_type().map(ToString::to_string), headers: field.headers().clone() }
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn broken(_error: multer::Error) -> DecodeError {
+    DecodeError::BrokenMultipart
+}
+
+/// The chunks on their way to the parser, and the pieces on their way back.
 #[derive(Clone, Default)]
 struct Feed(Arc<Mutex<FeedState>>);
 
@@ -178,11 +249,29 @@ struct Feed(Arc<Mutex<FeedState>>);
 struct FeedState {
     chunks: VecDeque<Bytes>,
     ended: bool,
+    pieces: Vec<Piece>,
+    /// The parser is inside a part's content.
+    in_content: bool,
+    /// How often the parser got on.
+    steps: u64,
 }
 
 impl Feed {
     fn with<T>(&self, change: impl FnOnce(&mut FeedState) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Leaves a piece of the part that is being read.
+    fn give(&self, piece: Piece) {
+        self.with(|state| state.pieces.push(piece));
+        self.step(true);
+    }
+
+    fn step(&self, in_content: bool) {
+        self.with(|state| {
+            state.in_content = in_content;
+            state.steps += 1;
+        });
     }
 }
 
@@ -213,7 +302,8 @@ mod tests {
     fn shown(parts: &[Part]) -> Vec<String> {
         let show = |part: &Part| match &part.content {
             PartContent::Text(bytes) => format!("{}={}", part.name, String::from_utf8_lossy(bytes)),
-            PartContent::File { name, kind, size } => format!("{}={name}:{kind:?}:{size}", part.name),
+            PartContent::File { name, kind, size, .. } => format!("{}={name}:{kind:?}:{size}", part.name),
+            PartContent::Nothing => String::new(),
         };
         parts.iter().map(show).collect()
     }
@@ -229,29 +319,65 @@ mod tests {
             ("Content-Disposition: form-data; name=\"g\"; filename*=UTF-8''na%C3%AFve.txt", "hi"),
             ("Content-Disposition: form-data; name=\"h\"; filename=\"\"\r\nContent-Type: application/octet-stream", ""),
         ]);
-        let whole = parse(TYPE, &body, false).expect("parts");
-        assert_eq!(
-            shown(&whole),
-            [
-                "a[b]=one\r\ntwo",
-                "f=é \"x\".txt:Some(\"text/plain\"):5",
-                "g=naïve.txt:None:2",
-                "h=:Some(\"application/octet-stream\"):0"
-            ]
-        );
+        let whole = parts(TYPE, &body.clone().into(), false).expect("parts");
+        let expected = [
+            "a[b]=one\r\ntwo",
+            "f=é \"x\".txt:Some(\"text/plain\"):5",
+            "g=naïve.txt:None:2",
+            "h=:Some(\"application/octet-stream\"):0",
+        ];
+        assert_eq!(shown(&whole), expected);
         for size in [1, 2, 7, 64] {
-            let mut reader = Reader::new(TYPE, 10_000, false).expect("a boundary");
+            let mut reader = Reader::new("XX");
+            let mut parts = Vec::new();
             for chunk in body.chunks(size) {
-                reader.push(Bytes::copy_from_slice(chunk)).expect("no error yet");
+                let pushed = reader.push(Bytes::copy_from_slice(chunk), |piece| add(&mut parts, piece, false));
+                pushed.expect("no error yet");
             }
-            assert!(reader.finish().expect("parts") == whole, "chunks of {size}");
+            reader.finish(|piece| add(&mut parts, piece, false)).expect("whole");
+            assert_eq!(shown(&parts), expected, "chunks of {size}");
         }
+    }
+
+    #[test]
+    fn what_is_no_content_is_not_held_without_end() {
+        for beginning in ["", "--XX\r\nX: "] {
+            let mut reader = Reader::new("XX");
+            reader.push(Bytes::from(beginning), |_| {}).expect("no error yet");
+            let mut pushes = 0;
+            while reader.push(Bytes::from(vec![b'x'; 1000]), |_| {}).is_ok() {
+                pushes += 1;
+                assert!(reader.held_max() <= 1000 * pushes + 10 && pushes < 10, "{beginning:?}");
+            }
+            assert_eq!(pushes, LIMITS.part_header_bytes / 1000, "{beginning:?}");
+        }
+    }
+
+    #[test]
+    fn a_content_of_any_size_passes_through() {
+        let mut reader = Reader::new("XX");
+        let mut passed = 0;
+        let mut take = |piece| {
+            if let Piece::Passed(bytes) = piece {
+                passed += bytes;
+            }
+        };
+        let head = "--XX\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\n";
+        reader.push(Bytes::from(head), &mut take).expect("a head");
+        let chunk = Bytes::from(b"\r\n--X\r\n--Y\r\r\n-".repeat(1000));
+        for _ in 0..100 {
+            reader.push(chunk.clone(), &mut take).expect("content");
+            assert!(reader.held_max() < 10);
+        }
+        reader.push(Bytes::from("\r\n--XX--"), &mut take).expect("the end");
+        reader.finish(&mut take).expect("whole");
+        assert_eq!(passed, 100 * chunk.len() as u64);
     }
 
     #[test]
     fn a_cut_file_keeps_its_size() {
         let head = "Content-Disposition: form-data; name=\"f\"; filename=\"a\"\r\nContent-Length: 12345";
-        let parts = parse(TYPE, &body(&[(head, "")]), true).expect("parts");
+        let parts = parts(TYPE, &body(&[(head, "")]).into(), true).expect("parts");
         assert_eq!(shown(&parts), ["f=a:None:12345"]);
     }
 
@@ -259,10 +385,10 @@ mod tests {
     fn broken_bodies_are_refused() {
         let whole = body(&[("Content-Disposition: form-data; name=\"a\"", "x")]);
         let cut = whole.get(..whole.len() - 6).expect("longer");
-        assert!(parse(TYPE, cut, false).is_err());
-        assert!(parse(TYPE, b"", false).is_err());
+        assert!(parts(TYPE, &Bytes::copy_from_slice(cut), false).is_err());
+        assert!(parts(TYPE, &Bytes::new(), false).is_err());
         for none in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"\""] {
-            assert_eq!(parse(none, &whole, false).err(), Some(DecodeError::NoBoundary), "{none}");
+            assert_eq!(parts(none, &whole.clone().into(), false).err(), Some(DecodeError::NoBoundary), "{none}");
         }
     }
 
@@ -271,6 +397,6 @@ mod tests {
         let head = "Content-Disposition: form-data; name=\"a\"";
         let many = body(&vec![(head, ""); LIMITS.fields + 1]);
         let limit = DecodeError::Limit { limit: "parts", max: LIMITS.fields };
-        assert_eq!(parse(TYPE, &many, false).err(), Some(limit));
+        assert_eq!(parts(TYPE, &many.into(), false).err(), Some(limit));
     }
 }

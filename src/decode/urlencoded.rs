@@ -14,6 +14,8 @@ use super::{DecodeError, LIMITS, Limits, Oddity};
 
 /// Longest name that an unencoded body's `&` is taken to begin, in bytes.
 const PLAIN_NAME_MAX: usize = 64;
+/// Fewest digits of an international phone number.
+const PHONE_DIGITS_MIN: usize = 7;
 
 /// Reads a body or a query as a tree.
 pub(super) fn parse(bytes: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<Tree, DecodeError> {
@@ -39,14 +41,54 @@ pub(super) fn pairs(
         return Ok(unencoded(&text));
     }
     if declared.is_utf8() {
-        let pairs: Vec<(String, String)> =
+        let mut pairs: Vec<(String, String)> =
             serde_urlencoded::from_bytes(bytes).map_err(|_never_for_pairs| DecodeError::NotAForm)?;
+        restore_typed_plus(bytes, &mut pairs, odd);
         if pairs.iter().any(|(name, value)| replaced(name) || replaced(value)) && !sends_replacement(bytes) {
             odd.insert(Oddity::InvalidText);
         }
         return Ok(pairs);
     }
     Ok(in_charset(bytes, declared, odd))
+}
+
+/// Gives back a `+` that was pasted as such into a body where nothing is encoded: in an address, or before a phone.
+///
+/// An encoder writes both `+` and `@` as escapes, so a value with neither escaped was never through one. Any other `+`
+/// is left to be a space: people who write a body by hand mean it so.
+fn restore_typed_plus(bytes: &[u8], pairs: &mut [(String, String)], odd: &mut BTreeSet<Oddity>) {
+    if bytes.contains(&b'%') || !bytes.contains(&b'+') {
+        return;
+    }
+    let raw = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
+    for ((_, value), pair) in pairs.iter_mut().zip(raw) {
+        let typed = pair.splitn(2, |&byte| byte == b'=').nth(1).and_then(|typed| std::str::from_utf8(typed).ok());
+        if let Some(typed) =
+            typed.filter(|typed| typed.contains('+') && (is_typed_email(typed) || is_typed_phone(typed)))
+        {
+            typed.clone_into(value);
+            odd.insert(Oddity::Unencoded);
+        }
+    }
+}
+
+fn is_typed_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let local_sign = |c: char| c.is_ascii_alphanumeric() || ".!#$'*+/?^_`{|}~-".contains(c);
+    let domain_sign = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    local.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && local.chars().all(local_sign)
+        && domain.contains('.')
+        && domain.chars().all(domain_sign)
+}
+
+/// A phone in international form; one without its country would not begin with 1 to 9.
+fn is_typed_phone(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('+').filter(|rest| rest.starts_with(|c: char| ('1'..='9').contains(&c))) else {
+        return false;
+    };
+    rest.bytes().all(|byte| byte.is_ascii_digit() || b"()-./".contains(&byte))
+        && rest.bytes().filter(u8::is_ascii_digit).count() >= PHONE_DIGITS_MIN
 }
 
 /// Tells whether bytes that are not declared a form can be read as one: they begin with a name and `=`.
@@ -109,7 +151,7 @@ fn unencoded(text: &str) -> Vec<(String, String)> {
 
 /// A single letter was typed rather than put into a template: `a=b&c=d`.
 fn is_plain_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']');
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']');
     (2..=PLAIN_NAME_MAX).contains(&name.len()) && name.chars().all(plain)
 }
 
@@ -266,6 +308,15 @@ mod tests {
         let (read, odd) = document("name=A & B=C&phone=+1 (503)&msg=50%25 off\r\na=b&c=d&to=z&q");
         assert_eq!(read, r#"{"name":"A & B=C","phone":"+1 (503)","msg":"50%25 off\r\na=b&c=d","to":"z&q"}"#);
         assert_eq!(odd, [Oddity::Unencoded]);
+    }
+
+    #[test]
+    fn a_plus_that_was_typed_into_an_unencoded_body_stays() {
+        let (read, odd) = document("n=A+B&e=jane+x@example.com&p=+44(20)7946-0958&m=1+@+2&q=+5");
+        assert_eq!(read, r#"{"n":"A B","e":"jane+x@example.com","p":"+44(20)7946-0958","m":"1 @ 2","q":" 5"}"#);
+        assert_eq!(odd, [Oddity::Unencoded]);
+        let (read, odd) = document("e=jane+x%40example.com&p=+442079460958");
+        assert_eq!((read.as_str(), odd), (r#"{"e":"jane x@example.com","p":" 442079460958"}"#, vec![]));
     }
 
     #[test]

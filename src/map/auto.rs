@@ -135,6 +135,8 @@ impl<'a> Auto<'a> {
         match (whole, first, last) {
             // In forms with a first name beside it, "Name" is the last name.
             (Some(name), Some(first), None) if !contains(name, first) => Some(self.joined(&[first, name])),
+            // And beside a last name it is the first.
+            (Some(name), None, Some(last)) if !contains(name, last) => Some(self.joined(&[name, last])),
             (Some(name), _, _) => Some(self.joined(&self.of_the_same_label(name))),
             (None, None, None) if self.free().any(is_named) => None,
             (None, None, None) => self.unnamed_name(),

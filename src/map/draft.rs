@@ -199,10 +199,7 @@ impl<'a> Work<'a> {
     }
 
     fn by_auto(&mut self, open: &[LeadField], values: &mut BTreeMap<LeadField, Option<String>>) {
-        let rules = self.extras_rules();
-        let dropped = |(_, form_field): &(usize, &FormField)| extras::is_dropped(form_field, &rules);
-        let mut closed: BTreeSet<usize> =
-            self.view.fields.iter().enumerate().filter(dropped).map(|(index, _)| index).collect();
+        let mut closed = extras::dropped(self.view, &self.extras_rules());
         closed.extend(&self.used);
         let mut auto = Auto::new(self.view, self.rules.dictionary, self.rules.region, &closed);
         for &field in open {

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::dictionary::{Dictionary, Role};
 use super::glob::Glob;
-use super::mapping::ExtrasRule;
+use super::mapping::{DropRule, ExtrasRule};
 use super::readable::readable;
 use super::view::{FormField, View};
 use crate::lead::Extra;
@@ -30,12 +30,13 @@ pub(super) struct Said {
 
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
 pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
+    let dropped = dropped(view, rules);
     let mut sorted = Sorted::default();
     let mut lines = Lines::default();
     let heard = Heard::new(said);
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
-        if is_dropped(form_field, rules) {
+        if dropped.contains(&index) {
             sorted.dropped.push(field.key.clone());
         } else if !said.fields.contains(&index) && !field.values.is_empty() {
             let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
@@ -83,12 +84,20 @@ fn plain(text: &str) -> String {
     text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase()
 }
 
-/// Tells whether a field is no extra, whatever was filled in.
-pub(super) fn is_dropped(form_field: &FormField, rules: &[&ExtrasRule]) -> bool {
-    let field = &form_field.field;
-    let named =
-        |glob: &Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
-    form_field.meta || rules.iter().any(|rule| rule.drop_all || rule.drop.iter().any(named))
+/// Returns which fields are no extras, whatever was filled in.
+pub(super) fn dropped(view: &View<'_>, rules: &[&ExtrasRule]) -> BTreeSet<usize> {
+    let document = &view.submission.document;
+    let there = |rule: &&DropRule| rule.exists.iter().all(|path| !path.nodes(document).is_empty());
+    let conditional = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).flat_map(|rule| &rule.fields);
+    let globs: Vec<&Glob> = rules.iter().flat_map(|rule| &rule.drop).chain(conditional).collect();
+    let all = rules.iter().any(|rule| rule.drop_all);
+    let is_dropped = |(_, form_field): &(usize, &FormField)| {
+        let field = &form_field.field;
+        let named =
+            |glob: &&Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
+        form_field.meta || all || globs.iter().any(named)
+    };
+    view.fields.iter().enumerate().filter(is_dropped).map(|(index, _)| index).collect()
 }
 
 /// The extras as they come together: keys under one label are one line.

@@ -188,10 +188,20 @@ pub struct ExtrasRule {
     pub drop_all: bool,
     /// Globs on key or label.
     pub drop: Vec<Glob>,
+    /// More of them, where the document has all of some paths.
+    pub drop_where: Vec<DropRule>,
     /// Labels by glob on the key; keys under one label are joined.
     pub labels: Vec<(Glob, String)>,
     /// Prefixes taken off labels.
     pub strip: Vec<String>,
+}
+
+/// Fields that are the plugin's only where something else is there too.
+#[derive(Clone, Debug)]
+pub struct DropRule {
+    pub exists: Vec<Path>,
+    /// Globs on key or label.
+    pub fields: Vec<Glob>,
 }
 
 /// Submissions that are stored and not sent.

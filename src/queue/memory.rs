@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::standing::{Clock, Standing, is_duplicate, whole_millisecond};
-use super::turns;
+use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millisecond};
+use super::turns::{self, LastSites};
 use super::{
-    Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX,
-    Page, Set, Settlement, State, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry,
+    PAGE_MAX, Page, Set, Settlement, State, Store, StoreError,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 
@@ -35,8 +35,7 @@ struct Kept {
     clock: Clock,
     appends: u64,
     claims: u64,
-    /// The site whose turn was last.
-    last_site: Option<SiteId>,
+    last_sites: LastSites,
 }
 
 #[derive(Debug)]
@@ -78,8 +77,15 @@ impl Store for MemoryStore {
         Ok(appended)
     }
 
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, whole_millisecond(now)))
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let accepted_since = accepted_since.map(whole_millisecond);
+        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, whole_millisecond(now), accepted_since))
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
@@ -89,6 +95,12 @@ impl Store for MemoryStore {
         };
         self.wake();
         Ok(set)
+    }
+
+    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let hastened = self.kept.lock().hasten(site, max.min(HASTEN_MAX), whole_millisecond(now));
+        self.wake();
+        Ok(hastened)
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
@@ -153,8 +165,10 @@ impl Store for MemoryStore {
 impl Kept {
     fn append(&mut self, entry: NewEntry, dedupe: Option<DedupeKey>, window: Duration) -> Result<Appended, StoreError> {
         let accepted_at = whole_millisecond(entry.accepted_at);
-        self.first_seen.retain(|_, (_, at)| is_duplicate(*at, accepted_at, window));
-        if let Some((first, _)) = dedupe.and_then(|key| self.first_seen.get(&key))
+        let forgotten = forget_until(accepted_at, window);
+        self.first_seen.retain(|_, (_, at)| *at > forgotten);
+        if let Some((first, at)) = dedupe.and_then(|key| self.first_seen.get(&key))
+            && is_duplicate(*at, accepted_at, window)
             && let Some(record) = self.records.get_mut(first)
         {
             record.seen = record.seen.saturating_add(1);
@@ -174,13 +188,16 @@ impl Kept {
         Ok(Appended::New(id))
     }
 
-    fn claim(&mut self, max: usize, lease: Duration, now: Timestamp) -> Vec<Lease> {
+    fn claim(&mut self, max: usize, lease: Duration, now: Timestamp, accepted_since: Option<Timestamp>) -> Vec<Lease> {
         if self.clock.went_back(now) {
             self.records.values_mut().for_each(|record| record.standing.rewind(now));
         }
         let mut due: BTreeMap<SiteId, Vec<(u64, EntryId)>> = BTreeMap::new();
-        for (id, record) in self.records.iter().filter(|(_, record)| record.standing.due_at.is_some_and(|at| at <= now))
-        {
+        let is_due = |record: &Record| {
+            record.standing.due_at.is_some_and(|at| at <= now)
+                && accepted_since.is_none_or(|since| since <= record.accepted_at)
+        };
+        for (id, record) in self.records.iter().filter(|(_, record)| is_due(record)) {
             due.entry(record.site.clone()).or_default().push((record.number, *id));
         }
         let mut lanes: turns::Lanes<SiteId, EntryId> = Vec::new();
@@ -188,12 +205,21 @@ impl Kept {
             entries.sort_unstable();
             lanes.push((site, entries.into_iter().map(|(_, id)| id).collect::<VecDeque<_>>()));
         }
-        let after_last = lanes.partition_point(|(site, _)| Some(site) <= self.last_site.as_ref());
+        let last_site = self.last_sites.of(accepted_since);
+        let after_last = lanes.partition_point(|(site, _)| Some(site) <= last_site.as_ref());
         lanes.rotate_left(after_last);
-        let (ids, last_site) = turns::take(lanes, max);
-        self.last_site = last_site.or(self.last_site.take());
+        let (ids, last) = turns::take(lanes, max);
+        *last_site = last.or(last_site.take());
         self.claims += 1;
         ids.into_iter().filter_map(|id| self.lease(id, lease, now)).collect()
+    }
+
+    fn hasten(&mut self, site: &SiteId, max: usize, now: Timestamp) -> usize {
+        let waiting = self.records.values_mut().filter(|record| record.site == *site);
+        let waiting = waiting.filter_map(|record| Some((record.standing.waits_until(now)?, record.number, record)));
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable_by_key(|(until, number, _)| (*until, *number));
+        waiting.into_iter().take(max).map(|(_, _, record)| record.standing.hasten(now)).count()
     }
 
     fn lease(&mut self, id: EntryId, lease: Duration, now: Timestamp) -> Option<Lease> {

@@ -26,10 +26,12 @@ pub use entry::{
     Settlement, State,
 };
 
-use crate::lead::EntryId;
+use crate::lead::{EntryId, SiteId};
 
 /// Most entries one [`Store::claim`] gives, whatever it is asked for.
 pub const CLAIM_MAX: usize = 256;
+/// Most entries one [`Store::hasten`] makes due.
+pub const HASTEN_MAX: usize = 1_000;
 /// Most entries one page of [`Store::scan`] holds.
 pub const PAGE_MAX: usize = 1_000;
 /// Most entries one [`Store::expire`] removes.
@@ -87,11 +89,19 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `max` queued entries that are due, oldest first per site, and leases each for `lease`.
     ///
     /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting.
+    /// With `accepted_since` only entries accepted then or later are taken, so that a backlog keeps no new lead waiting;
+    /// sites take their turns of these apart.
     /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is
     /// due again, its unsettled attempt recorded as ambiguous. May return an entry that the caller can't use now: it
     /// settles that as `Postponed`. A wait that began later than `now` (the clock went back) begins anew. A claim whose
     /// caller goes away leaves its leases to run out.
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError>;
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, StoreError>;
 
     /// Ends a lease: compare-and-set on it.
     ///
@@ -99,6 +109,11 @@ pub trait Store: Send + Sync + 'static {
     /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `Held` and
     /// `Dead` without an attempt take it back. `Postponed` without an attempt leaves no event.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
+
+    /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.
+    ///
+    /// For a site that could not be sent to and now can. Nothing but the wait is changed.
+    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Returns one entry whole.
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;

@@ -135,6 +135,16 @@ impl Standing {
         self.revision += 1;
     }
 
+    /// Tells when it will be due, where it waits for that and nobody holds it.
+    pub(super) fn waits_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.due_at.filter(|due_at| self.lease.is_none() && *due_at > now)
+    }
+
+    /// Ends the wait.
+    pub(super) fn hasten(&mut self, now: Timestamp) {
+        self.wait(now, Duration::ZERO);
+    }
+
     /// Begins a wait anew that seems to have begun in the future: the clock went back.
     pub(super) fn rewind(&mut self, now: Timestamp) {
         if let Some(due_at) = self.due_at
@@ -225,4 +235,9 @@ pub(super) fn later(time: Timestamp, duration: Duration) -> Timestamp {
 /// Tells whether a key first seen at `first` is still fresh; an order that the threads mixed up counts too.
 pub(super) fn is_duplicate(first: Timestamp, now: Timestamp, window: Duration) -> bool {
     now.duration_since(first).unsigned_abs() < window
+}
+
+/// Until when keys may be forgotten: a window longer than they count, for a clock that goes back a little.
+pub(super) fn forget_until(now: Timestamp, window: Duration) -> Timestamp {
+    now.checked_sub(window.saturating_mul(2)).unwrap_or(Timestamp::MIN)
 }

@@ -2,8 +2,25 @@
 
 use std::collections::VecDeque;
 
+use jiff::Timestamp;
+
+use crate::lead::SiteId;
+
 /// What is due, by site, in the order of their turns.
 pub(super) type Lanes<S, T> = Vec<(S, VecDeque<T>)>;
+
+/// The site whose turn was last, for each kind of claim: were it one for both, two sites could be passed over for ever.
+#[derive(Debug, Default)]
+pub(super) struct LastSites {
+    any: Option<SiteId>,
+    new: Option<SiteId>,
+}
+
+impl LastSites {
+    pub(super) fn of(&mut self, accepted_since: Option<Timestamp>) -> &mut Option<SiteId> {
+        if accepted_since.is_some() { &mut self.new } else { &mut self.any }
+    }
+}
 
 /// Takes up to `max` in turn; with the site that came last, after which the next claim goes on.
 pub(super) fn take<S, T>(mut lanes: Lanes<S, T>, max: usize) -> (Vec<T>, Option<S>) {

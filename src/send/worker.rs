@@ -106,7 +106,7 @@ impl Sender {
             return false;
         }
         let lease = config.upstream.timeout + LEASE_MARGIN;
-        match self.store.claim(free, lease, Timestamp::now()).await {
+        match self.store.claim(free, lease, Timestamp::now(), None).await {
             Ok(leases) => {
                 let any = !leases.is_empty();
                 for lease in leases {

@@ -98,6 +98,37 @@ async fn a_site_that_does_not_deliver_holds_its_leads() {
 }
 
 #[tokio::test]
+async fn a_copy_of_the_site_on_another_host_is_held_and_takes_no_leads_place() {
+    let gateway = start_with(Options::default(), |config| {
+        let mut site = acme();
+        site.hosts = vec!["acme.example".to_owned()];
+        config.sites.insert(site.id.clone(), Arc::new(site));
+        let (mappings, _) = formgate::config::shipped_mappings();
+        config.mappings = Arc::new(mappings);
+    });
+    let agent = |host: &str| format!("{}User-Agent: WordPress/6.9; https://{host}\r\n", bearer());
+    let with_page = |page: &str| {
+        format!(
+            r#"{{"id":"7","form_id":"1","date_created":"x","is_starred":"0","source_url":"{page}","1":"jane@example.com"}}"#
+        )
+    };
+    let body = lead_body("jane@example.com");
+    for (headers, body, expected) in [
+        (agent("staging.acme.example"), body.as_str(), Reason::OtherHost),
+        (agent("acme.example"), &body, Reason::Accepted),
+        (agent("acme.example"), &with_page("https://staging.acme.example/contact"), Reason::OtherHost),
+        (agent("acme.example"), &with_page("https://acme.example/contact"), Reason::Accepted),
+    ] {
+        let answer = gateway.send(post("/hooks/acme/contact", &headers, body)).await;
+        let status = if expected == Reason::Accepted { "queued" } else { "held" };
+        assert_eq!(json(&answer)["status"], status, "{headers}{body}");
+        let entry = gateway.shelf.entries().pop().expect("an entry");
+        assert_eq!(entry.reason, expected, "{headers}{body}");
+        assert!(entry.content.lead.is_some());
+    }
+}
+
+#[tokio::test]
 async fn any_one_of_four_credentials_suffices() {
     let gateway = start();
     let basic = format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("any:{TOKEN}")));
@@ -527,7 +558,7 @@ async fn a_reload_counts_from_the_next_request_on() {
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 401);
 }
 
-fn limit(burst: u32) -> Limit {
+pub(crate) fn limit(burst: u32) -> Limit {
     let rate = Rate { count: NonZeroU32::MIN, per: Duration::from_secs(3600) };
     Limit { rate, burst: NonZeroU32::new(burst).expect("a number") }
 }

@@ -10,6 +10,7 @@ use formgate::lead::EntryId;
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{AttemptResult, Entry, Reason, State, Store};
 
+use crate::fixtures;
 use crate::gateway::{self, PUBLIC, SECRET, TOKEN, header, json, lead_body, status};
 use crate::scripted_api::{Reply, ScriptedApi};
 
@@ -183,4 +184,50 @@ async fn stopping_lets_the_attempt_under_way_end() {
     let id = json(&answer)["id"].as_str().and_then(EntryId::parse).expect("an id");
     let entry = store.get(id).await.expect("the store answers").expect("the entry");
     assert_eq!(entry.lead_id.as_deref(), Some("lead_late"));
+}
+
+/// The bytes of a capture, posted to the site's hook instead of where the plugin sent them.
+fn readdressed(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.iter().position(|byte| *byte == b'\r').expect("a request line");
+    let line = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut parts = line.split(' ');
+    let (method, target) = (parts.next().expect("a method"), parts.next().expect("a target"));
+    let version = parts.next().expect("a version");
+    let query = target.split_once('?').map(|(_, query)| format!("{query}&")).unwrap_or_default();
+    let mut request = format!("{method} /hooks/acme?{query}token={TOKEN} {version}").into_bytes();
+    request.extend_from_slice(&bytes[end..]);
+    request
+}
+
+#[tokio::test]
+async fn every_fixture_posted_byte_for_byte_becomes_its_lead() {
+    let whole = Whole::start_with(|config| config.queue.dedupe = Duration::ZERO).await;
+    let folder = fixtures::fixtures();
+    let mut wrong = Vec::new();
+    for path in fixtures::cases(&folder).into_iter().filter(|path| !path.starts_with(folder.join("config"))) {
+        let expected = fixtures::expectation(&path);
+        let mut stream = tokio::net::TcpStream::connect(whole.app.gateway()[0]).await.expect("a connection");
+        let request = readdressed(&std::fs::read(&path).expect("the capture"));
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &request).await.expect("sent");
+        let answer = final_answer(&mut stream).await;
+        let found = match json(&answer)["id"].as_str() {
+            Some(_) => serde_json::to_value(whole.entry(&answer).await.content.lead).expect("JSON"),
+            None => serde_json::Value::Null,
+        };
+        let lead = expected.get("expect").cloned().unwrap_or_default();
+        if found != lead {
+            wrong.push(format!("{}: {} {found}", path.display(), status(&answer)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Reads one answer, past a `100 Continue`.
+async fn final_answer(stream: &mut tokio::net::TcpStream) -> String {
+    let first = gateway::read_one(stream).await;
+    match first.strip_prefix("HTTP/1.1 100 Continue\r\n\r\n") {
+        None => first,
+        Some("") => gateway::read_one(stream).await,
+        Some(rest) => rest.to_owned(),
+    }
 }

@@ -97,8 +97,18 @@ impl Store for Shelf {
         Ok(Appended::New(id))
     }
 
-    async fn claim(&self, _max: usize, _lease: Duration, _now: Timestamp) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(
+        &self,
+        _max: usize,
+        _lease: Duration,
+        _now: Timestamp,
+        _accepted_since: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn hasten(&self, _site: &SiteId, _max: usize, _now: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
     }
 
     async fn settle(&self, _lease: &Lease, _settlement: Settlement, _now: Timestamp) -> Result<Set, StoreError> {

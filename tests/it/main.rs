@@ -2,13 +2,18 @@
 
 mod accept;
 mod admin;
+mod bodies;
+mod cli;
 mod config;
 mod delivery;
 mod fixtures;
 mod gateway;
 mod hostile;
+mod jsonpath;
 mod kaicalls;
+mod process;
 mod properties;
 mod sandbox;
 mod scripted_api;
+mod signed;
 mod store_contract;

@@ -50,6 +50,8 @@ on_both! {
     a_claim_counts_the_attempt_and_takes_the_entry
     a_claim_takes_sites_in_turn_and_the_oldest_first
     the_next_claim_goes_on_with_the_next_site
+    a_claim_of_new_entries_passes_over_a_backlog
+    sites_take_turns_apart_in_both_kinds_of_claim
     held_entries_are_not_claimed
     a_lease_that_ran_out_is_claimed_again
     a_late_delivery_is_recorded_and_the_first_lead_id_stays
@@ -58,6 +60,7 @@ on_both! {
     a_postponed_entry_has_no_attempt_counted
     what_was_not_tried_has_no_attempt_counted
     a_history_keeps_its_beginning_and_its_end
+    a_sites_waits_can_be_ended_but_not_its_leases
     a_wait_begins_anew_when_the_clock_went_back
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
@@ -131,7 +134,7 @@ async fn add(store: &dyn Store, entry: NewEntry) -> EntryId {
 }
 
 async fn claim(store: &dyn Store, max: usize, now: i64) -> Vec<Lease> {
-    store.claim(max, LEASE, at(now)).await.expect("claimed")
+    store.claim(max, LEASE, at(now), None).await.expect("claimed")
 }
 
 async fn claim_one(store: &dyn Store, now: i64) -> Lease {

@@ -1,17 +1,27 @@
 //! `[extras]`: what becomes of the fields that are none of the four.
 
 use super::super::reader::{Keys, Table, Value, all};
-use crate::map::{ExtrasRule, Glob};
+use super::selector;
+use crate::map::{DropRule, ExtrasRule, Glob};
 
-pub(in super::super) const KEYS: Keys = Keys { table: "[extras]", keys: &["to", "drop", "labels", "strip"] };
+pub(in super::super) const KEYS: Keys =
+    Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
+pub(in super::super) const DROP_WHERE: Keys = Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields"] };
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
     let drop_all = table.or("to", false, |value| value.choice(&[("message", false), ("drop", true)]));
     let drop = table.or("drop", Vec::new(), |value| value.list_of(|item| item.filled().map(Glob::new)));
+    let drop_where = table.sections("drop_where", DROP_WHERE, drop_rule);
     let labels = table.or("labels", Vec::new(), labels);
     let strip = table.or("strip", Vec::new(), |value| value.list_of(|item| item.filled().map(str::to_owned)));
-    Some(ExtrasRule { drop_all: drop_all?, drop: drop?, labels: labels?, strip: strip? })
+    Some(ExtrasRule { drop_all: drop_all?, drop: drop?, drop_where: drop_where?, labels: labels?, strip: strip? })
+}
+
+fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
+    let exists = table.need("exists", |value| value.list_of(selector::path));
+    let fields = table.need("fields", |value| value.list_of(|item| item.filled().map(Glob::new)));
+    Some(DropRule { exists: exists?, fields: fields? })
 }
 
 fn labels(value: &Value<'_>) -> Option<Vec<(Glob, String)>> {

@@ -9,7 +9,7 @@ use super::row::{padding, to_json};
 use super::schema::PAGE_SIZE;
 use super::writer::Workspace;
 use crate::lead::EntryId;
-use crate::queue::standing::{Standing, is_duplicate, whole_millisecond};
+use crate::queue::standing::{Standing, forget_until, is_duplicate, whole_millisecond};
 use crate::queue::{Appended, DedupeKey, NewEntry};
 
 /// Most old keys forgotten with each append: more than one, so that their number goes down.
@@ -120,10 +120,9 @@ fn remember_key(workspace: &Workspace, entry: &Prepared) -> Result<(), Failure> 
     let mut remember =
         workspace.connection.prepare_cached("INSERT OR REPLACE INTO dedupe (key, id, seen_at) VALUES (?1, ?2, ?3)")?;
     remember.execute(params![key.0, entry.id.as_bytes(), entry.accepted_at.as_millisecond()])?;
-    let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
     let mut forget = workspace.connection.prepare_cached(
         "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE seen_at <= ?1 ORDER BY seen_at LIMIT ?2)",
     )?;
-    forget.execute(params![entry.accepted_at.as_millisecond().saturating_sub(window), PRUNED_MAX])?;
+    forget.execute(params![forget_until(entry.accepted_at, window).as_millisecond(), PRUNED_MAX])?;
     Ok(())
 }

@@ -19,24 +19,35 @@ use crate::queue::{CLAIM_MAX, Lease};
 /// Beyond that a backlog is worked off in the order it became due: to order it all would read it all at each claim.
 const ORDERED_MAX: usize = CLAIM_MAX;
 
+const DUE: &str = "SELECT number FROM entry INDEXED BY entry_due
+    WHERE state = 'queued' AND site = ?1 AND due_at <= ?2 ORDER BY due_at, number LIMIT ?3";
+/// Looks only at what is new, however long the backlog behind it.
+const DUE_AND_NEW: &str = "SELECT number FROM entry INDEXED BY entry_new
+    WHERE state = 'queued' AND site = ?1 AND accepted_at >= ?4 AND due_at <= ?2 ORDER BY accepted_at, number LIMIT ?3";
+
 const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
 
-/// Leases up to `max` entries that are due.
-pub(super) fn claim(
-    workspace: &mut Workspace,
-    max: usize,
-    lease: Duration,
-    now: Timestamp,
-) -> Result<Vec<Lease>, Failure> {
+/// What is to be leased.
+pub(super) struct Claim {
+    pub(super) max: usize,
+    pub(super) lease: Duration,
+    pub(super) now: Timestamp,
+    pub(super) accepted_since: Option<Timestamp>,
+}
+
+/// Leases entries that are due.
+pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
+    let Claim { max, lease, now, accepted_since } = *claim;
     if workspace.clock.went_back(now) {
         rewind(&workspace.connection, now)?;
     }
-    let lanes = due(&workspace.connection, workspace.last_site.as_ref(), max, now)?;
-    let (numbers, last_site) = turns::take(lanes, max);
+    let last_site = workspace.last_sites.of(accepted_since);
+    let lanes = due(&workspace.connection, last_site.as_ref(), claim)?;
+    let (numbers, last) = turns::take(lanes, max);
     if numbers.is_empty() {
         return Ok(Vec::new());
     }
-    workspace.last_site = last_site;
+    *last_site = last;
     let token = next_token(&workspace.connection)?;
     let mut leases = Vec::with_capacity(numbers.len());
     for number in numbers {
@@ -49,7 +60,8 @@ pub(super) fn claim(
 
 /// Takes back the leases that dead processes left.
 pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
-    let mut leased = connection.prepare("SELECT number FROM entry WHERE state = 'queued' AND lease IS NOT NULL")?;
+    let mut leased = connection
+        .prepare("SELECT number FROM entry INDEXED BY entry_due WHERE state = 'queued' AND lease IS NOT NULL")?;
     let numbers: Vec<i64> = leased.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for number in numbers {
         let mut find = connection.prepare_cached(SELECT_STANDING)?;
@@ -67,10 +79,24 @@ pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Ends waits of a site.
+pub(super) fn hasten(workspace: &mut Workspace, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, Failure> {
+    let mut hasten = workspace.connection.prepare_cached(
+        "UPDATE entry SET due_at = ?2, waits_from = ?2 WHERE number IN (
+            SELECT number FROM entry INDEXED BY entry_due
+            WHERE state = 'queued' AND site = ?1 AND due_at > ?2 AND lease IS NULL
+            ORDER BY due_at, number LIMIT ?3)",
+    )?;
+    let max = u32::try_from(max).unwrap_or(u32::MAX);
+    let hastened = hasten.execute(params![site.as_str(), now.as_millisecond(), max])?;
+    workspace.woke |= hastened > 0;
+    Ok(hastened)
+}
+
 /// Begins waits anew that seem to have begun in the future.
 fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
     let mut rewind = connection.prepare_cached(
-        "UPDATE entry SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
+        "UPDATE entry INDEXED BY entry_due SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
          WHERE state = 'queued' AND waits_from > ?1",
     )?;
     rewind.execute([now.as_millisecond()])?;
@@ -78,21 +104,16 @@ fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
 }
 
 /// Finds what is due, site by site, beginning after the one whose turn was last.
-fn due(
-    connection: &Connection,
-    last_site: Option<&SiteId>,
-    max: usize,
-    now: Timestamp,
-) -> Result<Lanes<SiteId, i64>, Failure> {
+fn due(connection: &Connection, last_site: Option<&SiteId>, claim: &Claim) -> Result<Lanes<SiteId, i64>, Failure> {
     let mut lanes = Vec::new();
     let (mut site, mut wrapped) = (last_site.cloned(), last_site.is_none());
-    while lanes.len() < max {
+    while lanes.len() < claim.max {
         match next_site(connection, site.as_ref())? {
             Some(next) => {
                 if wrapped && last_site.is_some_and(|last| next > *last) {
                     break;
                 }
-                let lane = oldest_due(connection, &next, now)?;
+                let lane = oldest_due(connection, &next, claim)?;
                 site = Some(next.clone());
                 if !lane.is_empty() {
                     lanes.push((next, lane));
@@ -115,13 +136,20 @@ fn next_site(connection: &Connection, after: Option<&SiteId>) -> Result<Option<S
     sites.next().transpose()
 }
 
-fn oldest_due(connection: &Connection, site: &SiteId, now: Timestamp) -> Result<VecDeque<i64>, Failure> {
-    let mut due = connection.prepare_cached(
-        "SELECT number FROM entry INDEXED BY entry_due WHERE state = 'queued' AND site = ?1 AND due_at <= ?2
-         ORDER BY due_at, number LIMIT ?3",
-    )?;
-    let rows = due.query_map(params![site.as_str(), now.as_millisecond(), ORDERED_MAX as u32], |row| row.get(0))?;
-    let mut numbers: Vec<i64> = rows.collect::<Result<_, _>>()?;
+fn oldest_due(connection: &Connection, site: &SiteId, claim: &Claim) -> Result<VecDeque<i64>, Failure> {
+    let (now, max) = (claim.now.as_millisecond(), ORDERED_MAX as u32);
+    let mut numbers: Vec<i64> = match claim.accepted_since {
+        None => {
+            let mut due = connection.prepare_cached(DUE)?;
+            let rows = due.query_map(params![site.as_str(), now, max], |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        }
+        Some(since) => {
+            let mut due = connection.prepare_cached(DUE_AND_NEW)?;
+            let rows = due.query_map(params![site.as_str(), now, max, since.as_millisecond()], |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        }
+    };
     numbers.sort_unstable();
     Ok(numbers.into())
 }

@@ -75,12 +75,14 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::standing::{Clock, whole_millisecond};
+use super::turns::LastSites;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Lease, NewEntry, PAGE_MAX, Page, Set,
-    Settlement, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
+    Page, Set, Settlement, Store, StoreError,
 };
-use crate::lead::EntryId;
+use crate::lead::{EntryId, SiteId};
 use append::Prepared;
+use claim::Claim;
 use connection::Readers;
 use failure::Failure;
 use files::{Identity, Presence};
@@ -128,7 +130,8 @@ impl SqliteStore {
         }
         presence.share()?;
         let identity = Identity::of(&path)?;
-        let workspace = Workspace { connection, options, clock: Clock::default(), last_site: None, woke: false };
+        let (clock, last_sites) = (Clock::default(), LastSites::default());
+        let workspace = Workspace { connection, options, clock, last_sites, woke: false };
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
         Ok(Self { writer, readers: Arc::new(Readers::new(path)), changed, tally, _presence: presence })
@@ -158,14 +161,26 @@ impl Store for SqliteStore {
         self.writer.write(move |workspace| append::append(workspace, &entry)).await
     }
 
-    async fn claim(&self, max: usize, lease: Duration, now: Timestamp) -> Result<Vec<Lease>, StoreError> {
-        let (max, now) = (max.min(CLAIM_MAX), whole_millisecond(now));
-        self.writer.write(move |workspace| claim::claim(workspace, max, lease, now)).await
+    async fn claim(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
+        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since };
+        self.writer.write(move |workspace| claim::claim(workspace, &claim)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
         let (id, token, now) = (lease.entry.id, lease.token, whole_millisecond(now));
         self.writer.write(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
+    }
+
+    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let (site, max, now) = (site.clone(), max.min(HASTEN_MAX), whole_millisecond(now));
+        self.writer.write(move |workspace| claim::hasten(workspace, &site, max, now)).await
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
@@ -217,7 +232,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
-    use crate::lead::{FormId, SiteId};
+    use crate::lead::FormId;
     use crate::queue::{Content, Reason, State};
     use crate::received::Received;
 
@@ -242,6 +257,19 @@ mod tests {
         }
     }
 
+    fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { dedupe_window: Duration::from_secs(10), max_size: None };
+        let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
+        (folder, Arc::new(store))
+    }
+
+    /// Reads one number out of the tables.
+    async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
+        let read = move |workspace: &mut Workspace| Ok(workspace.connection.query_row(sql, [], |row| row.get(0))?);
+        store.writer.write(read).await.expect("read")
+    }
+
     async fn set_pages_max(store: &SqliteStore, over: u32) {
         let set = move |workspace: &mut Workspace| {
             let connection = &workspace.connection;
@@ -254,9 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
-        let store = Arc::new(SqliteStore::open(&folder.path().join("store.db"), options).expect("opened"));
+        let (_folder, store) = store();
         set_pages_max(&store, 30).await;
         let mut appends = JoinSet::new();
         for number in 0..40 {
@@ -279,20 +305,63 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_that_cannot_be_read_keeps_no_other_waiting() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let options = Options { dedupe_window: Duration::ZERO, max_size: None };
-        let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
-        let (broken, good) = (entry(1, 10), entry(2, 10));
-        let ids = (broken.id, good.id);
-        assert!(store.append(broken, None).await.is_ok() && store.append(good, None).await.is_ok());
+    async fn keys_beyond_the_window_are_forgotten() {
+        let (_folder, store) = store();
+        for number in 0..20 {
+            let accepted_at = Timestamp::from_second(if number < 15 { 0 } else { 20 }).expect("in range");
+            let new = NewEntry { accepted_at, ..entry(number, 10) };
+            assert!(store.append(new, Some(DedupeKey([number; 32]))).await.is_ok());
+        }
+        let keys = "SELECT count(*) FROM dedupe";
+        assert_eq!(number(&store, keys).await, 5);
+        assert_eq!(store.erase(&[entry(19, 10).id]).await.expect("erased"), 1);
+        assert_eq!(number(&store, keys).await, 4);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_halfway_is_undone_and_no_other() {
+        let (_folder, store) = store();
+        // Keeps the writer until the others wait; asked again, it goes on.
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let mut jobs = JoinSet::new();
+        let first = Arc::clone(&store);
+        let hold_up = move |_: &mut Workspace| Ok(wait.recv().is_err());
+        jobs.spawn(async move { first.writer.write(hold_up).await.is_ok() });
+        tokio::task::yield_now().await;
+        for number in 0..9 {
+            let store = Arc::clone(&store);
+            let probe = move |workspace: &mut Workspace| {
+                change::probe(workspace)?;
+                if number == 4 { Err(Failure::Full) } else { Ok(()) }
+            };
+            jobs.spawn(async move { store.writer.write(probe).await.is_ok() });
+        }
+        tokio::task::yield_now().await;
+        drop(go_on);
+        assert_eq!(jobs.join_all().await.into_iter().filter(|ok| *ok).count(), 9);
+        let probes = "SELECT value FROM meta WHERE key = 'probes'";
+        assert_eq!(number(&store, probes).await, 8);
+    }
+
+    #[tokio::test]
+    async fn entries_that_cannot_be_read_keep_no_other_waiting() {
+        let (_folder, store) = store();
+        let entries = [1, 2, 3].map(|number| entry(number, 10));
+        let [first, _, third] = entries.clone().map(|entry| entry.id);
+        for entry in entries {
+            assert!(store.append(entry, None).await.is_ok());
+        }
         let spoil = |workspace: &mut Workspace| {
-            Ok(workspace.connection.execute("UPDATE content SET json = 'jane@example.com' WHERE number = 1", [])?)
+            let connection = &workspace.connection;
+            connection.execute("UPDATE content SET json = 'jane@example.com' WHERE number = 1", [])?;
+            Ok(connection.execute("UPDATE entry SET history = 'jane@example.com' WHERE number = 2", [])?)
         };
         assert_eq!(store.writer.write(spoil).await.expect("spoilt"), 1);
-        let leases = store.claim(9, Duration::from_secs(60), Timestamp::UNIX_EPOCH).await.expect("claimed");
-        assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), [ids.1]);
-        let error = store.get(ids.0).await.expect_err("unreadable");
+        for expected in [vec![], vec![], vec![third]] {
+            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
+            assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), expected);
+        }
+        let error = store.get(first).await.expect_err("unreadable");
         assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
     }
 }

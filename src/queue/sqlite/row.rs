@@ -32,10 +32,10 @@ static ZEROS: [u8; LOCAL + OVERFLOW] = [0; LOCAL + OVERFLOW];
 
 /// Returns the bytes that go before a visitor's in the row of `content`, so that his lie on pages of their own.
 ///
-/// A page of several rows is put in order now and then, and may keep a copy of a row that moved to another page; zeroing
-/// the row later does not find that copy. Pages of one row's overflow are never shared and are zeroed as a whole. So
-/// the padding fills what lies in the shared page, and makes the rest fill its pages exactly: from the file format's
-/// rule, a longer rest would be put into the shared page.
+/// When rows grow, a page of several is put in order again, and may keep a copy of a row that moved to another page;
+/// zeroing the row later does not find that copy. Pages of one row's overflow are never shared and are zeroed as a
+/// whole. So the padding fills what lies in the shared page, and makes the rest fill its pages exactly: by the file
+/// format's rule, what does not fill a page would go into the shared one.
 pub(super) fn padding(json_len: usize, body_len: usize) -> &'static [u8] {
     // Header: its length, the number (stored elsewhere), the padding (two bytes up to 8 KiB), JSON, body.
     let header = 1 + 1 + 2 + varint_len(2 * json_len + 13) + varint_len(2 * body_len + 12);

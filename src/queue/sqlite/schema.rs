@@ -11,8 +11,9 @@ const APPLICATION_ID: i32 = 0x6667_4442;
 pub(super) const PAGE_SIZE: usize = 4_096;
 
 /// Each step brings the schema from its index to the next version. Steps that were ever released never change.
-const STEPS: [&str; 1] = [V1];
+const STEPS: [&str; 2] = [V1, V2];
 
+/// `entry_due` has two columns more than it looks things up by: so a start reads no row to find old leases and waits.
 /// `AUTOINCREMENT`, because a plain rowid is given again after a delete. `entry` holds what is queried and what changes
 /// on the way; `content` what the visitor sent, which is big and rarely written.
 const V1: &str = "
@@ -35,7 +36,7 @@ CREATE TABLE entry (
     dedupe_key  BLOB,
     history     TEXT NOT NULL
 ) STRICT;
-CREATE INDEX entry_due ON entry (site, due_at) WHERE state = 'queued';
+CREATE INDEX entry_due ON entry (site, due_at, lease, waits_from) WHERE state = 'queued';
 CREATE INDEX entry_expiring ON entry (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX entry_by_site ON entry (site, state, id);
 CREATE INDEX entry_by_state ON entry (state, id);
@@ -80,6 +81,11 @@ CREATE TRIGGER entry_removed AFTER DELETE ON entry BEGIN
     DELETE FROM dedupe WHERE key = old.dedupe_key AND id = old.id;
     UPDATE tally SET entries = entries - 1 WHERE site = old.site AND state = old.state;
 END;
+";
+
+/// Finds what is new among a backlog; holds all that is asked, so that no row is read for it.
+const V2: &str = "
+CREATE INDEX entry_new ON entry (site, accepted_at, due_at) WHERE state = 'queued';
 ";
 
 /// Brings the schema up to date; refuses a newer one and a database that is not ours.

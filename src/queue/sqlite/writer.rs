@@ -13,9 +13,9 @@ use super::connection::BUSY_TIMEOUT;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
 use super::schema::check_version;
-use crate::lead::SiteId;
 use crate::queue::StoreError;
 use crate::queue::standing::Clock;
+use crate::queue::turns::LastSites;
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
@@ -37,8 +37,7 @@ pub(super) struct Workspace {
     pub(super) connection: Connection,
     pub(super) options: Options,
     pub(super) clock: Clock,
-    /// The site whose turn was last.
-    pub(super) last_site: Option<SiteId>,
+    pub(super) last_sites: LastSites,
     /// Set by a job that may have made something due.
     pub(super) woke: bool,
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{Appended, AttemptResult, Change, DedupeKey, Filter, NewEntry, Reason, Set, Store, StoreError};
@@ -11,7 +12,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::{WINDOW, add, again, at, claim, claim_one, content, delivered, entry, entry_of, held, id, open};
+use super::{LEASE, WINDOW, add, again, at, claim, claim_one, content, delivered, entry, entry_of, held, id, open};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -85,10 +86,23 @@ async fn a_newer_schema_is_refused() {
     let store = open(folder.path());
     other(folder.path()).pragma_update(None, "user_version", 99).expect("set");
     let refused = store.append(entry(1, "acme"), None).await;
-    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 2 })), "{refused:?}");
     drop(store);
     let refused = open_with(folder.path(), None);
-    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 2 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up_to_date_with_what_it_holds() {
+    let folder = folder();
+    let store = open(folder.path());
+    add(&store, entry(1, "acme")).await;
+    drop(store);
+    let first = "DROP INDEX entry_new; PRAGMA user_version = 1";
+    other(folder.path()).execute_batch(first).expect("as it was");
+    let store = open(folder.path());
+    let claimed = store.claim(9, LEASE, at(10), Some(at(1))).await.expect("claimed");
+    assert_eq!(claimed.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), [id(1)]);
 }
 
 #[test]
@@ -137,13 +151,18 @@ async fn a_full_store_takes_nothing_new_and_recovers() {
 async fn append_together(folder: &Path, store: &Arc<SqliteStore>, entries: Vec<NewEntry>) -> Vec<bool> {
     let mut blocker = other(folder);
     let transaction = blocker.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).expect("begun");
-    let mut appends = JoinSet::new();
+    let (mut appends, begun) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for (number, entry) in entries.into_iter().enumerate() {
-        let store = Arc::clone(store);
-        appends.spawn(async move { (number, store.append(entry, None).await.is_ok()) });
+        let (store, begun) = (Arc::clone(store), Arc::clone(&begun));
+        appends.spawn(async move {
+            begun.fetch_add(1, Ordering::Relaxed);
+            (number, store.append(entry, None).await.is_ok())
+        });
     }
-    // Each has handed its entry to the writer when this task has its turn again.
-    tokio::task::yield_now().await;
+    // On one thread: a task that has begun has handed its entry to the writer before another runs.
+    while begun.load(Ordering::Relaxed) < appends.len() {
+        tokio::task::yield_now().await;
+    }
     drop(transaction);
     let mut done = appends.join_all().await;
     done.sort_unstable();

@@ -23,6 +23,12 @@ enum Action {
     Claim {
         max: usize,
         lease: u8,
+        /// Only what was accepted so many seconds before, or later.
+        new: Option<u8>,
+    },
+    Hasten {
+        site: u8,
+        max: usize,
     },
     Settle {
         lease: usize,
@@ -39,7 +45,7 @@ enum Action {
     Expire {
         days: u8,
     },
-    /// Time goes on, or back.
+    /// Time goes on, or is set back from the latest for a while.
     Wait {
         seconds: i16,
     },
@@ -49,7 +55,9 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (0_u8..40, 0_u8..3, any::<bool>(), prop::option::of(0_u8..3))
             .prop_map(|(number, site, held, key)| Action::Append { number, site, held, key }),
-        5 => (0_usize..6, 1_u8..90).prop_map(|(max, lease)| Action::Claim { max, lease }),
+        5 => (0_usize..6, 1_u8..90, prop::option::of(0_u8..250))
+            .prop_map(|(max, lease, new)| Action::Claim { max, lease, new }),
+        1 => (0_u8..3, 0_usize..4).prop_map(|(site, max)| Action::Hasten { site, max }),
         6 => (any::<usize>(), 0_u8..6).prop_map(|(lease, how)| Action::Settle { lease, how }),
         3 => (0_u8..40, any::<bool>(), 0_u8..3).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
         1 => (0_u8..40).prop_map(|number| Action::Erase { number }),
@@ -68,12 +76,18 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
             let appended: Option<Appended> = store.append(NewEntry { accepted_at: now, ..new }, key).await.ok();
             format!("{appended:?}")
         }
-        Action::Claim { max, lease } => {
-            let claimed = store.claim(*max, Duration::from_secs(u64::from(*lease)), now).await.expect("claimed");
+        Action::Claim { max, lease, new } => {
+            let lease = Duration::from_secs(u64::from(*lease));
+            let since = new.map(|seconds| now - jiff::SignedDuration::from_secs(i64::from(seconds)));
+            let claimed = store.claim(*max, lease, now, since).await.expect("claimed");
             // Tokens need only differ; each store counts its own.
             let told = format!("{:?}", claimed.iter().map(|lease| &lease.entry).collect::<Vec<_>>());
             leases.extend(claimed);
             told
+        }
+        Action::Hasten { site, max } => {
+            let name = ["a", "b", "c"].get(usize::from(*site)).expect("three sites");
+            format!("{}", store.hasten(&super::site(name), *max, now).await.expect("hastened"))
         }
         Action::Settle { lease, how } => {
             let Some(lease) = leases.get(lease % leases.len().max(1)) else { return String::new() };
@@ -139,10 +153,11 @@ fn the_sqlite_store_does_what_the_model_does() {
         runtime.block_on(async {
             let folder = tempfile::tempdir().expect("a folder");
             let (sqlite, model) = (open(folder.path()), MemoryStore::new(WINDOW));
-            let (mut leases, mut model_leases, mut now) = (Vec::new(), Vec::new(), at(0));
+            let (mut leases, mut model_leases, mut latest, mut now) = (Vec::new(), Vec::new(), at(0), at(0));
             for action in &actions {
                 if let Action::Wait { seconds } = action {
-                    now += jiff::SignedDuration::from_secs(i64::from(*seconds));
+                    now = latest + jiff::SignedDuration::from_secs(i64::from(*seconds));
+                    latest = latest.max(now);
                 }
                 let did = act(&sqlite, action, now, &mut leases).await;
                 assert_eq!(did, act(&model, action, now, &mut model_leases).await, "{action:?}");

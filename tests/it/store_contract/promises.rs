@@ -121,6 +121,54 @@ pub(super) async fn the_next_claim_goes_on_with_the_next_site(store: AnyStore) {
     }
 }
 
+pub(super) async fn a_claim_of_new_entries_passes_over_a_backlog(store: AnyStore) {
+    for number in 1..=6 {
+        add(&*store, entry(number, if number % 2 == 0 { "even" } else { "odd" })).await;
+    }
+    let new = async |max, now, since| store.claim(max, LEASE, at(now), Some(at(since))).await.expect("claimed");
+    assert_eq!(ids(&new(9, 10, 7).await), []);
+    assert_eq!(ids(&new(1, 10, 4).await), [id(4)]);
+    assert_eq!(ids(&new(9, 10, 4).await), [5, 6].map(id));
+    // Not due is not due, however new.
+    assert_eq!(ids(&new(9, 11, 4).await), []);
+    assert_eq!(ids(&claim(&*store, 9, 12).await), [2, 1, 3].map(id));
+}
+
+pub(super) async fn sites_take_turns_apart_in_both_kinds_of_claim(store: AnyStore) {
+    for (number, site_name) in (1..).zip(["a", "b", "a", "b", "a", "b"]) {
+        add(&*store, entry(number, site_name)).await;
+    }
+    let new = async || store.claim(1, LEASE, at(10), Some(at(5))).await.expect("claimed");
+    assert_eq!(ids(&claim(&*store, 1, 10).await), [id(1)]);
+    assert_eq!(ids(&new().await), [id(5)]);
+    assert_eq!(ids(&claim(&*store, 1, 10).await), [id(2)]);
+    assert_eq!(ids(&new().await), [id(6)]);
+    assert_eq!(ids(&claim(&*store, 1, 10).await), [id(3)]);
+}
+
+pub(super) async fn a_sites_waits_can_be_ended_but_not_its_leases(store: AnyStore) {
+    for number in 1..=4 {
+        add(&*store, entry(number, if number == 4 { "other" } else { "acme" })).await;
+    }
+    let leases = claim(&*store, 9, 100).await;
+    for (lease, seconds) in leases.iter().filter(|lease| lease.entry.id != id(1)).zip([900, 800, 700]) {
+        assert_eq!(store.settle(lease, postponed(seconds), at(101)).await.expect("settled"), Set::Done);
+    }
+    let acme = site("acme");
+    let mut changed = store.changed();
+    changed.borrow_and_update();
+    let before = entry_of(&*store, id(3)).await;
+    assert_eq!(store.hasten(&acme, 1, at(102)).await.expect("hastened"), 1);
+    changed.changed().await.expect("open");
+    assert_eq!(claim(&*store, 9, 102).await.len(), 1);
+    assert_eq!(store.hasten(&acme, 9, at(102)).await.expect("hastened"), 1);
+    assert_eq!(store.hasten(&acme, 9, at(102)).await.expect("hastened"), 0);
+    assert_eq!(claim(&*store, 9, 102).await.len(), 1);
+    let after = entry_of(&*store, id(3)).await;
+    assert_eq!((after.attempts, after.history), (before.attempts + 1, before.history));
+    assert!(entry_of(&*store, id(1)).await.due_at > Some(at(102)), "a lease goes on");
+}
+
 pub(super) async fn held_entries_are_not_claimed(store: AnyStore) {
     add(&*store, held(1, "acme")).await;
     assert_eq!(claim(&*store, 9, 1_000_000).await, []);

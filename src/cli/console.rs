@@ -1,0 +1,168 @@
+//! Where a command speaks: data on stdout, talk on stderr.
+
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::error::Error;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The two streams of a command, and how they may be painted.
+pub(super) struct Console {
+    data: Box<dyn Write>,
+    talk: Box<dyn Write>,
+    data_paint: Paint,
+    talk_paint: Paint,
+    talks_to_a_person: bool,
+}
+
+impl Console {
+    /// The process' own streams, with colour where a terminal shows it and `NO_COLOR` doesn't forbid it.
+    pub(super) fn process() -> Self {
+        let may_paint = !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        Self {
+            data_paint: Paint { colour: may_paint && stdout.is_terminal() },
+            talk_paint: Paint { colour: may_paint && stderr.is_terminal() },
+            talks_to_a_person: stderr.is_terminal(),
+            data: Box::new(stdout),
+            talk: Box::new(stderr),
+        }
+    }
+
+    /// Writes lines of data.
+    pub(super) fn data(&mut self, text: impl Display) -> Result<(), Error> {
+        writeln!(self.data, "{text}").map_err(Error::output)
+    }
+
+    /// Writes data as it is.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.data.write_all(bytes).and_then(|()| self.data.flush()).map_err(Error::output)
+    }
+
+    /// Writes data for a program.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Error::output(error.into()))?;
+        self.data(text)
+    }
+
+    /// Says something to whoever watches. That nobody can hear it stops no work.
+    pub(super) fn say(&mut self, text: impl Display) {
+        drop(writeln!(self.talk, "{text}"));
+    }
+
+    /// Overwrites a line of progress, where a person watches; an empty one takes it away.
+    pub(super) fn progress(&mut self, text: &str) {
+        if self.talks_to_a_person {
+            drop(write!(self.talk, "\r\u{1b}[K{text}").and_then(|()| self.talk.flush()));
+        }
+    }
+
+    pub(super) fn paint(&self) -> Paint {
+        self.data_paint
+    }
+
+    pub(super) fn talk_paint(&self) -> Paint {
+        self.talk_paint
+    }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Paints text where that is wanted; without colour it is complete all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Paint {
+    pub(super) colour: bool,
+}
+
+impl Paint {
+    pub(super) fn bold(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    pub(super) fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    pub(super) fn red(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    pub(super) fn green(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    pub(super) fn yellow(self, text: &str) -> String {
+        self.with("33", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// What a command wrote.
+    #[derive(Clone, Default)]
+    pub(in crate::cli) struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        pub(in crate::cli) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().clone()).expect("text")
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A console without colour, and what is written to its two streams.
+    pub(in crate::cli) fn console() -> (Console, Written, Written) {
+        let (data, talk) = (Written::default(), Written::default());
+        let console = Console {
+            data: Box::new(data.clone()),
+            talk: Box::new(talk.clone()),
+            data_paint: Paint::default(),
+            talk_paint: Paint::default(),
+            talks_to_a_person: false,
+        };
+        (console, data, talk)
+    }
+
+    #[test]
+    fn data_and_talk_go_their_own_ways_and_progress_is_for_people() {
+        let (mut console, data, talk) = console();
+        console.data("a lead").expect("written");
+        console.say("one lead");
+        console.progress("1/1");
+        assert_eq!((data.text().as_str(), talk.text().as_str()), ("a lead\n", "one lead\n"));
+    }
+}

@@ -1,0 +1,43 @@
+//! Exit codes: part of the contract with scripts and service managers.
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything went well; also where the reader of the output went away.
+    Ok = 0,
+    /// The check, test or replay ran and found failures.
+    Findings = 1,
+    /// The command line makes no sense, or names a file that can't be read.
+    Usage = 2,
+    /// The gateway's admin API can't be reached.
+    AdminUnreachable = 69,
+    /// The store, or another file, can't be written or read.
+    Store = 74,
+    /// The other side of a connection is away; trying again later may help.
+    UpstreamAway = 75,
+    /// Keys or a token were refused.
+    KeysRefused = 77,
+    /// The configuration is missing or wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// What `--help` says of them.
+    pub(super) const HELP: &'static str = "\
+Exit codes:
+   0  all went well
+   1  the check, test or replay found failures
+   2  the command line makes no sense
+  69  the gateway's admin API can't be reached
+  74  the store or a file can't be written
+  75  the other side is away: try again later
+  77  keys or a token were refused
+  78  the configuration is missing or wrong";
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,201 @@
+//! `formgate explain`.
+
+mod report;
+
+mod view;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use clap::Args;
+
+use super::capture::{CAPTURE_MAX, Capture};
+use super::cases;
+use super::console::{Console, Format};
+use super::error::Error;
+use super::exit::Exit;
+use super::rules::{ConfigArg, Met, Rules};
+use crate::lead::{FormId, SiteId};
+use crate::map::Facts;
+use crate::pipeline::{self, Explained, Mappings};
+use crate::received::Received;
+use report::Report;
+
+/// Shows what becomes of one submission, and why.
+///
+/// Its fields, the lead, the rule behind each value, what is left out. Nothing is stored or sent. Without any configuration the shipped mappings are used.
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The site whose rules apply [default: the one that the captured URL names, else none]
+    #[arg(long, value_name = "SITE", value_parser = SiteId::parse)]
+    site: Option<SiteId>,
+    /// The form, as the hook's URL would name it
+    #[arg(long, value_name = "FORM", value_parser = FormId::parse)]
+    form: Option<FormId>,
+    /// Take FILE as a bare body of this media type
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+    /// A captured request (.http), or with --content-type a bare body; - reads standard input
+    file: PathBuf,
+}
+
+/// A submission and everything the pipeline says about it.
+struct Subject<'a> {
+    received: &'a Received,
+    explained: &'a Explained,
+    /// The mapping that knows the request; none where only the last resort fits.
+    plugin: Option<&'a str>,
+}
+
+pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Error> {
+    let capture = read(&args.file, args.content_type.as_deref())?;
+    let rules = Rules::load(&args.config, console)?;
+    if args.output == Format::Text {
+        rules.mention_problems(console);
+    }
+    let met = rules.meet(args.site.as_ref(), args.form.as_ref(), &capture)?;
+    let received = capture.received();
+    let explained = explain(&rules.mappings, &met, &received);
+    let plugin = plugin(&rules.mappings, &received, &explained);
+    let subject = Subject { received: &received, explained: &explained, plugin };
+    match args.output {
+        Format::Json => console.json(&Report::of(&subject))?,
+        Format::Text => {
+            let text = view::text(&subject, console.paint());
+            console.data(text)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn explain(mappings: &Mappings, met: &Met, received: &Received) -> Explained {
+    pipeline::explain(mappings, &met.site, met.form.as_ref(), received)
+}
+
+/// Reads a capture, or a bare body of a media type.
+fn read(path: &Path, content_type: Option<&str>) -> Result<Capture, Error> {
+    let bytes = read_bytes(path).map_err(Error::usage)?;
+    if let Some(content_type) = content_type {
+        return Ok(Capture {
+            method: "POST".to_owned(),
+            target: b"/".to_vec(),
+            headers: vec![("Content-Type".to_owned(), content_type.as_bytes().to_vec())],
+            body: Bytes::from(bytes),
+        });
+    }
+    Capture::parse(&bytes).map_err(|bad| {
+        let error = Error::usage(bad).context(format!("{} is no captured request", path.display()));
+        error.hint("for a bare body say of which media type it is: --content-type application/json")
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, anyhow::Error> {
+    if path != Path::new("-") {
+        return cases::read_file(path, CAPTURE_MAX);
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().take(CAPTURE_MAX + 1).read_to_end(&mut bytes).context("can't read standard input")?;
+    if bytes.len() as u64 > CAPTURE_MAX {
+        return Err(anyhow!("standard input is larger than {CAPTURE_MAX} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// Returns the name of the mapping that knows the request; `generic` knows none.
+fn plugin<'a>(mappings: &'a Mappings, received: &Received, explained: &Explained) -> Option<&'a str> {
+    let submission = explained.submission.as_ref()?;
+    let facts = Facts { headers: &received.headers, submission, form_name: None, page: None };
+    mappings.recognise(&facts).map(|mapping| mapping.name.as_str()).filter(|name| *name != crate::pipeline::LAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shipped_mappings;
+
+    const BODY: &str = r#"{"your-name":"Jane Doe","your-email":"jane@example.com","your-message":"Hi\u001b[31m","_wpcf7":"7","your-subject":"Boiler"}"#;
+
+    fn with_subject<T>(content_type: &str, body: &str, told: impl FnOnce(&Subject<'_>) -> T) -> T {
+        let capture = Capture {
+            method: "POST".to_owned(),
+            headers: vec![("content-type".to_owned(), content_type.as_bytes().to_vec())],
+            body: Bytes::from(body.to_owned()),
+            ..Capture::default()
+        };
+        let (mappings, _) = shipped_mappings();
+        let received = capture.received();
+        let explained = explain(&mappings, &Met { site: Default::default(), form: None }, &received);
+        let plugin = plugin(&mappings, &received, &explained);
+        told(&Subject { received: &received, explained: &explained, plugin })
+    }
+
+    fn json(content_type: &str, body: &str) -> serde_json::Value {
+        with_subject(content_type, body, |subject| serde_json::to_value(Report::of(subject)).expect("json"))
+    }
+
+    #[test]
+    fn the_json_has_exactly_the_keys_of_the_contract_in_order() {
+        let keys = |value: &serde_json::Value| value.as_object().expect("object").keys().cloned().collect::<Vec<_>>();
+        let whole = [
+            "plugin", "mapping", "form", "oddities", "fields", "document", "lead", "errors", "rules", "extras",
+            "dropped",
+        ];
+        let good = json("application/json", BODY);
+        assert_eq!(keys(&good), whole);
+        assert_eq!(keys(&good["fields"][0]), ["key", "label", "type", "values"]);
+        assert_eq!(keys(&good["rules"]), ["name", "email", "phone", "message"]);
+        assert_eq!(keys(&good["lead"]), ["name", "email", "message"]);
+        assert_eq!(good["plugin"], "contact-form-7");
+        assert_eq!(good["extras"][0], serde_json::json!({"label": "Subject", "value": "Boiler"}));
+        assert_eq!(good["dropped"], serde_json::json!(["_wpcf7"]));
+        assert!(good["rules"]["phone"].is_null() && good["rules"]["name"].is_string());
+    }
+
+    #[test]
+    fn a_submission_that_makes_no_lead_is_explained_too() {
+        let invalid = json("application/x-www-form-urlencoded", "email=nowhere&x=1");
+        assert!(invalid["lead"].is_null() && invalid["plugin"].is_null());
+        assert_eq!(
+            (invalid["errors"][0]["field"].as_str(), invalid["errors"][0]["code"].as_str()),
+            (Some("email"), Some("invalid"))
+        );
+        let undecodable = json("image/png", "\u{1}");
+        assert!(undecodable["document"].is_null() && undecodable["mapping"].is_null());
+        assert!(undecodable["errors"][0]["field"].is_null());
+        assert_eq!(
+            (undecodable["errors"][0]["code"].as_str(), undecodable["form"].as_str()),
+            (Some("invalid"), Some("default"))
+        );
+    }
+
+    #[test]
+    fn numbers_stay_as_written_and_parts_in_order() {
+        let text = with_subject("application/json", r#"{"z":12345678901234567890123.10,"a":1}"#, |subject| {
+            serde_json::to_string(&Report::of(subject)).expect("json")
+        });
+        assert!(text.contains(r#""document":{"z":12345678901234567890123.10,"a":1}"#), "{text}");
+    }
+
+    #[test]
+    fn a_person_sees_what_became_of_each_field_and_no_control_character() {
+        let text = with_subject("application/json", BODY, |subject| view::text(subject, Default::default()));
+        insta::assert_snapshot!("explain_text", text);
+    }
+
+    #[test]
+    fn a_person_sees_what_is_wrong_and_the_cure() {
+        let body = "email=nowhere&company=ACME+%26+Sons&empty=";
+        let text =
+            with_subject("application/x-www-form-urlencoded", body, |subject| view::text(subject, Default::default()));
+        insta::assert_snapshot!("explain_text_of_an_invalid_one", text);
+        let text = with_subject("image/png", "\u{1}", |subject| view::text(subject, Default::default()));
+        insta::assert_snapshot!("explain_text_of_an_undecodable_one", text);
+    }
+}

@@ -1,0 +1,113 @@
+//! The explanation for programs. Names and order of its keys are a promise.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Subject;
+use crate::lead::{Extra, FieldError, Lead, LeadField};
+use crate::map::FormField;
+use crate::pipeline::End;
+
+#[derive(Serialize)]
+pub(super) struct Report<'a> {
+    plugin: Option<&'a str>,
+    mapping: Option<&'a str>,
+    form: &'a str,
+    oddities: &'a [String],
+    fields: Vec<Field<'a>>,
+    /// None: the body can't be decoded.
+    document: Option<&'a Value>,
+    lead: Option<&'a Lead>,
+    errors: Vec<Fault<'a>>,
+    rules: Rules<'a>,
+    extras: &'a [Extra],
+    dropped: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Field<'a> {
+    key: &'a str,
+    label: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: Option<&'a str>,
+    values: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Fault<'a> {
+    field: Option<&'static str>,
+    code: &'static str,
+    detail: &'a str,
+}
+
+/// How each field of the lead was found; none where it was not.
+#[derive(Serialize)]
+struct Rules<'a> {
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+    phone: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(subject: &Subject<'a>) -> Self {
+        let explained = subject.explained;
+        let mapped = explained.mapped.as_ref();
+        Self {
+            plugin: subject.plugin,
+            mapping: explained.processed.mapping.as_deref(),
+            form: explained.processed.form.as_str(),
+            oddities: &explained.processed.oddities,
+            fields: mapped.map(|mapped| mapped.fields.iter().map(Field::of).collect()).unwrap_or_default(),
+            document: explained.submission.as_ref().map(|submission| &submission.document),
+            lead: lead(&explained.processed.end),
+            errors: errors(&explained.processed.end).iter().map(Fault::of).collect(),
+            rules: Rules::of(mapped.map(|mapped| &mapped.found_by)),
+            extras: &explained.extras,
+            dropped: mapped.map_or(&[], |mapped| mapped.dropped.as_slice()),
+        }
+    }
+}
+
+/// Returns the lead: the one that is sent, or that a held submission would be.
+pub(super) fn lead(end: &End) -> Option<&Lead> {
+    match end {
+        End::Lead { lead, .. } => Some(lead),
+        End::Held { lead, .. } => lead.as_ref(),
+    }
+}
+
+/// Returns why there is no lead.
+pub(super) fn errors(end: &End) -> &[FieldError] {
+    match end {
+        End::Lead { .. } => &[],
+        End::Held { errors, .. } => errors,
+    }
+}
+
+impl<'a> Field<'a> {
+    fn of(form_field: &'a FormField) -> Self {
+        let field = &form_field.field;
+        Self { key: &field.key, label: field.label.as_deref(), kind: field.kind.as_deref(), values: &field.values }
+    }
+}
+
+impl<'a> Fault<'a> {
+    fn of(error: &'a FieldError) -> Self {
+        Self { field: error.field.map(LeadField::as_str), code: error.code.as_str(), detail: &error.detail }
+    }
+}
+
+impl<'a> Rules<'a> {
+    fn of(found_by: Option<&'a BTreeMap<LeadField, String>>) -> Self {
+        let rule = |field| found_by?.get(&field).map(String::as_str);
+        Self {
+            name: rule(LeadField::Name),
+            email: rule(LeadField::Email),
+            phone: rule(LeadField::Phone),
+            message: rule(LeadField::Message),
+        }
+    }
+}

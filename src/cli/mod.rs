@@ -1,0 +1,117 @@
+//! The command line: a file a command, each with its arguments and what it does with them.
+//!
+//! Data goes to stdout, talk to stderr; `--output json` where a program may read along. The logic is in the rooms
+//! below: here are files, screens and exit codes.
+
+mod capture;
+
+mod cases;
+
+mod check;
+
+mod completions;
+
+mod demo;
+
+mod console;
+
+mod diff;
+
+mod error;
+
+mod exit;
+
+mod expectation;
+
+mod explain;
+
+mod replay;
+
+mod rules;
+
+mod runtime;
+
+mod sandbox;
+
+mod schema;
+
+mod serve;
+
+mod shown;
+
+mod sites;
+
+mod table;
+
+mod test;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use console::Console;
+use error::Error;
+pub use exit::Exit;
+
+/// Takes what form plugins post, keeps it, and delivers it to KaiCalls as leads.
+#[derive(Parser)]
+#[command(name = "formgate", version, after_help = Exit::HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+// In the order in which a newcomer needs them.
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
+    Replay(replay::ReplayArgs),
+    Sites(sites::SitesArgs),
+    Sandbox(sandbox::SandboxArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    fn run(&self, console: &mut Console) -> Result<Exit, Error> {
+        match self {
+            Self::Demo(args) => demo::run(args, console),
+            Self::Serve(args) => serve::run(args, console),
+            Self::Check(args) => check::run(args, console),
+            Self::Explain(args) => explain::run(args, console),
+            Self::Test(args) => test::run(args, console),
+            Self::Replay(args) => replay::run(args, console),
+            Self::Sites(args) => sites::run(args, console),
+            Self::Sandbox(args) => sandbox::run(args, console),
+            Self::Schema(args) => schema::run(args, console),
+            Self::Completions(args) => completions::run(args, console),
+        }
+    }
+}
+
+/// Runs a command line, the program's name first, and tells how it went.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version are told this way too. That nobody reads them is no failure.
+            drop(told.print());
+            let exit = if told.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return exit.into();
+        }
+    };
+    let mut console = Console::process();
+    let exit = cli.command.run(&mut console).unwrap_or_else(|error| {
+        let rendered = error.render();
+        if !rendered.is_empty() {
+            console.say(rendered);
+        }
+        error.exit()
+    });
+    exit.into()
+}

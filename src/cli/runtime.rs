@@ -1,0 +1,28 @@
+//! The asynchronous part of commands that need one, and the signals that end it.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+
+use super::error::Error;
+
+/// Runs a future to its end on a runtime of its own.
+pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("can't start the runtime").map_err(Error::store)?.block_on(future)
+}
+
+/// Ends when the process is asked to stop: ctrl-c or SIGTERM.
+///
+/// Where signals can't be listened to, it never ends: then the system's own way of stopping is in force.
+pub(super) async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,117 @@
+//! `formgate sandbox`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::console::Console;
+use super::error::Error;
+use super::exit::Exit;
+use super::runtime::{block_on, stop_signal};
+use crate::sandbox::{self, Fault, Options, Sandbox, StartError};
+
+/// Runs KaiCalls' WordPress API in memory, to try things out.
+///
+/// It behaves as documented, and nothing leaves this machine. What it received is at /_sandbox/leads; what intake does wrong is set by the --fault options, or later at
+/// /_sandbox/faults.
+#[derive(Args)]
+pub(super) struct SandboxArgs {
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
+    listen: SocketAddr,
+    /// Write a fresh pair of keys here, as public_key and secret_key, or use the pair that is here
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// A standard key that may mint pairs; may be given more than once [default: every well-formed one may]
+    #[arg(long = "live-key", value_name = "KEY", env = "FORMGATE_SANDBOX_LIVE_KEY", hide_env_values = true)]
+    live_keys: Vec<String>,
+    #[command(flatten)]
+    fault: FaultArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What intake does wrong")]
+struct FaultArgs {
+    /// Answer with this status, taking no lead
+    #[arg(long = "fault-status", value_name = "STATUS")]
+    status: Option<u16>,
+    /// Answer with this body, taking no lead
+    #[arg(long = "fault-body", value_name = "TEXT")]
+    body: Option<String>,
+    /// The media type of that answer
+    #[arg(long = "fault-content-type", value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The Retry-After of that answer
+    #[arg(long = "fault-retry-after", value_name = "VALUE")]
+    retry_after: Option<String>,
+    /// Wait so long before anything else
+    #[arg(long = "fault-delay-ms", value_name = "MILLISECONDS")]
+    delay_ms: Option<u64>,
+    /// Take the lead, then close the connection without an answer
+    #[arg(long = "fault-drop-after-commit")]
+    drop_after_commit: bool,
+    /// Be over after so many requests
+    #[arg(long = "fault-times", value_name = "N")]
+    times: Option<NonZeroU32>,
+    /// Meet so many of a hundred requests, by chance
+    #[arg(long = "fault-percent", value_name = "N")]
+    percent: Option<u8>,
+}
+
+pub(super) fn run(args: &SandboxArgs, console: &mut Console) -> Result<Exit, Error> {
+    let options = Options {
+        listen: args.listen,
+        keys_dir: args.keys.clone(),
+        live_keys: args.live_keys.clone(),
+        fault: args.fault.fault(),
+    };
+    let keys = args.keys.clone();
+    block_on(async {
+        let ready = |sandbox: &Sandbox| tell(sandbox, keys.as_deref(), console);
+        sandbox::run(options, ready, stop_signal()).await.map_err(failed)
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn tell(sandbox: &Sandbox, keys: Option<&std::path::Path>, console: &mut Console) {
+    let base_url = sandbox.base_url();
+    console.say(format!("the sandbox listens on {base_url}"));
+    console.say(format!("  [kaicalls] base_url = \"{base_url}\""));
+    match keys {
+        Some(folder) => {
+            for name in ["public_key", "secret_key"] {
+                console.say(format!("  {name} = {{ file = \"{}\" }}", folder.join(name).display()));
+            }
+        }
+        None => console.say("  its keys are in no file: --keys DIR writes them"),
+    }
+    console.say(format!("  received leads: {base_url}/_sandbox/leads"));
+}
+
+fn failed(error: StartError) -> Error {
+    match error {
+        StartError::Listen { .. } => {
+            Error::usage(error).hint("is another program listening there? --listen 127.0.0.1:0 takes any free port")
+        }
+        StartError::KeyFiles(_) => Error::store(error),
+        StartError::Fault(_) => Error::usage(error),
+    }
+}
+
+impl FaultArgs {
+    fn fault(&self) -> Option<Fault> {
+        let fault = Fault {
+            status: self.status,
+            body: self.body.clone(),
+            content_type: self.content_type.clone(),
+            retry_after: self.retry_after.clone(),
+            delay_ms: self.delay_ms,
+            drop_after_commit: self.drop_after_commit,
+            times: self.times,
+            percent: self.percent,
+        };
+        (fault != Fault::default()).then_some(fault)
+    }
+}

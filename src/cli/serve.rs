@@ -1,0 +1,95 @@
+//! `formgate serve`.
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::console::Console;
+use super::error::Error;
+use super::exit::Exit;
+use super::rules::ConfigArg;
+use super::runtime::{block_on, stop_signal};
+use crate::app::{self, StartError};
+use crate::config::Config;
+use crate::telemetry::{self, LogFormat};
+
+/// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// How log lines are written: auto is text on a terminal, else JSON
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    log_format: Log,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Log {
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+impl From<Log> for LogFormat {
+    fn from(log: Log) -> Self {
+        match log {
+            Log::Auto => Self::Auto,
+            Log::Text => Self::Text,
+            Log::Json => Self::Json,
+        }
+    }
+}
+
+pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
+    let config = read_config(&args.config, console)?;
+    telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
+    block_on(serve(config))?;
+    Ok(Exit::Ok)
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let sites = config.sites.len();
+    let running = app::start(config).map_err(start_error)?;
+    for address in running.gateway() {
+        tracing::info!(%address, sites, "gateway.listening");
+    }
+    tracing::info!(address = %running.admin(), "admin.listening");
+    stop_signal().await;
+    tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
+    let ended = running.stop().await;
+    tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
+    Ok(())
+}
+
+fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
+    let (path, loaded) = arg.load()?;
+    let colour = console.talk_paint().colour;
+    match loaded.complete() {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                console.say(warnings.render(colour));
+            }
+            Ok(config)
+        }
+        Err(problems) => {
+            console.say(problems.render(colour));
+            let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
+            Err(error.hint("mend what is said above; `formgate check` says it again without serving"))
+        }
+    }
+}
+
+fn start_error(error: StartError) -> Error {
+    match error {
+        StartError::Listen { address, .. } => {
+            let hint = format!("see what listens there (ss -ltnp), or name another address than {address}");
+            Error::config(error).hint(hint)
+        }
+        StartError::Store(_) => {
+            Error::store(error).hint("the store is [queue].url in the configuration; is its folder writable?")
+        }
+        StartError::Tls(_) => Error::config(error),
+        StartError::Client(_) | StartError::Metrics(_) => Error::store(error),
+    }
+}

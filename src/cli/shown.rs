@@ -1,0 +1,65 @@
+//! Foreign text on a terminal: no control character acts, long text is cut, white space can be seen.
+
+/// Returns text on one line that does nothing to a terminal: a line break is `⏎`, other control characters `�`.
+pub(super) fn line(text: &str) -> String {
+    text.replace("\r\n", "\n").chars().map(harmless).collect()
+}
+
+/// Returns [`line`] cut to a number of characters.
+pub(super) fn short(text: &str, max: usize) -> String {
+    let line = line(text);
+    if line.chars().count() <= max {
+        return line;
+    }
+    let kept: String = line.chars().take(max.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// Returns the lines of a text, each harmless.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
+    text.split('\n').map(line)
+}
+
+/// Returns a line with what hides made visible: spaces at its ends and in runs, tabs, carriage returns, odd blanks.
+pub(super) fn with_white_space(line: &str) -> String {
+    let chars: Vec<char> = line.chars().collect();
+    let is_space = |at: Option<usize>| at.is_none_or(|at| chars.get(at).is_none_or(|c| *c == ' '));
+    let shown = chars.iter().enumerate().map(|(at, c)| match c {
+        ' ' if is_space(at.checked_sub(1)) || is_space(Some(at + 1)) => '·',
+        '\t' => '→',
+        '\r' => '␍',
+        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => '⍽',
+        c => harmless(*c),
+    });
+    shown.collect()
+}
+
+/// Direction overrides would turn what stands beside them; the others move the cursor or worse.
+fn harmless(c: char) -> char {
+    match c {
+        '\n' => '⏎',
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => '�',
+        c if c.is_control() => '�',
+        c => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_does_nothing_to_a_terminal() {
+        assert_eq!(line("a\u{1b}[31mb\r\nc\td\u{202e}"), "a�[31mb⏎c�d�");
+        assert_eq!(short("abcdef", 4), "abc…");
+        assert_eq!(short("äöü", 3), "äöü");
+        assert_eq!(lines("a\nb").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn white_space_that_hides_is_shown() {
+        assert_eq!(with_white_space(" a b  c\t\r"), "·a b··c→␍");
+        assert_eq!(with_white_space("a\u{a0}b "), "a⍽b·");
+        assert_eq!(with_white_space(" "), "·");
+    }
+}

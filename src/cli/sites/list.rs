@@ -1,0 +1,152 @@
+//! `formgate sites list`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::cli::console::{Console, Format, Paint};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::rules::{ConfigArg, today};
+use crate::cli::{shown, table};
+use crate::config::{BrokenSite, Loaded, Site};
+use crate::lead::{FormId, SiteId};
+
+/// Lists the sites with their forms, their tokens, and whether their leads are delivered.
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: Option<&'a SiteId>,
+    name: Option<&'a str>,
+    url: Option<&'a str>,
+    forms: Vec<&'a FormId>,
+    tokens: Tokens,
+    /// Posts that WPForms signed are taken too.
+    signature: bool,
+    deliver: bool,
+    /// It can't be used as it is written; `formgate check` shows why.
+    broken: bool,
+    file: &'a Path,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Tokens {
+    valid: usize,
+    expired: usize,
+}
+
+pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+    let (path, loaded) = args.config.load()?;
+    let Loaded { config, broken_sites, diagnostics, .. } = loaded;
+    if config.is_none() && broken_sites.is_empty() {
+        console.say(diagnostics.render(console.talk_paint().colour));
+        return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
+    }
+    let sound = config.iter().flat_map(|config| config.sites.values());
+    let mut rows: Vec<Row<'_>> = sound.map(|site| Row::of(site, today())).collect();
+    rows.extend(broken_sites.iter().map(Row::of_broken));
+    rows.sort_by_key(|row| row.id);
+    match args.output {
+        Format::Json => console.json(&rows)?,
+        Format::Text => show(&rows, console)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(rows: &[Row<'_>], console: &mut Console) -> Result<(), Error> {
+    if rows.is_empty() {
+        console.say("there is no site yet: write sites/NAME.toml, or a [[site]] in config.toml");
+        return Ok(());
+    }
+    let paint = console.paint();
+    let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "FILE"].map(str::to_owned).to_vec();
+    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let lines = table::aligned(&cells);
+    for (index, line) in lines.into_iter().enumerate() {
+        let broken = index.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| row.broken);
+        console.data(painted(&line, index == 0, broken, paint))?;
+    }
+    Ok(())
+}
+
+fn painted(line: &str, head: bool, broken: bool, paint: Paint) -> String {
+    match (head, broken) {
+        (true, _) => paint.bold(line),
+        (_, true) => paint.red(line),
+        _ => line.to_owned(),
+    }
+}
+
+impl<'a> Row<'a> {
+    fn of(site: &'a Site, today: Date) -> Self {
+        let expired = site.tokens.iter().filter(|token| token.expires.is_some_and(|last| last < today)).count();
+        Self {
+            id: Some(&site.id),
+            name: site.name.as_deref(),
+            url: site.url.as_deref(),
+            forms: site.rules.forms.iter().map(|form| &form.id).collect(),
+            tokens: Tokens { valid: site.tokens.len() - expired, expired },
+            signature: !site.wpforms_secrets.is_empty(),
+            deliver: site.deliver,
+            broken: false,
+            file: &site.file,
+        }
+    }
+
+    fn of_broken(site: &'a BrokenSite) -> Self {
+        Self {
+            id: site.id.as_ref(),
+            name: None,
+            url: None,
+            forms: Vec::new(),
+            tokens: Tokens::default(),
+            signature: false,
+            deliver: false,
+            broken: true,
+            file: &site.file,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let dash = || "-".to_owned();
+        let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
+        let file: PathBuf = self.file.to_owned();
+        if self.broken {
+            let broken = "not usable yet, see `formgate check`".to_owned();
+            return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
+        }
+        let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();
+        vec![
+            id,
+            self.name.map_or_else(dash, |name| shown::short(name, 32)),
+            if forms.is_empty() { "any".to_owned() } else { shown::short(&forms.join(" "), 40) },
+            self.tokens.words(self.signature),
+            if self.deliver { "yes" } else { "no" }.to_owned(),
+            file.display().to_string(),
+        ]
+    }
+}
+
+impl Tokens {
+    fn words(self, signature: bool) -> String {
+        let mut words = self.valid.to_string();
+        if self.expired > 0 {
+            words.push_str(&format!(" ({} expired)", self.expired));
+        }
+        if signature {
+            words.push_str(" + signature");
+        }
+        words
+    }
+}

@@ -1,0 +1,35 @@
+//! `formgate sites`.
+
+mod edit;
+
+mod list;
+
+mod replace;
+
+mod token;
+
+use clap::{Args, Subcommand};
+
+use super::console::Console;
+use super::error::Error;
+use super::exit::Exit;
+
+/// Lists the sites, or makes a token for one.
+#[derive(Args, Debug)]
+pub(super) struct SitesArgs {
+    #[command(subcommand)]
+    command: SitesCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum SitesCommand {
+    List(list::ListArgs),
+    Token(token::TokenArgs),
+}
+
+pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
+    match &args.command {
+        SitesCommand::List(args) => list::run(args, console),
+        SitesCommand::Token(args) => token::run(args, console),
+    }
+}

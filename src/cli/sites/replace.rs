@@ -1,0 +1,57 @@
+//! Replaces a file whole or not at all: whoever reads it meanwhile sees the old one or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Writes new contents, keeping the file's permissions and owner; a link stays a link.
+pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let before = fs::metadata(&path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = folder.join(format!(".{name}.{:016x}.new", rand::random::<u64>()));
+    let written = write(&beside, contents, &before).and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        // It was only ours; that it is gone already is as good.
+        drop(fs::remove_file(&beside));
+    }
+    written?;
+    // The new name is durable only with its folder.
+    File::open(folder)?.sync_all()
+}
+
+fn write(path: &Path, contents: &[u8], like: &fs::Metadata) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
+        // The gateway may run as another user, who must still be able to read it.
+        std::os::unix::fs::fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.set_permissions(like.permissions())?;
+    file.write_all(contents)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn permissions_and_links_survive_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("a.toml"), folder.path().join("b.toml"));
+        fs::write(&file, "old").expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("permissions");
+        symlink(&file, &link).expect("a link");
+        replace(&link, b"new").expect("replaced");
+        assert_eq!(fs::read_to_string(&file).expect("read"), "new");
+        assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o640);
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
+        assert!(replace(&folder.path().join("none"), b"x").is_err());
+    }
+}

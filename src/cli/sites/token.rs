@@ -1,0 +1,131 @@
+//! `formgate sites token`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::Args;
+use jiff::civil::Date;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::edit::{EditError, NewToken, with_token};
+use super::replace::replace;
+use crate::cli::console::{Console, Format};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::rules::{ConfigArg, today};
+use crate::config::Loaded;
+use crate::lead::SiteId;
+
+/// Makes a token with which a site's forms may post, and adds its SHA-256 to the site's file.
+///
+/// The token is shown this once and kept nowhere. Tokens made before stay valid.
+#[derive(Args, Debug)]
+pub(super) struct TokenArgs {
+    /// The site
+    #[arg(value_parser = SiteId::parse)]
+    site: SiteId,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// What it is for, written beside it
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// The last day (UTC) on which it is valid, such as 2027-06-30
+    #[arg(long, value_name = "DATE")]
+    expires: Option<Date>,
+    /// How to write the token
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What is shown this once. No `Debug`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    site: &'a SiteId,
+    token: &'a str,
+    url: String,
+    url_with_token: String,
+    sha256: &'a str,
+    file: &'a Path,
+}
+
+pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error> {
+    if args.expires.is_some_and(|last| last < today()) {
+        return Err(Error::usage(anyhow!("--expires is a day that is over")));
+    }
+    let (_, loaded) = args.config.load()?;
+    let file = file_of(&args.site, &loaded)?;
+    let token = format!("fg_{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let sha256 = hash(&token);
+    add(&file, &args.site, &NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires })?;
+    let url = format!("https://YOUR-GATEWAY/hooks/{}", args.site);
+    let url_with_token = format!("{url}?token={token}");
+    let shown = Shown { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
+    match args.output {
+        Format::Json => console.json(&shown)?,
+        Format::Text => show(&shown, console)?,
+    }
+    console.say(format!("its SHA-256 is now in {}; the token itself is kept nowhere", file.display()));
+    Ok(Exit::Ok)
+}
+
+fn show(shown: &Shown<'_>, console: &mut Console) -> Result<(), Error> {
+    let token = console.paint().bold(shown.token);
+    console.data(format!("Token for {}:  {token}", shown.site))?;
+    console.data("\nPaste into the plugin, with your gateway's name in it:\n")?;
+    console.data(format!("  {}", shown.url_with_token))?;
+    console.data("\nor, where the plugin can send headers:\n")?;
+    console.data(format!("  {}\n  Authorization: Bearer {}", shown.url, shown.token))
+}
+
+/// Finds the file in which a site is written, also where it can't be used yet because its keys are missing.
+fn file_of(site: &SiteId, loaded: &Loaded) -> Result<PathBuf, Error> {
+    let sites = loaded.config.iter().flat_map(|config| config.sites.values());
+    let sound = sites.map(|site| (&site.id, &site.file));
+    let broken = loaded.broken_sites.iter().filter_map(|site| Some((site.id.as_ref()?, &site.file)));
+    let all: Vec<_> = sound.chain(broken).collect();
+    let mut files = all.iter().filter(|(id, _)| *id == site).map(|(_, file)| *file);
+    match (files.next(), files.next()) {
+        (Some(file), None) => Ok(file.clone()),
+        (Some(_), Some(_)) => {
+            let error = Error::config(anyhow!("there is more than one site `{site}`"));
+            Err(error.hint("`formgate check` shows where"))
+        }
+        (None, _) => {
+            let mut known: Vec<_> = all.iter().map(|(id, _)| id.as_str()).collect();
+            known.sort_unstable();
+            let hint = match known.is_empty() {
+                true => {
+                    format!("write sites/{site}.toml first; `formgate check` shows what is wrong with what is there")
+                }
+                false => format!("there are {}", known.join(", ")),
+            };
+            Err(Error::usage(anyhow!("there is no site `{site}`")).hint(hint))
+        }
+    }
+}
+
+fn add(file: &Path, site: &SiteId, token: &NewToken<'_>) -> Result<(), Error> {
+    let cant = |what: &str| format!("can't {what} {}", file.display());
+    let text = fs::read_to_string(file).with_context(|| cant("read")).map_err(Error::config)?;
+    let edited = with_token(&text, site.as_str(), token).map_err(|error| {
+        let hint = match error {
+            EditError::NotToml | EditError::NoSite => "`formgate check` shows what is wrong with it",
+            EditError::NotAList | EditError::Harm => "write tokens = [] in it and run this again",
+        };
+        Error::config(error).context(cant("edit")).hint(hint)
+    })?;
+    replace(file, edited.as_bytes()).with_context(|| cant("write")).map_err(Error::store)
+}
+
+fn hash(token: &str) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(token.as_bytes()) {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    text
+}
