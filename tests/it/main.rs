@@ -12,6 +12,7 @@ mod hostile;
 mod jsonpath;
 mod kaicalls;
 mod process;
+mod properties;
 mod sandbox;
 mod scripted_api;
 mod signed;

@@ -1,0 +1,5 @@
+#![no_main]
+
+mod submission;
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| submission::run("application/json", body));

@@ -1,0 +1,259 @@
+//! What holds of every input: nothing panics, work is bounded, what goes in comes out, and a lead is always complete.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use formgate::config::shipped_mappings;
+use formgate::decode::{self, LIMITS};
+use formgate::lead::{Draft, Email, Extra, Lead, Region};
+use formgate::map::{self, LeadRule, LeadRules, Mapping, Rules, Source, Template};
+use formgate::pipeline::{self, End, Mappings, SiteRules};
+use formgate::received::Received;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
+static MAPPINGS: LazyLock<Mappings> = LazyLock::new(|| shipped_mappings().0);
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+/// The longest message of a lead, in characters.
+const MESSAGE_MAX: usize = 65_536;
+
+fn request(content_type: &str, body: impl Into<Bytes>) -> Received {
+    let headers = [("content-type".to_owned(), content_type.to_owned())].into();
+    Received { method: "POST".to_owned(), headers, body: body.into(), ..Received::default() }
+}
+
+fn content_types() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        FORM,
+        JSON,
+        "multipart/form-data; boundary=B",
+        "text/plain",
+        "",
+        "application/x-www-form-urlencoded; charset=shift_jis",
+        "application/json; charset=utf-16",
+        "image/png",
+    ])
+}
+
+/// What decoders look for.
+const SIGNS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ":",
+    ",",
+    "\\",
+    "\\u00e9",
+    "\\ud83d",
+    "=",
+    "&",
+    "%41",
+    "%zz",
+    "+",
+    " ",
+    "\r\n",
+    "\n",
+    "--B",
+    "--",
+    "Content-Disposition: form-data; name=\"",
+    "filename=\"",
+    "a[b]",
+    "email",
+    "name",
+    "value",
+    "a@b.co",
+    "a:1:{i:0;",
+    "||",
+    "\u{FEFF}",
+    "\u{202E}",
+    "0501234567",
+    "null",
+    "true",
+    "_wpcf7",
+    "form",
+    "fields",
+    "wpforms",
+    "1.3",
+    "input_1.3",
+    "{{ x }}",
+];
+
+/// Bytes that look like a body.
+fn bodies() -> impl Strategy<Value = Vec<u8>> {
+    let sign = prop::sample::select(SIGNS.to_vec()).prop_map(|sign| sign.as_bytes().to_vec());
+    let text = any::<String>().prop_map(String::into_bytes);
+    vec(prop_oneof![6 => sign, 1 => vec(any::<u8>(), 0..8), 1 => text], 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// Text as visitors type it, and as nobody does.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => any::<String>(),
+        1 => "[ -~]{0,40}",
+        1 => "\\PC{0,20}(\r\n|\r|\n|\t|\u{0}|\u{FEFF}|\u{202E}|\u{A0})\\PC{0,20}",
+        1 => prop::sample::select(vec!["", " ", "{{ email }}", "Ann", "a@b.co", "a@bücher.example", "+1 503 555 0199 x12", "0"]).prop_map(str::to_owned),
+    ]
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let number = "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?";
+    let scalar = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        number.prop_map(|digits| serde_json::from_str(&digits).expect("a number")),
+        any::<String>().prop_map(Value::String),
+    ];
+    scalar.prop_recursive(6, 60, 6, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..6).prop_map(Value::Array),
+            vec((any::<String>(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
+        ]
+    })
+}
+
+/// What the sandbox, and KaiCalls, ask of a lead.
+fn assert_complete(lead: &Lead) {
+    let json = serde_json::to_string(lead).expect("a lead serialises");
+    let read: BTreeMap<String, String> = serde_json::from_str(&json).expect("an object of texts");
+    for (name, value) in &read {
+        assert!(["name", "email", "phone", "message"].contains(&name.as_str()), "{name} is no field of a lead");
+        assert!(!value.trim().is_empty(), "{name} is empty");
+    }
+    assert!(["name", "email", "message"].iter().all(|name| read.contains_key(*name)), "{:?}", read.keys());
+    assert!(read["message"].chars().count() <= MESSAGE_MAX);
+    assert!(!read["name"].contains(char::is_control) && !read["email"].contains(char::is_control));
+    let again: Lead = serde_json::from_str(&json).expect("what a store holds can be read");
+    assert!(again == *lead, "a lead read again is the same");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_input_panics_and_every_limit_holds(content_type in content_types(), body in bodies(), query in any::<Option<String>>()) {
+        let received = Received { query, ..request(content_type, body) };
+        if let Ok(submission) = decode::decode(&received) {
+            prop_assert!(submission.fields.len() <= LIMITS.fields);
+            prop_assert!(submission.fields.iter().all(|field| field.key.len() <= LIMITS.key_bytes));
+            prop_assert!(submission.query.len() <= LIMITS.fields);
+        }
+        let explained = pipeline::explain(&MAPPINGS, &SiteRules::default(), None, &received);
+        match explained.processed.end {
+            End::Lead { lead, .. } => assert_complete(&lead),
+            End::Held { errors, .. } => prop_assert!(!errors.is_empty()),
+        }
+    }
+
+    #[test]
+    fn what_is_decoded_twice_is_the_same(content_type in content_types(), body in bodies()) {
+        let received = request(content_type, body);
+        let read = || decode::decode(&received).map(|read| (read.fields, read.document, read.oddities));
+        prop_assert!(read() == read());
+    }
+
+    #[test]
+    fn any_draft_is_a_complete_lead_or_has_reasons(
+        name in prop::option::of(text()), email in text(), phone in prop::option::of(text()), message in prop::option::of(text()),
+        extras in vec((text(), text()), 0..4), region in prop::sample::select(vec![None, Some("US"), Some("PL")]),
+    ) {
+        let draft = Draft {
+            name, email: Some(email), phone, message, form_name: None,
+            extras: extras.into_iter().map(|(label, value)| Extra { label, value }).collect(),
+            region: region.and_then(|code| Region::parse(code).ok()),
+        };
+        match Lead::check(draft) {
+            Ok(checked) => assert_complete(&checked.lead),
+            Err(rejection) => prop_assert!(!rejection.errors.is_empty()),
+        }
+    }
+
+    #[test]
+    fn a_lead_of_a_lead_is_the_same(name in text(), phone in text(), message in text(), domain in "[a-zü]{1,9}\\.[a-z]{2,3}") {
+        let draft = |name: &str, email: &str, phone: Option<&str>, message: &str| Draft {
+            name: Some(name.to_owned()), email: Some(email.to_owned()), phone: phone.map(str::to_owned), message: Some(message.to_owned()), ..Draft::default()
+        };
+        let first = Lead::check(draft(&name, &format!("ann@{domain}"), Some(&phone), &message));
+        prop_assume!(first.is_ok());
+        let first = first.expect("a lead").lead;
+        let again = Lead::check(draft(first.name(), first.email(), first.phone(), first.message())).expect("a lead").lead;
+        prop_assert!(first == again);
+    }
+
+    #[test]
+    fn an_address_read_again_is_the_same(local in "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]{1,20}", domain in "\\PC{1,20}") {
+        if let Ok(email) = Email::parse(&format!("{local}@{domain}.example")) {
+            prop_assert_eq!(Email::parse(email.as_str()).map(String::from), Ok(email.as_str().to_owned()));
+            prop_assert!(email.as_str().is_ascii());
+        }
+    }
+
+    #[test]
+    fn pairs_survive_urlencoding(pairs in vec((any::<String>(), any::<String>()), 1..20)) {
+        // Names with brackets are a tree; these stand as they are.
+        let pairs: Vec<_> = pairs.into_iter().map(|(name, value)| (name.replace('[', "("), value)).collect();
+        let body = serde_urlencoded::to_string(&pairs).expect("pairs");
+        let mut beside = request(JSON, "{}");
+        beside.query = Some(body.clone());
+        prop_assert_eq!(&decode::decode(&beside).expect("a query").query, &pairs);
+        let fields = decode::decode(&request(FORM, body)).expect("a form").fields;
+        let first = |values: Vec<String>| values.into_iter().next().unwrap_or_default();
+        let found: Vec<_> = fields.into_iter().map(|field| (field.key, first(field.values))).collect();
+        prop_assert_eq!(found, pairs);
+    }
+
+    #[test]
+    fn values_survive_multipart(pairs in vec(("[a-z0-9._ -]{1,12}", any::<String>()), 1..8)) {
+        let part = |(name, value): &(String, String)| {
+            format!("--a line of no form\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body: String = pairs.iter().map(part).chain(["--a line of no form--\r\n".to_owned()]).collect();
+        let read = decode::decode(&request("multipart/form-data; boundary=\"a line of no form\"", body)).expect("parts");
+        let found: Vec<_> = read.fields.into_iter()
+            .map(|field| (field.key, field.values.into_iter().next().unwrap_or_default())).collect();
+        prop_assert_eq!(found, pairs);
+    }
+
+    #[test]
+    fn json_survives_with_its_numbers_as_written(members in btree_map(any::<String>(), json_value(), 0..6)) {
+        let value: Value = members.into_iter().collect::<Map<_, _>>().into();
+        let text = value.to_string();
+        // A record of a file's name and content is cut to name and size.
+        prop_assume!(!(text.contains("filename") && text.contains("content")));
+        let read = decode::decode(&request(JSON, text.clone())).expect("JSON");
+        prop_assert_eq!(read.document.to_string(), text);
+    }
+
+    #[test]
+    fn a_value_is_never_expanded(value in "(\\PC{0,9}(\\{\\{ (secret|\\$\\.secret|\\$\\..\\*) \\}\\}|\\$\\.secret)\\PC{0,9}){1,3}") {
+        let template = Template::parse("Said: {{ said }}\nTwice: {{ $.said }}").expect("a template");
+        let rule = LeadRule { source: Source::Template(template), default: None, auto: false };
+        let mapping = Mapping { lead: LeadRules { message: Some(rule), ..LeadRules::default() }, ..Mapping::default() };
+        let body = serde_json::json!({"said": value, "secret": "4711"}).to_string();
+        let submission = decode::decode(&request(JSON, body)).expect("JSON");
+        let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &Default::default() };
+        let message = map::apply(&submission, rules).draft.message.expect("a message");
+        prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
+    }
+
+    #[test]
+    fn an_extra_cannot_forge_a_line(label in text(), value in text(), message in "[a-z]{1,9}") {
+        let draft = Draft {
+            email: Some("ann@example.com".to_owned()), message: Some(message.clone()),
+            extras: vec![Extra { label: label.clone(), value }, Extra { label: "Last".to_owned(), value: "x".to_owned() }],
+            ..Draft::default()
+        };
+        let lead = Lead::check(draft).expect("a lead").lead;
+        let rest = lead.message().strip_prefix(&format!("{message}\n\n")).expect("the message, then the extras");
+        // Each line that is not indented begins an extra: there are no more of them than extras.
+        let begun: Vec<&str> = rest.split('\n').filter(|line| !line.starts_with("  ")).collect();
+        prop_assert!(begun.len() <= 2, "{:?}", begun);
+        prop_assert_eq!(begun.last().copied(), Some("Last: x"));
+    }
+}
