@@ -99,11 +99,11 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
 
     let mut services = JoinSet::new();
     let addresses = listen.iter().map(|listen| listen.address).collect();
-    let gateway = accept::service("gateway", gateway, &listen)?;
+    let gateway = accept::services(&gateway, &listen)?;
     let admin_address = admin_listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |listen| listen.address);
-    let admin = accept::service("admin", admin, &admin_listen)?;
+    let admin = accept::service("admin", admin, admin_address);
     services.spawn(expire(store, stopping.clone()));
-    services.spawn(accept::run(admin, admin_listeners, stopping.clone()));
+    services.spawn(accept::run(vec![admin], admin_listeners, stopping.clone()));
     services.spawn(accept::run(gateway, listeners, no_more));
     let sender = tokio::spawn(async move { sender.run(stopping).await });
     Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, sender, services })

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
 /// Most bytes of a head.
-const HEAD_MAX: usize = 64 * 1024;
+pub(super) const HEAD_MAX: usize = 64 * 1024;
 /// Most empty lines skipped before the request line.
 const EMPTY_LINES_MAX: usize = 4;
 /// Room made for each read.

@@ -6,6 +6,7 @@ mod bodies;
 mod cli;
 mod config;
 mod delivery;
+mod encrypted;
 mod fixtures;
 mod gateway;
 mod hostile;
