@@ -9,6 +9,7 @@ mod delivery;
 mod fixtures;
 mod gateway;
 mod kaicalls;
+mod manners;
 mod process;
 mod sandbox;
 mod scripted_api;
