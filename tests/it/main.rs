@@ -12,6 +12,7 @@ mod gateway;
 mod hostile;
 mod jsonpath;
 mod kaicalls;
+mod manners;
 mod process;
 mod properties;
 mod sandbox;
