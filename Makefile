@@ -24,7 +24,7 @@ fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
 
-audit: ## Check the licences, known holes and doubled versions of all crates (needs cargo-deny, and the internet)
+audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny --locked check
 

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod delivery;
 mod encrypted;
+mod docs;
 mod fixtures;
 mod gateway;
 mod hostile;

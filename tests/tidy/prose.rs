@@ -107,8 +107,8 @@ fn paths_in(text: &str) -> Vec<(usize, String)> {
 fn is_path(name: &str) -> bool {
     let plain = name.chars().all(|char| char.is_ascii_alphanumeric() || "._-/*".contains(char));
     let first = name.split('/').next().unwrap_or_default();
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let named = name.contains('/') || extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
+    let file = name.rsplit_once('.').filter(|(stem, extension)| !stem.is_empty() && EXTENSIONS.contains(extension));
+    let named = name.contains('/') || file.is_some();
     plain && named && !first.is_empty() && !OPERATORS.contains(&first)
 }
 
@@ -134,7 +134,9 @@ fn a_path_is_told_from_other_words() {
     let text = "`src/lib.rs` and `mask.rs`, `docs/`\n```sh\ncat `no/where`\n```\nsee `mappings/*.toml`\n";
     let expected = [(1, "src/lib.rs"), (1, "mask.rs"), (1, "docs/"), (5, "mappings/*.toml")];
     assert_eq!(paths_in(text), expected.map(|(line, name)| (line, name.to_owned())));
-    for other in ["/hooks/acme", "config.toml", "sites/acme.toml", "a/b c", "application/json", "serve", "{site}/x"] {
+    for other in
+        ["/hooks/acme", "config.toml", "sites/acme.toml", "a/b c", "application/json", "serve", "{site}/x", ".http"]
+    {
         assert!(!is_path(other), "{other}");
     }
     let links = links_in("[a](x.md#y), [b](https://example.com)\n[c](y.md)");
