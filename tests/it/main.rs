@@ -1,4 +1,4 @@
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "a test fails by panicking")]
 
 mod accept;
 mod admin;
@@ -6,8 +6,8 @@ mod bodies;
 mod cli;
 mod config;
 mod delivery;
-mod encrypted;
 mod docs;
+mod encrypted;
 mod fixtures;
 mod gateway;
 mod hostile;
