@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt audit setup
+.PHONY: help demo test check fmt fuzz audit setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ check: ## Run what takes seconds: format, lints, house rules
 fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
+
+fuzz: ## Look for bodies that break the decoders, five minutes for each
+	@scripts/fuzz
 
 audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }

@@ -56,6 +56,7 @@ async fn the_readme_leads_from_nothing_to_a_lead_of_each_plugin() {
             "sh" if is_checkout_command(&block) => check_checkout_commands(&block),
             "sh" => newcomer.follow(&block).await,
             "json" => newcomer.compare(&block).await,
+            "toml" => check_configuration(&block),
             other => panic!("{}: nobody runs `{other}` here", block.place),
         }
     }
@@ -89,14 +90,7 @@ fn every_piece_of_the_mapping_language_is_taken() {
         // What recognises nothing is a mapping that only a form can name.
         fs::write(folder.path().join(format!("mappings/piece-{number}.toml")), &piece.text).expect("written");
     }
-    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_formgate"))
-        .arg("check")
-        .current_dir(folder.path())
-        .env_clear()
-        .output()
-        .expect("it runs");
-    let said = String::from_utf8_lossy(&checked.stdout);
-    assert!(checked.status.success() && said.starts_with("ok  "), "{said}");
+    check(folder.path(), "docs/mappings.md");
 }
 
 impl Newcomer {
@@ -262,6 +256,24 @@ fn stays(line: &str) -> bool {
 /// Tells whether a block is of commands for a checkout of the sources.
 fn is_checkout_command(block: &Block) -> bool {
     block.text.lines().all(|line| line.starts_with("make ") || line.starts_with("cargo install "))
+}
+
+/// Checks that a piece of configuration is sound.
+fn check_configuration(block: &Block) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["chain.pem", "key.pem"] {
+        fs::copy(root().join("fixtures/config/sound/tls").join(name), folder.path().join(name)).expect("copied");
+    }
+    fs::write(folder.path().join("config.toml"), &block.text).expect("written");
+    check(folder.path(), &block.place);
+}
+
+/// Runs `formgate check` in a folder and expects nothing to be wrong.
+fn check(folder: &Path, place: &str) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_formgate"));
+    let checked = command.arg("check").current_dir(folder).env_clear().output().expect("it runs");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success() && said.contains("ok  config.toml"), "{place}: {said}");
 }
 
 /// Checks that `make` knows its targets, and that this is what cargo installs.
