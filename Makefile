@@ -3,10 +3,10 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt setup
+.PHONY: help demo test check fmt setup fuzz conformance
 
 help: ## List these targets
-	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## See it work: captured submissions go through the gateway to a sandbox of KaiCalls
 	@scripts/demo
@@ -26,3 +26,9 @@ fmt: ## Format the code
 
 setup: ## Install what building and testing needs, or say what to install
 	@scripts/setup --test
+
+fuzz: ## Fuzz every decoder and the mapping language, 300 seconds each (longer: scripts/fuzz SECONDS)
+	@scripts/fuzz
+
+conformance: ## Compare with public suites, which FORMGATE_SUITES must name (docs/conformance.md)
+	@cargo run --locked --quiet --example conformance
