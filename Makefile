@@ -3,10 +3,10 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz audit setup
+.PHONY: help demo test check fmt fuzz audit conformance setup
 
 help: ## List these targets
-	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## See it work: captured submissions go through the gateway to a sandbox of KaiCalls
 	@scripts/demo
@@ -24,7 +24,7 @@ fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
 
-fuzz: ## Look for bodies that break the decoders, five minutes for each
+fuzz: ## Fuzz every decoder and the mapping language, five minutes each (longer: scripts/fuzz SECONDS)
 	@scripts/fuzz
 
 audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
@@ -33,3 +33,6 @@ audit: ## Check licences, known holes and doubled versions of the crates (needs 
 
 setup: ## Install what building and testing needs, or say what to install
 	@scripts/setup --test
+
+conformance: ## Compare with public suites, which FORMGATE_SUITES must name (docs/conformance.md)
+	@cargo run --locked --quiet --example conformance

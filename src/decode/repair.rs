@@ -96,22 +96,13 @@ impl<'a> Reader<'a> {
     /// Reads a string up to the quote after which JSON goes on.
     fn string(&mut self, place: Place) -> Option<String> {
         let inner = self.rest.strip_prefix('"')?;
-        let mut escaped = false;
-        for (at, c) in inner.char_indices() {
-            match c {
-                '\\' => escaped = !escaped,
-                '"' if !escaped => {
-                    let (value, after) = inner.split_at_checked(at)?;
-                    let after = after.strip_prefix('"')?;
-                    if goes_on(after, place) {
-                        self.rest = after;
-                        return Some(unescape(value));
-                    }
-                }
-                _ => escaped = false,
-            }
-            if c == '"' {
-                escaped = false;
+        // A backslash before the quote may be the last sign that was typed: what follows decides here too.
+        for (at, _) in inner.match_indices('"') {
+            let (value, after) = inner.split_at_checked(at)?;
+            let after = after.strip_prefix('"')?;
+            if goes_on(after, place) {
+                self.rest = after;
+                return Some(unescape(value));
             }
         }
         None
@@ -254,7 +245,9 @@ mod tests {
             (r#"{"phone":0501234567,"n":,"x":"y"}"#, r#"{"phone":"0501234567","n":null,"x":"y"}"#),
             (r#"{"lead":{"a":"q"r"},"z":"u\u00e9\/ud83d"}"#, r#"{"lead":{"a":"q\"r"},"z":"ué/ud83d"}"#),
             ("{\"a\":\"\\ud83d\\ude00 \"x\"\",}", "{\"a\":\"😀 \\\"x\\\"\"}"),
-            (r#"{"a":"ends with a backslash\","b":"c"}"#, r#"{"a":"ends with a backslash\",\"b\":\"c"}"#),
+            (r#"{"a":"ends with a backslash\","b":"c"}"#, r#"{"a":"ends with a backslash\\","b":"c"}"#),
+            (r#"{"a":"escaped \"x\", \"y\": 1","b":"z"y"}"#, r#"{"a":"escaped \"x\", \"y\": 1","b":"z\"y"}"#),
+            (r#"{"a":["say \"hi\"","\\"],"b":"z"y"}"#, r#"{"a":["say \"hi\"","\\"],"b":"z\"y"}"#),
         ] {
             assert_eq!(repaired(broken).as_deref(), Some(mended), "{broken}");
         }
