@@ -13,5 +13,6 @@ mod kaicalls;
 mod process;
 mod sandbox;
 mod scripted_api;
+mod secrets;
 mod signed;
 mod store_contract;
