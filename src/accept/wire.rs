@@ -97,7 +97,9 @@ fn check(head: &[u8]) -> Result<(), BadHead> {
             [] => continue,
             _ => return Err(BadHead::Malformed),
         };
-        if number > 0 && line.first().is_some_and(u8::is_ascii_whitespace) {
+        if number == 0 {
+            check_request_line(line)?;
+        } else if line.first().is_some_and(u8::is_ascii_whitespace) {
             return Err(BadHead::Malformed);
         }
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
@@ -105,6 +107,15 @@ fn check(head: &[u8]) -> Result<(), BadHead> {
         encodings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
     }
     if encodings > 1 || (lengths > 0 && encodings > 0) { Err(BadHead::Malformed) } else { Ok(()) }
+}
+
+/// The target stands between two spaces, and holds none: where it ends is seen differently otherwise.
+fn check_request_line(line: &[u8]) -> Result<(), BadHead> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let target = words.nth(1).unwrap_or_default();
+    let plain = !target.is_empty() && !target.iter().any(u8::is_ascii_control);
+    let whole = plain && words.next().is_some() && words.next().is_none();
+    whole.then_some(()).ok_or(BadHead::Malformed)
 }
 
 #[cfg(test)]
@@ -129,6 +140,12 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
             "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ntransfer-encoding: x\r\n\r\n",
         ] {

@@ -1,5 +1,6 @@
 //! The gateway's own TLS, with HTTP/1.1 and HTTP/2 behind it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,25 +46,50 @@ fn start_encrypted(options: Options, change: impl FnOnce(&mut Config)) -> Encryp
 }
 
 impl Encrypted {
-    /// Opens a connection that offers these protocols and trusts the test authority for any of its names.
     async fn connect(&self, name: &'static str, protocols: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(include_bytes!("tls/ca.pem")).expect("an authority")).expect("added");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let stream = TcpStream::connect(self.gateway.address).await?;
-        let name = ServerName::try_from(name).expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        connect(self.gateway.address, name, protocols).await
     }
 
     async fn http2(&self) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
-        let stream = self.connect("localhost", &["h2"]).await.expect("a connection");
-        let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-        let connection = tokio::spawn(connection);
-        (client.ready().await.expect("ready"), connection)
+        http2(self.gateway.address).await
     }
+}
+
+/// Opens a connection that offers these protocols and trusts what the test authority says of a name.
+async fn connect(address: SocketAddr, name: &'static str, protocols: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(include_bytes!("tls/ca.pem")).expect("an authority")).expect("added");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name).expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+async fn http2(address: SocketAddr) -> (SendRequest<Bytes>, JoinHandle<Result<(), h2::Error>>) {
+    let stream = connect(address, "localhost", &["h2"]).await.expect("a connection");
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    (client.ready().await.expect("ready"), connection)
+}
+
+/// Posts once over HTTP/2 and gives status and body of the answer.
+pub(crate) async fn http2_to(
+    address: SocketAddr,
+    path: &str,
+    token: &str,
+    headers: &[(&'static str, &'static str)],
+    body: &str,
+) -> (u16, String) {
+    let (mut client, _connection) = http2(address).await;
+    let mut request = request(Method::POST, path, token);
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().expect("a name");
+        request.headers_mut().insert(name, value.parse().expect("a value"));
+    }
+    post2(&mut client, request, body).await
 }
 
 fn request(method: Method, path: &str, token: &str) -> Request<()> {

@@ -18,5 +18,6 @@ mod process;
 mod properties;
 mod sandbox;
 mod scripted_api;
+mod secrets;
 mod signed;
 mod store_contract;
