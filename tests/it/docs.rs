@@ -129,8 +129,8 @@ impl Newcomer {
             }
         }
         if commands.contains("formgate sites token") {
-            let from = said.find("fg_").expect("a token is shown");
-            self.words.insert(TOKEN, said[from..].chars().take_while(|char| !char.is_whitespace()).collect());
+            let token = said.split_whitespace().find(|word| word.starts_with("fg_")).expect("a token is shown");
+            self.words.insert(TOKEN, token.to_owned());
         }
         for line in said.lines().filter(|line| line.starts_with(r#"{"success""#)) {
             let answer: Value = serde_json::from_str(line).expect("JSON");

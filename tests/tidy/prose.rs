@@ -41,6 +41,21 @@ fn documents_name_only_paths_that_exist() {
 }
 
 #[test]
+fn documents_name_only_metrics_that_exist() {
+    let names = fs::read_to_string(root().join("src/telemetry.rs")).expect("the names of the metrics");
+    let mut seen = 0;
+    for file in Known::of(&root()).paths.iter().filter(|path| path.ends_with(".md")) {
+        let text = fs::read_to_string(root().join(file)).expect("a document");
+        for after in text.split("formgate_").skip(1) {
+            let rest: String = after.chars().take_while(|char| char.is_ascii_lowercase() || *char == '_').collect();
+            assert!(names.contains(&format!("\"formgate_{rest}\"")), "{file}: there is no metric formgate_{rest}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "found only {seen} metrics");
+}
+
+#[test]
 fn every_decision_is_in_the_index() {
     let folder = root().join("docs/decisions");
     let index = fs::read_to_string(folder.join("README.md")).expect("docs/decisions/README.md, the index");
