@@ -4,18 +4,22 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod follow;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::follow::Follower;
+pub use self::follow::Origin;
 use crate::accept::{self, Gateway, InFlight, TlsError};
 use crate::admin::Admin;
-use crate::config::{Config, Listen, StoreUrl};
+use crate::config::{Config, Listen, Live, StoreUrl};
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
@@ -57,6 +61,7 @@ pub struct Running {
     in_flight: InFlight,
     stop_taking: watch::Sender<bool>,
     stop_all: watch::Sender<bool>,
+    reload: Arc<Notify>,
     sender: JoinHandle<Stopped>,
     services: JoinSet<()>,
 }
@@ -70,14 +75,18 @@ pub struct Ended {
     pub attempts_cut: usize,
 }
 
-/// Starts everything a configuration asks for, on the current runtime.
-pub fn start(config: Config) -> Result<Running, StartError> {
+/// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
+pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_store(&config)?;
-    start_on(config, store)
+    start_with(config, store, Some(origin))
 }
 
 /// Starts everything a configuration asks for on a store that is open.
 pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+    start_with(config, store, None)
+}
+
+fn start_with(config: Config, store: Arc<dyn Store>, origin: Option<Origin>) -> Result<Running, StartError> {
     let client = Client::new(kaicalls::Options {
         timeout: config.upstream.timeout,
         max_in_flight: usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX),
@@ -95,9 +104,14 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     let gateway =
         Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(config, Arc::clone(&store), metrics);
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
 
-    let mut services = JoinSet::new();
+    let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    if let Some(Origin { path, sources, watched }) = origin {
+        let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
+        let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
+        services.spawn(Follower { live, config, store, sender, metrics, asked }.run(stopping.clone()));
+    }
     let addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::service("gateway", gateway, &listen)?;
     let admin_address = admin_listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |listen| listen.address);
@@ -106,7 +120,7 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     services.spawn(accept::run(admin, admin_listeners, stopping.clone()));
     services.spawn(accept::run(gateway, listeners, no_more));
     let sender = tokio::spawn(async move { sender.run(stopping).await });
-    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, sender, services })
+    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, reload, sender, services })
 }
 
 impl Running {
@@ -118,6 +132,11 @@ impl Running {
     /// Where health and metrics are.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Asks for the configuration to be read again; what comes of it is logged.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.

@@ -48,6 +48,8 @@ pub mod send;
 
 pub mod kaicalls;
 
+pub mod operate;
+
 pub mod admin;
 
 pub mod config;

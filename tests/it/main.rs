@@ -11,6 +11,7 @@ mod gateway;
 mod kaicalls;
 mod manners;
 mod process;
+mod reload;
 mod sandbox;
 mod scripted_api;
 mod store_contract;
