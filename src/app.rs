@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use self::follow::Follower;
 pub use self::follow::Origin;
@@ -32,6 +33,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(8);
 /// When expired entries are first removed after a start, and how often after that.
 const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
 const EXPIRE_EVERY: Duration = Duration::from_secs(10);
+/// A clock that is off by more has been set.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// How many expired entries are removed at a time.
 const EXPIRE_AT_ONCE: usize = 500;
 
@@ -182,16 +185,45 @@ fn bind_all(listen: &[Listen]) -> Result<(Vec<Listen>, Vec<TcpListener>), StartE
     Ok(bound?.into_iter().unzip())
 }
 
+/// Tells whether the wall clock went otherwise than time did.
+fn is_jump(elapsed: Duration, from: Timestamp, to: Timestamp) -> bool {
+    let told = to.duration_since(from);
+    let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
+    told.saturating_sub(elapsed).unsigned_abs() > CLOCK_TOLERANCE
+}
+
 /// Removes what has been kept long enough.
 async fn expire(store: Arc<dyn Store>, mut stopping: watch::Receiver<bool>) {
     // Not soon after a start: a clock that is wrong then is often set right within the hour.
     let mut wait = EXPIRE_FIRST;
+    let mut last = (Instant::now(), Timestamp::now());
     while tokio::time::timeout(wait, stopping.wait_for(|stop| *stop)).await.is_err() {
         wait = EXPIRE_EVERY;
+        let before = std::mem::replace(&mut last, (Instant::now(), Timestamp::now()));
+        if is_jump(last.0.duration_since(before.0), before.1, last.1) {
+            tracing::warn!("queue.clock_jumped: nothing is removed for being old within the next hour");
+            wait = EXPIRE_FIRST;
+            continue;
+        }
         match store.expire(Timestamp::now(), EXPIRE_AT_ONCE).await {
             Ok(0) => {}
             Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
             Err(error) => tracing::error!(%error, "queue.expire_failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_either_way() {
+        let at = |seconds| Timestamp::from_second(seconds).expect("a time");
+        let ten = Duration::from_secs(10);
+        assert!(!is_jump(ten, at(1_000), at(1_010)));
+        assert!(!is_jump(ten, at(1_000), at(1_069)));
+        assert!(is_jump(ten, at(1_000), at(1_071)));
+        assert!(is_jump(ten, at(1_000), at(940)));
     }
 }
