@@ -16,6 +16,7 @@ mod kaicalls;
 mod manners;
 mod process;
 mod properties;
+mod reload;
 mod sandbox;
 mod scripted_api;
 mod secrets;
