@@ -17,11 +17,12 @@ use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::chunks::Chunks;
 use super::head::{Head, RequestId};
 use super::outcome::{Outcome, Refusal};
 use super::reply::{self, Dialect, Reply};
 use super::route;
-use super::wire::{self, BadHead};
+use super::wire::{self, BadHead, Whole};
 use super::{Gateway, Trail};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
@@ -67,9 +68,13 @@ impl Gateway {
         let started = Instant::now();
         let deadline = started + self.options.head;
         let whole = wire::whole_head(&mut stream, &mut bytes, deadline).await;
+        if let Ok(Whole { length, chunked: true }) = whole {
+            let rest = bytes.split_off(length);
+            stream = Box::new(Chunks::new(stream, rest));
+        }
         let mut session = ServerSession::new_http1(stream);
         let head = match whole {
-            Ok(()) => parse(&mut session, bytes, deadline).await,
+            Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
         let Ended { reply, lost } = self.end(&mut session, &head, started).await;

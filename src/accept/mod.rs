@@ -5,6 +5,7 @@
 
 mod address;
 mod body;
+mod chunks;
 mod connection;
 mod entry;
 mod guard;

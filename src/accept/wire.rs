@@ -28,6 +28,14 @@ pub(super) enum BadHead {
     Cut,
 }
 
+/// A head that is whole, at the beginning of the bytes read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) length: usize,
+    /// The body is sent in chunks.
+    pub(super) chunked: bool,
+}
+
 /// Waits for the first bytes of a request; none where the client stays silent for `idle` or goes away.
 pub(super) async fn first_bytes(stream: &mut Stream, idle: Duration) -> Option<BytesMut> {
     let mut bytes = BytesMut::with_capacity(READ_SIZE);
@@ -38,12 +46,13 @@ pub(super) async fn first_bytes(stream: &mut Stream, idle: Duration) -> Option<B
 }
 
 /// Reads on until the head is whole. What follows it is left in the bytes: the beginning of the body.
-pub(super) async fn whole_head(stream: &mut Stream, bytes: &mut BytesMut, deadline: Instant) -> Result<(), BadHead> {
+pub(super) async fn whole_head(stream: &mut Stream, bytes: &mut BytesMut, deadline: Instant) -> Result<Whole, BadHead> {
     let mut searched = 0;
     loop {
         skip_empty_lines(bytes)?;
         if let Some(end) = find_end(bytes, searched) {
-            return check(bytes.get(..end).unwrap_or_default());
+            let chunked = check(bytes.get(..end).unwrap_or_default())?;
+            return Ok(Whole { length: end, chunked });
         }
         if bytes.len() > HEAD_MAX {
             return Err(BadHead::TooLarge);
@@ -83,7 +92,8 @@ fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Refuses what proxies and parsers are known to disagree about: lone CR or LF, NUL, folded lines, both framings.
-fn check(head: &[u8]) -> Result<(), BadHead> {
+/// Tells whether the body comes in chunks.
+fn check(head: &[u8]) -> Result<bool, BadHead> {
     if head.len() > HEAD_MAX {
         return Err(BadHead::TooLarge);
     }
@@ -106,7 +116,7 @@ fn check(head: &[u8]) -> Result<(), BadHead> {
         lengths += usize::from(name.eq_ignore_ascii_case(b"content-length"));
         encodings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
     }
-    if encodings > 1 || (lengths > 0 && encodings > 0) { Err(BadHead::Malformed) } else { Ok(()) }
+    if encodings > 1 || (lengths > 0 && encodings > 0) { Err(BadHead::Malformed) } else { Ok(encodings > 0) }
 }
 
 /// The target stands between two spaces, and holds none: where it ends is seen differently otherwise.
@@ -151,7 +161,8 @@ mod tests {
         ] {
             assert_eq!(check(bad.as_bytes()), Err(BadHead::Malformed), "{bad:?}");
         }
-        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n"), Ok(()));
+        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n"), Ok(false));
+        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(true));
         assert_eq!(check(&[b'a'; HEAD_MAX + 1]), Err(BadHead::TooLarge));
     }
 
