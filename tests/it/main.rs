@@ -21,4 +21,5 @@ mod sandbox;
 mod scripted_api;
 mod secrets;
 mod signed;
+mod statuses;
 mod store_contract;
