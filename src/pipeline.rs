@@ -194,7 +194,10 @@ fn mapped(
         region: form_rules.and_then(|rules| rules.region).or(site.region),
         dictionary: &mappings.dictionary,
     };
-    let mapped = map::apply(&submission, rules);
+    let mut mapped = map::apply(&submission, rules);
+    if named.is_some() || form_rules.is_some() {
+        mapped.draft.form_name = mapped.draft.form_name.or_else(|| Some(form.to_string()));
+    }
     let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts));
     let unknown = site.hold_unknown_forms && form_rules.is_none();
     let (end, extras) = end(&submission, &mapped, held.map(|rule| rule.reason.as_str()), unknown);

@@ -171,7 +171,7 @@ fn check_email(text: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Email
 fn check_name(text: Option<&str>, email: Option<&Email>, errors: &mut Vec<FieldError>) -> Option<Name> {
     match Name::parse(text.unwrap_or_default()) {
         Ok(name) => Some(name),
-        Err(InvalidName::Empty) => email.and_then(|email| Name::parse(email.local_part()).ok()),
+        Err(InvalidName::Empty) => email.and_then(|email| Name::parse_start(email.local_part()).ok()),
         Err(invalid @ InvalidName::TooLong) => {
             errors.push(FieldError::new(LeadField::Name, Code::TooLong, format!("the name field {invalid}")));
             None
@@ -254,6 +254,8 @@ mod tests {
     fn a_lead_without_a_name_is_called_by_its_address() {
         let checked = Lead::check(draft("", "jane.doe@example.com")).expect("a lead");
         assert_eq!(checked.lead.name(), "jane.doe");
+        let long = format!("{}@b.co", "x".repeat(210));
+        assert_eq!(Lead::check(draft("", &long)).expect("a lead").lead.name(), "x".repeat(200));
     }
 
     #[test]

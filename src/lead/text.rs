@@ -35,6 +35,11 @@ impl Name {
         }
     }
 
+    /// Reads the beginning of a text that is longer than any name.
+    pub(super) fn parse_start(text: &str) -> Result<Self, InvalidName> {
+        Self::parse(&text.chars().take(NAME_MAX).collect::<String>())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -131,7 +136,8 @@ pub(super) fn one_line(text: &str) -> String {
 
 /// Makes clean lines of text: LF newlines, no control characters but tabs, nothing blank around it.
 fn paragraphs(text: &str) -> String {
-    let unix = text.replace("\r\n", "\n").replace('\r', "\n");
+    // Line ends of other conventions too, or they would show as such after the lines have been indented.
+    let unix = text.replace("\r\n", "\n").replace(['\r', '\u{B}', '\u{C}', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
     let clean: String = unix.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect();
     clean.trim().to_owned()
 }

@@ -37,7 +37,7 @@ impl Condition {
             + self.keys.len()
             + self.exists.len()
             + self.equals.len()
-            + self.only.as_ref().map_or(0, Vec::len)
+            + usize::from(self.only.is_some())
             + usize::from(self.form_name.is_some())
             + usize::from(self.page.is_some())
     }

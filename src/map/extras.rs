@@ -10,6 +10,9 @@ use super::readable::readable;
 use super::view::View;
 use crate::lead::Extra;
 
+/// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
+const COPY_LINES: usize = 5;
+
 /// The extras of a submission, and the keys of what was left out on purpose.
 #[derive(Default)]
 pub(super) struct Sorted {
@@ -32,14 +35,18 @@ pub(super) struct Said {
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
 pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
     let dropped = dropped(view, rules);
+    let drop_all = rules.iter().any(|rule| rule.drop_all);
     let mut sorted = Sorted::default();
     let mut lines = Lines::default();
     let heard = Heard::new(said);
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
-        if dropped.contains(&index) {
+        if said.fields.contains(&index) {
+            continue;
+        }
+        if dropped.contains(&index) || drop_all {
             sorted.dropped.push(field.key.clone());
-        } else if !said.fields.contains(&index) && !field.values.is_empty() {
+        } else if !field.values.is_empty() {
             let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
             let value = value.trim();
             if !value.is_empty() && !heard.says(value, || dictionary.role(field)) {
@@ -77,7 +84,7 @@ impl Heard {
         let in_name = || self.name.as_deref().is_some_and(|name| name.contains(&value));
         self.texts.contains(&value)
             || (in_name() && matches!(role(), Some(Role::FirstName | Role::LastName)))
-            || (holds(&self.email) && holds(&self.name) && holds(&self.message))
+            || (value.lines().count() >= COPY_LINES && holds(&self.email) && holds(&self.name) && holds(&self.message))
     }
 }
 
@@ -85,18 +92,17 @@ fn plain(text: &str) -> String {
     text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase()
 }
 
-/// Returns which fields are no extras, whatever was filled in.
+/// Returns which fields are no extras, whatever was filled in, and not looked at by auto.
 pub(super) fn dropped(view: &View<'_>, rules: &[&ExtrasRule]) -> BTreeSet<usize> {
     let document = &view.submission.document;
     let there = |rule: &&DropRule| rule.exists.iter().all(|path| !path.nodes(document).is_empty());
     let conditional = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).flat_map(|rule| &rule.fields);
     let globs: Vec<&Glob> = rules.iter().flat_map(|rule| &rule.drop).chain(conditional).collect();
-    let all = rules.iter().any(|rule| rule.drop_all);
     let is_dropped = |(_, form_field): &(usize, &FormField)| {
         let field = &form_field.field;
         let named =
             |glob: &&Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
-        form_field.meta || all || globs.iter().any(named)
+        form_field.meta || globs.iter().any(named)
     };
     view.fields.iter().enumerate().filter(is_dropped).map(|(index, _)| index).collect()
 }

@@ -66,8 +66,18 @@ impl<'a> View<'a> {
             split(&mut values, mark);
         }
         let containers = step_ends(path).filter_map(|end| self.by_path.get(path.get(..end)?));
-        let from: BTreeSet<usize> = containers.flatten().copied().collect();
-        values.into_iter().map(|text| Found { text, from: from.clone() }).collect()
+        let at: BTreeSet<usize> = containers.flatten().copied().collect();
+        values.into_iter().map(|text| Found { from: self.holding(&at, &text), text }).collect()
+    }
+
+    /// Fields of one name share a place in the document: only those are meant that hold the value.
+    fn holding(&self, at: &BTreeSet<usize>, text: &str) -> BTreeSet<usize> {
+        let holds = |index: &&usize| {
+            let mut names = self.fields.get(**index).into_iter().flat_map(FormField::names);
+            names.any(|field| field.values.iter().any(|value| value == text))
+        };
+        let holding: BTreeSet<usize> = at.iter().filter(holds).copied().collect();
+        if holding.is_empty() { at.clone() } else { holding }
     }
 
     fn find_field(&self, name: &str) -> Vec<Found> {
@@ -257,14 +267,19 @@ fn step_ends(path: &str) -> impl DoubleEndedIterator<Item = usize> + '_ {
 /// Punctuation between digits counts, so that `1.3` is never `13`.
 pub(super) fn fold(name: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
-    let chars: Vec<char> = name.nfkd().filter(|c| !unicode_normalization::char::is_combining_mark(*c)).collect();
+    let chars = name.nfkd().filter(|c| !unicode_normalization::char::is_combining_mark(*c));
     let mut folded = String::with_capacity(name.len());
-    for (at, c) in chars.iter().enumerate() {
-        let digit = |at: Option<usize>| at.and_then(|at| chars.get(at)).is_some_and(char::is_ascii_digit);
+    let (mut after_number, mut marks) = (false, String::new());
+    for c in chars {
         if c.is_alphanumeric() {
+            if after_number && c.is_numeric() {
+                folded.push_str(&marks);
+            }
+            marks.clear();
             folded.extend(c.to_lowercase());
-        } else if digit(at.checked_sub(1)) && digit(Some(at + 1)) {
-            folded.push(*c);
+            after_number = c.is_numeric();
+        } else if !c.is_whitespace() {
+            marks.push(c);
         }
     }
     folded
@@ -281,6 +296,10 @@ mod tests {
             ("Téléphone ", "telephone"),
             ("1.3", "1.3"),
             ("13", "13"),
+            ("1. 3", "1.3"),
+            ("1..3", "1..3"),
+            ("1 3", "13"),
+            ("١.٣", "١.٣"),
             ("input_1.3", "input1.3"),
             ("ŁÓDŹ", "łodz"),
             ("?!", ""),
