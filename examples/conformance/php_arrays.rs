@@ -62,7 +62,7 @@ fn reason(input: &str, php: &Value) -> Option<&'static str> {
         .enumerate()
         .any(|(index, name)| pairs.iter().skip(index + 1).any(|other| name == other || base(name) == base(other)));
     if unencoded(input) {
-        Some("raw spaces or line breaks: the body was never encoded")
+        Some("a body that was never encoded (raw spaces, line breaks, a typed +) is read as typed")
     } else if !input.contains(['=', '&']) {
         Some("a word without = or & is no form: refused and held")
     } else if php.to_string().contains("b64") {

@@ -21,7 +21,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
         received.query = Some(row.input.clone());
         let pairs = decode::decode(&received)?.query;
         let reason = match (unencoded(&row.input), row.input.trim() == row.input) {
-            (true, _) => Some("raw spaces or line breaks: the body was never encoded"),
+            (true, _) => Some("a body that was never encoded (raw spaces, line breaks, a typed +) is read as typed"),
             (false, false) => Some("white space around a body is ignored: some clients end it with a line break"),
             (false, true) => None,
         };
