@@ -3,10 +3,10 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt setup
+.PHONY: help demo test check fmt fuzz audit conformance setup
 
 help: ## List these targets
-	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## See it work: captured submissions go through the gateway to a sandbox of KaiCalls
 	@scripts/demo
@@ -24,5 +24,15 @@ fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
 
+fuzz: ## Fuzz every decoder and the mapping language, five minutes each (longer: scripts/fuzz SECONDS)
+	@scripts/fuzz
+
+audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check
+
 setup: ## Install what building and testing needs, or say what to install
 	@scripts/setup --test
+
+conformance: ## Compare with public suites, which FORMGATE_SUITES must name (docs/conformance.md)
+	@cargo run --locked --quiet --example conformance

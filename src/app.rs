@@ -4,18 +4,23 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod follow;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
-use tokio::sync::watch;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
+use self::follow::Follower;
+pub use self::follow::Origin;
 use crate::accept::{self, Gateway, InFlight, TlsError};
 use crate::admin::Admin;
-use crate::config::{Config, Listen, StoreUrl};
+use crate::config::{Config, Listen, Live, StoreUrl};
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
@@ -28,6 +33,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(8);
 /// When expired entries are first removed after a start, and how often after that.
 const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
 const EXPIRE_EVERY: Duration = Duration::from_secs(10);
+/// A clock that is off by more has been set.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// How many expired entries are removed at a time.
 const EXPIRE_AT_ONCE: usize = 500;
 
@@ -57,6 +64,7 @@ pub struct Running {
     in_flight: InFlight,
     stop_taking: watch::Sender<bool>,
     stop_all: watch::Sender<bool>,
+    reload: Arc<Notify>,
     sender: JoinHandle<Stopped>,
     services: JoinSet<()>,
 }
@@ -70,14 +78,18 @@ pub struct Ended {
     pub attempts_cut: usize,
 }
 
-/// Starts everything a configuration asks for, on the current runtime.
-pub fn start(config: Config) -> Result<Running, StartError> {
+/// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
+pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_store(&config)?;
-    start_on(config, store)
+    start_with(config, store, Some(origin))
 }
 
 /// Starts everything a configuration asks for on a store that is open.
 pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+    start_with(config, store, None)
+}
+
+fn start_with(config: Config, store: Arc<dyn Store>, origin: Option<Origin>) -> Result<Running, StartError> {
     let client = Client::new(kaicalls::Options {
         timeout: config.upstream.timeout,
         max_in_flight: usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX),
@@ -95,18 +107,23 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     let gateway =
         Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(config, Arc::clone(&store), metrics);
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
 
-    let mut services = JoinSet::new();
+    let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    if let Some(Origin { path, sources, watched }) = origin {
+        let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
+        let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
+        services.spawn(Follower { live, config, store, sender, metrics, asked }.run(stopping.clone()));
+    }
     let addresses = listen.iter().map(|listen| listen.address).collect();
-    let gateway = accept::service("gateway", gateway, &listen)?;
+    let gateway = accept::services(&gateway, &listen)?;
     let admin_address = admin_listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |listen| listen.address);
-    let admin = accept::service("admin", admin, &admin_listen)?;
+    let admin = accept::service("admin", admin, admin_address);
     services.spawn(expire(store, stopping.clone()));
-    services.spawn(accept::run(admin, admin_listeners, stopping.clone()));
+    services.spawn(accept::run(vec![admin], admin_listeners, stopping.clone()));
     services.spawn(accept::run(gateway, listeners, no_more));
     let sender = tokio::spawn(async move { sender.run(stopping).await });
-    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, sender, services })
+    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, reload, sender, services })
 }
 
 impl Running {
@@ -118,6 +135,11 @@ impl Running {
     /// Where health and metrics are.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Asks for the configuration to be read again; what comes of it is logged.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
@@ -163,16 +185,45 @@ fn bind_all(listen: &[Listen]) -> Result<(Vec<Listen>, Vec<TcpListener>), StartE
     Ok(bound?.into_iter().unzip())
 }
 
+/// Tells whether the wall clock went otherwise than time did.
+fn is_jump(elapsed: Duration, from: Timestamp, to: Timestamp) -> bool {
+    let told = to.duration_since(from);
+    let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
+    told.saturating_sub(elapsed).unsigned_abs() > CLOCK_TOLERANCE
+}
+
 /// Removes what has been kept long enough.
 async fn expire(store: Arc<dyn Store>, mut stopping: watch::Receiver<bool>) {
     // Not soon after a start: a clock that is wrong then is often set right within the hour.
     let mut wait = EXPIRE_FIRST;
+    let mut last = (Instant::now(), Timestamp::now());
     while tokio::time::timeout(wait, stopping.wait_for(|stop| *stop)).await.is_err() {
         wait = EXPIRE_EVERY;
+        let before = std::mem::replace(&mut last, (Instant::now(), Timestamp::now()));
+        if is_jump(last.0.duration_since(before.0), before.1, last.1) {
+            tracing::warn!("queue.clock_jumped: nothing is removed for being old within the next hour");
+            wait = EXPIRE_FIRST;
+            continue;
+        }
         match store.expire(Timestamp::now(), EXPIRE_AT_ONCE).await {
             Ok(0) => {}
             Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
             Err(error) => tracing::error!(%error, "queue.expire_failed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_either_way() {
+        let at = |seconds| Timestamp::from_second(seconds).expect("a time");
+        let ten = Duration::from_secs(10);
+        assert!(!is_jump(ten, at(1_000), at(1_010)));
+        assert!(!is_jump(ten, at(1_000), at(1_069)));
+        assert!(is_jump(ten, at(1_000), at(1_071)));
+        assert!(is_jump(ten, at(1_000), at(940)));
     }
 }

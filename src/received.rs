@@ -24,6 +24,9 @@ pub struct Received {
     /// Headers of [`KEPT_HEADERS`], names in lower case; bytes that are not UTF-8 are replaced.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// The W3C `traceparent` it came with, where that is valid: passed on with the lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The body as it came; where `cut` says so, without the contents of its files.
     #[serde(skip)]
     pub body: Bytes,
@@ -73,6 +76,19 @@ fn without_token(url: &str) -> String {
     format!("{page}{query}{fragment}")
 }
 
+/// Reads a `traceparent`: `00-<trace>-<parent>-<flags>`. Of a later version the same parts are taken, as its
+/// specification wants.
+fn traceparent(value: &[u8]) -> Option<String> {
+    let text = str::from_utf8(value).ok()?.trim();
+    let mut parts = text.split('-');
+    let [version, trace, parent, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+    let is_hex = |part: &str, len| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let is_id = |part: &str, len| is_hex(part, len) && part.bytes().any(|byte| byte != b'0');
+    let known = version != "ff" && is_hex(version, 2) && (version != "00" || parts.next().is_none());
+    let valid = known && is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2);
+    valid.then(|| format!("00-{trace}-{parent}-{flags}"))
+}
+
 impl Received {
     /// Builds what is stored of a request: of each kept header the first, nothing that may be a credential.
     ///
@@ -83,14 +99,24 @@ impl Received {
         headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
         body: Bytes,
     ) -> Self {
-        let mut kept = BTreeMap::new();
+        let (mut kept, mut traces) = (BTreeMap::new(), Vec::new());
         for (name, value) in headers {
+            if name.eq_ignore_ascii_case("traceparent") {
+                traces.push(traceparent(value));
+            }
             let Some(known) = KEPT_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else { continue };
             let text = String::from_utf8_lossy(value).into_owned();
             let text = if known == "referer" { without_token(&text) } else { text };
             kept.entry(known.to_owned()).or_insert(text);
         }
-        Self { method: method.to_owned(), query: kept_query, headers: kept, body, cut: false }
+        // Two make none: nobody knows which is meant.
+        let traceparent = traces.pop().flatten().filter(|_| traces.is_empty());
+        Self { method: method.to_owned(), query: kept_query, headers: kept, traceparent, body, cut: false }
+    }
+
+    /// Returns the id of the trace it is part of.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
     }
 
     /// Returns the value of a kept header.
@@ -145,5 +171,32 @@ mod tests {
         let received = Received::from_parts("POST", None, headers, Bytes::from_static(b"a=1"));
         let kept: Vec<_> = received.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(kept, ["referer: https://g.example/hooks/a?x=1#top", "user-agent: caf\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_trace_goes_on_where_it_is_told_once_and_well() {
+        let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        let zeros = "0".repeat(32);
+        let read = |values: &[&str]| {
+            let headers = values.iter().map(|value| ("TraceParent", value.as_bytes()));
+            Received::from_parts("POST", None, headers, Bytes::new())
+        };
+        let good = format!("00-{trace}-{parent}-01");
+        assert_eq!(read(&[&good]).traceparent.as_ref(), Some(&good));
+        assert_eq!(read(&[&good]).trace_id(), Some(trace));
+        assert_eq!(read(&[&format!("cc-{trace}-{parent}-01-more")]).traceparent.as_ref(), Some(&good));
+        assert_eq!(read(&[&good, &good]).traceparent, None);
+        for bad in [
+            format!("{good}-more"),
+            format!("ff-{trace}-{parent}-01"),
+            format!("00-{zeros}-{parent}-01"),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{}-{parent}-01", trace.to_uppercase()),
+            format!("00-{trace}-{parent}"),
+            format!("00-{trace}-{parent}-1"),
+            "jane@example.com".to_owned(),
+        ] {
+            assert_eq!(read(&[&bad]).traceparent, None, "{bad}");
+        }
     }
 }

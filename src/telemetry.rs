@@ -36,6 +36,10 @@ pub const QUEUE_ENTRIES: &str = "formgate_queue_entries";
 pub const QUEUE_OLDEST_AGE: &str = "formgate_queue_oldest_age_seconds";
 /// Sites that are paused because their keys were refused.
 pub const SITES_PAUSED: &str = "formgate_sites_paused";
+/// Circuits that are open: of so many sites, or of the upstream as a whole.
+pub const CIRCUITS_OPEN: &str = "formgate_circuits_open";
+/// Attempts after which a lead is to be tried again.
+pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
 /// Reloads of the configuration by result.
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
 /// When the configuration was last loaded without an error.
@@ -121,6 +125,8 @@ pub struct Metrics {
     queue_entries: IntGaugeVec,
     queue_oldest_age: Gauge,
     sites_paused: IntGauge,
+    circuits_open: IntGaugeVec,
+    retries: IntCounter,
     config_reloads: IntCounterVec,
     config_loaded_at: Gauge,
 }
@@ -153,10 +159,14 @@ impl Metrics {
                 .add(IntGaugeVec::new(Opts::new(QUEUE_ENTRIES, "Entries in the store by state."), &["state"])?)?,
             queue_oldest_age: set.add(Gauge::new(QUEUE_OLDEST_AGE, "How long the oldest queued entry has waited.")?)?,
             sites_paused: set.add(IntGauge::new(SITES_PAUSED, "Sites whose keys were refused.")?)?,
+            circuits_open: set
+                .add(IntGaugeVec::new(Opts::new(CIRCUITS_OPEN, "Circuits that are open."), &["scope"])?)?,
+            retries: set.add(IntCounter::new(DELIVERY_RETRIES, "Attempts after which a lead is tried again.")?)?,
             config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             registry: registry.clone(),
         };
+        metrics.circuits(0, false);
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
@@ -212,6 +222,17 @@ impl Metrics {
     /// Tells how many sites are paused.
     pub fn paused(&self, sites: usize) {
         self.sites_paused.set(i64::try_from(sites).unwrap_or(i64::MAX));
+    }
+
+    /// Tells which circuits are open.
+    pub fn circuits(&self, sites: usize, upstream: bool) {
+        self.circuits_open.with_label_values(&["site"]).set(i64::try_from(sites).unwrap_or(i64::MAX));
+        self.circuits_open.with_label_values(&["upstream"]).set(upstream.into());
+    }
+
+    /// Counts an attempt after which a lead is to be tried again.
+    pub fn retried(&self) {
+        self.retries.inc();
     }
 
     /// Counts a load of the configuration; `at` is when it succeeded, in seconds since 1970.

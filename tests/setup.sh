@@ -38,7 +38,7 @@ tool() {
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        cmake | make | cargo | curl) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
         esac; done ;; esac"
@@ -54,7 +54,7 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        "$work/bin/sh" "$setup" 2>&1 </dev/null) || status=$?
+        "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
     wrong=
@@ -73,6 +73,7 @@ $(cat "$work/calls")"
     fi
 }
 
+arguments=
 case_name='a machine that has everything is left alone'
 machine debian; apt_with_rust 1.95.0
 expect 0 'ready: rustc 1.95.0' '!apt-get'
@@ -139,6 +140,11 @@ expect 1 'dnf install -y cmake' 'cargo and rustc are missing'
 case_name='without certificates nothing can be fetched'
 machine arch; : >"$work/ca"
 expect 1 'pacman -S --needed ca-certificates'
+
+case_name='the tests need curl, for what the documents tell to type'
+arguments=--test
+machine debian; apt_with_rust 1.95.0
+expect 0 'missing: curl' 'installing curl' 'ready'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -103,7 +103,7 @@ pub(super) async fn read(
         Framing::None => return Ok(Body { kept: Kept::default(), _share: share }),
         Framing::Length(length) if length > limits.max => return Err(BadBody::TooLarge),
         Framing::Length(length) => Some(length),
-        Framing::Chunked => None,
+        Framing::Undeclared => None,
     };
     if declared.is_none() {
         // pingora reads malformed chunks and trailers more kindly than others do: nothing after them is a request.

@@ -8,23 +8,32 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::{Method, header};
+use http::header;
 use pingora::apps::ServerApp;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::chunks::Chunks;
 use super::head::{Head, RequestId};
 use super::outcome::{Outcome, Refusal};
 use super::reply::{self, Dialect, Reply};
 use super::route;
-use super::wire::{self, BadHead};
+use super::wire::{self, BadHead, Whole};
 use super::{Gateway, Trail};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// A request that was brought to its end, and not yet answered.
+pub(super) struct Ended {
+    pub(super) reply: Reply,
+    /// Nobody knows where the request ends.
+    lost: bool,
+}
 
 #[async_trait]
 impl ServerApp for Gateway {
@@ -35,6 +44,14 @@ impl ServerApp for Gateway {
             return None;
         };
         drop(trusted);
+        let stream = match &self.tls {
+            Some(tls) => tls.handshake(stream, self.options.handshake).await?,
+            None => stream,
+        };
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            self.streams(stream, shutdown).await;
+            return None;
+        }
         let mut next = Some(stream);
         while let Some(stream) = next {
             next = self.exchange(stream, shutdown).await;
@@ -51,15 +68,34 @@ impl Gateway {
         let started = Instant::now();
         let deadline = started + self.options.head;
         let whole = wire::whole_head(&mut stream, &mut bytes, deadline).await;
+        if let Ok(Whole { length, chunked: true }) = whole {
+            let rest = bytes.split_off(length);
+            stream = Box::new(Chunks::new(stream, rest));
+        }
         let mut session = ServerSession::new_http1(stream);
         let head = match whole {
-            Ok(()) => parse(&mut session, bytes, deadline).await,
+            Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let (outcome, trail, dialect) = match &head {
+        let Ended { reply, lost } = self.end(&mut session, &head, started).await;
+        if lost || *shutdown.borrow() {
+            session.set_keepalive(None);
+        }
+        let bodyless = head.is_ok_and(|head| head.is_bodyless());
+        self.send(session, reply, bodyless, lost).await
+    }
+
+    /// Brings a request to its end: an answer, which is counted and logged.
+    pub(super) async fn end(
+        &self,
+        session: &mut ServerSession,
+        head: &Result<Head, BadHead>,
+        started: Instant,
+    ) -> Ended {
+        let (outcome, trail, dialect) = match head {
             Ok(head) => {
                 let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
-                let outcome = self.answer(&mut session, head, &mut trail).await;
+                let outcome = self.answer(session, head, &mut trail).await;
                 let kaicalls = route::is_kaicalls(&head.path);
                 (outcome, trail, if kaicalls { Dialect::Kaicalls } else { Dialect::Formgate })
             }
@@ -70,12 +106,7 @@ impl Gateway {
         };
         let reply = reply::reply(&outcome, dialect, &trail.id);
         self.record(&outcome, &reply, &trail);
-        let lost = Refusal::loses_framing(&outcome);
-        if lost || *shutdown.borrow() {
-            session.set_keepalive(None);
-        }
-        let bodyless = head.is_ok_and(|head| head.method == Method::HEAD);
-        self.send(session, reply, bodyless, lost).await
+        Ended { reply, lost: Refusal::loses_framing(&outcome) }
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, or the gateway shuts down.
@@ -143,7 +174,7 @@ async fn parse(session: &mut ServerSession, bytes: BytesMut, deadline: Instant) 
     session.set_pipelined_prefix(bytes);
     session.set_read_timeout(None);
     match timeout_at(deadline, session.read_request()).await {
-        Ok(Ok(true)) => Head::read(session.req_header()),
+        Ok(Ok(true)) => Head::read(session.req_header(), false),
         Ok(Ok(false)) => Err(BadHead::Cut),
         Ok(Err(_malformed)) => Err(BadHead::Malformed),
         Err(_elapsed) => Err(BadHead::TooSlow),
@@ -157,7 +188,7 @@ fn is_body_done(session: &mut ServerSession) -> bool {
     }
 }
 
-async fn write(session: &mut ServerSession, reply: Reply, bodyless: bool) -> pingora::Result<()> {
+pub(super) async fn write(session: &mut ServerSession, reply: Reply, bodyless: bool) -> pingora::Result<()> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
     for (name, value) in reply.headers {
         head.insert_header(name, value)?;

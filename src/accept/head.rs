@@ -1,6 +1,6 @@
 //! A request's head, parsed and checked: where it is addressed, how its body is framed, what it shows as credential.
 
-use http::{HeaderMap, Method, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 use rand::Rng as _;
 
@@ -19,7 +19,8 @@ pub(super) enum Framing {
     None,
     /// Declared in bytes; never zero.
     Length(u64),
-    Chunked,
+    /// It ends where it ends: chunked, or a stream of HTTP/2.
+    Undeclared,
 }
 
 /// A well-formed head. No `Debug`: its headers and query hold credentials.
@@ -35,23 +36,29 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Checks what pingora parsed.
-    pub(super) fn read(parsed: &RequestHeader) -> Result<Self, BadHead> {
+    /// Checks what pingora parsed. `unframed`: in HTTP/2, a body follows whether or not its length is declared.
+    pub(super) fn read(parsed: &RequestHeader, unframed: bool) -> Result<Self, BadHead> {
         check_host(parsed)?;
         let (path, query) = split_target(parsed.raw_path());
+        let mut headers = parsed.headers.clone();
+        if let Some(host) = authority(parsed) {
+            headers.entry(header::HOST).or_insert(host);
+        }
+        let framing = match framing(&headers)? {
+            Framing::None if unframed => Framing::Undeclared,
+            framing => framing,
+        };
         let expects_continue = parsed.version == Version::HTTP_11
             && parsed
                 .headers
                 .get(header::EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        Ok(Self {
-            method: parsed.method.clone(),
-            path,
-            query,
-            framing: framing(&parsed.headers)?,
-            headers: parsed.headers.clone(),
-            expects_continue,
-        })
+        Ok(Self { method: parsed.method.clone(), path, query, framing, headers, expects_continue })
+    }
+
+    /// Tells whether an answer to it has no body.
+    pub(super) fn is_bodyless(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     /// Returns the host the request was sent to.
@@ -60,11 +67,18 @@ impl Head {
     }
 }
 
+/// HTTP/2 names the host outside of the headers; pingora has checked that it does, and that a `Host` says the same.
+fn authority(parsed: &RequestHeader) -> Option<HeaderValue> {
+    let authority = parsed.uri.authority().filter(|_| parsed.version == Version::HTTP_2)?;
+    HeaderValue::from_str(authority.as_str()).ok()
+}
+
 /// RFC 9112, 3.2: HTTP/1.1 has exactly one `Host`, and it must be one.
 fn check_host(parsed: &RequestHeader) -> Result<(), BadHead> {
     let mut hosts = parsed.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next(), parsed.version) {
         (None, _, Version::HTTP_10) => Ok(()),
+        (_, None, Version::HTTP_2) => Ok(()),
         (Some(host), None, Version::HTTP_10 | Version::HTTP_11) => {
             let text = host.to_str().unwrap_or(" ");
             let plain = text.is_empty() || text.parse::<http::uri::Authority>().is_ok_and(|name| name.as_str() == text);
@@ -94,7 +108,7 @@ fn framing(headers: &HeaderMap) -> Result<Framing, BadHead> {
     if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
         // Another coding under the chunks would be stored as bytes nobody can read.
         let chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-        return chunked.then_some(Framing::Chunked).ok_or(BadHead::Malformed);
+        return chunked.then_some(Framing::Undeclared).ok_or(BadHead::Malformed);
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -142,7 +156,7 @@ mod tests {
         for (name, value) in headers {
             parsed.append_header(*name, *value).expect("a header");
         }
-        Head::read(&parsed)
+        Head::read(&parsed, false)
     }
 
     #[test]
@@ -165,7 +179,7 @@ mod tests {
         let framed = |name, value| head(Version::HTTP_11, &[("Host", "a"), (name, value)]).map(|head| head.framing);
         assert_eq!(framed("Content-Length", "007"), Ok(Framing::Length(7)));
         assert_eq!(framed("Content-Length", "0"), Ok(Framing::None));
-        assert_eq!(framed("Transfer-Encoding", "Chunked"), Ok(Framing::Chunked));
+        assert_eq!(framed("Transfer-Encoding", "Chunked"), Ok(Framing::Undeclared));
         for bad in ["", "+1", "-1", "1,1", "1 1", "0x1", "9223372036854775808", "18446744073709551616"] {
             assert_eq!(framed("Content-Length", bad), Err(BadHead::Malformed), "{bad}");
         }

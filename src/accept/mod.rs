@@ -5,6 +5,7 @@
 
 mod address;
 mod body;
+mod chunks;
 mod connection;
 mod entry;
 mod guard;
@@ -18,6 +19,8 @@ mod reply;
 mod route;
 mod serve;
 mod signature;
+mod streams;
+mod tls;
 mod wire;
 mod wordpress;
 
@@ -40,8 +43,9 @@ use self::limits::Limiters;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
-pub use self::serve::{InFlight, TlsError, run, serve, service};
+pub use self::serve::{InFlight, TlsError, run, serve, service, services};
 use self::signature::Signature;
+use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept};
@@ -57,6 +61,8 @@ const STRANGERS_SHARE: u64 = 4;
 pub struct Options {
     /// How long a connection may be silent between requests.
     pub idle: Duration,
+    /// For the client's part in opening an encrypted connection.
+    pub handshake: Duration,
     /// From a request's first byte to the end of its head.
     pub head: Duration,
     /// For the body; a large one gets more, by `body_bytes_per_second`.
@@ -79,6 +85,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(60),
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             body_bytes_per_second: 16 * 1024,
@@ -102,6 +109,8 @@ pub struct Gateway {
     places: Places,
     limiters: Limiters,
     in_flight: InFlight,
+    /// What its listener does first; the other clones may be behind others.
+    tls: Option<Arc<Tls>>,
 }
 
 /// What is known of a request by the time it ends, for its log line.
@@ -133,7 +142,7 @@ impl Gateway {
         let places = Places::new(options.connections, options.connections_per_address);
         let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        Self { config, store, metrics, options, reading, places, limiters, in_flight }
+        Self { config, store, metrics, options, reading, places, limiters, in_flight, tls: None }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -272,7 +281,7 @@ impl Gateway {
         max: u64,
     ) -> Result<Body, Refusal> {
         let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let keeper = Keeper::new(None, usize::try_from(max).unwrap_or(usize::MAX));
+        let keeper = Keeper::as_it_comes(usize::try_from(max).unwrap_or(usize::MAX));
         self.body(session, request, keeper, max, max_together).await
     }
 

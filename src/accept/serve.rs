@@ -1,6 +1,6 @@
 //! Starting the gateway on pingora, and knowing when it has nothing left to answer.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 
@@ -10,7 +10,10 @@ use pingora::server::{Fds, ShutdownWatch};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::Gateway;
+use super::tls::{BadCertificate, Tls};
 use crate::config::Listen;
 
 /// How many requests are being answered. Clones count together.
@@ -59,34 +62,37 @@ impl Drop for Busy {
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate or key of {address} cannot be used")]
 pub struct TlsError {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     #[source]
-    source: Box<pingora::Error>,
+    source: BadCertificate,
 }
 
-/// Makes a pingora service of an application, to be added to a `Server`; it binds when the server starts.
-///
-/// TLS listeners speak HTTP/1.1 only, as the others do.
-pub fn service<A>(name: &str, app: A, listen: &[Listen]) -> Result<Service<A>, TlsError>
+/// Makes a pingora service of an application behind one address, unencrypted.
+pub fn service<A>(name: &str, app: A, address: SocketAddr) -> Service<A>
 where
     A: ServerApp + Send + Sync + 'static,
 {
     let mut service = Service::new(name.to_owned(), app);
-    for Listen { address, tls } in listen {
-        match tls {
-            None => service.add_tcp(&address.to_string()),
-            Some((certificate, key)) => service
-                .add_tls(&address.to_string(), &certificate.to_string_lossy(), &key.to_string_lossy())
-                .map_err(|source| TlsError { address: *address, source })?,
-        }
-    }
-    Ok(service)
+    service.add_tcp(&address.to_string());
+    service
 }
 
-/// Runs a service on listeners that are already bound, on the current runtime, until `shutdown` says true.
+/// Makes the services of a gateway, one for each address, encrypted where the configuration names a certificate.
 ///
-/// The service must have been made with the listeners' own addresses.
-pub async fn run<A>(mut service: Service<A>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch)
+/// pingora knows of none of them that they are: so a connection has its place, and its deadline, from the first byte.
+pub fn services(gateway: &Gateway, listen: &[Listen]) -> Result<Vec<Service<Gateway>>, TlsError> {
+    let behind = |Listen { address, tls }: &Listen| {
+        let tls = tls.as_ref().map(|(certificate, key)| Tls::new(certificate, key)).transpose();
+        let tls = tls.map_err(|source| TlsError { address: *address, source })?;
+        Ok(service("gateway", Gateway { tls: tls.map(Arc::new), ..gateway.clone() }, *address))
+    };
+    listen.iter().map(behind).collect()
+}
+
+/// Runs services on listeners that are already bound, on the current runtime, until `shutdown` says true.
+///
+/// The services must have been made with the listeners' own addresses.
+pub async fn run<A>(services: Vec<Service<A>>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch)
 where
     A: ServerApp + Send + Sync + 'static,
 {
@@ -97,7 +103,13 @@ where
             bound.add(address.to_string(), listener.into_raw_fd());
         }
     }
-    service.start_service(Some(Arc::new(Mutex::new(bound))), shutdown, 1).await;
+    let bound = Arc::new(Mutex::new(bound));
+    let mut running = JoinSet::new();
+    for mut service in services {
+        let (bound, shutdown) = (Arc::clone(&bound), shutdown.clone());
+        running.spawn(async move { service.start_service(Some(bound), shutdown, 1).await });
+    }
+    while running.join_next().await.is_some() {}
 }
 
 /// Serves an application on one listener that is already bound, as [`run`] does.
@@ -105,9 +117,7 @@ pub async fn serve<A>(listener: TcpListener, app: A, shutdown: ShutdownWatch) ->
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    let address = listener.local_addr()?;
-    let mut service = Service::new("formgate".to_owned(), app);
-    service.add_tcp(&address.to_string());
-    run(service, vec![listener], shutdown).await;
+    let service = service("formgate", app, listener.local_addr()?);
+    run(vec![service], vec![listener], shutdown).await;
     Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 
 /// Most bytes of a head.
-const HEAD_MAX: usize = 64 * 1024;
+pub(super) const HEAD_MAX: usize = 64 * 1024;
 /// Most empty lines skipped before the request line.
 const EMPTY_LINES_MAX: usize = 4;
 /// Room made for each read.
@@ -28,6 +28,14 @@ pub(super) enum BadHead {
     Cut,
 }
 
+/// A head that is whole, at the beginning of the bytes read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) length: usize,
+    /// The body is sent in chunks.
+    pub(super) chunked: bool,
+}
+
 /// Waits for the first bytes of a request; none where the client stays silent for `idle` or goes away.
 pub(super) async fn first_bytes(stream: &mut Stream, idle: Duration) -> Option<BytesMut> {
     let mut bytes = BytesMut::with_capacity(READ_SIZE);
@@ -38,12 +46,13 @@ pub(super) async fn first_bytes(stream: &mut Stream, idle: Duration) -> Option<B
 }
 
 /// Reads on until the head is whole. What follows it is left in the bytes: the beginning of the body.
-pub(super) async fn whole_head(stream: &mut Stream, bytes: &mut BytesMut, deadline: Instant) -> Result<(), BadHead> {
+pub(super) async fn whole_head(stream: &mut Stream, bytes: &mut BytesMut, deadline: Instant) -> Result<Whole, BadHead> {
     let mut searched = 0;
     loop {
         skip_empty_lines(bytes)?;
         if let Some(end) = find_end(bytes, searched) {
-            return check(bytes.get(..end).unwrap_or_default());
+            let chunked = check(bytes.get(..end).unwrap_or_default())?;
+            return Ok(Whole { length: end, chunked });
         }
         if bytes.len() > HEAD_MAX {
             return Err(BadHead::TooLarge);
@@ -83,7 +92,8 @@ fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Refuses what proxies and parsers are known to disagree about: lone CR or LF, NUL, folded lines, both framings.
-fn check(head: &[u8]) -> Result<(), BadHead> {
+/// Tells whether the body comes in chunks.
+fn check(head: &[u8]) -> Result<bool, BadHead> {
     if head.len() > HEAD_MAX {
         return Err(BadHead::TooLarge);
     }
@@ -97,14 +107,25 @@ fn check(head: &[u8]) -> Result<(), BadHead> {
             [] => continue,
             _ => return Err(BadHead::Malformed),
         };
-        if number > 0 && line.first().is_some_and(u8::is_ascii_whitespace) {
+        if number == 0 {
+            check_request_line(line)?;
+        } else if line.first().is_some_and(u8::is_ascii_whitespace) {
             return Err(BadHead::Malformed);
         }
         let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
         lengths += usize::from(name.eq_ignore_ascii_case(b"content-length"));
         encodings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
     }
-    if encodings > 1 || (lengths > 0 && encodings > 0) { Err(BadHead::Malformed) } else { Ok(()) }
+    if encodings > 1 || (lengths > 0 && encodings > 0) { Err(BadHead::Malformed) } else { Ok(encodings > 0) }
+}
+
+/// The target stands between two spaces, and holds none: where it ends is seen differently otherwise.
+fn check_request_line(line: &[u8]) -> Result<(), BadHead> {
+    let mut words = line.split(|&byte| byte == b' ');
+    let target = words.nth(1).unwrap_or_default();
+    let plain = !target.is_empty() && !target.iter().any(u8::is_ascii_control);
+    let whole = plain && words.next().is_some() && words.next().is_none();
+    whole.then_some(()).ok_or(BadHead::Malformed)
 }
 
 #[cfg(test)]
@@ -129,12 +150,19 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\0\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
             "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /\r\nHost: a\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ntransfer-encoding: x\r\n\r\n",
         ] {
             assert_eq!(check(bad.as_bytes()), Err(BadHead::Malformed), "{bad:?}");
         }
-        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n"), Ok(()));
+        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nX: \xe9\r\n\r\n"), Ok(false));
+        assert_eq!(check(b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), Ok(true));
         assert_eq!(check(&[b'a'; HEAD_MAX + 1]), Err(BadHead::TooLarge));
     }
 

@@ -71,7 +71,7 @@ impl Rules {
             return Ok(Self::shipped());
         }
         let (path, loaded) = arg.load()?;
-        let Loaded { config, broken_sites, broken_mappings, diagnostics } = loaded;
+        let Loaded { config, broken_sites, broken_mappings, diagnostics, .. } = loaded;
         let Some(config) = config else {
             console.say(diagnostics.render(console.talk_paint().colour));
             let error = Error::config(anyhow!("{} can't be used as it is", path.display()));

@@ -26,3 +26,22 @@ pub(super) async fn stop_signal() {
         _ = terminate.recv() => {}
     }
 }
+
+/// The signals that ask for the configuration to be read again: SIGHUP.
+pub(super) struct ReloadSignals(Option<tokio::signal::unix::Signal>);
+
+impl ReloadSignals {
+    /// From here on none is missed.
+    pub(super) fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Ends at the next one; where signals can't be listened to, never.
+    pub(super) async fn next(&mut self) {
+        let Some(hangups) = &mut self.0 else { return std::future::pending().await };
+        if hangups.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! `formgate serve`.
 
+use std::pin::pin;
+
 use anyhow::anyhow;
 use clap::Args;
 
@@ -7,9 +9,9 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 use super::rules::ConfigArg;
-use super::runtime::{block_on, stop_signal};
-use crate::app::{self, StartError};
-use crate::config::Config;
+use super::runtime::{ReloadSignals, block_on, stop_signal};
+use crate::app::{self, Origin, StartError};
+use crate::config::{Config, Sources};
 use crate::telemetry::{self, LogFormat};
 
 /// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
@@ -42,35 +44,43 @@ impl From<Log> for LogFormat {
 }
 
 pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
-    let config = read_config(&args.config, console)?;
+    let (config, origin) = read_config(&args.config, console)?;
     telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
-    block_on(serve(config))?;
+    block_on(serve(config, origin))?;
     Ok(Exit::Ok)
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, origin: Origin) -> Result<(), Error> {
     let sites = config.sites.len();
-    let running = app::start(config).map_err(start_error)?;
+    let mut reloads = ReloadSignals::listen();
+    let mut stop = pin!(stop_signal());
+    let running = app::start(config, origin).map_err(start_error)?;
     for address in running.gateway() {
         tracing::info!(%address, sites, "gateway.listening");
     }
     tracing::info!(address = %running.admin(), "admin.listening");
-    stop_signal().await;
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = reloads.next() => running.reload(),
+        }
+    }
     tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
     Ok(())
 }
 
-fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
+fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<(Config, Origin), Error> {
     let (path, loaded) = arg.load()?;
+    let watched = loaded.watched.clone();
     let colour = console.talk_paint().colour;
     match loaded.complete() {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
                 console.say(warnings.render(colour));
             }
-            Ok(config)
+            Ok((config, Origin { path, sources: Sources::process(), watched }))
         }
         Err(problems) => {
             console.say(problems.render(colour));

@@ -4,13 +4,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::reader::{Keys, Table, Value};
+use super::source::SourceFile;
 
 pub(super) const SITES: Keys = Keys { table: "[sites]", keys: &["include"] };
 pub(super) const MAPPINGS: Keys = Keys { table: "[mappings]", keys: &["include"] };
 
 /// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
 pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Vec<PathBuf> {
-    let by_default = || expand(&root.file().resolve(default)).unwrap_or_default();
+    let by_default = || list(root.file(), &root.file().resolve(default)).unwrap_or_default();
     let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
     let Some(include) = include else { return by_default() };
     let mut files: Vec<PathBuf> = Vec::new();
@@ -28,6 +29,7 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
     let written = value.filled()?;
     let pattern = value.file().resolve(written);
     if !written.contains('*') {
+        value.file().note_file(&pattern);
         if pattern.is_file() {
             return Some(vec![pattern]);
         }
@@ -41,7 +43,7 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
         );
         return None;
     }
-    match expand(&pattern) {
+    match list(value.file(), &pattern) {
         Ok(found) => {
             if found.is_empty() && written != default {
                 value.warn("no file matches this pattern", None);
@@ -53,6 +55,18 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
             None
         }
     }
+}
+
+/// Expands a pattern of a file, which is read anew when other files match.
+fn list(file: &SourceFile, pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let found = expand(pattern);
+    file.note_listing(pattern, found.as_deref().unwrap_or_default());
+    found
+}
+
+/// Returns the files that match a pattern now; none where its directory can't be read.
+pub(super) fn found(pattern: &Path) -> Vec<PathBuf> {
+    expand(pattern).unwrap_or_default()
 }
 
 /// Returns the files that match, by name; hidden ones (an editor's, mostly) are left out.

@@ -13,6 +13,7 @@ use super::secret::{Sources, readable_by_others};
 use super::site::{self, CompiledSite};
 use super::snapshot::{Admin, Config, Limits, Queue, Server, Site, Upstream};
 use super::source::SourceFile;
+use super::watched::Watched;
 use super::{admin, include, limits, queue, server, upstream};
 use crate::lead::SiteId;
 use crate::pipeline::Mappings;
@@ -31,6 +32,8 @@ pub struct Loaded {
     /// Names of the operator's mappings that are not in `config`.
     pub broken_mappings: Vec<String>,
     pub diagnostics: Diagnostics,
+    /// Every file that was looked at.
+    pub watched: Watched,
 }
 
 /// A site that can't be used as it is written.
@@ -81,7 +84,7 @@ fn has_its_mappings(site: &Site, mappings: &Mappings) -> bool {
 
 /// Loads the configuration at `path`; `today` decides which tokens have expired.
 pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
-    let files = Files::open(path);
+    let mut files = Files::open(path);
     let parsed = files.config.parse();
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().and_then(|root| Sections::compile(root, sources));
@@ -94,7 +97,8 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
     let sections = sections.filter(|_| !files.config.is_broken());
     let config = sections.map(|sections| sections.into_config(sites, Mappings::new(sound, mappings::dictionary())));
     drop(parsed);
-    Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics() }
+    let watched = files.take_watched();
+    Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics(), watched }
 }
 
 /// Every file, in the order in which problems are shown.
@@ -115,6 +119,15 @@ impl Files {
         drop(entries);
         let sites = sites.iter().map(|path| SourceFile::read(path)).collect();
         Self { config, mappings: mappings::open(&mappings), sites }
+    }
+
+    fn take_watched(&mut self) -> Watched {
+        let mut watched = self.config.take_watched();
+        let mappings = self.mappings.iter_mut().map(|mapping| &mut mapping.file);
+        for file in mappings.chain(&mut self.sites) {
+            watched.extend(file.take_watched());
+        }
+        watched
     }
 
     fn into_diagnostics(self) -> Diagnostics {

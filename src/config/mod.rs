@@ -17,6 +17,8 @@ mod keys;
 
 mod limits;
 
+mod live;
+
 mod load;
 
 mod mapping;
@@ -49,11 +51,14 @@ mod upstream;
 
 mod values;
 
+mod watched;
+
 mod words;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
+pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, load};
 pub use mappings::shipped_mappings;
 pub use reader::Keys;
@@ -62,3 +67,4 @@ pub use snapshot::{
     Admin, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token,
     Upstream,
 };
+pub use watched::Watched;

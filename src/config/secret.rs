@@ -105,7 +105,10 @@ fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources) -> Option<St
 
 fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
     let written = path.filled()?;
-    let (found, credential) = locate(value.file().resolve(written), Path::new(written), sources);
+    let beside = value.file().resolve(written);
+    value.file().note_file(&beside);
+    let (found, credential) = locate(beside, Path::new(written), sources);
+    value.file().note_file(&found);
     match read_small(&found) {
         Ok(text) => {
             if kind == Kind::Secret && !credential && readable_by_others(&found) {

@@ -159,6 +159,13 @@ pub struct Site {
     pub file: PathBuf,
 }
 
+impl Site {
+    /// Tells whether a pair of keys is the site's, or one of its forms'.
+    pub fn has_keys(&self, keys: &KeyPair) -> bool {
+        self.keys == *keys || self.form_keys.values().any(|of_form| of_form == keys)
+    }
+}
+
 /// A token that may post to a site: only its SHA-256 is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {

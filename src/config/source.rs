@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, Place, Severity};
 use super::mask::{MASK, secret_ranges};
+use super::watched::{Stamp, Watched};
 
 /// Largest configuration file, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -23,16 +24,19 @@ pub(super) struct SourceFile {
     problems: RefCell<Vec<(usize, Diagnostic)>>,
     secrets: OnceCell<Vec<Range<usize>>>,
     holds_secret: Cell<bool>,
+    watched: RefCell<Watched>,
 }
 
 impl SourceFile {
     /// Reads a file; one that cannot be read is empty and says why in its problems.
     pub(super) fn read(path: &Path) -> Self {
+        let stamp = Stamp::of(path);
         let (text, problem) = match read_text(path, FILE_MAX) {
             Ok(text) => (text, None),
             Err(message) => (String::new(), Some(message)),
         };
         let mut file = Self::from_text(path, text);
+        file.watched.get_mut().add_file(path.to_owned(), stamp);
         if let Some(message) = problem {
             file.unreadable = true;
             file.report_file(Severity::Error, &message, None);
@@ -48,6 +52,7 @@ impl SourceFile {
             problems: RefCell::default(),
             secrets: OnceCell::new(),
             holds_secret: Cell::new(false),
+            watched: RefCell::default(),
         }
     }
 
@@ -113,6 +118,21 @@ impl SourceFile {
     /// Notes that the file itself holds a secret, so that others should not be able to read it.
     pub(super) fn note_secret(&self) {
         self.holds_secret.set(true);
+    }
+
+    /// Notes that what the file says depends on another file, which is about to be looked for.
+    pub(super) fn note_file(&self, path: &Path) {
+        self.watched.borrow_mut().add_file(path.to_owned(), Stamp::of(path));
+    }
+
+    /// Notes which files a pattern found.
+    pub(super) fn note_listing(&self, pattern: &Path, found: &[PathBuf]) {
+        self.watched.borrow_mut().add_listing(pattern.to_owned(), found.to_vec());
+    }
+
+    /// Gives away which files were looked at.
+    pub(super) fn take_watched(&mut self) -> Watched {
+        self.watched.take()
     }
 
     pub(super) fn holds_secret(&self) -> bool {

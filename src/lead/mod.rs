@@ -15,7 +15,9 @@ use text::InvalidName;
 pub use text::{Message, Name};
 
 /// The four values a mapping found, unchecked, and what else the visitor filled in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` shows no value: a draft is personal data.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     pub name: Option<String>,
     pub email: Option<String>,
@@ -30,11 +32,25 @@ pub struct Draft {
     pub region: Option<Region>,
 }
 
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("extras", &self.extras.len()).finish_non_exhaustive()
+    }
+}
+
 /// A field that is none of the four: one `Label: value` line at the end of the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extra {
     pub label: String,
     pub value: String,
+}
+
+impl std::fmt::Debug for Extra {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Extra { .. }")
+    }
 }
 
 /// A lead as KaiCalls takes it; can only be built valid.
@@ -258,5 +274,9 @@ mod tests {
             r#"{"name":"Jane","email":"jane@example.com","message":"Submitted through the website's form"}"#
         );
         assert!(!format!("{checked:?}").contains("jane@"));
+        let mut draft = draft("Jane", "jane@example.com");
+        draft.extras.push(Extra { label: "Budget".to_owned(), value: "secret".to_owned() });
+        let shown = format!("{draft:?} {:?}", draft.extras);
+        assert!(!shown.contains("jane@") && !shown.contains("secret"), "{shown}");
     }
 }

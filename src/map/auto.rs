@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::dictionary::{Dictionary, Role};
+use super::form_field::FormField;
 use super::shape;
-use super::view::{FormField, View};
+use super::view::View;
 use crate::lead::{LeadField, Region};
 
 /// What auto found for a field, and why.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::form_field::FormField;
 use super::glob::Glob;
 use super::mapping::{CombineRule, InvalidKeyPattern, KeyPattern};
-use super::view::FormField;
 use crate::decode::Field;
 
 /// Stands for the stem in a pattern.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::auto::Auto;
 use super::dictionary::Dictionary;
 use super::extras::{self, Said, Sorted};
+use super::form_field::FormField;
 use super::mapping::{ExtrasRule, LeadRule, LeadRules, Mapping, Source};
 use super::selector::Selector;
 use super::shape;
-use super::view::{FormField, Found, View};
+use super::view::{Found, View};
 use crate::decode::Submission;
 use crate::lead::{Draft, LeadField, Phone, Region};
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::dictionary::{Dictionary, Role};
+use super::form_field::FormField;
 use super::glob::Glob;
 use super::mapping::{DropRule, ExtrasRule};
 use super::readable::readable;
-use super::view::{FormField, View};
+use super::view::View;
 use crate::lead::Extra;
 
 /// The extras of a submission, and the keys of what was left out on purpose.

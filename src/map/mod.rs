@@ -14,6 +14,8 @@ mod draft;
 
 mod extras;
 
+mod form_field;
+
 mod glob;
 
 mod mapping;
@@ -31,6 +33,7 @@ mod view;
 pub use condition::Facts;
 pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Mapped, Rules, apply, form_facts_of};
+pub use form_field::FormField;
 pub use glob::Glob;
 pub use mapping::{
     CombineRule, Condition, DropRule, Example, Expect, ExtrasRule, FieldsRule, FormRule, HoldRule, InvalidKeyPattern,
@@ -38,4 +41,3 @@ pub use mapping::{
 };
 pub use selector::{Path, SELECTOR_MAX, Selector, SelectorError};
 pub use template::TemplateError;
-pub use view::FormField;

@@ -5,33 +5,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use super::combine::combine;
+use super::form_field::FormField;
 use super::mapping::{FieldsRule, Mapping, Told};
 use super::selector::Selector;
 use crate::decode::{Field, Submission};
 
 /// Begins a selector that names a query parameter beside a body.
 const QUERY_PREFIX: &str = "query.";
-
-/// A field and whether it is the plugin's own remark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormField {
-    pub field: Field,
-    /// Never a lead field by auto, never an extra.
-    pub meta: bool,
-    /// The fields it was combined from: each can still be named.
-    pub parts: Vec<Field>,
-}
-
-impl FormField {
-    fn plain(field: Field) -> Self {
-        Self { field, meta: false, parts: Vec::new() }
-    }
-
-    /// The field itself, then its parts.
-    fn names(&self) -> impl Iterator<Item = &Field> {
-        std::iter::once(&self.field).chain(&self.parts)
-    }
-}
 
 /// A submission seen through a mapping.
 pub(super) struct View<'a> {

@@ -151,7 +151,9 @@ pub struct Entry {
     pub history: Vec<Event>,
 }
 
-/// Most events kept with an entry; the first ten and the newest stay.
+/// Events at the beginning of a history that are never left out.
+pub const HISTORY_FIRST: usize = 10;
+/// Most events kept with an entry; the first [`HISTORY_FIRST`] and the newest stay.
 pub const HISTORY_MAX: usize = 60;
 
 /// Something that happened to an entry.

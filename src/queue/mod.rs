@@ -22,8 +22,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 pub use entry::{
-    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, HISTORY_MAX, Lease, NewEntry, Page, Reason,
-    Settlement, State,
+    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Lease, NewEntry,
+    Page, Reason, Settlement, State,
 };
 
 use crate::lead::{EntryId, SiteId};

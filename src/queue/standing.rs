@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Attempt, AttemptResult, Change, Event, HISTORY_MAX, NewEntry, Reason, Set, Settlement, State};
-
-/// Events at the beginning of a history that are never left out.
-const HISTORY_FIRST: usize = 10;
+use super::{
+    Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, NewEntry, Reason, Set, Settlement, State,
+};
 
 /// Said of an attempt that nobody settled.
 const UNSETTLED: &str = "the program stopped, or the lease ran out, before an answer was recorded";

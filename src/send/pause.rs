@@ -1,21 +1,23 @@
-//! Sites whose keys are refused: their leads stay queued, and one of them is tried now and then.
+//! Keys that are refused: their site's leads stay queued, and one of them is tried now and then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::clock::{later, until};
+use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
 
 /// How long after a refusal one lead is tried again.
 pub const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// The sites that are paused, by site and keys: a site with new keys is not.
+/// The pairs of keys that are refused, by site and public key: a branch's keys pause only its own leads.
 #[derive(Default)]
 pub struct Pauses {
-    paused: Mutex<HashMap<SiteId, Pause>>,
+    paused: Mutex<HashMap<(SiteId, String), Pause>>,
 }
 
 struct Pause {
@@ -23,56 +25,69 @@ struct Pause {
     probe_at: Timestamp,
 }
 
-/// Whether a lead of a site may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    Send,
-    /// Not now; ask again after the wait.
-    Wait(Duration),
+/// What a new configuration means for the sites that were paused.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resumed {
+    /// They have other keys now: all their leads may be sent.
+    pub changed: BTreeSet<SiteId>,
+    /// They have the same keys: one lead may be tried at once.
+    pub probed: BTreeSet<SiteId>,
 }
 
 impl Pauses {
-    /// Pauses a site whose keys were refused.
-    pub fn pause(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
+    /// Pauses keys that were refused; tells whether they were not paused before.
+    pub fn pause(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> bool {
         let pause = Pause { keys: keys.clone(), probe_at: later(now, PROBE_AFTER) };
-        self.paused.lock().insert(site.clone(), pause);
+        let before = self.paused.lock().insert(name(site, keys), pause);
+        before.is_none_or(|before| before.keys != *keys)
     }
 
-    /// Resumes a site whose keys were taken.
-    pub fn resume(&self, site: &SiteId) {
-        self.paused.lock().remove(site);
+    /// Resumes keys that were taken; tells whether they were paused.
+    pub fn resume(&self, site: &SiteId, keys: &KeyPair) -> bool {
+        self.paused.lock().remove(&name(site, keys)).is_some()
     }
 
-    /// Tells whether a lead may be sent; of a paused site one may when the time of the probe has come.
-    pub fn turn(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Turn {
-        let mut paused = self.paused.lock();
-        let Some(pause) = paused.get_mut(site) else { return Turn::Send };
-        if pause.keys != *keys {
-            paused.remove(site);
-            return Turn::Send;
-        }
-        let wait = Duration::try_from(pause.probe_at.duration_since(now)).unwrap_or_default();
-        // A probe further off than it can have been set is a clock set back.
-        if wait.is_zero() || wait > PROBE_AFTER {
+    /// Returns how long a lead has to wait; none where it may be sent, or may be the probe.
+    pub fn wait(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Option<Duration> {
+        let paused = self.paused.lock();
+        let pause = paused.get(&name(site, keys)).filter(|pause| pause.keys == *keys)?;
+        until(pause.probe_at, now, PROBE_AFTER)
+    }
+
+    /// Notes that a lead is sent: where that is the probe, no other is until the next one's time.
+    pub fn begin(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
+        if let Some(pause) = self.paused.lock().get_mut(&name(site, keys)) {
             pause.probe_at = later(now, PROBE_AFTER);
-            return Turn::Send;
         }
-        Turn::Wait(wait)
+    }
+
+    /// Resumes what a new configuration gave other keys, and lets the others be probed at once.
+    pub fn reloaded(&self, config: &Config, now: Timestamp) -> Resumed {
+        let mut resumed = Resumed::default();
+        self.paused.lock().retain(|(id, _), pause| {
+            let site = config.sites.get(id);
+            let same = site.is_some_and(|site| site.has_keys(&pause.keys));
+            if same {
+                pause.probe_at = now;
+                resumed.probed.insert(id.clone());
+            } else {
+                resumed.changed.insert(id.clone());
+            }
+            same
+        });
+        resumed
     }
 
     /// How many sites are paused.
-    pub fn len(&self) -> usize {
-        self.paused.lock().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn sites(&self) -> usize {
+        let paused = self.paused.lock();
+        let sites: BTreeSet<_> = paused.keys().map(|(site, _)| site).collect();
+        sites.len()
     }
 }
 
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
-    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+fn name(site: &SiteId, keys: &KeyPair) -> (SiteId, String) {
+    (site.clone(), keys.public().to_owned())
 }
 
 #[cfg(test)]
@@ -91,21 +106,34 @@ mod tests {
     #[test]
     fn a_paused_site_gets_one_probe_at_a_time() {
         let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
-        assert_eq!(pauses.turn(&site, &keys("1"), at(0)), Turn::Send);
-        pauses.pause(&site, &keys("1"), at(0));
-        assert_eq!(pauses.turn(&site, &keys("1"), at(100)), Turn::Wait(Duration::from_secs(200)));
-        assert_eq!(pauses.turn(&site, &keys("1"), at(300)), Turn::Send);
-        assert_eq!(pauses.turn(&site, &keys("1"), at(301)), Turn::Wait(Duration::from_secs(299)));
-        pauses.resume(&site);
-        assert_eq!(pauses.turn(&site, &keys("1"), at(302)), Turn::Send);
+        assert_eq!(pauses.wait(&site, &keys("1"), at(0)), None);
+        assert!(pauses.pause(&site, &keys("1"), at(0)));
+        assert!(!pauses.pause(&site, &keys("1"), at(0)));
+        assert_eq!(pauses.wait(&site, &keys("1"), at(100)), Some(Duration::from_secs(200)));
+        assert_eq!(pauses.wait(&site, &keys("1"), at(300)), None);
+        pauses.begin(&site, &keys("1"), at(300));
+        assert_eq!(pauses.wait(&site, &keys("1"), at(301)), Some(Duration::from_secs(299)));
+        assert!(pauses.resume(&site, &keys("1")));
+        assert!(!pauses.resume(&site, &keys("1")));
+        assert_eq!(pauses.wait(&site, &keys("1"), at(302)), None);
     }
 
     #[test]
-    fn new_keys_resume_at_once_and_a_clock_set_back_strands_nobody() {
+    fn a_branchs_keys_pause_its_own_leads_only() {
+        let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
+        let branch = KeyPair::new("wp_pk_b", &Secret::new("wp_sk_b".to_owned())).expect("keys");
+        pauses.pause(&site, &branch, at(0));
+        assert_eq!(pauses.wait(&site, &keys("1"), at(1)), None);
+        assert!(pauses.wait(&site, &branch, at(1)).is_some());
+        assert_eq!(pauses.sites(), 1);
+    }
+
+    #[test]
+    fn new_keys_are_not_paused_and_a_clock_set_back_strands_nobody() {
         let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
         pauses.pause(&site, &keys("1"), at(100_000));
-        assert_eq!(pauses.turn(&site, &keys("1"), at(0)), Turn::Send);
-        assert_eq!(pauses.turn(&site, &keys("2"), at(1)), Turn::Send);
-        assert!(pauses.is_empty());
+        assert_eq!(pauses.wait(&site, &keys("1"), at(0)), None);
+        assert_eq!(pauses.wait(&site, &keys("2"), at(100_001)), None);
+        assert!(pauses.wait(&site, &keys("1"), at(100_001)).is_some());
     }
 }

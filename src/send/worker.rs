@@ -6,38 +6,45 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::pause::{Pauses, Turn};
-use super::retry;
-use super::verdict::{Verdict, judge};
-use crate::config::{Config, Site};
-use crate::destination::KeyPair;
-use crate::kaicalls::{Client, Reply};
-use crate::lead::Lead;
-use crate::queue::{Attempt, AttemptResult, Entry, Lease, Reason, Set, Settlement, Store, StoreError};
-use crate::telemetry::{DeliveryEnd, Metrics};
+use super::clock::{Clock, until};
+use super::deliver::{Delivery, Ready, settle};
+use super::manners::Manners;
+use super::slots::{End, Flight, Slot};
+use crate::config::Config;
+use crate::kaicalls::Client;
+use crate::lead::SiteId;
+use crate::queue::{AttemptResult, Entry, HASTEN_MAX, Lease, Reason, Settlement, Store};
+use crate::telemetry::Metrics;
 
 /// How much longer than the longest POST a lease lasts.
-const LEASE_MARGIN: Duration = Duration::from_secs(60);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(60);
 /// How often is looked for what is due, should a hint be lost.
 const POLL: Duration = Duration::from_secs(1);
 /// How long is waited after the store failed.
-const STORE_REST: Duration = Duration::from_secs(1);
+pub(super) const STORE_REST: Duration = Duration::from_secs(1);
 /// How long attempts in flight get to end when the worker stops.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long it may take to write down those that did not.
+const SETTLE: Duration = Duration::from_secs(2);
+/// How long a lead counts as new.
+const NEW: Duration = Duration::from_secs(10 * 60);
 /// After a refusal a lead is tried once more: a bad deploy refuses good leads too.
-const REFUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+/// Rounds in which a site's waits are ended, [`HASTEN_MAX`] a round; what is left comes up by itself.
+const HASTEN_ROUNDS: usize = 1_000;
 
 /// Sends queued entries to KaiCalls. Clones share their state.
 #[derive(Clone)]
 pub struct Sender {
-    store: Arc<dyn Store>,
-    client: Client,
-    config: Arc<ArcSwap<Config>>,
-    metrics: Arc<Metrics>,
-    pauses: Arc<Pauses>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) client: Client,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) manners: Arc<Manners>,
+    pub(super) clock: Clock,
+    /// Turns true when attempts under way are to be cut off.
+    pub(super) cut: watch::Sender<bool>,
 }
 
 /// How the worker stopped.
@@ -51,101 +58,148 @@ pub enum Stopped {
 
 impl Sender {
     pub fn new(store: Arc<dyn Store>, client: Client, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
-        Self { store, client, config, metrics, pauses: Arc::default() }
+        let (manners, cut) = (Arc::default(), watch::Sender::new(false));
+        Self { store, client, config, metrics, manners, clock: Clock::default(), cut }
+    }
+
+    /// Lets another clock tell the time.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Sends until `shutdown` says true, then lets the attempts in flight end.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Stopped {
         // Registered before the first look, so that nothing due in between is missed.
         let mut changed = self.store.changed();
-        let mut attempts = JoinSet::new();
+        let mut flight = Flight::default();
         while !*shutdown.borrow_and_update() {
             changed.borrow_and_update();
-            let more = self.fill(&mut attempts).await;
-            if more && !self.is_full(&attempts) {
-                continue;
-            }
+            let Next::LookAfter(wait) = self.fill(&mut flight).await else { continue };
+            let has_room = self.has_room(&flight);
             // Each branch only wakes the loop, so dropping one loses nothing.
             tokio::select! {
                 _ = shutdown.changed() => {}
-                _ = attempts.join_next(), if !attempts.is_empty() => {}
-                _ = changed.changed(), if !self.is_full(&attempts) => {}
-                () = tokio::time::sleep(POLL) => {}
+                _ = flight.one_ended(), if !flight.is_empty() => {}
+                _ = changed.changed(), if has_room => {}
+                () = tokio::time::sleep(wait) => {}
             }
         }
-        self.drain(attempts).await
+        self.drain(flight).await
     }
 
-    /// Sends what is due now and waits until it is settled; tells how many attempts that were.
+    /// Sends what is due now and waits until it is settled; tells how many leases that took.
     ///
     /// For those who step the worker by hand: tests, and the demo.
     pub async fn send_due(&self) -> usize {
-        let mut attempts = JoinSet::new();
+        let mut flight = Flight::default();
         let mut ended = 0;
-        while self.fill(&mut attempts).await {
-            ended += attempts.len();
-            while attempts.join_next().await.is_some() {}
+        while self.fill(&mut flight).await == Next::LookNow {
+            ended += flight.len();
+            flight.all_ended().await;
         }
         ended
     }
 
-    fn is_full(&self, attempts: &JoinSet<()>) -> bool {
-        attempts.len() >= self.slots()
-    }
-
-    fn slots(&self) -> usize {
-        usize::try_from(self.config.load().upstream.max_in_flight.get()).unwrap_or(usize::MAX)
-    }
-
-    /// Claims what there is room for; tells whether anything was due.
-    async fn fill(&self, attempts: &mut JoinSet<()>) -> bool {
-        while attempts.try_join_next().is_some() {}
-        let config = self.config.load_full();
-        let free = self.slots().saturating_sub(attempts.len());
-        if free == 0 {
-            return false;
+    /// Goes by a new configuration, which is in force already: sites with other keys are resumed at once.
+    pub async fn reloaded(&self) {
+        let resumed = self.manners.reloaded(&self.config.load(), self.clock.now());
+        self.manners.tell(&self.metrics);
+        for site in &resumed.changed {
+            self.hasten(site, HASTEN_MAX).await;
         }
-        let lease = config.upstream.timeout + LEASE_MARGIN;
-        match self.store.claim(free, lease, Timestamp::now(), None).await {
-            Ok(leases) => {
-                let any = !leases.is_empty();
-                for lease in leases {
-                    let (sender, config) = (self.clone(), Arc::clone(&config));
-                    attempts.spawn(async move { sender.handle(&config, lease).await });
+        for site in resumed.probed.difference(&resumed.changed) {
+            self.hasten(site, 1).await;
+        }
+    }
+
+    /// Ends the waits of a site's leads: all, or only so many as are to be tried.
+    pub(super) async fn hasten(&self, site: &SiteId, max: usize) {
+        for _ in 0..HASTEN_ROUNDS {
+            match self.store.hasten(site, max, self.clock.now()).await {
+                Ok(HASTEN_MAX) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    let error = Chain(&error);
+                    tracing::error!(%site, %error, "queue.hasten_failed: the site's leads come up as their waits end");
+                    return;
                 }
-                any
             }
+        }
+    }
+
+    fn has_room(&self, flight: &Flight) -> bool {
+        let max = self.config.load().upstream.max_in_flight;
+        flight.free(Slot::Any, max) > 0 || flight.free(Slot::New, max) > 0
+    }
+
+    /// Claims what there is room for.
+    async fn fill(&self, flight: &mut Flight) -> Next {
+        flight.reap();
+        let (config, now) = (self.config.load_full(), self.clock.now());
+        let room = self.manners.room(&config, now);
+        let max = config.upstream.max_in_flight;
+        let asked = flight.free(Slot::Any, max).min(room.leads);
+        let mut taken = self.take(flight, &config, Slot::Any, asked, now).await;
+        // Where there was less than asked for, nothing else is due.
+        if taken == Some(asked) {
+            let asked = flight.free(Slot::New, max).min(room.leads.saturating_sub(asked));
+            let more = self.take(flight, &config, Slot::New, asked, now).await;
+            taken = taken.zip(more).map(|(any, new)| any + new);
+        }
+        match taken {
+            None => Next::LookAfter(STORE_REST),
+            Some(0) => Next::LookAfter(room.more_after.map_or(POLL, |wait| wait.min(POLL))),
+            Some(_) => Next::LookNow,
+        }
+    }
+
+    /// Claims up to so many leads for a slot and begins to send them; none where the store failed.
+    async fn take(
+        &self,
+        flight: &mut Flight,
+        config: &Arc<Config>,
+        slot: Slot,
+        max: usize,
+        now: Timestamp,
+    ) -> Option<usize> {
+        if max == 0 {
+            return Some(0);
+        }
+        let since = (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN));
+        let leases = match self.store.claim(max, config.upstream.timeout + LEASE_MARGIN, now, since).await {
+            Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
-                tokio::time::sleep(STORE_REST).await;
-                false
+                return None;
             }
-        }
-    }
-
-    async fn drain(&self, mut attempts: JoinSet<()>) -> Stopped {
-        let all = async { while attempts.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, all).await.is_ok() {
-            return Stopped::Drained;
-        }
-        let cut = attempts.len();
-        // A lease whose attempt is cut off stays in the store: whoever opens it next finds a claim without an end
-        // and records it as ambiguous.
-        attempts.shutdown().await;
-        Stopped::Cut(cut)
-    }
-
-    /// Brings one lease to its end.
-    async fn handle(&self, config: &Config, lease: Lease) {
-        let settlement = match self.ready(config, &lease.entry) {
-            Ok((site, keys, lead)) => self.deliver(config, site, keys, lead, &lease.entry).await,
-            Err(settlement) => settlement,
         };
-        self.settle(&lease, settlement).await;
+        let taken = leases.len();
+        for lease in leases {
+            self.begin(flight, config, slot, lease, now);
+        }
+        Some(taken)
+    }
+
+    /// Begins to send a lease, or to settle it where it can't be sent now.
+    fn begin(&self, flight: &mut Flight, config: &Arc<Config>, slot: Slot, lease: Lease, now: Timestamp) {
+        let (sender, resumptions) = (self.clone(), self.manners.resumptions());
+        match self.ready(config, &lease.entry, now) {
+            Ok(ready) => {
+                let delivery = Delivery { config: Arc::clone(config), ready, lease };
+                flight.begin(slot, async move { sender.deliver(delivery).await });
+            }
+            Err(settlement) => flight.begin(slot, async move {
+                settle(&*sender.store, &lease, settlement, &sender.clock).await;
+                if sender.manners.resumptions() != resumptions {
+                    sender.hasten(&lease.entry.site, HASTEN_MAX).await;
+                }
+                End::Settled
+            }),
+        }
     }
 
     /// Returns what is needed to send an entry, or why it can't be sent now.
-    fn ready<'a>(&self, config: &'a Config, entry: &'a Entry) -> Result<(&'a Site, &'a KeyPair, &'a Lead), Settlement> {
+    fn ready(&self, config: &Config, entry: &Entry, now: Timestamp) -> Result<Ready, Settlement> {
         let held = |reason| Settlement::Held { reason, keep: config.queue.keep.held };
         let site = config.sites.get(&entry.site).ok_or_else(|| held(Reason::SiteGone))?;
         if !site.deliver {
@@ -153,114 +207,51 @@ impl Sender {
         }
         let lead = entry.content.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
         let keys = site.form_keys.get(&entry.form).unwrap_or(&site.keys);
-        match self.pauses.turn(&site.id, keys, Timestamp::now()) {
-            Turn::Send => Ok((site, keys, lead)),
-            Turn::Wait(after) => Err(Settlement::Postponed { after, attempt: None }),
+        let wait = refused_wait(entry, now).or_else(|| self.manners.wait(config, site, keys, entry, now));
+        match wait {
+            Some(after) => Err(Settlement::Postponed { after, attempt: None }),
+            None => Ok(Ready { keys: keys.clone(), lead: lead.clone() }),
         }
     }
 
-    async fn deliver(&self, config: &Config, site: &Site, keys: &KeyPair, lead: &Lead, entry: &Entry) -> Settlement {
-        let started = Instant::now();
-        let reply = self.client.intake(keys, lead, entry.id, None).await;
-        let (duration, now) = (started.elapsed(), Timestamp::now());
-        let verdict = judge(&reply, now);
-        let attempt = attempt(&reply, &verdict, duration);
-        self.tell(entry, &attempt, duration, now);
-        match &verdict {
-            Verdict::KeyRefused => {
-                self.pauses.pause(&site.id, keys, now);
-                tracing::warn!(site = %site.id, "send.paused: KaiCalls refuses the site's keys; its leads wait for new ones");
-            }
-            _ if attempt.status.is_some() => self.pauses.resume(&site.id),
-            _ => {}
+    async fn drain(&self, mut flight: Flight) -> Stopped {
+        if tokio::time::timeout(DRAIN, flight.all_ended()).await.is_ok() {
+            return Stopped::Drained;
         }
-        self.metrics.paused(self.pauses.len());
-        settlement(config, entry, verdict, attempt, now)
-    }
-
-    fn tell(&self, entry: &Entry, attempt: &Attempt, duration: Duration, now: Timestamp) {
-        let end = match attempt.result {
-            AttemptResult::Delivered => DeliveryEnd::Delivered,
-            AttemptResult::KeyRefused => DeliveryEnd::KeyRefused,
-            AttemptResult::LeadRefused => DeliveryEnd::LeadRefused,
-            AttemptResult::Failed => DeliveryEnd::Failed,
-            AttemptResult::Ambiguous => DeliveryEnd::Ambiguous,
-        };
-        self.metrics.attempt(end, duration);
-        if end == DeliveryEnd::Delivered {
-            let age = now.duration_since(entry.accepted_at);
-            self.metrics.delivered_at_age(Duration::try_from(age).unwrap_or_default());
-        }
-        tracing::info!(
-            id = %entry.id,
-            site = %entry.site,
-            form = %entry.form,
-            attempt = entry.attempts,
-            result = end.as_str(),
-            status = attempt.status,
-            duration_ms = attempt.duration_ms,
-            "send.attempt"
-        );
-    }
-
-    /// Writes a lease's end down. Where the store is away it is tried until the lease has run out.
-    async fn settle(&self, lease: &Lease, settlement: Settlement) {
-        for _ in 0..LEASE_MARGIN.as_secs() {
-            match self.store.settle(lease, settlement.clone(), Timestamp::now()).await {
-                Ok(Set::Done) => return,
-                Ok(Set::Lost) => {
-                    tracing::warn!(id = %lease.entry.id, "queue.lease_lost: another attempt holds the entry now");
-                    return;
-                }
-                Err(StoreError::Corrupt(source)) => {
-                    tracing::error!(id = %lease.entry.id, error = %Chain(&*source), "queue.settle_failed");
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(id = %lease.entry.id, error = %Chain(&error), "queue.settle_failed: tried again");
-                    tokio::time::sleep(STORE_REST).await;
-                }
-            }
-        }
+        self.cut.send_replace(true);
+        let under_way = flight.len();
+        drop(tokio::time::timeout(SETTLE, flight.all_ended()).await);
+        // Where the store is away, the leases stay in it: whoever opens it next finds claims without an end and records
+        // them as ambiguous.
+        let unsettled = flight.abandon().await;
+        tracing::warn!(attempts = under_way, unsettled, "send.cut: no answer came before the gateway had to stop");
+        Stopped::Cut(under_way)
     }
 }
 
-fn attempt(reply: &Reply, verdict: &Verdict, duration: Duration) -> Attempt {
-    let (status, words) = match reply {
-        Reply::Answered(answer) => (Some(answer.status), answer.words.clone()),
-        Reply::Failed(failure) => (None, Some(failure.to_string())),
-    };
-    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Attempt { result: verdict.result(), status, duration_ms, words }
+/// When to look for what is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// There was something, and may be more.
+    LookNow,
+    LookAfter(Duration),
 }
 
-fn settlement(config: &Config, entry: &Entry, verdict: Verdict, attempt: Attempt, now: Timestamp) -> Settlement {
-    let (retry, keep) = (config.queue.retry, config.queue.keep);
-    match verdict {
-        Verdict::Delivered { lead_id } => Settlement::Delivered { lead_id, attempt, keep: keep.delivered },
-        Verdict::KeyRefused => Settlement::Postponed { after: super::PROBE_AFTER, attempt: Some(attempt) },
-        Verdict::LeadRefused if was_refused(entry) => {
-            Settlement::Dead { reason: Reason::Refused, attempt: Some(attempt), keep: keep.dead }
-        }
-        Verdict::LeadRefused => Settlement::Again { after: REFUSED_WAIT, attempt },
-        Verdict::Again { .. } if retry::is_over(retry, entry.accepted_at, entry.attempts, now) => {
-            Settlement::Dead { reason: Reason::GaveUp, attempt: Some(attempt), keep: keep.dead }
-        }
-        Verdict::Again { wait, .. } => {
-            Settlement::Again { after: retry::delay(retry, entry.attempts, wait, rand::random()), attempt }
-        }
-    }
+/// Returns how long a lead that was refused once has to wait, though its site's waits were ended meanwhile.
+fn refused_wait(entry: &Entry, now: Timestamp) -> Option<Duration> {
+    let refused = since_queued(entry).find(|(_, result)| *result == AttemptResult::LeadRefused);
+    until(super::clock::later(refused?.0, REFUSED_WAIT), now, REFUSED_WAIT)
 }
 
-/// Tells whether KaiCalls has refused the lead before, since it was last queued.
-fn was_refused(entry: &Entry) -> bool {
-    let since_queued = entry.history.iter().rev().take_while(|event| event.reason != Reason::Retried);
-    let mut attempts = since_queued.filter_map(|event| event.attempt.as_ref());
-    attempts.any(|attempt| attempt.result == AttemptResult::LeadRefused)
+/// Returns the attempts since an entry was last queued, newest first.
+pub(super) fn since_queued(entry: &Entry) -> impl Iterator<Item = (Timestamp, AttemptResult)> {
+    let events =
+        entry.history.iter().rev().take_while(|event| event.reason != Reason::Retried || event.attempt.is_some());
+    events.filter_map(|event| Some((event.at, event.attempt.as_ref()?.result)))
 }
 
 /// An error with its causes, in one line.
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

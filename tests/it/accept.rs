@@ -405,10 +405,19 @@ async fn after_a_broken_body_nothing_more_is_read_as_a_request() {
     let gateway = start();
     let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Transfer-Encoding: chunked\r\n\r\n", bearer());
     let next = post("/hooks/acme", &bearer(), "{}");
-    let answer = gateway.send(format!("{head}zz\r\nhello\r\n0\r\n\r\n{next}")).await;
-    assert_eq!((status(&answer), problem(&answer)), (400, "broken-body".to_owned()));
-    assert_eq!(header(&answer, "connection"), Some("close"));
+    let in_full = "2\r\n{}\r\n0\r\n";
+    for body in ["zz\r\nhello\r\n0\r\n\r\n", "\r\n{}\r\n0\r\n\r\n", &format!("{in_full}bad trailer\r\n\r\n")] {
+        let answer = gateway.send(format!("{head}{body}{next}")).await;
+        assert_eq!((status(&answer), problem(&answer)), (400, "broken-body".to_owned()), "{body:?}");
+        assert_eq!(header(&answer, "connection"), Some("close"));
+    }
     assert!(gateway.shelf.entries().is_empty());
+    let answer = gateway.send(format!("{head}{in_full}Good: trailer\r\n\r\n{next}")).await;
+    assert_eq!(
+        (status(&answer), answer.matches("HTTP/1.1").count()),
+        (200, 1),
+        "what follows chunks is never a request"
+    );
 }
 
 #[tokio::test]

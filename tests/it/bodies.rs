@@ -288,7 +288,8 @@ fn kept(whole: &Received, chunk: usize) -> Received {
             (fields.into_iter().map(field).collect::<Vec<_>>(), document, oddities)
         })
     };
-    assert_eq!(told(&kept), told(whole));
+    // Of what is broken only the beginning may be there, which breaks in another way.
+    assert_eq!(told(&kept).ok(), told(whole).ok());
     kept
 }
 
@@ -302,7 +303,9 @@ fn every_capture_decodes_the_same_once_it_is_cut_also_with_a_file_in_it() {
         }
         cut += usize::from(kept(&whole, 1000).cut);
         let content_type = whole.content_type().unwrap_or_default();
-        let Some((_, boundary)) = content_type.split_once("multipart/form-data; boundary=") else { continue };
+        let boundary =
+            content_type.split_once("multipart/form-data; boundary=").map(|(_, text)| text.trim_matches('"'));
+        let Some(boundary) = boundary.filter(|_| decode::decode(&whole).is_ok()) else { continue };
         uploads += 1;
         let file = part("name=\"cv[]\"; filename=\"cv.pdf\"\r\nContent-Type: application/pdf", "%PDF\r\n--");
         let file = file.replacen("XX", boundary, 1);

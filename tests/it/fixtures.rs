@@ -42,7 +42,13 @@ pub(crate) fn received(path: &Path) -> Received {
         .filter(|(name, _)| KEPT_HEADERS.contains(&name.as_str()))
         .collect();
     let query = target.split_once('?').map(|(_, query)| query.to_owned());
-    Received { method: method.to_owned(), query, headers, body: Bytes::copy_from_slice(&bytes[end + 4..]), cut: false }
+    Received {
+        method: method.to_owned(),
+        query,
+        headers,
+        body: Bytes::copy_from_slice(&bytes[end + 4..]),
+        ..Received::default()
+    }
 }
 
 /// What lies beside a capture.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use formgate::accept::{Gateway, InFlight, Options, serve};
+use formgate::accept::{self, Gateway, InFlight, Options, serve};
 use formgate::admin::Admin;
 use formgate::config::{
-    self, Config, Keep, Limit, Limits, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token, Upstream,
+    self, Config, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token, Upstream,
 };
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
@@ -191,6 +192,15 @@ pub(crate) fn start() -> Running {
 }
 
 pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> Running {
+    start_behind(None, options, change)
+}
+
+/// Starts a gateway whose listener shows a certificate, where files of one and its key are given.
+pub(crate) fn start_behind(
+    tls: Option<(PathBuf, PathBuf)>,
+    options: Options,
+    change: impl FnOnce(&mut Config),
+) -> Running {
     let mut config = config();
     change(&mut config);
     let shelf = Arc::new(Shelf::default());
@@ -202,7 +212,8 @@ pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
-    drop(tokio::spawn(serve(listener, gateway, stopped)));
+    let services = accept::services(&gateway, &[Listen { address, tls }]).expect("usable files");
+    drop(tokio::spawn(accept::run(services, vec![listener], stopped)));
     Running { address, shelf, metrics, in_flight, config, stop }
 }
 

@@ -1,4 +1,4 @@
-#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::indexing_slicing, clippy::string_slice, clippy::panic, reason = "a test fails by panicking")]
 
 mod accept;
 mod admin;
@@ -6,14 +6,19 @@ mod bodies;
 mod cli;
 mod config;
 mod delivery;
+mod docs;
+mod encrypted;
 mod fixtures;
 mod gateway;
 mod hostile;
 mod jsonpath;
 mod kaicalls;
+mod manners;
 mod process;
 mod properties;
+mod reload;
 mod sandbox;
 mod scripted_api;
+mod secrets;
 mod signed;
 mod store_contract;

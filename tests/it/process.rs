@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 
 use crate::gateway::{self, TOKEN, json, lead_body, status};
 use crate::scripted_api::ScriptedApi;
@@ -39,6 +39,29 @@ fn write_config(folder: &Path, api: &str) {
 
 /// Starts the gateway and gives its address once it listens.
 async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
+    let (child, address, mut log) = serve_with_log(folder).await;
+    // The pipe is read on, or the process would stop at a full one.
+    drop(tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} }));
+    (child, address)
+}
+
+type Log = Lines<BufReader<ChildStderr>>;
+
+/// Reads the log on to an event of that name.
+async fn until_event(log: &mut Log, name: &str) -> serde_json::Value {
+    let read = async {
+        loop {
+            let line = log.next_line().await.expect("its log").expect("it says so before it ends");
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"].as_str().is_some_and(|message| message.split(':').next() == Some(name)) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("it says so in time")
+}
+
+async fn serve_with_log(folder: &Path) -> (Child, std::net::SocketAddr, Log) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_formgate"))
         .args(["serve", "--log-format", "json", "--config"])
         .arg(folder.join("config.toml"))
@@ -48,20 +71,10 @@ async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
         .kill_on_drop(true)
         .spawn()
         .expect("the program starts");
-    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let listening = async {
-        loop {
-            let line = lines.next_line().await.expect("its log").expect("it listens before it ends");
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if event["message"] == "gateway.listening" {
-                break event["address"].as_str().and_then(|address| address.parse().ok()).expect("an address");
-            }
-        }
-    };
-    let address = tokio::time::timeout(PATIENCE, listening).await.expect("it listens in time");
-    // The pipe is read on, or the process would stop at a full one.
-    drop(tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} }));
-    (child, address)
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let listening = until_event(&mut log, "gateway.listening").await;
+    let address = listening["address"].as_str().and_then(|address| address.parse().ok()).expect("an address");
+    (child, address, log)
 }
 
 async fn post(address: std::net::SocketAddr, email: &str) -> String {
@@ -100,4 +113,32 @@ async fn a_term_signal_ends_the_process_with_success() {
     assert!(sent.success());
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").expect("a status");
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_hangup_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = ScriptedApi::start().await;
+    write_config(folder.path(), &api.base_url());
+    let (child, address, mut log) = serve_with_log(folder.path()).await;
+    let id = child.id().expect("it runs").to_string();
+    let hang_up = async || {
+        let sent = Command::new("kill").args(["-HUP", &id]).status().await.expect("kill is there");
+        assert!(sent.success());
+    };
+    let path = folder.path().join("config.toml");
+    let sound = std::fs::read_to_string(&path).expect("the configuration");
+    let broken = format!("{sound}\nsecret_kye = \"wp_sk_hush\"");
+    std::fs::write(&path, broken).expect("written");
+    hang_up().await;
+    until_event(&mut log, "config.reload_failed").await;
+    let problem = until_event(&mut log, "config.problem").await;
+    let said = problem.to_string();
+    assert!(said.contains("unknown key `secret_kye`") && !said.contains("hush"), "{said}");
+    assert_eq!(status(&post(address, "jane@example.com").await), 200);
+
+    std::fs::write(&path, sound.replace("acme", "beta")).expect("written");
+    hang_up().await;
+    until_event(&mut log, "config.reloaded").await;
+    assert_eq!(status(&post(address, "joe@example.com").await), 401);
 }

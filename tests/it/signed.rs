@@ -60,6 +60,14 @@ async fn a_signed_post_needs_no_token_in_whatever_encoding() {
 }
 
 #[tokio::test]
+async fn a_signature_is_over_what_came_and_not_over_what_is_kept() {
+    let gateway = start_signed(|_config| {});
+    let body = r#"{"email":"jane@example.com","cv":{"filename":"cv.pdf","content":"aGVsbG8="}}"#;
+    assert_eq!(status(&gateway.send(post("/hooks/acme", &signed(SECRET, body, 0), body)).await), 200);
+    assert!(gateway.shelf.only().content.received.cut);
+}
+
+#[tokio::test]
 async fn what_is_not_signed_by_one_of_the_secrets_is_401() {
     let gateway = start_signed(|_config| {});
     let body = lead_body("jane@example.com");

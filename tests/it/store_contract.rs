@@ -116,6 +116,7 @@ fn content(body: &str) -> Content {
             method: "POST".to_owned(),
             query: Some("a=b".to_owned()),
             headers: [("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())].into(),
+            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             body: Bytes::copy_from_slice(body.as_bytes()),
             cut: false,
         },

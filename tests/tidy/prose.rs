@@ -41,6 +41,21 @@ fn documents_name_only_paths_that_exist() {
 }
 
 #[test]
+fn documents_name_only_metrics_that_exist() {
+    let names = fs::read_to_string(root().join("src/telemetry.rs")).expect("the names of the metrics");
+    let mut seen = 0;
+    for file in Known::of(&root()).paths.iter().filter(|path| path.ends_with(".md")) {
+        let text = fs::read_to_string(root().join(file)).expect("a document");
+        for after in text.split("formgate_").skip(1) {
+            let rest: String = after.chars().take_while(|char| char.is_ascii_lowercase() || *char == '_').collect();
+            assert!(names.contains(&format!("\"formgate_{rest}\"")), "{file}: there is no metric formgate_{rest}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "found only {seen} metrics");
+}
+
+#[test]
 fn every_decision_is_in_the_index() {
     let folder = root().join("docs/decisions");
     let index = fs::read_to_string(folder.join("README.md")).expect("docs/decisions/README.md, the index");
@@ -107,8 +122,8 @@ fn paths_in(text: &str) -> Vec<(usize, String)> {
 fn is_path(name: &str) -> bool {
     let plain = name.chars().all(|char| char.is_ascii_alphanumeric() || "._-/*".contains(char));
     let first = name.split('/').next().unwrap_or_default();
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let named = name.contains('/') || extension.is_some_and(|extension| EXTENSIONS.contains(&extension));
+    let file = name.rsplit_once('.').filter(|(stem, extension)| !stem.is_empty() && EXTENSIONS.contains(extension));
+    let named = name.contains('/') || file.is_some();
     plain && named && !first.is_empty() && !OPERATORS.contains(&first)
 }
 
@@ -134,7 +149,9 @@ fn a_path_is_told_from_other_words() {
     let text = "`src/lib.rs` and `mask.rs`, `docs/`\n```sh\ncat `no/where`\n```\nsee `mappings/*.toml`\n";
     let expected = [(1, "src/lib.rs"), (1, "mask.rs"), (1, "docs/"), (5, "mappings/*.toml")];
     assert_eq!(paths_in(text), expected.map(|(line, name)| (line, name.to_owned())));
-    for other in ["/hooks/acme", "config.toml", "sites/acme.toml", "a/b c", "application/json", "serve", "{site}/x"] {
+    for other in
+        ["/hooks/acme", "config.toml", "sites/acme.toml", "a/b c", "application/json", "serve", "{site}/x", ".http"]
+    {
         assert!(!is_path(other), "{other}");
     }
     let links = links_in("[a](x.md#y), [b](https://example.com)\n[c](y.md)");

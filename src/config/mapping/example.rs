@@ -87,7 +87,7 @@ fn received(example: &Example) -> Received {
     let mut headers = example.headers.clone();
     headers.extend(example.content_type.clone().map(|kind| ("content-type".to_owned(), kind)));
     let body = Bytes::from(example.body.clone().into_bytes());
-    Received { method: "POST".to_owned(), query: None, headers, body, cut: false }
+    Received { method: "POST".to_owned(), headers, body, ..Received::default() }
 }
 
 fn differences(expected: &BTreeMap<LeadField, String>, lead: &Lead) -> Vec<String> {

@@ -24,7 +24,11 @@ pub struct Keeper {
 }
 
 enum Keeping {
-    Whole { bytes: BytesMut, declared: Declared },
+    /// Without a type nothing is looked for in it.
+    Whole {
+        bytes: BytesMut,
+        declared: Option<Declared>,
+    },
     Parts(Box<Parts>),
 }
 
@@ -42,9 +46,14 @@ impl Keeper {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
             Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max))),
-            _ => Keeping::Whole { bytes: BytesMut::new(), declared },
+            _ => Keeping::Whole { bytes: BytesMut::new(), declared: Some(declared) },
         };
         Self { max, keeping }
+    }
+
+    /// Begins a body that is kept byte for byte, whatever it is: for those who check a signature of it.
+    pub fn as_it_comes(max: usize) -> Self {
+        Self { max, keeping: Keeping::Whole { bytes: BytesMut::new(), declared: None } }
     }
 
     /// Tells whether it holds less than what it is given.
@@ -74,7 +83,7 @@ impl Keeper {
     /// Ends the body.
     pub fn finish(self) -> Result<Kept, TooMuchToKeep> {
         let kept = match self.keeping {
-            Keeping::Whole { bytes, declared } => match base64::cut(&bytes, declared) {
+            Keeping::Whole { bytes, declared } => match declared.and_then(|declared| base64::cut(&bytes, declared)) {
                 Some(cut) => Kept { body: cut.into(), cut: true },
                 None => Kept { body: bytes.freeze(), cut: false },
             },
@@ -112,7 +121,7 @@ mod tests {
 
     fn received(content_type: &str, kept: Kept) -> Received {
         let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
-        Received { method: "POST".to_owned(), query: None, headers, body: kept.body, cut: kept.cut }
+        Received { method: "POST".to_owned(), headers, body: kept.body, cut: kept.cut, ..Received::default() }
     }
 
     /// Everything a submission tells.
@@ -191,6 +200,9 @@ mod tests {
         let around = format!("{}--XX--{}", part("name=\"a\"", "hi"), "x".repeat(300));
         let kept = kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).ends_with("--XX--\r\n"), "only what is a part counts");
+        let around = format!("{}{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
+        let kept = self::kept(TYPE, around.as_bytes(), 300);
+        assert!(kept.cut && text(&kept).starts_with("--XX\r\n"), "only what is a part counts");
         let mut keeper = Keeper::new(Some(TYPE), 300);
         let begun = Bytes::from("--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n");
         let text = std::iter::repeat_n(Bytes::from("x".repeat(100)), 20);
@@ -226,6 +238,9 @@ mod tests {
             content.contains("hello") && content.contains("filename=\"a\"") && !content.contains("xx"),
             "{content}"
         );
+        let no_part = format!("--XX--{}", "x".repeat(200));
+        assert_eq!(held(TYPE, &no_part, 1000), (no_part.clone(), false));
+        assert_eq!(held(TYPE, &no_part, 100), (beginning(&no_part, 100), true));
         for before in [String::new(), file] {
             let text_over = format!("{before}{}{broken}", part("name=\"b\"", &"x".repeat(2000)));
             for chunk in [16, 10_000] {

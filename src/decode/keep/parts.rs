@@ -18,7 +18,7 @@ pub(super) struct Parts {
     max: usize,
     /// The bytes as they came, as long as they may be what is kept.
     as_came: Option<BytesMut>,
-    /// The end of a broken body was left out of `as_came`.
+    /// The end of a body that is broken or has no part was left out of `as_came`.
     is_short: bool,
     rebuilt: Rebuilt,
 }
@@ -79,7 +79,7 @@ impl Parts {
         let room = self.max - as_came.len();
         match chunk.get(..room).filter(|_| chunk.len() > room) {
             None => as_came.extend_from_slice(chunk),
-            Some(beginning) if self.reader.is_none() => {
+            Some(beginning) if self.reader.is_none() || self.rebuilt.is_empty() => {
                 as_came.extend_from_slice(beginning);
                 self.is_short = true;
             }
@@ -93,7 +93,8 @@ impl Parts {
             Some(reader) => reader.finish(|piece| self.rebuilt.take(piece)).is_ok(),
             None => false,
         };
-        if let Some(as_came) = self.as_came.filter(|_| self.rebuilt.passed == 0) {
+        let is_rebuilt = self.rebuilt.passed > 0 || (self.is_short && whole && !self.rebuilt.is_empty());
+        if let Some(as_came) = self.as_came.filter(|_| !is_rebuilt) {
             return Kept { body: as_came.freeze(), cut: self.is_short };
         }
         Kept { body: self.rebuilt.finish(whole).into(), cut: true }
@@ -115,6 +116,11 @@ impl Rebuilt {
                 }
             }
         }
+    }
+
+    /// Tells whether no part has come.
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && matches!(self.open, Open::None)
     }
 
     fn begin(&mut self, head: PartHead) {

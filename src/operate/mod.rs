@@ -1,0 +1,5 @@
+//! The operator's verbs, one function each.
+
+mod held;
+
+pub use held::{Recheck, recheck_held};

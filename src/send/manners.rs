@@ -1,0 +1,155 @@
+//! Whether a lead may be sent now, and what its end means for the next: pauses, circuits and rates in one place.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::circuit::{Circuits, Fault, Upstream};
+use super::pace::{Lines, Together};
+use super::pause::{Pauses, Resumed};
+use super::verdict::Verdict;
+use crate::config::{Config, OverLimit, Site};
+use crate::destination::KeyPair;
+use crate::kaicalls::Reply;
+use crate::lead::SiteId;
+use crate::queue::Entry;
+use crate::telemetry::Metrics;
+
+/// What is known of sites, keys and the upstream from what came back. It is lost with the process, and found out again.
+#[derive(Default)]
+pub(super) struct Manners {
+    pauses: Pauses,
+    circuits: Circuits,
+    lines: Lines,
+    together: Together,
+    resumptions: AtomicU64,
+}
+
+/// What an attempt's end means for the site's other leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Learned {
+    Nothing,
+    /// They waited for this one, and need not any longer.
+    Resumed,
+    /// The keys were refused, but the site has others by now.
+    KeysOutdated,
+}
+
+/// How many leads may be sent now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) leads: usize,
+    /// When there is more, where that is known.
+    pub(super) more_after: Option<Duration>,
+}
+
+impl Manners {
+    /// Tells how many leads of all sites may be sent now.
+    pub(super) fn room(&self, config: &Config, now: Timestamp) -> Room {
+        let rated = match config.upstream.rate {
+            None => Room { leads: usize::MAX, more_after: None },
+            Some(rate) => {
+                let (leads, more_after) = self.together.room(rate, now);
+                Room { leads, more_after }
+            }
+        };
+        match self.circuits.upstream(now) {
+            Upstream::Closed => rated,
+            Upstream::Probe => Room { leads: rated.leads.min(1), more_after: rated.more_after },
+            Upstream::Open(wait) => Room { leads: 0, more_after: Some(wait) },
+        }
+    }
+
+    /// Counts a lead that is to be sent; returns how long it has to wait instead, where that is so.
+    pub(super) fn wait(
+        &self,
+        config: &Config,
+        site: &Site,
+        keys: &KeyPair,
+        entry: &Entry,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let wait = self.pauses.wait(&site.id, keys, now).or_else(|| self.circuits.wait(&site.id, now));
+        // A place in line is given last: who must wait for something else takes none.
+        let in_line = || match config.limits.over_site {
+            OverLimit::Slow => self.lines.wait(&site.id, entry.id, config.limits.site, now),
+            OverLimit::Hold | OverLimit::Reject => None,
+        };
+        let wait = wait.or_else(in_line);
+        if wait.is_none() {
+            self.pauses.begin(&site.id, keys, now);
+            self.circuits.begin(&site.id, now);
+            if let Some(rate) = config.upstream.rate {
+                self.together.begin(rate, now);
+            }
+        }
+        wait
+    }
+
+    /// Learns from an attempt's end. `config` is the one in force by then.
+    pub(super) fn ended(
+        &self,
+        config: &Config,
+        (entry, keys): (&Entry, &KeyPair),
+        (reply, verdict): (&Reply, &Verdict),
+        now: Timestamp,
+    ) -> Learned {
+        let site = &entry.site;
+        match verdict {
+            Verdict::Again { .. } => {
+                self.circuits.failed(site, entry.id, Fault::of(reply), now);
+                Learned::Nothing
+            }
+            Verdict::KeyRefused => {
+                self.circuits.succeeded(site);
+                if !config.sites.get(site).is_some_and(|site| site.has_keys(keys)) {
+                    return Learned::KeysOutdated;
+                }
+                if self.pauses.pause(site, keys, now) {
+                    tracing::warn!(%site, "send.paused: KaiCalls refuses the site's keys; its leads wait for new ones");
+                }
+                Learned::Nothing
+            }
+            Verdict::Delivered { .. } | Verdict::LeadRefused => self.taken(site, keys),
+        }
+    }
+
+    fn taken(&self, site: &SiteId, keys: &KeyPair) -> Learned {
+        let was_open = self.circuits.succeeded(site);
+        let was_paused = self.pauses.resume(site, keys);
+        if was_paused {
+            tracing::info!(%site, "send.resumed: KaiCalls takes the site's keys again");
+        }
+        if !was_open && !was_paused {
+            return Learned::Nothing;
+        }
+        self.resumptions.fetch_add(1, Ordering::SeqCst);
+        Learned::Resumed
+    }
+
+    /// Counts how often a site was resumed: a lead told to wait before that may have been told so in vain.
+    pub(super) fn resumptions(&self) -> u64 {
+        self.resumptions.load(Ordering::SeqCst)
+    }
+
+    /// Learns from a new configuration.
+    pub(super) fn reloaded(&self, config: &Config, now: Timestamp) -> Resumed {
+        let is_there = |site: &SiteId| config.sites.contains_key(site);
+        self.circuits.retain(is_there);
+        self.lines.retain(is_there);
+        let resumed = self.pauses.reloaded(config, now);
+        self.resumptions.fetch_add(1, Ordering::SeqCst);
+        for site in &resumed.changed {
+            tracing::info!(%site, "send.resumed: the site's keys have changed");
+        }
+        resumed
+    }
+
+    /// Tells the metrics how it stands.
+    pub(super) fn tell(&self, metrics: &Metrics) {
+        let open = self.circuits.open();
+        metrics.paused(self.pauses.sites());
+        metrics.circuits(open.sites, open.upstream);
+    }
+}

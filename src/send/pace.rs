@@ -1,0 +1,203 @@
+//! How fast: each site at its limit's rate, all together at `[kaicalls].rate`.
+//!
+//! A site's lead that comes too soon gets a place in line and waits for it in the store. So a backlog costs one wait per
+//! lead, and leads keep their order. The rate of all limits what is claimed, so nothing waits in hand.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::clock::{later, until};
+use crate::config::{Limit, Rate};
+use crate::lead::{EntryId, SiteId};
+
+/// Most leads of a site that have a place in line; further ones ask again when the line has moved on.
+const PLACES_MAX: usize = 4096;
+/// A place that nobody has taken for so long is given up: its lead was dropped, erased or delivered by hand.
+const PLACE_KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// So many at once, and one more each period: the generic cell rate algorithm.
+#[derive(Clone, Copy)]
+struct Bucket {
+    /// When the last one taken would have come, had all come evenly.
+    even: Timestamp,
+}
+
+impl Bucket {
+    /// Returns how long until one may be taken.
+    fn wait(&self, limit: Limit, now: Timestamp) -> Option<Duration> {
+        let period = period(limit.rate);
+        let ahead = until(self.even, now, period * (PLACES_MAX as u32).saturating_add(limit.burst.get()))?;
+        Some(ahead.saturating_sub(period * (limit.burst.get() - 1))).filter(|wait| !wait.is_zero())
+    }
+
+    /// Returns how many may be taken now.
+    fn room(&self, limit: Limit, now: Timestamp) -> u32 {
+        let mut ahead = *self;
+        (0..limit.burst.get())
+            .take_while(|_| {
+                let free = ahead.wait(limit, now).is_none();
+                ahead.take(limit, now);
+                free
+            })
+            .count()
+            .try_into()
+            .unwrap_or(u32::MAX)
+    }
+
+    fn take(&mut self, limit: Limit, now: Timestamp) {
+        let period = period(limit.rate);
+        let longest = period * (PLACES_MAX as u32).saturating_add(limit.burst.get());
+        let from = if until(self.even, now, longest).is_some() { self.even } else { now };
+        self.even = later(from, period);
+    }
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { even: Timestamp::MIN }
+    }
+}
+
+fn period(rate: Rate) -> Duration {
+    (rate.per / rate.count.get()).max(Duration::from_nanos(1))
+}
+
+/// The lines of all sites.
+#[derive(Default)]
+pub(super) struct Lines {
+    lines: Mutex<HashMap<SiteId, Line>>,
+}
+
+#[derive(Default)]
+struct Line {
+    bucket: Bucket,
+    places: HashMap<EntryId, Timestamp>,
+}
+
+impl Lines {
+    /// Counts a lead that is to be sent; returns how long it has to wait for its place instead, where that is so.
+    pub(super) fn wait(&self, site: &SiteId, id: EntryId, limit: Limit, now: Timestamp) -> Option<Duration> {
+        let mut lines = self.lines.lock();
+        let line = lines.entry(site.clone()).or_default();
+        if let Some(place) = line.places.remove(&id) {
+            let wait = until(place, now, period(limit.rate) * PLACES_MAX as u32)?;
+            line.places.insert(id, place);
+            return Some(wait);
+        }
+        let wait = line.bucket.wait(limit, now);
+        if let Some(wait) = wait {
+            if line.places.len() >= PLACES_MAX {
+                line.places.retain(|_, place| later(*place, PLACE_KEPT) > now);
+            }
+            if line.places.len() >= PLACES_MAX {
+                return Some(wait);
+            }
+            line.places.insert(id, later(now, wait));
+        }
+        line.bucket.take(limit, now);
+        wait
+    }
+
+    /// Forgets sites that are gone.
+    pub(super) fn retain(&self, keep: impl Fn(&SiteId) -> bool) {
+        self.lines.lock().retain(|site, _| keep(site));
+    }
+}
+
+/// The rate of all leads together.
+#[derive(Default)]
+pub(super) struct Together {
+    bucket: Mutex<Bucket>,
+}
+
+impl Together {
+    /// Returns how many leads may be sent now, and how long until one more may.
+    pub(super) fn room(&self, rate: Rate, now: Timestamp) -> (usize, Option<Duration>) {
+        let (limit, bucket) = (with_burst(rate), self.bucket.lock());
+        (usize::try_from(bucket.room(limit, now)).unwrap_or(usize::MAX), bucket.wait(limit, now))
+    }
+
+    /// Counts a lead that is sent.
+    pub(super) fn begin(&self, rate: Rate, now: Timestamp) {
+        self.bucket.lock().take(with_burst(rate), now);
+    }
+}
+
+/// What a second allows may go out at once: the worker need not wake for each.
+fn with_burst(rate: Rate) -> Limit {
+    let a_second = 1_000_000_000 / period(rate).as_nanos().max(1);
+    let burst = u32::try_from(a_second).unwrap_or(u32::MAX).clamp(1, 1_000);
+    Limit { rate, burst: burst.try_into().unwrap_or(std::num::NonZeroU32::MIN) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn limit(count: u32, burst: u32) -> Limit {
+        let number = |number| NonZeroU32::new(number).expect("not zero");
+        Limit { rate: Rate { count: number(count), per: Duration::from_secs(60) }, burst: number(burst) }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000 + seconds).expect("a time")
+    }
+
+    fn id(number: u8) -> EntryId {
+        EntryId::new(1, &[number; 10])
+    }
+
+    #[test]
+    fn leads_over_the_rate_get_places_in_line_and_newcomers_stand_behind() {
+        let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
+        let wait = |lead, now| lines.wait(&site, id(lead), limit(6, 2), at(now)).map(|wait| wait.as_secs());
+        assert_eq!([wait(1, 0), wait(2, 0)], [None, None]);
+        assert_eq!([wait(3, 0), wait(4, 0), wait(5, 1)], [Some(10), Some(20), Some(29)]);
+        // Too early: the place stays.
+        assert_eq!(wait(3, 9), Some(1));
+        // A newcomer at the time of another's place does not take it.
+        assert_eq!(wait(6, 10), Some(30));
+        assert_eq!([wait(3, 10), wait(4, 20), wait(5, 30), wait(6, 40)], [None; 4]);
+        assert_eq!(wait(7, 40), Some(10));
+        assert_eq!([wait(8, 1_000), wait(9, 1_000)], [None, None]);
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
+        for number in 0..=PLACES_MAX as u64 + 9 {
+            let id = EntryId::new(number, &[0; 10]);
+            let _waits: Option<Duration> = lines.wait(&site, id, limit(60, 1), at(0));
+        }
+        assert_eq!(lines.lines.lock().get(&site).map(|line| line.places.len()), Some(PLACES_MAX));
+        let later = at(3_600 * 3);
+        assert_eq!(lines.wait(&site, id(1), limit(60, 1), later), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_strands_nobody() {
+        let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
+        let wait = |lead, now| lines.wait(&site, id(lead), limit(60, 1), at(now));
+        assert_eq!(wait(1, 1_000_000), None);
+        assert!(wait(2, 1_000_000).is_some());
+        assert_eq!([wait(2, 0), wait(3, 0)], [None, None]);
+    }
+
+    #[test]
+    fn all_together_keep_the_rate_and_a_second_may_go_at_once() {
+        let (together, rate) = (Together::default(), limit(120, 1).rate);
+        assert_eq!(together.room(rate, at(0)), (2, None));
+        together.begin(rate, at(0));
+        assert_eq!(together.room(rate, at(0)), (1, None));
+        together.begin(rate, at(0));
+        assert_eq!(together.room(rate, at(0)), (0, Some(Duration::from_millis(500))));
+        assert_eq!(together.room(rate, at(1)), (2, None));
+        let slow = limit(1, 1).rate;
+        assert_eq!(Together::default().room(slow, at(0)), (1, None));
+    }
+}
