@@ -152,7 +152,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_input_panics_and_every_limit_holds(content_type in content_types(), body in bodies(), query in any::<Option<String>>()) {
+    fn no_input_panics_and_every_limit_holds(
+        content_type in content_types(),
+        body in bodies(),
+        query in any::<Option<String>>(),
+    ) {
         let received = Received { query, ..request(content_type, body) };
         if let Ok(submission) = decode::decode(&received) {
             prop_assert!(submission.fields.len() <= LIMITS.fields);
@@ -175,11 +179,19 @@ proptest! {
 
     #[test]
     fn any_draft_is_a_complete_lead_or_has_reasons(
-        name in prop::option::of(text()), email in prop_oneof![4 => Just("ann@example.com".to_owned()), 1 => text()], phone in prop::option::of(text()), message in prop::option::of(text()),
-        extras in vec((text(), text()), 0..4), region in prop::sample::select(vec![None, Some("US"), Some("PL")]),
+        name in prop::option::of(text()),
+        email in prop_oneof![4 => Just("ann@example.com".to_owned()), 1 => text()],
+        phone in prop::option::of(text()),
+        message in prop::option::of(text()),
+        extras in vec((text(), text()), 0..4),
+        region in prop::sample::select(vec![None, Some("US"), Some("PL")]),
     ) {
         let draft = Draft {
-            name, email: Some(email), phone, message, form_name: None,
+            name,
+            email: Some(email),
+            phone,
+            message,
+            form_name: None,
             extras: extras.into_iter().map(|(label, value)| Extra { label, value }).collect(),
             region: region.and_then(|code| Region::parse(code).ok()),
         };
@@ -190,14 +202,24 @@ proptest! {
     }
 
     #[test]
-    fn a_lead_of_a_lead_is_the_same(name in text(), phone in text(), message in text(), domain in "[a-zü]{1,9}\\.[a-z]{2,3}") {
+    fn a_lead_of_a_lead_is_the_same(
+        name in text(),
+        phone in text(),
+        message in text(),
+        domain in "[a-zü]{1,9}\\.[a-z]{2,3}",
+    ) {
         let draft = |name: &str, email: &str, phone: Option<&str>, message: &str| Draft {
-            name: Some(name.to_owned()), email: Some(email.to_owned()), phone: phone.map(str::to_owned), message: Some(message.to_owned()), ..Draft::default()
+            name: Some(name.to_owned()),
+            email: Some(email.to_owned()),
+            phone: phone.map(str::to_owned),
+            message: Some(message.to_owned()),
+            ..Draft::default()
         };
         let first = Lead::check(draft(&name, &format!("ann@{domain}"), Some(&phone), &message));
         prop_assume!(first.is_ok());
         let first = first.expect("a lead").lead;
-        let again = Lead::check(draft(first.name(), first.email(), first.phone(), first.message())).expect("a lead").lead;
+        let again = draft(first.name(), first.email(), first.phone(), first.message());
+        let again = Lead::check(again).expect("a lead").lead;
         prop_assert!(first == again);
     }
 
@@ -253,7 +275,8 @@ proptest! {
         let mapping = Mapping { lead: LeadRules { message: Some(rule), ..LeadRules::default() }, ..Mapping::default() };
         let body = serde_json::json!({"said": value, "secret": "4711"}).to_string();
         let submission = decode::decode(&request(JSON, body)).expect("JSON");
-        let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &Default::default() };
+        let dictionary = Default::default();
+        let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary };
         let message = map::apply(&submission, rules).draft.message.expect("a message");
         prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
     }
@@ -261,8 +284,9 @@ proptest! {
     #[test]
     fn an_extra_cannot_forge_a_line(label in text(), value in text(), message in "[a-z]{1,9}") {
         let draft = Draft {
-            email: Some("ann@example.com".to_owned()), message: Some(message.clone()),
-            extras: vec![Extra { label: label.clone(), value }, Extra { label: "Last".to_owned(), value: "x".to_owned() }],
+            email: Some("ann@example.com".to_owned()),
+            message: Some(message.clone()),
+            extras: vec![Extra { label, value }, Extra { label: "Last".to_owned(), value: "x".to_owned() }],
             ..Draft::default()
         };
         let lead = Lead::check(draft).expect("a lead").lead;
