@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millise
 use super::turns::{self, LastSites};
 use super::{
     Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry,
-    PAGE_MAX, Page, Set, Settlement, State, Store, StoreError,
+    PAGE_MAX, Page, Salvaged, Set, Settlement, State, Store, StoreError,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 
@@ -155,6 +156,14 @@ impl Store for MemoryStore {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable("a store in memory has no file to copy".into()))
+    }
+
+    async fn salvage(&self) -> Result<Salvaged, StoreError> {
+        Ok(Salvaged::default())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -15,10 +15,12 @@ mod standing;
 
 mod turns;
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use entry::{
@@ -59,6 +61,19 @@ pub enum Set {
     Lost,
 }
 
+/// What came of salvaging the files that were set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salvaged {
+    /// The files that were read; empty where none is set aside.
+    pub files: Vec<PathBuf>,
+    /// Entries merged back.
+    pub recovered: u64,
+    /// Entries that the store had already.
+    pub present: u64,
+    /// What could not be read, one line each without anybody's data, at most 1,000.
+    pub unreadable: Vec<String>,
+}
+
 /// Why a store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -71,6 +86,9 @@ pub enum StoreError {
     /// What was read is not what this program writes.
     #[error("the store holds an entry that cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store was corrupt and is set aside, a new one is in its place: `formgate leads salvage` merges it back.
+    #[error("the store was corrupt and is set aside as {}; run `formgate leads salvage`", file.display())]
+    SetAside { file: PathBuf },
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
@@ -140,6 +158,14 @@ pub trait Store: Send + Sync + 'static {
     /// Tells that something may have become due. A hint that may be lost: callers poll as well.
     fn changed(&self) -> watch::Receiver<u64>;
 
-    /// Checks that the store can be written, for `/readyz`.
+    /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
+    async fn backup(&self, to: &Path) -> Result<u64, StoreError>;
+
+    /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.
+    ///
+    /// Safe to do again: what is there already is left as it is.
+    async fn salvage(&self) -> Result<Salvaged, StoreError>;
+
+    /// Checks that the store can be written, for `/readyz`; a file set aside and not yet salvaged is an error too.
     async fn ready(&self) -> Result<(), StoreError>;
 }

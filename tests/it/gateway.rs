@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Page, Set, Settlement, State, Store,
+    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Page, Salvaged, Set, Settlement, State, Store,
     StoreError,
 };
 use formgate::telemetry::Metrics;
@@ -149,6 +149,15 @@ impl Store for Shelf {
 
     fn changed(&self) -> watch::Receiver<u64> {
         watch::channel(0).1
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
+        self.check().await?;
+        Ok(0)
+    }
+
+    async fn salvage(&self) -> Result<Salvaged, StoreError> {
+        Ok(Salvaged::default())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -78,7 +78,7 @@ use super::standing::{Clock, whole_millisecond};
 use super::turns::LastSites;
 use super::{
     Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
-    Page, Set, Settlement, Store, StoreError,
+    Page, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -216,6 +216,14 @@ impl Store for SqliteStore {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
+        Err(StoreError::Unavailable("not built yet".into()))
+    }
+
+    async fn salvage(&self) -> Result<Salvaged, StoreError> {
+        Ok(Salvaged::default())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
