@@ -107,6 +107,11 @@ impl Limits {
     }
 }
 
+/// Reads a text that is one JSON value, within the limits of a body: numbers as written, the last of repeated names.
+pub fn json_value(text: &str) -> Option<Value> {
+    json::parse(text).ok().map(|tree| tree.into_document(Style::Dots, &mut BTreeSet::new()))
+}
+
 /// Decodes a submission: the body's fields, or the query's where there is no body.
 pub fn decode(received: &Received) -> Result<Submission, DecodeError> {
     let mut odd = BTreeSet::new();

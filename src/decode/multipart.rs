@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use multer::Multipart;
+use multer::{Constraints, Multipart, SizeLimit};
 
 use super::charset::Declared;
 use super::disposition::Disposition;
@@ -61,9 +61,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(boundary: &str) -> Self {
+    /// Begins a body of at most `max` bytes.
+    pub(super) fn new(boundary: &str, max: u64) -> Self {
         let feed = Feed::default();
-        let multipart = Multipart::new(feed.clone(), boundary);
+        let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(max));
+        let multipart = Multipart::with_constraints(feed.clone(), boundary, constraints);
         let work: Work = Box::pin(read_parts(multipart, feed.clone()));
         Self { feed, work: Some(work), boundary_len: boundary.len(), waiting: 0, carried: 0 }
     }
@@ -169,7 +171,7 @@ pub(super) fn parse(
 
 fn parts(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
     let boundary = boundary(content_type)?;
-    let mut reader = Reader::new(&boundary);
+    let mut reader = Reader::new(&boundary, body.len() as u64);
     let mut parts = Vec::new();
     reader.push(body.clone(), |piece| add(&mut parts, piece, cut))?;
     reader.finish(|piece| add(&mut parts, piece, cut))?;
@@ -328,7 +330,7 @@ mod tests {
         ];
         assert_eq!(shown(&whole), expected);
         for size in [1, 2, 7, 64] {
-            let mut reader = Reader::new("XX");
+            let mut reader = Reader::new("XX", u64::MAX);
             let mut parts = Vec::new();
             for chunk in body.chunks(size) {
                 let pushed = reader.push(Bytes::copy_from_slice(chunk), |piece| add(&mut parts, piece, false));
@@ -340,9 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn a_body_longer_than_it_may_be_is_refused() {
+        let body = Bytes::from(body(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\"", "xxxxxxxx")]));
+        let push = |max| Reader::new("XX", max).push(body.clone(), |_| {});
+        assert!(push(body.len() as u64).is_ok());
+        assert_eq!(push(body.len() as u64 - 1), Err(DecodeError::BrokenMultipart));
+    }
+
+    #[test]
     fn what_is_no_content_is_not_held_without_end() {
         for beginning in ["", "--XX\r\nX: "] {
-            let mut reader = Reader::new("XX");
+            let mut reader = Reader::new("XX", u64::MAX);
             reader.push(Bytes::from(beginning), |_| {}).expect("no error yet");
             let mut pushes = 0;
             while reader.push(Bytes::from(vec![b'x'; 1000]), |_| {}).is_ok() {
@@ -355,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_content_of_any_size_passes_through() {
-        let mut reader = Reader::new("XX");
+        let mut reader = Reader::new("XX", u64::MAX);
         let mut passed = 0;
         let mut take = |piece| {
             if let Piece::Passed(bytes) = piece {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::dictionary::{Dictionary, Role};
 use super::form_field::FormField;
 use super::glob::Glob;
-use super::mapping::{DropRule, ExtrasRule};
+use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::view::View;
 use crate::lead::Extra;
@@ -35,7 +35,7 @@ pub(super) struct Said {
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
 pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
     let dropped = dropped(view, rules);
-    let drop_all = rules.iter().any(|rule| rule.drop_all);
+    let drop_all = rules.iter().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
     let mut sorted = Sorted::default();
     let mut lines = Lines::default();
     let heard = Heard::new(said);

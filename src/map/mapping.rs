@@ -184,8 +184,8 @@ pub(super) enum Piece {
 /// What becomes of the fields that are none of the four.
 #[derive(Clone, Debug, Default)]
 pub struct ExtrasRule {
-    /// `to = "drop"`: none of them is kept.
-    pub drop_all: bool,
+    /// Where those that aren't dropped go; the first rule that says so is followed.
+    pub to: Option<ExtrasTo>,
     /// Globs on key or label.
     pub drop: Vec<Glob>,
     /// More of them, where the document has all of some paths.
@@ -194,6 +194,14 @@ pub struct ExtrasRule {
     pub labels: Vec<(Glob, String)>,
     /// Prefixes taken off labels.
     pub strip: Vec<String>,
+}
+
+/// Where extras go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtrasTo {
+    Message,
+    /// Nowhere: what was received still has them.
+    Drop,
 }
 
 /// Fields that are the plugin's only where something else is there too.

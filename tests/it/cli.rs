@@ -149,6 +149,24 @@ fn secrets_that_are_not_on_this_machine_fail_no_check() {
 }
 
 #[test]
+fn explaining_and_testing_need_no_secret() {
+    for elsewhere in ["{ file = \"nowhere\" }", "{ env = \"FORMGATE_NOT_SET\" }"] {
+        let site = SITE.replace("\"wp_pk_a\"", elsewhere).replace("\"wp_sk_hush\"", elsewhere);
+        let form = format!("{site}mapping = \"own\"\n[forms.contact.extras]\nto = \"message\"\n");
+        let mapping = "[lead]\nemail = \"email\"\n[extras]\nto = \"drop\"\n[[example]]\nbody = \"email=a%40b.co&b=1\"\n\
+                       lead = { name = \"a\", email = \"a@b.co\", message = \"Submitted through example\" }\n";
+        let files =
+            [("config.toml", ""), ("sites/acme.toml", &form), ("mappings/own.toml", mapping), ("a.http", CAPTURE)];
+        let place = Place::of(&files);
+        let ran = place.run(&["explain", "--site", "acme", "--form", "contact", "a.http", "--output", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.talk);
+        let message = ran.json()["lead"]["message"].to_string();
+        assert!(message.contains("Hi !"), "the form's `to` goes before its mapping's: {message}");
+        assert_eq!(place.run(&["test"]).code, 0);
+    }
+}
+
+#[test]
 fn explain_works_without_and_with_a_configuration() {
     let place = Place::of(&[("a.http", CAPTURE), ("b.json", r#"{"your-email":"jane@example.com"}"#)]);
     let ran = place.run(&["explain", "a.http", "--output", "json"]);

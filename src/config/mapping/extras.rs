@@ -2,7 +2,7 @@
 
 use super::super::reader::{Keys, Table, Value, all};
 use super::selector;
-use crate::map::{DropRule, ExtrasRule, Glob};
+use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob};
 
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
@@ -10,12 +10,13 @@ pub(in super::super) const DROP_WHERE: Keys = Keys { table: "[[extras.drop_where
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
-    let drop_all = table.or("to", false, |value| value.choice(&[("message", false), ("drop", true)]));
+    let to = [("message", ExtrasTo::Message), ("drop", ExtrasTo::Drop)];
+    let to = table.or("to", None, |value| value.choice(&to).map(Some));
     let drop = table.or("drop", Vec::new(), |value| value.list_of(|item| item.filled().map(Glob::new)));
     let drop_where = table.sections("drop_where", DROP_WHERE, drop_rule);
     let labels = table.or("labels", Vec::new(), labels);
     let strip = table.or("strip", Vec::new(), |value| value.list_of(|item| item.filled().map(str::to_owned)));
-    Some(ExtrasRule { drop_all: drop_all?, drop: drop?, drop_where: drop_where?, labels: labels?, strip: strip? })
+    Some(ExtrasRule { to: to?, drop: drop?, drop_where: drop_where?, labels: labels?, strip: strip? })
 }
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
