@@ -200,7 +200,7 @@ mod tests {
         let around = format!("{}--XX--{}", part("name=\"a\"", "hi"), "x".repeat(300));
         let kept = kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).ends_with("--XX--\r\n"), "only what is a part counts");
-        let around = format!("{}{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
+        let around = format!("{}\r\n{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
         let kept = self::kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).starts_with("--XX\r\n"), "only what is a part counts");
         let mut keeper = Keeper::new(Some(TYPE), 300, u64::MAX);
