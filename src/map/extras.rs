@@ -96,13 +96,16 @@ fn plain(text: &str) -> String {
 pub(super) fn dropped(view: &View<'_>, rules: &[&ExtrasRule]) -> BTreeSet<usize> {
     let document = &view.submission.document;
     let there = |rule: &&DropRule| rule.exists.iter().all(|path| !path.nodes(document).is_empty());
-    let conditional = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).flat_map(|rule| &rule.fields);
-    let globs: Vec<&Glob> = rules.iter().flat_map(|rule| &rule.drop).chain(conditional).collect();
+    let conditional: Vec<&DropRule> = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).collect();
     let is_dropped = |(_, form_field): &(usize, &FormField)| {
         let field = &form_field.field;
-        let named =
-            |glob: &&Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
-        form_field.meta || globs.iter().any(named)
+        let named = |globs: &[Glob]| {
+            let on = |text: &str| globs.iter().any(|glob| glob.matches(text));
+            on(&field.key) || field.label.as_deref().is_some_and(on)
+        };
+        form_field.meta
+            || rules.iter().any(|rule| named(&rule.drop))
+            || conditional.iter().any(|rule| named(&rule.fields) && !named(&rule.except))
     };
     view.fields.iter().enumerate().filter(is_dropped).map(|(index, _)| index).collect()
 }

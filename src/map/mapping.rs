@@ -210,6 +210,8 @@ pub struct DropRule {
     pub exists: Vec<Path>,
     /// Globs on key or label.
     pub fields: Vec<Glob>,
+    /// Globs of those that are the visitor's all the same.
+    pub except: Vec<Glob>,
 }
 
 /// Submissions that are stored and not sent.

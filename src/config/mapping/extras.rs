@@ -6,7 +6,8 @@ use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob};
 
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
-pub(in super::super) const DROP_WHERE: Keys = Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields"] };
+pub(in super::super) const DROP_WHERE: Keys =
+    Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields", "except"] };
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
@@ -21,8 +22,9 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
     let exists = table.need("exists", |value| value.list_of(selector::path));
-    let fields = table.need("fields", |value| value.list_of(|item| item.filled().map(Glob::new)));
-    Some(DropRule { exists: exists?, fields: fields? })
+    let globs = |value: &Value<'_>| value.list_of(|item| item.filled().map(Glob::new));
+    let (fields, except) = (table.need("fields", globs), table.or("except", Vec::new(), globs));
+    Some(DropRule { exists: exists?, fields: fields?, except: except? })
 }
 
 fn labels(value: &Value<'_>) -> Option<Vec<(Glob, String)>> {
