@@ -25,6 +25,8 @@ pub(super) struct Console {
     data_paint: Paint,
     talk_paint: Paint,
     talks_to_a_person: bool,
+    /// Columns of the terminal that data goes to; none where it goes elsewhere.
+    width: Option<usize>,
 }
 
 impl Console {
@@ -36,6 +38,7 @@ impl Console {
             data_paint: Paint { colour: may_paint && stdout.is_terminal() },
             talk_paint: Paint { colour: may_paint && stderr.is_terminal() },
             talks_to_a_person: stderr.is_terminal(),
+            width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0)),
             data: Box::new(stdout),
             talk: Box::new(stderr),
         }
@@ -57,6 +60,12 @@ impl Console {
         self.data(text)
     }
 
+    /// Writes data for a program on a line of its own.
+    pub(super) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string(value).map_err(|error| Error::output(error.into()))?;
+        self.data(text)
+    }
+
     /// Says something to whoever watches. That nobody can hear it stops no work.
     pub(super) fn say(&mut self, text: impl Display) {
         drop(writeln!(self.talk, "{text}"));
@@ -67,6 +76,27 @@ impl Console {
         if self.talks_to_a_person {
             drop(write!(self.talk, "\r\u{1b}[K{text}").and_then(|()| self.talk.flush()));
         }
+    }
+
+    /// Tells whether a person can be asked.
+    pub(super) fn has_a_person(&self) -> bool {
+        self.talks_to_a_person && std::io::stdin().is_terminal()
+    }
+
+    /// Asks the person who watches; none where nobody does, or the answer can't be read.
+    pub(super) fn ask(&mut self, question: &str) -> Option<bool> {
+        if !self.has_a_person() {
+            return None;
+        }
+        drop(write!(self.talk, "{question} [y/N] ").and_then(|()| self.talk.flush()));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Columns of the terminal that data goes to; none where it goes elsewhere.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.width
     }
 
     pub(super) fn paint(&self) -> Paint {
@@ -153,6 +183,7 @@ pub(super) mod tests {
             data_paint: Paint::default(),
             talk_paint: Paint::default(),
             talks_to_a_person: false,
+            width: None,
         };
         (console, data, talk)
     }

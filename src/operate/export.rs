@@ -138,7 +138,7 @@ impl Export {
 
     fn head(&self) -> String {
         match self.format {
-            ExportFormat::Csv => csv::row(&COLUMNS),
+            ExportFormat::Csv => csv_head(),
             ExportFormat::Ndjson => String::new(),
             ExportFormat::Json => "[".to_owned(),
         }
@@ -155,7 +155,13 @@ impl Export {
     }
 }
 
-fn csv_row(summary: &Summary) -> String {
+/// Writes the names of the columns of [`csv_row`].
+pub fn csv_head() -> String {
+    csv::row(&COLUMNS)
+}
+
+/// Writes an entry as a row for spreadsheets, in which no cell is a formula.
+pub fn csv_row(summary: &Summary) -> String {
     let lead = summary.lead.as_ref();
     csv::row(&[
         &summary.id.to_string(),

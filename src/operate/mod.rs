@@ -50,7 +50,7 @@ pub use audit::{Audit, AuditError, By, data_folder};
 pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, Found, erase};
-pub use export::{Export, ExportFormat};
+pub use export::{Export, ExportFormat, csv_head, csv_row};
 pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
