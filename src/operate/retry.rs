@@ -179,7 +179,6 @@ impl Retry<'_> {
         let named = |reason| asked_for.is_none_or(|filter: &Filter| filter.reason == Some(reason));
         match entry.state {
             State::Queued if !self.asked.again => Some((Outcome::Unchanged, "it is queued already")),
-            State::Queued if is_due_anew(entry, self.now) => Some((Outcome::Unchanged, "it is queued already")),
             State::Delivered if !self.asked.again => {
                 Some((Outcome::Skipped, "it was delivered; --again sends it a second time, by its id"))
             }
@@ -200,6 +199,7 @@ impl Retry<'_> {
         // The sender would hold it at once.
         let hold = hold.or((!site.deliver).then_some(Reason::DeliverOff));
         match hold {
+            None if is_queued_so(entry, &remade) => Plan::Leave(Outcome::Unchanged, "it is queued already"),
             None => Plan::Send(Box::new(remade)),
             Some(_) if matches!(entry.state, State::Queued | State::Delivered) => {
                 Plan::Leave(Outcome::Skipped, "by now it would be held; it stays as it is")
@@ -217,9 +217,12 @@ impl Retry<'_> {
     }
 }
 
-/// Tells whether an operator has queued it, and it waits for nothing.
-fn is_due_anew(entry: &Entry, now: Timestamp) -> bool {
-    entry.reason == Reason::Retried && entry.attempts == 0 && entry.due_at.is_some_and(|due_at| due_at <= now)
+/// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
+fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
+    entry.state == State::Queued
+        && entry.reason == Reason::Retried
+        && entry.attempts == 0
+        && entry.content == remade.content
 }
 
 fn still(reason: Reason) -> &'static str {

@@ -172,7 +172,7 @@ impl Desk {
                 let export = Export::begin(audit, query, format.0, By::Cli, now()).await;
                 let mut export = export.map_err(operate_error)?;
                 while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
-                    console.bytes(&piece)?;
+                    console.foreign(&piece)?;
                 }
                 Ok(())
             }

@@ -75,7 +75,7 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
             match args.output {
                 Rows::Table | Rows::Json => leads.push(lead),
                 Rows::Ndjson => console.json_line(&lead)?,
-                Rows::Csv => console.bytes(csv_row(&lead).as_bytes())?,
+                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
             }
         }
         cursor = page.next;

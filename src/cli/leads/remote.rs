@@ -94,7 +94,7 @@ impl Remote {
             return Err(self.refused(status, &read(answer, PROBLEM_MAX).await.unwrap_or_default()));
         }
         while let Some(piece) = answer.chunk().await.map_err(|error| self.away(error.without_url()))? {
-            console.bytes(&piece)?;
+            console.foreign(&piece)?;
         }
         Ok(())
     }
