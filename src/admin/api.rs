@@ -17,6 +17,7 @@
 //! One call of a bulk verb goes on for seconds at most, and gives `next`, from where another goes on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -59,11 +60,11 @@ impl Admin {
             return Fault::Unauthorized.reply();
         }
         drop(config);
-        let Ok(_place) = self.api.try_acquire() else { return Fault::Busy.reply() };
+        let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return Fault::Busy.reply() };
         let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
         let answer = timeout(time, self.route(session, path, query)).await;
         let slow = || StoreError::Unavailable("it did not end in time".into());
-        answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(Fault::reply)
+        answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(Fault::reply).holding(place)
     }
 
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> Answer {

@@ -24,6 +24,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::sync::Semaphore;
@@ -64,7 +65,10 @@ impl HttpServerApp for Admin {
         let (id, reply) = match timeout(HEAD_TIME, session.read_request()).await {
             Ok(Ok(true)) => {
                 session.set_keepalive(None);
-                (RequestId::of(Some(&session.req_header().headers)), self.answer(&mut session).await)
+                let id = RequestId::of(Some(&session.req_header().headers));
+                let reply = self.answer(&mut session).await;
+                tell(session.req_header(), &id, &reply);
+                (id, reply)
             }
             Ok(Err(_malformed)) => {
                 let malformed = Reply::problem(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request");
@@ -75,6 +79,16 @@ impl HttpServerApp for Admin {
         session.set_keepalive(None);
         reply.send(session, &id, &*self.store).await;
         None
+    }
+}
+
+/// One line for each request to the API. Of who shows no token, nothing is repeated.
+fn tell(head: &RequestHeader, id: &RequestId, reply: &Reply) {
+    let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
+    match reply.status {
+        _ if !path.starts_with("/api/") => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
+        _ => tracing::info!(request_id, method = head.method.as_str(), path, status, "admin.request"),
     }
 }
 

@@ -10,6 +10,7 @@ use pingora::protocols::http::ServerSession;
 use rand::Rng as _;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::operate::Export;
@@ -29,6 +30,8 @@ pub(super) struct Reply {
     media_type: &'static str,
     body: Body,
     more: Vec<(HeaderName, String)>,
+    /// Its place among the API's requests, given back when all is written.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 enum Body {
@@ -73,7 +76,7 @@ impl Reply {
     }
 
     pub(super) fn whole(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, media_type, body: Body::Whole(body), more: Vec::new() }
+        Self { status, media_type, body: Body::Whole(body), more: Vec::new(), place: None }
     }
 
     pub(super) fn problem(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
@@ -82,11 +85,12 @@ impl Reply {
 
     pub(super) fn problem_with(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
         let body = Body::Problem { kind, title, detail };
-        Self { status, media_type: "application/problem+json", body, more: Vec::new() }
+        Self { status, media_type: "application/problem+json", body, more: Vec::new(), place: None }
     }
 
     pub(super) fn export(export: Export, media_type: &'static str) -> Self {
-        Self { status: StatusCode::OK, media_type, body: Body::Export(Box::new(export)), more: Vec::new() }
+        let body = Body::Export(Box::new(export));
+        Self { status: StatusCode::OK, media_type, body, more: Vec::new(), place: None }
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
@@ -94,10 +98,13 @@ impl Reply {
         self
     }
 
+    pub(super) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { place: Some(place), ..self }
+    }
+
     /// Writes the answer, within the time that a client may take for it.
     pub(super) async fn send(self, mut session: ServerSession, id: &RequestId, store: &dyn Store) {
-        let Self { status, media_type, body, more } = self;
-        let mut more = more;
+        let Self { status, media_type, body, mut more, place: _place } = self;
         more.push((HeaderName::from_static("x-request-id"), id.as_str().to_owned()));
         let head = |length: Option<usize>| {
             let mut head = ResponseHeader::build(status, Some(6))?;

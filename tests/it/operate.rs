@@ -386,7 +386,7 @@ async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
     assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "may be removed"]);
     assert_eq!(trace.steps[1].after_ms, 499_000);
-    let error = operate::show(&*place.store, &place.config, "ffff").await.err().expect("not there");
+    let error = operate::show(&*place.store, &place.config, "ffff").await.expect_err("not there");
     assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));
 }
 

@@ -101,6 +101,19 @@ pub(super) enum Rows {
     Csv,
 }
 
+/// How lines are written that no spreadsheet wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lines {
+    /// For people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// One document.
+    Json,
+    /// One document a line.
+    Ndjson,
+}
+
 /// How one thing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {

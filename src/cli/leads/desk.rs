@@ -84,6 +84,11 @@ impl Desk {
         Ok(Self::Store(local))
     }
 
+    /// Tells whether no gateway runs that would send what is queued.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
     pub(super) async fn list(
         &self,
         filter: &FilterAsked,

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::args::{Chosen, Rows, Where};
+use super::args::{Chosen, Lines, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use super::view::plural;
@@ -15,9 +15,9 @@ use crate::operate::{DropAsked, Outcome};
 /// Ids of one call.
 const TOGETHER: usize = 100;
 
-/// Gives up leads that are held or queued: they are dead, and removed when their keeping time ends.
+/// Gives up leads that are held or queued.
 ///
-/// A filter drops what is held; what is queued only with --state queued. `formgate leads retry` brings one back by its id.
+/// They are dead then, and removed when their keeping time ends. A filter drops what is held; what is queued only with --state queued. `formgate leads retry` brings one back by its id.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct DropArgs {
@@ -33,7 +33,7 @@ pub(super) struct DropArgs {
     place: Where,
     /// How to write what became of each
     #[arg(long, value_enum, default_value_t)]
-    output: Rows,
+    output: Lines,
 }
 
 const HELP: &str = "\

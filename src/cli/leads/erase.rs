@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Rows, Where};
+use super::args::{Lines, Where};
 use super::desk::Desk;
 use super::view::{minute, plural};
 use crate::cli::console::Console;
@@ -14,9 +14,9 @@ use crate::operate::{EraseAsked, Erased, Found};
 /// Ids of one call.
 const TOGETHER: usize = 100;
 
-/// Erases leads from the store, in every state, so that none of their bytes is left in its files.
+/// Erases leads so that none of their bytes is left.
 ///
-/// With --email, every lead in which the address stands: as the lead's own, in any field, or anywhere in what was posted. It can't be undone,
+/// They are gone from the store's files, whatever their state. With --email, every lead in which the address stands: as the lead's own, in any field, or anywhere in what was posted. It can't be undone,
 /// and KaiCalls keeps what it got. Backups keep what they hold: erase there too.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -37,7 +37,7 @@ pub(super) struct EraseArgs {
     place: Where,
     /// How to write what is erased
     #[arg(long, value_enum, default_value_t)]
-    output: Rows,
+    output: Lines,
 }
 
 const HELP: &str = "\
@@ -93,7 +93,7 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
         return Ok(true);
     }
     let would = each(args, desk, true, console).await?;
-    show(&would.entries, Rows::Table, console)?;
+    show(&would.entries, Lines::Table, console)?;
     if would.entries.is_empty() {
         return Ok(true);
     }
@@ -101,11 +101,11 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
     Ok(console.ask(&format!("erase {count} for good?")).unwrap_or(false))
 }
 
-fn show(found: &[Found], output: Rows, console: &mut Console) -> Result<(), Error> {
+fn show(found: &[Found], output: Lines, console: &mut Console) -> Result<(), Error> {
     match output {
-        Rows::Json => console.json(&found),
-        Rows::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
-        Rows::Table | Rows::Csv => {
+        Lines::Json => console.json(&found),
+        Lines::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
+        Lines::Table => {
             let row = |found: &Found| {
                 let place = format!("{}/{}", found.site, found.form);
                 vec![found.id.to_string(), minute(found.accepted_at), place, found.state.as_str().to_owned()]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::args::Rows;
+use super::args::Lines;
 use super::view::{field, plural};
 use crate::cli::console::{Console, Paint};
 use crate::cli::diff;
@@ -14,7 +14,7 @@ use crate::operate::{Done, Outcome};
 
 /// Gathers and shows results.
 pub(super) struct Results {
-    output: Rows,
+    output: Lines,
     dry_run: bool,
     /// Leads were named one by one: each has to be done.
     named: bool,
@@ -24,7 +24,7 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn new(output: Rows, dry_run: bool, named: bool) -> Self {
+    pub(super) fn new(output: Lines, dry_run: bool, named: bool) -> Self {
         Self { output, dry_run, named, kept: Vec::new(), counts: BTreeMap::new(), undone: false }
     }
 
@@ -34,9 +34,9 @@ impl Results {
             *self.counts.entry(word(done.outcome)).or_default() += 1;
             self.undone |= matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped);
             match self.output {
-                Rows::Json => self.kept.push(done),
-                Rows::Ndjson => console.json_line(&done)?,
-                Rows::Table | Rows::Csv => self.show(&done, console)?,
+                Lines::Json => self.kept.push(done),
+                Lines::Ndjson => console.json_line(&done)?,
+                Lines::Table => self.show(&done, console)?,
             }
         }
         console.progress(&self.words());
@@ -46,7 +46,7 @@ impl Results {
     /// Says how it went.
     pub(super) fn end(self, console: &mut Console) -> Result<Exit, Error> {
         console.progress("");
-        if self.output == Rows::Json {
+        if self.output == Lines::Json {
             console.json(&self.kept)?;
         }
         let would = if self.dry_run { "dry run, nothing is changed; it would be: " } else { "" };

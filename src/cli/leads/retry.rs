@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Chosen, Rows, Where};
+use super::args::{Chosen, Lines, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use crate::cli::console::Console;
@@ -13,9 +13,9 @@ use crate::operate::{RATE_DEFAULT, RATE_MAX, RetryAsked};
 /// Ids, or leads with all their fields, of one call.
 const TOGETHER: usize = 50;
 
-/// Decodes and maps leads again, as the program and the configuration are now, and sends them.
+/// Maps leads again by what is in force now, and sends them.
 ///
-/// What is still no lead is held again, with what is wrong with it now. A filter goes through what is held or dead (not through
+/// They are decoded and mapped by the program and the configuration of now. What is still no lead is held again, with what is wrong with it now. A filter goes through what is held or dead (not through
 /// what an operator dropped, unless --reason dropped says so). Done twice, it does nothing the second time.
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -38,7 +38,7 @@ pub(super) struct RetryArgs {
     place: Where,
     /// How to write what became of each
     #[arg(long, value_enum, default_value_t)]
-    output: Rows,
+    output: Lines,
 }
 
 const HELP: &str = "\
@@ -75,6 +75,9 @@ pub(super) async fn run(args: &RetryArgs, console: &mut Console) -> Result<Exit,
         let tried = desk.retry(&RetryAsked { cursor, ..asked.clone() }).await?;
         results.add(tried.results, console)?;
         next = tried.next.map(Some);
+    }
+    if desk.is_offline() && !args.dry_run {
+        console.say("what is queued goes out when a gateway runs");
     }
     results.end(console)
 }

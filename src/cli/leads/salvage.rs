@@ -10,9 +10,9 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::shown;
 
-/// Merges back what can be read of a store that was corrupt and is set aside.
+/// Merges back what can be read of a store that is set aside.
 ///
-/// Says what could not be read, and exits with 1 then. The files stay; doing it again does no harm.
+/// The gateway sets a store aside where it is corrupt, and begins a new one. Says what could not be read, and exits with 1 then. The files stay; doing it again does no harm.
 #[derive(Args, Debug)]
 pub(super) struct SalvageArgs {
     #[command(flatten)]

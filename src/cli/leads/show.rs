@@ -19,7 +19,9 @@ const BODY_SHOWN: usize = 2_000;
 const VALUE_MAX: usize = 100;
 const RULE_MAX: usize = 80;
 
-/// Shows all about one lead: what was received, what was made of it and why, and each attempt to deliver it.
+/// Shows all about one lead.
+///
+/// What was received, what was made of it and why, each attempt to deliver it, and what comes next.
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {
     /// The lead's id, or a beginning of it that no other shares

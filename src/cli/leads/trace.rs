@@ -1,8 +1,8 @@
 //! `formgate leads trace`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::args::Where;
+use super::args::{Lines, Where};
 use super::desk::Desk;
 use super::view::{duration, second};
 use crate::cli::console::{Console, Paint};
@@ -15,7 +15,9 @@ use crate::queue::State;
 /// Longest words of a step, in characters.
 const WORDS_MAX: usize = 200;
 
-/// Shows one lead's moments in a line each: accepted, each attempt, each change, and what comes next.
+/// Shows one lead's moments, a line each.
+///
+/// When it was accepted, each attempt, each change, and what comes next. Times are UTC.
 #[derive(Args, Debug)]
 pub(super) struct TraceArgs {
     /// The lead's id, or a beginning of it that no other shares
@@ -25,19 +27,7 @@ pub(super) struct TraceArgs {
     place: Where,
     /// How to write it
     #[arg(long, value_enum, default_value_t)]
-    output: Moments,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Moments {
-    /// For people.
-    #[default]
-    #[value(alias = "text")]
-    Table,
-    /// For programs.
-    Json,
-    /// A moment a line.
-    Ndjson,
+    output: Lines,
 }
 
 pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -45,13 +35,13 @@ pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit,
     let trace = desk.trace(&args.id).await?;
     let paint = console.paint();
     match args.output {
-        Moments::Json => console.json(&trace)?,
-        Moments::Ndjson => {
+        Lines::Json => console.json(&trace)?,
+        Lines::Ndjson => {
             for step in &trace.steps {
                 console.json_line(step)?;
             }
         }
-        Moments::Table => {
+        Lines::Table => {
             let seen = if trace.seen > 0 { format!(", posted again {} times", trace.seen) } else { String::new() };
             let place = format!("{}/{}", trace.site, trace.form);
             console.data(format!("{}  {place}  {}{seen}", paint.bold(&trace.id.to_string()), trace.state.as_str()))?;
