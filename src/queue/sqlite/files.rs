@@ -26,10 +26,15 @@ fn create_folder(folder: &Path) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(above)?.sync_all()?;
+        sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Makes durable that a file was put into its folder, renamed there, or taken out of it.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
@@ -37,7 +42,7 @@ fn open_private(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the path with something added to the file's name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

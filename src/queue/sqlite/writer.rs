@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Options;
+use super::check::Watch;
 use super::connection::BUSY_TIMEOUT;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
@@ -38,8 +39,18 @@ pub(super) struct Workspace {
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) last_sites: LastSites,
+    pub(super) damage: Arc<Watch>,
+    /// Set by a job that met damage: SQLite then commits nothing of the transaction.
+    spoilt: bool,
     /// Set by a job that may have made something due.
     pub(super) woke: bool,
+}
+
+impl Workspace {
+    pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>) -> Self {
+        let (clock, last_sites) = (Clock::default(), LastSites::default());
+        Self { connection, options, clock, last_sites, damage, spoilt: false, woke: false }
+    }
 }
 
 /// The caller's end of the thread. Dropping it waits until everything that was queued is done.
@@ -75,7 +86,12 @@ where
     T: Send,
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
-        self.outcome.insert((self.work)(workspace)).is_ok()
+        let outcome = self.outcome.insert((self.work)(workspace));
+        if let Err(failure) = outcome {
+            workspace.damage.note(failure);
+            workspace.spoilt |= failure.is_damage();
+        }
+        outcome.is_ok()
     }
 
     fn answer(self: Box<Self>, failure: Option<Failure>) {
@@ -227,6 +243,7 @@ impl Batches {
 
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         self.execute("BEGIN IMMEDIATE")?;
+        self.workspace.spoilt = false;
         // A newer program may have changed the tables since; this one must then hold still.
         check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
         for job in jobs {
@@ -235,7 +252,8 @@ impl Batches {
             let connection = &self.workspace.connection;
             // A job that failed before it wrote leaves the transaction as it was. On some errors (a full disk)
             // SQLite rolls everything back by itself.
-            if !worked && (connection.total_changes() != before || connection.is_autocommit()) {
+            let spoilt = connection.total_changes() != before || connection.is_autocommit() || self.workspace.spoilt;
+            if !worked && spoilt {
                 return Err(Spoilt::ByJob);
             }
         }
