@@ -6,7 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rusqlite::Connection;
 
+use super::backup;
+use super::failure::Failure;
 use super::files::{beside, sync_folder};
 
 /// Comes between the database's name and the time it was set aside.
@@ -18,10 +21,16 @@ const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Most files of one second.
 const SAME_TIME_MAX: u32 = 1_000;
 
+/// Copies a database whose file is gone, to where it would be if it had been set aside; returns that path.
+pub(super) fn rescue(connection: &Connection, path: &Path, opened_at: Timestamp) -> Result<PathBuf, Failure> {
+    let aside = free_name(path, opened_at)?;
+    backup::copy(connection, &aside)?;
+    Ok(aside)
+}
+
 /// Sets a database aside with its log; returns its new path.
 pub(super) fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let aside = free_name(path, &time)?;
+    let aside = free_name(path, now)?;
     rename_parts(path, &aside)?;
     Ok(aside)
 }
@@ -46,7 +55,8 @@ pub(super) fn mark_salvaged(path: &Path, file: &Path) -> io::Result<PathBuf> {
     Ok(salvaged)
 }
 
-fn free_name(path: &Path, time: &str) -> io::Result<PathBuf> {
+fn free_name(path: &Path, time: Timestamp) -> io::Result<PathBuf> {
+    let time = time.strftime("%Y%m%dT%H%M%SZ");
     let taken = |name: &PathBuf| PARTS.iter().any(|part| beside(name, part).exists());
     let mut names = (1..=SAME_TIME_MAX).map(|number| match number {
         1 => beside(path, &format!("{CORRUPT}{time}")),

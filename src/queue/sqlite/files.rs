@@ -98,6 +98,11 @@ impl Identity {
         Ok(Self { files: vec![remember(path.to_owned())?, remember(beside(path, "-wal"))?] })
     }
 
+    /// Returns where the database was.
+    pub(super) fn database(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), |(path, _)| path)
+    }
+
     /// Tells whether both still stand at their paths: into a removed file one can write without an error.
     pub(super) fn holds(&self) -> bool {
         self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known))

@@ -285,11 +285,13 @@ impl Store for SqliteStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         let probe = |workspace: &mut Workspace| {
-            append::check_room(workspace, READY_ROOM)?;
-            change::probe(workspace)?;
-            workspace.damage.check()
+            append::check_room(workspace, workspace.missing.max(READY_ROOM))?;
+            workspace.damage.check()?;
+            change::probe(workspace)
         };
-        self.writer.write(probe).await?;
+        if self.writer.write(probe).await? > 0 {
+            self.writer.write(change::end_probe).await?;
+        }
         match aside::corrupt(&self.path).map_err(Failure::from)?.into_iter().next() {
             Some(file) => Err(StoreError::SetAside { file }),
             None => Ok(()),
@@ -371,7 +373,11 @@ mod tests {
             stored += usize::from(found);
         }
         assert!((10..30).contains(&stored), "{stored}");
+        // A little still fits, but not what an append wanted.
+        assert!(matches!(store.ready().await, Err(StoreError::DiskFull)));
         set_pages_max(&store, 1_000).await;
+        assert!(store.ready().await.is_ok());
+        assert_eq!(number(&store, "SELECT count(*) FROM content WHERE number < 0").await, 0);
         assert!(store.append(entry(99, 200_000), None).await.is_ok());
     }
 
@@ -402,7 +408,7 @@ mod tests {
         for number in 0..9 {
             let store = Arc::clone(&store);
             let probe = move |workspace: &mut Workspace| {
-                change::probe(workspace)?;
+                let _bytes = change::probe(workspace)?;
                 if number == 4 { Err(Failure::Full) } else { Ok(()) }
             };
             jobs.spawn(async move { store.writer.write(probe).await.is_ok() });

@@ -155,7 +155,8 @@ fn locate_in(places: &Connection, page: u32, cells: &[Option<Cell>], lines: &mut
     }
     let mut note = places.prepare_cached("INSERT OR IGNORE INTO place (number, page, cell) VALUES (?1, ?2, ?3)")?;
     for (index, cell) in (0_u32..).zip(cells) {
-        if let Some(cell) = cell.as_ref().filter(|cell| is_content(cell)) {
+        // Below zero are probes for room.
+        if let Some(cell) = cell.as_ref().filter(|cell| cell.number > 0 && is_content(cell)) {
             note.execute(params![cell.number, page, index])?;
         }
     }
