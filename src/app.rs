@@ -169,7 +169,8 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     match &config.queue.url {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe))),
         StoreUrl::Sqlite(path) => {
-            let options = sqlite::Options { dedupe_window: config.queue.dedupe, max_size: Some(config.queue.max_size) };
+            let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
+            let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
