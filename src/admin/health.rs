@@ -89,6 +89,7 @@ impl Unready {
         match self {
             Self::Slow => "store_slow",
             Self::Failed(StoreError::Full) => "store_full",
+            Self::Failed(StoreError::DiskFull) => "disk_full",
             Self::Failed(StoreError::Unavailable(_)) => "store_away",
             Self::Failed(StoreError::SetAside { .. }) => "store_set_aside",
             Self::Failed(StoreError::Corrupt(_)) => "store_corrupt",

@@ -24,9 +24,10 @@ async fn health_and_metrics_are_open() {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
-    for (trouble, words, reason) in
-        [(Trouble::Full, "the store is full", "store_full"), (Trouble::Away, "the store is unavailable", "store_away")]
-    {
+    for (trouble, words, reason) in [
+        (Trouble::Full, "the store is full: max_size is reached", "store_full"),
+        (Trouble::Away, "the store is unavailable", "store_away"),
+    ] {
         let gateway = start();
         gateway.shelf.fail(trouble);
         let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);

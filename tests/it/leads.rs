@@ -311,6 +311,55 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
 }
 
 #[tokio::test]
+async fn a_backup_is_restored_by_putting_it_in_place() {
+    let (mut desk, [good, bad, odd]) = with_three().await;
+    let ran = desk.done(&["backup", "copy.db"]).await;
+    assert!(ran.data.starts_with("3 entries copied to "), "{}", ran.data);
+    let mode = fs::metadata(desk.path("copy.db")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "it holds what visitors sent");
+    let twice = desk.leads(&["backup", "copy.db"]).await;
+    assert_eq!(twice.code, 74, "a file that is there stays: {}", twice.talk);
+    desk.done(&["erase", &good, &bad, &odd]).await;
+    desk.stop().await;
+    desk.done(&["backup", "empty.db"]).await;
+
+    for file in ["formgate.db", "formgate.db-wal", "formgate.db-shm"] {
+        drop(fs::remove_file(desk.path("data").join(file)));
+    }
+    fs::copy(desk.path("copy.db"), desk.path("data/formgate.db")).expect("copied");
+    desk.start().await;
+    let listed = desk.done(&["list", "--output", "json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(3));
+    assert_eq!(desk.done(&["show", &good, "--output", "json"]).await.json()["entry"]["state"], "delivered");
+}
+
+#[tokio::test]
+async fn a_store_that_is_set_aside_is_salvaged_and_told() {
+    let (mut desk, [good, ..]) = with_three().await;
+    desk.stop().await;
+    // The beginning of the file says what it is; without it nothing can be opened.
+    let file = desk.path("data/formgate.db");
+    // What opens the store alone takes the log over into the file.
+    desk.done(&["list"]).await;
+    let mut bytes = fs::read(&file).expect("the store");
+    bytes[..64].fill(0xff);
+    fs::write(&file, bytes).expect("spoilt");
+    desk.start().await;
+    let admin = desk.gateway.as_ref().expect("it runs").admin;
+    let readyz = async || {
+        let answer =
+            gateway::send(admin, "GET /readyz?verbose HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+        (gateway::status(&answer), json(&answer)["reasons"].clone())
+    };
+    assert_eq!(readyz().await, (503, serde_json::json!(["store_set_aside"])));
+    let ran = desk.leads(&["salvage"]).await;
+    assert!(ran.code == 0 && ran.data.contains("3 entries merged back"), "{}{}", ran.data, ran.talk);
+    assert_eq!(readyz().await, (200, serde_json::json!([])));
+    assert!(desk.done(&["show", &good]).await.data.contains("jane@example.com"));
+    assert!(desk.done(&["salvage"]).await.talk.contains("no file is set aside"));
+}
+
+#[tokio::test]
 async fn what_a_visitor_typed_does_nothing_to_a_terminal_or_a_spreadsheet() {
     let mut desk = Desk::new().await;
     desk.start().await;
