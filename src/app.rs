@@ -19,8 +19,9 @@ use tokio::time::Instant;
 use self::follow::Follower;
 pub use self::follow::Origin;
 use crate::accept::{self, Gateway, InFlight, TlsError};
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, Live, StoreUrl};
+use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
@@ -107,7 +108,8 @@ fn start_with(config: Config, store: Arc<dyn Store>, origin: Option<Origin>) -> 
     let gateway =
         Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let made_token = made_token(&config.load());
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
     if let Some(Origin { path, sources, watched }) = origin {
@@ -167,10 +169,25 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     match &config.queue.url {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe))),
         StoreUrl::Sqlite(path) => {
-            let options = sqlite::Options { dedupe_window: config.queue.dedupe, max_size: Some(config.queue.max_size) };
+            let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
+            let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
+}
+
+/// Without a token the API lets nobody in; that stops no submission.
+fn made_token(config: &Config) -> Option<Secret> {
+    let made = admin::make_token(config);
+    let file = admin::token_file(config).map(|file| file.display().to_string());
+    match &made {
+        Err(error) => tracing::error!(%error, file, "admin.no_token: the API lets nobody in; set [admin].token"),
+        Ok(None) if config.admin.token.is_none() => {
+            tracing::warn!("admin.no_token: a store in memory has no folder for one; set [admin].token to use the API");
+        }
+        Ok(_) => {}
+    }
+    made.ok().flatten()
 }
 
 /// Binds every address, and gives them back with the ports the system chose.

@@ -57,6 +57,16 @@ impl MemoryStore {
         Self { dedupe_window, kept: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
+    /// Does what a kill and a new start do to a store on disk: nobody holds a lease any more.
+    pub fn restart(&self) {
+        let mut kept = self.kept.lock();
+        for record in kept.records.values_mut() {
+            record.standing.release();
+        }
+        kept.clock = Clock::default();
+        kept.last_sites = LastSites::default();
+    }
+
     fn wake(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -77,14 +77,17 @@ pub struct Salvaged {
 /// Why a store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room: the disk is full or `max_size` is reached. Nothing was written.
-    #[error("the store is full")]
+    /// There is no room: `max_size` is reached. Nothing was written.
+    #[error("the store is full: max_size is reached")]
     Full,
+    /// There is no room: the disk is full. Nothing was written.
+    #[error("the store is full: no space is left on the disk")]
+    DiskFull,
     /// The store cannot be reached or written. Nothing is known to be written.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was read is not what this program writes.
-    #[error("the store holds an entry that cannot be read")]
+    /// What was read is not what this program writes, or the file is damaged there.
+    #[error("part of the store cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store was corrupt and is set aside, a new one is in its place: `formgate leads salvage` merges it back.
     #[error("the store was corrupt and is set aside as {}; run `formgate leads salvage`", file.display())]
@@ -146,7 +149,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Erases entries, whatever their state; returns how many there were.
     ///
-    /// What the visitor sent is gone from the store when it returns; an error says where it remains.
+    /// What the visitor sent is gone from the store when it returns; an error says where it remains. Files that were set
+    /// aside are not searched: while there are any, the error names one, though the store's own bytes are gone.
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError>;
 
     /// Removes up to `limit` entries whose `expires_at` has come, the longest expired first; never a queued one.
@@ -159,6 +163,8 @@ pub trait Store: Send + Sync + 'static {
     fn changed(&self) -> watch::Receiver<u64>;
 
     /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
+    ///
+    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
     async fn backup(&self, to: &Path) -> Result<u64, StoreError>;
 
     /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.

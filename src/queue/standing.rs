@@ -126,12 +126,16 @@ impl Standing {
         Set::Done
     }
 
-    /// Takes the lease from a holder that is known to be gone: due since the lease began.
-    pub(super) fn release(&mut self) {
+    /// Takes the lease from a holder that is known to be gone: due since the lease began. Tells whether there was one.
+    pub(super) fn release(&mut self) -> bool {
+        if self.lease.is_none() {
+            return false;
+        }
         let began = self.waits_from;
         self.abandon(began);
         self.wait(began, Duration::ZERO);
         self.revision += 1;
+        true
     }
 
     /// Tells when it will be due, where it waits for that and nobody holds it.

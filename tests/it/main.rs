@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod admin_api;
 mod bodies;
 mod cli;
 mod config;
@@ -13,7 +14,9 @@ mod gateway;
 mod hostile;
 mod jsonpath;
 mod kaicalls;
+mod leads;
 mod manners;
+mod operate;
 mod process;
 mod properties;
 mod reload;

@@ -1,6 +1,12 @@
 //! What every store must do. Each promise is a function in [`promises`]; `on_both!` makes a test of it for each store.
 
+mod backup;
+
+mod damage;
+
 mod durability;
+
+mod former;
 
 mod model;
 
@@ -73,7 +79,7 @@ on_both! {
 }
 
 fn open(folder: &std::path::Path) -> SqliteStore {
-    let options = Options { dedupe_window: WINDOW, max_size: None };
+    let options = Options { dedupe_window: WINDOW, max_size: None, opened_at: at(0) };
     SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
 }
 

@@ -26,10 +26,15 @@ fn create_folder(folder: &Path) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(above)?.sync_all()?;
+        sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Makes durable that a file was put into its folder, renamed there, or taken out of it.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
@@ -37,7 +42,7 @@ fn open_private(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the path with something added to the file's name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -91,6 +96,11 @@ impl Identity {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let remember = |path: PathBuf| inode(&path).map(|inode| (path, inode));
         Ok(Self { files: vec![remember(path.to_owned())?, remember(beside(path, "-wal"))?] })
+    }
+
+    /// Returns where the database was.
+    pub(super) fn database(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), |(path, _)| path)
     }
 
     /// Tells whether both still stand at their paths: into a removed file one can write without an error.
