@@ -158,7 +158,8 @@ impl Standing {
     fn abandon(&mut self, at: Timestamp) {
         if self.lease.take().is_some() {
             let words = Some(UNSETTLED.to_owned());
-            let attempt = Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words };
+            let attempt =
+                Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words, confirmed: None };
             self.record(at, Some(attempt));
         }
     }
@@ -167,6 +168,9 @@ impl Standing {
         if self.state == State::Delivered {
             self.lead_id = self.lead_id.take().or(lead_id);
         } else {
+            if attempt.confirmed.is_some() {
+                self.take_back_attempt();
+            }
             self.lead_id = lead_id.or(self.lead_id.take());
             self.rest(State::Delivered, Reason::Delivered, later(now, keep));
         }

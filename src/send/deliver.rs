@@ -78,7 +78,7 @@ fn attempt(reply: Option<&Reply>, verdict: &Verdict, duration: Duration) -> Atte
         None => (None, Some(CUT.to_owned())),
     };
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Attempt { result: verdict.result(), status, duration_ms, words }
+    Attempt { result: verdict.result(), status, duration_ms, words, confirmed: None }
 }
 
 /// One metric and one line for each attempt.

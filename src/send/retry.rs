@@ -101,7 +101,8 @@ mod tests {
     }
 
     fn event(hours: i64, reason: Reason, result: Option<(AttemptResult, Option<u16>)>) -> Event {
-        let attempt = result.map(|(result, status)| Attempt { result, status, duration_ms: 1, words: None });
+        let attempt =
+            result.map(|(result, status)| Attempt { result, status, duration_ms: 1, words: None, confirmed: None });
         Event { at: at(hours), state: State::Queued, reason, attempt }
     }
 

@@ -52,6 +52,8 @@ on_both! {
     the_next_claim_goes_on_with_the_next_site
     a_claim_of_new_entries_passes_over_a_backlog
     sites_take_turns_apart_in_both_kinds_of_claim
+    a_claim_takes_no_more_of_a_site_than_its_quota
+    a_confirmed_delivery_counts_no_attempt
     held_entries_are_not_claimed
     a_lease_that_ran_out_is_claimed_again
     a_late_delivery_is_recorded_and_the_first_lead_id_stays
@@ -148,7 +150,7 @@ async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
 }
 
 fn attempt(result: AttemptResult) -> Attempt {
-    Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()) }
+    Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()), confirmed: None }
 }
 
 fn delivered(lead_id: &str) -> Settlement {

@@ -78,7 +78,7 @@ use super::standing::{Clock, whole_millisecond};
 use super::turns::LastSites;
 use super::{
     Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
-    Page, Salvaged, Set, Settlement, Store, StoreError,
+    Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -168,8 +168,19 @@ impl Store for SqliteStore {
         now: Timestamp,
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError> {
+        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
+    }
+
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
         let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
-        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since };
+        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since, quota: quota.clone() };
         self.writer.write(move |workspace| claim::claim(workspace, &claim)).await
     }
 
