@@ -20,6 +20,8 @@ mod reload;
 mod sandbox;
 mod scripted_api;
 mod secrets;
+mod sick_upstream;
 mod signed;
 mod statuses;
 mod store_contract;
+mod world;
