@@ -55,7 +55,7 @@ impl Standing {
 
     /// Leases the entry and counts the attempt that the lease is for.
     pub(super) fn claim(&mut self, token: u64, lease: Duration, now: Timestamp) {
-        self.abandon(now);
+        self.abandon();
         self.lease = Some(token);
         self.attempts = self.attempts.saturating_add(1);
         self.wait(now, lease);
@@ -106,7 +106,7 @@ impl Standing {
         if self.revision != revision || leased || !self.permits(change) {
             return Set::Lost;
         }
-        self.abandon(now);
+        self.abandon();
         match change {
             Change::Retry { .. } => {
                 self.state = State::Queued;
@@ -129,7 +129,7 @@ impl Standing {
     /// Takes the lease from a holder that is known to be gone: due since the lease began.
     pub(super) fn release(&mut self) {
         let began = self.waits_from;
-        self.abandon(began);
+        self.abandon();
         self.wait(began, Duration::ZERO);
         self.revision += 1;
     }
@@ -154,13 +154,13 @@ impl Standing {
         }
     }
 
-    /// Records an attempt whose end nobody told: the lead may have arrived.
-    fn abandon(&mut self, at: Timestamp) {
+    /// Records an attempt whose end nobody told, as of when its lease began: the lead may have arrived.
+    fn abandon(&mut self) {
         if self.lease.take().is_some() {
             let words = Some(UNSETTLED.to_owned());
             let attempt =
                 Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words, confirmed: None };
-            self.record(at, Some(attempt));
+            self.record(self.waits_from, Some(attempt));
         }
     }
 

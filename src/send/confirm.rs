@@ -13,7 +13,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clock::{later, until};
-use super::worker::LEASE_MARGIN;
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;
@@ -151,7 +150,7 @@ impl Known {
             else {
                 continue;
             };
-            let span = known_span(event, attempt, self.timeout);
+            let span = span(event, attempt, self.timeout);
             let trace = |left, is_suspect| Trace { id: entry.id, span, left, is_suspect };
             if index < queued {
                 self.of_any_name.push(trace(Left::Perhaps, false));
@@ -242,13 +241,6 @@ fn span(event: &Event, attempt: &Attempt, timeout: Duration) -> Span {
     let lasted = Duration::from_millis(attempt.duration_ms);
     let to = if lasted.is_zero() && attempt.status.is_none() { later(event.at, timeout) } else { event.at };
     Span { from: earlier(event.at, lasted), to }
-}
-
-/// The same for what explains a row: an attempt whose lease ran out began a lease before it says.
-fn known_span(event: &Event, attempt: &Attempt, timeout: Duration) -> Span {
-    let span = span(event, attempt, timeout);
-    let is_unsettled = span.to > event.at;
-    if is_unsettled { span.widened(timeout + LEASE_MARGIN) } else { span }
 }
 
 fn earlier(time: Timestamp, by: Duration) -> Timestamp {

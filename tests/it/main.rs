@@ -5,6 +5,7 @@ mod admin;
 mod bodies;
 mod cli;
 mod config;
+mod confirmation;
 mod delivery;
 mod docs;
 mod encrypted;
