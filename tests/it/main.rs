@@ -9,6 +9,7 @@ mod confirmation;
 mod delivery;
 mod docs;
 mod encrypted;
+mod fairness;
 mod fixtures;
 mod gateway;
 mod hostile;

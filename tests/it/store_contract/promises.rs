@@ -318,6 +318,23 @@ pub(super) async fn a_wait_begins_anew_when_the_clock_went_back(store: AnyStore)
     assert_eq!(ids(&claim(&*store, 9, 130).await), [id(1)]);
 }
 
+pub(super) async fn a_clock_set_forward_and_back_strands_no_lease_and_no_wait(store: AnyStore) {
+    const DAY: i64 = 86_400;
+    for number in 1..=3 {
+        add(&*store, entry(number, "acme")).await;
+    }
+    // While it is a day ahead one is leased and stays so, one waits, one is postponed.
+    let leases = claim(&*store, 3, DAY).await;
+    assert_eq!(store.settle(&leases[1], again(100), at(DAY)).await.expect("settled"), Set::Done);
+    assert_eq!(store.settle(&leases[2], postponed(300), at(DAY)).await.expect("settled"), Set::Done);
+    assert_eq!(ids(&claim(&*store, 9, 20).await), []);
+    assert_eq!(ids(&claim(&*store, 9, 20 + LEASE.as_secs() as i64).await), [id(1)]);
+    assert_eq!(ids(&claim(&*store, 9, 119).await), []);
+    assert_eq!(ids(&claim(&*store, 9, 120).await), [id(2)]);
+    assert_eq!(ids(&claim(&*store, 9, 320).await), [1, 2, 3].map(id));
+    assert_eq!(entry_of(&*store, id(1)).await.state, State::Queued);
+}
+
 pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore) {
     let retry = || Change::Retry { content: Box::new(content("mended")) };
     add(&*store, entry(1, "acme")).await;
