@@ -332,6 +332,22 @@ struct Figures {
 
 const LEADS: u64 = 300;
 
+/// Of a hundred fates ten are [`Fate::Taken`], which are counted, and five [`Fate::Lost`]; the same at each run.
+fn dice(unsaid: Arc<Mutex<usize>>) -> impl FnMut() -> Fate + Send + 'static {
+    let mut seed = 7_u64;
+    move || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match (seed >> 33) % 100 {
+            0..10 => {
+                *unsaid.lock() += 1;
+                Fate::Taken
+            }
+            10..15 => Fate::Lost,
+            _ => Fate::Answered,
+        }
+    }
+}
+
 /// Sends leads to three sites through an API that takes one of ten and says nothing, and loses one of twenty.
 async fn run(names: fn(u64) -> String, shown: Option<usize>, (at_once, every_s): (usize, u64)) -> Figures {
     let world = World::with(|config| {
@@ -340,18 +356,7 @@ async fn run(names: fn(u64) -> String, shown: Option<usize>, (at_once, every_s):
     .await;
     let book = Book { shown, ..Book::of(&world) };
     let unsaid = Arc::new(Mutex::new(0));
-    let (count, mut seed) = (Arc::clone(&unsaid), 7_u64);
-    book.open(&world, move || {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        match (seed >> 33) % 100 {
-            0..10 => {
-                *count.lock() += 1;
-                Fate::Taken
-            }
-            10..15 => Fate::Lost,
-            _ => Fate::Answered,
-        }
-    });
+    book.open(&world, dice(Arc::clone(&unsaid)));
     let (mut coming, mut left) = (0..LEADS, Vec::new());
     for second in 0..10_000 {
         for number in coming.by_ref().take(if second % every_s == 0 { at_once } else { 0 }) {
