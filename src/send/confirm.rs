@@ -13,10 +13,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clock::{later, until};
+use super::retry::last_retried;
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;
-use crate::queue::{Attempt, AttemptResult, Entry, Event, HISTORY_MAX, Reason, State};
+use crate::queue::{Attempt, AttemptResult, Entry, Event, HISTORY_MAX, State};
 
 /// So long after an attempt it may be asked for: the list of leads need not be made in the same moment.
 pub const CONFIRM_AFTER: Duration = Duration::from_secs(5);
@@ -143,7 +144,7 @@ impl Known {
     /// Takes in what an entry's history tells, if its name is one of those that are shown.
     pub(super) fn add(&mut self, entry: &Entry, shown: &Shown) {
         let Some(lead) = &entry.content.lead else { return };
-        let queued = queued_at(entry).unwrap_or_default();
+        let queued = last_retried(entry).unwrap_or_default();
         let is_shown = shown.has(lead.name());
         for (index, event) in entry.history.iter().enumerate() {
             let Some((attempt, left)) = event.attempt.as_ref().and_then(|attempt| Some((attempt, left_by(attempt)?)))
@@ -205,19 +206,14 @@ pub(super) fn is_all_kept(entry: &Entry, keep: Keep, now: Timestamp) -> bool {
 
 /// Returns the attempts since the entry was last queued that may have arrived.
 fn suspects(entry: &Entry) -> impl Iterator<Item = (&Event, &Attempt)> {
-    let since = entry.history.iter().skip(queued_at(entry).unwrap_or_default());
+    let since = entry.history.iter().skip(last_retried(entry).unwrap_or_default());
     let attempts = since.filter_map(|event| Some((event, event.attempt.as_ref()?)));
     attempts.filter(|(_, attempt)| attempt.result == AttemptResult::Ambiguous)
 }
 
-/// Returns where in its history an operator queued the entry last.
-fn queued_at(entry: &Entry) -> Option<usize> {
-    entry.history.iter().rposition(|event| event.reason == Reason::Retried && event.attempt.is_none())
-}
-
 /// Tells whether a claim is out for the entry: it counted an attempt that is not written down yet.
 fn is_under_way(entry: &Entry) -> bool {
-    let since = entry.history.iter().skip(queued_at(entry).unwrap_or_default());
+    let since = entry.history.iter().skip(last_retried(entry).unwrap_or_default());
     // One that told of a refused key was taken back.
     let counted = since.filter_map(|event| event.attempt.as_ref());
     let counted = counted.filter(|attempt| attempt.result != AttemptResult::KeyRefused);

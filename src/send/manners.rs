@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::circuit::{Circuits, Fault, Upstream};
 use super::pace::{Lines, Together};
 use super::pause::{Pauses, Resumed};
+use super::retry;
 use super::share::{Seat, Shares};
 use super::slots::Slot;
 use super::verdict::Verdict;
@@ -106,7 +107,7 @@ impl Manners {
         let wait = self.pauses.wait(&site.id, keys, now).or_else(|| self.circuits.wait(&site.id, now));
         // A place in line is given last: who must wait for something else takes none.
         let in_line = || match config.limits.over_site {
-            OverLimit::Slow => self.lines.wait(&site.id, entry.id, config.limits.site, now),
+            OverLimit::Slow => self.lines.wait(&site.id, (entry.id, retry::queued_at(entry)), config.limits.site, now),
             OverLimit::Hold | OverLimit::Reject => None,
         };
         let wait = wait.or_else(in_line);
