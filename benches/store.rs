@@ -95,7 +95,13 @@ async fn settle_all(store: &SqliteStore) -> Outcome<u64> {
     let mut settled = 0;
     for _ in 0..4 {
         for lease in store.claim(CLAIM_MAX, LEASE, now, None).await? {
-            let attempt = Attempt { result: AttemptResult::Delivered, status: Some(200), duration_ms: 20, words: None };
+            let attempt = Attempt {
+                result: AttemptResult::Delivered,
+                status: Some(200),
+                duration_ms: 20,
+                words: None,
+                confirmed: None,
+            };
             let delivered = Settlement::Delivered { lead_id: Some("lead".to_owned()), attempt, keep: LEASE };
             let _set = store.settle(&lease, delivered, now).await?;
             settled += 1;

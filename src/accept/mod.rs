@@ -21,6 +21,7 @@ mod serve;
 mod signature;
 mod streams;
 mod tls;
+mod week;
 mod wire;
 mod wordpress;
 

@@ -15,6 +15,7 @@ mod standing;
 
 mod turns;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use entry::{
-    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Lease, NewEntry,
-    Page, Reason, Settlement, State,
+    Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
+    Lease, NewEntry, Page, Reason, Settlement, State,
 };
 
 use crate::lead::{EntryId, SiteId};
@@ -50,6 +51,28 @@ pub enum Appended {
     New(EntryId),
     /// The key was seen within the window; nothing was stored but the first entry's `seen`.
     Duplicate(EntryId),
+}
+
+/// How many entries of one site a claim may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Of a site that is not named.
+    pub each: usize,
+    pub of: HashMap<SiteId, usize>,
+}
+
+impl Quota {
+    /// Returns how many of a site.
+    pub fn of(&self, site: &SiteId) -> usize {
+        self.of.get(site).copied().unwrap_or(self.each)
+    }
+}
+
+impl Default for Quota {
+    /// No limit.
+    fn default() -> Self {
+        Self { each: usize::MAX, of: HashMap::new() }
+    }
 }
 
 /// Whether a compare-and-set held.
@@ -124,11 +147,26 @@ pub trait Store: Send + Sync + 'static {
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError>;
 
+    /// The same as [`Self::claim`], but of each site no more than its quota.
+    ///
+    /// So a backlog that has to wait is neither read nor written again and again. A hint: a store that cannot tell sites
+    /// apart may give more.
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        _quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.claim(max, lease, now, accepted_since).await
+    }
+
     /// Ends a lease: compare-and-set on it.
     ///
     /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded (of
     /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `Held` and
-    /// `Dead` without an attempt take it back. `Postponed` without an attempt leaves no event.
+    /// `Dead` without an attempt take it back, and so does a `Delivered` that was only confirmed. `Postponed` without an attempt leaves no event.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
 
     /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.

@@ -13,7 +13,7 @@ use super::writer::Workspace;
 use crate::lead::SiteId;
 use crate::queue::standing::later;
 use crate::queue::turns::{self, Lanes};
-use crate::queue::{CLAIM_MAX, Lease};
+use crate::queue::{CLAIM_MAX, Lease, Quota};
 
 /// Of each site, this many of those that have been due longest are put in order of their age.
 ///
@@ -29,17 +29,18 @@ const DUE_AND_NEW: &str = "SELECT number FROM entry INDEXED BY entry_new
 const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
 
 /// What is to be leased.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Claim {
     pub(super) max: usize,
     pub(super) lease: Duration,
     pub(super) now: Timestamp,
     pub(super) accepted_since: Option<Timestamp>,
+    pub(super) quota: Quota,
 }
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
-    let Claim { max, lease, now, accepted_since } = *claim;
+    let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
     if workspace.clock.went_back(now) {
         rewind(&workspace.connection, now)?;
     }
@@ -118,9 +119,14 @@ fn due(
                 if wrapped && last_site.is_some_and(|last| next > *last) {
                     break;
                 }
+                site = Some(next.clone());
+                let most = claim.quota.of(&next);
+                if most == 0 {
+                    continue;
+                }
                 let mut lane = oldest_due(connection, &next, claim)?;
                 lane.retain(|number| !damage.has_row(*number));
-                site = Some(next.clone());
+                lane.truncate(most);
                 if !lane.is_empty() {
                     lanes.push((next, lane));
                 }

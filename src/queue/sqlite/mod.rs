@@ -89,7 +89,7 @@ use tokio::sync::{Mutex, watch};
 use super::standing::whole_millisecond;
 use super::{
     Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
-    Page, Salvaged, Set, Settlement, Store, StoreError,
+    Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -213,11 +213,23 @@ impl Store for SqliteStore {
         now: Timestamp,
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError> {
+        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
+    }
+
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
         let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
-        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since };
+        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since, quota: quota.clone() };
         loop {
             let known = self.damage.rows();
-            let claimed = self.writer.write(move |workspace| claim::claim(workspace, &claim)).await;
+            let within = claim.clone();
+            let claimed = self.writer.write(move |workspace| claim::claim(workspace, &within)).await;
             // SQLite takes back a transaction that met damage; without the damaged rows it may go well.
             if claimed.is_ok() || self.damage.rows() == known {
                 return claimed;
