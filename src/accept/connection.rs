@@ -38,6 +38,7 @@ pub(super) struct Ended {
 #[async_trait]
 impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = self.in_flight.open();
         let trusted = self.config.load_full();
         let Some(_place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
             self.metrics.connection_refused();
@@ -110,13 +111,17 @@ impl Gateway {
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, or the gateway shuts down.
+    ///
+    /// A client that can't know yet may send one more request into a connection that is kept: it gets a moment.
     async fn next_request(&self, stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<BytesMut> {
         let mut shutdown = shutdown.clone();
         tokio::select! {
             biased;
-            bytes = wire::first_bytes(stream, self.options.idle) => bytes,
-            _stop = shutdown.wait_for(|stop| *stop) => None,
+            // Cancel-safe: bytes that were read end the wait.
+            bytes = wire::first_bytes(stream, self.options.idle) => return bytes,
+            _stop = shutdown.wait_for(|stop| *stop) => {}
         }
+        wire::first_bytes(stream, self.options.farewell).await
     }
 
     /// The one place where a request is counted and logged.
