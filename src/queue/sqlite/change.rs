@@ -75,6 +75,21 @@ pub(super) fn probe(workspace: &mut Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Takes so much room, to see whether it is there.
+pub(super) fn take_room(workspace: &mut Workspace, bytes: usize) -> Result<(), Failure> {
+    let mut take = workspace.connection.prepare_cached(
+        "INSERT OR REPLACE INTO content (number, padding, json, body) VALUES (-1, zeroblob(?1), '', zeroblob(0))",
+    )?;
+    take.execute([i64::try_from(bytes).unwrap_or(i64::MAX)])?;
+    Ok(())
+}
+
+/// Gives it back.
+pub(super) fn give_room(workspace: &mut Workspace) -> Result<(), Failure> {
+    workspace.connection.execute("DELETE FROM content WHERE number = -1", [])?;
+    Ok(())
+}
+
 fn find(connection: &Connection, id: EntryId) -> Result<Option<(i64, Standing)>, Failure> {
     let mut find = connection.prepare_cached("SELECT * FROM entry WHERE id = ?1")?;
     let mut rows =

@@ -23,7 +23,8 @@
 //!
 //! One thread owns the connection that writes. It takes all that waits, does it in one transaction, and commits: the
 //! log is fsynced (`synchronous = FULL`). Only then each caller is answered. After the commit the thread looks whether
-//! database and log still stand at their paths, because writing into a removed file gives no error. At 16 MiB the log
+//! database and log still stand at their paths and look like what they are, because writing into a file that was removed,
+//! emptied or overwritten gives no error. At 16 MiB the log
 //! is copied into the database, which is fsynced before the log is written from its beginning again. A new file's name
 //! is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and a power cut as far as the
 //! disk keeps what it said is synced.
@@ -66,7 +67,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -93,6 +94,8 @@ use writer::{Tally, Workspace, Writer};
 const ERASED_TOGETHER: usize = 256;
 /// Room that `ready` wants to see: a small entry's.
 const READY_ROOM: usize = 2 * PAGE_SIZE;
+/// What an entry takes besides what it holds: its row, and its places in the indexes.
+const APPEND_ROOM: usize = 16 * PAGE_SIZE;
 
 /// How a store is to behave.
 #[derive(Clone, Debug)]
@@ -111,6 +114,8 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
+    /// Room that the last append wanted and didn't find; zero where it did.
+    short_of: AtomicUsize,
     _presence: Presence,
 }
 
@@ -134,7 +139,14 @@ impl SqliteStore {
         let workspace = Workspace { connection, options, clock, last_sites, woke: false };
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
-        Ok(Self { writer, readers: Arc::new(Readers::new(path)), changed, tally, _presence: presence })
+        Ok(Self {
+            writer,
+            readers: Arc::new(Readers::new(path)),
+            changed,
+            tally,
+            short_of: AtomicUsize::new(0),
+            _presence: presence,
+        })
     }
 
     /// Returns how many transactions were committed, one fsync each, since the store was opened.
@@ -158,7 +170,11 @@ fn release_leases(connection: &Connection) -> Result<(), Failure> {
 impl Store for SqliteStore {
     async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
         let entry = Prepared::new(entry, dedupe)?;
-        self.writer.write(move |workspace| append::append(workspace, &entry)).await
+        let bytes = entry.bytes();
+        let appended = self.writer.write(move |workspace| append::append(workspace, &entry)).await;
+        let short_of = if matches!(appended, Err(StoreError::Full)) { bytes + APPEND_ROOM } else { 0 };
+        self.short_of.store(short_of, Ordering::Relaxed);
+        appended
     }
 
     async fn claim(
@@ -227,11 +243,20 @@ impl Store for SqliteStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        let probe = |workspace: &mut Workspace| {
-            append::check_room(workspace, READY_ROOM)?;
+        // Where an entry found no room, a smaller probe might: then it isn't ready all the same.
+        let short_of = self.short_of.load(Ordering::Relaxed);
+        let probe = move |workspace: &mut Workspace| {
+            append::check_room(workspace, READY_ROOM.max(short_of))?;
+            if short_of > 0 {
+                change::take_room(workspace, short_of)?;
+            }
             change::probe(workspace)
         };
-        self.writer.write(probe).await
+        self.writer.write(probe).await?;
+        if short_of > 0 {
+            self.writer.write(change::give_room).await?;
+        }
+        Ok(())
     }
 }
 
@@ -310,6 +335,40 @@ mod tests {
         assert!((10..30).contains(&stored), "{stored}");
         set_pages_max(&store, 1_000).await;
         assert!(store.append(entry(99, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_without_room_for_what_it_refused_is_not_ready() {
+        let (_folder, store) = store();
+        set_pages_max(&store, 30).await;
+        assert!(store.ready().await.is_ok());
+        assert!(matches!(store.append(entry(1, 200_000), None).await, Err(StoreError::Full)));
+        assert!(matches!(store.ready().await, Err(StoreError::Full)));
+        set_pages_max(&store, 1_000).await;
+        assert!(store.ready().await.is_ok());
+        assert_eq!(number(&store, "SELECT count(*) FROM content").await, 0);
+        assert!(store.append(entry(1, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_emptied_or_overwritten_in_place_is_noticed() {
+        use std::os::unix::fs::FileExt as _;
+        let write = |path| std::fs::OpenOptions::new().write(true).open(path).expect("opened");
+        for (name, harm) in [
+            ("store.db", (|file| file.set_len(0)) as fn(std::fs::File) -> std::io::Result<()>),
+            ("store.db-wal", |file| file.write_all_at(&[0xA5; 64], 0)),
+        ] {
+            let (folder, store) = store();
+            assert!(store.append(entry(1, 10), None).await.is_ok());
+            harm(write(folder.path().join(name))).expect("harmed");
+            for number in 2..4 {
+                assert!(
+                    matches!(store.append(entry(number, 10), None).await, Err(StoreError::Unavailable(_))),
+                    "{name}"
+                );
+            }
+            assert!(store.ready().await.is_err());
+        }
     }
 
     #[tokio::test]
