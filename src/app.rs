@@ -4,6 +4,8 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod files;
+
 mod follow;
 
 mod upgrade;
@@ -131,8 +133,8 @@ fn start_with(
     let (stop_taking, no_more) = watch::channel(false);
     let (stop_all, stopping) = watch::channel(false);
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
-    let gateway =
-        Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
+    let options = files::within_limit(accept::Options::default());
+    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
 
