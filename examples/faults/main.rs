@@ -9,9 +9,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use proofs::row::{Row, table};
-use proofs::{PROOFS, Plan};
+use proofs::{PROOFS, Plan, Proof, SOAK};
 
 /// Rounds of the proofs that kill, unless told otherwise.
 const ROUNDS: usize = 200;
@@ -33,18 +33,28 @@ async fn run() -> anyhow::Result<bool> {
     let rounds = arguments.next_if(|argument| argument.chars().all(|letter| letter.is_ascii_digit()));
     let rounds = rounds.map_or(Ok(ROUNDS), |rounds| rounds.parse()).context("the number of rounds")?;
     let asked: Vec<String> = arguments.collect();
-    if let Some(unknown) = asked.iter().find(|name| PROOFS.iter().all(|proof| proof.name != **name)) {
-        let known: Vec<_> = PROOFS.iter().map(|proof| proof.name).collect();
-        bail!("there is no proof {unknown}; there are {}", known.join(", "));
-    }
     let plan = Plan { program: program()?, rounds };
     let mut rows = Vec::new();
-    for proof in PROOFS.iter().filter(|proof| asked.is_empty() || asked.iter().any(|name| name == proof.name)) {
+    for proof in chosen(&asked)? {
         say(&format!("{} …", proof.name));
-        rows.push((proof.run)(&plan).await.unwrap_or_else(|error| broken(proof.name, &error)));
+        rows.extend((proof.run)(&plan).await.unwrap_or_else(|error| vec![broken(proof.name, &error)]));
     }
     writeln!(std::io::stdout(), "{}", table(&rows))?;
     Ok(rows.iter().all(|row| row.failed.is_empty()))
+}
+
+/// Returns the proofs of those names, or all but the soak.
+fn chosen(asked: &[String]) -> anyhow::Result<Vec<&'static Proof>> {
+    if asked.is_empty() {
+        return Ok(PROOFS.iter().collect());
+    }
+    let find = |name: &String| {
+        let known = || PROOFS.iter().chain([&SOAK]);
+        let found = known().find(|proof| proof.name == *name);
+        let names = || known().map(|proof| proof.name).collect::<Vec<_>>().join(", ");
+        found.with_context(|| format!("there is no proof {name}; there are {}", names()))
+    };
+    asked.iter().map(find).collect()
 }
 
 /// A proof that could not be brought to its end has failed.

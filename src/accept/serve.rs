@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use pingora::apps::ServerApp;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::ShutdownWatch;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
@@ -84,7 +85,9 @@ where
     A: ServerApp + Send + Sync + 'static,
 {
     let mut service = Service::new(name.to_owned(), app);
-    service.add_tcp(&address.to_string());
+    // What is read goes into buffers of our own; pingora's are 64 KiB for each connection, also for one that is silent.
+    let unread = L4BufferSettings::default().read(0);
+    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(unread));
     service
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod delivery;
 mod docs;
 mod encrypted;
+mod faults;
 mod fixtures;
 mod gateway;
 mod hostile;

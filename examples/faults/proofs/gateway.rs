@@ -48,11 +48,13 @@ pub(crate) struct Settings<'a> {
     pub(crate) queue: &'a str,
     pub(crate) server: &'a str,
     pub(crate) site: &'a str,
+    /// No limit of rates for strangers.
+    pub(crate) is_open: bool,
 }
 
 impl Default for Settings<'_> {
     fn default() -> Self {
-        Self { upstream: "http://127.0.0.1:9".to_owned(), queue: "", server: "", site: "" }
+        Self { upstream: "http://127.0.0.1:9".to_owned(), queue: "", server: "", site: "", is_open: true }
     }
 }
 
@@ -68,7 +70,8 @@ impl Place {
 
     pub(crate) fn config(&self, settings: &Settings<'_>) -> String {
         let Self { address, admin, store, .. } = self;
-        let Settings { upstream, queue, server, site } = settings;
+        let Settings { upstream, queue, server, site, is_open } = settings;
+        let strangers = if *is_open { "client = { rate = \"100000/s\", burst = 100000 }" } else { "" };
         let sites: String = SITES
             .iter()
             .map(|id| {
@@ -84,7 +87,7 @@ impl Place {
              [kaicalls]\nbase_url = \"{upstream}\"\ntimeout = \"20s\"\n\
              [queue]\nurl = \"sqlite:{}\"\nretry = {{ first = \"50ms\", max = \"200ms\" }}\n{queue}\n\
              [limits]\ngateway = {{ rate = \"100000/s\", burst = 100000 }}\n\
-             client = {{ rate = \"100000/s\", burst = 100000 }}\n\
+             {strangers}\n\
              site = {{ rate = \"100000/s\", burst = 100000 }}\n{sites}",
             store.display()
         )

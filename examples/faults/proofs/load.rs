@@ -44,11 +44,16 @@ static NUMBER: AtomicUsize = AtomicUsize::new(0);
 impl Load {
     /// Starts so many clients; they post while the gateway is said to be up.
     pub(crate) fn start(address: SocketAddr, clients: usize) -> Self {
+        Self::start_slowly(address, clients, Duration::ZERO)
+    }
+
+    /// Each client waits so long between two posts.
+    pub(crate) fn start_slowly(address: SocketAddr, clients: usize, pace: Duration) -> Self {
         let heard = Arc::new(Mutex::new(Heard::default()));
         let (up, stop) = (watch::Sender::new(true), watch::Sender::new(false));
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
-            tasks.spawn(client(address, Arc::clone(&heard), up.subscribe(), stop.subscribe()));
+            tasks.spawn(client(address, pace, Arc::clone(&heard), up.subscribe(), stop.subscribe()));
         }
         Self { heard, up, stop, clients: tasks }
     }
@@ -56,11 +61,6 @@ impl Load {
     /// Says whether the gateway can be reached.
     pub(crate) fn set_up(&self, up: bool) {
         self.up.send_replace(up);
-    }
-
-    /// How many were answered 200 so far.
-    pub(crate) fn answered(&self) -> usize {
-        self.heard.lock().ids.len()
     }
 
     /// Ends all clients, each after its request, and gives what they heard.
@@ -74,12 +74,16 @@ impl Load {
 
 async fn client(
     address: SocketAddr,
+    pace: Duration,
     heard: Arc<Mutex<Heard>>,
     mut up: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
 ) {
     let mut kept = None;
     while up.wait_for(|up| *up).await.is_ok() && !*stop.borrow() {
+        if !pace.is_zero() {
+            tokio::time::sleep(pace).await;
+        }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
         let opened = match kept.take() {

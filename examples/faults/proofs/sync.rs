@@ -55,14 +55,7 @@ pub(crate) async fn sync(plan: &Plan) -> anyhow::Result<Row> {
     let mut marked = HashMap::new();
     post_all(&place, "alone", ALONE, &mut marked).await?;
     let alone = read_calls(&trace, &place.store)?;
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let address = place.address;
-        clients.spawn(async move { post_each(address, &format!("client{client}"), EACH).await });
-    }
-    for ids in clients.join_all().await {
-        marked.extend(ids?);
-    }
+    post_at_once(&place, &mut marked).await?;
     stop(&mut gateway).await?;
     let all = read_calls(&trace, &place.store)?;
     check(&mut row, &all, &marked);
@@ -86,6 +79,18 @@ async fn stop(gateway: &mut Gateway) -> anyhow::Result<()> {
         signal(child.parse()?, "TERM").await?;
     }
     gateway.ended().await.map(drop)
+}
+
+async fn post_at_once(place: &Place, marked: &mut HashMap<String, String>) -> anyhow::Result<()> {
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let address = place.address;
+        clients.spawn(async move { post_each(address, &format!("client{client}"), EACH).await });
+    }
+    for ids in clients.join_all().await {
+        marked.extend(ids?);
+    }
+    Ok(())
 }
 
 async fn post_all(place: &Place, name: &str, count: usize, marked: &mut HashMap<String, String>) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use super::Plan;
 use super::client::{get, once};
 use super::gateway::{Place, Settings};
 use super::kill::drain;
-use super::load::Load;
+use super::load::{Heard, Load};
 use super::row::Row;
 use super::upstream::{Mood, Upstream};
 
@@ -44,17 +44,8 @@ pub(crate) async fn upgrade(plan: &Plan) -> anyhow::Result<Row> {
     drain(&place).await?;
     let code = old.stop().await?;
     row.expect(code == Some(0), || format!("the last one ended with {code:?}"));
-    let failed = heard.cut + heard.turned_away + heard.refused.values().sum::<usize>();
-    row.expect(failed == 0, || {
-        format!("{} cut, {} turned away, answers {:?}", heard.cut, heard.turned_away, heard.refused)
-    });
-    row.tell(format!("failed requests {failed}"));
-    row.tell(format!(
-        "longest hand-over {} ms, answers p99 {} ms, longest {} ms",
-        longest.as_millis(),
-        heard.percentile(99).as_millis(),
-        heard.percentile(100).as_millis()
-    ));
+    row.tell(format!("longest hand-over {} ms", longest.as_millis()));
+    check_failed(&mut row, &heard);
     heard.judge(&mut row, &place.entries().await?, &upstream.taken());
     Ok(row)
 }
@@ -69,10 +60,18 @@ pub(crate) async fn nobody_waits(plan: &Plan) -> anyhow::Result<Row> {
     gateway.signal("QUIT").await?;
     gateway.until("upgrade.failed").await?;
     let heard = load.stop().await;
-    let failed = heard.cut + heard.turned_away + heard.refused.values().sum::<usize>();
-    row.expect(failed == 0, || format!("{failed} requests failed"));
+    check_failed(&mut row, &heard);
     let code = gateway.stop().await?;
     row.expect(code == Some(0), || format!("it ended with {code:?}"));
     heard.judge(&mut row, &place.entries().await?, &Default::default());
     Ok(row)
+}
+
+/// No request may fail.
+fn check_failed(row: &mut Row, heard: &Heard) {
+    let Heard { cut, turned_away, refused, .. } = heard;
+    let failed = cut + turned_away + refused.values().sum::<usize>();
+    row.expect(failed == 0, || format!("{cut} cut, {turned_away} turned away, answers {refused:?}"));
+    let (p99, longest) = (heard.percentile(99).as_millis(), heard.percentile(100).as_millis());
+    row.tell(format!("failed requests {failed}, answers p99 {p99} ms, longest {longest} ms"));
 }
