@@ -37,7 +37,8 @@ async fn run() -> anyhow::Result<bool> {
     let mut rows = Vec::new();
     for proof in chosen(&asked)? {
         say(&format!("{} …", proof.name));
-        rows.extend((proof.run)(&plan).await.unwrap_or_else(|error| vec![broken(proof.name, &error)]));
+        let found = (proof.run)(&plan).await.unwrap_or_else(|error| vec![broken(proof.name, &error)]);
+        rows.extend(found.into_iter().map(|row| Row { name: proof.name, ..row }));
     }
     writeln!(std::io::stdout(), "{}", table(&rows))?;
     Ok(rows.iter().all(|row| row.failed.is_empty()))

@@ -8,6 +8,8 @@ const SHOWN_MAX: usize = 8;
 /// What a proof found.
 #[derive(Default)]
 pub(crate) struct Row {
+    /// What it is asked for by.
+    pub(crate) name: &'static str,
     pub(crate) proof: &'static str,
     pub(crate) rounds: usize,
     pub(crate) counts: Counts,
@@ -61,13 +63,14 @@ impl Row {
 /// Renders the table, with what failed below it.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut lines = vec![
-        "| proof | rounds | 2xx | delivered | queued | held | lost | doubled | measured | verdict |".to_owned(),
-        "|---|---|---|---|---|---|---|---|---|---|".to_owned(),
+        "| proof | what | rounds | 2xx | delivered | queued | held | lost | doubled | measured | verdict |".to_owned(),
+        "|---|---|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
     for row in rows {
         let Counts { answered, delivered, queued, held, lost, doubled } = row.counts;
         lines.push(format!(
-            "| {} | {} | {answered} | {delivered} | {queued} | {held} | {lost} | {doubled} | {} | {} |",
+            "| {} | {} | {} | {answered} | {delivered} | {queued} | {held} | {lost} | {doubled} | {} | {} |",
+            row.name,
             row.proof,
             row.rounds,
             row.told.join("; "),
