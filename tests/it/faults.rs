@@ -4,10 +4,11 @@
 #[allow(dead_code, reason = "the example runs them all; what it prints is not needed here")]
 mod proofs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proofs::Plan;
-use proofs::hostile::{Target, polite_post, smuggling};
+use proofs::gateway::{Gateway, Place, Settings};
+use proofs::hostile::{Target, bodies, polite_post, smuggling};
 use proofs::row::{Row, table};
 
 fn plan(rounds: usize) -> Plan {
@@ -63,14 +64,28 @@ async fn a_reload_under_load_shows_nobody_half_a_configuration() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_with_two_ends_are_refused_and_the_next_good_one_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = proofs::gateway::Settings::default();
-    let place = proofs::gateway::Place::new(&plan(1).program, folder.path(), &settings).expect("set up");
-    let _gateway = place.start().await.expect("it starts");
-    let target = Target { address: place.address };
+    let (_gateway, target) = start(folder.path()).await;
     let mut ends = smuggling::all(target).await;
     for right in ["right", "closed"] {
         ends.remove(right);
     }
     assert!(ends.is_empty(), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_bomb_are_refused_and_the_next_good_one_is_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_gateway, target) = start(folder.path()).await;
+    let mut ends = bodies::bombs(target).await;
+    for right in ["400", "413", "closed"] {
+        ends.remove(right);
+    }
+    assert!(ends.is_empty(), "{ends:?}");
     assert!(polite_post(target, 0).await);
+}
+
+async fn start(folder: &Path) -> (Gateway, Target) {
+    let place = Place::new(&plan(1).program, folder, &Settings::default()).expect("set up");
+    let gateway = place.start().await.expect("it starts");
+    (gateway, Target { address: place.address })
 }

@@ -95,7 +95,7 @@ pub(super) async fn files(target: Target) -> Ends {
 }
 
 /// Bodies within the limits of size that are made to cost more than they weigh.
-pub(super) async fn bombs(target: Target) -> Ends {
+pub(crate) async fn bombs(target: Target) -> Ends {
     let keys = |count: usize, key: fn(usize) -> String| {
         let keys: Vec<_> = (0..count).map(|number| format!("{}=1", key(number))).collect();
         keys.join("&").into_bytes()
