@@ -14,7 +14,7 @@ use super::upstream::{Mood, Upstream};
 
 const CLIENTS: usize = 8;
 /// Longest time a gateway lives.
-const LIFE_MS: u64 = 150;
+const LIFE_MS: u64 = 300;
 /// How long what is left may take to be delivered.
 const DRAIN: Duration = Duration::from_secs(60);
 
