@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz audit conformance setup
+.PHONY: help demo test check fmt fuzz faults soak audit conformance setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,12 @@ fmt: ## Format the code
 
 fuzz: ## Fuzz every parser of foreign bytes, a minute each (longer: scripts/fuzz SECONDS)
 	@scripts/fuzz
+
+faults: ## Prove the promises under kills, full disks, upgrades and hostile senders (shorter: scripts/faults 20)
+	@scripts/faults
+
+soak: ## Run load and faults together for ten minutes (longer: scripts/soak SECONDS)
+	@scripts/soak
 
 audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }

@@ -4,9 +4,13 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod files;
+
 mod follow;
 
-use std::net::{SocketAddr, TcpListener};
+mod upgrade;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +22,11 @@ use tokio::time::Instant;
 
 use self::follow::Follower;
 pub use self::follow::Origin;
-use crate::accept::{self, Gateway, InFlight, TlsError};
+use self::upgrade::Meeting;
+pub use self::upgrade::UpgradeError;
+use crate::accept::{self, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, Admin};
-use crate::config::{Config, Listen, Live, StoreUrl};
+use crate::config::{Config, Listen, StoreUrl, Upstream};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;
@@ -31,6 +37,8 @@ use crate::telemetry::{Metrics, MetricsError};
 
 /// How long requests under way get to be answered.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// How long a connection that was accepted at the last moment may take to show that it is open.
+const LAST_MOMENT: Duration = Duration::from_millis(20);
 /// When expired entries are first removed after a start, and how often after that.
 const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
 const EXPIRE_EVERY: Duration = Duration::from_secs(10);
@@ -56,17 +64,23 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error("the sockets of the gateway that runs can't be taken over")]
+    Upgrade(#[from] UpgradeError),
 }
 
 /// Everything that runs.
 pub struct Running {
     gateway: Vec<SocketAddr>,
     admin: SocketAddr,
+    listeners: Listeners,
+    meeting: Option<Meeting>,
     in_flight: InFlight,
     stop_taking: watch::Sender<bool>,
     stop_all: watch::Sender<bool>,
     reload: Arc<Notify>,
     sender: JoinHandle<Stopped>,
+    /// The gateway's listeners; they end when no connection is accepted any more.
+    accepting: JoinSet<()>,
     services: JoinSet<()>,
 }
 
@@ -82,22 +96,37 @@ pub struct Ended {
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_store(&config)?;
-    start_with(config, store, Some(origin))
+    start_with(config, store, Some(origin), Listeners::default())
+}
+
+/// Takes the sockets over from the gateway that runs, starts everything, and tells the other that it may stop.
+pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartError> {
+    let meeting = Meeting::of(&config).ok_or(UpgradeError::NoMeeting)?;
+    let listeners = meeting.take_over().await?;
+    // The old one still takes and answers; it has the store open too, which is made for that.
+    let store = open_store(&config)?;
+    let running = start_with(config, store, Some(origin), listeners)?;
+    if let Err(error) = meeting.say_serving().await {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "upgrade.unheard: the old process may be gone; see that it is");
+    }
+    Ok(running)
 }
 
 /// Starts everything a configuration asks for on a store that is open.
 pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, None)
+    start_with(config, store, None, Listeners::default())
 }
 
-fn start_with(config: Config, store: Arc<dyn Store>, origin: Option<Origin>) -> Result<Running, StartError> {
-    let client = Client::new(kaicalls::Options {
-        timeout: config.upstream.timeout,
-        max_in_flight: usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX),
-        ..kaicalls::Options::new(config.upstream.base_url.clone())
-    })?;
-    let (listen, listeners) = bind_all(&config.server.listen)?;
-    let (admin_listen, admin_listeners) = bind_all(&[Listen { address: config.admin.listen, tls: None }])?;
+fn start_with(
+    config: Config,
+    store: Arc<dyn Store>,
+    origin: Option<Origin>,
+    listeners: Listeners,
+) -> Result<Running, StartError> {
+    let client = client(&config.upstream)?;
+    let (listen, admin_address) = bind_all(&config, &listeners)?;
+    let meeting = Meeting::of(&config);
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
     let config = Arc::new(ArcSwap::from_pointee(config));
@@ -105,27 +134,39 @@ fn start_with(config: Config, store: Arc<dyn Store>, origin: Option<Origin>) -> 
     let (stop_taking, no_more) = watch::channel(false);
     let (stop_all, stopping) = watch::channel(false);
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
-    let gateway =
-        Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), accept::Options::default());
+    let options = files::within_limit(accept::Options::default());
+    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
     let made_token = made_token(&config.load());
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
-    if let Some(Origin { path, sources, watched }) = origin {
-        let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
+    if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
-        services.spawn(Follower { live, config, store, sender, metrics, asked }.run(stopping.clone()));
+        let follower = Follower::new(origin, config, store, sender, metrics, asked);
+        services.spawn(follower.run(stopping.clone()));
     }
-    let addresses = listen.iter().map(|listen| listen.address).collect();
+    let gateway_addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::services(&gateway, &listen)?;
-    let admin_address = admin_listen.first().map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |listen| listen.address);
     let admin = accept::service("admin", admin, admin_address);
     services.spawn(expire(store, stopping.clone()));
-    services.spawn(accept::run(vec![admin], admin_listeners, stopping.clone()));
-    services.spawn(accept::run(gateway, listeners, no_more));
+    services.spawn(accept::run(vec![admin], listeners.clone(), stopping.clone()));
+    let mut accepting = JoinSet::new();
+    accepting.spawn(accept::run(gateway, listeners.clone(), no_more));
     let sender = tokio::spawn(async move { sender.run(stopping).await });
-    Ok(Running { gateway: addresses, admin: admin_address, in_flight, stop_taking, stop_all, reload, sender, services })
+    Ok(Running {
+        gateway: gateway_addresses,
+        admin: admin_address,
+        listeners,
+        meeting,
+        in_flight,
+        stop_taking,
+        stop_all,
+        reload,
+        sender,
+        accepting,
+        services,
+    })
 }
 
 impl Running {
@@ -144,17 +185,19 @@ impl Running {
         self.reload.notify_one();
     }
 
+    /// Hands the sockets to a gateway that was started to take this one's place, and waits until that one serves.
+    ///
+    /// Everything goes on meanwhile, and after an error too: then it is for whoever asked to look what the other does.
+    /// Stop when it returns `Ok`.
+    pub async fn hand_over(&self) -> Result<(), UpgradeError> {
+        self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await
+    }
+
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
     pub async fn stop(mut self) -> Ended {
         self.stop_taking.send_replace(true);
         self.stop_all.send_replace(true);
-        let (unanswered, sender) = tokio::join!(
-            async {
-                drop(tokio::time::timeout(ANSWER_TIME, self.in_flight.drained()).await);
-                self.in_flight.count()
-            },
-            self.sender
-        );
+        let (unanswered, sender) = tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sender);
         let attempts_cut = match sender {
             Ok(Stopped::Cut(attempts)) => attempts,
             Ok(Stopped::Drained) | Err(_) => 0,
@@ -162,6 +205,14 @@ impl Running {
         self.services.shutdown().await;
         Ended { unanswered, attempts_cut }
     }
+}
+
+fn client(upstream: &Upstream) -> Result<Client, ClientError> {
+    Client::new(kaicalls::Options {
+        timeout: upstream.timeout,
+        max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
+        ..kaicalls::Options::new(upstream.base_url.clone())
+    })
 }
 
 /// Opens the store the configuration names.
@@ -190,16 +241,30 @@ fn made_token(config: &Config) -> Option<Secret> {
     made.ok().flatten()
 }
 
-/// Binds every address, and gives them back with the ports the system chose.
-fn bind_all(listen: &[Listen]) -> Result<(Vec<Listen>, Vec<TcpListener>), StartError> {
-    let bind = |listen: &Listen| {
-        let failed = |source| StartError::Listen { address: listen.address, source };
-        let listener = TcpListener::bind(listen.address).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok((Listen { address, tls: listen.tls.clone() }, listener))
+/// Waits until every connection that was accepted has had its answers; tells how many requests did not get theirs.
+async fn answer_the_last(mut accepting: JoinSet<()>, in_flight: &InFlight) -> usize {
+    let closed = async {
+        while accepting.join_next().await.is_some() {}
+        tokio::time::sleep(LAST_MOMENT).await;
+        in_flight.closed().await;
     };
-    let bound: Result<Vec<_>, StartError> = listen.iter().map(bind).collect();
-    Ok(bound?.into_iter().unzip())
+    drop(tokio::time::timeout(ANSWER_TIME, closed).await);
+    in_flight.count()
+}
+
+/// Listens on every address, and gives them back with the ports the system chose: the gateway's, and the admin's.
+fn bind_all(config: &Config, listeners: &Listeners) -> Result<(Vec<Listen>, SocketAddr), StartError> {
+    let bind = |address: SocketAddr| listeners.bind(address).map_err(|source| StartError::Listen { address, source });
+    let listen: Vec<Listen> = config
+        .server
+        .listen
+        .iter()
+        .map(|listen| Ok(Listen { address: bind(listen.address)?, tls: listen.tls.clone() }))
+        .collect::<Result<_, StartError>>()?;
+    let admin = bind(config.admin.listen)?;
+    let addresses: Vec<_> = listen.iter().map(|listen| listen.address).chain([admin]).collect();
+    listeners.keep_only(&addresses);
+    Ok((listen, admin))
 }
 
 /// Tells whether the wall clock went otherwise than time did.

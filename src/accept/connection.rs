@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::chunks::Chunks;
 use super::head::{Head, RequestId};
 use super::outcome::{Outcome, Refusal};
+use super::places::Place;
 use super::reply::{self, Dialect, Reply};
 use super::route;
 use super::wire::{self, BadHead, Whole};
@@ -38,8 +39,9 @@ pub(super) struct Ended {
 #[async_trait]
 impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = self.in_flight.open();
         let trusted = self.config.load_full();
-        let Some(_place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
+        let Some(place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
             self.metrics.connection_refused();
             return None;
         };
@@ -49,12 +51,12 @@ impl ServerApp for Gateway {
             None => stream,
         };
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            self.streams(stream, shutdown).await;
+            self.streams(stream, &place, shutdown).await;
             return None;
         }
         let mut next = Some(stream);
         while let Some(stream) = next {
-            next = self.exchange(stream, shutdown).await;
+            next = self.exchange(stream, &place, shutdown).await;
         }
         None
     }
@@ -62,12 +64,16 @@ impl ServerApp for Gateway {
 
 impl Gateway {
     /// Takes one request and answers it; gives the connection back where it can be used again.
-    async fn exchange(&self, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let mut bytes = self.next_request(&mut stream, shutdown).await?;
+    async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
         let _in_flight = self.in_flight.enter();
         let started = Instant::now();
         let deadline = started + self.options.head;
-        let whole = wire::whole_head(&mut stream, &mut bytes, deadline).await;
+        let whole = tokio::select! {
+            biased;
+            whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
+            () = place.wanted() => return None,
+        };
         if let Ok(Whole { length, chunked: true }) = whole {
             let rest = bytes.split_off(length);
             stream = Box::new(Chunks::new(stream, rest));
@@ -109,14 +115,20 @@ impl Gateway {
         Ended { reply, lost: Refusal::loses_framing(&outcome) }
     }
 
-    /// Waits for a request to begin; none when the client is gone or silent for too long, or the gateway shuts down.
-    async fn next_request(&self, stream: &mut Stream, shutdown: &ShutdownWatch) -> Option<BytesMut> {
+    /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
+    /// another, or the gateway shuts down.
+    ///
+    /// A client that can't know yet may send one more request into a connection that is kept: it gets a moment.
+    async fn next_request(&self, stream: &mut Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<BytesMut> {
         let mut shutdown = shutdown.clone();
         tokio::select! {
             biased;
-            bytes = wire::first_bytes(stream, self.options.idle) => bytes,
-            _stop = shutdown.wait_for(|stop| *stop) => None,
+            // Cancel-safe: bytes that were read end the wait.
+            bytes = wire::first_bytes(stream, self.options.idle) => return bytes,
+            () = place.wanted() => return None,
+            _stop = shutdown.wait_for(|stop| *stop) => {}
         }
+        wire::first_bytes(stream, self.options.farewell).await
     }
 
     /// The one place where a request is counted and logged.

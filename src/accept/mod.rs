@@ -12,6 +12,7 @@ mod guard;
 mod head;
 mod host;
 mod limits;
+mod listeners;
 mod outcome;
 mod places;
 mod receive;
@@ -41,6 +42,7 @@ use self::entry::{Filed, Rules};
 use self::guard::Credentials;
 use self::head::{Head, RequestId};
 use self::limits::Limiters;
+pub use self::listeners::{HandOverError, Listeners};
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
@@ -74,6 +76,8 @@ pub struct Options {
     pub append: Duration,
     /// For the client to take the answer.
     pub write: Duration,
+    /// How long an open connection may still bring a request after the gateway was told to stop: it may be on its way.
+    pub farewell: Duration,
     /// How long what a refused client still sends is read and thrown away, so that it can read why.
     pub linger: Duration,
     /// Open connections.
@@ -92,6 +96,7 @@ impl Default for Options {
             body_bytes_per_second: 16 * 1024,
             append: Duration::from_secs(10),
             write: Duration::from_secs(10),
+            farewell: Duration::from_millis(500),
             linger: Duration::from_secs(1),
             connections: 8192,
             connections_per_address: 128,

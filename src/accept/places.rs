@@ -1,10 +1,11 @@
 //! How many connections may be open: altogether, and of one address.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::address::{is_trusted, subscriber};
 use crate::config::IpNet;
@@ -21,6 +22,16 @@ pub(super) struct Places {
 struct Taken {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
+    /// Connections that bring nothing at the moment, the longest waiting first.
+    idle: BTreeMap<u64, Arc<Notify>>,
+    /// Number of the next of these.
+    next: u64,
+}
+
+/// A connection that brings nothing at the moment.
+struct Idle<'a> {
+    taken: &'a Mutex<Taken>,
+    number: u64,
 }
 
 /// One connection's place; given back when dropped.
@@ -35,19 +46,45 @@ impl Places {
     }
 
     /// Takes a place. Behind a trusted proxy everybody has its address, so that of one isn't counted.
+    ///
+    /// Where all are taken, the connection that has been idle longest has to leave for it.
     pub(super) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> Option<Place> {
         let address = peer.filter(|peer| !is_trusted(*peer, trusted)).map(subscriber);
         let mut taken = self.taken.lock();
-        let full = taken.all >= self.max;
         let own = address.and_then(|address| taken.by_address.get(&address)).copied().unwrap_or_default();
-        if full || own >= self.max_per_address {
+        if own >= self.max_per_address {
             return None;
+        }
+        if taken.all >= self.max {
+            let (_, idle) = taken.idle.pop_first()?;
+            idle.notify_one();
         }
         taken.all += 1;
         if let Some(address) = address {
             *taken.by_address.entry(address).or_default() += 1;
         }
         Some(Place { taken: Arc::clone(&self.taken), address })
+    }
+}
+
+impl Place {
+    /// Ends when the place is wanted for another connection. To be waited on only while nothing is being answered.
+    pub(super) async fn wanted(&self) {
+        let told = Arc::new(Notify::new());
+        let _idle = {
+            let mut taken = self.taken.lock();
+            let number = taken.next;
+            taken.next += 1;
+            taken.idle.insert(number, Arc::clone(&told));
+            Idle { taken: &self.taken, number }
+        };
+        told.notified().await;
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.taken.lock().idle.remove(&self.number);
     }
 }
 
@@ -84,6 +121,27 @@ mod tests {
         let _third = places.take(Some(ip("192.0.2.1")), &[]).expect("a place");
         let _other = places.take(None, &[]).expect("a place");
         assert!(places.take(Some(ip("192.0.2.9")), &[]).is_none(), "all three are taken");
+    }
+
+    #[tokio::test]
+    async fn who_has_been_idle_longest_leaves_for_another() {
+        let places = Places::new(2, 2);
+        let first = places.take(Some(ip("192.0.2.1")), &[]).expect("a place");
+        let second = places.take(Some(ip("192.0.2.1")), &[]).expect("a place");
+        let (mut wanted, mut later) = (Box::pin(first.wanted()), Box::pin(second.wanted()));
+        tokio::select! {
+            biased;
+            () = &mut wanted => panic!("nobody wants it"),
+            () = &mut later => panic!("nobody wants it"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(places.take(Some(ip("192.0.2.1")), &[]).is_none(), "the address has all of its own");
+        let third = places.take(Some(ip("192.0.2.2")), &[]).expect("a place");
+        wanted.await;
+        drop(first);
+        drop(later);
+        assert!(places.take(Some(ip("192.0.2.2")), &[]).is_none(), "none is idle");
+        drop(third);
     }
 
     #[test]

@@ -1,28 +1,29 @@
 //! Starting the gateway on pingora, and knowing when it has nothing left to answer.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use pingora::apps::ServerApp;
-use pingora::server::{Fds, ShutdownWatch};
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::server::ShutdownWatch;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
+use super::listeners::Listeners;
 use super::tls::{BadCertificate, Tls};
 use crate::config::Listen;
 
-/// How many requests are being answered. Clones count together.
+/// How many requests are being answered, and how many connections are open. Clones count together.
 #[derive(Clone, Debug)]
 pub struct InFlight {
     count: watch::Sender<usize>,
+    open: watch::Sender<usize>,
 }
 
-/// One request being answered.
+/// One request being answered, or one connection that is open.
 #[derive(Debug)]
 pub(super) struct Busy {
     count: watch::Sender<usize>,
@@ -30,7 +31,7 @@ pub(super) struct Busy {
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { count: watch::Sender::new(0) }
+        Self { count: watch::Sender::new(0), open: watch::Sender::new(0) }
     }
 }
 
@@ -38,6 +39,11 @@ impl InFlight {
     pub(super) fn enter(&self) -> Busy {
         self.count.send_modify(|count| *count += 1);
         Busy { count: self.count.clone() }
+    }
+
+    pub(super) fn open(&self) -> Busy {
+        self.open.send_modify(|count| *count += 1);
+        Busy { count: self.open.clone() }
     }
 
     /// Returns how many requests are being answered now.
@@ -48,6 +54,12 @@ impl InFlight {
     /// Waits until no request is being answered. Stop accepting first; how long to wait is the caller's to bound.
     pub async fn drained(&self) {
         let mut counts = self.count.subscribe();
+        drop(counts.wait_for(|count| *count == 0).await);
+    }
+
+    /// Waits until no connection is open, so that nothing is cut that was on its way.
+    pub async fn closed(&self) {
+        let mut counts = self.open.subscribe();
         drop(counts.wait_for(|count| *count == 0).await);
     }
 }
@@ -73,7 +85,9 @@ where
     A: ServerApp + Send + Sync + 'static,
 {
     let mut service = Service::new(name.to_owned(), app);
-    service.add_tcp(&address.to_string());
+    // What is read goes into buffers of our own; pingora's are 64 KiB for each connection, also for one that is silent.
+    let unread = L4BufferSettings::default().read(0);
+    service.add_listener(ListenerConfig::tcp(address.to_string()).l4_buffer(unread));
     service
 }
 
@@ -89,24 +103,16 @@ pub fn services(gateway: &Gateway, listen: &[Listen]) -> Result<Vec<Service<Gate
     listen.iter().map(behind).collect()
 }
 
-/// Runs services on listeners that are already bound, on the current runtime, until `shutdown` says true.
+/// Runs services on sockets that listen already, on the current runtime, until `shutdown` says true.
 ///
-/// The services must have been made with the listeners' own addresses.
-pub async fn run<A>(services: Vec<Service<A>>, listeners: Vec<TcpListener>, shutdown: ShutdownWatch)
+/// The services must have been made with the addresses these have in `listeners`.
+pub async fn run<A>(services: Vec<Service<A>>, listeners: Listeners, shutdown: ShutdownWatch)
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    let mut bound = Fds::new();
-    for listener in listeners {
-        // A listener whose address or mode cannot be read was closed under us: binding anew tells the same.
-        if let (Ok(address), Ok(())) = (listener.local_addr(), listener.set_nonblocking(true)) {
-            bound.add(address.to_string(), listener.into_raw_fd());
-        }
-    }
-    let bound = Arc::new(Mutex::new(bound));
     let mut running = JoinSet::new();
     for mut service in services {
-        let (bound, shutdown) = (Arc::clone(&bound), shutdown.clone());
+        let (bound, shutdown) = (listeners.shared(), shutdown.clone());
         running.spawn(async move { service.start_service(Some(bound), shutdown, 1).await });
     }
     while running.join_next().await.is_some() {}
@@ -117,7 +123,8 @@ pub async fn serve<A>(listener: TcpListener, app: A, shutdown: ShutdownWatch) ->
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    let service = service("formgate", app, listener.local_addr()?);
-    run(vec![service], vec![listener], shutdown).await;
+    let listeners = Listeners::default();
+    let service = service("formgate", app, listeners.add(listener)?);
+    run(vec![service], listeners, shutdown).await;
     Ok(())
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::Gateway;
 use super::connection::write;
 use super::head::Head;
+use super::places::Place;
 use super::wire::HEAD_MAX;
 
 /// Most requests of one connection that are open at once.
@@ -23,7 +24,7 @@ const MALFORMED_MAX: usize = 32;
 
 impl Gateway {
     /// Answers a connection's requests until the client ends it, is silent for too long, or the gateway stops.
-    pub(super) async fn streams(&self, stream: Stream, shutdown: &ShutdownWatch) {
+    pub(super) async fn streams(&self, stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: stream.get_timing_digest(),
@@ -53,6 +54,7 @@ impl Gateway {
                     Ok(None) | Err(_) => break,
                 },
                 () = tokio::time::sleep(self.options.idle), if answering.is_empty() => break,
+                () = place.wanted(), if answering.is_empty() => break,
             }
         }
         drop(connection);

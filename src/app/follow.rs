@@ -30,15 +30,27 @@ pub struct Origin {
 
 /// Reads the configuration again when its files change, or when it is asked to.
 pub(super) struct Follower {
-    pub(super) live: Arc<Live>,
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) sender: Sender,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) asked: Arc<Notify>,
+    live: Arc<Live>,
+    config: Arc<ArcSwap<Config>>,
+    store: Arc<dyn Store>,
+    sender: Sender,
+    metrics: Arc<Metrics>,
+    asked: Arc<Notify>,
 }
 
 impl Follower {
+    pub(super) fn new(
+        Origin { path, sources, watched }: Origin,
+        config: Arc<ArcSwap<Config>>,
+        store: Arc<dyn Store>,
+        sender: Sender,
+        metrics: Arc<Metrics>,
+        asked: Arc<Notify>,
+    ) -> Self {
+        let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
+        Self { live, config, store, sender, metrics, asked }
+    }
+
     /// Follows until `stopping` says true.
     pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
         // At most one at a time; it ends with this task.

@@ -27,20 +27,28 @@ pub(super) async fn stop_signal() {
     }
 }
 
-/// The signals that ask for the configuration to be read again: SIGHUP.
-pub(super) struct ReloadSignals(Option<tokio::signal::unix::Signal>);
+/// A signal that asks for something and ends nothing.
+pub(super) struct Signals(Option<tokio::signal::unix::Signal>);
 
-impl ReloadSignals {
-    /// From here on none is missed.
-    pub(super) fn listen() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self(signal(SignalKind::hangup()).ok())
+impl Signals {
+    /// SIGHUP: read the configuration again. From here on none is missed.
+    pub(super) fn hangup() -> Self {
+        Self::listen(tokio::signal::unix::SignalKind::hangup())
+    }
+
+    /// SIGQUIT: hand over to another process. From here on none is missed.
+    pub(super) fn quit() -> Self {
+        Self::listen(tokio::signal::unix::SignalKind::quit())
+    }
+
+    fn listen(kind: tokio::signal::unix::SignalKind) -> Self {
+        Self(tokio::signal::unix::signal(kind).ok())
     }
 
     /// Ends at the next one; where signals can't be listened to, never.
     pub(super) async fn next(&mut self) {
-        let Some(hangups) = &mut self.0 else { return std::future::pending().await };
-        if hangups.recv().await.is_none() {
+        let Some(signals) = &mut self.0 else { return std::future::pending().await };
+        if signals.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
     }

@@ -1,6 +1,7 @@
 //! `formgate serve`.
 
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 
 use anyhow::anyhow;
 use clap::Args;
@@ -9,8 +10,8 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 use super::rules::ConfigArg;
-use super::runtime::{ReloadSignals, block_on, stop_signal};
-use crate::app::{self, Origin, StartError};
+use super::runtime::{Signals, block_on, stop_signal};
+use crate::app::{self, Origin, Running, StartError};
 use crate::config::{Config, Sources};
 use crate::telemetry::{self, LogFormat};
 
@@ -22,6 +23,9 @@ pub(super) struct ServeArgs {
     /// How log lines are written: auto is text on a terminal, else JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: Log,
+    /// Take the place of the gateway that runs: its sockets are taken over when that gets SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
 }
 
 /// How log lines are written.
@@ -46,29 +50,63 @@ impl From<Log> for LogFormat {
 pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
     let (config, origin) = read_config(&args.config, console)?;
     telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
-    block_on(serve(config, origin))?;
+    block_on(serve(config, origin, args.upgrade))?;
     Ok(Exit::Ok)
 }
 
-async fn serve(config: Config, origin: Origin) -> Result<(), Error> {
+async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Error> {
     let sites = config.sites.len();
-    let mut reloads = ReloadSignals::listen();
+    // Heard from here on, so that none ends the process.
+    let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());
-    let running = app::start(config, origin).map_err(start_error)?;
+    let running = if upgrade {
+        tracing::info!("upgrade.waiting: send SIGQUIT to the gateway that runs");
+        tokio::select! {
+            running = app::upgrade(config, origin) => running,
+            () = &mut stop => return Ok(()),
+        }
+    } else {
+        app::start(config, origin)
+    };
+    let running = running.map_err(start_error)?;
     for address in running.gateway() {
         tracing::info!(%address, sites, "gateway.listening");
     }
     tracing::info!(address = %running.admin(), "admin.listening");
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            () = reloads.next() => running.reload(),
-        }
-    }
+    until_stop(&running, stop, hangups, quits).await;
     tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
     Ok(())
+}
+
+/// Does what signals ask for, until one asks to stop or another process has taken over.
+async fn until_stop(
+    running: &Running,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    mut hangups: Signals,
+    mut quits: Signals,
+) {
+    loop {
+        let handed_over = tokio::select! {
+            () = stop.as_mut() => return,
+            () = hangups.next() => {
+                running.reload();
+                continue;
+            }
+            () = quits.next() => tokio::select! {
+                handed_over = running.hand_over() => handed_over,
+                () = stop.as_mut() => return,
+            },
+        };
+        match handed_over {
+            Ok(()) => return tracing::info!("upgrade.handed_over: another process serves now"),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "upgrade.failed: this process goes on serving");
+            }
+        }
+    }
 }
 
 fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<(Config, Origin), Error> {
@@ -100,6 +138,9 @@ fn start_error(error: StartError) -> Error {
             Error::store(error).hint("the store is [queue].url in the configuration; is its folder writable?")
         }
         StartError::Tls(_) => Error::config(error),
+        StartError::Upgrade(_) => {
+            Error::store(error).hint("send SIGQUIT to the gateway that runs, with the same store, within a minute")
+        }
         StartError::Client(_) | StartError::Metrics(_) => Error::store(error),
     }
 }

@@ -222,11 +222,11 @@ pub(crate) fn start_behind(
     let config = Arc::new(ArcSwap::from_pointee(config));
     let gateway = Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
+    let listeners = accept::Listeners::default();
+    let address = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let (stop, stopped) = watch::channel(false);
     let services = accept::services(&gateway, &[Listen { address, tls }]).expect("usable files");
-    drop(tokio::spawn(accept::run(services, vec![listener], stopped)));
+    drop(tokio::spawn(accept::run(services, listeners, stopped)));
     Running { address, shelf, metrics, in_flight, config, stop }
 }
 

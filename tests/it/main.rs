@@ -11,6 +11,7 @@ mod delivery;
 mod docs;
 mod encrypted;
 mod fairness;
+mod faults;
 mod fixtures;
 mod gateway;
 mod hostile;

@@ -121,7 +121,7 @@ fn by_filter() -> RetryAsked {
 }
 
 fn attempt(result: AttemptResult, status: u16, words: &str) -> Attempt {
-    Attempt { result, status: Some(status), duration_ms: 1, words: Some(words.to_owned()) }
+    Attempt { result, status: Some(status), duration_ms: 1, words: Some(words.to_owned()), confirmed: None }
 }
 
 fn refused() -> Settlement {

@@ -1,9 +1,13 @@
 //! The files of a store: made readable by their owner alone, locked, and watched.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// What a log begins with, by the order of bytes its checksums are made in.
+const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
 
 /// Makes the folder (0700) and an empty database (0600) where there are none; returns the path without links.
 ///
@@ -89,13 +93,19 @@ impl Presence {
 #[derive(Debug)]
 pub(super) struct Identity {
     files: Vec<(PathBuf, (u64, u64))>,
+    /// The database never gets shorter.
+    shortest: Cell<u64>,
+    log: File,
 }
 
 impl Identity {
     /// Remembers the database and its log.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let remember = |path: PathBuf| inode(&path).map(|inode| (path, inode));
-        Ok(Self { files: vec![remember(path.to_owned())?, remember(beside(path, "-wal"))?] })
+        let log = beside(path, "-wal");
+        // Of the database itself no second handle may be closed: SQLite's locks would go with it.
+        let shortest = Cell::new(path.metadata()?.len());
+        Ok(Self { files: vec![remember(path.to_owned())?, remember(log.clone())?], shortest, log: File::open(log)? })
     }
 
     /// Returns where the database was.
@@ -103,9 +113,30 @@ impl Identity {
         self.files.first().map_or(Path::new(""), |(path, _)| path)
     }
 
-    /// Tells whether both still stand at their paths: into a removed file one can write without an error.
+    /// Tells whether both still stand at their paths and look as they should: into a file that was removed, emptied or
+    /// overwritten one can write without an error.
     pub(super) fn holds(&self) -> bool {
-        self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known))
+        let stands = self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known));
+        stands && self.is_not_cut() && self.is_log()
+    }
+
+    fn is_not_cut(&self) -> bool {
+        let length = self.files.first().and_then(|(path, _)| Some(path.metadata().ok()?.len())).unwrap_or_default();
+        let is_whole = length >= self.shortest.get();
+        if is_whole {
+            self.shortest.set(length);
+        }
+        is_whole
+    }
+
+    /// An empty log is one too: another process may just have copied it into the database.
+    fn is_log(&self) -> bool {
+        let mut magic = [0; 4];
+        match self.log.read_at(&mut magic, 0) {
+            Ok(0) => true,
+            Ok(4) => LOG_MAGIC.contains(&u32::from_be_bytes(magic)),
+            _ => false,
+        }
     }
 }
 

@@ -23,7 +23,8 @@
 //!
 //! One thread owns the connection that writes. It takes all that waits, does it in one transaction, and commits: the
 //! log is fsynced (`synchronous = FULL`). Only then each caller is answered. After the commit the thread looks whether
-//! database and log still stand at their paths, because writing into a removed file gives no error. At 16 MiB the log
+//! database and log still stand at their paths and look like what they are, because writing into a file that was removed,
+//! emptied or overwritten gives no error. At 16 MiB the log
 //! is copied into the database, which is fsynced before the log is written from its beginning again. A new file's name
 //! is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and a power cut as far as the
 //! disk keeps what it said is synced.
@@ -391,6 +392,40 @@ mod tests {
         assert!(store.ready().await.is_ok());
         assert_eq!(number(&store, "SELECT count(*) FROM content WHERE number < 0").await, 0);
         assert!(store.append(entry(99, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_store_without_room_for_what_it_refused_is_not_ready() {
+        let (_folder, store) = store();
+        set_pages_max(&store, 30).await;
+        assert!(store.ready().await.is_ok());
+        assert!(matches!(store.append(entry(1, 200_000), None).await, Err(StoreError::DiskFull)));
+        assert!(matches!(store.ready().await, Err(StoreError::DiskFull)));
+        set_pages_max(&store, 1_000).await;
+        assert!(store.ready().await.is_ok());
+        assert_eq!(number(&store, "SELECT count(*) FROM content").await, 0);
+        assert!(store.append(entry(1, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_emptied_or_overwritten_in_place_is_noticed() {
+        use std::os::unix::fs::FileExt as _;
+        let write = |path| std::fs::OpenOptions::new().write(true).open(path).expect("opened");
+        for (name, harm) in [
+            ("store.db", (|file| file.set_len(0)) as fn(std::fs::File) -> std::io::Result<()>),
+            ("store.db-wal", |file| file.write_all_at(&[0xA5; 64], 0)),
+        ] {
+            let (folder, store) = store();
+            assert!(store.append(entry(1, 10), None).await.is_ok());
+            harm(write(folder.path().join(name))).expect("harmed");
+            for number in 2..4 {
+                assert!(
+                    matches!(store.append(entry(number, 10), None).await, Err(StoreError::Unavailable(_))),
+                    "{name}"
+                );
+            }
+            assert!(store.ready().await.is_err());
+        }
     }
 
     #[tokio::test]
