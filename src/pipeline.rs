@@ -6,7 +6,7 @@ use crate::decode::{self, DecodeError, Submission};
 pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
 use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
-use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, Rules};
+use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
 use crate::received::Received;
 
 /// The mapping that is asked last and fits everything.
@@ -177,7 +177,8 @@ fn mapped(
     let empty = Mapping::default();
     let facts = Facts { headers: &received.headers, submission: &submission, form_name: None, page: None };
     let recognised = mappings.recognise(&facts).map_or(&empty, Arc::as_ref);
-    let about = map::form_facts_of(&submission, recognised);
+    let look = Look::new(&submission, recognised);
+    let about = look.form.clone();
     let facts = Facts {
         form_name: about.name.as_deref(),
         page: about.page.as_deref().or_else(|| received.header("referer")),
@@ -194,7 +195,7 @@ fn mapped(
         region: form_rules.and_then(|rules| rules.region).or(site.region),
         dictionary: &mappings.dictionary,
     };
-    let mut mapped = map::apply(&submission, rules);
+    let mut mapped = map::apply(look, rules);
     if named.is_some() || form_rules.is_some() {
         mapped.draft.form_name = mapped.draft.form_name.or_else(|| Some(form.to_string()));
     }

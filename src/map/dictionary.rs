@@ -1,6 +1,6 @@
 //! What fields are called: words in several languages, and the part a field so called plays.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use super::view::fold;
 use crate::decode::Field;
@@ -65,7 +65,9 @@ impl Role {
 /// Words by role, of all languages together.
 #[derive(Clone, Debug, Default)]
 pub struct Dictionary {
-    words: BTreeMap<Role, Vec<Phrase>>,
+    /// Phrases by their first word, but for those whose first word is open: most names hold none of them.
+    by_word: HashMap<String, Vec<(Role, Phrase)>>,
+    open: Vec<(Role, Phrase)>,
     /// How a sentence that agrees to something begins.
     agreements: Vec<String>,
 }
@@ -88,8 +90,13 @@ struct Word {
 impl Dictionary {
     /// Adds phrases for a role. `=name` is only the whole name, `tele*` any word that begins so.
     pub fn add(&mut self, role: Role, phrases: impl IntoIterator<Item = String>) {
-        let phrases = phrases.into_iter().map(|phrase| Phrase::new(&phrase)).filter(|phrase| !phrase.words.is_empty());
-        self.words.entry(role).or_default().extend(phrases);
+        for phrase in phrases.into_iter().map(|phrase| Phrase::new(&phrase)) {
+            match phrase.words.first() {
+                Some(first) if first.open_start || first.open_end => self.open.push((role, phrase)),
+                Some(first) => self.by_word.entry(first.text.clone()).or_default().push((role, phrase)),
+                None => {}
+            }
+        }
     }
 
     /// Adds the ways in which a sentence of consent begins.
@@ -105,8 +112,9 @@ impl Dictionary {
 
     fn role_of(&self, name: &str) -> Option<Role> {
         let words = words(name);
-        let plays = |role: &Role| self.words.get(role).is_some_and(|phrases| phrases.iter().any(|p| p.is_in(&words)));
-        Role::ALL.into_iter().find(plays)
+        let closed = words.iter().filter_map(|word| self.by_word.get(word)).flatten();
+        let roles = closed.chain(&self.open).filter(|(_, phrase)| phrase.is_in(&words)).map(|(role, _)| *role);
+        roles.min_by_key(|role| Role::ALL.iter().position(|asked| asked == role))
     }
 
     /// Tells whether text is a sentence of consent.

@@ -46,10 +46,25 @@ pub struct FormFacts {
     pub page: Option<String>,
 }
 
-/// Applies a mapping.
-pub fn apply(submission: &Submission, rules: Rules<'_>) -> Mapped {
-    let view = View::new(submission, rules.mapping);
-    let form = form_facts(&view, rules.mapping);
+/// A submission looked at through a mapping, which may then be applied to it.
+pub struct Look<'a> {
+    view: View<'a>,
+    mapping: &'a Mapping,
+    pub form: FormFacts,
+}
+
+impl<'a> Look<'a> {
+    pub fn new(submission: &'a Submission, mapping: &'a Mapping) -> Self {
+        let view = View::new(submission, mapping);
+        let form = form_facts(&view, mapping);
+        Self { view, mapping, form }
+    }
+}
+
+/// Applies a mapping; `look` is taken over where it was through the same one.
+pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped {
+    let same = std::ptr::eq(look.mapping, rules.mapping);
+    let Look { view, form, .. } = if same { look } else { Look::new(look.view.submission, rules.mapping) };
     let mut work =
         Work { view: &view, rules, used: BTreeSet::new(), texts: BTreeSet::new(), found_by: BTreeMap::new() };
     let draft = work.draft();
@@ -69,10 +84,6 @@ pub fn apply(submission: &Submission, rules: Rules<'_>) -> Mapped {
 }
 
 /// Reads what the body says about its form.
-pub fn form_facts_of(submission: &Submission, mapping: &Mapping) -> FormFacts {
-    form_facts(&View::new(submission, mapping), mapping)
-}
-
 fn form_facts(view: &View<'_>, mapping: &Mapping) -> FormFacts {
     let text = |selectors: &[Selector]| {
         let found = selectors.iter().flat_map(|selector| view.find(selector, None));

@@ -17,20 +17,42 @@ impl Glob {
 
     /// Tells whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        let [first, middle @ .., last] = self.pieces.as_slice() else {
-            return self.pieces.first().is_some_and(|only| *only == text);
-        };
-        let Some(rest) = text.strip_prefix(first.as_str()) else { return false };
-        let Some(mut rest) = rest.strip_suffix(last.as_str()) else { return false };
-        middle.iter().all(|piece| match rest.split_once(piece.as_str()) {
-            Some((_, after)) => {
-                rest = after;
-                true
-            }
-            None => false,
-        })
+        // Every key of a form meets every glob of its mapping, and nearly all of them are ASCII.
+        if text.is_ascii() {
+            self.matches_lower(text.as_bytes())
+        } else {
+            self.matches_lower(text.to_lowercase().as_bytes())
+        }
     }
+
+    /// The case of ASCII letters is left to the comparison.
+    fn matches_lower(&self, text: &[u8]) -> bool {
+        let [first, middle @ .., last] = self.pieces.as_slice() else {
+            return self.pieces.first().is_some_and(|only| text.eq_ignore_ascii_case(only.as_bytes()));
+        };
+        let Some((start, rest)) = text.split_at_checked(first.len()) else { return false };
+        let Some((rest, end)) = rest.len().checked_sub(last.len()).and_then(|at| rest.split_at_checked(at)) else {
+            return false;
+        };
+        let mut rest = rest;
+        start.eq_ignore_ascii_case(first.as_bytes())
+            && end.eq_ignore_ascii_case(last.as_bytes())
+            && middle.iter().all(|piece| match after(rest, piece.as_bytes()) {
+                Some(after) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+    }
+}
+
+/// Returns what follows the first place where a piece stands.
+fn after<'t>(text: &'t [u8], piece: &[u8]) -> Option<&'t [u8]> {
+    let last = text.len().checked_sub(piece.len())?;
+    let found =
+        (0..=last).find(|&at| text.get(at..at + piece.len()).is_some_and(|part| part.eq_ignore_ascii_case(piece)));
+    text.get(found? + piece.len()..)
 }
 
 #[cfg(test)]

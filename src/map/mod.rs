@@ -32,7 +32,7 @@ mod view;
 
 pub use condition::Facts;
 pub use dictionary::{Dictionary, Role};
-pub use draft::{FormFacts, Mapped, Rules, apply, form_facts_of};
+pub use draft::{FormFacts, Look, Mapped, Rules, apply};
 pub use form_field::FormField;
 pub use glob::Glob;
 pub use mapping::{

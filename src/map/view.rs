@@ -1,5 +1,6 @@
 //! A submission as its mapping sees it: the fields the plugin describes, and how selectors find values in them.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
@@ -17,8 +18,8 @@ const QUERY_PREFIX: &str = "query.";
 pub(super) struct View<'a> {
     pub(super) submission: &'a Submission,
     pub(super) fields: Vec<FormField>,
-    /// Which fields stand for the part of the document at a path.
-    by_path: HashMap<String, Vec<usize>>,
+    /// Which fields stand for the part of the document at a path; made when it is first asked for.
+    by_path: OnceCell<HashMap<String, Vec<usize>>>,
 }
 
 /// A value a selector found, and the fields it came from.
@@ -40,13 +41,19 @@ impl<'a> View<'a> {
         for rule in &mapping.combine {
             combine(rule, &mut fields);
         }
-        let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, form_field) in fields.iter().enumerate() {
-            for field in form_field.names().filter(|field| !field.path.is_empty()) {
-                by_path.entry(field.path.clone()).or_default().push(index);
+        Self { submission, fields, by_path: OnceCell::new() }
+    }
+
+    fn by_path(&self) -> &HashMap<String, Vec<usize>> {
+        self.by_path.get_or_init(|| {
+            let mut by_path: HashMap<String, Vec<usize>> = HashMap::new();
+            for (index, form_field) in self.fields.iter().enumerate() {
+                for field in form_field.names().filter(|field| !field.path.is_empty()) {
+                    by_path.entry(field.path.clone()).or_default().push(index);
+                }
             }
-        }
-        Self { submission, fields, by_path }
+            by_path
+        })
     }
 
     /// Returns the non-empty values a selector names, in order.
@@ -65,7 +72,7 @@ impl<'a> View<'a> {
         if let Some(mark) = split_mark {
             split(&mut values, mark);
         }
-        let containers = step_ends(path).filter_map(|end| self.by_path.get(path.get(..end)?));
+        let containers = step_ends(path).filter_map(|end| self.by_path().get(path.get(..end)?));
         let at: BTreeSet<usize> = containers.flatten().copied().collect();
         values.into_iter().map(|text| Found { from: self.holding(&at, &text), text }).collect()
     }

@@ -277,7 +277,7 @@ proptest! {
         let submission = decode::decode(&request(JSON, body)).expect("JSON");
         let dictionary = Default::default();
         let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary };
-        let message = map::apply(&submission, rules).draft.message.expect("a message");
+        let message = map::apply(map::Look::new(&submission, rules.mapping), rules).draft.message.expect("a message");
         prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
     }
 
