@@ -24,7 +24,9 @@ async fn health_and_metrics_are_open() {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
-    for (trouble, words) in [(Trouble::Full, "the store is full"), (Trouble::Away, "the store is unavailable")] {
+    for (trouble, words) in
+        [(Trouble::Full, "the store is full: max_size is reached"), (Trouble::Away, "the store is unavailable")]
+    {
         let gateway = start();
         gateway.shelf.fail(trouble);
         let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
