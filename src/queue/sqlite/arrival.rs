@@ -22,7 +22,7 @@ use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
 use crate::queue::{DedupeKey, Event, NewEntry, Reason, State};
 
-/// Entries that wait at most: this many are entered in a few hundredths of a second.
+/// Entries that wait at most: the append that finds so many enters them first.
 pub(super) const WAITING_MAX: usize = 2_048;
 
 /// What is known of an entry when it arrives, beside its content: no personal data.
