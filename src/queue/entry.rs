@@ -52,6 +52,8 @@ pub enum Reason {
     Retried,
     /// An operator dropped it.
     Dropped,
+    /// It was salvaged from a damaged store, but not what had become of it: it may have been delivered.
+    Salvaged,
 }
 
 impl State {
@@ -85,6 +87,7 @@ impl Reason {
             Self::GaveUp => "gave_up",
             Self::Retried => "retried",
             Self::Dropped => "dropped",
+            Self::Salvaged => "salvaged",
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::arrival::{self, Arrival};
 use super::failure::Failure;
 use super::row::{padding, to_json};
 use super::schema::PAGE_SIZE;
@@ -12,17 +13,14 @@ use crate::lead::EntryId;
 use crate::queue::standing::{Standing, forget_until, is_duplicate, whole_millisecond};
 use crate::queue::{Appended, DedupeKey, NewEntry};
 
-/// Most old keys forgotten with each append: more than one, so that their number goes down.
+/// Most old keys forgotten for each entry: more than one, so that their number goes down.
 const PRUNED_MAX: u32 = 4;
 
 /// An entry as it goes into the tables; made before it comes to the writer's thread.
 pub(super) struct Prepared {
     id: EntryId,
-    site: String,
-    form: String,
     accepted_at: Timestamp,
-    standing: Standing,
-    history: String,
+    arrived: String,
     json: String,
     body: Bytes,
     dedupe: Option<DedupeKey>,
@@ -30,43 +28,53 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Self, Failure> {
-        let standing = Standing::new(&entry);
+        let arrival = Arrival::new(&entry, &Standing::new(&entry), dedupe);
         Ok(Self {
             id: entry.id,
-            history: to_json(&standing.history)?,
+            arrived: to_json(&arrival)?,
             json: to_json(&entry.content)?,
-            standing,
-            site: entry.site.into(),
-            form: entry.form.into(),
             accepted_at: whole_millisecond(entry.accepted_at),
             body: entry.content.received.body,
             dedupe,
         })
     }
-
-    /// Returns the room it takes of `max_size`.
-    pub(super) fn bytes(&self) -> usize {
-        padding(self.json.len(), self.body.len()).len() + self.json.len() + self.body.len()
-    }
 }
 
 /// Adds an entry unless its key is fresh.
 pub(super) fn append(workspace: &mut Workspace, entry: &Prepared) -> Result<Appended, Failure> {
-    if let Some(key) = entry.dedupe.filter(|_| !workspace.options.dedupe_window.is_zero())
-        && let Some(first) = find_first(workspace, key, entry.accepted_at)?
-    {
-        return Ok(Appended::Duplicate(first));
+    let dedupe = entry.dedupe.filter(|_| !workspace.options.dedupe_window.is_zero());
+    if let Some(key) = dedupe {
+        // Whoever counts one more sight of an entry needs it in the books.
+        if workspace.waiting.has_key(key) {
+            arrival::enter(workspace)?;
+        }
+        if let Some(first) = find_first(workspace, key, entry.accepted_at)? {
+            return Ok(Appended::Duplicate(first));
+        }
     }
-    let bytes = entry.bytes();
-    let inserted = check_room(workspace, bytes).and_then(|()| insert(&workspace.connection, entry));
+    if workspace.waiting.len() >= arrival::WAITING_MAX {
+        arrival::enter(workspace)?;
+    }
+    check_id(workspace, entry.id)?;
+    let padding = padding(entry.json.len(), entry.body.len(), Some(entry.arrived.len()));
+    let bytes = padding.len() + entry.json.len() + entry.body.len() + entry.arrived.len();
+    let inserted = check_room(workspace, bytes).and_then(|()| insert(&workspace.connection, entry, padding));
     if matches!(inserted, Err(Failure::Full | Failure::DiskFull)) {
         workspace.missing = bytes;
     }
     inserted?;
     workspace.asked += bytes;
-    remember_key(workspace, entry)?;
+    workspace.waiting.add(entry.id, dedupe);
     workspace.woke = true;
     Ok(Appended::New(entry.id))
+}
+
+fn check_id(workspace: &Workspace, id: EntryId) -> Result<(), Failure> {
+    let mut find = workspace.connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?;
+    if workspace.waiting.has(id) || find.exists([id.as_bytes()])? {
+        return Err(Failure::unavailable(RepeatedId));
+    }
+    Ok(())
 }
 
 /// Fails with `Full` unless there is room for some bytes more.
@@ -95,44 +103,28 @@ fn find_first(workspace: &Workspace, key: DedupeKey, now: Timestamp) -> Result<O
     Ok((count.execute([id])? > 0).then(|| EntryId::from_bytes(id)))
 }
 
-fn insert(connection: &Connection, entry: &Prepared) -> Result<(), Failure> {
-    let standing = &entry.standing;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO entry (id, site, form, state, reason, revision, accepted_at, due_at, waits_from, expires_at,
-            attempts, dedupe_key, history)
-         VALUES (:id, :site, :form, :state, :reason, 1, :accepted_at, :due_at, :waits_from, :expires_at, 0,
-            :dedupe_key, :history)",
-    )?;
-    insert.execute(named_params! {
-        ":id": entry.id.as_bytes(),
-        ":site": entry.site,
-        ":form": entry.form,
-        ":state": standing.state.as_str(),
-        ":reason": standing.reason.as_str(),
-        ":accepted_at": entry.accepted_at.as_millisecond(),
-        ":due_at": standing.due_at.map(Timestamp::as_millisecond),
-        ":waits_from": standing.waits_from.as_millisecond(),
-        ":expires_at": standing.expires_at.map(Timestamp::as_millisecond),
-        ":dedupe_key": entry.dedupe.map(|key| key.0),
-        ":history": entry.history,
-    })?;
-    let number = connection.last_insert_rowid();
-    let mut insert =
-        connection.prepare_cached("INSERT INTO content (number, padding, json, body) VALUES (?1, ?2, ?3, ?4)")?;
-    insert.execute(params![number, padding(entry.json.len(), entry.body.len()), entry.json, &*entry.body])?;
+fn insert(connection: &Connection, entry: &Prepared, padding: &[u8]) -> Result<(), Failure> {
+    // After all that was ever entered, so that a number is never given twice.
+    let mut last = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM content")?;
+    let last: i64 = last.query_row([], |row| row.get(0))?;
+    let number = last.max(arrival::sequence(connection)?) + 1;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO content (number, padding, json, body, arrived) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    insert.execute(params![number, padding, entry.json, &*entry.body, entry.arrived])?;
     Ok(())
 }
 
-/// Remembers the key, and forgets some that no append can meet any more.
-fn remember_key(workspace: &Workspace, entry: &Prepared) -> Result<(), Failure> {
-    let window = workspace.options.dedupe_window;
-    let Some(key) = entry.dedupe.filter(|_| !window.is_zero()) else { return Ok(()) };
-    let mut remember =
-        workspace.connection.prepare_cached("INSERT OR REPLACE INTO dedupe (key, id, seen_at) VALUES (?1, ?2, ?3)")?;
-    remember.execute(params![key.0, entry.id.as_bytes(), entry.accepted_at.as_millisecond()])?;
+/// Forgets some keys that no append can meet any more.
+pub(super) fn forget_keys(workspace: &Workspace, now: Timestamp, entered: u32) -> Result<(), Failure> {
+    let until = forget_until(now, workspace.options.dedupe_window).as_millisecond();
     let mut forget = workspace.connection.prepare_cached(
         "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE seen_at <= ?1 ORDER BY seen_at LIMIT ?2)",
     )?;
-    forget.execute(params![forget_until(entry.accepted_at, window).as_millisecond(), PRUNED_MAX])?;
+    forget.execute(params![until, entered.saturating_mul(PRUNED_MAX)])?;
     Ok(())
 }
+
+/// Two appends with one id: the caller's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the id is taken")]
+struct RepeatedId;

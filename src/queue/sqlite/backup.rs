@@ -6,12 +6,20 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
+use super::arrival;
 use super::failure::{CopyHeld, Failure};
 use super::files::sync_folder;
 use super::row::unsigned;
 
 /// Pages copied in one step: 1 MiB.
 const STEP_PAGES: i32 = 256;
+
+/// Counts what is in the books and what has yet to be entered.
+fn count(connection: &Connection) -> Result<u64, Failure> {
+    let entered = arrival::sequence(connection)?;
+    let sum = "SELECT coalesce((SELECT sum(entries) FROM tally), 0) + (SELECT count(*) FROM content WHERE number > ?1)";
+    Ok(connection.query_row(sum, [entered], |row| row.get(0).map(unsigned))?)
+}
 
 /// Copies what the connection's snapshot shows into a new file; returns how many entries that holds.
 ///
@@ -22,8 +30,7 @@ pub(super) fn copy(connection: &Connection, to: &Path) -> Result<u64, Failure> {
         return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
     }
     // The first read fixes the snapshot.
-    let entries =
-        connection.query_row("SELECT coalesce(sum(entries), 0) FROM tally", [], |row| row.get(0).map(unsigned))?;
+    let entries = count(connection)?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Under a name of its own (and mode 0600) until it is whole.
     let file = NamedTempFile::with_prefix_in(".formgate-backup-", folder)?;

@@ -105,8 +105,8 @@ fn find(connection: &Connection, id: EntryId) -> Result<Option<(i64, Standing)>,
 
 fn write_content(connection: &Connection, number: i64, content: &Content) -> Result<(), Failure> {
     let (json, body) = (to_json(content)?, &*content.received.body);
-    let mut update =
-        connection.prepare_cached("UPDATE content SET padding = ?2, json = ?3, body = ?4 WHERE number = ?1")?;
-    update.execute(params![number, padding(json.len(), body.len()), json, body])?;
+    let mut update = connection
+        .prepare_cached("UPDATE content SET padding = ?2, json = ?3, body = ?4, arrived = NULL WHERE number = ?1")?;
+    update.execute(params![number, padding(json.len(), body.len(), None), json, body])?;
     Ok(())
 }

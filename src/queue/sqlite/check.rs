@@ -15,7 +15,7 @@ use super::failure::{Damage, DamageMet, Failure};
 use super::files::beside;
 use super::schema::{PAGE_SIZE, names};
 
-/// Up to this size every page is looked at whenever the store is opened: a tenth of a second.
+/// Up to this size every page is looked at whenever the store is opened.
 const WHOLE_MAX: u64 = 32 * 1_024 * 1_024;
 /// Tells the next start that damage was met, so that it looks at every page, however many.
 const MARK: &str = ".damaged";

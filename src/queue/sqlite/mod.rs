@@ -4,8 +4,9 @@
 //!
 //! One entry's body is at most what SQLite puts into a row (1 GB); the gateway's `max_body` is far below. 1,024 writes
 //! wait, further callers wait for a place. One transaction takes 512 of them. `max_size` counts the pages in use of the
-//! database, not the log, which is usually below 16 MiB and grows only while a reader holds on to old pages. It holds
-//! back appends alone: with a full store everything else goes on, and what expires or is erased makes room.
+//! database, not the log, which is usually below 16 MiB and grows only while a reader holds on to old pages (a backup
+//! does). It holds back appends alone: with a full store everything else goes on, and what expires or is erased makes
+//! room. After an append found no room, `ready` fails until as much as that wanted can be written.
 //!
 //! # On disk
 //!
@@ -15,6 +16,9 @@
 //! | `formgate.db-wal` | the log: commits that are not yet copied into the database. It belongs to it: never copy or remove one alone |
 //! | `formgate.db-shm` | an index of the log; made again when missing |
 //! | `formgate.db.lock` | empty; every process that has the store open holds it shared |
+//! | `formgate.db.damaged` | empty; damage was met, so the next start looks at every page |
+//! | `formgate.db.corrupt-<time>` | a store that was set aside, with a log of its own where it had one |
+//! | `formgate.db.salvaged-<time>` | the same after it was salvaged: to be kept or removed as you like |
 //!
 //! All are made 0600, a missing folder 0700. `entry` has a row of what is queried and changes; `content` has what the
 //! visitor sent, padded so that it lies on pages of its own (see `row::padding`). An entry takes 4 KiB or more.
@@ -22,15 +26,15 @@
 //! # What is synced when
 //!
 //! One thread owns the connection that writes. It takes all that waits, does it in one transaction, and commits: the
-//! log is fsynced (`synchronous = FULL`). Only then each caller is answered. After the commit the thread looks whether
-//! database and log still stand at their paths and look like what they are, because writing into a file that was removed,
-//! emptied or overwritten gives no error. At 16 MiB the log
-//! is copied into the database, which is fsynced before the log is written from its beginning again. A new file's name
-//! is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and a power cut as far as the
-//! disk keeps what it said is synced.
+//! log is fsynced (`synchronous = FULL`). Only then each caller is answered. An append writes one row of `content`; its
+//! row of `entry` and the indexes are written later, for many at once (see `arrival`). After the commit the thread looks
+//! whether database and log still stand at their paths and look like what they are, because writing into a file that was
+//! removed, emptied or overwritten gives no error. At 16 MiB the log is copied into the database, which is fsynced before the log is written from its beginning again. A new
+//! file's name is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and a power cut as far
+//! as the disk keeps what it said is synced.
 //!
-//! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all.
-//! `Full` and `Unavailable` pass by themselves when the disk has room or answers again; a removed file takes a restart.
+//! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
+//! `DiskFull` and `Unavailable` pass by themselves when there is room or the disk answers again.
 //!
 //! # Recovery
 //!
@@ -39,13 +43,29 @@
 //! out in time. Two processes may share the file during an upgrade; when the new one has changed the schema, the old
 //! one writes no more.
 //!
+//! # Damage
+//!
+//! A start looks for damage, as far as that is cheap: the header, the schema, the file's length, both ends of each table;
+//! of a store up to 32 MiB, or where damage was met before, every page. A damaged store is set aside with its log and a
+//! new one begun; `ready` says so until `salvage` has merged back every entry whose own pages are whole. Only a process
+//! that is alone with the store does so. A whole database of another program is refused and left alone.
+//!
+//! Damage met while the store is in use gives `Corrupt` for what lies on it, and `ready` fails until the next start; all
+//! other entries are served, and claims pass over what can't be read. SQLite commits no transaction that met damage.
+//!
+//! A store that is removed or replaced under the running program takes nothing more until the next start. What it held
+//! can still be read, so it is copied beside it as a store that was set aside.
+//!
 //! # Erasing
 //!
 //! What a visitor sent is overwritten with zeros in the database (`secure_delete`), and the log is emptied before
 //! `erase` returns. Not so what is not the visitor's: ids, names of sites and forms, times and results of attempts may
-//! be left in unused parts of pages. The file system and the disk may keep old blocks that no file shows.
+//! be left in unused parts of pages. Files that were set aside are not searched: `erase` names one while there are any.
+//! The file system and the disk may keep old blocks that no file shows.
 
 mod append;
+
+mod arrival;
 
 mod aside;
 
@@ -153,9 +173,23 @@ impl SqliteStore {
         let damage = Arc::new(check::Watch::new(path.clone()));
         let workspace = Workspace::new(connection, options, Arc::clone(&damage));
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
+        // Nobody knows what a former process left; the first transaction looks, and readers wait for it.
+        tally.waiting.store(1, Ordering::Release);
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
         let readers = Arc::new(Readers::new(path.clone(), Arc::clone(&damage)));
         Ok(Self { writer, readers, changed, tally, damage, path, salvaging: Mutex::default(), _presence: presence })
+    }
+
+    /// Has everything that was appended entered in the books, where readers find it.
+    async fn enter(&self) -> Result<(), StoreError> {
+        if self.tally.waiting.load(Ordering::Acquire) == 0 { Ok(()) } else { self.writer.write(|_| Ok(())).await }
+    }
+
+    /// The same for readers that can do without the newest: on a full disk one must still see what is stored.
+    async fn enter_if_possible(&self) {
+        if let Err(error) = self.enter().await {
+            tracing::warn!(%error, "queue.not_entered: the newest entries are not shown");
+        }
     }
 
     /// Returns how many transactions were committed, one fsync each, since the store was opened.
@@ -204,7 +238,7 @@ fn release_leases(connection: &Connection) -> Result<(), Failure> {
 impl Store for SqliteStore {
     async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
         let entry = Prepared::new(entry, dedupe)?;
-        self.writer.write(move |workspace| append::append(workspace, &entry)).await
+        self.writer.append(move |workspace| append::append(workspace, &entry)).await
     }
 
     async fn claim(
@@ -249,11 +283,17 @@ impl Store for SqliteStore {
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
-        self.readers.read(move |connection| list::get(connection, id)).await
+        let entered = self.enter().await;
+        match self.readers.read(move |connection| list::get(connection, id)).await? {
+            // Where the disk is full it may be there all the same.
+            None => entered.map(|()| None),
+            found => Ok(found),
+        }
     }
 
     async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
         let (filter, limit) = (filter.clone(), limit.clamp(1, PAGE_MAX));
+        self.enter_if_possible().await;
         self.readers.read(move |connection| list::scan(connection, &filter, cursor, limit)).await
     }
 
@@ -279,6 +319,7 @@ impl Store for SqliteStore {
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
+        self.enter_if_possible().await;
         self.readers.read(list::counts).await
     }
 
@@ -288,6 +329,7 @@ impl Store for SqliteStore {
 
     async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
         let to = to.to_owned();
+        self.enter_if_possible().await;
         self.readers.read(move |connection| backup::copy(connection, &to)).await
     }
 

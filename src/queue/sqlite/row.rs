@@ -36,10 +36,11 @@ static ZEROS: [u8; LOCAL + OVERFLOW] = [0; LOCAL + OVERFLOW];
 /// zeroing the row later does not find that copy. Pages of one row's overflow are never shared and are zeroed as a
 /// whole. So the padding fills what lies in the shared page, and makes the rest fill its pages exactly: by the file
 /// format's rule, what does not fill a page would go into the shared one.
-pub(super) fn padding(json_len: usize, body_len: usize) -> &'static [u8] {
-    // Header: its length, the number (stored elsewhere), the padding (two bytes up to 8 KiB), JSON, body.
+pub(super) fn padding(json_len: usize, body_len: usize, arrived_len: Option<usize>) -> &'static [u8] {
+    // Header: its length, the number (stored elsewhere), the padding (two bytes up to 8 KiB), JSON, body, arrival.
     let header = 1 + 1 + 2 + varint_len(2 * json_len + 13) + varint_len(2 * body_len + 12);
-    let own_pages = (header + json_len + body_len) % OVERFLOW;
+    let header = header + arrived_len.map_or(1, |len| varint_len(2 * len + 13));
+    let own_pages = (header + json_len + body_len + arrived_len.unwrap_or(0)) % OVERFLOW;
     let missing = (OVERFLOW - own_pages) % OVERFLOW;
     ZEROS.get(..LOCAL + missing).expect("less than a page is missing")
 }
@@ -178,11 +179,15 @@ mod tests {
         let mut connection = open_writer(&path).expect("opened");
         schema::migrate(&mut connection).expect("migrated");
         let lens = [0, 1, 57, 58, 63, 64, 500, 4_000, 4_091, 4_092, 4_093, 8_185, 8_186, 40_000, 1_048_576, 2_100_000];
-        for (json_len, body_len) in lens.iter().flat_map(|json_len| lens.map(|body_len| (*json_len, body_len))) {
+        let arrived_lens = [None, Some(0), Some(57), Some(58), Some(300)].into_iter().cycle();
+        let pairs = lens.iter().flat_map(|json_len| lens.map(|body_len| (*json_len, body_len)));
+        for ((json_len, body_len), arrived_len) in pairs.zip(arrived_lens) {
             connection.execute("DELETE FROM content", []).expect("deleted");
-            let values = (padding(json_len, body_len), " ".repeat(json_len), vec![1_u8; body_len]);
+            let arrived = arrived_len.map(|len| "x".repeat(len));
+            let padding = padding(json_len, body_len, arrived_len);
+            let values = (padding, " ".repeat(json_len), vec![1_u8; body_len], arrived);
             connection
-                .execute("INSERT INTO content (padding, json, body) VALUES (?1, ?2, ?3)", values)
+                .execute("INSERT INTO content (padding, json, body, arrived) VALUES (?1, ?2, ?3, ?4)", values)
                 .expect("inserted");
             let shared: u32 = connection
                 .query_row("SELECT payload FROM dbstat WHERE name = 'content' AND pagetype = 'leaf'", [], |row| {

@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params, params_from_ite
 use tokio::sync::mpsc;
 
 use super::append::check_room;
+use super::arrival::Arrival;
 use super::aside;
 use super::carve::{Cell, Kind, cells};
 use super::failure::{Closed, Failure, Unreadable};
@@ -28,7 +29,6 @@ const BATCH_BYTES: usize = 4 * 1_024 * 1_024;
 const UNREADABLE_MAX: usize = 1_000;
 /// Columns of the tables, by which their rows are told apart.
 const ENTRY_COLUMNS: usize = 17;
-const CONTENT_COLUMNS: usize = 4;
 const ID: usize = 1;
 
 /// A row of `entry` and the one of `content` that belongs to it.
@@ -84,42 +84,66 @@ fn read(file: &Path, batches: &mpsc::Sender<Vec<Found>>) -> Result<Vec<String>, 
     if image.damaged_in_log() > 0 {
         lines.add(&format!("{} pages of the log", image.damaged_in_log()));
     }
-    let places = locate(&image, &mut lines)?;
+    let (places, entered) = locate(&image, &mut lines)?;
     let mut leaves = places.prepare("SELECT page FROM leaf ORDER BY page")?;
     let mut rows = leaves.query([])?;
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut batch = Batch::new(batches);
     while let Some(row) = rows.next()? {
         for cell in cells_of(&image, row.get(0)?).into_iter().filter(is_entry) {
             match join(&image, &places, &cell)? {
-                Ok(found) => {
-                    bytes += found.json.len() + found.body.len();
-                    batch.push(found);
-                }
+                Ok(found) => batch.add(found)?,
                 Err(line) => lines.add(&line),
-            }
-            if batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES {
-                bytes = 0;
-                hand_over(batches, &mut batch)?;
             }
         }
     }
-    hand_over(batches, &mut batch)?;
-    let orphans: u32 = places.query_row("SELECT count(*) FROM place WHERE NOT joined", [], |row| row.get(0))?;
-    if orphans > 0 {
-        lines.add(&format!("{orphans} entries of which only the content is left"));
+    // What was never entered, and what has lost its row.
+    let mut orphans = places.prepare("SELECT number, page, cell FROM place WHERE NOT joined ORDER BY number")?;
+    let mut rows = orphans.query([])?;
+    let mut lost = 0;
+    while let Some(row) = rows.next()? {
+        let (number, place): (i64, _) = (row.get(0)?, (row.get(1)?, row.get(2)?));
+        match content_at(&image, place).map(|content| content.into_found(number <= entered)) {
+            Some(Ok(Some(found))) => batch.add(found)?,
+            _ => lost += 1,
+        }
+    }
+    batch.hand_over()?;
+    if lost > 0 {
+        lines.add(&format!("{lost} entries of which only the content is left"));
     }
     Ok(lines.lines)
 }
 
-fn hand_over(batches: &mpsc::Sender<Vec<Found>>, batch: &mut Vec<Found>) -> Result<(), Failure> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    batches.blocking_send(std::mem::take(batch)).map_err(|_gone| Failure::unavailable(Closed))
+/// Entries on their way to the thread that writes.
+struct Batch<'a> {
+    to: &'a mpsc::Sender<Vec<Found>>,
+    found: Vec<Found>,
+    bytes: usize,
 }
 
-/// Notes where the rows of `content` lie, and which pages hold rows of `entry`.
-fn locate(image: &Image, lines: &mut Lines) -> Result<Connection, Failure> {
+impl<'a> Batch<'a> {
+    fn new(to: &'a mpsc::Sender<Vec<Found>>) -> Self {
+        Self { to, found: Vec::new(), bytes: 0 }
+    }
+
+    fn add(&mut self, found: Found) -> Result<(), Failure> {
+        self.bytes += found.json.len() + found.body.len();
+        self.found.push(found);
+        if self.found.len() >= BATCH_MAX || self.bytes >= BATCH_BYTES { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        self.bytes = 0;
+        let found = std::mem::take(&mut self.found);
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.to.blocking_send(found).map_err(|_gone| Failure::unavailable(Closed))
+    }
+}
+
+/// Notes where the rows of `content` lie, and which pages hold rows of `entry`; with the highest number of those.
+fn locate(image: &Image, lines: &mut Lines) -> Result<(Connection, i64), Failure> {
     // In a file without a name, once it does not fit into the cache. It holds numbers only.
     let places = Connection::open("")?;
     places.execute_batch(
@@ -127,7 +151,7 @@ fn locate(image: &Image, lines: &mut Lines) -> Result<Connection, Failure> {
          CREATE TABLE place (number INTEGER PRIMARY KEY, page INTEGER, cell INTEGER, joined INTEGER DEFAULT FALSE);
          CREATE TABLE leaf (page INTEGER PRIMARY KEY);",
     )?;
-    let mut foreign = Foreign::default();
+    let (mut foreign, mut entered) = (Foreign::default(), 0);
     for number in 1..=image.pages() {
         let page = match image.page(number) {
             Ok(page) => page,
@@ -140,12 +164,15 @@ fn locate(image: &Image, lines: &mut Lines) -> Result<Connection, Failure> {
         let kind = if number == 1 { Kind::Other } else { Kind::of(&page) };
         foreign.note(number, kind == Kind::Foreign, lines);
         if kind == Kind::Leaf {
-            locate_in(&places, number, &cells(&page), lines)?;
+            let cells = cells(&page);
+            locate_in(&places, number, &cells, lines)?;
+            let numbers = cells.iter().flatten().filter(|cell| is_entry(cell)).map(|cell| cell.number);
+            entered = numbers.fold(entered, i64::max);
         }
     }
     foreign.note(0, false, lines);
     places.execute_batch("COMMIT")?;
-    Ok(places)
+    Ok((places, entered))
 }
 
 fn locate_in(places: &Connection, page: u32, cells: &[Option<Cell>], lines: &mut Lines) -> Result<(), Failure> {
@@ -179,7 +206,9 @@ fn is_entry(cell: &Cell) -> bool {
 fn is_content(cell: &Cell) -> bool {
     let is_blob = |kind: u64| kind >= 12 && kind.is_multiple_of(2);
     cell.types().is_some_and(|types| {
-        matches!(*types, [0, padding, json, body] if is_blob(padding) && is_blob(body) && json >= 13 && !is_blob(json))
+        let [0, padding, json, body, ref arrived @ ..] = *types else { return false };
+        // The last column came with the third version.
+        arrived.len() <= 1 && is_blob(padding) && is_blob(body) && json >= 13 && !is_blob(json)
     })
 }
 
@@ -187,19 +216,34 @@ fn is_content(cell: &Cell) -> bool {
 fn join(image: &Image, places: &Connection, cell: &Cell) -> Result<Result<Found, String>, Failure> {
     let Some(entry) = cell.values(image) else { return Ok(Err("an entry's own row".to_owned())) };
     let mut find = places.prepare_cached("UPDATE place SET joined = TRUE WHERE number = ?1 RETURNING page, cell")?;
-    let place: Option<(u32, usize)> =
-        find.query_row([cell.number], |row| Ok((row.get(0)?, row.get::<_, u32>(1)? as usize))).optional()?;
-    let content = place.and_then(|(page, index)| {
-        let cell = cells(&image.page(page).ok()?).into_iter().nth(index)??;
-        let [_, _, Value::Text(json), Value::Blob(body)] =
-            <[Value; CONTENT_COLUMNS]>::try_from(cell.values(image)?).ok()?
-        else {
-            return None;
-        };
-        Some((json, body))
-    });
+    let place = find.query_row([cell.number], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let lost = format!("the content of {}", name(&entry));
-    Ok(content.map(|(json, body)| Found { entry, json, body }).ok_or(lost))
+    let content = place.and_then(|place| content_at(image, place));
+    Ok(content.map(|Content { json, body, .. }| Found { entry, json, body }).ok_or(lost))
+}
+
+/// A row of `content`.
+struct Content {
+    json: String,
+    body: Vec<u8>,
+    arrived: Option<String>,
+}
+
+impl Content {
+    /// Makes an entry of what was known when it arrived, if that is here; `is_lost` says that more had become of it.
+    fn into_found(self, is_lost: bool) -> Result<Option<Found>, Failure> {
+        let Some(arrival) = self.arrived.as_deref().and_then(Arrival::parse) else { return Ok(None) };
+        let entry = if is_lost { arrival.values_of_lost()? } else { arrival.values()? };
+        Ok(Some(Found { entry, json: self.json, body: self.body }))
+    }
+}
+
+fn content_at(image: &Image, (page, index): (u32, u32)) -> Option<Content> {
+    let cell = cells(&image.page(page).ok()?).into_iter().nth(index as usize)??;
+    let mut values = cell.values(image)?.into_iter().skip(2);
+    let (Some(Value::Text(json)), Some(Value::Blob(body))) = (values.next(), values.next()) else { return None };
+    let arrived = values.next().and_then(|value| if let Value::Text(text) = value { Some(text) } else { None });
+    Some(Content { json, body, arrived })
 }
 
 /// Returns what an entry is called in a report.
@@ -219,7 +263,8 @@ fn id(entry: &[Value]) -> Option<EntryId> {
 
 /// Merges entries into the store, each in a transaction of its own within the batch's.
 fn merge(workspace: &mut Workspace, batch: &[Found]) -> Result<Merged, Failure> {
-    let bytes = |found: &Found| padding(found.json.len(), found.body.len()).len() + found.json.len() + found.body.len();
+    let bytes =
+        |found: &Found| padding(found.json.len(), found.body.len(), None).len() + found.json.len() + found.body.len();
     check_room(workspace, batch.iter().map(bytes).sum())?;
     let mut merged = Merged::default();
     for found in batch {
@@ -256,7 +301,7 @@ fn merge_one(workspace: &Workspace, found: &Found) -> Result<bool, Failure> {
     let number = connection.last_insert_rowid();
     let mut insert =
         connection.prepare_cached("INSERT INTO content (number, padding, json, body) VALUES (?1, ?2, ?3, ?4)")?;
-    let padding = padding(found.json.len(), found.body.len());
+    let padding = padding(found.json.len(), found.body.len(), None);
     insert.execute(params![number, padding, found.json, found.body])?;
     let mut find = connection.prepare_cached("SELECT * FROM entry WHERE number = ?1")?;
     if let Some(mut standing) = find.query_and_then([number], read_standing)?.next().transpose()?

@@ -11,7 +11,7 @@ const APPLICATION_ID: i32 = 0x6667_4442;
 pub(super) const PAGE_SIZE: usize = 4_096;
 
 /// Each step brings the schema from its index to the next version. Steps that were ever released never change.
-const STEPS: [&str; 2] = [V1, V2];
+const STEPS: [&str; 3] = [V1, V2, V3];
 
 /// `entry_due` has two columns more than it looks things up by: so a start reads no row to find old leases and waits.
 /// `AUTOINCREMENT`, because a plain rowid is given again after a delete. `entry` holds what is queried and what changes
@@ -86,6 +86,11 @@ END;
 /// Finds what is new among a backlog; holds all that is asked, so that no row is read for it.
 const V2: &str = "
 CREATE INDEX entry_new ON entry (site, accepted_at, due_at) WHERE state = 'queued';
+";
+
+/// What is known of an entry before it is entered (see [`super::arrival`]); nothing for those of former versions.
+const V3: &str = "
+ALTER TABLE content ADD COLUMN arrived TEXT;
 ";
 
 /// What a store of the newest version has in its schema.

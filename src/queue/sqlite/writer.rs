@@ -1,7 +1,7 @@
 //! The one thread that writes: what waits is done in one transaction, so that one fsync serves many.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Options;
+use super::arrival::{self, Waiting};
 use super::aside;
 use super::check::Watch;
 use super::connection::BUSY_TIMEOUT;
@@ -31,6 +32,8 @@ const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Tally {
     pub(super) commits: AtomicU64,
     pub(super) jobs: AtomicU64,
+    /// Entries that wait to be entered in the books.
+    pub(super) waiting: AtomicUsize,
 }
 
 /// What a job works on.
@@ -41,6 +44,7 @@ pub(super) struct Workspace {
     pub(super) clock: Clock,
     pub(super) last_sites: LastSites,
     pub(super) damage: Arc<Watch>,
+    pub(super) waiting: Waiting,
     /// Bytes that the appends of this transaction ask for.
     pub(super) asked: usize,
     /// Bytes that appends asked for last and there was no room for; zero once an append went well.
@@ -54,7 +58,18 @@ pub(super) struct Workspace {
 impl Workspace {
     pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>) -> Self {
         let (clock, last_sites) = (Clock::default(), LastSites::default());
-        Self { connection, options, clock, last_sites, damage, asked: 0, missing: 0, spoilt: false, woke: false }
+        Self {
+            connection,
+            options,
+            clock,
+            last_sites,
+            damage,
+            waiting: Waiting::default(),
+            asked: 0,
+            missing: 0,
+            spoilt: false,
+            woke: false,
+        }
     }
 }
 
@@ -80,6 +95,8 @@ trait Job: Send {
 }
 
 struct Task<W, T> {
+    /// Whether it needs every entry in the books.
+    enters: bool,
     work: W,
     outcome: Option<Result<T, Failure>>,
     reply: oneshot::Sender<Result<T, Failure>>,
@@ -91,7 +108,8 @@ where
     T: Send,
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
-        let outcome = self.outcome.insert((self.work)(workspace));
+        let entered = if self.enters { arrival::enter(workspace) } else { Ok(()) };
+        let outcome = self.outcome.insert(entered.and_then(|()| (self.work)(workspace)));
         if let Err(failure) = outcome {
             workspace.damage.note(failure);
             workspace.spoilt |= failure.is_damage();
@@ -130,9 +148,25 @@ impl Writer {
         &self,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.write_task(true, work).await
+    }
+
+    /// The same for an append, which leaves entries waiting to be entered in the books.
+    pub(super) async fn append<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_task(false, work).await
+    }
+
+    async fn write_task<T: Send + 'static>(
+        &self,
+        enters: bool,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let permit = self.messages()?.reserve().await.map_err(|_closed| Failure::unavailable(Closed))?;
-        permit.send(Message::Do(Box::new(Task { work, outcome: None, reply })));
+        permit.send(Message::Do(Box::new(Task { enters, work, outcome: None, reply })));
         wait(answer).await
     }
 
@@ -144,7 +178,8 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let (truncate, truncated) = oneshot::channel();
         let mut permits = self.messages()?.reserve_many(2).await.map_err(|_closed| Failure::unavailable(Closed))?;
-        let messages = [Message::Do(Box::new(Task { work, outcome: None, reply })), Message::Truncate(truncate)];
+        let messages =
+            [Message::Do(Box::new(Task { enters: true, work, outcome: None, reply })), Message::Truncate(truncate)];
         for message in messages {
             permits.next().expect("two were reserved").send(message);
         }
@@ -247,6 +282,11 @@ impl Batches {
             // Cannot fail in a way that matters: a transaction that stays open makes the next one fail.
             self.workspace.connection.execute_batch("ROLLBACK").ok();
         }
+        if done.is_ok() {
+            self.tally.waiting.store(self.workspace.waiting.len(), Ordering::Release);
+        } else {
+            self.workspace.waiting.distrust();
+        }
         if done.is_ok() && self.workspace.connection.total_changes() != before {
             self.tally.commits.fetch_add(1, Ordering::Relaxed);
             self.tally.jobs.fetch_add(jobs.len() as u64, Ordering::Relaxed);
@@ -259,6 +299,7 @@ impl Batches {
         self.workspace.spoilt = false;
         // A newer program may have changed the tables since; this one must then hold still.
         check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
+        arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)?;
         for job in jobs {
             let before = self.workspace.connection.total_changes();
             let worked = job.run(&mut self.workspace);

@@ -65,5 +65,5 @@ async fn every_former_version_is_read_with_all_it_holds() {
         assert!(store.ready().await.is_ok());
         versions.push(former.file_name().expect("a name").to_string_lossy().into_owned());
     }
-    assert_eq!(versions, ["v1"]);
+    assert_eq!(versions, ["v1", "v2"]);
 }
