@@ -24,7 +24,7 @@ fmt: ## Format the code
 	@scripts/setup --test
 	cargo fmt
 
-fuzz: ## Fuzz every decoder and the mapping language, five minutes each (longer: scripts/fuzz SECONDS)
+fuzz: ## Fuzz every parser of foreign bytes, a minute each (longer: scripts/fuzz SECONDS)
 	@scripts/fuzz
 
 faults: ## Prove the promises under kills, full disks, upgrades and hostile senders (shorter: scripts/faults 20)

@@ -25,8 +25,9 @@ pub use self::follow::Origin;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Gateway, InFlight, Listeners, TlsError};
-use crate::admin::Admin;
+use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, StoreUrl, Upstream};
+use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
@@ -124,8 +125,7 @@ fn start_with(
     listeners: Listeners,
 ) -> Result<Running, StartError> {
     let client = client(&config.upstream)?;
-    let (listen, admin_address) = bind_all(&config, &listeners)?;
-    let meeting = Meeting::of(&config);
+    let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
     let config = Arc::new(ArcSwap::from_pointee(config));
@@ -137,6 +137,7 @@ fn start_with(
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let admin = admin.with_made_token(made_token(&config.load()));
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
     if let Some(origin) = origin {
@@ -218,10 +219,25 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
     match &config.queue.url {
         StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe))),
         StoreUrl::Sqlite(path) => {
-            let options = sqlite::Options { dedupe_window: config.queue.dedupe, max_size: Some(config.queue.max_size) };
+            let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
+            let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
+}
+
+/// Without a token the API lets nobody in; that stops no submission.
+fn made_token(config: &Config) -> Option<Secret> {
+    let made = admin::make_token(config);
+    let file = admin::token_file(config).map(|file| file.display().to_string());
+    match &made {
+        Err(error) => tracing::error!(%error, file, "admin.no_token: the API lets nobody in; set [admin].token"),
+        Ok(None) if config.admin.token.is_none() => {
+            tracing::warn!("admin.no_token: a store in memory has no folder for one; set [admin].token to use the API");
+        }
+        Ok(_) => {}
+    }
+    made.ok().flatten()
 }
 
 /// Waits until every connection that was accepted has had its answers; tells how many requests did not get theirs.

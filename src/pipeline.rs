@@ -73,7 +73,7 @@ pub struct FormRules {
     pub region: Option<Region>,
     /// Overrides the mapping, field by field.
     pub lead: LeadRules,
-    /// Added to the mapping's; `drop_all` replaces it.
+    /// Added to the mapping's; its `to` goes before.
     pub extras: ExtrasRule,
 }
 

@@ -40,6 +40,8 @@ pub const SITES_PAUSED: &str = "formgate_sites_paused";
 pub const CIRCUITS_OPEN: &str = "formgate_circuits_open";
 /// Attempts after which a lead is to be tried again.
 pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
+/// Leads that may have arrived and were asked for, by what was found.
+pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total";
 /// Reloads of the configuration by result.
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
 /// When the configuration was last loaded without an error.
@@ -99,6 +101,27 @@ impl DeliveryEnd {
     }
 }
 
+/// What was found where a lead that may have arrived was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfirmationEnd {
+    /// It is there, and is not posted again.
+    Confirmed,
+    /// It is not there.
+    NotShown,
+    /// It can't be told.
+    Unknown,
+}
+
+impl ConfirmationEnd {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::NotShown => "not_shown",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// What the store holds, for the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -127,6 +150,7 @@ pub struct Metrics {
     sites_paused: IntGauge,
     circuits_open: IntGaugeVec,
     retries: IntCounter,
+    confirmations: IntCounterVec,
     config_reloads: IntCounterVec,
     config_loaded_at: Gauge,
 }
@@ -162,6 +186,11 @@ impl Metrics {
             circuits_open: set
                 .add(IntGaugeVec::new(Opts::new(CIRCUITS_OPEN, "Circuits that are open."), &["scope"])?)?,
             retries: set.add(IntCounter::new(DELIVERY_RETRIES, "Attempts after which a lead is tried again.")?)?,
+            confirmations: set.counters(
+                DELIVERY_CONFIRMATIONS,
+                "Leads that may have arrived and were asked for, by what was found.",
+                &["result"],
+            )?,
             config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             registry: registry.clone(),
@@ -233,6 +262,11 @@ impl Metrics {
     /// Counts an attempt after which a lead is to be tried again.
     pub fn retried(&self) {
         self.retries.inc();
+    }
+
+    /// Counts a lead that was asked for because it may have arrived.
+    pub fn asked(&self, end: ConfirmationEnd) {
+        self.confirmations.with_label_values(&[end.as_str()]).inc();
     }
 
     /// Counts a load of the configuration; `at` is when it succeeded, in seconds since 1970.

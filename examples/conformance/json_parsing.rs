@@ -39,6 +39,14 @@ fn same_document(bytes: &[u8], submission: &Submission) -> bool {
     plain && serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value == submission.document)
 }
 
+fn same_but_exponents(bytes: &[u8], submission: &Submission) -> bool {
+    let number = |text: &str| serde_json::from_str(text).ok().filter(serde_json::Value::is_number);
+    let Ok(serde_json::Value::Array(plain)) = serde_json::from_slice(bytes) else { return false };
+    let items = submission.document.as_array().into_iter().flatten();
+    let items: Vec<_> = items.map(|item| item.as_str().and_then(number).unwrap_or_else(|| item.clone())).collect();
+    plain == items
+}
+
 /// What is no JSON may still be a submission whose intent is plain; it is always marked.
 fn reason(bytes: &[u8], found: &Result<Submission, DecodeError>) -> Option<&'static str> {
     let odd = |oddity| found.as_ref().is_ok_and(|submission| submission.oddities.contains(&oddity));
@@ -48,6 +56,8 @@ fn reason(bytes: &[u8], found: &Result<Submission, DecodeError>) -> Option<&'sta
         Some("broken JSON is mended and marked `repaired`")
     } else if odd(Oddity::Mislabelled) {
         Some("a form under a JSON type is read and marked `mislabelled`")
+    } else if found.as_ref().is_ok_and(|submission| same_but_exponents(bytes, submission)) {
+        Some("a number with an exponent stands in the document as text, or it would not stay as written")
     } else if odd(Oddity::InvalidText) {
         Some("bytes that are no UTF-8 are replaced and marked `invalid_text`")
     } else {

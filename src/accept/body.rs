@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_multipart_body_holds_a_chunk_and_any_other_what_it_declares() {
-        let keeper = |kind| Keeper::new(Some(kind), 1000);
+        let keeper = |kind| Keeper::new(Some(kind), 1000, u64::MAX);
         let parts = keeper("multipart/form-data; boundary=x");
         assert_eq!(to_hold(&parts, Some(100_000_000), 0), CHUNK);
         assert_eq!(to_hold(&parts, Some(100), 0), 100);

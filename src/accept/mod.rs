@@ -22,6 +22,7 @@ mod serve;
 mod signature;
 mod streams;
 mod tls;
+mod week;
 mod wire;
 mod wordpress;
 
@@ -212,7 +213,7 @@ impl Gateway {
             return Err(self.stranger(request, Refusal::Unauthorized));
         };
         let over_limit = self.limit(config, site)?;
-        let mut keeper = receive::keeper(head, query, config.server.max_body)?;
+        let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
         keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
         let kept = keeper.finish().map_err(BadBody::from)?;
         self.file(request, Address { site, form }, &kept, over_limit, trail).await
@@ -228,8 +229,8 @@ impl Gateway {
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
         let over_limit = self.limit(config, site)?;
-        let keeper = receive::keeper(head, query, config.server.max_body)?;
         let server = &config.server;
+        let keeper = receive::keeper(head, query, server.max_body, server.max_upload)?;
         let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
         self.file(request, Address { site, form }, &body.kept, over_limit, trail).await
     }

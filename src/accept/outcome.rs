@@ -151,7 +151,7 @@ impl Refusal {
             Self::Body(BadBody::TooSlow) => "body_too_slow",
             Self::Body(BadBody::Broken) => "broken_body",
             Self::Limited(_) => "rate_limited",
-            Self::Store(StoreError::Full) => "store_full",
+            Self::Store(StoreError::Full | StoreError::DiskFull) => "store_full",
             Self::Store(_) | Self::StoreSlow => "store_unavailable",
         }
     }

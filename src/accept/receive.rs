@@ -7,12 +7,12 @@ use super::head::Head;
 use crate::pipeline::{Keeper, Kept};
 use crate::received::{Received, SplitQuery};
 
-/// Begins to keep a body: of it and the query together at most `max_body`.
-pub(super) fn keeper(head: &Head, query: &SplitQuery, max_body: u64) -> Result<Keeper, BadBody> {
+/// Begins to keep a body: of it and the query together at most `max_body`, of its at most `max_upload` bytes.
+pub(super) fn keeper(head: &Head, query: &SplitQuery, max_body: u64, max_upload: u64) -> Result<Keeper, BadBody> {
     let query = query.kept.as_deref().map_or(0, str::len);
     let max = usize::try_from(max_body).unwrap_or(usize::MAX).checked_sub(query).ok_or(BadBody::TooMuchToKeep)?;
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    Ok(Keeper::new(content_type.as_deref(), max))
+    Ok(Keeper::new(content_type.as_deref(), max, max_upload))
 }
 
 /// Builds what is stored: what is kept of the body, the headers that are kept, the query without its token.
@@ -38,7 +38,7 @@ mod tests {
         };
         let query = SplitQuery::of(Some("678&token=fg_t"));
         let kept = |max_body| {
-            let mut keeper = keeper(&head, &query, max_body)?;
+            let mut keeper = keeper(&head, &query, max_body, u64::MAX)?;
             keeper.push(bytes::Bytes::from("12345"))?;
             Ok(keeper.finish().map(|kept| kept.body)?)
         };

@@ -2,8 +2,6 @@
 //!
 //! They are answered from the configuration and the store: KaiCalls need not be up.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
@@ -11,37 +9,21 @@ use serde_json::json;
 
 use super::guard::{self, Keys};
 use super::outcome::{Outcome, Refusal, WrongKeys};
+use super::week::Week;
 use super::{Address, Gateway, Request, Trail};
 use crate::config::Site;
-use crate::lead::{EntryId, FormId};
-use crate::queue::{Entry, Filter};
+use crate::lead::FormId;
 
 /// Most bytes of the body of `verify`: two keys.
 const VERIFY_MAX: u64 = 16 * 1024;
 /// The form of what comes by `intake`, where the keys are no form's own.
 const FORM: &str = "kaicalls";
-/// How far the widget looks back.
-const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Entries fetched at once for the widget; each may be as large as `max_body`.
-const WIDGET_PAGE: usize = 20;
-/// Most pages read for the widget: more leads than that in a week are counted as that many.
-const WIDGET_PAGES_MAX: usize = 50;
-/// Leads that the widget lists.
-const WIDGET_RECENT: usize = 5;
-
 /// What `verify` is sent. No `Debug`: it holds a secret.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct VerifyRequest {
     public_key: String,
     api_key: String,
-}
-
-/// What the widget shows.
-#[derive(Default)]
-struct Week {
-    leads: usize,
-    recent: Vec<serde_json::Value>,
 }
 
 impl Gateway {
@@ -80,32 +62,19 @@ impl Gateway {
         }
     }
 
-    /// `GET dashboard-widget`: the site's leads of the last week.
+    /// `GET dashboard-widget`: the site's newest leads, and how many there were in a week, as far as [`Week`] counts.
     pub(super) async fn widget(&self, request: &Request<'_>, trail: &mut Trail) -> Result<Outcome, Refusal> {
         let (site, _) = self.by_bearer(request, trail)?;
         self.limiters.gateway(&request.config.limits)?;
-        let since = Timestamp::now().checked_sub(WEEK).unwrap_or(Timestamp::MIN);
-        let filter = Filter { site: Some(site.id.clone()), since: Some(since), ..Filter::default() };
-        let week = tokio::time::timeout(self.options.append, self.week(&filter)).await;
-        let week = week.map_err(|_elapsed| Refusal::StoreSlow)??;
+        let week = Week::read(&*self.store, &site.id, Timestamp::now());
+        let week = tokio::time::timeout(self.options.append, week).await.map_err(|_elapsed| Refusal::StoreSlow)?;
+        let week = week.map_err(Refusal::Store)?;
+        let recent = week.recent.into_iter().map(|(name, at)| json!({ "name": name, "created_at": at.to_string() }));
         Ok(Outcome::Answered(json!({
             "success": true,
-            "recentLeads": week.recent.into_iter().rev().collect::<Vec<_>>(),
+            "recentLeads": recent.collect::<Vec<_>>(),
             "leadsThisWeek": week.leads,
         })))
-    }
-
-    async fn week(&self, filter: &Filter) -> Result<Week, Refusal> {
-        let (mut week, mut cursor): (Week, Option<EntryId>) = Default::default();
-        for _ in 0..WIDGET_PAGES_MAX {
-            let page = self.store.scan(filter, cursor, WIDGET_PAGE).await.map_err(Refusal::Store)?;
-            page.entries.iter().for_each(|entry| week.add(entry));
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
-        Ok(week)
     }
 
     fn by_bearer<'a>(
@@ -121,17 +90,5 @@ impl Gateway {
             }
             _ => Err(self.stranger(request, Refusal::Unauthorized)),
         }
-    }
-}
-
-impl Week {
-    /// Counts what is a lead; what is held for want of one is none.
-    fn add(&mut self, entry: &Entry) {
-        let Some(lead) = &entry.content.lead else { return };
-        self.leads += 1;
-        if self.recent.len() == WIDGET_RECENT {
-            self.recent.remove(0);
-        }
-        self.recent.push(json!({ "name": lead.name(), "created_at": entry.accepted_at.to_string() }));
     }
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::error::Error;
+use super::shown;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,6 +26,10 @@ pub(super) struct Console {
     data_paint: Paint,
     talk_paint: Paint,
     talks_to_a_person: bool,
+    /// Columns of the terminal that data goes to; none where it goes elsewhere.
+    width: Option<usize>,
+    /// The beginning of a character whose end is still to come.
+    cut_off: Vec<u8>,
 }
 
 impl Console {
@@ -36,6 +41,8 @@ impl Console {
             data_paint: Paint { colour: may_paint && stdout.is_terminal() },
             talk_paint: Paint { colour: may_paint && stderr.is_terminal() },
             talks_to_a_person: stderr.is_terminal(),
+            width: terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0)),
+            cut_off: Vec::new(),
             data: Box::new(stdout),
             talk: Box::new(stderr),
         }
@@ -51,10 +58,29 @@ impl Console {
         self.data.write_all(bytes).and_then(|()| self.data.flush()).map_err(Error::output)
     }
 
+    /// Writes data that others wrote: as it is, but made harmless where a terminal shows it. It comes in pieces, and a
+    /// character may be cut between two.
+    pub(super) fn foreign(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.width.is_none() {
+            return self.bytes(piece);
+        }
+        let mut whole = std::mem::take(&mut self.cut_off);
+        whole.extend_from_slice(piece);
+        let ends = whole.utf8_chunks().last().map_or(0, |last| last.invalid().len());
+        self.cut_off = whole.split_off(whole.len() - ends.min(3));
+        self.bytes(shown::text(&String::from_utf8_lossy(&whole)).as_bytes())
+    }
+
     /// Writes data for a program.
     pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(value).map_err(|error| Error::output(error.into()))?;
-        self.data(text)
+        self.data(shown::json(&text))
+    }
+
+    /// Writes data for a program on a line of its own.
+    pub(super) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string(value).map_err(|error| Error::output(error.into()))?;
+        self.data(shown::json(&text))
     }
 
     /// Says something to whoever watches. That nobody can hear it stops no work.
@@ -67,6 +93,27 @@ impl Console {
         if self.talks_to_a_person {
             drop(write!(self.talk, "\r\u{1b}[K{text}").and_then(|()| self.talk.flush()));
         }
+    }
+
+    /// Tells whether a person can be asked.
+    pub(super) fn has_a_person(&self) -> bool {
+        self.talks_to_a_person && std::io::stdin().is_terminal()
+    }
+
+    /// Asks the person who watches; none where nobody does, or the answer can't be read.
+    pub(super) fn ask(&mut self, question: &str) -> Option<bool> {
+        if !self.has_a_person() {
+            return None;
+        }
+        drop(write!(self.talk, "{question} [y/N] ").and_then(|()| self.talk.flush()));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok()?;
+        Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    /// Columns of the terminal that data goes to; none where it goes elsewhere.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.width
     }
 
     pub(super) fn paint(&self) -> Paint {
@@ -153,8 +200,24 @@ pub(super) mod tests {
             data_paint: Paint::default(),
             talk_paint: Paint::default(),
             talks_to_a_person: false,
+            width: None,
+            cut_off: Vec::new(),
         };
         (console, data, talk)
+    }
+
+    #[test]
+    fn what_others_wrote_is_harmless_on_a_terminal_and_untouched_elsewhere() {
+        let foreign = |width| {
+            let (mut console, data, _) = console();
+            console.width = width;
+            // A character of three bytes, in two pieces.
+            console.foreign(b"a\x1b[31m\n\xe2\x80").expect("written");
+            console.foreign(b"\xae\xc3\xa4\n").expect("written");
+            data.text()
+        };
+        assert_eq!(foreign(None), "a\u{1b}[31m\n\u{202e}ä\n");
+        assert_eq!(foreign(Some(80)), "a�[31m\n�ä\n");
     }
 
     #[test]

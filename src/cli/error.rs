@@ -32,6 +32,16 @@ impl Error {
         Self::new(Exit::Store, cause)
     }
 
+    /// What was named is not there.
+    pub(super) fn missing(cause: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Findings, cause)
+    }
+
+    /// The gateway's admin API can't be reached, or answers as none does.
+    pub(super) fn admin(cause: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::AdminUnreachable, cause)
+    }
+
     /// The other side is away.
     pub(super) fn upstream(cause: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::UpstreamAway, cause)

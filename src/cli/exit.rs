@@ -6,7 +6,7 @@
 pub enum Exit {
     /// Everything went well; also where the reader of the output went away.
     Ok = 0,
-    /// The check, test or replay ran and found failures.
+    /// The check, test or replay ran and found failures; or an entry that was named is not there, or not done.
     Findings = 1,
     /// The command line makes no sense, or names a file that can't be read.
     Usage = 2,
@@ -27,7 +27,7 @@ impl Exit {
     pub(super) const HELP: &'static str = "\
 Exit codes:
    0  all went well
-   1  the check, test or replay found failures
+   1  the check, test or replay found failures; or a lead that was named isn't there, or wasn't done
    2  the command line makes no sense
   69  the gateway's admin API can't be reached
   74  the store or a file can't be written

@@ -25,6 +25,8 @@ mod expectation;
 
 mod explain;
 
+mod leads;
+
 mod replay;
 
 mod rules;
@@ -71,6 +73,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Replay(replay::ReplayArgs),
+    Leads(leads::LeadsArgs),
     Sites(sites::SitesArgs),
     Sandbox(sandbox::SandboxArgs),
     Schema(schema::SchemaArgs),
@@ -86,6 +89,7 @@ impl Command {
             Self::Explain(args) => explain::run(args, console),
             Self::Test(args) => test::run(args, console),
             Self::Replay(args) => replay::run(args, console),
+            Self::Leads(args) => leads::run(args, console),
             Self::Sites(args) => sites::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
             Self::Schema(args) => schema::run(args, console),

@@ -20,6 +20,21 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.split('\n').map(line)
 }
 
+/// Returns text of several lines that does nothing to a terminal; its line breaks stay.
+pub(super) fn text(text: &str) -> String {
+    text.replace("\r\n", "\n").chars().map(|c| if c == '\n' { c } else { harmless(c) }).collect()
+}
+
+/// Returns JSON that says the same and does nothing to a terminal: what would act on it is escaped.
+pub(super) fn json(text: &str) -> String {
+    let acts = |c: char| c != '\n' && harmless(c) != c;
+    if !text.contains(acts) {
+        return text.to_owned();
+    }
+    // Outside of strings JSON has no such character, and all of them fit four digits.
+    text.chars().map(|c| if acts(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
+}
+
 /// Returns a line with what hides made visible: spaces at its ends and in runs, tabs, carriage returns, odd blanks.
 pub(super) fn with_white_space(line: &str) -> String {
     let chars: Vec<char> = line.chars().collect();
@@ -54,6 +69,16 @@ mod tests {
         assert_eq!(short("abcdef", 4), "abc…");
         assert_eq!(short("äöü", 3), "äöü");
         assert_eq!(lines("a\nb").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(text("a\r\nb\u{1b}\u{2066}"), "a\nb��");
+    }
+
+    #[test]
+    fn json_that_is_shown_says_the_same() {
+        let written = serde_json::to_string_pretty(&["a\u{202e}\u{9b}31m\u{7f}ä\n"]).expect("JSON");
+        let shown = json(&written);
+        assert!(shown.contains(r"a\u202e\u009b31m\u007fä\n"), "{shown}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&shown), read(&written));
     }
 
     #[test]

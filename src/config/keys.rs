@@ -5,7 +5,7 @@ use super::reader::Keys;
 use super::{admin, form, include, limits, load, queue, secret, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [Keys; 20] = [
+pub const CONFIG_KEYS: [Keys; 21] = [
     load::KEYS,
     server::KEYS,
     server::TLS,
@@ -26,6 +26,7 @@ pub const CONFIG_KEYS: [Keys; 20] = [
     condition::MATCH_KEYS,
     lead::KEYS,
     extras::KEYS,
+    extras::DROP_WHERE,
 ];
 
 /// The tables of a mapping.

@@ -24,18 +24,30 @@ pub(super) const KEYS: Keys = Keys { table: "a secret", keys: &["env", "file"] }
 #[derive(Clone)]
 pub struct Sources {
     environment: Option<BTreeMap<String, String>>,
+    has_stand_ins: bool,
 }
 
 impl Sources {
     /// The process' own environment.
     pub fn process() -> Self {
-        Self { environment: None }
+        Self { environment: None, has_stand_ins: false }
     }
 
     /// An environment of these variables alone.
     pub fn with_environment<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { environment: Some(owned.into_iter().collect()) }
+        Self { environment: Some(owned.into_iter().collect()), has_stand_ins: false }
+    }
+
+    /// The same with a stand-in for each value that is not on this machine: for those who only map, as a checkout in CI.
+    #[must_use]
+    pub fn with_stand_ins(self) -> Self {
+        Self { has_stand_ins: true, ..self }
+    }
+
+    fn stand_in(&self, kind: Kind) -> Option<String> {
+        let text = if kind == Kind::Public { "wp_pk_stand_in" } else { "wp_sk_stand_in" };
+        self.has_stand_ins.then(|| text.to_owned())
     }
 
     /// Returns a variable that is set to text.
@@ -83,7 +95,7 @@ fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
 
 fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind) -> Option<String> {
     match (table.get("env"), table.get("file")) {
-        (Some(name), None) => variable(value, &name, sources),
+        (Some(name), None) => variable(value, &name, sources, kind),
         (None, Some(path)) => file(value, &path, sources, kind),
         _ => {
             value.error(&format!("`{}` must name either an env or a file", value.key()), None);
@@ -92,12 +104,15 @@ fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind
     }
 }
 
-fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources) -> Option<String> {
+fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
     let variable = name.filled()?;
     let Some(text) = sources.variable(variable) else {
         let message = format!("`{}`: the environment variable `{variable}` is not set", value.key());
-        name.error(&message, Some("set it where formgate is started, or name a file: { file = \"path\" }"));
-        return None;
+        let stand_in = sources.stand_in(kind);
+        let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Error };
+        let hint = "set it where formgate is started, or name a file: { file = \"path\" }";
+        name.file().report(severity, name.span(), &message, Some(hint));
+        return stand_in;
     };
     let problem = format!("`{}`: the environment variable `{variable}` is empty", value.key());
     filled(name, text.trim_end_matches(LINE_END), &problem)
@@ -120,8 +135,10 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let message = format!("`{}`: there is no file {} yet", value.key(), found.display());
-            value.file().report(Severity::Unresolved, path.span(), &message, Some(&cure(&found)));
-            None
+            let stand_in = sources.stand_in(kind);
+            let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Unresolved };
+            value.file().report(severity, path.span(), &message, Some(&cure(&found)));
+            stand_in
         }
         Err(error) => {
             path.error(&format!("`{}`: {} can't be read: {error}", value.key(), found.display()), None);

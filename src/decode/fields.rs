@@ -34,7 +34,9 @@ pub(super) fn collect(tree: &Tree, style: Style) -> Vec<Field> {
     let mut fields = Vec::new();
     match tree {
         Tree::Record(_) => open(tree, "", "$", style, &mut fields),
-        Tree::List(items) if !items.is_empty() => add(tree, String::new(), "$".to_owned(), style, &mut fields),
+        // Values alone are fields called by their place.
+        Tree::List(items) if !items.iter().any(Tree::is_container) => open(tree, "", "$", style, &mut fields),
+        Tree::List(_) => add(tree, String::new(), "$".to_owned(), style, &mut fields),
         _ => {}
     }
     fields
@@ -127,6 +129,14 @@ mod tests {
     fn kinds(tree: Tree) -> Vec<(String, Option<String>)> {
         let tree = Tree::Record(vec![("a".to_owned(), tree)]);
         collect(&tree, Style::Brackets).into_iter().map(|field| (field.key, field.kind)).collect()
+    }
+
+    #[test]
+    fn values_without_names_are_called_by_their_place() {
+        let list = Tree::List(vec![Tree::text("a"), Tree::text("b")]);
+        let keys = |tree| collect(tree, Style::Dots).into_iter().map(|field| field.key).collect::<Vec<_>>();
+        assert_eq!(keys(&list), ["0", "1"]);
+        assert_eq!(keys(&Tree::List(Vec::new())), [""; 0]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use super::tree::{File, Tree};
 use super::{DecodeError, LIMITS};
 
-/// What `serde_json` calls a number it hands over as written.
+/// What `serde_json` calls a number it hands over in digits: as written, but for its exponent (`1E5` comes as `1e+5`).
 pub(super) const NUMBER_TOKEN: &str = "$serde_json::private::Number";
 
 /// Why text is no JSON that is taken.
@@ -21,9 +21,9 @@ pub(super) enum JsonError {
 /// Parses one JSON text.
 pub(super) fn parse(text: &str) -> Result<Tree, JsonError> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let budget = Budget::default();
+    let (budget, numbers) = (Budget::default(), Numbers { rest: Cell::new(text) });
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let tree = Seed { depth: 0, budget: &budget }.deserialize(&mut deserializer);
+    let tree = Seed { depth: 0, budget: &budget, numbers: &numbers }.deserialize(&mut deserializer);
     let tree = tree.and_then(|tree| deserializer.end().map(|()| tree));
     tree.map_err(|_syntax| budget.passed.get().map_or(JsonError::Syntax, JsonError::Limit))
 }
@@ -49,10 +49,49 @@ impl Budget {
     }
 }
 
+/// The numbers of a text, which are asked for in its order.
+struct Numbers<'a> {
+    rest: Cell<&'a str>,
+}
+
+impl Numbers<'_> {
+    /// Returns the next number as written; none where it isn't the one that has these digits.
+    fn written(&self, digits: &str) -> Option<String> {
+        let rest = self.rest.get();
+        let rest = rest.get(number_start(rest)..)?;
+        // What is passed isn't looked at again, or a hostile text would take the square of its length.
+        self.rest.set(rest);
+        let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let (number, rest) = rest.split_at_checked(rest.bytes().take_while(is_of_number).count())?;
+        let plain = |text: &str| text.replace('+', "").to_ascii_lowercase();
+        let is_it = plain(number) == plain(digits);
+        is_it.then(|| {
+            self.rest.set(rest);
+            number.to_owned()
+        })
+    }
+}
+
+/// Returns where the next number of a JSON text begins, or its end.
+fn number_start(text: &str) -> usize {
+    let mut bytes = text.bytes().enumerate();
+    let mut in_string = false;
+    while let Some((index, byte)) = bytes.next() {
+        match (in_string, byte) {
+            (true, b'\\') => drop(bytes.next()),
+            (_, b'"') => in_string = !in_string,
+            (false, b'-' | b'0'..=b'9') => return index,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 #[derive(Clone, Copy)]
 struct Seed<'a> {
     depth: usize,
     budget: &'a Budget,
+    numbers: &'a Numbers<'a>,
 }
 
 impl Seed<'_> {
@@ -86,11 +125,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
-        Ok(Tree::Number(number.to_string()))
+        let digits = number.to_string();
+        Ok(Tree::Number(self.numbers.written(&digits).unwrap_or(digits)))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
-        Ok(Tree::Number(number.to_string()))
+        let digits = number.to_string();
+        Ok(Tree::Number(self.numbers.written(&digits).unwrap_or(digits)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
@@ -113,7 +154,13 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut members: Vec<(String, Tree)> = Vec::new();
         while let Some(name) = access.next_key::<String>()? {
             if name == NUMBER_TOKEN && members.is_empty() {
-                return access.next_value().map(Tree::Number);
+                let digits: String = access.next_value()?;
+                match self.numbers.written(&digits) {
+                    Some(number) => return Ok(Tree::Number(number)),
+                    // Somebody's text that uses the name.
+                    None => members.push((name, Tree::Text(digits))),
+                }
+                continue;
             }
             members.push((name, access.next_value_seed(self.deeper())?));
         }
@@ -167,6 +214,25 @@ mod tests {
         ]);
         let expected = record(&[("b", Tree::Number("1.50".to_owned())), ("a", list), ("b", Tree::text("é"))]);
         assert_eq!(parsed, Ok(expected));
+    }
+
+    #[test]
+    fn exponents_are_as_written() {
+        for number in ["1e5", "1E5", "1E+5", "1e-05", "-0.10e10", "1e400", "1e+0"] {
+            let text = format!(r#"{{"1e9 \\\" 2":"3\"4","a":[5,{number} ],"b":6e7}}"#);
+            let list = Tree::List(vec![Tree::Number("5".to_owned()), Tree::Number(number.to_owned())]);
+            let expected =
+                record(&[("1e9 \\\" 2", Tree::text("3\"4")), ("a", list), ("b", Tree::Number("6e7".to_owned()))]);
+            assert_eq!(parse(&text), Ok(expected), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_imitates_a_number_stays_a_text() {
+        let text = format!(r#"{{"a":{{"{NUMBER_TOKEN}":"x"}},"b":{{"{NUMBER_TOKEN}":"7"}},"c":8E1}}"#);
+        let imitated = |text: &str| record(&[(NUMBER_TOKEN, Tree::text(text))]);
+        let number = Tree::Number("8E1".to_owned());
+        assert_eq!(parse(&text), Ok(record(&[("a", imitated("x")), ("b", imitated("7")), ("c", number)])));
     }
 
     #[test]

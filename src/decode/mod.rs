@@ -4,6 +4,8 @@
 
 mod charset;
 
+mod delimiters;
+
 mod disposition;
 
 mod fields;
@@ -91,15 +93,21 @@ pub struct Limits {
     pub depth: usize,
     /// Values of a JSON tree, containers counted.
     pub nodes: usize,
-    /// Bytes of one part's headers.
+    /// Bytes of one part's headers, and of what stands before the first part.
     pub part_header_bytes: usize,
     /// Bytes of a multipart body's text parts together.
     pub text_bytes: usize,
 }
 
 /// The limits in force.
-pub const LIMITS: Limits =
-    Limits { fields: 1_000, key_bytes: 1_024, depth: 32, nodes: 20_000, part_header_bytes: 8_192, text_bytes: 1 << 20 };
+pub const LIMITS: Limits = Limits {
+    fields: 1_000,
+    key_bytes: 1_024,
+    depth: 32,
+    nodes: 20_000,
+    part_header_bytes: 16_384,
+    text_bytes: 1 << 20,
+};
 
 impl Limits {
     fn check(limit: &'static str, found: usize, max: usize) -> Result<(), DecodeError> {
@@ -107,11 +115,20 @@ impl Limits {
     }
 }
 
+/// Reads a text that is one JSON value, within the limits of a body: numbers as written, the last of repeated names.
+pub fn json_value(text: &str) -> Option<Value> {
+    json::parse(text).ok().map(|tree| tree.into_document(Style::Dots, &mut BTreeSet::new()))
+}
+
 /// Decodes a submission: the body's fields, or the query's where there is no body.
 pub fn decode(received: &Received) -> Result<Submission, DecodeError> {
     let mut odd = BTreeSet::new();
     let query = received.query.as_deref().unwrap_or_default().as_bytes();
     if received.body.is_empty() {
+        // A multipart body has a last boundary even without a part: this one was cut off.
+        if query.is_empty() && Declared::read(received.content_type()).kind == charset::Kind::Multipart {
+            return Err(DecodeError::BrokenMultipart);
+        }
         let tree = urlencoded::parse(query, Declared::UTF_8, &mut odd)?;
         return finish(tree, Style::Brackets, Vec::new(), odd);
     }

@@ -9,11 +9,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
-use multer::Multipart;
+use multer::{Constraints, Multipart, SizeLimit};
 
 use super::charset::Declared;
+use super::delimiters::{self, Delimiters};
 use super::disposition::Disposition;
 pub(super) use super::disposition::boundary;
 use super::tree::Tree;
@@ -47,72 +48,68 @@ impl PartHead {
     }
 }
 
+/// How much longer the lines between the parts may get: ours for each part, in the place of the shortest there is.
+const DELIMITERS_MAX: u64 = 64 * (LIMITS.fields as u64 + 2);
+
 type Work = Pin<Box<dyn Future<Output = Result<(), DecodeError>> + Send>>;
 
 /// Reads a multipart body chunk by chunk.
 pub(super) struct Reader {
+    delimiters: Delimiters,
     feed: Feed,
     work: Option<Work>,
-    boundary_len: usize,
-    /// Most bytes of what the parser holds that may belong to a boundary or a part's headers.
-    waiting: usize,
-    /// Bytes of the chunk in which a part last began or ended: how much of it is still held isn't known.
-    carried: usize,
 }
 
 impl Reader {
-    pub(super) fn new(boundary: &str) -> Self {
+    /// Begins a body of at most `max` bytes.
+    pub(super) fn new(boundary: &str, max: u64) -> Self {
         let feed = Feed::default();
-        let multipart = Multipart::new(feed.clone(), boundary);
+        // What is made of the lines between the parts may be longer than they were.
+        let max = max.saturating_add(DELIMITERS_MAX);
+        let constraints = Constraints::new().size_limit(SizeLimit::new().whole_stream(max));
+        let multipart = Multipart::with_constraints(feed.clone(), delimiters::BOUNDARY, constraints);
         let work: Work = Box::pin(read_parts(multipart, feed.clone()));
-        Self { feed, work: Some(work), boundary_len: boundary.len(), waiting: 0, carried: 0 }
+        Self { delimiters: Delimiters::new(boundary), feed, work: Some(work) }
     }
 
     /// Takes the next chunk and gives the pieces that are whole by now, also those before an error.
     ///
     /// After an error nothing more may be pushed.
     pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(Piece)) -> Result<(), DecodeError> {
-        if self.work.is_none() {
-            // What follows the last boundary is no part of the form.
-            return Ok(());
-        }
-        let length = chunk.len();
-        let steps = self.feed.with(|state| {
-            state.chunks.push_back(chunk);
-            state.steps
-        });
-        self.advance(take).unwrap_or(Ok(()))?;
-        if self.feed.with(|state| state.in_content || state.steps != steps) {
-            (self.waiting, self.carried) = (0, length);
-        } else {
-            self.waiting += length;
-        }
-        // multer would hold a preamble or a header of any size.
-        if self.waiting > LIMITS.part_header_bytes { Err(DecodeError::BrokenMultipart) } else { Ok(()) }
+        let mut strict = BytesMut::new();
+        let pushed = self.delimiters.push(&chunk, &mut strict);
+        self.advance(strict, take).unwrap_or(Ok(()))?;
+        pushed
     }
 
     /// Ends the body.
-    pub(super) fn finish(&mut self, take: impl FnMut(Piece)) -> Result<(), DecodeError> {
-        self.feed.with(|state| state.ended = true);
+    pub(super) fn finish(&mut self, mut take: impl FnMut(Piece)) -> Result<(), DecodeError> {
+        let mut strict = BytesMut::new();
+        self.delimiters.finish(&mut strict);
+        // Before the end is told: the parser gives nothing of a content that has none.
+        self.advance(strict, &mut take).unwrap_or(Ok(()))?;
         if self.work.is_none() {
             return Ok(());
         }
-        self.advance(take).unwrap_or(Err(DecodeError::BrokenMultipart))
+        self.feed.with(|state| state.ended = true);
+        self.advance(BytesMut::new(), take).unwrap_or(Err(DecodeError::BrokenMultipart))
     }
 
-    /// Returns the most bytes that the parser can hold now.
+    /// Returns the most bytes that are held now: what isn't known yet, and what may be the beginning of a boundary.
     pub(super) fn held_max(&self) -> usize {
-        if self.work.is_none() {
-            return 0;
-        }
-        // Within a content only what may be the beginning of CR LF "--" and the boundary is held.
-        let in_content = self.feed.with(|state| state.in_content);
-        if in_content { self.boundary_len + 4 } else { self.carried + self.waiting }
+        let in_parser =
+            if self.feed.with(|state| state.is_fed) { delimiters::BOUNDARY.len() + "\r\n--".len() } else { 0 };
+        self.delimiters.held() + in_parser
     }
 
     /// Lets the parser work through what there is. It waits for nothing but the feed, so nobody needs waking.
-    fn advance(&mut self, take: impl FnMut(Piece)) -> Option<Result<(), DecodeError>> {
-        let polled = self.work.as_mut()?.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    fn advance(&mut self, strict: BytesMut, take: impl FnMut(Piece)) -> Option<Result<(), DecodeError>> {
+        let work = self.work.as_mut()?;
+        self.feed.with(|state| {
+            state.is_fed |= !strict.is_empty();
+            state.chunks.push_back(strict.freeze());
+        });
+        let polled = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         self.feed.with(|state| std::mem::take(&mut state.pieces)).into_iter().for_each(take);
         match polled {
             Poll::Ready(end) => {
@@ -169,7 +166,7 @@ pub(super) fn parse(
 
 fn parts(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
     let boundary = boundary(content_type)?;
-    let mut reader = Reader::new(&boundary);
+    let mut reader = Reader::new(&boundary, body.len() as u64);
     let mut parts = Vec::new();
     reader.push(body.clone(), |piece| add(&mut parts, piece, cut))?;
     reader.finish(|piece| add(&mut parts, piece, cut))?;
@@ -222,7 +219,6 @@ async fn read_parts(mut multipart: Multipart<'static>, feed: Feed) -> Result<(),
                 feed.give(Piece::Passed(chunk.len() as u64));
             }
         }
-        feed.step(false);
     }
     Ok(())
 }
@@ -248,12 +244,9 @@ struct Feed(Arc<Mutex<FeedState>>);
 #[derive(Default)]
 struct FeedState {
     chunks: VecDeque<Bytes>,
+    is_fed: bool,
     ended: bool,
     pieces: Vec<Piece>,
-    /// The parser is inside a part's content.
-    in_content: bool,
-    /// How often the parser got on.
-    steps: u64,
 }
 
 impl Feed {
@@ -264,14 +257,6 @@ impl Feed {
     /// Leaves a piece of the part that is being read.
     fn give(&self, piece: Piece) {
         self.with(|state| state.pieces.push(piece));
-        self.step(true);
-    }
-
-    fn step(&self, in_content: bool) {
-        self.with(|state| {
-            state.in_content = in_content;
-            state.steps += 1;
-        });
     }
 }
 
@@ -328,7 +313,7 @@ mod tests {
         ];
         assert_eq!(shown(&whole), expected);
         for size in [1, 2, 7, 64] {
-            let mut reader = Reader::new("XX");
+            let mut reader = Reader::new("XX", u64::MAX);
             let mut parts = Vec::new();
             for chunk in body.chunks(size) {
                 let pushed = reader.push(Bytes::copy_from_slice(chunk), |piece| add(&mut parts, piece, false));
@@ -340,14 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn a_body_longer_than_it_may_be_is_refused() {
+        let content = "x".repeat(2 * DELIMITERS_MAX as usize);
+        let body = Bytes::from(body(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\"", &content)]));
+        let push = |max| Reader::new("XX", max).push(body.clone(), |_| {});
+        assert_eq!(push(body.len() as u64), Ok(()));
+        assert_eq!(push(body.len() as u64 - DELIMITERS_MAX - 100), Err(DecodeError::BrokenMultipart));
+    }
+
+    #[test]
     fn what_is_no_content_is_not_held_without_end() {
         for beginning in ["", "--XX\r\nX: "] {
-            let mut reader = Reader::new("XX");
+            let mut reader = Reader::new("XX", u64::MAX);
             reader.push(Bytes::from(beginning), |_| {}).expect("no error yet");
             let mut pushes = 0;
             while reader.push(Bytes::from(vec![b'x'; 1000]), |_| {}).is_ok() {
                 pushes += 1;
-                assert!(reader.held_max() <= 1000 * pushes + 10 && pushes < 10, "{beginning:?}");
+                assert!(reader.held_max() <= 1000 * pushes + 100 && pushes < 20, "{beginning:?}");
             }
             assert_eq!(pushes, LIMITS.part_header_bytes / 1000, "{beginning:?}");
         }
@@ -355,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_content_of_any_size_passes_through() {
-        let mut reader = Reader::new("XX");
+        let mut reader = Reader::new("XX", u64::MAX);
         let mut passed = 0;
         let mut take = |piece| {
             if let Piece::Passed(bytes) = piece {
@@ -367,7 +361,7 @@ mod tests {
         let chunk = Bytes::from(b"\r\n--X\r\n--Y\r\r\n-".repeat(1000));
         for _ in 0..100 {
             reader.push(chunk.clone(), &mut take).expect("content");
-            assert!(reader.held_max() < 10);
+            assert!(reader.held_max() < 100);
         }
         reader.push(Bytes::from("\r\n--XX--"), &mut take).expect("the end");
         reader.finish(&mut take).expect("whole");

@@ -78,7 +78,7 @@ impl Tree {
         match self {
             Self::Null => Value::Null,
             Self::Bool(truth) => Value::Bool(truth),
-            Self::Number(digits) => digits.parse::<Number>().map_or(Value::String(digits), Value::Number),
+            Self::Number(digits) => as_written(digits),
             Self::Text(text) => Value::String(text),
             Self::File(file) => json!({"name": file.name, "type": file.kind, "size": file.size}),
             Self::List(items) => items.into_iter().map(|item| item.into_document(style, odd)).collect(),
@@ -95,6 +95,14 @@ impl Tree {
                 Value::Object(map)
             }
         }
+    }
+}
+
+/// A JSON number holds its digits, but writes an exponent its own way: such a one stands in the tree as text.
+fn as_written(digits: String) -> Value {
+    match digits.parse::<Number>() {
+        Ok(number) if number.as_str() == digits => Value::Number(number),
+        _ => Value::String(digits),
     }
 }
 
@@ -167,5 +175,7 @@ mod tests {
     fn numbers_stay_as_written() {
         let (value, _) = document(vec![("id", Tree::Number("123456789012345678901.50".to_owned()))], Style::Dots);
         assert_eq!(value.to_string(), r#"{"id":123456789012345678901.50}"#);
+        let (value, _) = document(vec![("id", Tree::Number("1E5".to_owned()))], Style::Dots);
+        assert_eq!(value, json!({"id": "1E5"}));
     }
 }

@@ -155,7 +155,7 @@ impl Client {
 
     /// Asks for the recent leads of the business.
     pub async fn dashboard_widget(&self, keys: &KeyPair) -> Reply<Widget> {
-        let request = self.http.get(self.url(WIDGET));
+        let request = self.http.get(self.url(WIDGET)).header(header::CACHE_CONTROL, "no-cache");
         exchange(request.header(header::AUTHORIZATION, bearer(&keys.bearer())), &Mask::default()).await
     }
 

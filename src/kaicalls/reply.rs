@@ -31,7 +31,7 @@ pub struct Answer<T = Accepted> {
     pub status: u16,
     pub envelope: Envelope<T>,
     pub retry_after: Option<RetryAfter>,
-    /// The clock of who answered.
+    /// The clock of who answered; not of an old copy.
     pub date: Option<Timestamp>,
     /// The error's text: one line of at most 300 characters, without the lead's values and without keys.
     pub words: Option<String>,
@@ -160,7 +160,9 @@ pub(super) struct ReplyBody {
 pub(super) fn read_answer<T: Success>(status: u16, headers: &HeaderMap, body: &ReplyBody, mask: &Mask) -> Answer<T> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = text(header::RETRY_AFTER).and_then(RetryAfter::parse);
-    let date = text(header::DATE).and_then(parse_date);
+    // A copy out of a cache tells when it was made, not what time it is.
+    let is_copy = text(header::AGE).is_some_and(|age| age.trim() != "0");
+    let date = text(header::DATE).filter(|_| !is_copy).and_then(parse_date);
     let (envelope, words) = read_envelope(body);
     Answer { status, envelope, retry_after, date, words: words.and_then(|words| mask.apply(&words)) }
 }

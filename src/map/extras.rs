@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::dictionary::{Dictionary, Role};
 use super::form_field::FormField;
 use super::glob::Glob;
-use super::mapping::{DropRule, ExtrasRule};
+use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::view::View;
 use crate::lead::Extra;
@@ -35,7 +35,7 @@ pub(super) struct Said {
 /// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
 pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
     let dropped = dropped(view, rules);
-    let drop_all = rules.iter().any(|rule| rule.drop_all);
+    let drop_all = rules.iter().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
     let mut sorted = Sorted::default();
     let mut lines = Lines::default();
     let heard = Heard::new(said);
@@ -96,13 +96,16 @@ fn plain(text: &str) -> String {
 pub(super) fn dropped(view: &View<'_>, rules: &[&ExtrasRule]) -> BTreeSet<usize> {
     let document = &view.submission.document;
     let there = |rule: &&DropRule| rule.exists.iter().all(|path| !path.nodes(document).is_empty());
-    let conditional = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).flat_map(|rule| &rule.fields);
-    let globs: Vec<&Glob> = rules.iter().flat_map(|rule| &rule.drop).chain(conditional).collect();
+    let conditional: Vec<&DropRule> = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).collect();
     let is_dropped = |(_, form_field): &(usize, &FormField)| {
         let field = &form_field.field;
-        let named =
-            |glob: &&Glob| glob.matches(&field.key) || field.label.as_deref().is_some_and(|label| glob.matches(label));
-        form_field.meta || globs.iter().any(named)
+        let named = |globs: &[Glob]| {
+            let on = |text: &str| globs.iter().any(|glob| glob.matches(text));
+            on(&field.key) || field.label.as_deref().is_some_and(on)
+        };
+        form_field.meta
+            || rules.iter().any(|rule| named(&rule.drop))
+            || conditional.iter().any(|rule| named(&rule.fields) && !named(&rule.except))
     };
     view.fields.iter().enumerate().filter(is_dropped).map(|(index, _)| index).collect()
 }

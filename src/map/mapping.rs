@@ -184,8 +184,8 @@ pub(super) enum Piece {
 /// What becomes of the fields that are none of the four.
 #[derive(Clone, Debug, Default)]
 pub struct ExtrasRule {
-    /// `to = "drop"`: none of them is kept.
-    pub drop_all: bool,
+    /// Where those that aren't dropped go; the first rule that says so is followed.
+    pub to: Option<ExtrasTo>,
     /// Globs on key or label.
     pub drop: Vec<Glob>,
     /// More of them, where the document has all of some paths.
@@ -196,12 +196,22 @@ pub struct ExtrasRule {
     pub strip: Vec<String>,
 }
 
+/// Where extras go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtrasTo {
+    Message,
+    /// Nowhere: what was received still has them.
+    Drop,
+}
+
 /// Fields that are the plugin's only where something else is there too.
 #[derive(Clone, Debug)]
 pub struct DropRule {
     pub exists: Vec<Path>,
     /// Globs on key or label.
     pub fields: Vec<Glob>,
+    /// Globs of those that are the visitor's all the same.
+    pub except: Vec<Glob>,
 }
 
 /// Submissions that are stored and not sent.

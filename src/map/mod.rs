@@ -36,8 +36,8 @@ pub use draft::{FormFacts, Mapped, Rules, apply, form_facts_of};
 pub use form_field::FormField;
 pub use glob::Glob;
 pub use mapping::{
-    CombineRule, Condition, DropRule, Example, Expect, ExtrasRule, FieldsRule, FormRule, HoldRule, InvalidKeyPattern,
-    KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
+    CombineRule, Condition, DropRule, Example, Expect, ExtrasRule, ExtrasTo, FieldsRule, FormRule, HoldRule,
+    InvalidKeyPattern, KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
 };
 pub use selector::{Path, SELECTOR_MAX, Selector, SelectorError};
 pub use template::TemplateError;

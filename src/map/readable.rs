@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::decode::json_value;
+
 /// Longest value that is looked into, in bytes; deepest nesting that is followed.
 const LOOK_MAX: usize = 65_536;
 const DEPTH_MAX: usize = 8;
@@ -19,7 +21,7 @@ fn parse(text: &str) -> Option<Value> {
         return None;
     }
     if text.starts_with(['[', '{']) {
-        return serde_json::from_str(text).ok();
+        return json_value(text);
     }
     if text.starts_with("a:") {
         let mut reader = PhpReader { rest: text };
@@ -123,6 +125,8 @@ mod tests {
             ("a: list of things", "a: list of things"),
             (r#"a:1:{i:0;s:99:"short";}"#, r#"a:1:{i:0;s:99:"short";}"#),
             ("[]", "[]"),
+            (r#"[1e5, 050]"#, "[1e5, 050]"),
+            (r#"[1E5, 0.50]"#, "1E5, 0.50"),
             ("plain", "plain"),
         ] {
             assert_eq!(readable(value), expected, "{value}");

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::again::Remade;
 use crate::config::Config;
-use crate::pipeline::{End, process};
 use crate::queue::{Entry, Filter, Reason, State, Store, StoreError};
 
 /// Most entries that are looked at: so many have a person busy for days.
@@ -41,13 +41,9 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
 
 fn would_pass(config: &Config, entry: &Entry) -> bool {
     let Some(site) = config.sites.get(&entry.site).filter(|site| site.deliver) else { return false };
-    let by_pipeline = || {
-        let processed = process(&config.mappings, &site.rules, Some(&entry.form), &entry.content.received);
-        matches!(processed.end, End::Lead { .. })
-    };
     match entry.reason {
         // Held for what no mapping changes.
         Reason::OverLimit | Reason::OtherHost => false,
-        _ => by_pipeline(),
+        _ => Remade::of(config, site, entry).hold.is_none(),
     }
 }

@@ -1,5 +1,83 @@
-//! The operator's verbs, one function each.
+//! The operator's verbs, one function each: the admin API and the command line both call these.
+//!
+//! They work on any [`Store`](crate::queue::Store), with the configuration of now; the time is an argument. What may
+//! take long is done in pages: each call is bounded and says from where to go on. What takes something out of the store,
+//! or puts it there, leaves a line in the [`Audit`].
+
+mod again;
+
+mod audit;
+
+mod choice;
+
+mod csv;
+
+mod discard;
+
+mod erase;
+
+mod export;
+
+mod find;
+
+mod group;
 
 mod held;
 
+mod list;
+
+mod maintain;
+
+mod person;
+
+mod query;
+
+mod retry;
+
+mod show;
+
+mod summary;
+
+mod text;
+
+mod trace;
+
+mod walk;
+
+mod when;
+
+pub use audit::{Audit, AuditError, By, data_folder};
+pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
+pub use discard::{DropAsked, drop_entries};
+pub use erase::{BadErase, EraseAsked, Erased, Found, erase};
+pub use export::{Export, ExportFormat, csv_head, csv_row};
+pub use find::{NotFound, find};
+pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
+pub use list::{Listed, list};
+pub use maintain::{BackedUp, backup, salvage};
+pub use query::{BadQuery, FilterAsked, Query};
+pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
+pub use show::{Life, ShownField, Taken, Today, show};
+pub use summary::Summary;
+pub use trace::{Step, Trace, trace};
+pub use walk::{Cursor, InvalidCursor};
+
+use crate::queue::StoreError;
+
+/// Why a verb was not done, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    #[error(transparent)]
+    BadChoice(#[from] BadChoice),
+    #[error(transparent)]
+    BadErase(#[from] BadErase),
+    #[error(transparent)]
+    BadQuery(#[from] BadQuery),
+}

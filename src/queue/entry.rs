@@ -177,6 +177,17 @@ pub struct Attempt {
     /// KaiCalls' words or the transport's failure, masked of the lead's own values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
+    /// Nothing was posted: an attempt before had arrived, and this shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Confirmed>,
+}
+
+/// What showed that a lead had arrived though nobody had said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirmed {
+    /// KaiCalls' list of recent leads.
+    Widget,
 }
 
 /// How a POST to KaiCalls ended: a closed set, fit for a metric's label.

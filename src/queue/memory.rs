@@ -14,7 +14,7 @@ use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millise
 use super::turns::{self, LastSites};
 use super::{
     Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry,
-    PAGE_MAX, Page, Salvaged, Set, Settlement, State, Store, StoreError,
+    PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, State, Store, StoreError,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 
@@ -57,6 +57,16 @@ impl MemoryStore {
         Self { dedupe_window, kept: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
+    /// Does what a kill and a new start do to a store on disk: nobody holds a lease any more.
+    pub fn restart(&self) {
+        let mut kept = self.kept.lock();
+        for record in kept.records.values_mut() {
+            record.standing.release();
+        }
+        kept.clock = Clock::default();
+        kept.last_sites = LastSites::default();
+    }
+
     fn wake(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -85,8 +95,19 @@ impl Store for MemoryStore {
         now: Timestamp,
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError> {
-        let accepted_since = accepted_since.map(whole_millisecond);
-        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, whole_millisecond(now), accepted_since))
+        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
+    }
+
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
+        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, now, accepted_since, quota))
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
@@ -197,7 +218,14 @@ impl Kept {
         Ok(Appended::New(id))
     }
 
-    fn claim(&mut self, max: usize, lease: Duration, now: Timestamp, accepted_since: Option<Timestamp>) -> Vec<Lease> {
+    fn claim(
+        &mut self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        quota: &Quota,
+    ) -> Vec<Lease> {
         if self.clock.went_back(now) {
             self.records.values_mut().for_each(|record| record.standing.rewind(now));
         }
@@ -212,7 +240,8 @@ impl Kept {
         let mut lanes: turns::Lanes<SiteId, EntryId> = Vec::new();
         for (site, mut entries) in due {
             entries.sort_unstable();
-            lanes.push((site, entries.into_iter().map(|(_, id)| id).collect::<VecDeque<_>>()));
+            let most = quota.of(&site);
+            lanes.push((site, entries.into_iter().map(|(_, id)| id).take(most).collect::<VecDeque<_>>()));
         }
         let last_site = self.last_sites.of(accepted_since);
         let after_last = lanes.partition_point(|(site, _)| Some(site) <= last_site.as_ref());

@@ -15,6 +15,7 @@ mod standing;
 
 mod turns;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use entry::{
-    Attempt, AttemptResult, Change, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Lease, NewEntry,
-    Page, Reason, Settlement, State,
+    Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
+    Lease, NewEntry, Page, Reason, Settlement, State,
 };
 
 use crate::lead::{EntryId, SiteId};
@@ -50,6 +51,28 @@ pub enum Appended {
     New(EntryId),
     /// The key was seen within the window; nothing was stored but the first entry's `seen`.
     Duplicate(EntryId),
+}
+
+/// How many entries of one site a claim may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Of a site that is not named.
+    pub each: usize,
+    pub of: HashMap<SiteId, usize>,
+}
+
+impl Quota {
+    /// Returns how many of a site.
+    pub fn of(&self, site: &SiteId) -> usize {
+        self.of.get(site).copied().unwrap_or(self.each)
+    }
+}
+
+impl Default for Quota {
+    /// No limit.
+    fn default() -> Self {
+        Self { each: usize::MAX, of: HashMap::new() }
+    }
 }
 
 /// Whether a compare-and-set held.
@@ -77,14 +100,17 @@ pub struct Salvaged {
 /// Why a store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no room: the disk is full or `max_size` is reached. Nothing was written.
-    #[error("the store is full")]
+    /// There is no room: `max_size` is reached. Nothing was written.
+    #[error("the store is full: max_size is reached")]
     Full,
+    /// There is no room: the disk is full. Nothing was written.
+    #[error("the store is full: no space is left on the disk")]
+    DiskFull,
     /// The store cannot be reached or written. Nothing is known to be written.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// What was read is not what this program writes.
-    #[error("the store holds an entry that cannot be read")]
+    /// What was read is not what this program writes, or the file is damaged there.
+    #[error("part of the store cannot be read")]
     Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store was corrupt and is set aside, a new one is in its place: `formgate leads salvage` merges it back.
     #[error("the store was corrupt and is set aside as {}; run `formgate leads salvage`", file.display())]
@@ -121,11 +147,26 @@ pub trait Store: Send + Sync + 'static {
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError>;
 
+    /// The same as [`Self::claim`], but of each site no more than its quota.
+    ///
+    /// So a backlog that has to wait is neither read nor written again and again. A hint: a store that cannot tell sites
+    /// apart may give more.
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        _quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.claim(max, lease, now, accepted_since).await
+    }
+
     /// Ends a lease: compare-and-set on it.
     ///
     /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded (of
     /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `Held` and
-    /// `Dead` without an attempt take it back. `Postponed` without an attempt leaves no event.
+    /// `Dead` without an attempt take it back, and so does a `Delivered` that was only confirmed. `Postponed` without an attempt leaves no event.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
 
     /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.
@@ -146,7 +187,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Erases entries, whatever their state; returns how many there were.
     ///
-    /// What the visitor sent is gone from the store when it returns; an error says where it remains.
+    /// What the visitor sent is gone from the store when it returns; an error says where it remains. Files that were set
+    /// aside are not searched: while there are any, the error names one, though the store's own bytes are gone.
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError>;
 
     /// Removes up to `limit` entries whose `expires_at` has come, the longest expired first; never a queued one.
@@ -159,6 +201,8 @@ pub trait Store: Send + Sync + 'static {
     fn changed(&self) -> watch::Receiver<u64>;
 
     /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
+    ///
+    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
     async fn backup(&self, to: &Path) -> Result<u64, StoreError>;
 
     /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.

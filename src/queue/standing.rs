@@ -55,7 +55,7 @@ impl Standing {
 
     /// Leases the entry and counts the attempt that the lease is for.
     pub(super) fn claim(&mut self, token: u64, lease: Duration, now: Timestamp) {
-        self.abandon(now);
+        self.abandon();
         self.lease = Some(token);
         self.attempts = self.attempts.saturating_add(1);
         self.wait(now, lease);
@@ -106,7 +106,7 @@ impl Standing {
         if self.revision != revision || leased || !self.permits(change) {
             return Set::Lost;
         }
-        self.abandon(now);
+        self.abandon();
         match change {
             Change::Retry { .. } => {
                 self.state = State::Queued;
@@ -126,12 +126,16 @@ impl Standing {
         Set::Done
     }
 
-    /// Takes the lease from a holder that is known to be gone: due since the lease began.
-    pub(super) fn release(&mut self) {
+    /// Takes the lease from a holder that is known to be gone: due since the lease began. Tells whether there was one.
+    pub(super) fn release(&mut self) -> bool {
+        if self.lease.is_none() {
+            return false;
+        }
         let began = self.waits_from;
-        self.abandon(began);
+        self.abandon();
         self.wait(began, Duration::ZERO);
         self.revision += 1;
+        true
     }
 
     /// Tells when it will be due, where it waits for that and nobody holds it.
@@ -154,12 +158,13 @@ impl Standing {
         }
     }
 
-    /// Records an attempt whose end nobody told: the lead may have arrived.
-    fn abandon(&mut self, at: Timestamp) {
+    /// Records an attempt whose end nobody told, as of when its lease began: the lead may have arrived.
+    fn abandon(&mut self) {
         if self.lease.take().is_some() {
             let words = Some(UNSETTLED.to_owned());
-            let attempt = Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words };
-            self.record(at, Some(attempt));
+            let attempt =
+                Attempt { result: AttemptResult::Ambiguous, status: None, duration_ms: 0, words, confirmed: None };
+            self.record(self.waits_from, Some(attempt));
         }
     }
 
@@ -167,6 +172,9 @@ impl Standing {
         if self.state == State::Delivered {
             self.lead_id = self.lead_id.take().or(lead_id);
         } else {
+            if attempt.confirmed.is_some() {
+                self.take_back_attempt();
+            }
             self.lead_id = lead_id.or(self.lead_id.take());
             self.rest(State::Delivered, Reason::Delivered, later(now, keep));
         }

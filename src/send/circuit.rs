@@ -105,6 +105,17 @@ impl Circuits {
         until(probe_at, now, PROBE_EVERY)
     }
 
+    /// Returns how many leads of each site with an open circuit may be sent: none, or the probe.
+    pub(super) fn quotas(&self, now: Timestamp) -> Vec<(SiteId, usize)> {
+        let state = self.state.lock();
+        if state.upstream.is_some() {
+            return Vec::new();
+        }
+        let open = state.sites.iter().filter_map(|(site, failing)| Some((site, failing.open?)));
+        let quota = |probe_at| usize::from(until(probe_at, now, PROBE_EVERY).is_none());
+        open.map(|(site, probe_at)| (site.clone(), quota(probe_at))).collect()
+    }
+
     /// Notes that a lead is sent: through an open circuit no other is until the next probe's time.
     pub fn begin(&self, site: &SiteId, now: Timestamp) {
         let state = &mut *self.state.lock();

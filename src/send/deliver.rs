@@ -6,18 +6,21 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::clock::Clock;
+use super::confirm::{self, CONFIRM_AFTER, Finding};
 use super::manners::Learned;
 use super::retry;
+use super::share::Seat;
 use super::slots::End;
 use super::verdict::{Verdict, judge};
 use super::worker::{Chain, LEASE_MARGIN, REFUSED_WAIT, STORE_REST, Sender, since_queued};
 use crate::config::Config;
 use crate::destination::KeyPair;
-use crate::kaicalls::Reply;
+use crate::kaicalls::{Answer, Envelope, Reply};
 use crate::lead::Lead;
-use crate::queue::{Attempt, AttemptResult, Entry, HASTEN_MAX, Lease, Reason, Set, Settlement, Store, StoreError};
-use crate::telemetry::{DeliveryEnd, Metrics};
+use crate::queue::{
+    Attempt, AttemptResult, Confirmed, Entry, HASTEN_MAX, Lease, Reason, Set, Settlement, Store, StoreError,
+};
+use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics};
 
 /// Said of an attempt that was cut off.
 const CUT: &str = "the gateway stopped before an answer came";
@@ -33,12 +36,18 @@ pub(super) struct Delivery {
     pub(super) config: Arc<Config>,
     pub(super) ready: Ready,
     pub(super) lease: Lease,
+    pub(super) seat: Seat,
 }
 
 impl Sender {
-    /// Sends one lead and settles its lease.
+    /// Sends one lead, unless it turns out to be there already, and settles its lease.
     pub(super) async fn deliver(&self, delivery: Delivery) -> End {
-        let Delivery { config, ready: Ready { keys, lead }, lease } = delivery;
+        if confirm::is_suspect(&delivery.lease.entry)
+            && let Some(end) = self.deliver_by_asking(&delivery).await
+        {
+            return end;
+        }
+        let Delivery { config, ready: Ready { keys, lead }, lease, mut seat } = delivery;
         let (entry, started) = (&lease.entry, Instant::now());
         let mut cut = self.cut.subscribe();
         // The POST is dropped only where nobody waits for its end any more: that is recorded as ambiguous.
@@ -48,6 +57,9 @@ impl Sender {
         };
         let (duration, now) = (started.elapsed(), self.clock.now());
         let verdict = reply.as_ref().map_or(Verdict::Again { wait: None, ambiguous: true }, |reply| judge(reply, now));
+        if !matches!(verdict, Verdict::Again { .. }) {
+            seat.answered();
+        }
         let attempt = attempt(reply.as_ref(), &verdict, duration);
         tell(&self.metrics, entry, &attempt, duration, now);
         let learned =
@@ -61,7 +73,8 @@ impl Sender {
         if matches!(settlement, Settlement::Again { .. }) {
             self.metrics.retried();
         }
-        settle(&*self.store, &lease, settlement, &self.clock).await;
+        settle(&*self.store, &lease, settlement, now).await;
+        drop(seat);
         match learned {
             None => return End::Cut,
             Some(Learned::Resumed) => self.hasten(&entry.site, HASTEN_MAX).await,
@@ -69,16 +82,75 @@ impl Sender {
         }
         End::Settled
     }
+
+    /// Settles a lease whose lead is there already; none where it is to be posted.
+    async fn deliver_by_asking(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
+        let (entry, keys, started) = (&lease.entry, &ready.keys, Instant::now());
+        let mut cut = self.cut.subscribe();
+        let finding = tokio::select! {
+            finding = self.confirm(config, keys, entry) => Some(finding),
+            _ = cut.wait_for(|cut| *cut) => None,
+        };
+        let Some(finding) = finding else {
+            // Nothing was posted.
+            let postponed = Settlement::Postponed { after: Duration::ZERO, attempt: None };
+            settle(&*self.store, lease, postponed, self.clock.now()).await;
+            return Some(End::Cut);
+        };
+        let (id, site, now) = (entry.id, &entry.site, self.clock.now());
+        let found = match finding {
+            Finding::Confirmed => ConfirmationEnd::Confirmed,
+            Finding::NotShown => ConfirmationEnd::NotShown,
+            Finding::Unknown => ConfirmationEnd::Unknown,
+        };
+        self.metrics.asked(found);
+        tracing::info!(%id, %site, trace_id = entry.content.received.trace_id(), found = found.as_str(), "send.confirm");
+        if finding != Finding::Confirmed {
+            return None;
+        }
+        let attempt = Attempt {
+            result: AttemptResult::Delivered,
+            status: None,
+            duration_ms: milliseconds(started.elapsed()),
+            words: None,
+            confirmed: Some(Confirmed::Widget),
+        };
+        self.metrics.delivered_at_age(age(entry, now));
+        let resumed = self.manners.taken(site, keys);
+        self.manners.tell(&self.metrics);
+        let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
+        settle(&*self.store, lease, settlement, now).await;
+        if resumed == Learned::Resumed {
+            self.hasten(site, HASTEN_MAX).await;
+        }
+        Some(End::Settled)
+    }
+}
+
+/// Rounded up: only an attempt whose end nobody saw has none.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
+}
+
+fn age(entry: &Entry, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(entry.accepted_at)).unwrap_or_default()
 }
 
 fn attempt(reply: Option<&Reply>, verdict: &Verdict, duration: Duration) -> Attempt {
     let (status, words) = match reply {
-        Some(Reply::Answered(answer)) => (Some(answer.status), answer.words.clone()),
+        Some(Reply::Answered(answer)) => (Some(answer.status), words_of(answer)),
         Some(Reply::Failed(failure)) => (None, Some(failure.to_string())),
         None => (None, Some(CUT.to_owned())),
     };
-    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    Attempt { result: verdict.result(), status, duration_ms, words }
+    Attempt { result: verdict.result(), status, duration_ms: milliseconds(duration), words, confirmed: None }
+}
+
+/// The API's words; else what came instead of them.
+fn words_of(answer: &Answer) -> Option<String> {
+    match &answer.envelope {
+        Envelope::Other(foreign) => Some(foreign.to_string()),
+        Envelope::Success(_) | Envelope::Failure => answer.words.clone(),
+    }
 }
 
 /// One metric and one line for each attempt.
@@ -92,8 +164,7 @@ fn tell(metrics: &Metrics, entry: &Entry, attempt: &Attempt, duration: Duration,
     };
     metrics.attempt(end, duration);
     if end == DeliveryEnd::Delivered {
-        let age = now.duration_since(entry.accepted_at);
-        metrics.delivered_at_age(Duration::try_from(age).unwrap_or_default());
+        metrics.delivered_at_age(age(entry, now));
     }
     tracing::info!(
         id = %entry.id,
@@ -120,8 +191,9 @@ fn settlement(config: &Config, entry: &Entry, verdict: Verdict, attempt: Attempt
         Verdict::Again { .. } if retry::is_over(retry, entry, now) => {
             Settlement::Dead { reason: Reason::GaveUp, attempt: Some(attempt), keep: keep.dead }
         }
-        Verdict::Again { wait, .. } => {
-            Settlement::Again { after: retry::delay(retry, entry.attempts, wait, rand::random()), attempt }
+        Verdict::Again { wait, ambiguous } => {
+            let wait = retry::delay(retry, entry.attempts, wait, rand::random());
+            Settlement::Again { after: if ambiguous { wait.max(CONFIRM_AFTER) } else { wait }, attempt }
         }
     }
 }
@@ -131,10 +203,10 @@ fn was_refused(entry: &Entry) -> bool {
     since_queued(entry).any(|(_, result)| result == AttemptResult::LeadRefused)
 }
 
-/// Writes a lease's end down. Where the store is away it is tried until the lease has run out.
-pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlement, clock: &Clock) {
+/// Writes a lease's end down, as of when it ended. Where the store is away it is tried until the lease has run out.
+pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlement, ended_at: Timestamp) {
     for _ in 0..LEASE_MARGIN.as_secs() {
-        match store.settle(lease, settlement.clone(), clock.now()).await {
+        match store.settle(lease, settlement.clone(), ended_at).await {
             Ok(Set::Done) => return,
             Ok(Set::Lost) => {
                 tracing::warn!(id = %lease.entry.id, "queue.lease_lost: another attempt holds the entry now");

@@ -1,5 +1,6 @@
 //! Whether a lead may be sent now, and what its end means for the next: pauses, circuits and rates in one place.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,12 +9,15 @@ use jiff::Timestamp;
 use super::circuit::{Circuits, Fault, Upstream};
 use super::pace::{Lines, Together};
 use super::pause::{Pauses, Resumed};
+use super::retry;
+use super::share::{Seat, Shares};
+use super::slots::Slot;
 use super::verdict::Verdict;
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
 use crate::kaicalls::Reply;
 use crate::lead::SiteId;
-use crate::queue::Entry;
+use crate::queue::{Entry, Quota};
 use crate::telemetry::Metrics;
 
 /// What is known of sites, keys and the upstream from what came back. It is lost with the process, and found out again.
@@ -23,6 +27,7 @@ pub(super) struct Manners {
     circuits: Circuits,
     lines: Lines,
     together: Together,
+    shares: Arc<Shares>,
     resumptions: AtomicU64,
 }
 
@@ -61,6 +66,35 @@ impl Manners {
         }
     }
 
+    /// Tells how many leads of each site may be claimed for a slot.
+    pub(super) fn quota(&self, config: &Config, slot: Slot, now: Timestamp) -> Quota {
+        let slots = slot.count(config.upstream.max_in_flight);
+        let (each, of) = self.shares.left(slot, slots, config.sites.len());
+        let mut quota = Quota { each, of };
+        for (site, most) in self.circuits.quotas(now).into_iter().chain(self.pauses.quotas(config, now)) {
+            let most = most.min(quota.of(&site));
+            quota.of.insert(site, most);
+        }
+        quota
+    }
+
+    /// Tells whether leads of some site wait only because others of it are under way.
+    pub(super) fn holds_back(&self, config: &Config, slot: Slot) -> bool {
+        self.shares.any_used_up(slot, slot.count(config.upstream.max_in_flight), config.sites.len())
+    }
+
+    /// Takes a place in a site's share, for one lead.
+    pub(super) fn seat(&self, slot: Slot, site: &SiteId) -> Seat {
+        self.shares.begin(slot, site)
+    }
+
+    /// Counts a request that sends no lead.
+    pub(super) fn counts_too(&self, config: &Config, now: Timestamp) {
+        if let Some(rate) = config.upstream.rate {
+            self.together.begin(rate, now);
+        }
+    }
+
     /// Counts a lead that is to be sent; returns how long it has to wait instead, where that is so.
     pub(super) fn wait(
         &self,
@@ -73,7 +107,7 @@ impl Manners {
         let wait = self.pauses.wait(&site.id, keys, now).or_else(|| self.circuits.wait(&site.id, now));
         // A place in line is given last: who must wait for something else takes none.
         let in_line = || match config.limits.over_site {
-            OverLimit::Slow => self.lines.wait(&site.id, entry.id, config.limits.site, now),
+            OverLimit::Slow => self.lines.wait(&site.id, (entry.id, retry::queued_at(entry)), config.limits.site, now),
             OverLimit::Hold | OverLimit::Reject => None,
         };
         let wait = wait.or_else(in_line);
@@ -115,7 +149,8 @@ impl Manners {
         }
     }
 
-    fn taken(&self, site: &SiteId, keys: &KeyPair) -> Learned {
+    /// Learns that KaiCalls took a lead, or gave an answer that shows it would.
+    pub(super) fn taken(&self, site: &SiteId, keys: &KeyPair) -> Learned {
         let was_open = self.circuits.succeeded(site);
         let was_paused = self.pauses.resume(site, keys);
         if was_paused {

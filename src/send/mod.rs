@@ -4,11 +4,16 @@
 //! longest POST, so that no entry is ever in two hands.
 //!
 //! Who has to wait waits in the store, not in hand: a site whose keys are refused ([`Pauses`]), one whose leads fail
-//! ([`Circuits`]), one over its rate. While the upstream's circuit is open, or its rate is used up, nothing is claimed.
+//! ([`Circuits`]), one over its rate. While the upstream's circuit is open, or its rate is used up, nothing is claimed; nor
+//! of a site that has as many leads under way as its share allows.
+//!
+//! A lead that may have arrived already is asked for before it is posted again, so that few arrive twice.
 
 mod circuit;
 
 mod clock;
+
+mod confirm;
 
 mod deliver;
 
@@ -20,7 +25,11 @@ mod pause;
 
 mod retry;
 
+mod share;
+
 mod slots;
+
+mod survey;
 
 mod verdict;
 
@@ -28,6 +37,7 @@ mod worker;
 
 pub use circuit::{Circuits, Fault, OPENS_AFTER, PROBE_EVERY};
 pub use clock::Clock;
+pub use confirm::{CONFIRM_AFTER, Finding};
 pub use pause::{PROBE_AFTER, Pauses};
 pub use retry::{ATTEMPTS_MIN, delay, is_over};
 pub use verdict::{RETRY_AFTER_MAX, Verdict, judge};

@@ -1,7 +1,9 @@
 //! How fast: each site at its limit's rate, all together at `[kaicalls].rate`.
 //!
-//! A site's lead that comes too soon gets a place in line and waits for it in the store. So a backlog costs one wait per
-//! lead, and leads keep their order. The rate of all limits what is claimed, so nothing waits in hand.
+//! A site's lead that came too soon after the others gets a place in line and waits for it in the store. So a flood costs
+//! one wait per lead, and leads keep their order. What counts is when leads came: those that piled up while KaiCalls was
+//! away came no faster than at any other time, and go out as fast as they can. The rate of all limits what is claimed, so
+//! nothing waits in hand.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,11 +28,17 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// Returns how long until one may be taken.
-    fn wait(&self, limit: Limit, now: Timestamp) -> Option<Duration> {
-        let period = period(limit.rate);
-        let ahead = until(self.even, now, period * (PLACES_MAX as u32).saturating_add(limit.burst.get()))?;
-        Some(ahead.saturating_sub(period * (limit.burst.get() - 1))).filter(|wait| !wait.is_zero())
+    /// Returns how long until one may be taken that came at a time.
+    fn wait(&self, limit: Limit, came_at: Timestamp, now: Timestamp) -> Option<Duration> {
+        let ahead = until(self.begins(limit, came_at, now), now, longest(limit))?;
+        Some(ahead.saturating_sub(period(limit.rate) * (limit.burst.get() - 1))).filter(|wait| !wait.is_zero())
+    }
+
+    /// Returns when one that came at a time would have come, had all come evenly. A time that nobody can wait for was
+    /// set by a clock that has been put back since.
+    fn begins(&self, limit: Limit, came_at: Timestamp, now: Timestamp) -> Timestamp {
+        let came_at = came_at.min(now);
+        if self.even > later(now, longest(limit)) { came_at } else { self.even.max(came_at) }
     }
 
     /// Returns how many may be taken now.
@@ -38,8 +46,8 @@ impl Bucket {
         let mut ahead = *self;
         (0..limit.burst.get())
             .take_while(|_| {
-                let free = ahead.wait(limit, now).is_none();
-                ahead.take(limit, now);
+                let free = ahead.wait(limit, now, now).is_none();
+                ahead.take(limit, now, now);
                 free
             })
             .count()
@@ -47,11 +55,8 @@ impl Bucket {
             .unwrap_or(u32::MAX)
     }
 
-    fn take(&mut self, limit: Limit, now: Timestamp) {
-        let period = period(limit.rate);
-        let longest = period * (PLACES_MAX as u32).saturating_add(limit.burst.get());
-        let from = if until(self.even, now, longest).is_some() { self.even } else { now };
-        self.even = later(from, period);
+    fn take(&mut self, limit: Limit, came_at: Timestamp, now: Timestamp) {
+        self.even = later(self.begins(limit, came_at, now), period(limit.rate));
     }
 }
 
@@ -63,6 +68,11 @@ impl Default for Bucket {
 
 fn period(rate: Rate) -> Duration {
     (rate.per / rate.count.get()).max(Duration::from_nanos(1))
+}
+
+/// Returns the longest wait there is.
+fn longest(limit: Limit) -> Duration {
+    period(limit.rate) * (PLACES_MAX as u32).saturating_add(limit.burst.get())
 }
 
 /// The lines of all sites.
@@ -79,7 +89,13 @@ struct Line {
 
 impl Lines {
     /// Counts a lead that is to be sent; returns how long it has to wait for its place instead, where that is so.
-    pub(super) fn wait(&self, site: &SiteId, id: EntryId, limit: Limit, now: Timestamp) -> Option<Duration> {
+    pub(super) fn wait(
+        &self,
+        site: &SiteId,
+        (id, came_at): (EntryId, Timestamp),
+        limit: Limit,
+        now: Timestamp,
+    ) -> Option<Duration> {
         let mut lines = self.lines.lock();
         let line = lines.entry(site.clone()).or_default();
         if let Some(place) = line.places.remove(&id) {
@@ -87,7 +103,7 @@ impl Lines {
             line.places.insert(id, place);
             return Some(wait);
         }
-        let wait = line.bucket.wait(limit, now);
+        let wait = line.bucket.wait(limit, came_at, now);
         if let Some(wait) = wait {
             if line.places.len() >= PLACES_MAX {
                 line.places.retain(|_, place| later(*place, PLACE_KEPT) > now);
@@ -97,7 +113,7 @@ impl Lines {
             }
             line.places.insert(id, later(now, wait));
         }
-        line.bucket.take(limit, now);
+        line.bucket.take(limit, came_at, now);
         wait
     }
 
@@ -117,12 +133,12 @@ impl Together {
     /// Returns how many leads may be sent now, and how long until one more may.
     pub(super) fn room(&self, rate: Rate, now: Timestamp) -> (usize, Option<Duration>) {
         let (limit, bucket) = (with_burst(rate), self.bucket.lock());
-        (usize::try_from(bucket.room(limit, now)).unwrap_or(usize::MAX), bucket.wait(limit, now))
+        (usize::try_from(bucket.room(limit, now)).unwrap_or(usize::MAX), bucket.wait(limit, now, now))
     }
 
     /// Counts a lead that is sent.
     pub(super) fn begin(&self, rate: Rate, now: Timestamp) {
-        self.bucket.lock().take(with_burst(rate), now);
+        self.bucket.lock().take(with_burst(rate), now, now);
     }
 }
 
@@ -155,7 +171,7 @@ mod tests {
     #[test]
     fn leads_over_the_rate_get_places_in_line_and_newcomers_stand_behind() {
         let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
-        let wait = |lead, now| lines.wait(&site, id(lead), limit(6, 2), at(now)).map(|wait| wait.as_secs());
+        let wait = |lead, now| lines.wait(&site, (id(lead), at(now)), limit(6, 2), at(now)).map(|wait| wait.as_secs());
         assert_eq!([wait(1, 0), wait(2, 0)], [None, None]);
         assert_eq!([wait(3, 0), wait(4, 0), wait(5, 1)], [Some(10), Some(20), Some(29)]);
         // Too early: the place stays.
@@ -168,21 +184,33 @@ mod tests {
     }
 
     #[test]
+    fn what_came_slowly_and_had_to_wait_for_something_else_goes_at_once() {
+        let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
+        let wait = |lead, came_at| lines.wait(&site, (id(lead), at(came_at)), limit(6, 2), at(1_000));
+        // Ten seconds apart, as the limit says.
+        assert!((0..100).all(|lead| wait(lead, i64::from(lead) * 10).is_none()));
+        // A flood that came before: its places are in line with the time it came.
+        let (lines, came_at) = (Lines::default(), at(960));
+        let wait = |lead| lines.wait(&site, (id(lead), came_at), limit(6, 2), at(1_000)).map(|wait| wait.as_secs());
+        assert_eq!([1, 2, 3, 4, 5, 6, 7, 8].map(wait), [None, None, None, None, None, None, Some(10), Some(20)]);
+    }
+
+    #[test]
     fn a_line_has_an_end() {
         let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
         for number in 0..=PLACES_MAX as u64 + 9 {
             let id = EntryId::new(number, &[0; 10]);
-            let _waits: Option<Duration> = lines.wait(&site, id, limit(60, 1), at(0));
+            let _waits: Option<Duration> = lines.wait(&site, (id, at(0)), limit(60, 1), at(0));
         }
         assert_eq!(lines.lines.lock().get(&site).map(|line| line.places.len()), Some(PLACES_MAX));
         let later = at(3_600 * 3);
-        assert_eq!(lines.wait(&site, id(1), limit(60, 1), later), None);
+        assert_eq!(lines.wait(&site, (id(1), later), limit(60, 1), later), None);
     }
 
     #[test]
     fn a_clock_set_back_strands_nobody() {
         let (lines, site) = (Lines::default(), SiteId::parse("acme").expect("a site"));
-        let wait = |lead, now| lines.wait(&site, id(lead), limit(60, 1), at(now));
+        let wait = |lead, now| lines.wait(&site, (id(lead), at(now)), limit(60, 1), at(now));
         assert_eq!(wait(1, 1_000_000), None);
         assert!(wait(2, 1_000_000).is_some());
         assert_eq!([wait(2, 0), wait(3, 0)], [None, None]);

@@ -54,6 +54,18 @@ impl Pauses {
         until(pause.probe_at, now, PROBE_AFTER)
     }
 
+    /// Returns how many leads of each paused site may be sent: none, or the probe. A site with several pairs of keys is
+    /// not named: some of its leads may go.
+    pub(super) fn quotas(&self, config: &Config, now: Timestamp) -> Vec<(SiteId, usize)> {
+        let paused = self.paused.lock();
+        let of_all_leads = |id: &SiteId, pause: &Pause| {
+            config.sites.get(id).is_some_and(|site| site.form_keys.is_empty() && site.keys == pause.keys)
+        };
+        let paused = paused.iter().filter(|((id, _), pause)| of_all_leads(id, pause));
+        let quota = |pause: &Pause| usize::from(until(pause.probe_at, now, PROBE_AFTER).is_none());
+        paused.map(|((id, _), pause)| (id.clone(), quota(pause))).collect()
+    }
+
     /// Notes that a lead is sent: where that is the probe, no other is until the next one's time.
     pub fn begin(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
         if let Some(pause) = self.paused.lock().get_mut(&name(site, keys)) {

@@ -39,8 +39,7 @@ pub fn is_over(retry: Retry, entry: &Entry, now: Timestamp) -> bool {
 /// or nothing ran: a lead is rather tried too long than too short. Where a history's middle is left out, that gap counts
 /// whole.
 fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
-    let queued = entry.history.iter().rposition(|event| event.reason == Reason::Retried && event.attempt.is_none());
-    let begun = queued.and_then(|at| entry.history.get(at)).map_or(entry.accepted_at, |event| event.at);
+    let (queued, begun) = (last_retried(entry), queued_at(entry));
     let cut_at = (entry.history.len() >= HISTORY_MAX).then_some(HISTORY_FIRST);
     let (mut from, mut longest, mut tried) = (begun, retry.max, Duration::ZERO);
     for (index, event) in entry.history.iter().enumerate().skip(queued.map_or(0, |at| at + 1)) {
@@ -51,6 +50,16 @@ fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
         longest = event.attempt.as_ref().map_or(longest, |attempt| longest_wait(retry, attempt));
     }
     tried + elapsed(from, now).min(longest)
+}
+
+/// Returns when a lead was queued: when it came, or when an operator last sent it again.
+pub(super) fn queued_at(entry: &Entry) -> Timestamp {
+    last_retried(entry).and_then(|at| entry.history.get(at)).map_or(entry.accepted_at, |event| event.at)
+}
+
+/// Returns where in its history an operator sent the entry again last.
+pub(super) fn last_retried(entry: &Entry) -> Option<usize> {
+    entry.history.iter().rposition(|event| event.reason == Reason::Retried && event.attempt.is_none())
 }
 
 /// Returns the longest wait that an attempt can have led to.
@@ -101,7 +110,8 @@ mod tests {
     }
 
     fn event(hours: i64, reason: Reason, result: Option<(AttemptResult, Option<u16>)>) -> Event {
-        let attempt = result.map(|(result, status)| Attempt { result, status, duration_ms: 1, words: None });
+        let attempt =
+            result.map(|(result, status)| Attempt { result, status, duration_ms: 1, words: None, confirmed: None });
         Event { at: at(hours), state: State::Queued, reason, attempt }
     }
 

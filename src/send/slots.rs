@@ -6,12 +6,23 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// What a slot is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Slot {
     /// Whatever is due.
     Any,
     /// Leads that came a short while ago.
     New,
+}
+
+impl Slot {
+    /// Returns how many there are of this kind.
+    pub(super) fn count(self, max_in_flight: NonZeroU32) -> usize {
+        let all = usize::try_from(max_in_flight.get()).unwrap_or(usize::MAX);
+        match self {
+            Self::Any => all - all / 2,
+            Self::New => all / 2,
+        }
+    }
 }
 
 /// How an attempt ended.
@@ -47,12 +58,11 @@ impl Flight {
 
     /// Returns how many slots are free.
     pub(super) fn free(&self, slot: Slot, max_in_flight: NonZeroU32) -> usize {
-        let all = usize::try_from(max_in_flight.get()).unwrap_or(usize::MAX);
-        let (slots, place) = match slot {
-            Slot::Any => (all - all / 2, &self.any),
-            Slot::New => (all / 2, &self.new),
+        let place = match slot {
+            Slot::Any => &self.any,
+            Slot::New => &self.new,
         };
-        slots.saturating_sub(Arc::strong_count(place) - 1)
+        slot.count(max_in_flight).saturating_sub(Arc::strong_count(place) - 1)
     }
 
     pub(super) fn is_empty(&self) -> bool {

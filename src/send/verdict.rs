@@ -39,8 +39,25 @@ fn judge_answer(answer: &Answer, now: Timestamp) -> Verdict {
         (400 | 413 | 422, Envelope::Failure) => Verdict::LeadRefused,
         _ => {
             let wait = answer.retry_after.map(|asked| asked.wait(answer.date.unwrap_or(now)).min(RETRY_AFTER_MAX));
-            Verdict::Again { wait, ambiguous: false }
+            Verdict::Again { wait, ambiguous: may_have_been_taken(answer) }
         }
+    }
+}
+
+/// Tells whether the lead may be there although this answer doesn't say so.
+///
+/// The API's own no is believed, and so is what turns a request away at the door: 1xx, 3xx, 4xx, 503. A success that can't be
+/// read may be one. 502, 504 and their like come from something between that lost the API on the way, after it may have
+/// done its work; some of those speak in the API's envelope. Any other 5xx that is not the API's own word is a crash of
+/// something, nobody knows when. A yes that contradicts its status is no no either.
+fn may_have_been_taken(answer: &Answer) -> bool {
+    match (answer.status, &answer.envelope) {
+        (_, Envelope::Success(_)) => true,
+        (200..=299, Envelope::Other(_)) => true,
+        (503, _) => false,
+        (500 | 501 | 505.., Envelope::Failure) => false,
+        (500.., _) => true,
+        _ => false,
     }
 }
 
@@ -75,6 +92,7 @@ mod tests {
         let success = || Envelope::Success(Accepted { lead_id: Some("lead_1".to_owned()) });
         let delivered = Verdict::Delivered { lead_id: Some("lead_1".to_owned()) };
         let again = Verdict::Again { wait: None, ambiguous: false };
+        let ambiguous = Verdict::Again { wait: None, ambiguous: true };
         for (status, envelope, expected) in [
             (200, success(), &delivered),
             (201, success(), &delivered),
@@ -85,9 +103,9 @@ mod tests {
             (422, Envelope::Failure, &Verdict::LeadRefused),
             (422, Envelope::Other(Foreign::Html), &again),
             (200, Envelope::Failure, &again),
-            (200, Envelope::Other(Foreign::Html), &again),
-            (200, Envelope::Other(Foreign::Empty), &again),
-            (204, Envelope::Other(Foreign::Empty), &again),
+            (200, Envelope::Other(Foreign::Html), &ambiguous),
+            (200, Envelope::Other(Foreign::Empty), &ambiguous),
+            (204, Envelope::Other(Foreign::Empty), &ambiguous),
             (302, Envelope::Other(Foreign::Empty), &again),
             (402, Envelope::Failure, &again),
             (403, Envelope::Failure, &again),
@@ -95,8 +113,17 @@ mod tests {
             (408, Envelope::Failure, &again),
             (409, Envelope::Failure, &again),
             (429, Envelope::Failure, &again),
+            (404, success(), &ambiguous),
             (500, Envelope::Failure, &again),
-            (503, success(), &again),
+            (500, Envelope::Other(Foreign::Html), &ambiguous),
+            (502, Envelope::Failure, &ambiguous),
+            (502, Envelope::Other(Foreign::TooLong), &ambiguous),
+            (503, Envelope::Failure, &again),
+            (503, Envelope::Other(Foreign::Html), &again),
+            (503, success(), &ambiguous),
+            (504, Envelope::Other(Foreign::Json), &ambiguous),
+            (524, Envelope::Other(Foreign::Html), &ambiguous),
+            (599, Envelope::Failure, &again),
         ] {
             assert_eq!(judged(&answer(status, envelope.clone())), *expected, "{status} {envelope:?}");
         }

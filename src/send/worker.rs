@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::clock::{Clock, until};
+use super::confirm;
 use super::deliver::{Delivery, Ready, settle};
 use super::manners::Manners;
 use super::slots::{End, Flight, Slot};
+use super::survey::{SURVEY_MAX, Surveys};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::lead::SiteId;
@@ -42,6 +44,7 @@ pub struct Sender {
     pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) manners: Arc<Manners>,
+    pub(super) surveys: Arc<Surveys>,
     pub(super) clock: Clock,
     /// Turns true when attempts under way are to be cut off.
     pub(super) cut: watch::Sender<bool>,
@@ -58,8 +61,9 @@ pub enum Stopped {
 
 impl Sender {
     pub fn new(store: Arc<dyn Store>, client: Client, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
-        let (manners, cut) = (Arc::default(), watch::Sender::new(false));
-        Self { store, client, config, metrics, manners, clock: Clock::default(), cut }
+        let cut = watch::Sender::new(false);
+        let (manners, surveys) = (Arc::default(), Arc::default());
+        Self { store, client, config, metrics, manners, surveys, clock: Clock::default(), cut }
     }
 
     /// Lets another clock tell the time.
@@ -140,9 +144,9 @@ impl Sender {
         let max = config.upstream.max_in_flight;
         let asked = flight.free(Slot::Any, max).min(room.leads);
         let mut taken = self.take(flight, &config, Slot::Any, asked, now).await;
-        // Where there was less than asked for, nothing else is due.
-        if taken == Some(asked) {
-            let asked = flight.free(Slot::New, max).min(room.leads.saturating_sub(asked));
+        // Where there was less than asked for, nothing else is due, unless a site's share was used up.
+        if taken == Some(asked) || (taken.is_some() && self.manners.holds_back(&config, Slot::Any)) {
+            let asked = flight.free(Slot::New, max).min(room.leads.saturating_sub(taken.unwrap_or_default()));
             let more = self.take(flight, &config, Slot::New, asked, now).await;
             taken = taken.zip(more).map(|(any, new)| any + new);
         }
@@ -166,7 +170,9 @@ impl Sender {
             return Some(0);
         }
         let since = (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN));
-        let leases = match self.store.claim(max, config.upstream.timeout + LEASE_MARGIN, now, since).await {
+        let lease = config.upstream.timeout + SURVEY_MAX + LEASE_MARGIN;
+        let quota = self.manners.quota(config, slot, now);
+        let leases = match self.store.claim_within(max, lease, now, since, &quota).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
@@ -185,11 +191,12 @@ impl Sender {
         let (sender, resumptions) = (self.clone(), self.manners.resumptions());
         match self.ready(config, &lease.entry, now) {
             Ok(ready) => {
-                let delivery = Delivery { config: Arc::clone(config), ready, lease };
+                let seat = self.manners.seat(slot, &lease.entry.site);
+                let delivery = Delivery { config: Arc::clone(config), ready, lease, seat };
                 flight.begin(slot, async move { sender.deliver(delivery).await });
             }
             Err(settlement) => flight.begin(slot, async move {
-                settle(&*sender.store, &lease, settlement, &sender.clock).await;
+                settle(&*sender.store, &lease, settlement, now).await;
                 if sender.manners.resumptions() != resumptions {
                     sender.hasten(&lease.entry.site, HASTEN_MAX).await;
                 }
@@ -207,8 +214,8 @@ impl Sender {
         }
         let lead = entry.content.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
         let keys = site.form_keys.get(&entry.form).unwrap_or(&site.keys);
-        let wait = refused_wait(entry, now).or_else(|| self.manners.wait(config, site, keys, entry, now));
-        match wait {
+        let wait = refused_wait(entry, now).or_else(|| confirm::wait(entry, now));
+        match wait.or_else(|| self.manners.wait(config, site, keys, entry, now)) {
             Some(after) => Err(Settlement::Postponed { after, attempt: None }),
             None => Ok(Ready { keys: keys.clone(), lead: lead.clone() }),
         }

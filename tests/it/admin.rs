@@ -24,12 +24,16 @@ async fn health_and_metrics_are_open() {
 
 #[tokio::test]
 async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
-    for (trouble, words) in [(Trouble::Full, "the store is full"), (Trouble::Away, "the store is unavailable")] {
+    for (trouble, words, reason) in [
+        (Trouble::Full, "the store is full: max_size is reached", "store_full"),
+        (Trouble::Away, "the store is unavailable", "store_away"),
+    ] {
         let gateway = start();
         gateway.shelf.fail(trouble);
         let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
         let answer = send(address, get("/readyz", "localhost")).await;
         assert_eq!((status(&answer), &json(&answer)["checks"]["store"]), (503, &words.into()));
+        assert_eq!((&json(&answer)["status"], &json(&answer)["reasons"][0]), (&"unready".into(), &reason.into()));
         assert_eq!(status(&send(address, get("/livez", "localhost")).await), 200);
         assert_eq!(status(&send(address, get("/metrics", "localhost")).await), 200);
     }

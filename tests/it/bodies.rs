@@ -276,7 +276,7 @@ async fn captured_files_in_base64_come_through_with_the_limits_as_they_are() {
 
 /// Checks that what is kept of a request decodes to what the whole does, and returns it.
 fn kept(whole: &Received, chunk: usize) -> Received {
-    let mut keeper = Keeper::new(whole.content_type(), usize::MAX);
+    let mut keeper = Keeper::new(whole.content_type(), usize::MAX, u64::MAX);
     for chunk in whole.body.chunks(chunk) {
         keeper.push(Bytes::copy_from_slice(chunk)).expect("no limit");
     }

@@ -79,6 +79,16 @@ fn help_is_as_it_was() {
         &["explain", "--help"],
         &["test", "--help"],
         &["replay", "--help"],
+        &["leads", "--help"],
+        &["leads", "list", "--help"],
+        &["leads", "show", "--help"],
+        &["leads", "trace", "--help"],
+        &["leads", "retry", "--help"],
+        &["leads", "drop", "--help"],
+        &["leads", "export", "--help"],
+        &["leads", "erase", "--help"],
+        &["leads", "salvage", "--help"],
+        &["leads", "backup", "--help"],
         &["sites", "--help"],
         &["sites", "list", "--help"],
         &["sites", "token", "--help"],
@@ -146,6 +156,24 @@ fn secrets_that_are_not_on_this_machine_fail_no_check() {
     assert_eq!(ran.code, 0, "{}", ran.data);
     assert!(ran.data.contains("1 value not on this machine"), "{}", ran.data);
     assert_eq!(place.run(&["sites", "token", "acme"]).code, 0, "a token can be made all the same");
+}
+
+#[test]
+fn explaining_and_testing_need_no_secret() {
+    for elsewhere in ["{ file = \"nowhere\" }", "{ env = \"FORMGATE_NOT_SET\" }"] {
+        let site = SITE.replace("\"wp_pk_a\"", elsewhere).replace("\"wp_sk_hush\"", elsewhere);
+        let form = format!("{site}mapping = \"own\"\n[forms.contact.extras]\nto = \"message\"\n");
+        let mapping = "[lead]\nemail = \"email\"\n[extras]\nto = \"drop\"\n[[example]]\nbody = \"email=a%40b.co&b=1\"\n\
+                       lead = { name = \"a\", email = \"a@b.co\", message = \"Submitted through example\" }\n";
+        let files =
+            [("config.toml", ""), ("sites/acme.toml", &form), ("mappings/own.toml", mapping), ("a.http", CAPTURE)];
+        let place = Place::of(&files);
+        let ran = place.run(&["explain", "--site", "acme", "--form", "contact", "a.http", "--output", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.talk);
+        let message = ran.json()["lead"]["message"].to_string();
+        assert!(message.contains("Hi !"), "the form's `to` goes before its mapping's: {message}");
+        assert_eq!(place.run(&["test"]).code, 0);
+    }
 }
 
 #[test]

@@ -123,7 +123,11 @@ impl Store for Shelf {
     async fn scan(&self, filter: &Filter, _cursor: Option<EntryId>, _limit: usize) -> Result<Page, StoreError> {
         self.check().await?;
         let of_site = |entry: &NewEntry| filter.site.as_ref().is_none_or(|site| *site == entry.site);
-        let entries = self.entries().into_iter().filter(of_site).map(as_read).collect();
+        let in_time = |entry: &NewEntry| {
+            filter.since.is_none_or(|since| since <= entry.accepted_at)
+                && filter.until.is_none_or(|until| entry.accepted_at < until)
+        };
+        let entries = self.entries().into_iter().filter(of_site).filter(in_time).map(as_read).collect();
         Ok(Page { entries, next: None })
     }
 

@@ -289,7 +289,7 @@ async fn a_certificate_is_checked_and_its_fault_is_named() {
 }
 
 /// Serves one connection over TLS with a certificate of the test authority, and takes its lead.
-fn tls_server(certificate: &[u8]) -> String {
+pub(crate) fn tls_server(certificate: &[u8]) -> String {
     let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -154,7 +154,11 @@ struct Script {
     always: Option<Reply>,
     closing: usize,
     taken: usize,
+    rule: Option<Rule>,
 }
+
+/// Decides what a request meets; where it gives none the script does.
+type Rule = Box<dyn FnMut(&Recorded) -> Option<Reply> + Send>;
 
 struct Shared {
     script: Mutex<Script>,
@@ -209,6 +213,11 @@ impl ScriptedApi {
     /// Queues a reply for one request whose path ends so.
     pub(crate) fn on(&self, path_end: &str, reply: Reply) {
         self.shared.script.lock().others.push_back((path_end.to_owned(), reply));
+    }
+
+    /// Asks a rule first, for every request.
+    pub(crate) fn rule(&self, rule: impl FnMut(&Recorded) -> Option<Reply> + Send + 'static) {
+        self.shared.script.lock().rule = Some(Box::new(rule));
     }
 
     /// Closes the next connections before anything of them is read.
@@ -305,6 +314,9 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
 
 fn next_reply(shared: &Shared, request: &Recorded) -> Reply {
     let mut script = shared.script.lock();
+    if let Some(reply) = script.rule.as_mut().and_then(|rule| rule(request)) {
+        return reply;
+    }
     if let Some(at) = script.others.iter().position(|(end, _)| request.path.ends_with(end)) {
         return script.others.remove(at).expect("it was found just now").1;
     }

@@ -1,6 +1,12 @@
 //! What every store must do. Each promise is a function in [`promises`]; `on_both!` makes a test of it for each store.
 
+mod backup;
+
+mod damage;
+
 mod durability;
+
+mod former;
 
 mod model;
 
@@ -52,6 +58,8 @@ on_both! {
     the_next_claim_goes_on_with_the_next_site
     a_claim_of_new_entries_passes_over_a_backlog
     sites_take_turns_apart_in_both_kinds_of_claim
+    a_claim_takes_no_more_of_a_site_than_its_quota
+    a_confirmed_delivery_counts_no_attempt
     held_entries_are_not_claimed
     a_lease_that_ran_out_is_claimed_again
     a_late_delivery_is_recorded_and_the_first_lead_id_stays
@@ -62,6 +70,7 @@ on_both! {
     a_history_keeps_its_beginning_and_its_end
     a_sites_waits_can_be_ended_but_not_its_leases
     a_wait_begins_anew_when_the_clock_went_back
+    a_clock_set_forward_and_back_strands_no_lease_and_no_wait
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
     scan_filters_and_goes_on_from_its_cursor
@@ -73,7 +82,7 @@ on_both! {
 }
 
 fn open(folder: &std::path::Path) -> SqliteStore {
-    let options = Options { dedupe_window: WINDOW, max_size: None };
+    let options = Options { dedupe_window: WINDOW, max_size: None, opened_at: at(0) };
     SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
 }
 
@@ -148,7 +157,7 @@ async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
 }
 
 fn attempt(result: AttemptResult) -> Attempt {
-    Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()) }
+    Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()), confirmed: None }
 }
 
 fn delivered(lead_id: &str) -> Settlement {

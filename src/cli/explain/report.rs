@@ -20,7 +20,7 @@ pub(super) struct Report<'a> {
     /// None: the body can't be decoded.
     document: Option<&'a Value>,
     lead: Option<&'a Lead>,
-    errors: Vec<Fault<'a>>,
+    errors: &'a [FieldError],
     rules: Rules<'a>,
     extras: &'a [Extra],
     dropped: &'a [String],
@@ -33,13 +33,6 @@ struct Field<'a> {
     #[serde(rename = "type")]
     kind: Option<&'a str>,
     values: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Fault<'a> {
-    field: Option<&'static str>,
-    code: &'static str,
-    detail: &'a str,
 }
 
 /// How each field of the lead was found; none where it was not.
@@ -63,7 +56,7 @@ impl<'a> Report<'a> {
             fields: mapped.map(|mapped| mapped.fields.iter().map(Field::of).collect()).unwrap_or_default(),
             document: explained.submission.as_ref().map(|submission| &submission.document),
             lead: lead(&explained.processed.end),
-            errors: errors(&explained.processed.end).iter().map(Fault::of).collect(),
+            errors: errors(&explained.processed.end),
             rules: Rules::of(mapped.map(|mapped| &mapped.found_by)),
             extras: &explained.extras,
             dropped: mapped.map_or(&[], |mapped| mapped.dropped.as_slice()),
@@ -91,12 +84,6 @@ impl<'a> Field<'a> {
     fn of(form_field: &'a FormField) -> Self {
         let field = &form_field.field;
         Self { key: &field.key, label: field.label.as_deref(), kind: field.kind.as_deref(), values: &field.values }
-    }
-}
-
-impl<'a> Fault<'a> {
-    fn of(error: &'a FieldError) -> Self {
-        Self { field: error.field.map(LeadField::as_str), code: error.code.as_str(), detail: &error.detail }
     }
 }
 

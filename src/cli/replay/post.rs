@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
+pub(in crate::cli) use reqwest::{Client, RequestBuilder, Response};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use crate::cli::capture::Capture;

@@ -2,26 +2,29 @@
 
 use super::super::reader::{Keys, Table, Value, all};
 use super::selector;
-use crate::map::{DropRule, ExtrasRule, Glob};
+use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob};
 
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
-pub(in super::super) const DROP_WHERE: Keys = Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields"] };
+pub(in super::super) const DROP_WHERE: Keys =
+    Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields", "except"] };
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
-    let drop_all = table.or("to", false, |value| value.choice(&[("message", false), ("drop", true)]));
+    let to = [("message", ExtrasTo::Message), ("drop", ExtrasTo::Drop)];
+    let to = table.or("to", None, |value| value.choice(&to).map(Some));
     let drop = table.or("drop", Vec::new(), |value| value.list_of(|item| item.filled().map(Glob::new)));
     let drop_where = table.sections("drop_where", DROP_WHERE, drop_rule);
     let labels = table.or("labels", Vec::new(), labels);
     let strip = table.or("strip", Vec::new(), |value| value.list_of(|item| item.filled().map(str::to_owned)));
-    Some(ExtrasRule { drop_all: drop_all?, drop: drop?, drop_where: drop_where?, labels: labels?, strip: strip? })
+    Some(ExtrasRule { to: to?, drop: drop?, drop_where: drop_where?, labels: labels?, strip: strip? })
 }
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
     let exists = table.need("exists", |value| value.list_of(selector::path));
-    let fields = table.need("fields", |value| value.list_of(|item| item.filled().map(Glob::new)));
-    Some(DropRule { exists: exists?, fields: fields? })
+    let globs = |value: &Value<'_>| value.list_of(|item| item.filled().map(Glob::new));
+    let (fields, except) = (table.need("fields", globs), table.or("except", Vec::new(), globs));
+    Some(DropRule { exists: exists?, fields: fields?, except: except? })
 }
 
 fn labels(value: &Value<'_>) -> Option<Vec<(Glob, String)>> {

@@ -41,11 +41,11 @@ pub struct Kept {
 }
 
 impl Keeper {
-    /// Begins a body of a type, of which at most `max` bytes may be kept.
-    pub fn new(content_type: Option<&str>, max: usize) -> Self {
+    /// Begins a body of a type, of which at most `max` bytes may be kept and `max_upload` read.
+    pub fn new(content_type: Option<&str>, max: usize, max_upload: u64) -> Self {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
-            Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max))),
+            Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload))),
             _ => Keeping::Whole { bytes: BytesMut::new(), declared: Some(declared) },
         };
         Self { max, keeping }
@@ -108,7 +108,7 @@ mod tests {
     const TYPE: &str = "multipart/form-data; boundary=XX";
 
     fn keep(content_type: &str, body: &[u8], max: usize, chunk: usize) -> Result<Kept, TooMuchToKeep> {
-        let mut keeper = Keeper::new(Some(content_type), max);
+        let mut keeper = Keeper::new(Some(content_type), max, u64::MAX);
         for chunk in body.chunks(chunk) {
             keeper.push(Bytes::copy_from_slice(chunk))?;
         }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_file_of_any_size_leaves_only_the_text_in_memory() {
-        let mut keeper = Keeper::new(Some(TYPE), 1000);
+        let mut keeper = Keeper::new(Some(TYPE), 1000, u64::MAX);
         let beginning = format!("{}{}", part("name=\"a\"", "hi"), part("name=\"f\"; filename=\"big\"", ""));
         keeper.push(Bytes::from(beginning.trim_end().to_owned() + "\r\n\r\n")).expect("a beginning");
         let chunk = Bytes::from(b"\r\n--X 0123456789".repeat(4096));
@@ -200,10 +200,10 @@ mod tests {
         let around = format!("{}--XX--{}", part("name=\"a\"", "hi"), "x".repeat(300));
         let kept = kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).ends_with("--XX--\r\n"), "only what is a part counts");
-        let around = format!("{}{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
+        let around = format!("{}\r\n{}--XX--", "x".repeat(300), part("name=\"a\"", "hi"));
         let kept = self::kept(TYPE, around.as_bytes(), 300);
         assert!(kept.cut && text(&kept).starts_with("--XX\r\n"), "only what is a part counts");
-        let mut keeper = Keeper::new(Some(TYPE), 300);
+        let mut keeper = Keeper::new(Some(TYPE), 300, u64::MAX);
         let begun = Bytes::from("--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n");
         let text = std::iter::repeat_n(Bytes::from("x".repeat(100)), 20);
         let pushes = std::iter::once(begun).chain(text).take_while(|chunk| keeper.push(chunk.clone()).is_ok()).count();

@@ -45,9 +45,9 @@ enum Open {
 }
 
 impl Parts {
-    pub(super) fn new(content_type: &str, max: usize) -> Self {
+    pub(super) fn new(content_type: &str, max: usize, max_upload: u64) -> Self {
         let boundary = boundary(content_type).ok();
-        let reader = boundary.as_deref().map(Reader::new);
+        let reader = boundary.as_deref().map(|boundary| Reader::new(boundary, max_upload));
         let rebuilt =
             Rebuilt { boundary: boundary.unwrap_or_default(), bytes: Vec::new(), open: Open::None, passed: 0 };
         Self { reader, max, as_came: Some(BytesMut::new()), is_short: false, rebuilt }

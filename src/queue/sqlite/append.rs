@@ -43,11 +43,6 @@ impl Prepared {
             dedupe,
         })
     }
-
-    /// Returns the room it takes of `max_size`.
-    pub(super) fn bytes(&self) -> usize {
-        padding(self.json.len(), self.body.len()).len() + self.json.len() + self.body.len()
-    }
 }
 
 /// Adds an entry unless its key is fresh.
@@ -57,8 +52,13 @@ pub(super) fn append(workspace: &mut Workspace, entry: &Prepared) -> Result<Appe
     {
         return Ok(Appended::Duplicate(first));
     }
-    check_room(workspace, entry.bytes())?;
-    insert(&workspace.connection, entry)?;
+    let bytes = padding(entry.json.len(), entry.body.len()).len() + entry.json.len() + entry.body.len();
+    let inserted = check_room(workspace, bytes).and_then(|()| insert(&workspace.connection, entry));
+    if matches!(inserted, Err(Failure::Full | Failure::DiskFull)) {
+        workspace.missing = bytes;
+    }
+    inserted?;
+    workspace.asked += bytes;
     remember_key(workspace, entry)?;
     workspace.woke = true;
     Ok(Appended::New(entry.id))

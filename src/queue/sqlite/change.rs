@@ -10,6 +10,11 @@ use crate::lead::EntryId;
 use crate::queue::standing::Standing;
 use crate::queue::{Change, Content, Set, Settlement};
 
+/// Most bytes that a probe writes.
+const PROBED_MAX: usize = 4 * 1_024 * 1_024;
+/// No entry has this number.
+const PROBE_NUMBER: i64 = -1;
+
 /// Ends the lease of an entry.
 pub(super) fn settle(
     workspace: &mut Workspace,
@@ -66,27 +71,28 @@ pub(super) fn expire(workspace: &mut Workspace, now: Timestamp, limit: usize) ->
     Ok(delete.execute(params![now.as_millisecond(), u32::try_from(limit).unwrap_or(u32::MAX)])?)
 }
 
-/// Writes something, to see whether that works.
-pub(super) fn probe(workspace: &mut Workspace) -> Result<(), Failure> {
+/// Writes something, to see whether that works; where an append lately found no room, as much as that wanted.
+///
+/// Returns how much that was: what is written for it must be taken away by [`end_probe`], in another transaction.
+pub(super) fn probe(workspace: &mut Workspace) -> Result<usize, Failure> {
     let mut write = workspace.connection.prepare_cached(
         "INSERT INTO meta (key, value) VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1",
     )?;
     write.execute([])?;
-    Ok(())
+    let bytes = workspace.missing.min(PROBED_MAX);
+    if bytes > 0 {
+        let mut write = workspace.connection.prepare_cached(
+            "INSERT OR REPLACE INTO content (number, padding, json, body) VALUES (?1, zeroblob(?2), '', x'')",
+        )?;
+        write.execute(params![PROBE_NUMBER, u32::try_from(bytes).unwrap_or(u32::MAX)])?;
+    }
+    Ok(bytes)
 }
 
-/// Takes so much room, to see whether it is there.
-pub(super) fn take_room(workspace: &mut Workspace, bytes: usize) -> Result<(), Failure> {
-    let mut take = workspace.connection.prepare_cached(
-        "INSERT OR REPLACE INTO content (number, padding, json, body) VALUES (-1, zeroblob(?1), '', zeroblob(0))",
-    )?;
-    take.execute([i64::try_from(bytes).unwrap_or(i64::MAX)])?;
-    Ok(())
-}
-
-/// Gives it back.
-pub(super) fn give_room(workspace: &mut Workspace) -> Result<(), Failure> {
-    workspace.connection.execute("DELETE FROM content WHERE number = -1", [])?;
+/// Takes away what [`probe`] wrote.
+pub(super) fn end_probe(workspace: &mut Workspace) -> Result<(), Failure> {
+    workspace.connection.prepare_cached("DELETE FROM content WHERE number = ?1")?.execute([PROBE_NUMBER])?;
+    workspace.missing = 0;
     Ok(())
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::check::Watch;
 use super::failure::Failure;
 use super::row::{SELECT_BY_NUMBER, read_entry, read_standing, text, unsigned, write_standing};
 use super::writer::Workspace;
 use crate::lead::SiteId;
 use crate::queue::standing::later;
 use crate::queue::turns::{self, Lanes};
-use crate::queue::{CLAIM_MAX, Lease};
+use crate::queue::{CLAIM_MAX, Lease, Quota};
 
 /// Of each site, this many of those that have been due longest are put in order of their age.
 ///
@@ -28,21 +29,23 @@ const DUE_AND_NEW: &str = "SELECT number FROM entry INDEXED BY entry_new
 const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
 
 /// What is to be leased.
+#[derive(Clone)]
 pub(super) struct Claim {
     pub(super) max: usize,
     pub(super) lease: Duration,
     pub(super) now: Timestamp,
     pub(super) accepted_since: Option<Timestamp>,
+    pub(super) quota: Quota,
 }
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
-    let Claim { max, lease, now, accepted_since } = *claim;
+    let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
     if workspace.clock.went_back(now) {
         rewind(&workspace.connection, now)?;
     }
     let last_site = workspace.last_sites.of(accepted_since);
-    let lanes = due(&workspace.connection, last_site.as_ref(), claim)?;
+    let lanes = due(&workspace.connection, last_site.as_ref(), claim, &workspace.damage)?;
     let (numbers, last) = turns::take(lanes, max);
     if numbers.is_empty() {
         return Ok(Vec::new());
@@ -51,9 +54,7 @@ pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Leas
     let token = next_token(&workspace.connection)?;
     let mut leases = Vec::with_capacity(numbers.len());
     for number in numbers {
-        if let Some(entry) = lease_one(&workspace.connection, number, token, lease, now)? {
-            leases.push(entry);
-        }
+        leases.extend(lease_one(workspace, number, token, lease, now)?);
     }
     Ok(leases)
 }
@@ -104,7 +105,12 @@ fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
 }
 
 /// Finds what is due, site by site, beginning after the one whose turn was last.
-fn due(connection: &Connection, last_site: Option<&SiteId>, claim: &Claim) -> Result<Lanes<SiteId, i64>, Failure> {
+fn due(
+    connection: &Connection,
+    last_site: Option<&SiteId>,
+    claim: &Claim,
+    damage: &Watch,
+) -> Result<Lanes<SiteId, i64>, Failure> {
     let mut lanes = Vec::new();
     let (mut site, mut wrapped) = (last_site.cloned(), last_site.is_none());
     while lanes.len() < claim.max {
@@ -113,8 +119,14 @@ fn due(connection: &Connection, last_site: Option<&SiteId>, claim: &Claim) -> Re
                 if wrapped && last_site.is_some_and(|last| next > *last) {
                     break;
                 }
-                let lane = oldest_due(connection, &next, claim)?;
                 site = Some(next.clone());
+                let most = claim.quota.of(&next);
+                if most == 0 {
+                    continue;
+                }
+                let mut lane = oldest_due(connection, &next, claim)?;
+                lane.retain(|number| !damage.has_row(*number));
+                lane.truncate(most);
                 if !lane.is_empty() {
                     lanes.push((next, lane));
                 }
@@ -165,6 +177,26 @@ fn next_token(connection: &Connection) -> Result<u64, Failure> {
 
 /// Leases one entry. One that cannot be read is leased to nobody: it must not keep the others waiting.
 fn lease_one(
+    workspace: &Workspace,
+    number: i64,
+    token: u64,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<Option<Lease>, Failure> {
+    match try_lease(&workspace.connection, number, token, lease, now) {
+        Err(Failure::Corrupt(_)) => put_off(&workspace.connection, number, lease, now)?,
+        // The whole claim has failed with it; the next one passes over the row.
+        Err(failure @ Failure::Damaged(_)) => {
+            workspace.damage.note_row(number);
+            return Err(failure);
+        }
+        leased => return leased,
+    }
+    tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent");
+    Ok(None)
+}
+
+fn try_lease(
     connection: &Connection,
     number: i64,
     token: u64,
@@ -172,23 +204,12 @@ fn lease_one(
     now: Timestamp,
 ) -> Result<Option<Lease>, Failure> {
     let mut find = connection.prepare_cached(SELECT_STANDING)?;
-    let standing = find.query_and_then([number], read_standing)?.next().transpose();
-    let leased = standing.and_then(|standing| {
-        let Some(mut standing) = standing else { return Ok(None) };
-        standing.claim(token, lease, now);
-        write_standing(connection, number, &standing)?;
-        let mut find = connection.prepare_cached(SELECT_BY_NUMBER)?;
-        find.query_and_then([number], read_entry)?.next().transpose()
-    });
-    match leased {
-        Ok(entry) => Ok(entry.map(|entry| Lease { entry, token })),
-        Err(Failure::Corrupt(_)) => {
-            put_off(connection, number, lease, now)?;
-            tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent");
-            Ok(None)
-        }
-        Err(failure) => Err(failure),
-    }
+    let Some(mut standing) = find.query_and_then([number], read_standing)?.next().transpose()? else { return Ok(None) };
+    standing.claim(token, lease, now);
+    write_standing(connection, number, &standing)?;
+    let mut find = connection.prepare_cached(SELECT_BY_NUMBER)?;
+    let entry = find.query_and_then([number], read_entry)?.next().transpose()?;
+    Ok(entry.map(|entry| Lease { entry, token }))
 }
 
 fn put_off(connection: &Connection, number: i64, lease: Duration, now: Timestamp) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use super::check::Watch;
 use super::failure::{Closed, Failure, NoLog};
 use super::schema::PAGE_SIZE;
 use crate::queue::StoreError;
@@ -68,11 +69,12 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    damage: Arc<Watch>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS_MAX)) }
+    pub(super) fn new(path: PathBuf, damage: Arc<Watch>) -> Self {
+        Self { path, idle: Mutex::default(), permits: Arc::new(Semaphore::new(READERS_MAX)), damage }
     }
 
     /// Reads on a thread for blocking work, in one snapshot.
@@ -83,7 +85,7 @@ impl Readers {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_closed| Failure::unavailable(Closed))?;
         let readers = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || {
-            let value = readers.read_blocking(work);
+            let value = readers.read_blocking(work).inspect_err(|failure| readers.damage.note(failure));
             // Held until here, even if the caller goes away.
             drop(permit);
             value

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::ErrorCode;
@@ -12,9 +13,16 @@ use crate::queue::StoreError;
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
     Full,
+    DiskFull,
     Unavailable(Arc<dyn Error + Send + Sync>),
+    /// A value that this program does not write, or a file that is not ours.
     Corrupt(Arc<dyn Error + Send + Sync>),
-    Newer { found: u32, known: u32 },
+    /// The file is damaged.
+    Damaged(Arc<dyn Error + Send + Sync>),
+    Newer {
+        found: u32,
+        known: u32,
+    },
 }
 
 /// The file is a database, but of another program.
@@ -37,6 +45,28 @@ pub(super) struct Closed;
 #[error("the file system cannot hold a write-ahead log")]
 pub(super) struct NoLog;
 
+/// The file does not hold what belongs into a store of its version, or is shorter than it says.
+#[derive(Debug, thiserror::Error)]
+#[error("the database is damaged")]
+pub(super) struct Damage;
+
+/// Damage was met since the store was opened.
+#[derive(Debug, thiserror::Error)]
+#[error("the database is damaged: start again, so that it is checked and set aside")]
+pub(super) struct DamageMet;
+
+/// Entries were erased from the store, but not from what was set aside.
+#[derive(Debug, thiserror::Error)]
+#[error("the entries are removed, but {} was set aside and may hold them: remove it once it is not needed", file.display())]
+pub(super) struct AsideRemains {
+    pub(super) file: PathBuf,
+}
+
+/// A copy of the store could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the copy is locked by another program")]
+pub(super) struct CopyHeld;
+
 /// Readers kept the log from being emptied.
 #[derive(Debug, thiserror::Error)]
 #[error("the entries are removed, but their bytes remain in the write-ahead log until it is next emptied")]
@@ -54,6 +84,15 @@ impl Failure {
         Self::Unavailable(Arc::new(error))
     }
 
+    /// Tells whether the file itself is damaged, rather than a value in it unknown.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_))
+    }
+
+    pub(super) fn damaged(error: impl Error + Send + Sync + 'static) -> Self {
+        Self::Damaged(Arc::new(error))
+    }
+
     pub(super) fn corrupt(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Corrupt(Arc::new(error))
     }
@@ -62,8 +101,8 @@ impl Failure {
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::corrupt(error),
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::damaged(error),
             Some(_) => Self::unavailable(error),
             None if is_about_a_value(&error) => Self::corrupt(error),
             None => Self::unavailable(error),
@@ -74,7 +113,7 @@ impl From<rusqlite::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::DiskFull,
             _ => Self::unavailable(error),
         }
     }
@@ -90,8 +129,9 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Full => Self::Full,
+            Failure::DiskFull => Self::DiskFull,
             Failure::Unavailable(source) => Self::Unavailable(Box::new(Shared(source))),
-            Failure::Corrupt(source) => Self::Corrupt(Box::new(Shared(source))),
+            Failure::Corrupt(source) | Failure::Damaged(source) => Self::Corrupt(Box::new(Shared(source))),
             Failure::Newer { found, known } => Self::Newer { found, known },
         }
     }

@@ -30,10 +30,15 @@ fn create_folder(folder: &Path) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(above)?.sync_all()?;
+        sync_folder(folder)?;
     }
     Ok(())
+}
+
+/// Makes durable that a file was put into its folder, renamed there, or taken out of it.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
@@ -41,7 +46,7 @@ fn open_private(path: &Path) -> io::Result<File> {
 }
 
 /// Returns the path with something added to the file's name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -101,6 +106,11 @@ impl Identity {
         // Of the database itself no second handle may be closed: SQLite's locks would go with it.
         let shortest = Cell::new(path.metadata()?.len());
         Ok(Self { files: vec![remember(path.to_owned())?, remember(log.clone())?], shortest, log: File::open(log)? })
+    }
+
+    /// Returns where the database was.
+    pub(super) fn database(&self) -> &Path {
+        self.files.first().map_or(Path::new(""), |(path, _)| path)
     }
 
     /// Tells whether both still stand at their paths and look as they should: into a file that was removed, emptied or

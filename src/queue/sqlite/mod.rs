@@ -47,7 +47,15 @@
 
 mod append;
 
+mod aside;
+
+mod backup;
+
+mod carve;
+
 mod change;
+
+mod check;
 
 mod claim;
 
@@ -57,35 +65,38 @@ mod failure;
 
 mod files;
 
+mod image;
+
 mod list;
 
 mod row;
+
+mod salvage;
 
 mod schema;
 
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-use super::standing::{Clock, whole_millisecond};
-use super::turns::LastSites;
+use super::standing::whole_millisecond;
 use super::{
     Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
-    Page, Salvaged, Set, Settlement, Store, StoreError,
+    Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
 use claim::Claim;
 use connection::Readers;
-use failure::Failure;
+use failure::{AsideRemains, Failure};
 use files::{Identity, Presence};
 use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
@@ -94,8 +105,6 @@ use writer::{Tally, Workspace, Writer};
 const ERASED_TOGETHER: usize = 256;
 /// Room that `ready` wants to see: a small entry's.
 const READY_ROOM: usize = 2 * PAGE_SIZE;
-/// What an entry takes besides what it holds: its row, and its places in the indexes.
-const APPEND_ROOM: usize = 16 * PAGE_SIZE;
 
 /// How a store is to behave.
 #[derive(Clone, Debug)]
@@ -104,6 +113,8 @@ pub struct Options {
     pub dedupe_window: Duration,
     /// Bytes of the database beyond which nothing is appended.
     pub max_size: Option<u64>,
+    /// When it is opened: part of the name of a damaged file that is set aside.
+    pub opened_at: Timestamp,
 }
 
 /// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.
@@ -114,8 +125,10 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
-    /// Room that the last append wanted and didn't find; zero where it did.
-    short_of: AtomicUsize,
+    damage: Arc<check::Watch>,
+    path: PathBuf,
+    /// Held while files that were set aside are read: once is enough.
+    salvaging: Mutex<()>,
     _presence: Presence,
 }
 
@@ -128,25 +141,21 @@ impl SqliteStore {
     fn open_files(path: &Path, options: Options) -> Result<Self, Failure> {
         let path = files::create(path)?;
         let mut presence = Presence::announce(&path)?;
-        let mut connection = connection::open_writer(&path)?;
-        schema::migrate(&mut connection)?;
-        if presence.is_alone() {
-            release_leases(&connection)?;
-        }
+        let connection = match open_sound(&path, presence.is_alone()) {
+            Err(failure) if failure.is_damage() && presence.is_alone() => {
+                begin_anew(&path, options.opened_at, &failure)?;
+                open_sound(&path, true)?
+            }
+            opened => opened?,
+        };
         presence.share()?;
         let identity = Identity::of(&path)?;
-        let (clock, last_sites) = (Clock::default(), LastSites::default());
-        let workspace = Workspace { connection, options, clock, last_sites, woke: false };
+        let damage = Arc::new(check::Watch::new(path.clone()));
+        let workspace = Workspace::new(connection, options, Arc::clone(&damage));
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
-        Ok(Self {
-            writer,
-            readers: Arc::new(Readers::new(path)),
-            changed,
-            tally,
-            short_of: AtomicUsize::new(0),
-            _presence: presence,
-        })
+        let readers = Arc::new(Readers::new(path.clone(), Arc::clone(&damage)));
+        Ok(Self { writer, readers, changed, tally, damage, path, salvaging: Mutex::default(), _presence: presence })
     }
 
     /// Returns how many transactions were committed, one fsync each, since the store was opened.
@@ -160,6 +169,31 @@ impl SqliteStore {
     }
 }
 
+/// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
+fn open_sound(path: &Path, alone: bool) -> Result<Connection, Failure> {
+    check::check_log(path)?;
+    let mut connection = connection::open_writer(path)?;
+    schema::migrate(&mut connection)?;
+    if alone {
+        check::check(&connection, path)?;
+        release_leases(&connection)?;
+    }
+    Ok(connection)
+}
+
+/// Sets a damaged store aside and makes an empty file in its place.
+fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Result<(), Failure> {
+    let aside = aside::set_aside(path, now)?;
+    check::forget(path)?;
+    files::create(path)?;
+    tracing::error!(
+        file = %aside.display(),
+        error = %StoreError::from(failure.clone()),
+        "queue.set_aside: the store was damaged and a new one is begun; run `formgate leads salvage`"
+    );
+    Ok(())
+}
+
 fn release_leases(connection: &Connection) -> Result<(), Failure> {
     let transaction = connection.unchecked_transaction()?;
     claim::release_all(&transaction)?;
@@ -170,11 +204,7 @@ fn release_leases(connection: &Connection) -> Result<(), Failure> {
 impl Store for SqliteStore {
     async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
         let entry = Prepared::new(entry, dedupe)?;
-        let bytes = entry.bytes();
-        let appended = self.writer.write(move |workspace| append::append(workspace, &entry)).await;
-        let short_of = if matches!(appended, Err(StoreError::Full)) { bytes + APPEND_ROOM } else { 0 };
-        self.short_of.store(short_of, Ordering::Relaxed);
-        appended
+        self.writer.write(move |workspace| append::append(workspace, &entry)).await
     }
 
     async fn claim(
@@ -184,9 +214,28 @@ impl Store for SqliteStore {
         now: Timestamp,
         accepted_since: Option<Timestamp>,
     ) -> Result<Vec<Lease>, StoreError> {
+        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
+    }
+
+    async fn claim_within(
+        &self,
+        max: usize,
+        lease: Duration,
+        now: Timestamp,
+        accepted_since: Option<Timestamp>,
+        quota: &Quota,
+    ) -> Result<Vec<Lease>, StoreError> {
         let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
-        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since };
-        self.writer.write(move |workspace| claim::claim(workspace, &claim)).await
+        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since, quota: quota.clone() };
+        loop {
+            let known = self.damage.rows();
+            let within = claim.clone();
+            let claimed = self.writer.write(move |workspace| claim::claim(workspace, &within)).await;
+            // SQLite takes back a transaction that met damage; without the damaged rows it may go well.
+            if claimed.is_ok() || self.damage.rows() == known {
+                return claimed;
+            }
+        }
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
@@ -218,7 +267,10 @@ impl Store for SqliteStore {
         for ids in ids.chunks(ERASED_TOGETHER).map(<[EntryId]>::to_vec) {
             erased += self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
         }
-        Ok(erased)
+        match aside::all(&self.path).map_err(Failure::from)?.into_iter().next() {
+            Some(file) if !ids.is_empty() => Err(Failure::unavailable(AsideRemains { file }).into()),
+            _ => Ok(erased),
+        }
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -234,29 +286,29 @@ impl Store for SqliteStore {
         self.changed.subscribe()
     }
 
-    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
-        Err(StoreError::Unavailable("not built yet".into()))
+    async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
+        let to = to.to_owned();
+        self.readers.read(move |connection| backup::copy(connection, &to)).await
     }
 
     async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        Ok(Salvaged::default())
+        let _one = self.salvaging.lock().await;
+        salvage::salvage(&self.path, &self.writer).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        // Where an entry found no room, a smaller probe might: then it isn't ready all the same.
-        let short_of = self.short_of.load(Ordering::Relaxed);
-        let probe = move |workspace: &mut Workspace| {
-            append::check_room(workspace, READY_ROOM.max(short_of))?;
-            if short_of > 0 {
-                change::take_room(workspace, short_of)?;
-            }
+        let probe = |workspace: &mut Workspace| {
+            append::check_room(workspace, workspace.missing.max(READY_ROOM))?;
+            workspace.damage.check()?;
             change::probe(workspace)
         };
-        self.writer.write(probe).await?;
-        if short_of > 0 {
-            self.writer.write(change::give_room).await?;
+        if self.writer.write(probe).await? > 0 {
+            self.writer.write(change::end_probe).await?;
         }
-        Ok(())
+        match aside::corrupt(&self.path).map_err(Failure::from)?.into_iter().next() {
+            Some(file) => Err(StoreError::SetAside { file }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -292,7 +344,8 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = Options { dedupe_window: Duration::from_secs(10), max_size: None };
+        let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
+        let options = Options { dedupe_window, max_size: None, opened_at };
         let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
         (folder, Arc::new(store))
     }
@@ -327,27 +380,18 @@ mod tests {
             let found = store.get(id).await.expect("read").is_some();
             assert!(
                 matches!(&appended, Ok(Appended::New(_)) if found)
-                    || matches!(&appended, Err(StoreError::Full) if !found)
+                    || matches!(&appended, Err(StoreError::DiskFull) if !found)
             );
             assert!(appended.is_err() || number % 4 != 3, "{number}");
             stored += usize::from(found);
         }
         assert!((10..30).contains(&stored), "{stored}");
+        // A little still fits, but not what an append wanted.
+        assert!(matches!(store.ready().await, Err(StoreError::DiskFull)));
         set_pages_max(&store, 1_000).await;
+        assert!(store.ready().await.is_ok());
+        assert_eq!(number(&store, "SELECT count(*) FROM content WHERE number < 0").await, 0);
         assert!(store.append(entry(99, 200_000), None).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_store_without_room_for_what_it_refused_is_not_ready() {
-        let (_folder, store) = store();
-        set_pages_max(&store, 30).await;
-        assert!(store.ready().await.is_ok());
-        assert!(matches!(store.append(entry(1, 200_000), None).await, Err(StoreError::Full)));
-        assert!(matches!(store.ready().await, Err(StoreError::Full)));
-        set_pages_max(&store, 1_000).await;
-        assert!(store.ready().await.is_ok());
-        assert_eq!(number(&store, "SELECT count(*) FROM content").await, 0);
-        assert!(store.append(entry(1, 200_000), None).await.is_ok());
     }
 
     #[tokio::test]
@@ -398,7 +442,7 @@ mod tests {
         for number in 0..9 {
             let store = Arc::clone(&store);
             let probe = move |workspace: &mut Workspace| {
-                change::probe(workspace)?;
+                let _bytes = change::probe(workspace)?;
                 if number == 4 { Err(Failure::Full) } else { Ok(()) }
             };
             jobs.spawn(async move { store.writer.write(probe).await.is_ok() });
@@ -430,5 +474,30 @@ mod tests {
         }
         let error = store.get(first).await.expect_err("unreadable");
         assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn rows_on_damaged_pages_keep_no_other_waiting() {
+        let (folder, store) = store();
+        for number in 0..60 {
+            assert!(store.append(entry(number, 10), None).await.is_ok());
+        }
+        let page = "SELECT min(pageno) FROM dbstat WHERE name = 'entry' AND pagetype = 'leaf' AND pageno > 9";
+        let page = number(&store, page).await;
+        assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("store.db")).expect("opened");
+        let damage = vec![0x5a; PAGE_SIZE];
+        std::os::unix::fs::FileExt::write_all_at(&file, &damage, u64::from(page - 1) * PAGE_SIZE as u64)
+            .expect("written");
+        let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
+        store.writer.write(forget).await.expect("done");
+        let mut claimed = 0;
+        for _ in 0..60 {
+            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
+            claimed += leases.len();
+        }
+        assert!((20..59).contains(&claimed), "{claimed}");
+        assert!(matches!(store.ready().await, Err(StoreError::Corrupt(_))));
+        assert!(store.append(entry(99, 10), None).await.is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::failure::{Failure, Foreign};
+use super::failure::{Damage, Failure, Foreign};
 
 /// Marks the file as ours, for `file(1)` and against opening another program's database ("fgDB").
 const APPLICATION_ID: i32 = 0x6667_4442;
@@ -88,6 +88,30 @@ const V2: &str = "
 CREATE INDEX entry_new ON entry (site, accepted_at, due_at) WHERE state = 'queued';
 ";
 
+/// What a store of the newest version has in its schema.
+const NAMES: [&str; 15] = [
+    "entry",
+    "entry_due",
+    "entry_new",
+    "entry_expiring",
+    "entry_by_site",
+    "entry_by_state",
+    "content",
+    "dedupe",
+    "dedupe_oldest",
+    "tally",
+    "meta",
+    "entry_added",
+    "entry_moved",
+    "entry_removed",
+    "sqlite_sequence",
+];
+
+/// Names what a store of the newest version has in its schema.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter()
+}
+
 /// Brings the schema up to date; refuses a newer one and a database that is not ours.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), Failure> {
     check_owner(connection)?;
@@ -114,5 +138,10 @@ pub(super) fn check_version(connection: &Connection) -> Result<u32, Failure> {
 fn check_owner(connection: &Connection) -> Result<(), Failure> {
     let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let empty = !connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?;
-    if owner == APPLICATION_ID || (owner == 0 && empty) { Ok(()) } else { Err(Failure::corrupt(Foreign)) }
+    if owner == APPLICATION_ID || (owner == 0 && empty) {
+        return Ok(());
+    }
+    // Ours all the same, with a header that was written over.
+    let ours = "SELECT 1 FROM sqlite_schema WHERE name IN ('entry_by_state', 'dedupe_oldest')";
+    Err(if connection.prepare(ours)?.exists([])? { Failure::damaged(Damage) } else { Failure::corrupt(Foreign) })
 }

@@ -9,6 +9,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Options;
+use super::aside;
+use super::check::Watch;
 use super::connection::BUSY_TIMEOUT;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
@@ -38,8 +40,22 @@ pub(super) struct Workspace {
     pub(super) options: Options,
     pub(super) clock: Clock,
     pub(super) last_sites: LastSites,
+    pub(super) damage: Arc<Watch>,
+    /// Bytes that the appends of this transaction ask for.
+    pub(super) asked: usize,
+    /// Bytes that appends asked for last and there was no room for; zero once an append went well.
+    pub(super) missing: usize,
+    /// Set by a job that met damage: SQLite then commits nothing of the transaction.
+    spoilt: bool,
     /// Set by a job that may have made something due.
     pub(super) woke: bool,
+}
+
+impl Workspace {
+    pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>) -> Self {
+        let (clock, last_sites) = (Clock::default(), LastSites::default());
+        Self { connection, options, clock, last_sites, damage, asked: 0, missing: 0, spoilt: false, woke: false }
+    }
 }
 
 /// The caller's end of the thread. Dropping it waits until everything that was queued is done.
@@ -75,7 +91,12 @@ where
     T: Send,
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
-        self.outcome.insert((self.work)(workspace)).is_ok()
+        let outcome = self.outcome.insert((self.work)(workspace));
+        if let Err(failure) = outcome {
+            workspace.damage.note(failure);
+            workspace.spoilt |= failure.is_damage();
+        }
+        outcome.is_ok()
     }
 
     fn answer(self: Box<Self>, failure: Option<Failure>) {
@@ -99,7 +120,7 @@ impl Writer {
         tally: Arc<Tally>,
     ) -> std::io::Result<Self> {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
-        let batches = Batches { workspace, identity, changed, tally };
+        let batches = Batches { workspace, identity, changed, tally, rescued: false };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
         Ok(Self { messages: Some(messages), thread: Some(thread) })
     }
@@ -165,6 +186,8 @@ struct Batches {
     identity: Identity,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
+    /// Whether what a removed file held was copied, or could not be.
+    rescued: bool,
 }
 
 impl Batches {
@@ -213,7 +236,13 @@ impl Batches {
     /// Runs jobs in one transaction; nothing is left of it unless it returns `Ok`.
     fn run_together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         let before = self.workspace.connection.total_changes();
+        self.workspace.asked = 0;
         let done = self.attempt(jobs);
+        match &done {
+            Err(Spoilt::Whole(Failure::DiskFull)) => self.workspace.missing = self.workspace.asked,
+            Ok(()) if self.workspace.asked > 0 => self.workspace.missing = 0,
+            _ => {}
+        }
         if done.is_err() && !self.workspace.connection.is_autocommit() {
             // Cannot fail in a way that matters: a transaction that stays open makes the next one fail.
             self.workspace.connection.execute_batch("ROLLBACK").ok();
@@ -227,6 +256,7 @@ impl Batches {
 
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         self.execute("BEGIN IMMEDIATE")?;
+        self.workspace.spoilt = false;
         // A newer program may have changed the tables since; this one must then hold still.
         check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
         for job in jobs {
@@ -235,12 +265,36 @@ impl Batches {
             let connection = &self.workspace.connection;
             // A job that failed before it wrote leaves the transaction as it was. On some errors (a full disk)
             // SQLite rolls everything back by itself.
-            if !worked && (connection.total_changes() != before || connection.is_autocommit()) {
+            let spoilt = connection.total_changes() != before || connection.is_autocommit() || self.workspace.spoilt;
+            if !worked && spoilt {
                 return Err(Spoilt::ByJob);
             }
         }
         self.execute("COMMIT")?;
-        if self.identity.holds() { Ok(()) } else { Err(Spoilt::Whole(Failure::unavailable(Removed))) }
+        if self.identity.holds() {
+            return Ok(());
+        }
+        self.rescue();
+        Err(Spoilt::Whole(Failure::unavailable(Removed)))
+    }
+
+    /// Copies the store out of files that nobody can open any more, once: what was answered `Ok` is still in them.
+    fn rescue(&mut self) {
+        if std::mem::replace(&mut self.rescued, true) {
+            return;
+        }
+        let Workspace { connection, options, .. } = &self.workspace;
+        match aside::rescue(connection, self.identity.database(), options.opened_at) {
+            Ok(file) => tracing::error!(
+                file = %file.display(),
+                "queue.removed: the store's file was removed or replaced; nothing is taken until the next start, then run \
+                 `formgate leads salvage`: what it held is copied"
+            ),
+            Err(failure) => tracing::error!(
+                error = %StoreError::from(failure),
+                "queue.removed: the store's file was removed or replaced, and what it held could not be copied"
+            ),
+        }
     }
 
     fn execute(&self, sql: &str) -> Result<(), Spoilt> {

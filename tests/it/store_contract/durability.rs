@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 
 use super::{LEASE, WINDOW, add, again, at, claim, claim_one, content, delivered, entry, entry_of, held, id, open};
 
-fn folder() -> TempDir {
+pub(super) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
 /// Returns what a kill at this moment would leave.
-fn as_killed(folder: &Path) -> TempDir {
+pub(super) fn as_killed(folder: &Path) -> TempDir {
     let copy = self::folder();
     for file in files(folder) {
         fs::copy(&file, copy.path().join(file.file_name().expect("a name"))).expect("copied");
@@ -27,12 +27,12 @@ fn as_killed(folder: &Path) -> TempDir {
     copy
 }
 
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(super) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     fs::read_dir(folder).expect("listed").map(|file| file.expect("listed").path()).collect()
 }
 
 fn open_with(folder: &Path, max_size: Option<u64>) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(&folder.join("store.db"), Options { dedupe_window: WINDOW, max_size })
+    SqliteStore::open(&folder.join("store.db"), Options { dedupe_window: WINDOW, max_size, opened_at: at(0) })
 }
 
 /// Returns another program's connection to the store.
@@ -112,9 +112,6 @@ fn a_file_of_another_program_is_refused_and_left_alone() {
     let refused = open_with(folder.path(), None);
     assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
     assert!(other(folder.path()).prepare("SELECT a FROM theirs").is_ok());
-    fs::write(folder.path().join("store.db"), "a letter to a friend, longer than a header".repeat(9)).expect("written");
-    let refused = open_with(folder.path(), None);
-    assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -279,6 +276,51 @@ async fn nothing_is_written_into_a_removed_file() {
         fs::rename(&away, &here).expect("moved back");
         add(&store, entry(4, "acme")).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_removed_store_held_comes_back_at_the_next_start() {
+    for gone in [&["store.db", "store.db-wal", "store.db-shm"][..], &["store.db"], &["store.db-wal"]] {
+        let folder = folder();
+        let store = open(folder.path());
+        for number in 1..20 {
+            add(&store, entry(number, "acme")).await;
+        }
+        gone.iter().for_each(|file| fs::remove_file(folder.path().join(file)).expect("removed"));
+        let refused = store.append(entry(30, "acme"), None).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{gone:?}: {refused:?}");
+        assert!(matches!(store.ready().await, Err(StoreError::Unavailable(_))), "{gone:?}");
+        drop(store);
+        let store = open(folder.path());
+        assert!(matches!(store.ready().await, Err(StoreError::SetAside { .. })), "{gone:?}");
+        add(&store, entry(40, "acme")).await;
+        let salvaged = store.salvage().await.expect("salvaged");
+        assert_eq!(salvaged.unreadable, [""; 0], "{gone:?}");
+        for number in 1..20 {
+            assert_eq!(entry_of(&store, id(number)).await.history.len(), 1, "{gone:?}");
+        }
+        assert!(store.ready().await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_told() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    drop(open(&data));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+    mode(&data.join("store.db"), 0o400);
+    mode(&data, 0o500);
+    if fs::write(data.join("probe"), "").is_ok() {
+        println!("SKIPPED: this user writes where nobody may (root)");
+        return;
+    }
+    let refused = open_with(&data, None).map(drop);
+    mode(&data, 0o700);
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(files(&data).iter().filter(|file| file.to_string_lossy().contains("corrupt")).count(), 0);
+    mode(&data.join("store.db"), 0o600);
+    add(&open(&data), entry(1, "acme")).await;
 }
 
 #[tokio::test]

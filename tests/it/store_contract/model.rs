@@ -1,15 +1,19 @@
 //! Both stores do the same, whatever happens to them.
 
+use std::fs;
 use std::time::Duration;
 
 use formgate::lead::EntryId;
+use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
     Appended, AttemptResult, Change, DedupeKey, Filter, Lease, NewEntry, Reason, Set, Settlement, State, Store,
 };
 use jiff::Timestamp;
-use proptest::prelude::{Strategy, any, prop, prop_oneof};
-use proptest::test_runner::Config;
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+use proptest::test_runner::{Config, FileFailurePersistence};
+use tempfile::TempDir;
 
+use super::durability::{as_killed, folder};
 use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, content, delivered, held, id, open, postponed};
 
 #[derive(Clone, Debug)]
@@ -49,9 +53,25 @@ enum Action {
     Wait {
         seconds: i16,
     },
+    /// The program is killed and started again.
+    Kill,
+    /// The power fails while something is being written, so that the end of the log is missing.
+    Tear {
+        during: Box<Action>,
+        missing: u16,
+    },
 }
 
 fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        20 => write(),
+        4 => (-200_i16..400).prop_map(|seconds| Action::Wait { seconds }),
+        2 => Just(Action::Kill),
+        2 => (write(), any::<u16>()).prop_map(|(during, missing)| Action::Tear { during: Box::new(during), missing }),
+    ]
+}
+
+fn write() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (0_u8..40, 0_u8..3, any::<bool>(), prop::option::of(0_u8..3))
             .prop_map(|(number, site, held, key)| Action::Append { number, site, held, key }),
@@ -62,7 +82,6 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (0_u8..40, any::<bool>(), 0_u8..3).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
         1 => (0_u8..40).prop_map(|number| Action::Erase { number }),
         1 => (0_u8..3).prop_map(|days| Action::Expire { days }),
-        4 => (-200_i16..400).prop_map(|seconds| Action::Wait { seconds }),
     ]
 }
 
@@ -104,7 +123,7 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
             let then = now + KEEP * u32::from(*days);
             format!("{}", store.expire(then, 3).await.expect("expired"))
         }
-        Action::Wait { .. } => String::new(),
+        Action::Wait { .. } | Action::Kill | Action::Tear { .. } => String::new(),
     }
 }
 
@@ -145,24 +164,77 @@ async fn all(store: &dyn Store) -> String {
     format!("{pages}{queued} queued {:?}", store.counts().await.expect("counted"))
 }
 
+/// The store on disk and the model, to which the same is done.
+struct Pair {
+    folder: TempDir,
+    sqlite: SqliteStore,
+    model: MemoryStore,
+    leases: Vec<Lease>,
+    model_leases: Vec<Lease>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let folder = folder();
+        let sqlite = open(folder.path());
+        Self { folder, sqlite, model: MemoryStore::new(WINDOW), leases: Vec::new(), model_leases: Vec::new() }
+    }
+
+    async fn act(&mut self, action: &Action, now: Timestamp) {
+        match action {
+            Action::Kill => self.start_again(as_killed(self.folder.path())),
+            Action::Tear { during, missing } => self.tear(during, *missing, now).await,
+            action => {
+                let did = act(&self.sqlite, action, now, &mut self.leases).await;
+                assert_eq!(did, act(&self.model, action, now, &mut self.model_leases).await, "{action:?}");
+            }
+        }
+    }
+
+    /// Goes on with what a kill or a power cut left; the files it left them in are given up as they are.
+    fn start_again(&mut self, left: TempDir) {
+        self.sqlite = open(left.path());
+        self.folder = left;
+        self.model.restart();
+    }
+
+    /// Does something only to the store on disk, takes the end of it away, and looks whether all of it is gone.
+    async fn tear(&mut self, during: &Action, missing: u16, now: Timestamp) {
+        let log = |folder: &TempDir| folder.path().join("store.db-wal");
+        let len = |folder: &TempDir| fs::metadata(log(folder)).expect("a log").len();
+        let before = len(&self.folder);
+        // Nobody was answered, so nobody holds what was leased.
+        act(&self.sqlite, during, now, &mut Vec::new()).await;
+        let written = len(&self.folder).saturating_sub(before);
+        let left = as_killed(self.folder.path());
+        if written == 0 {
+            // Nothing was written, or the log was emptied: then it is done.
+            act(&self.model, during, now, &mut Vec::new()).await;
+        } else {
+            let file = fs::OpenOptions::new().write(true).open(log(&left)).expect("opened");
+            file.set_len(before + written - 1 - u64::from(missing) % written).expect("cut");
+        }
+        self.start_again(left);
+    }
+}
+
 #[test]
-fn the_sqlite_store_does_what_the_model_does() {
+fn the_sqlite_store_does_what_the_model_does_whenever_it_is_killed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    // What once failed is tried first, for ever.
+    let failures = FileFailurePersistence::Direct("tests/it/store_contract/model.proptest-regressions");
+    let config = Config { cases: 64, failure_persistence: Some(Box::new(failures)), ..Config::default() };
     proptest::proptest!(config, |(actions in prop::collection::vec(action(), 1..60))| {
         runtime.block_on(async {
-            let folder = tempfile::tempdir().expect("a folder");
-            let (sqlite, model) = (open(folder.path()), MemoryStore::new(WINDOW));
-            let (mut leases, mut model_leases, mut latest, mut now) = (Vec::new(), Vec::new(), at(0), at(0));
+            let (mut pair, mut latest, mut now) = (Pair::new(), at(0), at(0));
             for action in &actions {
                 if let Action::Wait { seconds } = action {
                     now = latest + jiff::SignedDuration::from_secs(i64::from(*seconds));
                     latest = latest.max(now);
                 }
-                let did = act(&sqlite, action, now, &mut leases).await;
-                assert_eq!(did, act(&model, action, now, &mut model_leases).await, "{action:?}");
+                pair.act(action, now).await;
             }
-            assert_eq!(all(&sqlite).await, all(&model).await);
+            assert_eq!(all(&pair.sqlite).await, all(&pair.model).await);
         });
     });
 }

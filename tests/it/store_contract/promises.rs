@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use formgate::lead::FormId;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Reason, Set, Settlement, State,
-    Store,
+    Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Quota,
+    Reason, Set, Settlement, State, Store,
 };
 use tokio::task::JoinSet;
 
@@ -144,6 +144,35 @@ pub(super) async fn sites_take_turns_apart_in_both_kinds_of_claim(store: AnyStor
     assert_eq!(ids(&claim(&*store, 1, 10).await), [id(2)]);
     assert_eq!(ids(&new().await), [id(6)]);
     assert_eq!(ids(&claim(&*store, 1, 10).await), [id(3)]);
+}
+
+pub(super) async fn a_claim_takes_no_more_of_a_site_than_its_quota(store: AnyStore) {
+    for (number, site_name) in (1..).zip(["a", "b", "c", "a", "b", "c", "a", "b", "c"]) {
+        add(&*store, entry(number, site_name)).await;
+    }
+    let within = async |max, each, of: &[(&str, usize)], since: Option<i64>| {
+        let quota = Quota { each, of: of.iter().map(|(name, most)| (site(name), *most)).collect() };
+        store.claim_within(max, LEASE, at(50), since.map(at), &quota).await.expect("claimed")
+    };
+    assert_eq!(ids(&within(9, 0, &[], None).await), []);
+    assert_eq!(ids(&within(2, 9, &[("b", 0)], None).await), [1, 3].map(id));
+    assert_eq!(ids(&within(9, 0, &[("c", 5)], Some(9)).await), [id(9)]);
+    assert_eq!(ids(&within(9, 1, &[("a", 0), ("gone", 4)], None).await), [2, 6].map(id));
+    assert_eq!(entry_of(&*store, id(4)).await.revision, 1, "it was not touched");
+    assert_eq!(ids(&claim(&*store, 9, 50).await), [4, 5, 7, 8].map(id));
+}
+
+pub(super) async fn a_confirmed_delivery_counts_no_attempt(store: AnyStore) {
+    add(&*store, entry(1, "acme")).await;
+    let lease = claim(&*store, 1, 10).await.remove(0);
+    assert_eq!(store.settle(&lease, again(5), at(11)).await.expect("settled"), Set::Done);
+    let lease = claim(&*store, 1, 20).await.remove(0);
+    let confirmed = Attempt { confirmed: Some(Confirmed::Widget), ..attempt(AttemptResult::Delivered) };
+    let settlement = Settlement::Delivered { lead_id: None, attempt: confirmed.clone(), keep: KEEP };
+    assert_eq!(store.settle(&lease, settlement, at(21)).await.expect("settled"), Set::Done);
+    let entry = entry_of(&*store, id(1)).await;
+    assert_eq!((entry.state, entry.attempts), (State::Delivered, 1));
+    assert_eq!(entry.history.last().and_then(|event| event.attempt.clone()), Some(confirmed));
 }
 
 pub(super) async fn a_sites_waits_can_be_ended_but_not_its_leases(store: AnyStore) {
@@ -287,6 +316,23 @@ pub(super) async fn a_wait_begins_anew_when_the_clock_went_back(store: AnyStore)
     assert_eq!(claim(&*store, 9, 100).await, []);
     assert_eq!(entry_of(&*store, id(1)).await.due_at, Some(at(130)));
     assert_eq!(ids(&claim(&*store, 9, 130).await), [id(1)]);
+}
+
+pub(super) async fn a_clock_set_forward_and_back_strands_no_lease_and_no_wait(store: AnyStore) {
+    const DAY: i64 = 86_400;
+    for number in 1..=3 {
+        add(&*store, entry(number, "acme")).await;
+    }
+    // While it is a day ahead one is leased and stays so, one waits, one is postponed.
+    let leases = claim(&*store, 3, DAY).await;
+    assert_eq!(store.settle(&leases[1], again(100), at(DAY)).await.expect("settled"), Set::Done);
+    assert_eq!(store.settle(&leases[2], postponed(300), at(DAY)).await.expect("settled"), Set::Done);
+    assert_eq!(ids(&claim(&*store, 9, 20).await), []);
+    assert_eq!(ids(&claim(&*store, 9, 20 + LEASE.as_secs() as i64).await), [id(1)]);
+    assert_eq!(ids(&claim(&*store, 9, 119).await), []);
+    assert_eq!(ids(&claim(&*store, 9, 120).await), [id(2)]);
+    assert_eq!(ids(&claim(&*store, 9, 320).await), [1, 2, 3].map(id));
+    assert_eq!(entry_of(&*store, id(1)).await.state, State::Queued);
 }
 
 pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore) {

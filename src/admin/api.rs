@@ -1,0 +1,148 @@
+//! The operator's verbs over HTTP, each one call of `operate`.
+//!
+//! ```text
+//! GET  /api/v1                      the program's version and the number of sites
+//! GET  /api/v1/leads                a page; ?site form state reason since until text cursor limit
+//! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
+//! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
+//! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
+//! GET  /api/v1/leads/{id}/trace     its moments
+//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, rate, cursor, limit
+//! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
+//! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
+//! POST /api/v1/store/salvage        {}
+//! POST /api/v1/store/backup         {"file": "/absolute/path"}
+//! ```
+//!
+//! One call of a bulk verb goes on for seconds at most, and gives `next`, from where another goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use pingora::protocols::http::ServerSession;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use super::reply::Reply;
+use super::request::{self, Parameters};
+use super::{Admin, token};
+use crate::operate::{self, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
+use crate::queue::StoreError;
+
+/// How long a call may take; the verbs themselves end well before.
+const CALL_TIME: Duration = Duration::from_secs(120);
+/// Copying or salvaging a large store takes as long as the disk does.
+const STORE_TIME: Duration = Duration::from_secs(60 * 60);
+
+type Answer = Result<Reply, Fault>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackupAsked {
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NothingAsked {}
+
+impl Admin {
+    /// Answers a request below `/api/v1`.
+    pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> Reply {
+        let config = self.config.load();
+        let token = config.admin.token.as_ref().or(self.made_token.as_ref());
+        if !token::is_shown(&session.req_header().headers, token) {
+            return Fault::Unauthorized.reply();
+        }
+        drop(config);
+        let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return Fault::Busy.reply() };
+        let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
+        let answer = timeout(time, self.route(session, path, query)).await;
+        let slow = || StoreError::Unavailable("it did not end in time".into());
+        answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(Fault::reply).holding(place)
+    }
+
+    async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> Answer {
+        let path = path.strip_prefix("/api/v1").unwrap_or_default();
+        let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
+        let posts = matches!(parts.as_slice(), ["leads", "retry" | "drop" | "erase"] | ["store", "salvage" | "backup"]);
+        let gets = matches!(parts.as_slice(), [] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
+        match (posts, &session.req_header().method) {
+            (true, &Method::POST) => self.post(session, &parts).await,
+            (false, &Method::GET) if gets => self.get(&parts, query).await,
+            (true, _) => Err(Fault::Method("POST")),
+            (false, _) if gets => Err(Fault::Method("GET")),
+            (false, _) => Err(Fault::NoSuchPath),
+        }
+    }
+
+    async fn get(&self, parts: &[&str], query: &str) -> Answer {
+        let (store, now) = (&*self.store, Timestamp::now());
+        let parameters = Parameters::read(query)?;
+        match parts {
+            [] => {
+                let sites = self.config.load().sites.len();
+                found(&json!({ "formgate": env!("CARGO_PKG_VERSION"), "sites": sites }))
+            }
+            ["leads"] => {
+                let query = parameters.filter.read(now)?;
+                found(&operate::list(store, &query, parameters.cursor, parameters.limit()).await?)
+            }
+            ["leads", "groups"] => found(&operate::groups(store, &parameters.filter.read(now)?).await?),
+            ["leads", "export"] => self.export(&parameters, now).await,
+            ["leads", id] => found(&operate::show(store, &self.config.load_full(), id).await?),
+            ["leads", id, "trace"] => found(&operate::trace(store, id).await?),
+            _ => Err(Fault::NoSuchPath),
+        }
+    }
+
+    async fn export(&self, parameters: &Parameters, now: Timestamp) -> Answer {
+        let format = parameters.format.as_deref().unwrap_or("csv");
+        let no_format = || Fault::Request("`format` is csv, ndjson or json".to_owned());
+        let format = ExportFormat::parse(format).ok_or_else(no_format)?;
+        let query = parameters.filter.read(now)?;
+        let export = Export::begin(&self.audit, query, format, By::AdminApi, now).await?;
+        Ok(Reply::export(export, format.media_type()))
+    }
+
+    async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> Answer {
+        let (store, audit, by) = (&*self.store, &self.audit, By::AdminApi);
+        match parts {
+            ["leads", "retry"] => {
+                let asked: RetryAsked = request::json(session).await?;
+                let config = self.config.load_full();
+                found(&operate::retry(store, &config, audit, &asked, by, Timestamp::now()).await?)
+            }
+            ["leads", "drop"] => {
+                let asked: DropAsked = request::json(session).await?;
+                let keep = self.config.load().queue.keep.dead;
+                found(&operate::drop_entries(store, audit, &asked, keep, by, Timestamp::now()).await?)
+            }
+            ["leads", "erase"] => {
+                let asked: EraseAsked = request::json(session).await?;
+                found(&operate::erase(store, audit, &asked, by, Timestamp::now()).await?)
+            }
+            ["store", "salvage"] => {
+                let NothingAsked {} = request::json(session).await?;
+                found(&operate::salvage(store, audit, by, Timestamp::now()).await?)
+            }
+            ["store", "backup"] => {
+                let BackupAsked { file } = request::json(session).await?;
+                if !file.is_absolute() {
+                    return Err(Fault::Request("`file` is an absolute path on the gateway's machine".to_owned()));
+                }
+                found(&operate::backup(store, audit, &file, by, Timestamp::now()).await?)
+            }
+            _ => Err(Fault::NoSuchPath),
+        }
+    }
+}
+
+fn found(value: &impl Serialize) -> Answer {
+    Ok(Reply::json(StatusCode::OK, value))
+}

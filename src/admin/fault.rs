@@ -1,0 +1,96 @@
+//! From what went wrong to the problem that is answered: the API's statuses in one place.
+
+use http::{StatusCode, header};
+
+use super::reply::Reply;
+use crate::operate::{NotFound, OperateError};
+use crate::queue::StoreError;
+
+/// Why a request to the API is not done.
+pub(super) enum Fault {
+    Unauthorized,
+    /// Too many requests to the API are under way.
+    Busy,
+    NoSuchPath,
+    Method(&'static str),
+    /// The request makes no sense; in words.
+    Request(String),
+    TooLarge,
+    TooSlow,
+    /// It is no JSON, or its type does not say so.
+    Media,
+    Operate(OperateError),
+}
+
+impl<E: Into<OperateError>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Operate(error.into())
+    }
+}
+
+impl Fault {
+    pub(super) fn reply(self) -> Reply {
+        match self {
+            Self::Unauthorized => {
+                Reply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
+                    .with(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate admin\"")
+            }
+            Self::Busy => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests are under way")
+                .with(header::RETRY_AFTER, "1"),
+            Self::NoSuchPath => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::Method(allowed) => {
+                Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes another method")
+                    .with(header::ALLOW, allowed)
+            }
+            Self::Request(words) => {
+                Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "The request makes no sense", words)
+            }
+            Self::TooLarge => {
+                Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is larger than 64 KiB")
+            }
+            Self::TooSlow => {
+                Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body did not come in time")
+            }
+            Self::Media => {
+                Reply::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Send Content-Type: application/json")
+            }
+            Self::Operate(error) => operate(&error),
+        }
+    }
+}
+
+fn operate(error: &OperateError) -> Reply {
+    let words = told(error);
+    match error {
+        OperateError::Store(
+            StoreError::Full | StoreError::DiskFull | StoreError::Unavailable(_) | StoreError::SetAside { .. },
+        ) => Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words),
+        OperateError::Store(_) => {
+            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
+        }
+        OperateError::Audit(_) => {
+            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit can't be written", words)
+        }
+        OperateError::NotFound(NotFound::Gone(_)) => {
+            Reply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such entry", words)
+        }
+        OperateError::NotFound(NotFound::Ambiguous(_)) => {
+            Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one entry", words)
+        }
+        OperateError::NotFound(NotFound::NoId)
+        | OperateError::BadChoice(_)
+        | OperateError::BadErase(_)
+        | OperateError::BadQuery(_) => Fault::Request(words).reply(),
+    }
+}
+
+/// Writes an error with what led to it. None of these holds a value of a submission.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}

@@ -1,0 +1,120 @@
+//! What a request to the API asks for: its query's parameters, its JSON body. Both bounded.
+
+use std::time::Duration;
+
+use http::header;
+use pingora::protocols::http::ServerSession;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::fault::Fault;
+use crate::operate::{Cursor, FilterAsked};
+
+/// Longest body, in bytes.
+const BODY_MAX: usize = 64 * 1024;
+/// For the whole body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Entries of a page, unless another number is asked for, and at most.
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 500;
+
+/// The parameters of a list, a grouping or an export.
+#[derive(Default)]
+pub(super) struct Parameters {
+    pub(super) filter: FilterAsked,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) limit: Option<usize>,
+    pub(super) format: Option<String>,
+}
+
+impl Parameters {
+    /// Reads a query; one that is not known, or comes twice, is a mistake.
+    pub(super) fn read(query: &str) -> Result<Self, Fault> {
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_str(query).map_err(|_bad| Fault::Request("the query can't be read".to_owned()))?;
+        let mut read = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for (name, value) in pairs {
+            if seen.contains(&name) {
+                return Err(Fault::Request(format!("`{name}` is given twice")));
+            }
+            read.set(&name, value)?;
+            seen.push(name);
+        }
+        Ok(read)
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), Fault> {
+        let filter = &mut self.filter;
+        let place = match name {
+            "site" => &mut filter.site,
+            "form" => &mut filter.form,
+            "state" => &mut filter.state,
+            "reason" => &mut filter.reason,
+            "since" => &mut filter.since,
+            "until" => &mut filter.until,
+            "text" => &mut filter.text,
+            "format" => &mut self.format,
+            "cursor" => {
+                let no_cursor = |_bad| Fault::Request("`cursor` is taken from `next` as it was given".to_owned());
+                self.cursor = Some(value.parse().map_err(no_cursor)?);
+                return Ok(());
+            }
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+                self.limit = Some(limit.ok_or_else(|| Fault::Request(format!("`limit` is 1 to {LIMIT_MAX}")))?);
+                return Ok(());
+            }
+            _ => {
+                let known = "site, form, state, reason, since, until, text, cursor, limit, format";
+                return Err(Fault::Request(format!("there is no such parameter; there are {known}")));
+            }
+        };
+        *place = Some(value);
+        Ok(())
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.unwrap_or(LIMIT_DEFAULT)
+    }
+}
+
+/// Reads a JSON body. Its depth is that of what it is read into: unknown keys end the reading.
+pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Fault> {
+    let head = session.req_header();
+    let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Fault::Media);
+    }
+    let waits = head.headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > BODY_MAX as u64) {
+        return Err(Fault::TooLarge);
+    }
+    let bytes = timeout(BODY_TIME, body(session, waits)).await.unwrap_or(Err(Fault::TooSlow))?;
+    // The message names keys and places, and of values at most a number or a word that is no text of a person.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        let words = match error.classify() {
+            serde_json::error::Category::Data => error.to_string(),
+            _ => format!("the body is no JSON at {place}"),
+        };
+        Fault::Request(words)
+    })
+}
+
+async fn body(session: &mut ServerSession, waits: bool) -> Result<Vec<u8>, Fault> {
+    let broken = || Fault::Request("the body is not whole".to_owned());
+    if waits {
+        session.write_continue_response().await.map_err(|_gone| broken())?;
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = session.read_request_body().await.map_err(|_broken| broken())? {
+        if bytes.len() + chunk.len() > BODY_MAX {
+            return Err(Fault::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,126 @@
+//! What the verbs have in common on the command line.
+
+use clap::{Args, ValueEnum};
+
+use crate::cli::error::Error;
+use crate::cli::rules::ConfigArg;
+use crate::operate::FilterAsked;
+
+/// Where the leads are.
+#[derive(Args, Debug)]
+pub(super) struct Where {
+    #[command(flatten)]
+    pub(super) config: ConfigArg,
+    /// The running gateway's admin API [default: [admin].listen of the configuration]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
+    pub(super) admin: Option<String>,
+    /// Work on the store itself, without asking whether a gateway runs
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+/// Which leads are meant. No `Debug`: the text may be somebody's name.
+#[derive(Args)]
+pub(super) struct FilterArgs {
+    /// Only of this site
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Only of this form
+    #[arg(long, value_name = "FORM")]
+    form: Option<String>,
+    /// Only in this state: queued, held, delivered or dead
+    #[arg(long, value_name = "STATE")]
+    state: Option<String>,
+    /// Only for this reason, such as invalid, hold_rule or gave_up
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only accepted since: 2h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only accepted before
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only with this text in the lead or in what was posted, in either case
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+impl FilterArgs {
+    pub(super) fn asked(&self) -> FilterAsked {
+        FilterAsked {
+            site: self.site.clone(),
+            form: self.form.clone(),
+            state: self.state.clone(),
+            reason: self.reason.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// Which leads a change is for: some by their ids, or all that a filter finds. No `Debug`, as above.
+#[derive(Args)]
+pub(super) struct Chosen {
+    /// Ids, or beginnings of them that no other lead shares
+    #[arg(value_name = "ID")]
+    pub(super) ids: Vec<String>,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Every one; without it, name ids or a filter
+    #[arg(long)]
+    all: bool,
+}
+
+impl Chosen {
+    /// Returns the filter; none where ids are named.
+    pub(super) fn filter(&self) -> Result<Option<FilterAsked>, Error> {
+        let filter = self.filter.asked();
+        match (self.ids.is_empty(), filter.is_empty() && !self.all) {
+            (false, true) => Ok(None),
+            (true, false) => Ok(Some(filter)),
+            (true, true) => Err(Error::usage(anyhow::anyhow!("which leads?"))
+                .hint("name ids, or a filter such as --site acme --reason invalid, or --all")),
+            (false, false) => Err(Error::usage(anyhow::anyhow!("ids and a filter don't go together; name either"))),
+        }
+    }
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Rows {
+    /// For people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// One document.
+    Json,
+    /// One document a line.
+    Ndjson,
+    /// For spreadsheets.
+    Csv,
+}
+
+/// How lines are written that no spreadsheet wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Lines {
+    /// For people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// One document.
+    Json,
+    /// One document a line.
+    Ndjson,
+}
+
+/// How one thing is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,42 @@
+//! `formgate leads backup`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::args::{Output, Where};
+use super::desk::Desk;
+use super::view::plural;
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+
+/// Copies the whole store into a new file, while it is in use.
+///
+/// The file is a store of its own: to restore it, stop the gateway and put it in the store's place.
+#[derive(Args, Debug)]
+pub(super) struct BackupArgs {
+    /// The file to make, on the gateway's machine; there must be none of that name
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    place: Where,
+    /// How to write what came of it
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(super) async fn run(args: &BackupArgs, console: &mut Console) -> Result<Exit, Error> {
+    // The gateway runs in another folder.
+    let file = std::path::absolute(&args.file).context("this is no path").map_err(Error::usage)?;
+    let backed_up = Desk::open(&args.place, console).await?.backup(&file).await?;
+    match args.output {
+        Output::Json => console.json(&backed_up)?,
+        Output::Table => {
+            let entries = plural(backed_up.entries, "entry");
+            console.data(format!("{entries} copied to {}", backed_up.file.display()))?;
+        }
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,254 @@
+//! Where an operator's verbs are done: by the running gateway, or, where none runs, on the store itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::args::Where;
+use super::remote::{Hello, Remote};
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::config::{Config, StoreUrl};
+use crate::operate::{
+    self, Audit, BackedUp, By, Cursor, DropAsked, EraseAsked, Erased, Export, ExportFormat, FilterAsked, Groups, Life,
+    Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
+};
+use crate::queue::{Salvaged, Store};
+use crate::{admin, app};
+
+/// Does the verbs.
+pub(super) enum Desk {
+    Gateway(Remote),
+    Store(Local),
+}
+
+/// The store itself, opened by this process.
+pub(super) struct Local {
+    store: Arc<dyn Store>,
+    config: Arc<Config>,
+    audit: Audit,
+}
+
+/// A list's parameters on the wire.
+#[derive(Serialize)]
+struct Parameters<'a> {
+    #[serde(flatten)]
+    filter: &'a FilterAsked,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'static str>,
+}
+
+impl<'a> Parameters<'a> {
+    fn of(filter: &'a FilterAsked) -> Self {
+        Self { filter, cursor: None, limit: None, format: None }
+    }
+}
+
+impl Desk {
+    /// Finds the gateway, or opens the store.
+    pub(super) async fn open(place: &Where, console: &mut Console) -> Result<Self, Error> {
+        let (path, loaded) = place.config.load()?;
+        let Some(config) = loaded.config else {
+            console.say(loaded.diagnostics.render(console.talk_paint().colour));
+            let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
+            return Err(error.hint("`formgate check` shows every problem"));
+        };
+        let address = match &place.admin {
+            Some(address) => Some(address.clone()),
+            None => reachable(config.admin.listen).map(|address| address.to_string()),
+        };
+        if let Some(address) = address.filter(|_| !place.offline) {
+            // A token that can't be read is as good as none: the gateway says whether one is needed.
+            let token = admin::read_token(&config).unwrap_or_default();
+            match Remote::hello(&address, token).await? {
+                Hello::Answered(remote) => return Ok(Self::Gateway(remote)),
+                Hello::Nobody if place.admin.is_some() => {
+                    let error = Error::admin(anyhow!("no gateway answers at {address}"));
+                    return Err(error.hint("is it running? Without --admin the store itself does, where none runs"));
+                }
+                Hello::Nobody => {}
+            }
+        }
+        let local = Local::open(config)?;
+        if !place.offline {
+            console.say("no gateway answers: working on the store itself");
+        }
+        Ok(Self::Store(local))
+    }
+
+    /// Tells whether no gateway runs that would send what is queued.
+    pub(super) fn is_offline(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
+    pub(super) async fn list(
+        &self,
+        filter: &FilterAsked,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Listed, Error> {
+        match self {
+            Self::Gateway(remote) => {
+                let (cursor, limit) = (cursor.map(String::from), Some(limit));
+                remote.get("/leads", &Parameters { cursor, limit, ..Parameters::of(filter) }).await
+            }
+            Self::Store(local) => {
+                let query = filter.read(now()).map_err(operate_error)?;
+                operate::list(&*local.store, &query, cursor, limit).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn groups(&self, filter: &FilterAsked) -> Result<Groups, Error> {
+        match self {
+            Self::Gateway(remote) => remote.get("/leads/groups", &Parameters::of(filter)).await,
+            Self::Store(local) => {
+                let query = filter.read(now()).map_err(operate_error)?;
+                operate::groups(&*local.store, &query).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn show(&self, id: &str) -> Result<Life, Error> {
+        check_id(id)?;
+        match self {
+            Self::Gateway(remote) => remote.get(&format!("/leads/{id}"), &()).await,
+            Self::Store(local) => operate::show(&*local.store, &local.config, id).await.map_err(operate_error),
+        }
+    }
+
+    pub(super) async fn trace(&self, id: &str) -> Result<Trace, Error> {
+        check_id(id)?;
+        match self {
+            Self::Gateway(remote) => remote.get(&format!("/leads/{id}/trace"), &()).await,
+            Self::Store(local) => operate::trace(&*local.store, id).await.map_err(operate_error),
+        }
+    }
+
+    pub(super) async fn retry(&self, asked: &RetryAsked) -> Result<Tried, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/leads/retry", asked).await,
+            Self::Store(Local { store, config, audit }) => {
+                operate::retry(&**store, config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn drop(&self, asked: &DropAsked) -> Result<Tried, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/leads/drop", asked).await,
+            Self::Store(Local { store, config, audit }) => {
+                let keep = config.queue.keep.dead;
+                operate::drop_entries(&**store, audit, asked, keep, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn erase(&self, asked: &EraseAsked) -> Result<Erased, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/leads/erase", asked).await,
+            Self::Store(Local { store, audit, .. }) => {
+                operate::erase(&**store, audit, asked, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn export(
+        &self,
+        filter: &FilterAsked,
+        format: (ExportFormat, &'static str),
+        console: &mut Console,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Gateway(remote) => {
+                let parameters = Parameters { format: Some(format.1), ..Parameters::of(filter) };
+                remote.copy("/leads/export", &parameters, console).await
+            }
+            Self::Store(Local { store, audit, .. }) => {
+                let query = filter.read(now()).map_err(operate_error)?;
+                let export = Export::begin(audit, query, format.0, By::Cli, now()).await;
+                let mut export = export.map_err(operate_error)?;
+                while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
+                    console.foreign(&piece)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn salvage(&self) -> Result<Salvaged, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/store/salvage", &serde_json::json!({})).await,
+            Self::Store(Local { store, audit, .. }) => {
+                operate::salvage(&**store, audit, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn backup(&self, file: &Path) -> Result<BackedUp, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/store/backup", &serde_json::json!({ "file": file })).await,
+            Self::Store(Local { store, audit, .. }) => {
+                operate::backup(&**store, audit, file, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+}
+
+impl Local {
+    fn open(config: Config) -> Result<Self, Error> {
+        match &config.queue.url {
+            StoreUrl::Memory => {
+                let error = Error::admin(anyhow!("no gateway answers, and its store is in memory"));
+                return Err(error.hint("what such a gateway keeps is gone when it stops; see [queue].url"));
+            }
+            StoreUrl::Sqlite(path) if !path.exists() => {
+                let error = Error::store(anyhow!("no gateway answers, and there is no store {} yet", path.display()));
+                return Err(error.hint("`formgate serve` makes it; is this the configuration that it runs with?"));
+            }
+            StoreUrl::Sqlite(_) => {}
+        }
+        let failed =
+            |error| Error::store(error).context("the store can't be opened").hint("run this as the gateway's user");
+        let (store, audit) = (app::open_store(&config).map_err(failed)?, Audit::of(&config));
+        Ok(Self { store, config: Arc::new(config), audit })
+    }
+}
+
+/// Returns where a listener is reached from this machine; none where its port is not known before it runs.
+fn reachable(listen: SocketAddr) -> Option<SocketAddr> {
+    let host = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    (listen.port() != 0).then_some(SocketAddr::new(host, listen.port()))
+}
+
+/// An id goes into a path.
+fn check_id(id: &str) -> Result<(), Error> {
+    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if plain { Ok(()) } else { Err(operate_error(NotFound::NoId)) }
+}
+
+/// What kind of failure it is.
+pub(super) fn operate_error(error: impl Into<OperateError>) -> Error {
+    match error.into() {
+        OperateError::Store(error) => Error::store(error),
+        OperateError::Audit(error) => Error::store(error),
+        OperateError::NotFound(error @ NotFound::Gone(_)) => Error::missing(error),
+        error => Error::usage(error),
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,87 @@
+//! `formgate leads drop`.
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::args::{Chosen, Lines, Where};
+use super::desk::{Desk, now, operate_error};
+use super::results::Results;
+use super::view::plural;
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::operate::{DropAsked, Outcome};
+
+/// Ids of one call.
+const TOGETHER: usize = 100;
+
+/// Gives up leads that are held or queued.
+///
+/// They are dead then, and removed when their keeping time ends. A filter drops what is held; what is queued only with --state queued. `formgate leads retry` brings one back by its id.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct DropArgs {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Show which it would be, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask before all that a filter finds is dropped
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Where,
+    /// How to write what became of each
+    #[arg(long, value_enum, default_value_t)]
+    output: Lines,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads drop 0198c0de-1234-7abc
+  formgate leads drop --site acme --reason hold_rule --dry-run
+  formgate leads drop --site acme --reason hold_rule --yes";
+
+pub(super) async fn run(args: &DropArgs, console: &mut Console) -> Result<Exit, Error> {
+    let filter = args.chosen.filter()?;
+    if let Some(filter) = &filter {
+        filter.read(now()).map_err(operate_error)?;
+    }
+    let desk = Desk::open(&args.place, console).await?;
+    let asked = DropAsked { ids: Vec::new(), filter, dry_run: args.dry_run, cursor: None, limit: None };
+    if asked.filter.is_some() && !args.dry_run && !args.yes && !confirm(&desk, &asked, console).await? {
+        console.say("nothing is dropped");
+        return Ok(Exit::Ok);
+    }
+    let mut results = Results::new(args.output, args.dry_run, asked.filter.is_none());
+    for ids in args.chosen.ids.chunks(TOGETHER) {
+        results.add(desk.drop(&DropAsked { ids: ids.to_vec(), ..asked.clone() }).await?.results, console)?;
+    }
+    let mut next = asked.filter.is_some().then_some(None);
+    while let Some(cursor) = next {
+        let dropped = desk.drop(&DropAsked { cursor, ..asked.clone() }).await?;
+        results.add(dropped.results, console)?;
+        next = dropped.next.map(Some);
+    }
+    results.end(console)
+}
+
+/// Counts what a filter finds, and asks.
+async fn confirm(desk: &Desk, asked: &DropAsked, console: &mut Console) -> Result<bool, Error> {
+    let (mut count, mut next) = (0, Some(None));
+    while let Some(cursor) = next {
+        let would = desk.drop(&DropAsked { dry_run: true, cursor, ..asked.clone() }).await?;
+        count += would.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
+        console.progress(&format!("{count} found"));
+        next = would.next.map(Some);
+    }
+    console.progress("");
+    if count == 0 {
+        return Ok(false);
+    }
+    let leads = plural(count as u64, "lead");
+    console.ask(&format!("drop {leads}?")).ok_or_else(|| {
+        let error = Error::usage(anyhow!("{leads} would be dropped, and nobody is there to be asked"));
+        error.hint("--dry-run shows which; --yes drops them")
+    })
+}

@@ -1,0 +1,53 @@
+//! `formgate leads export`.
+
+use clap::{Args, ValueEnum};
+
+use super::args::{FilterArgs, Where};
+use super::desk::{Desk, now, operate_error};
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::operate::ExportFormat;
+
+/// Writes leads for other programs, all that a filter finds, oldest first.
+///
+/// In CSV no cell is a formula: what begins with = + - @ gets a ' before it, but for phone numbers such as +15035550142.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads export --site acme --since 30d > leads.csv
+  formgate leads export --state dead --output ndjson";
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// For spreadsheets.
+    #[default]
+    Csv,
+    /// One document a line.
+    Ndjson,
+    /// One document.
+    Json,
+}
+
+pub(super) async fn run(args: &ExportArgs, console: &mut Console) -> Result<Exit, Error> {
+    let filter = args.filter.asked();
+    filter.read(now()).map_err(operate_error)?;
+    let format = match args.output {
+        Format::Csv => (ExportFormat::Csv, "csv"),
+        Format::Ndjson => (ExportFormat::Ndjson, "ndjson"),
+        Format::Json => (ExportFormat::Json, "json"),
+    };
+    Desk::open(&args.place, console).await?.export(&filter, format, console).await?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,183 @@
+//! `formgate leads list`.
+
+use clap::{Args, ValueEnum};
+
+use super::args::{FilterArgs, Rows, Where};
+use super::desk::{Desk, now, operate_error};
+use super::view::{ID_SHORT, lead_cells, minute, plural};
+use crate::cli::console::{Console, Paint};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::{shown, table};
+use crate::operate::{FilterAsked, Group, Groups, Summary, csv_head, csv_row};
+use crate::queue::State;
+
+/// Leads that are asked for at a time.
+const PAGE: usize = 200;
+/// Terminals narrower than this show the beginnings of ids.
+const WIDE: usize = 132;
+
+/// Lists leads, oldest first, or groups what needs a person by its cause.
+///
+/// Grouped is what is held or dead, and what waits because KaiCalls refuses a site's keys; with --state, what is in
+/// that state.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Group by cause
+    #[arg(long, value_enum, value_name = "BY")]
+    group: Option<GroupBy>,
+    /// List at most so many; 0 lists all
+    #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "group")]
+    limit: usize,
+    /// How to write the list
+    #[arg(long, value_enum, default_value_t)]
+    output: Rows,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads list --group reason
+  formgate leads list --site acme --state held
+  formgate leads list --text jane@example.com
+  formgate leads list --state dead --since 2026-11-01 --output ndjson | jq .id";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GroupBy {
+    Reason,
+}
+
+pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+    let filter = args.filter.asked();
+    filter.read(now()).map_err(operate_error)?;
+    let desk = Desk::open(&args.place, console).await?;
+    match args.group {
+        Some(GroupBy::Reason) => show_groups(&desk.groups(&filter).await?, args.output, console)?,
+        None => list(args, &desk, &filter, console).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
+    let limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    let (mut leads, mut given, mut cursor) = (Vec::new(), 0, None);
+    if args.output == Rows::Csv {
+        console.bytes(csv_head().as_bytes())?;
+    }
+    loop {
+        let page = desk.list(filter, cursor, PAGE.min(limit - given)).await?;
+        given += page.leads.len();
+        for lead in page.leads {
+            match args.output {
+                Rows::Table | Rows::Json => leads.push(lead),
+                Rows::Ndjson => console.json_line(&lead)?,
+                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
+            }
+        }
+        cursor = page.next;
+        console.progress(&format!("{given} leads"));
+        if cursor.is_none() || given >= limit {
+            break;
+        }
+    }
+    console.progress("");
+    match args.output {
+        Rows::Json => console.json(&leads)?,
+        Rows::Table => show_table(&leads, console)?,
+        Rows::Ndjson | Rows::Csv => {}
+    }
+    if cursor.is_some() {
+        console.say(format!("there may be more than these {given}; --limit {} shows them", given.saturating_mul(10)));
+    }
+    Ok(())
+}
+
+fn show_table(leads: &[Summary], console: &mut Console) -> Result<(), Error> {
+    if leads.is_empty() {
+        console.say("there is no such lead");
+        return Ok(());
+    }
+    let (paint, width) = (console.paint(), console.width());
+    let head = ["ID", "ACCEPTED (UTC)", "SITE/FORM", "STATE", "NAME", "E-MAIL", "CAUSE"].map(str::to_owned).to_vec();
+    let rows: Vec<_> = std::iter::once(head).chain(leads.iter().map(|lead| cells(lead, width))).collect();
+    let states = std::iter::once(None).chain(leads.iter().map(|lead| Some(lead.state)));
+    for (line, state) in table::fitted(&rows, width, &[2, 4, 5, 6]).into_iter().zip(states) {
+        console.data(painted(&line, state, paint))?;
+    }
+    Ok(())
+}
+
+fn cells(lead: &Summary, width: Option<usize>) -> Vec<String> {
+    let id = lead.id.to_string();
+    let id = match width {
+        Some(width) if width < WIDE => id.chars().take(ID_SHORT).collect(),
+        _ => id,
+    };
+    let (name, email) = lead_cells(lead.lead.as_ref());
+    vec![
+        id,
+        minute(lead.accepted_at),
+        format!("{}/{}", lead.site, lead.form),
+        lead.state.as_str().to_owned(),
+        name,
+        email,
+        shown::short(&lead.cause, 120),
+    ]
+}
+
+fn painted(line: &str, state: Option<State>, paint: Paint) -> String {
+    match state {
+        None => paint.bold(line),
+        Some(State::Dead) => paint.red(line),
+        Some(State::Held) => paint.yellow(line),
+        Some(State::Queued | State::Delivered) => line.to_owned(),
+    }
+}
+
+fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(), Error> {
+    match output {
+        Rows::Json => return console.json(groups),
+        Rows::Ndjson => {
+            for group in &groups.groups {
+                console.json_line(group)?;
+            }
+            return Ok(());
+        }
+        Rows::Csv => {
+            return Err(Error::usage(anyhow::anyhow!("groups are written as table, json or ndjson")));
+        }
+        Rows::Table => {}
+    }
+    if groups.groups.is_empty() {
+        console.say("nothing needs a person");
+    }
+    let (paint, width) = (console.paint(), console.width());
+    for group in &groups.groups {
+        console.data(fit(&group_line(group), width))?;
+        console.data(paint.dim(&fit(&about(group), width)))?;
+    }
+    if groups.has_more {
+        console.say("there is more than was looked at; --site or --since narrows it");
+    }
+    Ok(())
+}
+
+fn group_line(group: &Group) -> String {
+    let (leads, sites) = (plural(group.leads, "lead"), plural(group.sites as u64, "site"));
+    format!("{leads}, {sites}: {}", shown::short(&group.cause, 300))
+}
+
+fn about(group: &Group) -> String {
+    let named: Vec<_> = group.site_names.iter().map(|site| site.as_str()).collect();
+    let more = if group.sites > named.len() { ", …" } else { "" };
+    let (state, since) = (group.state.as_str(), minute(group.oldest));
+    format!("  {state} since {since}, such as {}; {}{more}", group.example, named.join(", "))
+}
+
+fn fit(line: &str, width: Option<usize>) -> String {
+    width.map_or_else(|| line.to_owned(), |width| table::cut(line, width))
+}

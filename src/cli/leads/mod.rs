@@ -1,0 +1,85 @@
+//! `formgate leads`.
+
+mod args;
+
+mod backup;
+
+mod desk;
+
+mod discard;
+
+mod erase;
+
+mod export;
+
+mod list;
+
+mod remote;
+
+mod results;
+
+mod retry;
+
+mod salvage;
+
+mod show;
+
+mod trace;
+
+mod view;
+
+use clap::{Args, Subcommand};
+
+use super::console::Console;
+use super::error::Error;
+use super::exit::Exit;
+use super::runtime::block_on;
+
+/// Shows what became of submissions, and does what needs a person: send again, drop, erase.
+///
+/// Through the running gateway's admin API; where no gateway runs, on the store itself.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct LeadsArgs {
+    #[command(subcommand)]
+    command: LeadsCommand,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads list --group reason              what needs a person, by its cause
+  formgate leads list --state held --since 7d     what is held since last week
+  formgate leads show 0198c0de-1234               all about one lead; the beginning of its id does
+  formgate leads retry --site acme --dry-run      what a mended mapping would make of the held ones
+  formgate leads retry --site acme                and now for real
+  formgate leads erase --email jane@example.com   everything of one person, gone";
+
+// In the order in which they are needed.
+#[derive(Subcommand)]
+enum LeadsCommand {
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Trace(trace::TraceArgs),
+    Retry(retry::RetryArgs),
+    Drop(discard::DropArgs),
+    Export(export::ExportArgs),
+    Erase(erase::EraseArgs),
+    Salvage(salvage::SalvageArgs),
+    Backup(backup::BackupArgs),
+}
+
+pub(super) fn run(args: &LeadsArgs, console: &mut Console) -> Result<Exit, Error> {
+    block_on(async {
+        match &args.command {
+            LeadsCommand::List(args) => list::run(args, console).await,
+            LeadsCommand::Show(args) => show::run(args, console).await,
+            LeadsCommand::Trace(args) => trace::run(args, console).await,
+            LeadsCommand::Retry(args) => retry::run(args, console).await,
+            LeadsCommand::Drop(args) => discard::run(args, console).await,
+            LeadsCommand::Export(args) => export::run(args, console).await,
+            LeadsCommand::Erase(args) => erase::run(args, console).await,
+            LeadsCommand::Salvage(args) => salvage::run(args, console).await,
+            LeadsCommand::Backup(args) => backup::run(args, console).await,
+        }
+    })
+}

@@ -1,0 +1,162 @@
+//! The running gateway's admin API, asked over HTTP.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::replay::post::{self, Client};
+use crate::cli::shown;
+use crate::destination::Secret;
+
+/// Longest answer that is read, in bytes; an export is not held.
+const ANSWER_MAX: usize = 128 * 1024 * 1024;
+/// Longest problem of that.
+const PROBLEM_MAX: usize = 64 * 1024;
+/// For a call; the gateway ends them sooner.
+const CALL_TIME: Duration = Duration::from_secs(150);
+/// For what takes as long as the disk does.
+const STORE_TIME: Duration = Duration::from_secs(2 * 60 * 60);
+/// For the first call, which tells whether a gateway runs.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+
+/// A gateway that answers. No `Debug`: it holds the token.
+pub(super) struct Remote {
+    client: Client,
+    base: String,
+    token: Option<Secret>,
+}
+
+/// What the first call tells.
+pub(super) enum Hello {
+    Answered(Remote),
+    /// Nobody listens there.
+    Nobody,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    detail: String,
+    request_id: String,
+}
+
+#[derive(Deserialize)]
+struct Greeting {
+    formgate: String,
+}
+
+impl Remote {
+    /// Asks whether a gateway answers at an address, and takes the token.
+    pub(super) async fn hello(address: &str, token: Option<Secret>) -> Result<Hello, Error> {
+        let base = format!("http://{}", address.trim_start_matches("http://").trim_end_matches('/'));
+        let client = post::client(false).map_err(Error::store)?;
+        let remote = Self { client, base, token };
+        let request = remote.client.get(format!("{}/api/v1", remote.base)).timeout(HELLO_TIME);
+        let answer = match remote.authorized(request).send().await {
+            Err(error) if error.is_builder() => return Err(Error::usage(anyhow!("{address} is no address"))),
+            Err(error) if error.is_connect() => return Ok(Hello::Nobody),
+            answer => answer.map_err(|error| remote.away(error.without_url()))?,
+        };
+        if answer.status().as_u16() != 200 {
+            return Err(remote.refused(answer.status().as_u16(), &read(answer, PROBLEM_MAX).await.unwrap_or_default()));
+        }
+        let greeting = read(answer, PROBLEM_MAX).await.map_err(|error| remote.away(error))?;
+        let greeting: Result<Greeting, _> = serde_json::from_slice(&greeting);
+        match greeting {
+            Ok(greeting) if !greeting.formgate.is_empty() => Ok(Hello::Answered(remote)),
+            _ => Err(remote.away(anyhow!("what answers there is no formgate"))),
+        }
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Error> {
+        let request = self.client.get(self.url(path, query)?).timeout(CALL_TIME);
+        self.call(self.authorized(request)).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+        let time = if path.starts_with("/store/") { STORE_TIME } else { CALL_TIME };
+        let request = self.client.post(self.url(path, &())?).timeout(time).json(body);
+        self.call(self.authorized(request)).await
+    }
+
+    /// Writes an answer to the console as it comes.
+    pub(super) async fn copy(&self, path: &str, query: &impl Serialize, console: &mut Console) -> Result<(), Error> {
+        let request = self.client.get(self.url(path, query)?).timeout(STORE_TIME);
+        let mut answer = self.authorized(request).send().await.map_err(|error| self.away(error.without_url()))?;
+        let status = answer.status().as_u16();
+        if status != 200 {
+            return Err(self.refused(status, &read(answer, PROBLEM_MAX).await.unwrap_or_default()));
+        }
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.away(error.without_url()))? {
+            console.foreign(&piece)?;
+        }
+        Ok(())
+    }
+
+    fn url(&self, path: &str, query: &impl Serialize) -> Result<String, Error> {
+        let query = serde_urlencoded::to_string(query).map_err(Error::usage)?;
+        let mark = if query.is_empty() { "" } else { "?" };
+        Ok(format!("{}/api/v1{path}{mark}{query}", self.base))
+    }
+
+    fn authorized(&self, request: post::RequestBuilder) -> post::RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose()),
+            None => request,
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, request: post::RequestBuilder) -> Result<T, Error> {
+        let answer = request.send().await.map_err(|error| self.away(error.without_url()))?;
+        let status = answer.status().as_u16();
+        let body = read(answer, ANSWER_MAX).await.map_err(|error| self.away(error))?;
+        if status != 200 {
+            return Err(self.refused(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| self.away(error))
+    }
+
+    /// The gateway answers, but not as it should.
+    fn away(&self, cause: impl Into<anyhow::Error>) -> Error {
+        Error::admin(cause).context(format!("the gateway at {} can't be asked", self.base)).hint(
+            "is it the same version as this program? --offline works on the store itself, if that is on this machine",
+        )
+    }
+
+    fn refused(&self, status: u16, body: &[u8]) -> Error {
+        let Problem { kind, detail, request_id } = serde_json::from_slice(body).unwrap_or_default();
+        let kind = kind.rsplit(':').next().unwrap_or_default();
+        let detail = shown::short(&detail, 1_000);
+        let told = if detail.is_empty() { format!("it answers {status}") } else { detail };
+        match (status, kind) {
+            (401, _) if self.token.is_none() => Error::keys(anyhow!("there is no admin token to show the gateway"))
+                .hint(
+                    "run this as the gateway's user, who can read admin.token beside the store, or set [admin].token",
+                ),
+            (401, _) => Error::keys(anyhow!("the gateway at {} refuses the admin token", self.base)).hint(
+                "is it this configuration that it runs with? [admin].token, else the file admin.token beside the store",
+            ),
+            (404, "no-such-entry") => Error::missing(anyhow!(told)),
+            (400 | 409, _) => Error::usage(anyhow!(told)),
+            (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway could not do it"),
+            _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),
+        }
+    }
+}
+
+async fn read(mut answer: post::Response, max: usize) -> Result<Vec<u8>, anyhow::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| error.without_url())? {
+        if body.len() + chunk.len() > max {
+            return Err(anyhow!("the answer is larger than {max} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

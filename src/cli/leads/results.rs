@@ -1,0 +1,111 @@
+//! What became of each lead of a bulk act: shown as it comes, counted for the end.
+
+use std::collections::BTreeMap;
+
+use super::args::Lines;
+use super::view::{field, plural};
+use crate::cli::console::{Console, Paint};
+use crate::cli::diff;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::expectation::Difference;
+use crate::lead::{Lead, LeadField};
+use crate::operate::{Done, Outcome};
+
+/// Gathers and shows results.
+pub(super) struct Results {
+    output: Lines,
+    dry_run: bool,
+    /// Leads were named one by one: each has to be done.
+    named: bool,
+    kept: Vec<Done>,
+    counts: BTreeMap<&'static str, u64>,
+    undone: bool,
+}
+
+impl Results {
+    pub(super) fn new(output: Lines, dry_run: bool, named: bool) -> Self {
+        Self { output, dry_run, named, kept: Vec::new(), counts: BTreeMap::new(), undone: false }
+    }
+
+    /// Takes a page.
+    pub(super) fn add(&mut self, page: Vec<Done>, console: &mut Console) -> Result<(), Error> {
+        for done in page {
+            *self.counts.entry(word(done.outcome)).or_default() += 1;
+            self.undone |= matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped);
+            match self.output {
+                Lines::Json => self.kept.push(done),
+                Lines::Ndjson => console.json_line(&done)?,
+                Lines::Table => self.show(&done, console)?,
+            }
+        }
+        console.progress(&self.words());
+        Ok(())
+    }
+
+    /// Says how it went.
+    pub(super) fn end(self, console: &mut Console) -> Result<Exit, Error> {
+        console.progress("");
+        if self.output == Lines::Json {
+            console.json(&self.kept)?;
+        }
+        let would = if self.dry_run { "dry run, nothing is changed; it would be: " } else { "" };
+        console.say(format!("{would}{}", self.words()));
+        Ok(if self.named && self.undone { Exit::Findings } else { Exit::Ok })
+    }
+
+    fn words(&self) -> String {
+        let words: Vec<_> = self.counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        if words.is_empty() { plural(0, "lead") } else { words.join(", ") }
+    }
+
+    fn show(&self, done: &Done, console: &mut Console) -> Result<(), Error> {
+        // Of thousands, those that stay as they are would hide the others.
+        if !self.named && !self.dry_run && matches!(done.outcome, Outcome::Unchanged | Outcome::Skipped) {
+            return Ok(());
+        }
+        console.progress("");
+        let paint = console.paint();
+        let place = match (&done.site, &done.form) {
+            (Some(site), Some(form)) => format!("  {site}/{form}"),
+            _ => String::new(),
+        };
+        let why = if done.why.is_empty() { String::new() } else { format!("  {}", crate::cli::shown::line(&done.why)) };
+        let id = crate::cli::shown::short(&done.id, 40);
+        console.data(format!("{:<9} {id}{place}{why}", painted(done.outcome, paint)))?;
+        let changes = differences(done.before.as_ref(), done.after.as_ref());
+        diff::render(&changes, paint).into_iter().try_for_each(|line| console.data(line))
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Queued => "queued",
+        Outcome::Held => "held",
+        Outcome::Dropped => "dropped",
+        Outcome::Unchanged => "unchanged",
+        Outcome::Skipped => "skipped",
+        Outcome::Busy => "busy",
+        Outcome::Missing => "missing",
+    }
+}
+
+fn painted(outcome: Outcome, paint: Paint) -> String {
+    let word = format!("{:<9}", word(outcome));
+    match outcome {
+        Outcome::Queued => paint.green(&word),
+        Outcome::Held | Outcome::Busy => paint.yellow(&word),
+        Outcome::Missing => paint.red(&word),
+        Outcome::Dropped | Outcome::Unchanged | Outcome::Skipped => paint.dim(&word),
+    }
+}
+
+/// Returns what of a lead would be another: what it had as expected, what it would have as found.
+fn differences(before: Option<&Lead>, after: Option<&Lead>) -> Vec<Difference> {
+    let fields = LeadField::ALL.into_iter().filter_map(|of| {
+        let text = |lead: Option<&Lead>| lead.and_then(|lead| field(lead, of)).map(str::to_owned);
+        let (expected, found) = (text(before), text(after));
+        (expected != found).then_some(Difference { what: of.as_str(), expected, found })
+    });
+    fields.collect()
+}

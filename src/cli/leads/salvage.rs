@@ -1,0 +1,42 @@
+//! `formgate leads salvage`.
+
+use clap::Args;
+
+use super::args::{Output, Where};
+use super::desk::Desk;
+use super::view::plural;
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::shown;
+
+/// Merges back what can be read of a store that is set aside.
+///
+/// The gateway sets a store aside where it is corrupt, and begins a new one. Says what could not be read, and exits with 1 then. The files stay; doing it again does no harm.
+#[derive(Args, Debug)]
+pub(super) struct SalvageArgs {
+    #[command(flatten)]
+    place: Where,
+    /// How to write what came of it
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(super) async fn run(args: &SalvageArgs, console: &mut Console) -> Result<Exit, Error> {
+    let salvaged = Desk::open(&args.place, console).await?.salvage().await?;
+    match args.output {
+        Output::Json => console.json(&salvaged)?,
+        Output::Table if salvaged.files.is_empty() => console.say("no file is set aside"),
+        Output::Table => {
+            for file in &salvaged.files {
+                console.data(format!("read {}", shown::line(&file.display().to_string())))?;
+            }
+            let (recovered, present) = (plural(salvaged.recovered, "entry"), plural(salvaged.present, "entry"));
+            console.data(format!("{recovered} merged back, {present} there already"))?;
+            for line in &salvaged.unreadable {
+                console.data(format!("could not be read: {}", shown::line(line)))?;
+            }
+        }
+    }
+    Ok(if salvaged.unreadable.is_empty() { Exit::Ok } else { Exit::Findings })
+}

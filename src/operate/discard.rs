@@ -1,0 +1,101 @@
+//! `drop`: held and queued entries are given up. They stay, as dead, until their keeping time ends.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::OperateError;
+use super::audit::{Act, Audit, By};
+use super::choice::{Choice, Done, Outcome, Picker};
+use super::query::FilterAsked;
+use super::retry::Tried;
+use super::walk::Cursor;
+use crate::queue::{Change, Entry, Set, State, Store, StoreError};
+
+/// How often a change is made again where somebody else changed the entry at the same time.
+const LOST_MAX: usize = 3;
+/// What a filter goes through where it names no state: what is queued is only dropped if that is said.
+const STAGES: &[Option<State>] = &[Some(State::Held)];
+
+/// What is asked for. No `Debug`: a filter may hold somebody's name.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DropAsked {
+    pub ids: Vec<String>,
+    pub filter: Option<FilterAsked>,
+    /// Say what would be, and change nothing.
+    pub dry_run: bool,
+    pub cursor: Option<Cursor>,
+    pub limit: Option<usize>,
+}
+
+/// Drops chosen entries, as far as one call goes; they are kept for `keep`.
+pub async fn drop_entries(
+    store: &dyn Store,
+    audit: &Audit,
+    asked: &DropAsked,
+    keep: Duration,
+    by: By,
+    now: Timestamp,
+) -> Result<Tried, OperateError> {
+    let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
+    let begun = match asked.dry_run {
+        true => None,
+        false => Some(audit.begin(Act::of("drop", by, &choice), now).await?),
+    };
+    let mut tried = Tried::default();
+    let ended = all(store, &choice, asked, keep, now, &mut tried).await;
+    if let Some(begun) = begun {
+        let dropped = tried.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
+        begun.end(dropped, ended.is_ok(), now).await?;
+    }
+    ended?;
+    Ok(tried)
+}
+
+async fn all(
+    store: &dyn Store,
+    choice: &Choice,
+    asked: &DropAsked,
+    keep: Duration,
+    now: Timestamp,
+    tried: &mut Tried,
+) -> Result<(), StoreError> {
+    let mut picker = Picker::new(store, choice, STAGES, asked.cursor, asked.limit);
+    while let Some(picked) = picker.next().await? {
+        let done = match picked {
+            Ok(entry) if asked.dry_run => wanted(&entry).unwrap_or_else(|| Done::of(&entry, Outcome::Dropped, "")),
+            Ok(entry) => one(store, entry, keep, now).await?,
+            Err(missing) => missing,
+        };
+        tried.results.push(done);
+    }
+    tried.next = picker.cursor();
+    Ok(())
+}
+
+async fn one(store: &dyn Store, mut entry: Entry, keep: Duration, now: Timestamp) -> Result<Done, StoreError> {
+    for _ in 0..LOST_MAX {
+        if let Some(done) = wanted(&entry) {
+            return Ok(done);
+        }
+        if store.amend(entry.id, entry.revision, Change::Drop { keep }, now).await? == Set::Done {
+            return Ok(Done::of(&entry, Outcome::Dropped, ""));
+        }
+        match store.get(entry.id).await? {
+            Some(changed) => entry = changed,
+            None => return Ok(Done::of(&entry, Outcome::Missing, "it was erased meanwhile")),
+        }
+    }
+    Ok(Done::of(&entry, Outcome::Busy, "it is being sent just now"))
+}
+
+/// Says what there is to say of an entry that can't be dropped.
+fn wanted(entry: &Entry) -> Option<Done> {
+    match entry.state {
+        State::Held | State::Queued => None,
+        State::Dead => Some(Done::of(entry, Outcome::Unchanged, "it is dead already")),
+        State::Delivered => Some(Done::of(entry, Outcome::Skipped, "it was delivered; only erase takes it away")),
+    }
+}

@@ -1,0 +1,129 @@
+//! `erase`: entries are gone from the store, whatever their state, and so is every byte of what the visitor sent.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::OperateError;
+use super::audit::{Act, Audit, By};
+use super::choice::{Choice, IDS_MAX};
+use super::find::find;
+use super::person::Person;
+use super::query::Query;
+use super::walk::{Cursor, Walk};
+use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::{Entry, State, Store, StoreError};
+
+/// Most entries that one call looks at.
+const LOOKED_AT_MAX: usize = 2_000;
+
+/// What is asked for. No `Debug`: it holds somebody's address.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EraseAsked {
+    pub ids: Vec<String>,
+    /// Every entry that holds this address.
+    pub email: Option<String>,
+    /// Say what would be, and change nothing.
+    pub dry_run: bool,
+    pub cursor: Option<Cursor>,
+}
+
+/// What to erase makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadErase {
+    #[error("name either ids or an e-mail address")]
+    Neither,
+    #[error("this is no e-mail address")]
+    Email,
+    #[error("at most {IDS_MAX} ids at once")]
+    TooMany,
+}
+
+/// An entry that is erased, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    pub id: EntryId,
+    pub site: SiteId,
+    pub form: FormId,
+    pub state: State,
+    pub accepted_at: Timestamp,
+}
+
+/// What came of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    pub entries: Vec<Found>,
+    /// Ids, as they were given, that no entry has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    pub looked_at: usize,
+    /// From where the next call goes on; none where all are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// Erases entries by their ids, or all that hold an address, as far as one call goes.
+pub async fn erase(
+    store: &dyn Store,
+    audit: &Audit,
+    asked: &EraseAsked,
+    by: By,
+    now: Timestamp,
+) -> Result<Erased, OperateError> {
+    let (act, found) = match (asked.ids.len(), &asked.email) {
+        (0, Some(email)) => {
+            let person = Person::parse(email).ok_or(BadErase::Email)?;
+            (Act::by_email("erase", by), by_email(store, &person, asked.cursor).await?)
+        }
+        (1..=IDS_MAX, None) => {
+            let act = Act::of("erase", by, &Choice::Ids(asked.ids.clone()));
+            (act, by_ids(store, &asked.ids).await?)
+        }
+        (0, None) | (_, Some(_)) => return Err(BadErase::Neither.into()),
+        _ => return Err(BadErase::TooMany.into()),
+    };
+    // Of the pages in which nobody was found, the last is written down: that was looked for, and nothing is there.
+    if asked.dry_run || (found.entries.is_empty() && found.next.is_some()) {
+        return Ok(found);
+    }
+    let begun = audit.begin(act, now).await?;
+    let ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
+    let erased = store.erase(&ids).await;
+    begun.end(*erased.as_ref().unwrap_or(&0), erased.is_ok(), now).await?;
+    erased?;
+    Ok(found)
+}
+
+async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError> {
+    let mut erased = Erased::default();
+    for id in ids {
+        match find(store, id).await? {
+            Ok(entry) => erased.entries.push(Found::of(&entry)),
+            Err(_missing) => erased.missing.push(id.clone()),
+        }
+        erased.looked_at += 1;
+    }
+    Ok(erased)
+}
+
+async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> Result<Erased, StoreError> {
+    let mut walk = Walk::new(store, &Query::default(), &[None], from, LOOKED_AT_MAX);
+    let mut erased = Erased::default();
+    while let Some(entry) = walk.next().await? {
+        let (person, found) = (person.clone(), Found::of(&entry));
+        // Decoding large bodies takes a while; requests must not wait for it.
+        let is_in = tokio::task::spawn_blocking(move || person.is_in(&entry)).await;
+        if is_in.map_err(|error| StoreError::Corrupt(error.into()))? {
+            erased.entries.push(found);
+        }
+    }
+    (erased.looked_at, erased.next) = (walk.looked_at, walk.cursor());
+    Ok(erased)
+}
+
+impl Found {
+    fn of(entry: &Entry) -> Self {
+        let (site, form) = (entry.site.clone(), entry.form.clone());
+        Self { id: entry.id, site, form, state: entry.state, accepted_at: entry.accepted_at }
+    }
+}

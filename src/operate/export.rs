@@ -1,0 +1,182 @@
+//! `export`: entries with their leads as a table for other programs, written piece by piece.
+
+use jiff::Timestamp;
+
+use super::audit::{Act, Audit, AuditError, Begun, By};
+use super::choice::Choice;
+use super::query::Query;
+use super::summary::Summary;
+use super::walk::{Cursor, Walk};
+use super::{OperateError, csv};
+use crate::queue::{Store, StoreError};
+
+/// Entries that are looked at for one piece.
+const PIECE: usize = 200;
+
+const COLUMNS: [&str; 14] = [
+    "id",
+    "site",
+    "form",
+    "state",
+    "reason",
+    "cause",
+    "accepted_at",
+    "name",
+    "email",
+    "phone",
+    "message",
+    "lead_id",
+    "attempts",
+    "seen",
+];
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    Csv,
+    Ndjson,
+    Json,
+}
+
+impl ExportFormat {
+    /// Reads a format as it is written everywhere.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "csv" => Some(Self::Csv),
+            "ndjson" => Some(Self::Ndjson),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// An export under way. Its audit says how many entries left; of one that is cut off there is only the beginning.
+pub struct Export {
+    query: Query,
+    format: ExportFormat,
+    begun: Option<Begun>,
+    at: Place,
+    entries: usize,
+}
+
+enum Place {
+    Start,
+    Within(Cursor),
+    End,
+}
+
+impl Export {
+    /// Begins, once that is written down.
+    pub async fn begin(
+        audit: &Audit,
+        query: Query,
+        format: ExportFormat,
+        by: By,
+        now: Timestamp,
+    ) -> Result<Self, AuditError> {
+        let choice = Choice::Query(query.clone());
+        let begun = audit.begin(Act::of("export", by, &choice), now).await?;
+        Ok(Self { query, format, begun: Some(begun), at: Place::Start, entries: 0 })
+    }
+
+    /// Writes the next piece, which may be empty; none when all is written.
+    pub async fn next(&mut self, store: &dyn Store, now: Timestamp) -> Result<Option<Vec<u8>>, OperateError> {
+        let (from, mut piece) = match self.at {
+            Place::Start => (None, self.head()),
+            Place::Within(cursor) => (Some(cursor), String::new()),
+            Place::End => return Ok(None),
+        };
+        match self.fill(store, from, &mut piece).await {
+            Ok(Some(cursor)) => self.at = Place::Within(cursor),
+            Ok(None) => {
+                self.at = Place::End;
+                piece.push_str(if self.format == ExportFormat::Json { "\n]\n" } else { "" });
+                self.end(true, now).await?;
+            }
+            Err(error) => {
+                self.at = Place::End;
+                self.end(false, now).await?;
+                return Err(error.into());
+            }
+        }
+        Ok(Some(piece.into_bytes()))
+    }
+
+    /// Returns how many entries are written so far.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    async fn end(&mut self, well: bool, now: Timestamp) -> Result<(), AuditError> {
+        match self.begun.take() {
+            Some(begun) => begun.end(self.entries, well, now).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn fill(
+        &mut self,
+        store: &dyn Store,
+        from: Option<Cursor>,
+        piece: &mut String,
+    ) -> Result<Option<Cursor>, StoreError> {
+        let mut walk = Walk::new(store, &self.query, &[None], from, PIECE);
+        while let Some(entry) = walk.next().await? {
+            piece.push_str(&self.row(&Summary::of(&entry)));
+            self.entries += 1;
+        }
+        Ok(walk.cursor())
+    }
+
+    fn head(&self) -> String {
+        match self.format {
+            ExportFormat::Csv => csv_head(),
+            ExportFormat::Ndjson => String::new(),
+            ExportFormat::Json => "[".to_owned(),
+        }
+    }
+
+    fn row(&self, summary: &Summary) -> String {
+        // A summary is plain values under string keys, which always serialise.
+        let json = || serde_json::to_string(summary).unwrap_or_default();
+        match self.format {
+            ExportFormat::Csv => csv_row(summary),
+            ExportFormat::Ndjson => format!("{}\n", json()),
+            ExportFormat::Json => format!("{}\n{}", if self.entries == 0 { "" } else { "," }, json()),
+        }
+    }
+}
+
+/// Writes the names of the columns of [`csv_row`].
+pub fn csv_head() -> String {
+    csv::row(&COLUMNS)
+}
+
+/// Writes an entry as a row for spreadsheets, in which no cell is a formula.
+pub fn csv_row(summary: &Summary) -> String {
+    let lead = summary.lead.as_ref();
+    csv::row(&[
+        &summary.id.to_string(),
+        summary.site.as_str(),
+        summary.form.as_str(),
+        summary.state.as_str(),
+        summary.reason.as_str(),
+        &summary.cause,
+        &summary.accepted_at.to_string(),
+        lead.map_or("", |lead| lead.name()),
+        lead.map_or("", |lead| lead.email()),
+        lead.and_then(|lead| lead.phone()).unwrap_or_default(),
+        lead.map_or("", |lead| lead.message()),
+        summary.lead_id.as_deref().unwrap_or_default(),
+        &summary.attempts.to_string(),
+        &summary.seen.to_string(),
+    ])
+}

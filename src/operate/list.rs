@@ -1,0 +1,36 @@
+//! `list`.
+
+use serde::{Deserialize, Serialize};
+
+use super::query::Query;
+use super::summary::Summary;
+use super::walk::{Cursor, Walk};
+use crate::queue::{Store, StoreError};
+
+/// Most entries that one page is searched for in: what is found late comes on the next.
+const LOOKED_AT_MAX: usize = 5_000;
+
+/// A page of entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub leads: Vec<Summary>,
+    /// From where to go on; none at the end. A page may be short, or empty, and have a next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// Lists up to `limit` entries, oldest first.
+pub async fn list(
+    store: &dyn Store,
+    query: &Query,
+    cursor: Option<Cursor>,
+    limit: usize,
+) -> Result<Listed, StoreError> {
+    let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX);
+    let mut leads = Vec::new();
+    while leads.len() < limit.max(1) {
+        let Some(entry) = walk.next().await? else { break };
+        leads.push(Summary::of(&entry));
+    }
+    Ok(Listed { leads, next: walk.cursor() })
+}

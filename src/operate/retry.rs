@@ -1,0 +1,236 @@
+//! `retry`: entries made again by what is in force now, and sent, or held again with what is wrong with them now.
+//!
+//! It goes round dedupe: what an operator sends again is meant. Done twice it does nothing the second time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::OperateError;
+use super::again::Remade;
+use super::audit::{Act, Audit, By};
+use super::choice::{BadChoice, Choice, Done, Outcome, Picker};
+use super::query::FilterAsked;
+use super::summary::cause;
+use super::walk::Cursor;
+use crate::config::{Config, Site};
+use crate::queue::{Change, Entry, Filter, Reason, Set, State, Store, StoreError};
+
+/// Entries a second, unless another rate is asked for: neither the store's writer nor KaiCalls is flooded.
+pub const RATE_DEFAULT: u32 = 20;
+/// Most entries a second.
+pub const RATE_MAX: u32 = 1_000;
+/// Longest time that one call may take by its rate, in seconds.
+const SECONDS_MAX: usize = 60;
+/// How often a change is made again where somebody else changed the entry at the same time.
+const LOST_MAX: usize = 3;
+/// What a filter goes through where it names no state.
+const STAGES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
+
+/// What is asked for. No `Debug`: a filter may hold somebody's name.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryAsked {
+    pub ids: Vec<String>,
+    pub filter: Option<FilterAsked>,
+    /// Say what would be, and change nothing.
+    pub dry_run: bool,
+    /// Also what is queued (now, made anew) or was delivered (a second time); only by ids.
+    pub again: bool,
+    /// Also what a `[[hold]]` rule, an unknown form or another host holds.
+    pub release: bool,
+    /// Entries a second.
+    pub rate: Option<u32>,
+    pub cursor: Option<Cursor>,
+    pub limit: Option<usize>,
+}
+
+/// What came of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub results: Vec<Done>,
+    /// From where the next call goes on; none where all are done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// What is to become of an entry.
+enum Plan {
+    Leave(Outcome, &'static str),
+    Send(Box<Remade>),
+    Hold(Reason, Box<Remade>),
+}
+
+/// Sends chosen entries again, as far as one call goes.
+pub async fn retry(
+    store: &dyn Store,
+    config: &Arc<Config>,
+    audit: &Audit,
+    asked: &RetryAsked,
+    by: By,
+    now: Timestamp,
+) -> Result<Tried, OperateError> {
+    let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
+    if asked.again && matches!(choice, Choice::Query(_)) {
+        return Err(BadChoice::AgainByFilter.into());
+    }
+    let rate = asked.rate.unwrap_or(RATE_DEFAULT);
+    if !(1..=RATE_MAX).contains(&rate) {
+        return Err(BadChoice::Rate.into());
+    }
+    if asked.ids.len() > rate as usize * SECONDS_MAX {
+        return Err(BadChoice::TooSlow.into());
+    }
+    let begun = match asked.dry_run {
+        true => None,
+        false => Some(audit.begin(Act::of("retry", by, &choice), now).await?),
+    };
+    let retry = Retry { store, config, asked, choice: &choice, now, started: Instant::now() };
+    let mut tried = Tried::default();
+    let ended = retry.all(rate, &mut tried).await;
+    if let Some(begun) = begun {
+        let changed = tried.results.iter().filter(|done| matches!(done.outcome, Outcome::Queued | Outcome::Held));
+        begun.end(changed.count(), ended.is_ok(), retry.now()).await?;
+    }
+    ended?;
+    Ok(tried)
+}
+
+struct Retry<'a> {
+    store: &'a dyn Store,
+    config: &'a Arc<Config>,
+    asked: &'a RetryAsked,
+    choice: &'a Choice,
+    now: Timestamp,
+    started: Instant,
+}
+
+impl Retry<'_> {
+    async fn all(&self, rate: u32, tried: &mut Tried) -> Result<(), StoreError> {
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut picker = Picker::new(self.store, self.choice, STAGES, self.asked.cursor, self.asked.limit);
+        while let Some(picked) = picker.next().await? {
+            let done = match picked {
+                Ok(entry) => self.one(entry, &mut pace).await?,
+                Err(missing) => missing,
+            };
+            tried.results.push(done);
+        }
+        tried.next = picker.cursor();
+        Ok(())
+    }
+
+    async fn one(&self, mut entry: Entry, pace: &mut Interval) -> Result<Done, StoreError> {
+        for _ in 0..LOST_MAX {
+            let plan = self.plan(&entry).await?;
+            let (change, outcome, why) = match plan {
+                Plan::Leave(outcome, why) => return Ok(Done::of(&entry, outcome, why)),
+                Plan::Send(remade) => {
+                    (Change::Retry { content: Box::new(remade.content) }, Outcome::Queued, String::new())
+                }
+                Plan::Hold(reason, remade) => {
+                    let why = cause(&Entry { reason, content: remade.content.clone(), ..entry.clone() });
+                    (Change::Hold { reason, content: Box::new(remade.content) }, Outcome::Held, why)
+                }
+            };
+            if self.asked.dry_run {
+                let (Change::Retry { content } | Change::Hold { content, .. }) = change else {
+                    return Ok(Done::of(&entry, outcome, why));
+                };
+                let (before, after) = (entry.content.lead.clone(), content.lead);
+                return Ok(Done { before, after, ..Done::of(&entry, outcome, why) });
+            }
+            pace.tick().await;
+            if self.store.amend(entry.id, entry.revision, change, self.now()).await? == Set::Done {
+                return Ok(Done::of(&entry, outcome, why));
+            }
+            match self.store.get(entry.id).await? {
+                Some(changed) => entry = changed,
+                None => return Ok(Done::of(&entry, Outcome::Missing, "it was erased meanwhile")),
+            }
+        }
+        Ok(Done::of(&entry, Outcome::Busy, "it is being sent just now"))
+    }
+
+    /// Decides; the pipeline runs where it keeps no request waiting.
+    async fn plan(&self, entry: &Entry) -> Result<Plan, StoreError> {
+        if let Some((outcome, why)) = self.not_for(entry) {
+            return Ok(Plan::Leave(outcome, why));
+        }
+        let Some(site) = self.config.sites.get(&entry.site) else {
+            return Ok(Plan::Leave(Outcome::Skipped, "its site is not in the configuration, or broken there"));
+        };
+        let (config, site_of, subject) = (Arc::clone(self.config), Arc::clone(site), entry.clone());
+        let remake = move || Remade::of(&config, &site_of, &subject);
+        let remade = tokio::task::spawn_blocking(remake).await.map_err(|error| StoreError::Corrupt(error.into()))?;
+        Ok(self.judge(site, entry, remade))
+    }
+
+    /// Says why an entry is none of those to be sent again, before its content is looked at.
+    fn not_for(&self, entry: &Entry) -> Option<(Outcome, &'static str)> {
+        let asked_for = match self.choice {
+            Choice::Ids(_) => None,
+            Choice::Query(query) => Some(&query.filter),
+        };
+        let named = |reason| asked_for.is_none_or(|filter: &Filter| filter.reason == Some(reason));
+        match entry.state {
+            State::Queued if !self.asked.again => Some((Outcome::Unchanged, "it is queued already")),
+            State::Delivered if !self.asked.again => {
+                Some((Outcome::Skipped, "it was delivered; --again sends it a second time, by its id"))
+            }
+            State::Dead if entry.reason == Reason::Dropped && !named(Reason::Dropped) => {
+                Some((Outcome::Skipped, "an operator dropped it; name it by its id or by the reason dropped"))
+            }
+            _ => None,
+        }
+    }
+
+    fn judge(&self, site: &Site, entry: &Entry, remade: Remade) -> Plan {
+        let may_release = self.asked.release && remade.content.lead.is_some();
+        let hold = match remade.hold {
+            Some(Reason::HoldRule | Reason::UnknownForm) if may_release => None,
+            None if entry.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
+            hold => hold,
+        };
+        // The sender would hold it at once.
+        let hold = hold.or((!site.deliver).then_some(Reason::DeliverOff));
+        match hold {
+            None if is_queued_so(entry, &remade) => Plan::Leave(Outcome::Unchanged, "it is queued already"),
+            None => Plan::Send(Box::new(remade)),
+            Some(_) if matches!(entry.state, State::Queued | State::Delivered) => {
+                Plan::Leave(Outcome::Skipped, "by now it would be held; it stays as it is")
+            }
+            Some(reason) if entry.state == State::Held && entry.reason == reason && entry.content == remade.content => {
+                Plan::Leave(Outcome::Unchanged, still(reason))
+            }
+            Some(reason) => Plan::Hold(reason, Box::new(remade)),
+        }
+    }
+
+    /// The time now: that of the call, and what it took so far.
+    fn now(&self) -> Timestamp {
+        self.now.checked_add(self.started.elapsed()).unwrap_or(self.now)
+    }
+}
+
+/// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
+fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
+    entry.state == State::Queued
+        && entry.reason == Reason::Retried
+        && entry.attempts == 0
+        && entry.content == remade.content
+}
+
+fn still(reason: Reason) -> &'static str {
+    match reason {
+        Reason::HoldRule => "a [[hold]] rule still holds it; --release sends it all the same",
+        Reason::UnknownForm => "its form is still unknown; --release sends it all the same",
+        Reason::OtherHost => "it came from another host than the site's; --release sends it all the same",
+        Reason::DeliverOff => "its site has deliver = false",
+        _ => "it is still no lead; `formgate leads show` says why",
+    }
+}

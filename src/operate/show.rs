@@ -1,0 +1,140 @@
+//! `show`: the whole life of one entry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::again::{Remade, explain};
+use super::summary::Summary;
+use super::{OperateError, find};
+use crate::config::Config;
+use crate::lead::{Extra, FieldError, LeadField};
+use crate::queue::{Entry, Event, Store, StoreError};
+
+/// Everything about an entry. Names and order of its keys are a promise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Life {
+    pub entry: Summary,
+    pub revision: u64,
+    pub received: Taken,
+    /// The body's fields as they are decoded; none where it can't be.
+    pub fields: Vec<ShownField>,
+    pub oddities: Vec<String>,
+    /// Why there is no lead.
+    pub errors: Vec<FieldError>,
+    /// The words of the `[[hold]]` rule that holds it.
+    pub hold_rule: Option<String>,
+    /// How each lead field is found, by the rules of now.
+    pub rules: BTreeMap<LeadField, String>,
+    pub extras: Vec<Extra>,
+    pub dropped: Vec<String>,
+    pub today: Today,
+    pub history: Vec<Event>,
+}
+
+/// What was received, as it is kept. `Debug` shows sizes only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub method: String,
+    pub query: Option<String>,
+    pub headers: BTreeMap<String, String>,
+    pub trace_id: Option<String>,
+    pub body_bytes: usize,
+    /// File contents were taken out.
+    pub cut: bool,
+    /// The body, where it is text.
+    pub body: Option<String>,
+}
+
+/// One field of the form. `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownField {
+    pub key: String,
+    pub label: Option<String>,
+    pub values: Vec<String>,
+}
+
+/// What would become of it if it came now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Today {
+    pub site_known: bool,
+    pub mapping: Option<String>,
+    /// It would make the very lead that the entry has, or none as well.
+    pub same: bool,
+}
+
+impl std::fmt::Debug for Taken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Taken").field("body_bytes", &self.body_bytes).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ShownField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownField").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Shows the entry of an id, or of an id's beginning.
+pub async fn show(store: &dyn Store, config: &Arc<Config>, id: &str) -> Result<Life, OperateError> {
+    let entry = find(store, id).await??;
+    let config = Arc::clone(config);
+    // Decoding a large body takes a while; requests must not wait for it.
+    let told = tokio::task::spawn_blocking(move || Life::of(&config, entry)).await;
+    Ok(told.map_err(|error| StoreError::Corrupt(error.into()))?)
+}
+
+impl Life {
+    fn of(config: &Config, entry: Entry) -> Self {
+        let site = config.sites.get(&entry.site).map(Arc::as_ref);
+        let explained = explain(config, site, &entry);
+        let lead_now = match site {
+            Some(site) => Remade::of(config, site, &entry).content.lead,
+            None => entry.content.lead.clone(),
+        };
+        let today = Today {
+            site_known: site.is_some(),
+            mapping: explained.processed.mapping.clone(),
+            same: lead_now == entry.content.lead,
+        };
+        let mapped = explained.mapped;
+        let fields = mapped.iter().flat_map(|mapped| &mapped.fields).map(|form_field| ShownField {
+            key: form_field.field.key.clone(),
+            label: form_field.field.label.clone(),
+            values: form_field.field.values.clone(),
+        });
+        let fields = fields.collect();
+        let (rules, dropped) = mapped.map(|mapped| (mapped.found_by, mapped.dropped)).unwrap_or_default();
+        let summary = Summary::of(&entry);
+        let Entry { revision, content, history, .. } = entry;
+        Self {
+            entry: summary,
+            revision,
+            received: Taken::of(&content.received),
+            fields,
+            oddities: content.oddities,
+            errors: content.errors,
+            hold_rule: content.hold_rule,
+            rules,
+            extras: explained.extras,
+            dropped,
+            today,
+            history,
+        }
+    }
+}
+
+impl Taken {
+    fn of(received: &crate::received::Received) -> Self {
+        Self {
+            method: received.method.clone(),
+            query: received.query.clone(),
+            headers: received.headers.clone(),
+            trace_id: received.trace_id().map(str::to_owned),
+            body_bytes: received.body.len(),
+            cut: received.cut,
+            body: str::from_utf8(&received.body).ok().map(str::to_owned),
+        }
+    }
+}

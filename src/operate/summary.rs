@@ -1,0 +1,123 @@
+//! An entry in a line, and the cause of its state in words.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField, SiteId};
+use crate::queue::{Attempt, AttemptResult, Entry, Reason, State};
+
+/// Longest cause, in characters: it stands in a table.
+const CAUSE_MAX: usize = 200;
+
+/// What a list shows of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub id: EntryId,
+    pub site: SiteId,
+    pub form: FormId,
+    pub state: State,
+    pub reason: Reason,
+    /// Why it is in its state, for people; the same words for the same cause.
+    pub cause: String,
+    pub accepted_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    pub attempts: u32,
+    /// How often the same was posted again.
+    pub seen: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead: Option<Lead>,
+}
+
+impl Summary {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self {
+            id: entry.id,
+            site: entry.site.clone(),
+            form: entry.form.clone(),
+            state: entry.state,
+            reason: entry.reason,
+            cause: cause(entry),
+            accepted_at: entry.accepted_at,
+            due_at: entry.due_at,
+            expires_at: entry.expires_at,
+            attempts: entry.attempts,
+            seen: entry.seen,
+            lead_id: entry.lead_id.clone(),
+            mapping: entry.content.mapping.clone(),
+            lead: entry.content.lead.clone(),
+        }
+    }
+}
+
+/// Says why an entry is in its state. No value of the submission is in it.
+pub(super) fn cause(entry: &Entry) -> String {
+    let words = match entry.reason {
+        Reason::Accepted | Reason::Retried | Reason::Retrying => waiting(entry),
+        Reason::Undecodable => with_detail("can't be decoded", &entry.content.errors),
+        Reason::Invalid => invalid(&entry.content.errors),
+        Reason::HoldRule => format!("hold rule: {}", entry.content.hold_rule.as_deref().unwrap_or("no reason given")),
+        Reason::OverLimit => "over the site's limit".to_owned(),
+        Reason::DeliverOff => "the site has deliver = false".to_owned(),
+        Reason::UnknownForm => "unknown form".to_owned(),
+        Reason::OtherHost => "posted from another host than the site's".to_owned(),
+        Reason::SiteGone => "the site is not in the configuration".to_owned(),
+        Reason::Delivered => "delivered".to_owned(),
+        Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
+        Reason::GaveUp => format!("gave up: {}", last_words(entry)),
+        Reason::Dropped => "dropped by an operator".to_owned(),
+    };
+    words.chars().take(CAUSE_MAX).collect()
+}
+
+/// Returns the newest attempt.
+pub(super) fn last_attempt(entry: &Entry) -> Option<&Attempt> {
+    entry.history.iter().rev().find_map(|event| event.attempt.as_ref())
+}
+
+fn waiting(entry: &Entry) -> String {
+    let since =
+        entry.history.iter().rev().take_while(|event| event.reason != Reason::Retried || event.attempt.is_some());
+    let Some(attempt) = since.filter_map(|event| event.attempt.as_ref()).next() else {
+        return if entry.reason == Reason::Retried { "sent again by an operator" } else { "on its way" }.to_owned();
+    };
+    match attempt.result {
+        AttemptResult::KeyRefused => format!("key refused: {}", words_of(attempt)),
+        AttemptResult::LeadRefused => format!("refused once, tried again: {}", words_of(attempt)),
+        _ => format!("tried again: {}", words_of(attempt)),
+    }
+}
+
+fn last_words(entry: &Entry) -> String {
+    last_attempt(entry).map_or_else(|| "no attempt is recorded".to_owned(), words_of)
+}
+
+/// Says how an attempt ended: the status and KaiCalls' words, or the transport's failure.
+pub(super) fn words_of(attempt: &Attempt) -> String {
+    match (attempt.status, attempt.words.as_deref()) {
+        (Some(status), Some(words)) => format!("{status} {words}"),
+        (Some(status), None) => status.to_string(),
+        (None, Some(words)) => words.to_owned(),
+        (None, None) => "no answer".to_owned(),
+    }
+}
+
+fn invalid(errors: &[FieldError]) -> String {
+    let word = |error: &FieldError| match error.field.map(LeadField::as_str) {
+        Some(field) => format!("{field} {}", error.code.as_str()),
+        None => error.code.as_str().to_owned(),
+    };
+    let words: Vec<_> = errors.iter().map(word).collect();
+    format!("no valid lead: {}", words.join(", "))
+}
+
+/// Details of errors never repeat a value.
+fn with_detail(what: &str, errors: &[FieldError]) -> String {
+    errors.first().map_or_else(|| what.to_owned(), |error| format!("{what}: {}", error.detail))
+}

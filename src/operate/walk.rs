@@ -1,0 +1,156 @@
+//! Going through the store in pages: bounded in memory, in how much is looked at, and able to go on later.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::query::Query;
+use super::text;
+use crate::lead::EntryId;
+use crate::queue::{Entry, Filter, Page, State, Store, StoreError};
+
+/// Entries that are held in memory at a time.
+const PAGE: usize = 50;
+
+/// From where a walk goes on: a stage of it, and the entry after which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cursor {
+    stage: usize,
+    after: Option<EntryId>,
+}
+
+/// Text that is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no cursor")]
+pub struct InvalidCursor;
+
+/// A way through the entries that a query means, oldest first within each stage.
+pub(super) struct Walk<'a> {
+    store: &'a dyn Store,
+    query: Query,
+    stages: &'a [Option<State>],
+    /// Behind what was given.
+    at: Cursor,
+    /// What was fetched and not given, and where the store goes on after it.
+    fetched: VecDeque<Entry>,
+    behind: Option<Cursor>,
+    /// How many more entries may be fetched.
+    left: usize,
+    pub(super) looked_at: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins, or goes on. Each stage is a state to go through, or all of them; a state of the query's goes before.
+    pub(super) fn new(
+        store: &'a dyn Store,
+        query: &Query,
+        stages: &'a [Option<State>],
+        from: Option<Cursor>,
+        looked_at_max: usize,
+    ) -> Self {
+        let stages = if query.filter.state.is_some() { &[None] } else { stages };
+        let at = from.unwrap_or(Cursor { stage: 0, after: None });
+        let (fetched, behind) = (VecDeque::new(), Some(at));
+        Self { store, query: query.clone(), stages, at, fetched, behind, left: looked_at_max, looked_at: 0 }
+    }
+
+    /// Gives the next entry; none at the end, or where enough were looked at.
+    pub(super) async fn next(&mut self) -> Result<Option<Entry>, StoreError> {
+        loop {
+            if let Some(entry) = self.fetched.pop_front() {
+                self.at.after = Some(entry.id);
+                return Ok(Some(entry));
+            }
+            let Some(at) = self.behind.filter(|at| at.stage < self.stages.len()) else { return Ok(None) };
+            self.at = at;
+            if self.left == 0 {
+                return Ok(None);
+            }
+            self.fetch().await?;
+        }
+    }
+
+    /// Returns from where to go on; none where everything was given.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        match self.fetched.is_empty() {
+            false => Some(self.at),
+            true => self.behind.filter(|at| at.stage < self.stages.len()),
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<(), StoreError> {
+        let Cursor { stage, after } = self.at;
+        let of_stage = self.stages.get(stage).copied().flatten();
+        let filter = Filter { state: self.query.filter.state.or(of_stage), ..self.query.filter.clone() };
+        let Page { entries, next } = self.store.scan(&filter, after, PAGE.min(self.left)).await?;
+        self.left = self.left.saturating_sub(entries.len().max(1));
+        self.looked_at += entries.len();
+        self.behind = Some(match next {
+            Some(after) => Cursor { stage, after: Some(after) },
+            None => Cursor { stage: stage + 1, after: None },
+        });
+        self.fetched = match self.query.text.clone() {
+            None => entries.into(),
+            Some(text) => {
+                // Decoding large bodies takes a while; requests must not wait for it.
+                let found = move || entries.into_iter().filter(|entry| text::holds(entry, &text)).collect();
+                tokio::task::spawn_blocking(found).await.map_err(|error| StoreError::Corrupt(error.into()))?
+            }
+        };
+        Ok(())
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.after {
+            Some(after) => write!(f, "{}.{after}", self.stage),
+            None => write!(f, "{}", self.stage),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let (stage, after) = text.split_once('.').map_or((text, None), |(stage, after)| (stage, Some(after)));
+        let is_digit = stage.len() == 1 && stage.bytes().all(|byte| byte.is_ascii_digit());
+        let stage = stage.parse().ok().filter(|_| is_digit).ok_or(InvalidCursor)?;
+        let after = after.map(|after| EntryId::parse(after).ok_or(InvalidCursor)).transpose()?;
+        Ok(Self { stage, after })
+    }
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = InvalidCursor;
+
+    fn try_from(text: String) -> Result<Self, InvalidCursor> {
+        text.parse()
+    }
+}
+
+impl From<Cursor> for String {
+    fn from(cursor: Cursor) -> Self {
+        cursor.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_is_written() {
+        let id = EntryId::new(7, &[1; 10]);
+        for cursor in [Cursor { stage: 1, after: Some(id) }, Cursor { stage: 0, after: None }] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in ["", ".", "x", "-1", "+1", "12", "0.", "0.nonsense", "0.0198."] {
+            assert_eq!(bad.parse::<Cursor>(), Err(InvalidCursor), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Files that were set aside because they are corrupt, and those that were salvaged since. None is ever removed here.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::backup;
+use super::failure::Failure;
+use super::files::{beside, sync_folder};
+
+/// Comes between the database's name and the time it was set aside.
+const CORRUPT: &str = ".corrupt-";
+/// Takes the place of [`CORRUPT`] when what can be read was merged back.
+const SALVAGED: &str = ".salvaged-";
+/// The database, its log, the log's index, and what an interrupted change of the journal's mode leaves.
+const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+/// Most files of one second.
+const SAME_TIME_MAX: u32 = 1_000;
+
+/// Copies a database whose file is gone, to where it would be if it had been set aside; returns that path.
+pub(super) fn rescue(connection: &Connection, path: &Path, opened_at: Timestamp) -> Result<PathBuf, Failure> {
+    let aside = free_name(path, opened_at)?;
+    backup::copy(connection, &aside)?;
+    Ok(aside)
+}
+
+/// Sets a database aside with its log; returns its new path.
+pub(super) fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
+    let aside = free_name(path, now)?;
+    rename_parts(path, &aside)?;
+    Ok(aside)
+}
+
+/// Lists what was set aside and is not yet salvaged, the newest first.
+pub(super) fn corrupt(path: &Path) -> io::Result<Vec<PathBuf>> {
+    list(path, &[CORRUPT])
+}
+
+/// Lists all that was ever set aside and is still there, the newest first.
+pub(super) fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
+    list(path, &[CORRUPT, SALVAGED])
+}
+
+/// Remembers that what can be read was merged back; returns the file's new path.
+pub(super) fn mark_salvaged(path: &Path, file: &Path) -> io::Result<PathBuf> {
+    let known = beside(path, CORRUPT);
+    let time = file.as_os_str().as_encoded_bytes().strip_prefix(known.as_os_str().as_encoded_bytes());
+    let Some(time) = time.and_then(|time| std::str::from_utf8(time).ok()) else { return Ok(file.to_owned()) };
+    let salvaged = beside(path, &format!("{SALVAGED}{time}"));
+    rename_parts(file, &salvaged)?;
+    Ok(salvaged)
+}
+
+fn free_name(path: &Path, time: Timestamp) -> io::Result<PathBuf> {
+    let time = time.strftime("%Y%m%dT%H%M%SZ");
+    let taken = |name: &PathBuf| PARTS.iter().any(|part| beside(name, part).exists());
+    let mut names = (1..=SAME_TIME_MAX).map(|number| match number {
+        1 => beside(path, &format!("{CORRUPT}{time}")),
+        number => beside(path, &format!("{CORRUPT}{time}-{number}")),
+    });
+    names.find(|name| !taken(name)).ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+}
+
+fn rename_parts(from: &Path, to: &Path) -> io::Result<()> {
+    for part in PARTS {
+        match std::fs::rename(beside(from, part), beside(to, part)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    sync_folder(to)
+}
+
+fn list(path: &Path, marks: &[&str]) -> io::Result<Vec<PathBuf>> {
+    let Some(name) = path.file_name() else { return Ok(Vec::new()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut found = BTreeSet::new();
+    for file in folder.read_dir()? {
+        let file = file?.file_name();
+        let of_ours = |mark: &&str| {
+            let prefix = [name.as_encoded_bytes(), mark.as_bytes()].concat();
+            file.as_encoded_bytes().starts_with(&prefix)
+        };
+        if marks.iter().any(of_ours) {
+            found.insert(folder.join(without_part(&file)));
+        }
+    }
+    Ok(found.into_iter().rev().collect())
+}
+
+/// Returns the name of the database to which a file belongs.
+fn without_part(file: &OsStr) -> &OsStr {
+    let text = file.to_str();
+    let cut = text.and_then(|text| PARTS.iter().rev().find_map(|part| text.strip_suffix(part)));
+    cut.map_or(file, OsStr::new)
+}

@@ -1,0 +1,46 @@
+//! Copying the store while it is in use.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+use tempfile::NamedTempFile;
+
+use super::failure::{CopyHeld, Failure};
+use super::files::sync_folder;
+use super::row::unsigned;
+
+/// Pages copied in one step: 1 MiB.
+const STEP_PAGES: i32 = 256;
+
+/// Copies what the connection's snapshot shows into a new file; returns how many entries that holds.
+///
+/// The snapshot is one of the log, so nobody who writes waits. The log grows meanwhile, and can't be emptied: an erasure
+/// during a copy says that bytes remain.
+pub(super) fn copy(connection: &Connection, to: &Path) -> Result<u64, Failure> {
+    if to.exists() {
+        return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
+    }
+    // The first read fixes the snapshot.
+    let entries =
+        connection.query_row("SELECT coalesce(sum(entries), 0) FROM tally", [], |row| row.get(0).map(unsigned))?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Under a name of its own (and mode 0600) until it is whole.
+    let file = NamedTempFile::with_prefix_in(".formgate-backup-", folder)?;
+    let mut copy = Connection::open(file.path())?;
+    let backup = Backup::new(connection, &mut copy)?;
+    loop {
+        match backup.step(STEP_PAGES)? {
+            StepResult::Done => break,
+            StepResult::More => {}
+            // Nobody else has the copy open.
+            _ => return Err(Failure::unavailable(CopyHeld)),
+        }
+    }
+    drop(backup);
+    copy.close().map_err(|(_, error)| error)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(to).map_err(|error| error.error)?;
+    sync_folder(to)?;
+    Ok(entries)
+}

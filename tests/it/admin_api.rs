@@ -1,0 +1,231 @@
+//! The admin JSON API over real sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::app;
+use formgate::config::Listen;
+use formgate::destination::Secret;
+use formgate::queue::memory::MemoryStore;
+use formgate::queue::{Filter, Store};
+use serde_json::{Value, json};
+
+use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
+
+const ADMIN: &str = "fga_an_admin_token_for_tests";
+
+struct Api {
+    store: Arc<dyn Store>,
+    app: app::Running,
+}
+
+impl Api {
+    /// A gateway whose KaiCalls is away.
+    fn start() -> Self {
+        let mut config = gateway::config();
+        let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        config.server.listen = vec![Listen { address, tls: None }];
+        config.admin.listen = address;
+        config.admin.token = Some(Secret::new(ADMIN.to_owned()));
+        config.mappings = Arc::new(formgate::config::shipped_mappings().0);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
+        let app = app::start_on(config, Arc::clone(&store)).expect("started");
+        Self { store, app }
+    }
+
+    async fn raw(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
+        let fixed = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        send(self.app.admin(), format!("{fixed}{headers}{length}\r\n{body}")).await
+    }
+
+    async fn get(&self, target: &str) -> (u16, Value) {
+        let answer = self.raw("GET", target, &format!("Authorization: Bearer {ADMIN}\r\n"), "").await;
+        (status(&answer), gateway::json(&answer))
+    }
+
+    async fn post(&self, target: &str, body: &str) -> (u16, Value) {
+        let headers = format!("Authorization: Bearer {ADMIN}\r\nContent-Type: application/json\r\n");
+        let answer = self.raw("POST", target, &headers, body).await;
+        (status(&answer), gateway::json(&answer))
+    }
+
+    /// Posts what is held for want of an address.
+    async fn hold(&self, count: usize) {
+        for _ in 0..count {
+            let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body("nowhere"));
+            assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_token_lets_in_and_only_under_the_listeners_name() {
+    let api = Api::start();
+    let short = &ADMIN[..ADMIN.len() - 1];
+    for headers in [
+        String::new(),
+        format!("Authorization: Bearer {short}\r\n"),
+        format!("Authorization: Bearer {ADMIN}x\r\n"),
+        format!("Authorization: Basic {ADMIN}\r\n"),
+        format!("Authorization: Bearer {TOKEN}\r\n"),
+    ] {
+        for (method, target) in
+            [("GET", "/api/v1"), ("GET", "/api/v1/leads"), ("POST", "/api/v1/leads/erase"), ("GET", "/api/v1/x")]
+        {
+            let answer = api.raw(method, target, &headers, "").await;
+            assert_eq!(status(&answer), 401, "{method} {target}");
+            assert!(header(&answer, "www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+        }
+    }
+    let evil = format!(
+        "GET /api/v1/leads HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer {ADMIN}\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(status(&send(api.app.admin(), evil).await), 403);
+    let (code, hello) = api.get("/api/v1").await;
+    assert_eq!((code, &hello["sites"]), (200, &1.into()));
+}
+
+#[tokio::test]
+async fn problems_say_what_is_wrong_and_which_request_it_was() {
+    let api = Api::start();
+    for (target, code) in [
+        ("/api/v1/leads?state=lost", 400),
+        ("/api/v1/leads?colour=red", 400),
+        ("/api/v1/leads?site=a&site=b", 400),
+        ("/api/v1/leads?limit=0", 400),
+        ("/api/v1/leads?cursor=x", 400),
+        ("/api/v1/leads?since=soon", 400),
+        ("/api/v1/leads/export?format=xml", 400),
+        ("/api/v1/leads/ffffffff", 404),
+        ("/api/v1/leads/nonsense", 400),
+        ("/api/v1/leads/retry/x", 404),
+        ("/api/v1/else", 404),
+        ("/api/v1/leads/retry", 405),
+    ] {
+        let (found, problem) = api.get(target).await;
+        assert_eq!((found, &problem["status"]), (code, &code.into()), "{target}: {problem}");
+        assert_eq!(problem["request_id"].as_str().map(str::len), Some(32), "{target}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{target}");
+    }
+    let given = format!("Authorization: Bearer {ADMIN}\r\nX-Request-Id: mine-1\r\n");
+    let answer = api.raw("GET", "/api/v1/else", &given, "").await;
+    assert_eq!(
+        (&gateway::json(&answer)["request_id"], header(&answer, "x-request-id")),
+        (&"mine-1".into(), Some("mine-1"))
+    );
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_known_in_every_key() {
+    let api = Api::start();
+    api.hold(1).await;
+    let deep = format!("{{\"filter\":{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
+    let large = format!("{{\"ids\":[\"{}\"]}}", "0".repeat(70_000));
+    for (target, body, code) in [
+        ("/api/v1/leads/retry", "{}", 400),
+        ("/api/v1/leads/retry", "", 400),
+        ("/api/v1/leads/retry", "[]", 400),
+        ("/api/v1/leads/retry", r#"{"filter":{},"ids":["0198"]}"#, 400),
+        ("/api/v1/leads/retry", r#"{"filter":{},"again":true}"#, 400),
+        ("/api/v1/leads/retry", r#"{"filter":{},"rate":0}"#, 400),
+        ("/api/v1/leads/retry", r#"{"filter":{"colour":"red"}}"#, 400),
+        ("/api/v1/leads/drop", r#"{"filter":{},"yes":true}"#, 400),
+        ("/api/v1/leads/erase", r#"{"email":"nobody"}"#, 400),
+        ("/api/v1/leads/erase", r#"{"email":"a@b.co","ids":["0198"]}"#, 400),
+        ("/api/v1/leads/erase", "{}", 400),
+        ("/api/v1/store/backup", r#"{"file":"relative.db"}"#, 400),
+        ("/api/v1/store/salvage", r#"{"a":1}"#, 400),
+        ("/api/v1/leads/retry", &deep, 400),
+        ("/api/v1/leads/retry", &large, 413),
+        ("/api/v1/leads/show", "{}", 405),
+        ("/api/v1/store/else", "{}", 404),
+    ] {
+        let (found, problem) = api.post(target, body).await;
+        assert_eq!(found, code, "{target} {}: {problem}", &body[..body.len().min(60)]);
+    }
+    let no_json =
+        api.raw("POST", "/api/v1/leads/drop", &format!("Authorization: Bearer {ADMIN}\r\n"), r#"{"filter":{}}"#).await;
+    assert_eq!(status(&no_json), 415);
+    assert_eq!(
+        api.store.scan(&Filter::default(), None, 9).await.expect("read").entries[0].revision,
+        1,
+        "nothing was done"
+    );
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page() {
+    let api = Api::start();
+    api.hold(7).await;
+    let (mut ids, mut target) = (Vec::new(), "/api/v1/leads?limit=3&state=held".to_owned());
+    loop {
+        let (code, page) = api.get(&target).await;
+        assert_eq!(code, 200, "{page}");
+        let leads = page["leads"].as_array().expect("leads");
+        assert!(leads.len() <= 3);
+        ids.extend(leads.iter().map(|lead| lead["id"].as_str().expect("an id").to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        target = format!("/api/v1/leads?limit=3&state=held&cursor={next}");
+    }
+    assert_eq!(ids.len(), 7);
+    assert!(ids.is_sorted(), "oldest first");
+    let (_, groups) = api.get("/api/v1/leads/groups").await;
+    assert_eq!((&groups["groups"][0]["leads"], &groups["groups"][0]["sites"]), (&7.into(), &1.into()));
+    let (_, life) = api.get(&format!("/api/v1/leads/{}", ids[0])).await;
+    assert_eq!((&life["entry"]["reason"], &life["errors"][0]["code"]), (&"invalid".into(), &"invalid".into()));
+    let (_, trace) = api.get(&format!("/api/v1/leads/{}/trace", ids[0])).await;
+    assert_eq!(trace["steps"][0]["what"], "accepted, held: no valid lead: email invalid");
+}
+
+#[tokio::test]
+async fn the_verbs_change_what_they_say() {
+    let api = Api::start();
+    api.hold(3).await;
+    let (_, dry) = api.post("/api/v1/leads/drop", r#"{"filter":{"site":"acme"},"dry_run":true}"#).await;
+    assert_eq!(dry["results"].as_array().map(Vec::len), Some(3));
+    let (_, dropped) = api.post("/api/v1/leads/drop", r#"{"filter":{"site":"acme"},"limit":2}"#).await;
+    assert_eq!((dropped["results"].as_array().map(Vec::len), dropped["next"].is_string()), (Some(2), true));
+    let body = json!({"filter": {"site": "acme"}, "cursor": dropped["next"]}).to_string();
+    let (_, rest) = api.post("/api/v1/leads/drop", &body).await;
+    assert_eq!((rest["results"].as_array().map(Vec::len), rest["next"].is_null()), (Some(1), true));
+    let id = rest["results"][0]["id"].as_str().expect("an id");
+    let (_, retried) = api.post("/api/v1/leads/retry", &json!({"ids": [id]}).to_string()).await;
+    assert_eq!(retried["results"][0]["outcome"], "held");
+    let export =
+        api.raw("GET", "/api/v1/leads/export?format=ndjson", &format!("Authorization: Bearer {ADMIN}\r\n"), "").await;
+    assert_eq!((status(&export), header(&export, "content-type")), (200, Some("application/x-ndjson")));
+    assert_eq!(export.matches("\"reason\":").count(), 3);
+    let (_, erased) = api.post("/api/v1/leads/erase", &json!({"ids": [id, "ffffffff"]}).to_string()).await;
+    assert_eq!((erased["entries"][0]["id"].as_str(), &erased["missing"][0]), (Some(id), &"ffffffff".into()));
+    assert_eq!(api.get(&format!("/api/v1/leads/{id}")).await.0, 404);
+    let (code, problem) = api.post("/api/v1/store/backup", r#"{"file":"/nowhere/copy.db"}"#).await;
+    assert_eq!((code, &problem["type"]), (503, &"urn:formgate:problem:store".into()));
+    assert_eq!(api.post("/api/v1/store/salvage", "{}").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_long_retry_keeps_no_monitor_waiting() {
+    let api = Arc::new(Api::start());
+    api.hold(8).await;
+    let (_, dropped) = api.post("/api/v1/leads/drop", r#"{"filter":{}}"#).await;
+    let ids: Vec<_> = dropped["results"].as_array().expect("results").iter().map(|done| done["id"].clone()).collect();
+    let body = json!({"ids": ids, "rate": 1}).to_string();
+    let slow = Arc::clone(&api);
+    let retry = tokio::spawn(async move { slow.post("/api/v1/leads/retry", &body).await });
+    // It is under way once the first is changed.
+    let begun = async {
+        let is_held = Filter { state: Some(formgate::queue::State::Held), ..Filter::default() };
+        while api.store.scan(&is_held, None, 1).await.expect("read").entries.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), begun).await.expect("it begins");
+    for target in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(status(&api.raw("GET", target, "", "").await), 200, "{target}");
+    }
+    assert_eq!(api.get("/api/v1/leads").await.0, 200);
+    assert!(!retry.is_finished(), "it goes on meanwhile");
+    retry.abort();
+}

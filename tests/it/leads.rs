@@ -1,0 +1,456 @@
+//! `formgate leads` as an operator runs it: through the running gateway, and on the store itself.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::gateway::{self, TOKEN, json};
+use crate::scripted_api::{Reply, ScriptedApi};
+
+/// How long a process may take for anything; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A folder with a configuration, KaiCalls as a script, and perhaps a gateway.
+struct Desk {
+    folder: tempfile::TempDir,
+    api: ScriptedApi,
+    gateway: Option<Gateway>,
+}
+
+struct Gateway {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+struct Ran {
+    code: i32,
+    data: String,
+    talk: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {}{}", self.data, self.talk))
+    }
+}
+
+impl Desk {
+    async fn new() -> Self {
+        let desk =
+            Self { folder: tempfile::tempdir().expect("a folder"), api: ScriptedApi::start().await, gateway: None };
+        desk.write_config("");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_config(&self, form: &str) {
+        let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
+        let config = format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:0"
+            [admin]
+            listen = "127.0.0.1:0"
+            [kaicalls]
+            base_url = "{}"
+            [queue]
+            url = "sqlite:data/formgate.db"
+            retry = {{ first = "50ms", max = "100ms" }}
+            [[site]]
+            id = "acme"
+            public_key = "wp_pk_acme"
+            secret_key = "wp_sk_acme"
+            tokens = [{{ sha256 = "{sha256}" }}]
+            {form}
+            "#,
+            self.api.base_url()
+        );
+        fs::write(self.path("config.toml"), config).expect("written");
+    }
+
+    async fn start(&mut self) {
+        let mut child =
+            self.command(&["serve", "--log-format", "json"]).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let address = |event: &Value| event["address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+        let gateway = address(&until(&mut log, |event| event["message"] == "gateway.listening").await);
+        let admin = address(&until(&mut log, |event| event["message"] == "admin.listening").await);
+        self.gateway = Some(Gateway { child, address: gateway, admin, log });
+    }
+
+    async fn stop(&mut self) {
+        let mut gateway = self.gateway.take().expect("it runs");
+        gateway.child.kill().await.expect("killed");
+    }
+
+    /// Waits until the running gateway says something.
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(&mut self.gateway.as_mut().expect("it runs").log, wanted).await
+    }
+
+    async fn post(&self, kind: &str, body: &str) -> String {
+        let address = self.gateway.as_ref().expect("it runs").address;
+        let headers = format!("Authorization: Bearer {TOKEN}\r\n");
+        let request = gateway::post("/hooks/acme/contact", &headers, body).replace("application/json", kind);
+        let answer = json(&gateway::send(address, request).await);
+        answer["id"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn command(&self, line: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
+        command.args(line).current_dir(self.folder.path()).env_clear().kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    }
+
+    /// Runs `formgate leads`, through the gateway where one runs.
+    async fn leads(&self, line: &[&str]) -> Ran {
+        let admin = self.gateway.as_ref().map(|gateway| gateway.admin.to_string());
+        let admin = admin.as_deref().map_or_else(Vec::new, |admin| vec!["--admin", admin]);
+        self.run(&[&["leads"], line, &admin].concat()).await
+    }
+
+    async fn run(&self, line: &[&str]) -> Ran {
+        let ran = tokio::time::timeout(PATIENCE, self.command(line).stderr(Stdio::piped()).output()).await;
+        let ran = ran.expect("it ends in time").expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Ran { code: ran.status.code().unwrap_or(-1), data: text(ran.stdout), talk: text(ran.stderr) }
+    }
+
+    async fn done(&self, line: &[&str]) -> Ran {
+        let ran = self.leads(line).await;
+        assert_eq!(ran.code, 0, "{line:?}: {}{}", ran.data, ran.talk);
+        ran
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let lines = fs::read_to_string(self.path("data/audit.ndjson")).unwrap_or_default();
+        lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// Every byte of the data folder.
+    fn bytes(&self) -> Vec<u8> {
+        let files = fs::read_dir(self.path("data")).expect("the data folder").map(|file| file.expect("a file").path());
+        files.flat_map(|path| fs::read(path).expect("read")).collect()
+    }
+}
+
+async fn until(log: &mut Lines<BufReader<ChildStderr>>, wanted: impl Fn(&Value) -> bool) -> Value {
+    let read = async {
+        loop {
+            let line = log.next_line().await.expect("its log").expect("it says so before it ends");
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("it says so in time")
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    let lower = bytes.to_ascii_lowercase();
+    lower.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// Three leads: delivered, held for want of an address, held since it can't be decoded.
+async fn with_three() -> (Desk, [String; 3]) {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let good = desk.post(FORM, "name=Jane&email=jane%40example.com&message=Hello").await;
+    desk.until(|event| event["result"] == "delivered").await;
+    let bad = desk.post(FORM, "name=Bob&email=nowhere&message=%3Dcmd()").await;
+    let answer = desk.post("image/png", "\u{1}").await;
+    assert_eq!(answer, "", "415 has no id");
+    let listed = desk.done(&["list", "--reason", "undecodable", "--output", "json"]).await.json();
+    let odd = listed[0]["id"].as_str().expect("an id").to_owned();
+    (desk, [good, bad, odd])
+}
+
+#[tokio::test]
+async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
+    let (mut desk, [good, bad, odd]) = with_three().await;
+    for by in ["admin-api", "cli"] {
+        if by == "cli" {
+            desk.stop().await;
+        }
+        let ran = desk.done(&["list", "--output", "ndjson"]).await;
+        let ids: Vec<Value> =
+            ran.data.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone()).collect();
+        assert_eq!(ids, [good.as_str(), &bad, &odd]);
+        assert_eq!(ran.talk.contains("working on the store itself"), by == "cli", "{}", ran.talk);
+        let table = desk.done(&["list", "--state", "delivered"]).await.data;
+        assert!(table.contains(&good) && table.contains("jane@example.com") && table.lines().count() == 2, "{table}");
+        let csv = desk.done(&["list", "--output", "csv", "--text", "JANE@"]).await.data;
+        assert!(csv.starts_with("id,site,") && csv.contains(",Jane,jane@example.com,,Hello,"), "{csv}");
+
+        let groups = desk.done(&["list", "--group", "reason"]).await.data;
+        assert!(groups.contains("1 lead, 1 site: no valid lead: email invalid"), "{groups}");
+        let life = desk.done(&["show", &good[..18], "--output", "json"]).await.json();
+        assert_eq!(life["entry"]["lead_id"], "lead_1");
+        assert_eq!(
+            (&life["rules"]["email"], &life["history"][1]["attempt"]["status"]),
+            (&"$.email".into(), &200.into())
+        );
+        let shown = desk.done(&["show", &bad]).await.data;
+        assert!(shown.contains("email    invalid:") && shown.contains("formgate leads retry"), "{shown}");
+        let trace = desk.done(&["trace", &good]).await.data;
+        assert!(trace.contains("accepted, queued") && trace.contains("attempt 1: delivered, 200"), "{trace}");
+
+        let dry = desk.done(&["retry", "--all", "--dry-run"]).await;
+        assert!(dry.talk.contains("2 unchanged"), "{}", dry.talk);
+        let export = desk.done(&["export", "--state", "delivered"]).await.data;
+        assert_eq!(export.matches("\r\n").count(), 2, "{export}");
+        let exported = desk.done(&["export", "--output", "json"]).await.json();
+        assert_eq!(exported.as_array().map(Vec::len), Some(3));
+        let salvaged = desk.done(&["salvage", "--output", "json"]).await.json();
+        assert_eq!(salvaged["recovered"], 0);
+        assert_eq!(
+            desk.audit().last().map(|line| (line["by"].clone(), line["verb"].clone())),
+            Some((by.into(), "salvage".into()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_mended_form_and_a_retry_deliver_what_was_held() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let held = desk.post(FORM, "who=Jane&email=nowhere&other=jane%40example.com&text=Hello").await;
+    assert_eq!(desk.done(&["retry", &held, "--output", "json"]).await.json()[0]["outcome"], "unchanged");
+    desk.write_config("[site.forms.contact.lead]\n            email = \"other\"");
+    desk.until(|event| event["message"].as_str().is_some_and(|it| it.starts_with("config.reloaded"))).await;
+    let dry = desk.done(&["retry", "--site", "acme", "--dry-run"]).await;
+    assert!(dry.data.contains("queued") && dry.data.contains("jane@example.com"), "{}", dry.data);
+    assert!(dry.talk.contains("dry run, nothing is changed"), "{}", dry.talk);
+    assert!(desk.api.requests().is_empty());
+
+    assert!(desk.done(&["retry", "--site", "acme"]).await.talk.contains("1 queued"));
+    desk.until(|event| event["result"] == "delivered").await;
+    assert_eq!(desk.api.requests()[0].json()["email"], "jane@example.com");
+    let again = desk.leads(&["retry", &held]).await;
+    assert_eq!(again.code, 1, "a delivered one is not sent twice: {}", again.talk);
+    assert!(again.data.contains("--again"), "{}", again.data);
+    desk.done(&["retry", &held, "--again"]).await;
+    desk.until(|event| event["result"] == "delivered").await;
+    assert_eq!(desk.api.requests().len(), 2);
+
+    let audit = desk.audit();
+    let acts: Vec<_> = audit.iter().map(|line| (line["verb"].as_str(), line["outcome"].as_str())).collect();
+    assert!(
+        acts.chunks(2).all(|act| act == [(Some("retry"), Some("begun")), (Some("retry"), Some("done"))]),
+        "{acts:?}"
+    );
+    assert_eq!(audit[3]["entries"], 1);
+    assert_eq!((&audit[3]["filter"], &audit[1]["ids"]), (&"site=acme".into(), &1.into()));
+    let mode = fs::metadata(desk.path("data/audit.ndjson")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Jane in every state and encoding, and another whose address ends as hers does; gives the other's id.
+async fn with_jane(desk: &mut Desk) -> String {
+    desk.post(FORM, "name=Jane&email=jane%40example.com&message=Hello").await;
+    desk.until(|event| event["result"] == "delivered").await;
+    desk.post("application/json", r#"{"name":"J","email":"nowhere","note":"ask \u006aane\u0040example.com"}"#).await;
+    let dropped = desk.post(FORM, "name=J&email=nowhere&note=Jane%2540Example.com").await;
+    desk.done(&["drop", &dropped]).await;
+    desk.post("image/png", "\u{1} <JANE@example.com>").await;
+    let other = desk.post(FORM, "name=Joe&email=mary-jane%40example.com&message=Hello").await;
+    desk.until(|event| event["result"] == "delivered").await;
+    desk.api.always(Reply::error(503, "later"));
+    desk.post("application/json", r#"{"name":"Jane","email":"Jane@Example.com","message":"Waiting"}"#).await;
+    desk.until(|event| event["result"] == "failed").await;
+    other
+}
+
+#[tokio::test]
+async fn a_person_is_erased_from_every_state_and_every_byte() {
+    for on_the_store in [false, true] {
+        let mut desk = Desk::new().await;
+        desk.start().await;
+        let other = with_jane(&mut desk).await;
+        let ways = ["jane%40example.com", "jane@example.com", r"\u006aane\u0040example.com", "jane%2540example.com"];
+        for written in ways {
+            assert!(holds(&desk.bytes(), written), "{written} is there before");
+        }
+        if on_the_store {
+            desk.stop().await;
+        }
+        let dry = desk.done(&["erase", "--email", "JANE@example.com", "--dry-run"]).await;
+        assert!(dry.talk.contains("5 leads would be erased"), "{}", dry.talk);
+        let erased = desk.done(&["erase", "--email", "JANE@example.com", "--output", "json"]).await;
+        assert_eq!(erased.json().as_array().map(Vec::len), Some(5), "{}", erased.talk);
+
+        let bytes = desk.bytes().to_ascii_lowercase();
+        let left = |text: &str| bytes.windows(text.len()).filter(|it| *it == text.as_bytes()).count();
+        for written in ways {
+            assert_eq!(left(written), left(&format!("mary-{written}")), "{written} is left");
+        }
+        assert_eq!(left("ask "), 0, "what she wrote is left");
+        assert!(!holds(&fs::read(desk.path("data/audit.ndjson")).expect("an audit"), "jane"));
+        let act = desk.audit().pop().expect("a line");
+        assert_eq!((&act["by_email"], &act["entries"], &act["outcome"]), (&true.into(), &5.into(), &"done".into()));
+        let rest = desk.done(&["list", "--output", "json"]).await.json();
+        let rest: Vec<_> = rest.as_array().expect("leads").iter().map(|lead| &lead["id"]).collect();
+        assert_eq!(rest, [&Value::from(other)]);
+    }
+}
+
+#[tokio::test]
+async fn a_backup_is_restored_by_putting_it_in_place() {
+    let (mut desk, [good, bad, odd]) = with_three().await;
+    let ran = desk.done(&["backup", "copy.db"]).await;
+    assert!(ran.data.starts_with("3 entries copied to "), "{}", ran.data);
+    let mode = fs::metadata(desk.path("copy.db")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o077, 0, "it holds what visitors sent");
+    let twice = desk.leads(&["backup", "copy.db"]).await;
+    assert_eq!(twice.code, 74, "a file that is there stays: {}", twice.talk);
+    desk.done(&["erase", &good, &bad, &odd]).await;
+    desk.stop().await;
+    desk.done(&["backup", "empty.db"]).await;
+
+    for file in ["formgate.db", "formgate.db-wal", "formgate.db-shm"] {
+        drop(fs::remove_file(desk.path("data").join(file)));
+    }
+    fs::copy(desk.path("copy.db"), desk.path("data/formgate.db")).expect("copied");
+    desk.start().await;
+    let listed = desk.done(&["list", "--output", "json"]).await.json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(3));
+    assert_eq!(desk.done(&["show", &good, "--output", "json"]).await.json()["entry"]["state"], "delivered");
+}
+
+#[tokio::test]
+async fn a_store_that_is_set_aside_is_salvaged_and_told() {
+    let (mut desk, [good, ..]) = with_three().await;
+    desk.stop().await;
+    // The beginning of the file says what it is; without it nothing can be opened.
+    let file = desk.path("data/formgate.db");
+    // What opens the store alone takes the log over into the file.
+    desk.done(&["list"]).await;
+    let mut bytes = fs::read(&file).expect("the store");
+    bytes[..64].fill(0xff);
+    fs::write(&file, bytes).expect("spoilt");
+    desk.start().await;
+    let admin = desk.gateway.as_ref().expect("it runs").admin;
+    let readyz = async || {
+        let answer =
+            gateway::send(admin, "GET /readyz?verbose HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+        (gateway::status(&answer), json(&answer)["reasons"].clone())
+    };
+    assert_eq!(readyz().await, (503, serde_json::json!(["store_set_aside"])));
+    let ran = desk.leads(&["salvage"]).await;
+    assert!(ran.code == 0 && ran.data.contains("3 entries merged back"), "{}{}", ran.data, ran.talk);
+    assert_eq!(readyz().await, (200, serde_json::json!([])));
+    assert!(desk.done(&["show", &good]).await.data.contains("jane@example.com"));
+    assert!(desk.done(&["salvage"]).await.talk.contains("no file is set aside"));
+}
+
+#[tokio::test]
+async fn what_a_visitor_typed_does_nothing_to_a_terminal_or_a_spreadsheet() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let body = r#"{"name":"=1+1","email":"jane@example.com","phone":"+1 503 555 0142","message":"a\u001b[31m\u202eb","k\u001b]0;x\u0007":"\u0007\u009b31m"}"#;
+    let id = desk.post("application/json", body).await;
+    desk.until(|event| event["result"] == "delivered").await;
+    for line in [
+        &["list"][..],
+        &["list", "--output", "json"],
+        &["show", &id],
+        &["show", &id, "--output", "json"],
+        &["trace", &id],
+    ] {
+        let data = desk.done(line).await.data;
+        let acts = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{9b}".contains(c);
+        assert!(!data.contains(acts), "{line:?}: {data:?}");
+    }
+    let csv = desk.done(&["export"]).await.data;
+    assert!(csv.contains(",'=1+1,jane@example.com,+15035550142,"), "{csv}");
+}
+
+#[tokio::test]
+async fn a_drop_of_many_asks_first() {
+    let (desk, [_, bad, odd]) = with_three().await;
+    let ran = desk.leads(&["drop", "--site", "acme"]).await;
+    assert_eq!((ran.code, ran.talk.contains("--yes")), (2, true), "{}", ran.talk);
+    assert_eq!(desk.leads(&["drop"]).await.code, 2);
+    assert_eq!(desk.leads(&["drop", &bad, "--site", "acme"]).await.code, 2);
+    assert!(desk.done(&["drop", "--site", "acme", "--dry-run"]).await.talk.contains("2 dropped"));
+    assert!(desk.done(&["drop", &odd]).await.data.contains("dropped"));
+    assert!(desk.done(&["drop", "--site", "acme", "--yes"]).await.data.contains(&bad));
+    let dead = desk.done(&["list", "--state", "dead", "--output", "json"]).await.json();
+    assert_eq!(dead.as_array().map(Vec::len), Some(2));
+    assert_eq!(dead[0]["cause"], "dropped by an operator");
+}
+
+#[tokio::test]
+async fn the_admin_token_is_made_once_and_a_wrong_one_is_told() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let file = desk.path("data/admin.token");
+    let token = fs::read_to_string(&file).expect("a token");
+    assert_eq!(fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    desk.stop().await;
+    desk.start().await;
+    assert_eq!(fs::read_to_string(&file).expect("a token"), token);
+    desk.done(&["list"]).await;
+    fs::write(&file, "fga_not_the_token_it_runs_with").expect("written");
+    let ran = desk.leads(&["list"]).await;
+    assert_eq!((ran.code, ran.talk.contains("refuses the admin token")), (77, true), "{}", ran.talk);
+    fs::remove_file(&file).expect("removed");
+    let ran = desk.leads(&["list"]).await;
+    assert_eq!((ran.code, ran.talk.contains("no admin token")), (77, true), "{}", ran.talk);
+}
+
+#[tokio::test]
+async fn each_failure_has_its_exit_code_and_its_cure() {
+    let mut desk = Desk::new().await;
+    let code = async |desk: &Desk, line: &[&str]| {
+        let ran = desk.run(&[&["leads"], line].concat()).await;
+        assert!(
+            ran.code == 0 || ran.talk.contains("help: ") || ran.talk.contains("For more information"),
+            "{line:?}: {}",
+            ran.talk
+        );
+        ran.code
+    };
+    assert_eq!(code(&desk, &["list"]).await, 74, "there is no store yet");
+    assert!(!desk.path("data").exists(), "looking makes no store");
+    desk.start().await;
+    desk.post(FORM, "name=Bob&email=nowhere").await;
+    let gateway = desk.gateway.as_ref().expect("it runs").address.to_string();
+    assert_eq!(code(&desk, &["list", "--admin", &gateway]).await, 69, "that is no admin API");
+    desk.stop().await;
+    assert_eq!(code(&desk, &["list", "--admin", "127.0.0.1:1"]).await, 69);
+    assert_eq!(code(&desk, &["list", "--offline"]).await, 0);
+    assert_eq!(code(&desk, &["list", "--config", "nowhere.toml"]).await, 78);
+    for wrong in [
+        &["list", "--state", "lost"][..],
+        &["list", "--since", "soon"],
+        &["retry"],
+        &["erase"],
+        &["list", "--output", "xml"],
+    ] {
+        let ran = desk.run(&[&["leads"], wrong].concat()).await;
+        assert_eq!((ran.code, ran.data.as_str()), (2, ""), "{wrong:?}: {}", ran.talk);
+    }
+    for missing in [&["show", "ffffffff"][..], &["trace", "ffffffff"], &["retry", "ffffffff"], &["erase", "ffffffff"]] {
+        assert_eq!(desk.leads(missing).await.code, 1, "{missing:?}");
+    }
+    let config = fs::read_to_string(desk.path("config.toml")).expect("the configuration");
+    fs::write(desk.path("config.toml"), config.replace("sqlite:data/formgate.db", "memory:")).expect("written");
+    assert_eq!(code(&desk, &["list"]).await, 69);
+}

@@ -1,0 +1,418 @@
+//! The operator's verbs on a store: what each does, to what, and what it leaves alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::config::{Config, shipped_mappings};
+use formgate::lead::{EntryId, FormId, SiteId};
+use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
+use formgate::operate::{
+    self, Audit, By, Cursor, Done, DropAsked, EraseAsked, FilterAsked, Groups, NotFound, OperateError, Outcome,
+    RetryAsked, Tried,
+};
+use formgate::pipeline::{self, End, FormRules};
+use formgate::queue::memory::MemoryStore;
+use formgate::queue::{
+    Appended, Attempt, AttemptResult, Change, Content, Entry, NewEntry, Reason, Set, Settlement, State, Store,
+};
+use formgate::received::Received;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::gateway;
+
+const KEEP: Duration = Duration::from_secs(3600);
+const GOOD: &str = "name=Jane&email=jane%40example.com&message=Hello";
+const BAD: &str = "name=Jane&email=nowhere&message=Hello";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("a time")
+}
+
+fn id(number: u8) -> EntryId {
+    EntryId::new(1_000 * u64::from(number), &[number; 10])
+}
+
+/// A store, and the configuration of the moment.
+struct Place {
+    store: Arc<MemoryStore>,
+    config: Arc<Config>,
+    audit: Audit,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self::with(|_config| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = gateway::config();
+        config.mappings = Arc::new(shipped_mappings().0);
+        change(&mut config);
+        let audit = Audit::of(&config);
+        Self { store: Arc::new(MemoryStore::default()), config: Arc::new(config), audit }
+    }
+
+    /// Appends what the gateway would have made of a body, then.
+    async fn add(&self, number: u8, site: &str, body: &str, reason: Reason) -> EntryId {
+        let received = Received {
+            method: "POST".to_owned(),
+            headers: BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]),
+            body: body.to_owned().into(),
+            ..Received::default()
+        };
+        let form = FormId::parse("contact").expect("a form");
+        let processed =
+            pipeline::process(&shipped_mappings().0, &pipeline::SiteRules::default(), Some(&form), &received);
+        let (lead, errors) = match processed.end {
+            End::Lead { lead, .. } => (Some(lead), Vec::new()),
+            End::Held { lead, errors, .. } => (lead, errors),
+        };
+        let content = Content { received, mapping: processed.mapping, lead, errors, hold_rule: None, oddities: vec![] };
+        let state = if reason == Reason::Accepted { State::Queued } else { State::Held };
+        let site = SiteId::parse(site).expect("a site");
+        let accepted_at = at(i64::from(number));
+        let keep = (state == State::Held).then_some(KEEP);
+        let entry = NewEntry { id: id(number), site, form, state, reason, accepted_at, keep, content };
+        assert_eq!(self.store.append(entry, None).await.expect("appended"), Appended::New(id(number)));
+        id(number)
+    }
+
+    /// Claims what is due, and ends it.
+    async fn settle(&self, wanted: EntryId, settlement: Settlement) {
+        let leases = self.store.claim(100, KEEP, at(500), None).await.expect("claimed");
+        for lease in leases {
+            let settlement = match lease.entry.id == wanted {
+                true => settlement.clone(),
+                false => Settlement::Postponed { after: Duration::ZERO, attempt: None },
+            };
+            assert_eq!(self.store.settle(&lease, settlement, at(500)).await.expect("settled"), Set::Done);
+        }
+    }
+
+    async fn entry(&self, id: EntryId) -> Entry {
+        self.store.get(id).await.expect("read").expect("it is there")
+    }
+
+    async fn try_retry(&self, asked: RetryAsked) -> Result<Tried, OperateError> {
+        operate::retry(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
+    }
+
+    async fn retry(&self, asked: RetryAsked) -> Vec<Outcome> {
+        outcomes(&self.try_retry(asked).await.expect("done").results)
+    }
+
+    async fn groups(&self, asked: FilterAsked) -> Groups {
+        operate::groups(&*self.store, &asked.read(at(1_000)).expect("a filter")).await.expect("grouped")
+    }
+}
+
+fn outcomes(results: &[Done]) -> Vec<Outcome> {
+    results.iter().map(|done| done.outcome).collect()
+}
+
+fn by_ids(ids: &[EntryId]) -> RetryAsked {
+    RetryAsked { ids: ids.iter().map(EntryId::to_string).collect(), ..RetryAsked::default() }
+}
+
+fn by_filter() -> RetryAsked {
+    RetryAsked { filter: Some(FilterAsked::default()), ..RetryAsked::default() }
+}
+
+fn attempt(result: AttemptResult, status: u16, words: &str) -> Attempt {
+    Attempt { result, status: Some(status), duration_ms: 1, words: Some(words.to_owned()), confirmed: None }
+}
+
+fn refused() -> Settlement {
+    let attempt = Some(attempt(AttemptResult::LeadRefused, 400, "Name is too odd"));
+    Settlement::Dead { reason: Reason::Refused, attempt, keep: KEEP }
+}
+
+fn delivered() -> Settlement {
+    let attempt = attempt(AttemptResult::Delivered, 200, "");
+    Settlement::Delivered { lead_id: Some("lead_1".to_owned()), attempt, keep: KEEP }
+}
+
+#[tokio::test]
+async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
+    let place = Place::new();
+    let good = place.add(1, "acme", GOOD, Reason::Undecodable).await;
+    let bad = place.add(2, "acme", BAD, Reason::Undecodable).await;
+    let dry = place.try_retry(RetryAsked { dry_run: true, ..by_filter() }).await.expect("done");
+    assert_eq!(outcomes(&dry.results), [Outcome::Queued, Outcome::Held]);
+    let after = dry.results[0].after.as_ref().expect("the lead it would be");
+    assert_eq!(after.email(), "jane@example.com");
+    assert_eq!(place.entry(good).await.revision, 1, "nothing is changed by a dry run");
+
+    assert_eq!(place.retry(by_filter()).await, [Outcome::Queued, Outcome::Held]);
+    let (good, bad) = (place.entry(good).await, place.entry(bad).await);
+    assert_eq!((good.state, good.reason, good.expires_at), (State::Queued, Reason::Retried, None));
+    assert!(good.due_at.is_some_and(|due_at| due_at >= at(1_000) && due_at < at(1_010)), "{:?}", good.due_at);
+    assert_eq!((bad.state, bad.reason, bad.expires_at), (State::Held, Reason::Invalid, Some(at(2) + KEEP)));
+
+    assert_eq!(place.retry(by_filter()).await, [Outcome::Unchanged], "what is queued is not gone through");
+    assert_eq!(place.retry(by_ids(&[good.id, bad.id])).await, [Outcome::Unchanged, Outcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[good.id]) }).await, [Outcome::Unchanged]);
+    assert_eq!(place.entry(good.id).await.revision, good.revision);
+    assert_eq!(place.entry(bad.id).await.revision, bad.revision);
+}
+
+#[tokio::test]
+async fn a_mended_form_rescues_what_it_held() {
+    let body = "who=Jane&email=nowhere&other=jane%40example.com&text=Hello";
+    let place = Place::with(|config| {
+        let site = Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared");
+        let source = Source::First(vec![Selector::parse("other").expect("a selector")]);
+        let lead = LeadRules { email: Some(LeadRule { source, ..LeadRule::default() }), ..LeadRules::default() };
+        site.rules.forms = vec![FormRules {
+            id: FormId::parse("contact").expect("a form"),
+            matches: Vec::new(),
+            mapping: None,
+            on_invalid: None,
+            region: None,
+            lead,
+            extras: ExtrasRule::default(),
+        }];
+    });
+    let held = place.add(1, "acme", body, Reason::Invalid).await;
+    assert!(place.entry(held).await.content.lead.is_none());
+    assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
+    let lead = place.entry(held).await.content.lead.expect("a lead");
+    assert_eq!(lead.email(), "jane@example.com");
+}
+
+#[tokio::test]
+async fn a_retry_leaves_alone_what_nobody_asked_for() {
+    let place = Place::new();
+    let dropped = place.add(1, "acme", GOOD, Reason::Invalid).await;
+    let revision = place.entry(dropped).await.revision;
+    let set = place.store.amend(dropped, revision, Change::Drop { keep: KEEP }, at(10)).await;
+    assert_eq!(set.expect("dropped"), Set::Done);
+    let done = place.add(2, "acme", GOOD, Reason::Accepted).await;
+    place.settle(done, delivered()).await;
+    let waiting = place.add(3, "acme", GOOD, Reason::Accepted).await;
+    let elsewhere = place.add(4, "acme", GOOD, Reason::OtherHost).await;
+    let gone = place.add(5, "nobody", GOOD, Reason::Invalid).await;
+
+    let found = place.try_retry(by_filter()).await.expect("done").results;
+    let told: Vec<_> = found.iter().map(|done| (done.id.clone(), done.outcome)).collect();
+    let expected = [(elsewhere, Outcome::Unchanged), (gone, Outcome::Skipped), (dropped, Outcome::Skipped)];
+    assert_eq!(told, expected.map(|(id, outcome)| (id.to_string(), outcome)));
+    assert!(found[0].why.contains("--release") && found[1].why.contains("configuration"));
+
+    assert_eq!(place.retry(by_ids(&[done, waiting])).await, [Outcome::Skipped, Outcome::Unchanged]);
+    let again = RetryAsked { again: true, ..by_ids(&[done, waiting]) };
+    assert_eq!(place.retry(again).await, [Outcome::Queued, Outcome::Queued]);
+    assert!(place.try_retry(RetryAsked { again: true, ..by_filter() }).await.is_err());
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[elsewhere]) }).await, [Outcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[dropped])).await, [Outcome::Queued]);
+    let unknown = RetryAsked { ids: vec!["0000aaaa".to_owned(), "nonsense".to_owned()], ..RetryAsked::default() };
+    assert_eq!(place.retry(unknown).await, [Outcome::Missing, Outcome::Missing]);
+}
+
+#[tokio::test]
+async fn what_a_rule_or_the_site_holds_stays_held_until_it_is_released() {
+    let place = Place::with(|config| {
+        let site = Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared");
+        site.rules.hold_unknown_forms = true;
+    });
+    let unknown = place.add(1, "acme", GOOD, Reason::UnknownForm).await;
+    assert_eq!(place.retry(by_ids(&[unknown])).await, [Outcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[unknown]) }).await, [Outcome::Queued]);
+
+    let place = Place::with(|config| {
+        Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared").deliver = false;
+    });
+    let tried_out = place.add(1, "acme", GOOD, Reason::DeliverOff).await;
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[tried_out]) }).await, [Outcome::Unchanged]);
+    let undecodable = place.add(2, "acme", GOOD, Reason::Undecodable).await;
+    assert_eq!(place.retry(by_ids(&[undecodable])).await, [Outcome::Held]);
+    assert_eq!(place.entry(undecodable).await.reason, Reason::DeliverOff);
+}
+
+#[tokio::test]
+async fn what_is_being_sent_is_busy() {
+    let place = Place::new();
+    let sent = place.add(1, "acme", GOOD, Reason::Accepted).await;
+    let lease = place.store.claim(1, KEEP, at(999), None).await.expect("claimed");
+    assert_eq!(lease[0].entry.id, sent);
+    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[sent]) }).await, [Outcome::Busy]);
+    let asked = DropAsked { ids: vec![sent.to_string()], ..DropAsked::default() };
+    let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
+    assert_eq!(outcomes(&dropped.expect("done").results), [Outcome::Busy]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_retry_keeps_to_its_rate_and_goes_on_where_it_stopped() {
+    let place = Place::new();
+    for number in 1..=30 {
+        place.add(number, "acme", GOOD, Reason::Undecodable).await;
+    }
+    let (started, mut done, mut calls, mut cursor) = (Instant::now(), 0, 0, None);
+    loop {
+        let asked = RetryAsked { rate: Some(2), cursor, ..by_filter() };
+        let tried = place.try_retry(asked).await.expect("done");
+        done += tried.results.len();
+        calls += 1;
+        cursor = tried.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(done, 30);
+    assert!(calls >= 3, "{calls} calls, each of some seconds");
+    assert!(started.elapsed() >= Duration::from_secs(12), "{:?}", started.elapsed());
+    let queued = place.store.counts().await.expect("counts");
+    assert_eq!((queued[0].state, queued[0].entries), (State::Queued, 30));
+}
+
+#[tokio::test]
+async fn a_drop_by_filter_takes_what_is_held_and_says_so_first() {
+    let place = Place::new();
+    let held = place.add(1, "acme", BAD, Reason::Invalid).await;
+    let queued = place.add(2, "acme", GOOD, Reason::Accepted).await;
+    let dead = place.add(3, "acme", GOOD, Reason::Accepted).await;
+    place.settle(dead, refused()).await;
+    let drop = async |asked: DropAsked| {
+        let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
+        outcomes(&dropped.expect("done").results)
+    };
+    let all = DropAsked { filter: Some(FilterAsked::default()), ..DropAsked::default() };
+    assert_eq!(drop(DropAsked { dry_run: true, ..all.clone() }).await, [Outcome::Dropped]);
+    assert_eq!(place.entry(held).await.state, State::Held);
+    assert_eq!(drop(all).await, [Outcome::Dropped]);
+    let entry = place.entry(held).await;
+    assert_eq!((entry.state, entry.reason, entry.expires_at), (State::Dead, Reason::Dropped, Some(at(1_000) + KEEP)));
+    assert_eq!(place.entry(queued).await.state, State::Queued);
+    let named = DropAsked { ids: vec![queued.to_string(), dead.to_string()], ..DropAsked::default() };
+    assert_eq!(drop(named).await, [Outcome::Dropped, Outcome::Unchanged]);
+    assert_eq!(place.entry(dead).await.reason, Reason::Refused);
+}
+
+#[tokio::test]
+async fn what_needs_a_person_is_grouped_by_its_cause_over_all_sites() {
+    let place = Place::new();
+    for (number, site) in [(1, "a"), (2, "a"), (3, "b")] {
+        place.add(number, site, BAD, Reason::Invalid).await;
+    }
+    let dead = place.add(4, "c", GOOD, Reason::Accepted).await;
+    place.settle(dead, refused()).await;
+    // Two sites whose keys are refused: of each, one lead was tried and the others wait.
+    for (number, site) in [(5, "d"), (6, "d"), (7, "d"), (8, "e")] {
+        place.add(number, site, GOOD, Reason::Accepted).await;
+    }
+    for tried in [5, 8] {
+        let attempt = attempt(AttemptResult::KeyRefused, 401, "Unauthorized");
+        place.settle(id(tried), Settlement::Postponed { after: KEEP, attempt: Some(attempt) }).await;
+    }
+    place.add(9, "f", GOOD, Reason::Accepted).await;
+    let found = place.groups(FilterAsked::default()).await;
+    let told: Vec<_> = found.groups.iter().map(|group| (group.leads, group.sites, group.cause.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (4, 2, "key refused: 401 Unauthorized"),
+            (3, 2, "no valid lead: email invalid"),
+            (1, 1, "KaiCalls refused the lead: 400 Name is too odd"),
+        ]
+    );
+    assert!(!found.has_more);
+    let of_b = FilterAsked { site: Some("b".to_owned()), ..FilterAsked::default() };
+    assert_eq!(place.groups(of_b).await.groups.len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_goes_on_where_it_stopped_and_finds_text_wherever_it_stands() {
+    let place = Place::new();
+    for number in 1..=120 {
+        let body = if number % 40 == 0 { "name=J&email=j%40example.com&deep[er]=%C3%84nnie" } else { GOOD };
+        place.add(number, "acme", body, Reason::Accepted).await;
+    }
+    let list = async |asked: FilterAsked, cursor: Option<Cursor>, limit| {
+        let query = asked.read(at(1_000)).expect("a filter");
+        operate::list(&*place.store, &query, cursor, limit).await.expect("listed")
+    };
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = list(FilterAsked::default(), cursor, 7).await;
+        assert!(page.leads.len() <= 7);
+        seen.extend(page.leads.iter().map(|lead| lead.id));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (1..=120).map(id).collect::<Vec<_>>());
+    let annie = list(FilterAsked { text: Some("äNNIE".to_owned()), ..FilterAsked::default() }, None, 50).await;
+    assert_eq!(annie.leads.iter().map(|lead| lead.id).collect::<Vec<_>>(), [id(40), id(80), id(120)]);
+    assert_eq!(annie.next, None);
+    let first = list(FilterAsked { text: Some("ännie".to_owned()), ..FilterAsked::default() }, None, 1).await;
+    let rest = list(FilterAsked { text: Some("ännie".to_owned()), ..FilterAsked::default() }, first.next, 9).await;
+    assert_eq!(rest.leads.iter().map(|lead| lead.id).collect::<Vec<_>>(), [id(80), id(120)]);
+    let between = FilterAsked {
+        since: Some("1970-01-01T00:00:10Z".to_owned()),
+        until: Some("1970-01-01T00:00:12Z".to_owned()),
+        ..FilterAsked::default()
+    };
+    assert_eq!(list(between, None, 50).await.leads.len(), 2);
+}
+
+#[tokio::test]
+async fn an_entry_is_found_by_a_beginning_of_its_id_that_no_other_shares() {
+    let place = Place::new();
+    let first = place.add(1, "acme", GOOD, Reason::Accepted).await;
+    place.add(2, "acme", GOOD, Reason::Accepted).await;
+    let whole = first.to_string();
+    let find = async |text: &str| operate::find(&*place.store, text).await.expect("read").map(|entry| entry.id);
+    assert_eq!(find(&whole).await, Ok(first));
+    assert_eq!(find(&whole[..13]).await, Ok(first));
+    assert_eq!(find(&whole[..8]).await, Err(NotFound::Ambiguous(whole[..8].to_owned())));
+    assert_eq!(find("ffff").await, Err(NotFound::Gone("ffff".to_owned())));
+    assert_eq!(find("jane@example.com").await, Err(NotFound::NoId));
+}
+
+#[tokio::test]
+async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
+    let place = Place::new();
+    let dead = place.add(1, "acme", GOOD, Reason::Accepted).await;
+    place.settle(dead, refused()).await;
+    let life = operate::show(&*place.store, &place.config, &dead.to_string()).await.expect("shown");
+    assert_eq!((life.received.body.as_deref(), life.received.body_bytes), (Some(GOOD), GOOD.len()));
+    assert_eq!(life.fields.iter().map(|field| field.key.as_str()).collect::<Vec<_>>(), ["name", "email", "message"]);
+    assert!(life.rules.len() >= 3 && life.today.same && life.today.site_known, "{:?}", life.rules);
+    assert_eq!(life.history.len(), 2);
+    let trace = operate::trace(&*place.store, &dead.to_string()).await.expect("traced");
+    let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
+    assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "may be removed"]);
+    assert_eq!(trace.steps[1].after_ms, 499_000);
+    let error = operate::show(&*place.store, &place.config, "ffff").await.expect_err("not there");
+    assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));
+}
+
+#[tokio::test]
+async fn nothing_is_done_that_cannot_be_written_down() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut place = Place::new();
+    let held = place.add(1, "acme", GOOD, Reason::Undecodable).await;
+    // A folder stands where the audit should.
+    std::fs::create_dir(folder.path().join("audit.ndjson")).expect("made");
+    let mut config = gateway::config();
+    config.queue.url = formgate::config::StoreUrl::Sqlite(folder.path().join("formgate.db"));
+    place.audit = Audit::of(&config);
+    let (store, audit, now) = (&*place.store, &place.audit, at(1_000));
+    assert!(matches!(place.try_retry(by_ids(&[held])).await, Err(OperateError::Audit(_))));
+    let drop = DropAsked { ids: vec![held.to_string()], ..DropAsked::default() };
+    let dropped = operate::drop_entries(store, audit, &drop, KEEP, By::Cli, now).await;
+    assert!(matches!(dropped, Err(OperateError::Audit(_))));
+    for ids in [vec![held.to_string()], Vec::new()] {
+        let email = ids.is_empty().then(|| "jane@example.com".to_owned());
+        let asked = EraseAsked { ids, email, ..EraseAsked::default() };
+        assert!(matches!(operate::erase(store, audit, &asked, By::Cli, now).await, Err(OperateError::Audit(_))));
+    }
+    let query = FilterAsked::default().read(now).expect("a filter");
+    assert!(operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, now).await.is_err());
+    assert_eq!(place.entry(held).await.revision, 1);
+    let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;
+    assert!(dry.is_ok(), "a dry run is no act");
+}

@@ -1,0 +1,69 @@
+//! Stores that former versions wrote are opened for ever: see `fixtures/store`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use formgate::queue::{Entry, Filter, Store};
+use serde_json::{Value, json};
+
+use super::durability::folder;
+use super::{add, at, entry, open};
+
+fn former() -> Vec<PathBuf> {
+    let stores = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store");
+    let mut folders: Vec<_> =
+        fs::read_dir(stores).expect("listed").map(|entry| entry.expect("listed").path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders
+}
+
+fn shown(entry: &Entry) -> Value {
+    json!({
+        "id": entry.id, "site": entry.site, "form": entry.form, "state": entry.state, "reason": entry.reason,
+        "revision": entry.revision, "accepted_at": entry.accepted_at, "due_at": entry.due_at,
+        "expires_at": entry.expires_at, "attempts": entry.attempts, "seen": entry.seen, "lead_id": entry.lead_id,
+        "body": String::from_utf8_lossy(&entry.content.received.body), "content": entry.content,
+        "history": entry.history,
+    })
+}
+
+/// Tells whether all that is expected is there; more may have come with a later version.
+fn covers(found: &Value, expected: &Value) -> bool {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            expected.iter().all(|(key, expected)| covers(found.get(key).unwrap_or(&Value::Null), expected))
+        }
+        (Value::Array(found), Value::Array(expected)) => {
+            found.len() == expected.len() && found.iter().zip(expected).all(|(found, expected)| covers(found, expected))
+        }
+        _ => found == expected,
+    }
+}
+
+#[tokio::test]
+async fn every_former_version_is_read_with_all_it_holds() {
+    let mut versions = Vec::new();
+    for former in former() {
+        let folder = folder();
+        // Never opened where it lies: that would bring it up to date.
+        fs::copy(former.join("store.db"), folder.path().join("store.db")).expect("copied");
+        let expected = fs::read_to_string(former.join("expected.json")).expect("read");
+        let expected: Vec<Value> = serde_json::from_str(&expected).expect("JSON");
+        let store = open(folder.path());
+        let page = store.scan(&Filter::default(), None, 1_000).await.expect("scanned");
+        assert_eq!(page.entries.len(), expected.len());
+        for (entry, expected) in page.entries.iter().zip(&expected) {
+            let found = shown(entry);
+            assert!(covers(&found, expected), "{}\n{found:#}\n{expected:#}", former.display());
+        }
+        // And it is as good as a new one.
+        add(&store, entry(200, "acme")).await;
+        let claimed = store.claim(99, super::LEASE, at(20_000_000), None).await.expect("claimed");
+        let queued = expected.iter().filter(|entry| entry["state"] == "queued").count();
+        assert_eq!(claimed.len(), queued + 1);
+        assert!(store.ready().await.is_ok());
+        versions.push(former.file_name().expect("a name").to_string_lossy().into_owned());
+    }
+    assert_eq!(versions, ["v1"]);
+}
