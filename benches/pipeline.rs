@@ -6,6 +6,7 @@
 //! machine that others use drifts.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -125,7 +125,8 @@ fn start_with(
     listeners: Listeners,
 ) -> Result<Running, StartError> {
     let client = client(&config.upstream)?;
-    let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
+    let (listen, admin_address) = bind_all(&config, &listeners)?;
+    let meeting = Meeting::of(&config);
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
     let config = Arc::new(ArcSwap::from_pointee(config));
@@ -136,8 +137,8 @@ fn start_with(
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
-    let admin = admin.with_made_token(made_token(&config.load()));
+    let made_token = made_token(&config.load());
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
     if let Some(origin) = origin {

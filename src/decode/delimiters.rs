@@ -66,11 +66,16 @@ impl Delimiters {
         if self.state == State::End {
             return Ok(());
         }
+        // Once for all bytes, and not again for each line that is found in them.
+        let unsearched = self.held.len().saturating_sub(BOUNDARY.len() - 1);
         self.held.extend_from_slice(chunk);
+        if self.held.get(unsearched..).is_some_and(|bytes| memmem::find(bytes, BOUNDARY.as_bytes()).is_some()) {
+            return Err(DecodeError::BrokenMultipart);
+        }
         while match self.state {
             State::Preamble => self.preamble(out)?,
             State::Headers => self.headers(out)?,
-            State::Content => self.content(out)?,
+            State::Content => self.content(out),
             State::End => false,
         } {}
         Ok(())
@@ -128,16 +133,13 @@ impl Delimiters {
     }
 
     /// Reads content up to the next line that begins with the mark; tells whether to go on.
-    fn content(&mut self, out: &mut BytesMut) -> Result<bool, DecodeError> {
-        if memmem::find(&self.held, BOUNDARY.as_bytes()).is_some() {
-            return Err(DecodeError::BrokenMultipart);
-        }
+    fn content(&mut self, out: &mut BytesMut) -> bool {
         let needle = [self.line_end, &self.mark].concat();
         let Some(start) = memmem::find(&self.held, &needle) else {
             // Its end may be the beginning of a boundary, or of ours.
             let keep = needle.len().max(BOUNDARY.len()) - 1;
             out.extend_from_slice(&self.held.split_to(self.held.len().saturating_sub(keep)));
-            return Ok(false);
+            return false;
         };
         let after = after(self.held.get(start + needle.len()..).unwrap_or_default(), self.line_end);
         let content = self.held.split_to(start);
@@ -145,7 +147,7 @@ impl Delimiters {
             out.extend_from_slice(&content);
         }
         match after {
-            After::Unknown => return Ok(false),
+            After::Unknown => return false,
             After::Other => out.extend_from_slice(&self.held.split_to(needle.len())),
             After::End => self.close(&content, out),
             After::Part(length) => {
@@ -153,7 +155,7 @@ impl Delimiters {
                 self.open(&content, length, out);
             }
         }
-        Ok(true)
+        true
     }
 
     /// Writes a boundary after a content; `length` bytes of the line follow the mark.

@@ -52,9 +52,10 @@ struct Look {
 impl Surveys {
     fn place(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Arc<Place> {
         let mut sites = self.sites.lock();
-        let is_of_use = |place: &Arc<Place>| match place.try_lock() {
-            Ok(look) => look.as_ref().is_some_and(|look| look.is_fresh(now)),
-            Err(_looking) => true,
+        // Somebody looks, or is about to, where another holds the place.
+        let is_of_use = |place: &Arc<Place>| {
+            let is_fresh = || place.try_lock().is_ok_and(|look| look.as_ref().is_some_and(|look| look.is_fresh(now)));
+            Arc::strong_count(place) > 1 || is_fresh()
         };
         sites.retain(|_, place| is_of_use(place));
         Arc::clone(sites.entry((site.clone(), keys.public().to_owned())).or_default())

@@ -275,6 +275,23 @@ async fn a_lead_of_the_name_that_is_under_way_makes_it_uncertain() {
 }
 
 #[tokio::test]
+async fn a_lead_of_the_name_that_still_waits_to_be_asked_for_makes_it_uncertain_however_long_ago_it_was_sent() {
+    for (name, posts) in [("Test", 3), ("Jane Doe", 2)] {
+        let world = world().await;
+        let book = Book::of(&world);
+        world.api.on_intake(Reply::with_headers(502, &[("retry-after", "3600")], ""));
+        let first = world.queue_named("acme", 1, Some(name)).await;
+        world.step().await;
+        assert_eq!(last_attempt(&world.entry(first).await).result, AttemptResult::Ambiguous);
+        world.pass(60);
+        book.open(&world, fates(&[Fate::Taken]));
+        let suspect = world.queue_named("acme", 2, Some("Test")).await;
+        world.step().await;
+        assert_eq!(world.posts_in_the_end(suspect).await, posts, "the first is called {name}");
+    }
+}
+
+#[tokio::test]
 async fn a_lead_that_an_operator_queued_again_is_posted_without_a_question() {
     let world = world().await;
     Book::of(&world).open(&world, fates(&[Fate::Taken]));

@@ -100,7 +100,9 @@ async fn a_lead_is_taken_written_down_and_shown() {
     assert_eq!(first.idempotency_key, Some(id(1).to_string()));
     assert_eq!(first.public_key, sandbox.keys().public_key);
 
-    let (status, widget) = seen(client.dashboard_widget(&keys).await);
+    let reply = client.dashboard_widget(&keys).await;
+    assert!(matches!(&reply, Reply::Answered(answer) if answer.date.is_some()), "its clock is told");
+    let (status, widget) = seen(reply);
     let Some(Envelope::Success(widget)) = widget else { unreachable!("answered {status}") };
     let names: Vec<_> = widget.recent_leads.iter().map(|lead| lead.name.as_str()).collect();
     assert_eq!((names.len(), names.first(), widget.leads_this_week), (10, Some(&"Jane 12"), 12));

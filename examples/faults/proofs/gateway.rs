@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{Entry, Filter, Store as _};
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
@@ -134,7 +133,7 @@ impl Place {
 
     /// Opens the store as the gateway would.
     pub(crate) fn open_store(&self) -> anyhow::Result<SqliteStore> {
-        let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::now() };
+        let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: jiff::Timestamp::now() };
         SqliteStore::open(&self.store, options).context("the store can't be opened")
     }
 

@@ -43,6 +43,11 @@ impl Prepared {
             dedupe,
         })
     }
+
+    /// Returns the room it takes of `max_size`.
+    pub(super) fn bytes(&self) -> usize {
+        padding(self.json.len(), self.body.len()).len() + self.json.len() + self.body.len()
+    }
 }
 
 /// Adds an entry unless its key is fresh.
@@ -52,7 +57,7 @@ pub(super) fn append(workspace: &mut Workspace, entry: &Prepared) -> Result<Appe
     {
         return Ok(Appended::Duplicate(first));
     }
-    let bytes = padding(entry.json.len(), entry.body.len()).len() + entry.json.len() + entry.body.len();
+    let bytes = entry.bytes();
     let inserted = check_room(workspace, bytes).and_then(|()| insert(&workspace.connection, entry));
     if matches!(inserted, Err(Failure::Full | Failure::DiskFull)) {
         workspace.missing = bytes;

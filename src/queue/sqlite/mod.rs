@@ -395,6 +395,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_store_without_room_for_what_it_refused_is_not_ready() {
+        let (_folder, store) = store();
+        set_pages_max(&store, 30).await;
+        assert!(store.ready().await.is_ok());
+        assert!(matches!(store.append(entry(1, 200_000), None).await, Err(StoreError::DiskFull)));
+        assert!(matches!(store.ready().await, Err(StoreError::DiskFull)));
+        set_pages_max(&store, 1_000).await;
+        assert!(store.ready().await.is_ok());
+        assert_eq!(number(&store, "SELECT count(*) FROM content").await, 0);
+        assert!(store.append(entry(1, 200_000), None).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_file_emptied_or_overwritten_in_place_is_noticed() {
         use std::os::unix::fs::FileExt as _;
         let write = |path| std::fs::OpenOptions::new().write(true).open(path).expect("opened");
