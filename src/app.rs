@@ -125,8 +125,7 @@ fn start_with(
     listeners: Listeners,
 ) -> Result<Running, StartError> {
     let client = client(&config.upstream)?;
-    let (listen, admin_address) = bind_all(&config, &listeners)?;
-    let meeting = Meeting::of(&config);
+    let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
     let config = Arc::new(ArcSwap::from_pointee(config));

@@ -47,6 +47,11 @@ async fn a_store_that_is_harmed_takes_nothing_into_the_void() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_corrupt_at_the_start_is_set_aside_and_merged_back() {
+    check(proofs::corrupt::corrupt(&plan(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_term_signal_under_load_cuts_no_request() {
     check(proofs::stop::term(&plan(10)).await);
 }

@@ -1,6 +1,10 @@
 //! The proofs, one a file, and what they share.
 
+pub(crate) mod backlog;
+
 pub(crate) mod client;
+
+pub(crate) mod corrupt;
 
 pub(crate) mod disk;
 
@@ -10,6 +14,8 @@ pub(crate) mod gone;
 
 pub(crate) mod hostile;
 
+pub(crate) mod keyed_api;
+
 pub(crate) mod kill;
 
 pub(crate) mod load;
@@ -17,6 +23,10 @@ pub(crate) mod load;
 pub(crate) mod reload;
 
 pub(crate) mod row;
+
+pub(crate) mod sending;
+
+pub(crate) mod sick_sites;
 
 pub(crate) mod soak;
 
@@ -67,11 +77,14 @@ pub(crate) const PROOFS: &[Proof] = &[
     Proof { name: "read-only", run: |plan| one(disk::read_only(plan)) },
     Proof { name: "max-size", run: |plan| one(disk::max_size(plan)) },
     Proof { name: "store-gone", run: |plan| one(gone::gone(plan)) },
+    Proof { name: "store-corrupt", run: |plan| one(corrupt::corrupt(plan)) },
     Proof { name: "fsync", run: |plan| one(sync::sync(plan)) },
     Proof { name: "stop", run: |plan| one(stop::term(plan)) },
     Proof { name: "stop-silent", run: |plan| one(stop::term_while_silent(plan)) },
     Proof { name: "upgrade", run: |plan| one(upgrade::upgrade(plan)) },
     Proof { name: "upgrade-nobody", run: |plan| one(upgrade::nobody_waits(plan)) },
     Proof { name: "reload", run: |plan| one(reload::reload(plan)) },
+    Proof { name: "sick-sites", run: |_plan| one(sick_sites::sick_sites()) },
+    Proof { name: "backlog", run: |_plan| one(backlog::backlog()) },
     Proof { name: "hostile", run: |plan| Box::pin(hostile::hostile(plan)) },
 ];

@@ -64,7 +64,7 @@ impl Sending {
 }
 
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
-    let options = sqlite::Options { dedupe_window: Duration::ZERO, max_size: None };
+    let options = sqlite::Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::now() };
     Ok(Arc::new(SqliteStore::open(&folder.join("store.db"), options)?))
 }
 
