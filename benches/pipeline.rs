@@ -1,6 +1,6 @@
 //! How long the pure path takes: one submission of each fixture's folder, decoded, mapped and checked.
 //!
-//!     cargo bench --bench pipeline
+//!     cargo bench --bench pipeline [-- FOLDER...]
 //!
 //! The floor is serde_json reading as many bytes of JSON, measured in the same run: compare the ratios, since the time of a
 //! machine that others use drifts.
@@ -18,6 +18,7 @@ use formgate::config::shipped_mappings;
 use formgate::pipeline::{Mappings, SiteRules, process};
 use formgate::received::Received;
 
+const FOLDERS: [&str; 6] = ["contact-form-7", "elementor", "gravity-forms", "wpforms", "kaicalls", "generic"];
 /// Long enough that a scheduler's turn does not decide.
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS: usize = 9;
@@ -26,7 +27,9 @@ fn main() -> anyhow::Result<()> {
     let (mappings, _) = shipped_mappings();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     println!("{:<18} {:>5} {:>7} {:>9} {:>9} {:>7}", "fixtures", "cases", "bytes", "us each", "floor us", "ratio");
-    for folder in ["contact-form-7", "elementor", "gravity-forms", "wpforms", "kaicalls", "generic"] {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_asked = |folder: &&str| asked.is_empty() || asked.iter().any(|name| name == folder);
+    for folder in FOLDERS.into_iter().filter(is_asked) {
         let cases = cases(&fixtures.join(folder))?;
         let bytes: usize = cases.iter().map(|case| case.body.len()).sum();
         let json = format!("[{}]", vec!["\"a text of 20 signs.\""; bytes / 21 + 1].join(","));

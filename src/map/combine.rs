@@ -23,15 +23,20 @@ impl KeyPattern {
 
     /// Returns the stem of a key that fits.
     fn stem<'k>(&self, key: &'k str) -> Option<&'k str> {
-        let rest = key.strip_prefix(self.before.as_str())?;
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
-        let (stem, after) = rest.split_at_checked(end)?;
-        (!stem.is_empty() && self.after.matches(after)).then_some(stem)
+        let (stem, after) = split(key, &self.before)?;
+        self.after.matches(after).then_some(stem)
     }
 
     fn fits(&self, key: &str, stem: &str) -> bool {
         self.stem(key) == Some(stem)
     }
+}
+
+/// Splits a key into the stem that follows what stands before it, and the rest.
+fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
+    let rest = key.strip_prefix(before)?;
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
+    rest.split_at_checked(end).filter(|(stem, _)| !stem.is_empty())
 }
 
 /// Puts one field in the place of each group of parts; the parts stay known by their own keys.
@@ -49,9 +54,14 @@ fn groups(rule: &CombineRule, fields: &[FormField]) -> BTreeMap<String, BTreeSet
     let whens = rule.when.iter().map(|(pattern, _)| pattern);
     let patterns: Vec<&KeyPattern> = rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens).collect();
     let mut groups: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    // Nearly all patterns of a rule begin alike, and nearly no key fits any.
+    let befores: BTreeSet<&str> = patterns.iter().map(|pattern| pattern.before.as_str()).collect();
     for (index, form_field) in fields.iter().enumerate() {
-        for stem in patterns.iter().filter_map(|pattern| pattern.stem(&form_field.field.key)) {
-            groups.entry(stem.to_owned()).or_default().insert(index);
+        for before in &befores {
+            let Some((stem, after)) = split(&form_field.field.key, before) else { continue };
+            if patterns.iter().any(|pattern| pattern.before == *before && pattern.after.matches(after)) {
+                groups.entry(stem.to_owned()).or_default().insert(index);
+            }
         }
     }
     groups
