@@ -155,8 +155,7 @@ impl Gateway {
                 )
             };
         }
-        // What could not be stored needs somebody.
-        if outcome.error().is_some() { line!(error) } else { line!(info) }
+        if outcome.needs_somebody() { line!(error) } else { line!(info) }
     }
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody

@@ -1,6 +1,6 @@
 //! How often: the gateway as a whole, an address without a valid credential, a site.
 //!
-//! What was counted outlives a reload that leaves `[limits]` as it was.
+//! What was counted outlives a reload, but for the limits that it changes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,9 +29,14 @@ pub(super) struct Limiters(Arc<ArcSwap<Counted>>);
 
 struct Counted {
     limits: Limits,
-    gateway: DefaultDirectRateLimiter,
-    clients: DefaultKeyedRateLimiter<IpAddr>,
-    sites: DefaultKeyedRateLimiter<SiteId>,
+    gateway: Arc<DefaultDirectRateLimiter>,
+    clients: Arc<Clients>,
+    sites: Arc<DefaultKeyedRateLimiter<SiteId>>,
+}
+
+/// Addresses without a valid credential.
+struct Clients {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
     checks: AtomicU32,
     /// Addresses that went over their limit, and until when nothing of theirs is read.
     barred: Mutex<HashMap<IpAddr, Instant>>,
@@ -60,20 +65,20 @@ impl Limiters {
 
     /// Counts a request without a valid credential.
     pub(super) fn client(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
-        let counted = self.counted(limits);
-        if counted.checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            counted.clients.retain_recent();
-            counted.clients.shrink_to_fit();
+        let clients = Arc::clone(&self.counted(limits).clients);
+        if clients.checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            clients.limiter.retain_recent();
+            clients.limiter.shrink_to_fit();
         }
-        let checked = counted.clients.check_key(&subscriber(address));
+        let checked = clients.limiter.check_key(&subscriber(address));
         checked
             .map_err(|until| over("client", limits.client, &until))
-            .inspect_err(|over| counted.bar(address, over.wait))
+            .inspect_err(|over| clients.bar(address, over.wait))
     }
 
     /// Tells whether an address is over its limit now, and counts nothing: its request may turn out to be signed.
     pub(super) fn barred(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
-        let until = self.counted(limits).barred.lock().get(&subscriber(address)).copied();
+        let until = self.counted(limits).clients.barred.lock().get(&subscriber(address)).copied();
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
             Some(wait) if !wait.is_zero() => Err(Over { policy: "client", limit: limits.client, wait }),
             _ => Ok(()),
@@ -91,7 +96,7 @@ impl Limiters {
         if counted.limits == *limits {
             return counted;
         }
-        let anew = Arc::new(Counted::new(*limits));
+        let anew = Arc::new(counted.under(*limits));
         self.0.store(Arc::clone(&anew));
         anew
     }
@@ -101,12 +106,31 @@ impl Counted {
     fn new(limits: Limits) -> Self {
         Self {
             limits,
-            gateway: RateLimiter::direct(quota(limits.gateway)),
-            clients: RateLimiter::keyed(quota(limits.client)),
-            sites: RateLimiter::keyed(quota(limits.site)),
-            checks: AtomicU32::new(0),
-            barred: Mutex::default(),
+            gateway: Arc::new(RateLimiter::direct(quota(limits.gateway))),
+            clients: Arc::new(Clients::new(limits.client)),
+            sites: Arc::new(RateLimiter::keyed(quota(limits.site))),
         }
+    }
+
+    /// Counts on under other limits; those that have changed begin anew.
+    fn under(&self, limits: Limits) -> Self {
+        let mut anew = Self::new(limits);
+        if limits.gateway == self.limits.gateway {
+            anew.gateway = Arc::clone(&self.gateway);
+        }
+        if limits.client == self.limits.client {
+            anew.clients = Arc::clone(&self.clients);
+        }
+        if limits.site == self.limits.site {
+            anew.sites = Arc::clone(&self.sites);
+        }
+        anew
+    }
+}
+
+impl Clients {
+    fn new(limit: Limit) -> Self {
+        Self { limiter: RateLimiter::keyed(quota(limit)), checks: AtomicU32::new(0), barred: Mutex::default() }
     }
 
     /// Where there is no room to remember one more, it is read and counted, as at first.
@@ -185,10 +209,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_outlives_a_reload_that_changes_no_limit() {
-        let limiters = Limiters::new(limits(1));
-        assert!(limiters.gateway(&limits(1)).is_ok());
-        assert!(limiters.gateway(&limits(1)).is_err());
-        assert!(limiters.gateway(&limits(3)).is_ok());
+    fn what_was_counted_outlives_a_reload_but_for_the_limit_that_it_changes() {
+        let before = limits(1);
+        let limiters = Limiters::new(before);
+        let [address, site] = ["192.0.2.1", "acme"];
+        let (address, site) = (address.parse().expect("an address"), SiteId::parse(site).expect("a site"));
+        let taken = |limits: &Limits| {
+            let gateway = limiters.gateway(limits).is_ok();
+            [gateway, limiters.client(limits, address).is_ok(), limiters.site(limits, &site).is_ok()]
+        };
+        assert_eq!(taken(&before), [true; 3]);
+        assert_eq!(taken(&before), [false; 3]);
+        let other_word = Limits { over_site: OverLimit::Hold, ..before };
+        assert_eq!(taken(&other_word), [false; 3]);
+        assert!(limiters.barred(&other_word, address).is_err());
+        let other_gateway = Limits { gateway: limits(3).gateway, ..other_word };
+        assert_eq!(taken(&other_gateway), [true, false, false]);
+        let other_client = Limits { client: limits(3).client, ..other_gateway };
+        assert_eq!(taken(&other_client), [true, true, false]);
+        let other_site = Limits { site: limits(3).site, ..other_client };
+        assert_eq!(taken(&other_site), [true; 3]);
     }
 }

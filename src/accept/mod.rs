@@ -46,7 +46,7 @@ pub use self::listeners::{HandOverError, Listeners};
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
-pub use self::serve::{InFlight, TlsError, run, serve, service, services};
+pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, service, services};
 use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};

@@ -110,6 +110,11 @@ impl Outcome {
         }
     }
 
+    /// Tells whether a submission could not be stored: somebody has to look.
+    pub(super) fn needs_somebody(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Store(_) | Refusal::StoreSlow))
+    }
+
     pub(super) fn id(&self) -> Option<EntryId> {
         match self {
             Self::Stored(stored) => Some(stored.id),
@@ -181,5 +186,23 @@ impl From<BadBody> for Refusal {
 impl From<Over> for Refusal {
     fn from(over: Over) -> Self {
         Self::Limited(over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_could_not_be_stored_needs_somebody() {
+        for (refusal, needed) in [
+            (Refusal::Store(StoreError::DiskFull), true),
+            (Refusal::StoreSlow, true),
+            (Refusal::Body(BadBody::Busy), false),
+            (Refusal::Unauthorized, false),
+        ] {
+            let outcome = Outcome::Refused(refusal);
+            assert_eq!(outcome.needs_somebody(), needed, "{}", outcome.reason());
+        }
     }
 }

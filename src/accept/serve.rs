@@ -95,12 +95,21 @@ where
 ///
 /// pingora knows of none of them that they are: so a connection has its place, and its deadline, from the first byte.
 pub fn services(gateway: &Gateway, listen: &[Listen]) -> Result<Vec<Service<Gateway>>, TlsError> {
-    let behind = |Listen { address, tls }: &Listen| {
-        let tls = tls.as_ref().map(|(certificate, key)| Tls::new(certificate, key)).transpose();
-        let tls = tls.map_err(|source| TlsError { address: *address, source })?;
-        Ok(service("gateway", Gateway { tls: tls.map(Arc::new), ..gateway.clone() }, *address))
+    let behind = |listen: &Listen| {
+        let tls = tls(listen)?.map(Arc::new);
+        Ok(service("gateway", Gateway { tls, ..gateway.clone() }, listen.address))
     };
     listen.iter().map(behind).collect()
+}
+
+/// Tells whether the certificates and keys of these addresses can be used, for who doesn't serve yet.
+pub fn check_certificates(listen: &[Listen]) -> Result<(), TlsError> {
+    listen.iter().try_for_each(|listen| tls(listen).map(drop))
+}
+
+fn tls(Listen { address, tls }: &Listen) -> Result<Option<Tls>, TlsError> {
+    let read = tls.as_ref().map(|(certificate, key)| Tls::new(certificate, key)).transpose();
+    read.map_err(|source| TlsError { address: *address, source })
 }
 
 /// Runs services on sockets that listen already, on the current runtime, until `shutdown` says true.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
@@ -9,12 +10,14 @@ use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
 use super::rules::ConfigArg;
+use crate::accept::check_certificates;
 use crate::config::{Config, Diagnostics, Severity};
 
 /// Shows every problem of the configuration, with its place and its cure.
 ///
-/// Sites and mappings are checked with it. Examples in the mappings are run. Files that a secret names and that are not on this machine are told, but fail
-/// nothing: a checkout can be checked without its secrets. Exits with 78 where something is wrong.
+/// Sites, mappings and certificates are checked with it. Examples in the mappings are run. Files that a secret names and
+/// that are not on this machine are told, but fail nothing: a checkout can be checked without its secrets. Exits with 78
+/// where something is wrong.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -46,7 +49,11 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (path, loaded) = args.config.load()?;
+    let (path, mut loaded) = args.config.load()?;
+    let certificates = loaded.config.as_ref().map_or(Ok(()), |config| check_certificates(&config.server.listen));
+    if let Err(error) = certificates {
+        loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
+    }
     let diagnostics = &loaded.diagnostics;
     let report = Report {
         file: &path,

@@ -98,6 +98,11 @@ impl Diagnostics {
         self.list.extend(more);
     }
 
+    /// Adds what only shows where the configuration is used.
+    pub fn add_error(&mut self, file: &Path, message: &str) {
+        self.list.push(Diagnostic::new(Severity::Error, file, None, message, None));
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

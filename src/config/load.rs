@@ -150,7 +150,7 @@ struct Sections {
 
 impl Sections {
     fn compile(root: &Table<'_>, sources: &Sources) -> Option<Self> {
-        let server = root.section("server", server::KEYS, server::compile);
+        let server = root.section("server", server::KEYS, |table| server::compile(table, sources));
         let admin = root.section("admin", admin::KEYS, |table| admin::compile(table, sources));
         let upstream = root.section("kaicalls", upstream::KEYS, upstream::compile);
         let beside = queue::default_beside(root.file().path());

@@ -57,6 +57,10 @@ impl Sources {
             Some(variables) => variables.get(name).cloned(),
         }
     }
+
+    fn credentials(&self) -> Option<PathBuf> {
+        self.variable(CREDENTIALS_DIRECTORY).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    }
 }
 
 /// Tells whether a value may be shown, and so whether others may read where it stands.
@@ -122,13 +126,12 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
     let written = path.filled()?;
     let beside = value.file().resolve(written);
     value.file().note_file(&beside);
-    let (found, credential) = locate(beside, Path::new(written), sources);
+    let found = locate(beside, Path::new(written), sources);
     value.file().note_file(&found);
     match read_small(&found) {
         Ok(text) => {
-            if kind == Kind::Secret && !credential && readable_by_others(&found) {
-                let hint = format!("chmod 600 {}", found.display());
-                path.warn(&format!("`{}`: the file can be read by other users", value.key()), Some(&hint));
+            if kind == Kind::Secret {
+                warn_of_readers(path, value.key(), &found, sources);
             }
             let problem = format!("`{}`: the file {} is empty", value.key(), found.display());
             filled(path, text.trim_end_matches(LINE_END), &problem)
@@ -147,16 +150,20 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
     }
 }
 
-/// Returns the file beside the configuration or, where there is none, the unit's credential of that name.
-fn locate(beside: PathBuf, written: &Path, sources: &Sources) -> (PathBuf, bool) {
-    let inside = written.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if inside && !beside.exists() {
-        let credential = sources.variable(CREDENTIALS_DIRECTORY).map(|directory| Path::new(&directory).join(written));
-        if let Some(credential) = credential.filter(|path| path.exists()) {
-            return (credential, true);
-        }
+/// Warns where a file with a secret can be read by others. A unit's credentials are guarded by their folder, and shown
+/// as readable by a group where it is an access list that lets the unit's user in.
+pub(super) fn warn_of_readers(place: &Value<'_>, key: &str, file: &Path, sources: &Sources) {
+    if !sources.credentials().is_some_and(|folder| file.starts_with(folder)) && readable_by_others(file) {
+        let hint = format!("chmod 600 {}", file.display());
+        place.warn(&format!("`{key}`: the file can be read by other users"), Some(&hint));
     }
-    (beside, false)
+}
+
+/// Returns the file beside the configuration or, where there is none, the unit's credential of that name.
+fn locate(beside: PathBuf, written: &Path, sources: &Sources) -> PathBuf {
+    let inside = written.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let credential = sources.credentials().filter(|_| inside && !beside.exists()).map(|folder| folder.join(written));
+    credential.filter(|path| path.exists()).unwrap_or(beside)
 }
 
 fn cure(missing: &Path) -> String {

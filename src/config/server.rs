@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
+use super::secret::{Sources, warn_of_readers};
 use super::snapshot::{IpNet, Listen, Server};
 use super::values;
 
@@ -35,11 +36,12 @@ impl Default for Server {
 }
 
 /// Compiles `[server]`.
-pub(super) fn compile(table: &Table<'_>) -> Option<Server> {
+pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
     let default = Server::default();
-    let tls = table.read("tls", tls);
+    let tls = table.read("tls", |value| tls(value, sources));
     let common = tls.clone().flatten();
-    let listen = table.or("listen", with_tls(default.listen, common.as_ref()), |value| listen(value, common.as_ref()));
+    let common = common.as_ref();
+    let listen = table.or("listen", with_tls(default.listen, common), |value| listen(value, common, sources));
     let client_address = table.read("client_address", header_name);
     let trusted_proxies =
         table.or("trusted_proxies", default.trusted_proxies, |value| value.list_of(|item| item.parse(values::network)));
@@ -56,11 +58,11 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Server> {
     })
 }
 
-fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>) -> Option<Vec<Listen>> {
+fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>, sources: &Sources) -> Option<Vec<Listen>> {
     let list = value.one_or_more(|item| match item.inner() {
         DeValue::Table(_) => {
             let table = item.table(LISTEN)?;
-            let (address, tls) = (table.need("address", address), table.read("tls", tls));
+            let (address, tls) = (table.need("address", address), table.read("tls", |value| tls(value, sources)));
             Some(Listen { address: address?, tls: tls?.or_else(|| common.cloned()) })
         }
         _ => Some(Listen { address: address(item)?, tls: common.cloned() }),
@@ -92,10 +94,16 @@ pub(super) fn address(value: &Value<'_>) -> Option<SocketAddr> {
     address
 }
 
-fn tls(value: &Value<'_>) -> Option<(PathBuf, PathBuf)> {
+fn tls(value: &Value<'_>, sources: &Sources) -> Option<(PathBuf, PathBuf)> {
     let table = value.table(TLS)?;
-    let (cert, key) = (table.need("cert", existing_file), table.need("key", existing_file));
+    let (cert, key) = (table.need("cert", existing_file), table.need("key", |value| key_file(value, sources)));
     Some((cert?, key?))
+}
+
+fn key_file(value: &Value<'_>, sources: &Sources) -> Option<PathBuf> {
+    let path = existing_file(value)?;
+    warn_of_readers(value, value.key(), &path, sources);
+    Some(path)
 }
 
 fn existing_file(value: &Value<'_>) -> Option<PathBuf> {
@@ -103,6 +111,8 @@ fn existing_file(value: &Value<'_>) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
+    // Else nobody would see that it has come.
+    value.file().note_file(&path);
     let message = format!("`{}`: there is no file {} yet", value.key(), path.display());
     value.file().report(Severity::Unresolved, value.span(), &message, None);
     None

@@ -149,6 +149,20 @@ fn check_says_what_is_there_or_what_is_wrong() {
 }
 
 #[test]
+fn check_reads_certificates_and_keys_as_serve_does() {
+    let server = "[server]\ntls = { cert = \"tls.pem\", key = \"tls.key\" }\n";
+    let (chain, key) = (include_str!("tls/good.pem"), include_str!("tls/server.key"));
+    let place = Place::of(&[("config.toml", server), ("tls.pem", chain), ("tls.key", key)]);
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 0, "{}", ran.data);
+    fs::write(place.path("tls.key"), "hush").expect("written");
+    let ran = place.run(&["check"]);
+    assert_eq!(ran.code, 78, "{}", ran.data);
+    assert!(ran.data.contains("tls.key holds no private key in PEM"), "{}", ran.data);
+    assert!(!ran.data.contains("hush"), "{}", ran.data);
+}
+
+#[test]
 fn secrets_that_are_not_on_this_machine_fail_no_check() {
     let site = SITE.replace("\"wp_sk_hush\"", "{ file = \"nowhere\" }");
     let place = Place::of(&[("config.toml", ""), ("sites/acme.toml", &site)]);

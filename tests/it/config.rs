@@ -247,6 +247,11 @@ fn a_secret_may_be_a_credential_of_the_unit() {
     let (config, diagnostics) = load(&folder.path("config.toml"), &sources, TODAY).complete().expect("a configuration");
     assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_unit");
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
+    let whole = format!("{{ file = \"{}\" }}", credentials.join("acme_sk").display());
+    folder.write("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", &whole));
+    let (_config, diagnostics) =
+        load(&folder.path("config.toml"), &sources, TODAY).complete().expect("by its path too");
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
 }
 
 #[test]
@@ -262,6 +267,17 @@ fn secrets_that_others_can_read_are_warned_of() {
     let diagnostics = folder.load().diagnostics;
     assert_eq!(diagnostics.count(Severity::Warning), 2, "{}", diagnostics.render(false));
     assert!(!diagnostics.prevent_serving());
+}
+
+#[test]
+fn a_key_of_tls_that_others_can_read_is_warned_of() {
+    let server = "[server]\ntls = { cert = \"tls.pem\", key = \"tls.key\" }\n";
+    let folder = Folder::of(&[("config.toml", server), ("tls.pem", ""), ("tls.key", "")]);
+    folder.allow("tls.pem", 0o644);
+    assert!(folder.load().diagnostics.is_empty(), "everybody is shown the certificate");
+    folder.allow("tls.key", 0o644);
+    let report = folder.report();
+    assert!(report.contains("warning: `key`: the file can be read by other users\n --> config.toml:2:"), "{report}");
 }
 
 #[test]

@@ -292,6 +292,20 @@ async fn held_entries_that_would_pass_now_are_counted() {
 }
 
 #[test]
+fn a_certificate_that_is_away_for_a_moment_delays_no_change_for_long() {
+    let files = Files::new("http://127.0.0.1:1");
+    let (live, config) = files.start();
+    let text = fs::read_to_string(files.config_path()).expect("text");
+    files.write("config.toml", &text.replace("[server]", "[server]\ntls = { cert = \"tls.pem\", key = \"tls.pem\" }"));
+    files.write_site("acme", "changed meanwhile");
+    assert!(!live.reload(TODAY).is_in_force);
+    files.write("tls.pem", "");
+    assert_eq!([live.has_changed(), live.has_changed()], [false, true]);
+    assert!(live.reload(TODAY).is_in_force);
+    assert_eq!(title(&config, "acme").as_deref(), Some("changed meanwhile"));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_watched_too() {
     let files = Files::new("http://127.0.0.1:1");
     let (live, _config) = files.start();
