@@ -56,6 +56,9 @@ pub struct Erased {
     /// Ids, as they were given, that no entry has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Entries that can't be read: whose they are, nobody knows. By its whole id such a one is erased like any other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<EntryId>,
     pub looked_at: usize,
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,7 +90,10 @@ pub async fn erase(
         return Ok(found);
     }
     let begun = audit.begin(act, now).await?;
-    let ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
+    let mut ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
+    if asked.email.is_none() {
+        ids.extend(&found.unreadable);
+    }
     let erased = store.erase(&ids).await;
     begun.end(*erased.as_ref().unwrap_or(&0), erased.is_ok(), now).await?;
     erased?;
@@ -97,9 +103,11 @@ pub async fn erase(
 async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError> {
     let mut erased = Erased::default();
     for id in ids {
-        match find(store, id).await? {
-            Ok(entry) => erased.entries.push(Found::of(&entry)),
-            Err(_missing) => erased.missing.push(id.clone()),
+        match (find(store, id).await, EntryId::parse(id)) {
+            (Ok(Ok(entry)), _) => erased.entries.push(Found::of(&entry)),
+            (Ok(Err(_missing)), _) => erased.missing.push(id.clone()),
+            (Err(StoreError::Corrupt(_)), Some(id)) => erased.unreadable.push(id),
+            (Err(error), _) => return Err(error),
         }
         erased.looked_at += 1;
     }
@@ -118,6 +126,7 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
         }
     }
     (erased.looked_at, erased.next) = (walk.looked_at, walk.cursor());
+    erased.unreadable = walk.unreadable();
     Ok(erased)
 }
 

@@ -178,6 +178,8 @@ pub trait Store: Send + Sync + 'static {
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;
 
     /// Lists entries by id, from after `cursor`. Eventually consistent; no snapshot across pages.
+    ///
+    /// What can't be read is named on the page, and keeps nobody from the others.
     async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError>;
 
     /// Changes one entry: compare-and-set on its revision. For retry and drop.

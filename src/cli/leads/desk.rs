@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::Where;
+use super::list::name_unreadable;
 use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
@@ -179,6 +180,7 @@ impl Desk {
                 while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
                 }
+                name_unreadable(export.unreadable(), console);
                 Ok(())
             }
         }

@@ -9,6 +9,7 @@ use crate::cli::console::{Console, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
+use crate::lead::EntryId;
 use crate::operate::{FilterAsked, Group, Groups, Summary, csv_head, csv_row};
 use crate::queue::State;
 
@@ -71,6 +72,7 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
     loop {
         let page = desk.list(filter, cursor, PAGE.min(limit - given)).await?;
         given += page.leads.len();
+        name_unreadable(&page.unreadable, console);
         for lead in page.leads {
             match args.output {
                 Rows::Table | Rows::Json => leads.push(lead),
@@ -152,7 +154,8 @@ fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(
         }
         Rows::Table => {}
     }
-    if groups.groups.is_empty() {
+    name_unreadable(&groups.unreadable, console);
+    if groups.groups.is_empty() && groups.unreadable.is_empty() {
         console.say("nothing needs a person");
     }
     let (paint, width) = (console.paint(), console.width());
@@ -176,6 +179,14 @@ fn about(group: &Group) -> String {
     let more = if group.sites > named.len() { ", …" } else { "" };
     let (state, since) = (group.state.as_str(), minute(group.oldest));
     format!("  {state} since {since}, such as {}; {}{more}", group.example, named.join(", "))
+}
+
+/// Says what of the store can't be read, and what can be done about it.
+pub(super) fn name_unreadable(ids: &[EntryId], console: &mut Console) {
+    for id in ids {
+        console
+            .say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` takes it away"));
+    }
 }
 
 fn fit(line: &str, width: Option<usize>) -> String {
