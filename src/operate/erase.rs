@@ -1,5 +1,7 @@
 //! `erase`: entries are gone from the store, whatever their state, and so is every byte of what the visitor sent.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +61,9 @@ pub struct Erased {
     /// Entries that can't be read: whose they are, nobody knows. By its whole id such a one is erased like any other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<EntryId>,
+    /// A file that was set aside and may hold what was erased from the store: somebody has to delete it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remains: Option<PathBuf>,
     pub looked_at: usize,
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +78,7 @@ pub async fn erase(
     by: By,
     now: Timestamp,
 ) -> Result<Erased, OperateError> {
-    let (act, found) = match (asked.ids.len(), &asked.email) {
+    let (act, mut found) = match (asked.ids.len(), &asked.email) {
         (0, Some(email)) => {
             let person = Person::parse(email).ok_or(BadErase::Email)?;
             (Act::by_email("erase", by), by_email(store, &person, asked.cursor).await?)
@@ -94,9 +99,19 @@ pub async fn erase(
     if asked.email.is_none() {
         ids.extend(&found.unreadable);
     }
-    let erased = store.erase(&ids).await;
-    begun.end(*erased.as_ref().unwrap_or(&0), erased.is_ok(), now).await?;
-    erased?;
+    // A person of whom the store has nothing may still be in a file that was set aside: the store says so.
+    let erased = if ids.is_empty() && asked.email.is_none() { Ok(0) } else { store.erase(&ids).await };
+    let count = match &erased {
+        Ok(count) => *count,
+        Err(StoreError::Remains { .. }) => ids.len(),
+        Err(_) => 0,
+    };
+    begun.end(count, erased.is_ok(), now).await?;
+    match erased {
+        // Of this person there may be more on the next page.
+        Err(StoreError::Remains { file }) => found.remains = Some(file),
+        erased => drop(erased?),
+    }
     Ok(found)
 }
 

@@ -96,6 +96,6 @@ fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
 
 fn confirmed(by: Confirmed) -> &'static str {
     match by {
-        Confirmed::Widget => "delivered: an attempt before this had arrived, KaiCalls' dashboard widget shows it",
+        Confirmed::Widget => "delivered: the widget shows that it had arrived",
     }
 }

@@ -256,7 +256,7 @@ async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
     let expected = [
         "accepted, queued",
         "attempt 1: may have arrived, no answer in time",
-        "delivered: an attempt before this had arrived, KaiCalls' dashboard widget shows it",
+        "delivered: the widget shows that it had arrived",
         "may be removed",
     ];
     assert_eq!(steps, expected);

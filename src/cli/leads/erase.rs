@@ -11,6 +11,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::operate::{EraseAsked, Erased, Found};
+use crate::queue::StoreError;
 
 /// Ids of one call.
 const TOGETHER: usize = 100;
@@ -67,6 +68,9 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
     let looked_at = plural(erased.looked_at as u64, "lead");
     let what = if args.dry_run { "would be erased; nothing is changed" } else { "erased" };
     console.say(format!("{count} {what}, {looked_at} looked at"));
+    if let Some(file) = erased.remains {
+        return Err(Error::store(StoreError::Remains { file }));
+    }
     let is_whole = erased.missing.is_empty() && erased.unreadable.len() == by_id;
     Ok(if is_whole { Exit::Ok } else { Exit::Findings })
 }
@@ -93,6 +97,7 @@ fn add(all: &mut Erased, page: Erased) {
     all.entries.extend(page.entries);
     all.missing.extend(page.missing);
     all.unreadable.extend(page.unreadable);
+    all.remains = page.remains.or(all.remains.take());
     all.looked_at += page.looked_at;
 }
 

@@ -116,7 +116,7 @@ use crate::lead::{EntryId, SiteId};
 use append::Prepared;
 use claim::Claim;
 use connection::Readers;
-use failure::{AsideRemains, Failure};
+use failure::Failure;
 use files::{Identity, Presence};
 use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
@@ -309,8 +309,8 @@ impl Store for SqliteStore {
             erased += self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
         }
         match aside::all(&self.path).map_err(Failure::from)?.into_iter().next() {
-            Some(file) if !ids.is_empty() => Err(Failure::unavailable(AsideRemains { file }).into()),
-            _ => Ok(erased),
+            Some(file) => Err(StoreError::Remains { file }),
+            None => Ok(erased),
         }
     }
 
