@@ -53,7 +53,7 @@ impl Week {
         let mut cursor = first.map(|before| EntryId::new(before, &[u8::MAX; 10]));
         while *left > 0 {
             let page = store.scan(filter, cursor, PAGE.min(*left)).await?;
-            *left -= page.entries.len().min(*left);
+            *left -= (page.entries.len() + page.unreadable.len()).min(*left);
             for (name, at) in page.entries.iter().filter_map(shown) {
                 self.leads += 1;
                 newest.push_front((name, at));

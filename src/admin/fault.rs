@@ -63,7 +63,11 @@ fn operate(error: &OperateError) -> Reply {
     let words = told(error);
     match error {
         OperateError::Store(
-            StoreError::Full | StoreError::DiskFull | StoreError::Unavailable(_) | StoreError::SetAside { .. },
+            StoreError::Full
+            | StoreError::DiskFull
+            | StoreError::Unavailable(_)
+            | StoreError::SetAside { .. }
+            | StoreError::Remains { .. },
         ) => Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words),
         OperateError::Store(_) => {
             Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)

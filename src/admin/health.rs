@@ -91,7 +91,7 @@ impl Unready {
             Self::Failed(StoreError::Full) => "store_full",
             Self::Failed(StoreError::DiskFull) => "disk_full",
             Self::Failed(StoreError::Unavailable(_)) => "store_away",
-            Self::Failed(StoreError::SetAside { .. }) => "store_set_aside",
+            Self::Failed(StoreError::SetAside { .. } | StoreError::Remains { .. }) => "store_set_aside",
             Self::Failed(StoreError::Corrupt(_)) => "store_corrupt",
             Self::Failed(StoreError::Newer { .. }) => "store_newer",
         }

@@ -53,7 +53,13 @@ pub(super) fn with_white_space(line: &str) -> String {
 fn harmless(c: char) -> char {
     match c {
         '\n' => '⏎',
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' => '�',
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{2028}'
+        | '\u{2029}' => '�',
         c if c.is_control() => '�',
         c => c,
     }
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn foreign_text_does_nothing_to_a_terminal() {
-        assert_eq!(line("a\u{1b}[31mb\r\nc\td\u{202e}"), "a�[31mb⏎c�d�");
+        assert_eq!(line("a\u{1b}[31mb\r\nc\td\u{202e}\u{61c}"), "a�[31mb⏎c�d��");
         assert_eq!(short("abcdef", 4), "abc…");
         assert_eq!(short("äöü", 3), "äöü");
         assert_eq!(lines("a\nb").collect::<Vec<_>>(), ["a", "b"]);

@@ -84,6 +84,8 @@ pub enum Outcome {
     Busy,
     /// There is no such entry.
     Missing,
+    /// It can't be read.
+    Unreadable,
 }
 
 /// What became of an entry, or would.
@@ -124,7 +126,14 @@ impl Done {
     }
 
     pub(super) fn missing(id: String, why: &NotFound) -> Self {
-        let (outcome, why) = (Outcome::Missing, why.to_string());
+        Self::unknown(id, Outcome::Missing, why.to_string())
+    }
+
+    fn unreadable(id: String) -> Self {
+        Self::unknown(id, Outcome::Unreadable, "the store is damaged here; only erase takes it away".to_owned())
+    }
+
+    fn unknown(id: String, outcome: Outcome, why: String) -> Self {
         Self { id, site: None, form: None, state: None, outcome, why, before: None, after: None }
     }
 }
@@ -158,13 +167,26 @@ impl<'a> Picker<'a> {
         match self {
             Self::Ids { store, ids } => {
                 let Some(id) = ids.next() else { return Ok(None) };
-                Ok(Some(find(*store, &id).await?.map_err(|why| Done::missing(id, &why))))
+                match find(*store, &id).await {
+                    Err(StoreError::Corrupt(_)) => Ok(Some(Err(Done::unreadable(id)))),
+                    found => Ok(Some(found?.map_err(|why| Done::missing(id, &why)))),
+                }
             }
             Self::Walk { left: 0, .. } => Ok(None),
             Self::Walk { until, .. } if *until <= Instant::now() => Ok(None),
             Self::Walk { walk, left, .. } => {
                 *left -= 1;
                 Ok(walk.next().await?.map(Ok))
+            }
+        }
+    }
+
+    /// Says what was passed over because it can't be read.
+    pub(super) fn passed_over(&self) -> Vec<Done> {
+        match self {
+            Self::Ids { .. } => Vec::new(),
+            Self::Walk { walk, .. } => {
+                walk.unreadable().into_iter().map(|id| Done::unreadable(id.to_string())).collect()
             }
         }
     }

@@ -71,6 +71,7 @@ async fn all(
         };
         tried.results.push(done);
     }
+    tried.results.extend(picker.passed_over());
     tried.next = picker.cursor();
     Ok(())
 }

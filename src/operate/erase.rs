@@ -1,5 +1,7 @@
 //! `erase`: entries are gone from the store, whatever their state, and so is every byte of what the visitor sent.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,12 @@ pub struct Erased {
     /// Ids, as they were given, that no entry has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Entries that can't be read: whose they are, nobody knows. By its whole id such a one is erased like any other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<EntryId>,
+    /// A file that was set aside and may hold what was erased from the store: somebody has to delete it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remains: Option<PathBuf>,
     pub looked_at: usize,
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +78,7 @@ pub async fn erase(
     by: By,
     now: Timestamp,
 ) -> Result<Erased, OperateError> {
-    let (act, found) = match (asked.ids.len(), &asked.email) {
+    let (act, mut found) = match (asked.ids.len(), &asked.email) {
         (0, Some(email)) => {
             let person = Person::parse(email).ok_or(BadErase::Email)?;
             (Act::by_email("erase", by), by_email(store, &person, asked.cursor).await?)
@@ -87,19 +95,34 @@ pub async fn erase(
         return Ok(found);
     }
     let begun = audit.begin(act, now).await?;
-    let ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
-    let erased = store.erase(&ids).await;
-    begun.end(*erased.as_ref().unwrap_or(&0), erased.is_ok(), now).await?;
-    erased?;
+    let mut ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
+    if asked.email.is_none() {
+        ids.extend(&found.unreadable);
+    }
+    // A person of whom the store has nothing may still be in a file that was set aside: the store says so.
+    let erased = if ids.is_empty() && asked.email.is_none() { Ok(0) } else { store.erase(&ids).await };
+    let count = match &erased {
+        Ok(count) => *count,
+        Err(StoreError::Remains { .. }) => ids.len(),
+        Err(_) => 0,
+    };
+    begun.end(count, erased.is_ok(), now).await?;
+    match erased {
+        // Of this person there may be more on the next page.
+        Err(StoreError::Remains { file }) => found.remains = Some(file),
+        erased => drop(erased?),
+    }
     Ok(found)
 }
 
 async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError> {
     let mut erased = Erased::default();
     for id in ids {
-        match find(store, id).await? {
-            Ok(entry) => erased.entries.push(Found::of(&entry)),
-            Err(_missing) => erased.missing.push(id.clone()),
+        match (find(store, id).await, EntryId::parse(id)) {
+            (Ok(Ok(entry)), _) => erased.entries.push(Found::of(&entry)),
+            (Ok(Err(_missing)), _) => erased.missing.push(id.clone()),
+            (Err(StoreError::Corrupt(_)), Some(id)) => erased.unreadable.push(id),
+            (Err(error), _) => return Err(error),
         }
         erased.looked_at += 1;
     }
@@ -118,6 +141,7 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
         }
     }
     (erased.looked_at, erased.next) = (walk.looked_at, walk.cursor());
+    erased.unreadable = walk.unreadable();
     Ok(erased)
 }
 

@@ -8,6 +8,7 @@ use super::query::Query;
 use super::summary::Summary;
 use super::walk::{Cursor, Walk};
 use super::{OperateError, csv};
+use crate::lead::EntryId;
 use crate::queue::{Store, StoreError};
 
 /// Entries that are looked at for one piece.
@@ -65,6 +66,7 @@ pub struct Export {
     begun: Option<Begun>,
     at: Place,
     entries: usize,
+    unreadable: Vec<EntryId>,
 }
 
 enum Place {
@@ -84,7 +86,7 @@ impl Export {
     ) -> Result<Self, AuditError> {
         let choice = Choice::Query(query.clone());
         let begun = audit.begin(Act::of("export", by, &choice), now).await?;
-        Ok(Self { query, format, begun: Some(begun), at: Place::Start, entries: 0 })
+        Ok(Self { query, format, begun: Some(begun), at: Place::Start, entries: 0, unreadable: Vec::new() })
     }
 
     /// Writes the next piece, which may be empty; none when all is written.
@@ -115,6 +117,11 @@ impl Export {
         self.entries
     }
 
+    /// Returns those that are not in it because they can't be read.
+    pub fn unreadable(&self) -> &[EntryId] {
+        &self.unreadable
+    }
+
     async fn end(&mut self, well: bool, now: Timestamp) -> Result<(), AuditError> {
         match self.begun.take() {
             Some(begun) => begun.end(self.entries, well, now).await,
@@ -133,6 +140,7 @@ impl Export {
             piece.push_str(&self.row(&Summary::of(&entry)));
             self.entries += 1;
         }
+        self.unreadable.extend(walk.unreadable());
         Ok(walk.cursor())
     }
 

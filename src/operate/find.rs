@@ -27,7 +27,12 @@ pub async fn find(store: &dyn Store, text: &str) -> Result<Result<Entry, NotFoun
     // A scan begins after its cursor.
     let before = first.checked_sub(1).map(|id| EntryId::from_bytes(id.to_be_bytes()));
     let page = store.scan(&Filter::default(), before, 2).await?;
-    let mut fitting = page.entries.into_iter().filter(|entry| hex(entry.id).starts_with(&digits));
+    let fits = |id: EntryId| hex(id).starts_with(&digits);
+    if let Some(unreadable) = page.unreadable.into_iter().find(|id| fits(*id)) {
+        // Says that it can't be read, whatever else begins so.
+        return Ok(store.get(unreadable).await?.ok_or(NotFound::Gone(text.to_owned())));
+    }
+    let mut fitting = page.entries.into_iter().filter(|entry| fits(entry.id));
     Ok(match (fitting.next(), fitting.next()) {
         (Some(entry), None) => Ok(entry),
         (Some(_), Some(_)) => Err(NotFound::Ambiguous(text.to_owned())),

@@ -42,6 +42,9 @@ pub struct Group {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Groups {
     pub groups: Vec<Group>,
+    /// Those that can't be read, and so are in no group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<EntryId>,
     /// There is more than was looked at.
     pub has_more: bool,
 }
@@ -66,7 +69,7 @@ pub async fn groups(store: &dyn Store, query: &Query) -> Result<Groups, StoreErr
     }
     let mut groups: Vec<Group> = gathered.into_values().map(Gathered::finish).collect();
     groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
-    Ok(Groups { groups, has_more })
+    Ok(Groups { groups, unreadable: walk.unreadable(), has_more })
 }
 
 type Gathering = BTreeMap<(State, Reason, String), Gathered>;

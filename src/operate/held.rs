@@ -27,7 +27,7 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
     let (mut found, mut cursor) = (Recheck::default(), None);
     loop {
         let page = store.scan(&filter, cursor, PAGE).await?;
-        found.looked_at += page.entries.len();
+        found.looked_at += page.entries.len() + page.unreadable.len();
         let config = Arc::clone(config);
         let passing = move || page.entries.iter().filter(|entry| would_pass(&config, entry)).count();
         // Large bodies take a while; requests must not wait for it. A panic would be a bug of the pipeline: it passes none.
@@ -42,8 +42,8 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
 fn would_pass(config: &Config, entry: &Entry) -> bool {
     let Some(site) = config.sites.get(&entry.site).filter(|site| site.deliver) else { return false };
     match entry.reason {
-        // Held for what no mapping changes.
-        Reason::OverLimit | Reason::OtherHost => false,
+        // Held for what no mapping changes; and nobody knows of a salvaged one whether it was delivered.
+        Reason::OverLimit | Reason::OtherHost | Reason::Salvaged => false,
         _ => Remade::of(config, site, entry).hold.is_none(),
     }
 }

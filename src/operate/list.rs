@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::query::Query;
 use super::summary::Summary;
 use super::walk::{Cursor, Walk};
+use crate::lead::EntryId;
 use crate::queue::{Store, StoreError};
 
 /// Most entries that one page is searched for in: what is found late comes on the next.
@@ -14,6 +15,9 @@ const LOOKED_AT_MAX: usize = 5_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     pub leads: Vec<Summary>,
+    /// Those that can't be read: whether they are meant, nobody knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<EntryId>,
     /// From where to go on; none at the end. A page may be short, or empty, and have a next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
@@ -32,5 +36,5 @@ pub async fn list(
         let Some(entry) = walk.next().await? else { break };
         leads.push(Summary::of(&entry));
     }
-    Ok(Listed { leads, next: walk.cursor() })
+    Ok(Listed { leads, next: walk.cursor(), unreadable: walk.unreadable() })
 }

@@ -120,6 +120,7 @@ impl Retry<'_> {
             };
             tried.results.push(done);
         }
+        tried.results.extend(picker.passed_over());
         tried.next = picker.cursor();
         Ok(())
     }
@@ -184,6 +185,9 @@ impl Retry<'_> {
             }
             State::Dead if entry.reason == Reason::Dropped && !named(Reason::Dropped) => {
                 Some((Outcome::Skipped, "an operator dropped it; name it by its id or by the reason dropped"))
+            }
+            State::Held if entry.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
+                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
             }
             _ => None,
         }

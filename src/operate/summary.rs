@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField, SiteId};
-use crate::queue::{Attempt, AttemptResult, Entry, Reason, State};
+use crate::queue::{Attempt, AttemptResult, Confirmed, Entry, Reason, State};
 
 /// Longest cause, in characters: it stands in a table.
 const CAUSE_MAX: usize = 200;
@@ -68,7 +68,7 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::UnknownForm => "unknown form".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
-        Reason::Delivered => "delivered".to_owned(),
+        Reason::Delivered => delivered(entry).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
         Reason::GaveUp => format!("gave up: {}", last_words(entry)),
         Reason::Dropped => "dropped by an operator".to_owned(),
@@ -80,6 +80,14 @@ pub(super) fn cause(entry: &Entry) -> String {
 /// Returns the newest attempt.
 pub(super) fn last_attempt(entry: &Entry) -> Option<&Attempt> {
     entry.history.iter().rev().find_map(|event| event.attempt.as_ref())
+}
+
+/// Says how it is known.
+fn delivered(entry: &Entry) -> &'static str {
+    match last_attempt(entry).and_then(|attempt| attempt.confirmed) {
+        Some(Confirmed::Widget) => "delivered, as KaiCalls' dashboard widget shows",
+        None => "delivered",
+    }
 }
 
 fn waiting(entry: &Entry) -> String {

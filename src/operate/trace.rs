@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::summary::{cause, words_of};
 use super::{OperateError, find};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{AttemptResult, Entry, Event, State, Store};
+use crate::queue::{AttemptResult, Confirmed, Entry, Event, State, Store};
 
 /// An entry's moments, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,8 @@ impl Trace {
         let mut steps: Vec<Step> = Vec::new();
         let mut number = 0;
         for event in &entry.history {
-            number += u32::from(event.attempt.is_some());
+            // What was only looked for was not sent.
+            number += u32::from(event.attempt.as_ref().is_some_and(|attempt| attempt.confirmed.is_none()));
             let duration_ms = event.attempt.as_ref().map(|attempt| attempt.duration_ms);
             let before = steps.last().map_or(event.at, |step| step.at);
             let (at, what) = (event.at, words(event, entry, number, steps.is_empty()));
@@ -80,6 +81,9 @@ fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
             (false, _) => format!("{}: {what}", event.state.as_str()),
         };
     };
+    if let Some(by) = attempt.confirmed {
+        return confirmed(by).to_owned();
+    }
     let result = match attempt.result {
         AttemptResult::Delivered => "delivered",
         AttemptResult::KeyRefused => "key refused",
@@ -88,4 +92,10 @@ fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
         AttemptResult::Ambiguous => "may have arrived",
     };
     format!("attempt {number}: {result}, {}", words_of(attempt))
+}
+
+fn confirmed(by: Confirmed) -> &'static str {
+    match by {
+        Confirmed::Widget => "delivered: the widget shows that it had arrived",
+    }
 }

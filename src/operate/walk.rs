@@ -40,6 +40,9 @@ pub(super) struct Walk<'a> {
     /// How many more entries may be fetched.
     left: usize,
     pub(super) looked_at: usize,
+    /// Those that can't be read: of the pages before, and of the last one.
+    unreadable: Vec<EntryId>,
+    unreadable_of_page: Vec<EntryId>,
 }
 
 impl<'a> Walk<'a> {
@@ -54,7 +57,18 @@ impl<'a> Walk<'a> {
         let stages = if query.filter.state.is_some() { &[None] } else { stages };
         let at = from.unwrap_or(Cursor { stage: 0, after: None });
         let (fetched, behind) = (VecDeque::new(), Some(at));
-        Self { store, query: query.clone(), stages, at, fetched, behind, left: looked_at_max, looked_at: 0 }
+        Self {
+            store,
+            query: query.clone(),
+            stages,
+            at,
+            fetched,
+            behind,
+            left: looked_at_max,
+            looked_at: 0,
+            unreadable: Vec::new(),
+            unreadable_of_page: Vec::new(),
+        }
     }
 
     /// Gives the next entry; none at the end, or where enough were looked at.
@@ -81,13 +95,21 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Returns those that can't be read, as far as the walk has come: what is behind the cursor is met again.
+    pub(super) fn unreadable(&self) -> Vec<EntryId> {
+        let is_passed = |id: &&EntryId| self.fetched.is_empty() || Some(**id) < self.at.after;
+        self.unreadable.iter().chain(self.unreadable_of_page.iter().filter(is_passed)).copied().collect()
+    }
+
     async fn fetch(&mut self) -> Result<(), StoreError> {
         let Cursor { stage, after } = self.at;
         let of_stage = self.stages.get(stage).copied().flatten();
         let filter = Filter { state: self.query.filter.state.or(of_stage), ..self.query.filter.clone() };
-        let Page { entries, next } = self.store.scan(&filter, after, PAGE.min(self.left)).await?;
-        self.left = self.left.saturating_sub(entries.len().max(1));
-        self.looked_at += entries.len();
+        let Page { entries, unreadable, next } = self.store.scan(&filter, after, PAGE.min(self.left)).await?;
+        let looked_at = entries.len() + unreadable.len();
+        self.left = self.left.saturating_sub(looked_at.max(1));
+        self.looked_at += looked_at;
+        self.unreadable.extend(std::mem::replace(&mut self.unreadable_of_page, unreadable));
         self.behind = Some(match next {
             Some(after) => Cursor { stage, after: Some(after) },
             None => Cursor { stage: stage + 1, after: None },

@@ -271,6 +271,8 @@ pub struct Filter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     pub entries: Vec<Entry>,
+    /// Those that would be on it but can't be read.
+    pub unreadable: Vec<EntryId>,
     /// None at the end.
     pub next: Option<EntryId>,
 }

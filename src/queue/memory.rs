@@ -138,7 +138,7 @@ impl Store for MemoryStore {
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next = entries.last().map(|entry| entry.id).filter(|_| more);
-        Ok(Page { entries, next })
+        Ok(Page { entries, unreadable: Vec::new(), next })
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {

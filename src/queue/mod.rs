@@ -115,6 +115,9 @@ pub enum StoreError {
     /// The store was corrupt and is set aside, a new one is in its place: `formgate leads salvage` merges it back.
     #[error("the store was corrupt and is set aside as {}; run `formgate leads salvage`", file.display())]
     SetAside { file: PathBuf },
+    /// What was to be erased is gone from the store, but may be in a file that was set aside.
+    #[error("what was erased may still be in {}, which was set aside: delete it once it is not needed", file.display())]
+    Remains { file: PathBuf },
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
@@ -178,6 +181,8 @@ pub trait Store: Send + Sync + 'static {
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;
 
     /// Lists entries by id, from after `cursor`. Eventually consistent; no snapshot across pages.
+    ///
+    /// What can't be read is named on the page, and keeps nobody from the others.
     async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError>;
 
     /// Changes one entry: compare-and-set on its revision. For retry and drop.

@@ -123,7 +123,8 @@ impl Sender {
         let filter = Filter { site: Some(site.clone()), ..Filter::default() };
         let (mut known, mut cursor, mut read): (_, Option<EntryId>, u64) = (Known::new(longest), None, 0);
         while read <= ENTRIES_MAX {
-            let page = self.store.scan(&filter, cursor, PAGE).await.ok()?;
+            // What can't be read may be what the widget shows.
+            let page = self.store.scan(&filter, cursor, PAGE).await.ok().filter(|page| page.unreadable.is_empty())?;
             page.entries.iter().for_each(|entry| known.add(entry, shown));
             read += page.entries.len() as u64;
             cursor = page.next;

@@ -128,7 +128,7 @@ impl Store for Shelf {
                 && filter.until.is_none_or(|until| entry.accepted_at < until)
         };
         let entries = self.entries().into_iter().filter(of_site).filter(in_time).map(as_read).collect();
-        Ok(Page { entries, next: None })
+        Ok(Page { entries, ..Page::default() })
     }
 
     async fn amend(&self, _id: EntryId, _revision: u64, _change: Change, _now: Timestamp) -> Result<Set, StoreError> {

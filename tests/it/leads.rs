@@ -360,6 +360,28 @@ async fn a_store_that_is_set_aside_is_salvaged_and_told() {
 }
 
 #[tokio::test]
+async fn where_no_gateway_runs_a_store_set_aside_is_told_and_an_erasure_names_it() {
+    let (mut desk, [good, ..]) = with_three().await;
+    desk.stop().await;
+    desk.done(&["list"]).await;
+    let file = desk.path("data/formgate.db");
+    let mut bytes = fs::read(&file).expect("the store");
+    bytes[..64].fill(0xff);
+    fs::write(&file, bytes).expect("spoilt");
+    for _ in 0..2 {
+        let talk = desk.done(&["list"]).await.talk;
+        assert!(talk.contains("is set aside as") && talk.contains("formgate leads salvage"), "{talk}");
+    }
+    desk.done(&["salvage"]).await;
+    for address in ["jane@example.com", "nobody@example.com"] {
+        let erased = desk.leads(&["erase", "--email", address]).await;
+        assert!(erased.code == 74 && erased.talk.contains("formgate.db.salvaged-"), "{}{}", erased.code, erased.talk);
+        assert!(erased.talk.contains("delete it"), "{}", erased.talk);
+    }
+    assert_eq!(desk.leads(&["show", &good]).await.code, 1, "it is gone all the same");
+}
+
+#[tokio::test]
 async fn what_a_visitor_typed_does_nothing_to_a_terminal_or_a_spreadsheet() {
     let mut desk = Desk::new().await;
     desk.start().await;

@@ -14,7 +14,8 @@ use formgate::operate::{
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Content, Entry, NewEntry, Reason, Set, Settlement, State, Store,
+    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Reason, Set, Settlement, State,
+    Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
@@ -194,10 +195,12 @@ async fn a_retry_leaves_alone_what_nobody_asked_for() {
     let waiting = place.add(3, "acme", GOOD, Reason::Accepted).await;
     let elsewhere = place.add(4, "acme", GOOD, Reason::OtherHost).await;
     let gone = place.add(5, "nobody", GOOD, Reason::Invalid).await;
+    let salvaged = place.add(6, "acme", GOOD, Reason::Salvaged).await;
 
     let found = place.try_retry(by_filter()).await.expect("done").results;
     let told: Vec<_> = found.iter().map(|done| (done.id.clone(), done.outcome)).collect();
-    let expected = [(elsewhere, Outcome::Unchanged), (gone, Outcome::Skipped), (dropped, Outcome::Skipped)];
+    let skipped = [gone, salvaged, dropped].map(|id| (id, Outcome::Skipped));
+    let expected = [(elsewhere, Outcome::Unchanged), skipped[0], skipped[1], skipped[2]];
     assert_eq!(told, expected.map(|(id, outcome)| (id.to_string(), outcome)));
     assert!(found[0].why.contains("--release") && found[1].why.contains("configuration"));
 
@@ -209,6 +212,57 @@ async fn a_retry_leaves_alone_what_nobody_asked_for() {
     assert_eq!(place.retry(by_ids(&[dropped])).await, [Outcome::Queued]);
     let unknown = RetryAsked { ids: vec!["0000aaaa".to_owned(), "nonsense".to_owned()], ..RetryAsked::default() };
     assert_eq!(place.retry(unknown).await, [Outcome::Missing, Outcome::Missing]);
+}
+
+#[tokio::test]
+async fn what_was_salvaged_goes_out_only_where_it_is_named() {
+    let place = Place::new();
+    let salvaged = place.add(1, "acme", GOOD, Reason::Salvaged).await;
+    let of_state = |state: &str, reason: Option<&str>| {
+        let filter =
+            FilterAsked { state: Some(state.to_owned()), reason: reason.map(str::to_owned), ..FilterAsked::default() };
+        RetryAsked { filter: Some(filter), release: true, ..RetryAsked::default() }
+    };
+    assert_eq!(place.retry(of_state("held", None)).await, [Outcome::Skipped]);
+    assert_eq!(place.entry(salvaged).await.state, State::Held);
+    let dry = RetryAsked { dry_run: true, ..of_state("held", Some("salvaged")) };
+    assert_eq!(place.retry(dry).await, [Outcome::Queued]);
+    assert_eq!(place.retry(of_state("held", Some("salvaged"))).await, [Outcome::Queued]);
+    let another = place.add(2, "acme", GOOD, Reason::Salvaged).await;
+    let groups = place.groups(FilterAsked::default()).await.groups;
+    assert_eq!(
+        groups.iter().map(|group| (group.leads, group.reason, group.cause.as_str())).collect::<Vec<_>>(),
+        [(1, Reason::Salvaged, "salvaged from a damaged store: it may have been delivered")]
+    );
+    assert_eq!(place.retry(by_ids(&[another])).await, [Outcome::Queued]);
+}
+
+#[tokio::test]
+async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
+    let place = Place::new();
+    let lead = place.add(1, "acme", GOOD, Reason::Accepted).await;
+    let cut = Attempt { status: None, ..attempt(AttemptResult::Ambiguous, 0, "no answer in time") };
+    place.settle(lead, Settlement::Again { after: Duration::ZERO, attempt: cut }).await;
+    let found = Attempt {
+        result: AttemptResult::Delivered,
+        status: None,
+        duration_ms: 9,
+        words: None,
+        confirmed: Some(Confirmed::Widget),
+    };
+    place.settle(lead, Settlement::Delivered { lead_id: None, attempt: found, keep: KEEP }).await;
+    let trace = operate::trace(&*place.store, &lead.to_string()).await.expect("traced");
+    let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
+    let expected = [
+        "accepted, queued",
+        "attempt 1: may have arrived, no answer in time",
+        "delivered: the widget shows that it had arrived",
+        "may be removed",
+    ];
+    assert_eq!(steps, expected);
+    let life = operate::show(&*place.store, &place.config, &lead.to_string()).await.expect("shown");
+    assert_eq!(life.entry.cause, "delivered, as KaiCalls' dashboard widget shows");
+    assert_eq!(serde_json::to_value(&life).expect("JSON")["history"][2]["attempt"]["confirmed"], "widget");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::Where;
+use super::list::name_unreadable;
 use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
@@ -17,7 +18,7 @@ use crate::operate::{
     self, Audit, BackedUp, By, Cursor, DropAsked, EraseAsked, Erased, Export, ExportFormat, FilterAsked, Groups, Life,
     Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Salvaged, Store};
+use crate::queue::{Salvaged, Store, StoreError};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -80,6 +81,10 @@ impl Desk {
         let local = Local::open(config)?;
         if !place.offline {
             console.say("no gateway answers: working on the store itself");
+        }
+        // Opening it may have been what set it aside; an empty list would say that there is nothing.
+        if let Err(aside @ StoreError::SetAside { .. }) = local.store.ready().await {
+            console.say(aside.to_string());
         }
         Ok(Self::Store(local))
     }
@@ -179,6 +184,7 @@ impl Desk {
                 while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
                 }
+                name_unreadable(export.unreadable(), console);
                 Ok(())
             }
         }

@@ -4,12 +4,14 @@ use clap::Args;
 
 use super::args::{Lines, Where};
 use super::desk::Desk;
+use super::list::name_unreadable;
 use super::view::{minute, plural};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::operate::{EraseAsked, Erased, Found};
+use crate::queue::StoreError;
 
 /// Ids of one call.
 const TOGETHER: usize = 100;
@@ -57,10 +59,20 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
     for id in &erased.missing {
         console.say(format!("there is no entry {}", shown::short(id, 64)));
     }
-    let (count, looked_at) = (plural(erased.entries.len() as u64, "lead"), plural(erased.looked_at as u64, "lead"));
+    // By its id such a one goes like any other; with an address nobody knows whose it is.
+    let by_id = if args.email.is_some() { 0 } else { erased.unreadable.len() };
+    if args.email.is_some() {
+        name_unreadable(&erased.unreadable, console);
+    }
+    let count = plural((erased.entries.len() + by_id) as u64, "lead");
+    let looked_at = plural(erased.looked_at as u64, "lead");
     let what = if args.dry_run { "would be erased; nothing is changed" } else { "erased" };
     console.say(format!("{count} {what}, {looked_at} looked at"));
-    Ok(if erased.missing.is_empty() { Exit::Ok } else { Exit::Findings })
+    if let Some(file) = erased.remains {
+        return Err(Error::store(StoreError::Remains { file }));
+    }
+    let is_whole = erased.missing.is_empty() && erased.unreadable.len() == by_id;
+    Ok(if is_whole { Exit::Ok } else { Exit::Findings })
 }
 
 /// Goes through all pages.
@@ -84,6 +96,8 @@ async fn each(args: &EraseArgs, desk: &Desk, dry_run: bool, console: &mut Consol
 fn add(all: &mut Erased, page: Erased) {
     all.entries.extend(page.entries);
     all.missing.extend(page.missing);
+    all.unreadable.extend(page.unreadable);
+    all.remains = page.remains.or(all.remains.take());
     all.looked_at += page.looked_at;
 }
 
@@ -94,10 +108,11 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
     }
     let would = each(args, desk, true, console).await?;
     show(&would.entries, Lines::Table, console)?;
-    if would.entries.is_empty() {
+    let by_id = if args.email.is_some() { 0 } else { would.unreadable.len() };
+    if would.entries.is_empty() && by_id == 0 {
         return Ok(true);
     }
-    let count = plural(would.entries.len() as u64, "lead");
+    let count = plural((would.entries.len() + by_id) as u64, "lead");
     Ok(console.ask(&format!("erase {count} for good?")).unwrap_or(false))
 }
 

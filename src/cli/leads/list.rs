@@ -9,6 +9,7 @@ use crate::cli::console::{Console, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
+use crate::lead::EntryId;
 use crate::operate::{FilterAsked, Group, Groups, Summary, csv_head, csv_row};
 use crate::queue::State;
 
@@ -16,6 +17,10 @@ use crate::queue::State;
 const PAGE: usize = 200;
 /// Terminals narrower than this show the beginnings of ids.
 const WIDE: usize = 132;
+/// Narrower than this there is no room for all columns: no year, no name, and of the id the moment.
+const NARROW: usize = 100;
+/// So much of an id is its moment to the millisecond.
+const ID_MOMENT: usize = 13;
 
 /// Lists leads, oldest first, or groups what needs a person by its cause.
 ///
@@ -71,6 +76,7 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
     loop {
         let page = desk.list(filter, cursor, PAGE.min(limit - given)).await?;
         given += page.leads.len();
+        name_unreadable(&page.unreadable, console);
         for lead in page.leads {
             match args.output {
                 Rows::Table | Rows::Json => leads.push(lead),
@@ -102,13 +108,36 @@ fn show_table(leads: &[Summary], console: &mut Console) -> Result<(), Error> {
         return Ok(());
     }
     let (paint, width) = (console.paint(), console.width());
-    let head = ["ID", "ACCEPTED (UTC)", "SITE/FORM", "STATE", "NAME", "E-MAIL", "CAUSE"].map(str::to_owned).to_vec();
-    let rows: Vec<_> = std::iter::once(head).chain(leads.iter().map(|lead| cells(lead, width))).collect();
     let states = std::iter::once(None).chain(leads.iter().map(|lead| Some(lead.state)));
-    for (line, state) in table::fitted(&rows, width, &[2, 4, 5, 6]).into_iter().zip(states) {
+    for (line, state) in table_lines(leads, width).into_iter().zip(states) {
         console.data(painted(&line, state, paint))?;
     }
     Ok(())
+}
+
+fn table_lines(leads: &[Summary], width: Option<usize>) -> Vec<String> {
+    let is_narrow = width.is_some_and(|width| width < NARROW);
+    let (head, flexible): (&[&str], &[usize]) = match is_narrow {
+        true => (&["ID", "ACCEPTED", "SITE/FORM", "STATE", "E-MAIL", "CAUSE"], &[2, 4, 5]),
+        false => (&["ID", "ACCEPTED (UTC)", "SITE/FORM", "STATE", "NAME", "E-MAIL", "CAUSE"], &[2, 4, 5, 6]),
+    };
+    let head = head.iter().map(|cell| (*cell).to_owned()).collect();
+    let cells = |lead| if is_narrow { narrow_cells(lead) } else { cells(lead, width) };
+    let rows: Vec<_> = std::iter::once(head).chain(leads.iter().map(cells)).collect();
+    table::fitted(&rows, width, flexible)
+}
+
+fn narrow_cells(lead: &Summary) -> Vec<String> {
+    let (_name, email) = lead_cells(lead.lead.as_ref());
+    vec![
+        lead.id.to_string().chars().take(ID_MOMENT).collect(),
+        // Without the year.
+        minute(lead.accepted_at).chars().skip("2026-".len()).collect(),
+        format!("{}/{}", lead.site, lead.form),
+        lead.state.as_str().to_owned(),
+        email,
+        shown::short(&lead.cause, 120),
+    ]
 }
 
 fn cells(lead: &Summary, width: Option<usize>) -> Vec<String> {
@@ -152,7 +181,8 @@ fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(
         }
         Rows::Table => {}
     }
-    if groups.groups.is_empty() {
+    name_unreadable(&groups.unreadable, console);
+    if groups.groups.is_empty() && groups.unreadable.is_empty() {
         console.say("nothing needs a person");
     }
     let (paint, width) = (console.paint(), console.width());
@@ -178,6 +208,48 @@ fn about(group: &Group) -> String {
     format!("  {state} since {since}, such as {}; {}{more}", group.example, named.join(", "))
 }
 
+/// Says what of the store can't be read, and what can be done about it.
+pub(super) fn name_unreadable(ids: &[EntryId], console: &mut Console) {
+    for id in ids {
+        console
+            .say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` takes it away"));
+    }
+}
+
 fn fit(line: &str, width: Option<usize>) -> String {
     width.map_or_else(|| line.to_owned(), |width| table::cut(line, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::lead::{FormId, SiteId};
+    use crate::queue::Reason;
+
+    #[test]
+    fn a_list_says_the_cause_on_any_terminal() {
+        let lead = Summary {
+            id: EntryId::new(1_790_000_000_000, &[7; 10]),
+            site: SiteId::parse("acme-dental-north").expect("a slug"),
+            form: FormId::parse("contact").expect("a slug"),
+            state: State::Held,
+            reason: Reason::Invalid,
+            cause: "no valid lead: email invalid".to_owned(),
+            accepted_at: Timestamp::UNIX_EPOCH,
+            due_at: None,
+            expires_at: None,
+            attempts: 0,
+            seen: 0,
+            lead_id: None,
+            mapping: None,
+            lead: None,
+        };
+        for width in [80, 99, 100, 131, 132] {
+            let lines = table_lines(std::slice::from_ref(&lead), Some(width));
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{lines:?}");
+            assert!(lines[1].contains("no valid"), "{lines:?}");
+        }
+    }
 }

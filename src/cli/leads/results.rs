@@ -32,7 +32,8 @@ impl Results {
     pub(super) fn add(&mut self, page: Vec<Done>, console: &mut Console) -> Result<(), Error> {
         for done in page {
             *self.counts.entry(word(done.outcome)).or_default() += 1;
-            self.undone |= matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped);
+            self.undone |=
+                matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped | Outcome::Unreadable);
             match self.output {
                 Lines::Json => self.kept.push(done),
                 Lines::Ndjson => console.json_line(&done)?,
@@ -87,6 +88,7 @@ fn word(outcome: Outcome) -> &'static str {
         Outcome::Skipped => "skipped",
         Outcome::Busy => "busy",
         Outcome::Missing => "missing",
+        Outcome::Unreadable => "unreadable",
     }
 }
 
@@ -95,7 +97,7 @@ fn painted(outcome: Outcome, paint: Paint) -> String {
     match outcome {
         Outcome::Queued => paint.green(&word),
         Outcome::Held | Outcome::Busy => paint.yellow(&word),
-        Outcome::Missing => paint.red(&word),
+        Outcome::Missing | Outcome::Unreadable => paint.red(&word),
         Outcome::Dropped | Outcome::Unchanged | Outcome::Skipped => paint.dim(&word),
     }
 }

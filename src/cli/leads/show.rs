@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::lead::{Lead, LeadField};
 use crate::operate::{Life, Taken, Trace};
-use crate::queue::State;
+use crate::queue::{Reason, State};
 
 /// How much of a body that can't be decoded, of a value and of a rule is shown, in characters.
 const BODY_SHOWN: usize = 2_000;
@@ -145,6 +145,9 @@ fn next_step(life: &Life) -> Option<String> {
         (_, false) => {
             Some(format!("by now it would be mapped otherwise: `formgate leads retry {id} --dry-run` shows how"))
         }
+        _ if life.entry.reason == Reason::Salvaged => Some(format!(
+            "look for it at KaiCalls; `formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up"
+        )),
         (_, true) if life.entry.lead.is_none() => {
             Some(format!("mend the mapping or the form, then `formgate leads retry {id}`"))
         }

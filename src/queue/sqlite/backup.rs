@@ -7,7 +7,7 @@ use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
 use super::arrival;
-use super::failure::{CopyHeld, Failure};
+use super::failure::{CopyExists, CopyHeld, Failure};
 use super::files::sync_folder;
 use super::row::unsigned;
 
@@ -27,7 +27,7 @@ fn count(connection: &Connection) -> Result<u64, Failure> {
 /// during a copy says that bytes remain.
 pub(super) fn copy(connection: &Connection, to: &Path) -> Result<u64, Failure> {
     if to.exists() {
-        return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
+        return Err(Failure::unavailable(CopyExists { file: to.to_owned() }));
     }
     // The first read fixes the snapshot.
     let entries = count(connection)?;

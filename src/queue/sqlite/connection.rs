@@ -14,8 +14,13 @@ use super::failure::{Closed, Failure, NoLog};
 use super::schema::PAGE_SIZE;
 use crate::queue::StoreError;
 
-/// How long a connection waits for another process' transaction.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection looks whether another process' transaction has ended. SQLite's own wait grows to 100 ms, so
+/// that who waits would miss nearly every gap between the transactions of who is busy.
+const BUSY_STEP: Duration = Duration::from_millis(1);
+/// How long it does so.
+const BUSY_STEPS_MAX: i32 = 5_000;
+/// How long the log's emptying waits for readers: appends wait with it.
+const TRUNCATE_STEPS_MAX: i32 = 1_000;
 /// Connections that read at once.
 const READERS_MAX: usize = 4;
 /// Statements kept prepared on a connection; there are fewer.
@@ -55,8 +60,8 @@ fn open_reader(path: &Path) -> Result<Connection, Failure> {
 
 fn open(path: &Path) -> Result<Connection, Failure> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(wait))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // One plan for all values; else a statement is compiled again whenever a bound that it compares with changes.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -64,6 +69,29 @@ fn open(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
+}
+
+/// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
+pub(super) fn truncate_log(connection: &mut Connection) -> Result<bool, Failure> {
+    connection.busy_handler(Some(wait_shortly))?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.busy_handler(Some(wait))?;
+    Ok(busy?)
+}
+
+fn wait(steps: i32) -> bool {
+    wait_a_step(steps, BUSY_STEPS_MAX)
+}
+
+fn wait_shortly(steps: i32) -> bool {
+    wait_a_step(steps, TRUNCATE_STEPS_MAX)
+}
+
+/// Tells whether to look again.
+#[expect(clippy::disallowed_methods, reason = "SQLite asks on a thread that may block, and has no event for it")]
+fn wait_a_step(steps: i32, steps_max: i32) -> bool {
+    std::thread::sleep(BUSY_STEP);
+    steps < steps_max
 }
 
 /// Connections that only read, so that reading never waits for the writer nor keeps it waiting.

@@ -55,10 +55,10 @@ pub(super) struct Damage;
 #[error("the database is damaged: start again, so that it is checked and set aside")]
 pub(super) struct DamageMet;
 
-/// Entries were erased from the store, but not from what was set aside.
+/// A copy goes into a new file.
 #[derive(Debug, thiserror::Error)]
-#[error("the entries are removed, but {} was set aside and may hold them: remove it once it is not needed", file.display())]
-pub(super) struct AsideRemains {
+#[error("there is a file {} already; a copy goes into a new one", file.display())]
+pub(super) struct CopyExists {
     pub(super) file: PathBuf,
 }
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::check::Watch;
 use super::failure::Failure;
 use super::row::{SELECT_BY_ID, read_entry, text, time, unsigned, word};
 use crate::lead::{EntryId, FormId, SiteId};
@@ -33,9 +34,10 @@ pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>,
     find.query_and_then([id.as_bytes()], read_entry)?.next().transpose()
 }
 
-/// Reads a page of entries.
+/// Reads a page of entries. What can't be read is named, and keeps nobody from the others.
 pub(super) fn scan(
     connection: &Connection,
+    damage: &Watch,
     filter: &Filter,
     cursor: Option<EntryId>,
     limit: usize,
@@ -49,8 +51,18 @@ pub(super) fn scan(
     let more = ids.len() > limit;
     ids.truncate(limit);
     let next = ids.last().copied().filter(|_| more);
-    let entries = ids.into_iter().filter_map(|id| get(connection, id).transpose()).collect::<Result<_, _>>()?;
-    Ok(Page { entries, next })
+    let mut page = Page { next, ..Page::default() };
+    for id in ids {
+        match get(connection, id) {
+            Ok(entry) => page.entries.extend(entry),
+            Err(failure @ (Failure::Corrupt(_) | Failure::Damaged(_))) => {
+                damage.note(&failure);
+                page.unreadable.push(id);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(page)
 }
 
 fn scan_state(

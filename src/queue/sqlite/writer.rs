@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,7 +11,7 @@ use super::Options;
 use super::arrival::{self, Waiting};
 use super::aside;
 use super::check::Watch;
-use super::connection::BUSY_TIMEOUT;
+use super::connection::truncate_log;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
 use super::schema::check_version;
@@ -24,8 +23,6 @@ use crate::queue::turns::LastSites;
 const BATCH_MAX: usize = 512;
 /// Most jobs that wait; further callers wait until there is room.
 const WAITING_MAX: usize = 1_024;
-/// How long the log's emptying waits for readers: appends wait with it.
-const TRUNCATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What has been committed, for telemetry.
 #[derive(Debug, Default)]
@@ -343,11 +340,8 @@ impl Batches {
         done.map(drop).map_err(|error| Spoilt::Whole(error.into()))
     }
 
-    fn truncate(&self) -> Result<(), Failure> {
-        let connection = &self.workspace.connection;
-        connection.busy_timeout(TRUNCATE_TIMEOUT)?;
-        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        if busy? { Err(Failure::unavailable(BytesRemain)) } else { Ok(()) }
+    fn truncate(&mut self) -> Result<(), Failure> {
+        let is_held = truncate_log(&mut self.workspace.connection)?;
+        if is_held { Err(Failure::unavailable(BytesRemain)) } else { Ok(()) }
     }
 }
