@@ -261,8 +261,8 @@ fn is_checkout_command(block: &Block) -> bool {
 /// Checks that a piece of configuration is sound.
 fn check_configuration(block: &Block) {
     let folder = tempfile::tempdir().expect("a folder");
-    for name in ["chain.pem", "key.pem"] {
-        fs::copy(root().join("fixtures/config/sound/tls").join(name), folder.path().join(name)).expect("copied");
+    for (name, from) in [("chain.pem", "good.pem"), ("key.pem", "server.key")] {
+        fs::copy(root().join("tests/it/tls").join(from), folder.path().join(name)).expect("copied");
     }
     fs::write(folder.path().join("config.toml"), &block.text).expect("written");
     check(folder.path(), &block.place);
