@@ -244,7 +244,7 @@ fn end(submission: &Submission, mapped: &Mapped, held: Option<&str>, unknown_for
                 (Some(reason), _) => hold(Hold::Rule, Some(reason), Some(checked.lead), Vec::new()),
                 (None, true) => hold(Hold::UnknownForm, None, Some(checked.lead), Vec::new()),
                 (None, false) => {
-                    let fingerprint = Fingerprint::of(&checked.lead, mapped.form.entry.as_deref());
+                    let fingerprint = Fingerprint::of(&checked.lead, &checked.extras, mapped.form.entry.as_deref());
                     End::Lead { lead: checked.lead, fingerprint }
                 }
             };
@@ -254,8 +254,9 @@ fn end(submission: &Submission, mapped: &Mapped, held: Option<&str>, unknown_for
 }
 
 impl Fingerprint {
-    /// The plugin's own name for the submission where it has one, else everything the lead says; the e-mail either way.
-    fn of(lead: &Lead, entry: Option<&str>) -> Self {
+    /// The plugin's own name for the submission where it has one, else everything the lead says and, since a message may be
+    /// cut, all extras; the e-mail either way.
+    fn of(lead: &Lead, extras: &[Extra], entry: Option<&str>) -> Self {
         use sha2::{Digest, Sha256};
         let mut digest = Sha256::new();
         let mut add = |part: &str| {
@@ -265,7 +266,10 @@ impl Fingerprint {
         add(lead.email());
         match entry {
             Some(entry) => add(entry),
-            None => [lead.name(), lead.phone().unwrap_or_default(), lead.message()].into_iter().for_each(&mut add),
+            None => {
+                [lead.name(), lead.phone().unwrap_or_default(), lead.message()].into_iter().for_each(&mut add);
+                extras.iter().flat_map(|extra| [&extra.label, &extra.value]).for_each(|text| add(text));
+            }
         }
         Self(digest.finalize().into())
     }

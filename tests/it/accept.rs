@@ -65,6 +65,21 @@ async fn the_same_lead_again_is_a_duplicate_of_the_first() {
 }
 
 #[tokio::test]
+async fn what_a_cut_message_no_longer_shows_makes_another_lead_all_the_same() {
+    let gateway = start();
+    let post = async |budget: &str| {
+        let message = "much to say ".repeat(6_000);
+        let fields = [("name", "Jane"), ("email", "jane@example.com"), ("message", &message), ("budget", budget)];
+        let body = serde_json::Value::from_iter(fields).to_string();
+        json(&gateway.post("/hooks/acme/contact", &body).await)["status"].clone()
+    };
+    assert_eq!(
+        (post("100").await, post("900").await, post("100").await),
+        ("queued".into(), "queued".into(), "duplicate".into())
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_a_duplicate_where_dedupe_is_off() {
     let gateway = start_with(Options::default(), |config| config.queue.dedupe = Duration::ZERO);
     let body = lead_body("jane@example.com");
