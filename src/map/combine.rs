@@ -52,14 +52,16 @@ pub(super) fn combine(rule: &CombineRule, fields: &mut Vec<FormField>) {
 /// Finds the fields that a rule speaks of by their stem: looking through all of them for each would take the square.
 fn groups(rule: &CombineRule, fields: &[FormField]) -> BTreeMap<String, BTreeSet<usize>> {
     let whens = rule.when.iter().map(|(pattern, _)| pattern);
-    let patterns: Vec<&KeyPattern> = rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens).collect();
-    let mut groups: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     // Nearly all patterns of a rule begin alike, and nearly no key fits any.
-    let befores: BTreeSet<&str> = patterns.iter().map(|pattern| pattern.before.as_str()).collect();
+    let mut by_before: BTreeMap<&str, Vec<&Glob>> = BTreeMap::new();
+    for pattern in rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens) {
+        by_before.entry(&pattern.before).or_default().push(&pattern.after);
+    }
+    let mut groups: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for (index, form_field) in fields.iter().enumerate() {
-        for before in &befores {
+        for (before, afters) in &by_before {
             let Some((stem, after)) = split(&form_field.field.key, before) else { continue };
-            if patterns.iter().any(|pattern| pattern.before == *before && pattern.after.matches(after)) {
+            if afters.iter().any(|glob| glob.matches(after)) {
                 groups.entry(stem.to_owned()).or_default().insert(index);
             }
         }
