@@ -1,6 +1,6 @@
 //! Broken JSON whose intent is plain: a template with the visitor's values pasted in, never escaped.
 //!
-//! Contact-form templates do that (`captures: cf7 24, 25`): a line break or a quote in the message breaks the JSON. Here a
+//! Templates for a webhook's body do that: a line break or a quote in the message breaks the JSON. Here a
 //! string ends where what follows can only be JSON again; everything before that is the value, as typed.
 
 use std::collections::HashSet;
@@ -193,7 +193,7 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// Decodes `uXXXX`, or a surrogate pair of them, at the head of `after`.
+/// Decodes `u` and four hex digits, or a surrogate pair of them, at the head of `after`.
 fn unicode<'a>(after: &'a str, out: &mut String) -> &'a str {
     let unit =
         |text: &str| text.strip_prefix('u').and_then(|t| t.get(..4)).and_then(|h| u16::from_str_radix(h, 16).ok());

@@ -8,11 +8,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::gateway::{self, TOKEN, json};
+use crate::process;
 use crate::scripted_api::{Reply, ScriptedApi};
 
 /// How long a process may take for anything; it takes milliseconds.
@@ -58,28 +59,7 @@ impl Desk {
     }
 
     fn write_config(&self, form: &str) {
-        let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
-        let config = format!(
-            r#"
-            [server]
-            listen = "127.0.0.1:0"
-            [admin]
-            listen = "127.0.0.1:0"
-            [kaicalls]
-            base_url = "{}"
-            [queue]
-            url = "sqlite:data/formgate.db"
-            retry = {{ first = "50ms", max = "100ms" }}
-            [[site]]
-            id = "acme"
-            public_key = "wp_pk_acme"
-            secret_key = "wp_sk_acme"
-            tokens = [{{ sha256 = "{sha256}" }}]
-            {form}
-            "#,
-            self.api.base_url()
-        );
-        fs::write(self.path("config.toml"), config).expect("written");
+        process::write_config(self.folder.path(), &self.api.base_url(), form);
     }
 
     async fn start(&mut self) {

@@ -14,7 +14,8 @@ use crate::scripted_api::ScriptedApi;
 /// How long the process may take for anything; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn write_config(folder: &Path, api: &str) {
+/// Writes a configuration with one site, `acme`, whose table ends with `more`.
+pub(crate) fn write_config(folder: &Path, api: &str, more: &str) {
     let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     let config = format!(
         r#"
@@ -32,6 +33,7 @@ fn write_config(folder: &Path, api: &str) {
         public_key = "wp_pk_acme"
         secret_key = "wp_sk_acme"
         tokens = [{{ sha256 = "{sha256}" }}]
+        {more}
         "#
     );
     std::fs::write(folder.join("config.toml"), config).expect("written");
@@ -86,7 +88,7 @@ async fn post(address: std::net::SocketAddr, email: &str) -> String {
 async fn a_lead_answered_200_survives_a_kill_and_is_delivered_after_the_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = ScriptedApi::start().await;
-    write_config(folder.path(), &api.base_url());
+    write_config(folder.path(), &api.base_url(), "");
     api.go_away().await;
     let (mut first, address) = serve(folder.path()).await;
     let answer = post(address, "jane@example.com").await;
@@ -116,7 +118,7 @@ async fn a_lead_answered_200_survives_a_kill_and_is_delivered_after_the_restart(
 async fn a_term_signal_ends_the_process_with_success() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = ScriptedApi::start().await;
-    write_config(folder.path(), &api.base_url());
+    write_config(folder.path(), &api.base_url(), "");
     let (mut child, address) = serve(folder.path()).await;
     assert_eq!(status(&post(address, "jane@example.com").await), 200);
     let id = child.id().expect("it runs").to_string();
@@ -130,7 +132,7 @@ async fn a_term_signal_ends_the_process_with_success() {
 async fn a_hangup_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = ScriptedApi::start().await;
-    write_config(folder.path(), &api.base_url());
+    write_config(folder.path(), &api.base_url(), "");
     let (child, address, mut log) = serve_with_log(folder.path()).await;
     let id = child.id().expect("it runs").to_string();
     let hang_up = async || {

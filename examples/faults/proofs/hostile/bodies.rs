@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::super::client::post;
 use super::super::gateway::token;
-use super::{Ends, Target, count, end_of};
+use super::{Ends, Target, count, drip, end_of};
 
 const SLOW: usize = 200;
 const UPLOADS: usize = 50;
-const DRIP: Duration = Duration::from_secs(1);
+/// A byte of a slow body comes so often.
+const PAUSE: Duration = Duration::from_secs(1);
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
 const PARTS: &str = "multipart/form-data; boundary=XX";
@@ -28,16 +28,7 @@ pub(super) async fn slow(target: Target) -> Ends {
             let Ok(mut connection) = target.connect(number).await else { return "closed".to_owned() };
             let head = head(&format!("Content-Type: {FORM}\r\nContent-Length: 1000\r\n"));
             drop(connection.write(head.as_bytes()).await);
-            for _ in 0..90 {
-                if connection.write(b"a").await.is_err() {
-                    break;
-                }
-                tokio::select! {
-                    end = end_of(&mut connection) => return end,
-                    () = sleep(DRIP) => {}
-                }
-            }
-            end_of(&mut connection).await
+            drip(&mut connection, &[b'a'; 90], PAUSE).await
         });
     }
     count(tasks).await

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::{Ends, Target, count, end_of};
+use super::{Ends, Target, count, drip, end_of};
 
 const SLOW: usize = 500;
 /// A byte of a slow head comes so often.
-const DRIP: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Five hundred clients that send a byte now and then.
 pub(super) async fn slow(target: Target) -> Ends {
@@ -19,16 +18,7 @@ pub(super) async fn slow(target: Target) -> Ends {
             let Ok(mut connection) = target.connect(number).await else { return "closed".to_owned() };
             let head =
                 b"POST /hooks/acme HTTP/1.1\r\nHost: gateway\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-            for byte in head {
-                if connection.write(&[*byte]).await.is_err() {
-                    break;
-                }
-                tokio::select! {
-                    end = end_of(&mut connection) => return end,
-                    () = sleep(DRIP) => {}
-                }
-            }
-            end_of(&mut connection).await
+            drip(&mut connection, head, PAUSE).await
         });
     }
     count(tasks).await

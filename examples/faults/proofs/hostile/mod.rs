@@ -180,6 +180,20 @@ async fn end_of(connection: &mut Connection) -> String {
     }
 }
 
+/// Sends a byte at a time, and then waits; gives what the connection ends with, which may be sooner.
+async fn drip(connection: &mut Connection, bytes: &[u8], pause: Duration) -> String {
+    for byte in bytes {
+        if connection.write(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::select! {
+            end = end_of(connection) => return end,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    end_of(connection).await
+}
+
 /// Counts what tasks ended with.
 async fn count(tasks: JoinSet<String>) -> Ends {
     let mut ends = Ends::new();
