@@ -3,7 +3,9 @@
 //! Labels are closed enums or site names from the configuration; never anything that came over the wire. No value of a
 //! submission and no secret gets here.
 
-use std::io::IsTerminal;
+mod degraded;
+mod log;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -11,6 +13,10 @@ use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use self::degraded::Degradations;
+pub use self::degraded::Degraded;
+pub use self::log::{LogError, LogFormat, log_to_stderr};
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -46,6 +52,8 @@ pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total"
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
 /// When the configuration was last loaded without an error.
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
+/// 1 for each thing that needs a person while submissions are taken all the same.
+pub const DEGRADED: &str = "formgate_degraded";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
@@ -153,6 +161,8 @@ pub struct Metrics {
     confirmations: IntCounterVec,
     config_reloads: IntCounterVec,
     config_loaded_at: Gauge,
+    degraded: IntGaugeVec,
+    degradations: Degradations,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -179,12 +189,10 @@ impl Metrics {
             attempts: set.counters(DELIVERY_ATTEMPTS, "POSTs to KaiCalls by how they ended.", &["result"])?,
             delivery_duration: set.histogram(DELIVERY_DURATION, "How long a POST to KaiCalls took.", SECONDS)?,
             lead_age: set.histogram(LEAD_AGE, "From a lead's arrival to its delivery.", AGES)?,
-            queue_entries: set
-                .add(IntGaugeVec::new(Opts::new(QUEUE_ENTRIES, "Entries in the store by state."), &["state"])?)?,
+            queue_entries: set.gauges(QUEUE_ENTRIES, "Entries in the store by state.", "state")?,
             queue_oldest_age: set.add(Gauge::new(QUEUE_OLDEST_AGE, "How long the oldest queued entry has waited.")?)?,
             sites_paused: set.add(IntGauge::new(SITES_PAUSED, "Sites whose keys were refused.")?)?,
-            circuits_open: set
-                .add(IntGaugeVec::new(Opts::new(CIRCUITS_OPEN, "Circuits that are open."), &["scope"])?)?,
+            circuits_open: set.gauges(CIRCUITS_OPEN, "Circuits that are open.", "scope")?,
             retries: set.add(IntCounter::new(DELIVERY_RETRIES, "Attempts after which a lead is tried again.")?)?,
             confirmations: set.counters(
                 DELIVERY_CONFIRMATIONS,
@@ -193,9 +201,14 @@ impl Metrics {
             )?,
             config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
+            degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
+            degradations: Degradations::default(),
             registry: registry.clone(),
         };
         metrics.circuits(0, false);
+        for reason in Degraded::ALL {
+            metrics.degraded.with_label_values(&[reason.as_str()]).set(0);
+        }
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
@@ -279,6 +292,18 @@ impl Metrics {
         }
     }
 
+    /// Says that something needs a person, or doesn't any more; a change is logged.
+    pub fn set_degraded(&self, reason: Degraded, is_degraded: bool) {
+        if self.degradations.set(reason, is_degraded) {
+            self.degraded.with_label_values(&[reason.as_str()]).set(is_degraded.into());
+        }
+    }
+
+    /// Returns what needs a person now.
+    pub fn degraded(&self) -> Vec<Degraded> {
+        self.degradations.list()
+    }
+
     /// Writes all metrics in Prometheus' text format.
     pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
         let mut page = Vec::new();
@@ -307,44 +332,12 @@ impl Set<'_> {
         self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
     }
 
+    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, MetricsError> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+    }
+
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {
         self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, else JSON.
-    #[default]
-    Auto,
-    Text,
-    /// One object a line.
-    Json,
-}
-
-/// Logs were set up twice.
-#[derive(Debug, thiserror::Error)]
-#[error("logging is already set up")]
-pub struct LogError(#[source] tracing_subscriber::util::TryInitError);
-
-/// Sends log lines to stderr, with RFC 3339 times in UTC; `RUST_LOG` sets the level, else it is `info`.
-pub fn log_to_stderr(format: LogFormat) -> Result<(), LogError> {
-    use tracing_subscriber::util::SubscriberInitExt as _;
-    let terminal = std::io::stderr().is_terminal();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_unset_or_malformed| tracing_subscriber::EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let json = match format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
-    if json {
-        lines.json().flatten_event(true).finish().try_init().map_err(LogError)
-    } else {
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        lines.with_ansi(colour).finish().try_init().map_err(LogError)
     }
 }
 

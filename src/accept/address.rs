@@ -77,8 +77,7 @@ mod tests {
         }
         let trusted_proxies = vec![IpNet { address: ip("10.0.0.0"), prefix: 8 }];
         let client_address = header.map(str::to_owned);
-        let server =
-            Server { listen: Vec::new(), client_address, trusted_proxies, max_body: 0, max_upload: 0, max_reading: 0 };
+        let server = Server { client_address, trusted_proxies, ..Server::default() };
         client(Some(ip(peer)), &headers, &server)
     }
 

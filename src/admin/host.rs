@@ -43,7 +43,7 @@ mod tests {
 
     fn admin(listen: &str, hosts: &[&str]) -> Admin {
         let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
-        Admin { listen: listen.parse().expect("an address"), token: None, hosts }
+        Admin { listen: listen.parse().expect("an address"), hosts, ..Admin::default() }
     }
 
     #[test]

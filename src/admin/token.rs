@@ -11,7 +11,6 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::Config;
 use crate::destination::Secret;
-use crate::operate::data_folder;
 
 const FILE: &str = "admin.token";
 const PREFIX: &str = "fga_";
@@ -22,7 +21,7 @@ const TOKEN_MIN: usize = 16;
 
 /// Returns where a made token is kept; none where the store is in memory.
 pub fn token_file(config: &Config) -> Option<PathBuf> {
-    Some(data_folder(config)?.join(FILE))
+    Some(config.data_folder()?.join(FILE))
 }
 
 /// Returns the token by which the API is reached: the configuration's, else the one in the file.

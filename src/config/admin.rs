@@ -7,14 +7,16 @@ use super::secret::{Sources, secret};
 use super::server::address;
 use super::snapshot::Admin;
 
-pub(super) const KEYS: Keys = Keys { table: "[admin]", keys: &["listen", "token", "hosts"] };
+pub(super) const KEYS: Keys = Keys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics"] };
 
+/// Most sites with metrics of their own: each has ten series or so.
+const SITE_METRICS_MAX: u32 = 100_000;
 /// Shorter tokens can be guessed, in bytes.
 const TOKEN_SAFE: usize = 16;
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token: None, hosts: Vec::new() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token: None, hosts: Vec::new(), site_metrics: 1_000 }
     }
 }
 
@@ -30,5 +32,6 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
         Some(token)
     });
     let hosts = table.or("hosts", default.hosts, |value| value.list_of(super::site::host));
-    Some(Admin { listen: listen?, token: token?, hosts: hosts? })
+    let site_metrics = table.or("site_metrics", default.site_metrics, |value| value.number(SITE_METRICS_MAX));
+    Some(Admin { listen: listen?, token: token?, hosts: hosts?, site_metrics: site_metrics? })
 }

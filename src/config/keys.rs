@@ -2,10 +2,10 @@
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::Keys;
-use super::{admin, form, include, limits, load, queue, secret, server, site, token, upstream};
+use super::{admin, backup, form, include, limits, load, queue, secret, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [Keys; 21] = [
+pub const CONFIG_KEYS: [Keys; 22] = [
     load::KEYS,
     server::KEYS,
     server::TLS,
@@ -17,6 +17,7 @@ pub const CONFIG_KEYS: [Keys; 21] = [
     limits::KEYS,
     limits::LIMIT,
     limits::SITE_LIMIT,
+    backup::KEYS,
     include::SITES,
     include::MAPPINGS,
     site::KEYS,

@@ -85,6 +85,7 @@ fn keep_fixed(config: &mut Config, previous: &Config) -> Vec<&'static str> {
         }
     };
     keep("[server].listen", config.server.listen != previous.server.listen);
+    keep("[server].data", config.server.data != previous.server.data);
     keep("[admin].listen", config.admin.listen != previous.admin.listen);
     keep("[kaicalls].base_url", config.upstream.base_url != previous.upstream.base_url);
     keep("[kaicalls].timeout", config.upstream.timeout != previous.upstream.timeout);
@@ -92,6 +93,7 @@ fn keep_fixed(config: &mut Config, previous: &Config) -> Vec<&'static str> {
     keep("[queue].dedupe", config.queue.dedupe != previous.queue.dedupe);
     keep("[queue].max_size", config.queue.max_size != previous.queue.max_size);
     config.server.listen.clone_from(&previous.server.listen);
+    config.server.data.clone_from(&previous.server.data);
     config.admin.listen = previous.admin.listen;
     config.upstream.base_url = previous.upstream.base_url.clone();
     config.upstream.timeout = previous.upstream.timeout;

@@ -11,16 +11,16 @@ use super::mappings::{self, CompiledMappings, MappingFile};
 use super::reader::{Keys, Table};
 use super::secret::{Sources, readable_by_others};
 use super::site::{self, CompiledSite};
-use super::snapshot::{Admin, Config, Limits, Queue, Server, Site, Upstream};
+use super::snapshot::{Admin, Backup, Config, Limits, Queue, Server, Site, Upstream};
 use super::source::SourceFile;
 use super::watched::Watched;
-use super::{admin, include, limits, queue, server, upstream};
+use super::{admin, backup, include, limits, queue, server, upstream};
 use crate::lead::SiteId;
 use crate::pipeline::Mappings;
 
 pub(super) const KEYS: Keys = Keys {
     table: "the configuration",
-    keys: &["server", "admin", "kaicalls", "queue", "limits", "sites", "mappings", "site"],
+    keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
 };
 
 /// What loading gave.
@@ -146,6 +146,7 @@ struct Sections {
     upstream: Upstream,
     queue: Queue,
     limits: Limits,
+    backup: Option<Backup>,
 }
 
 impl Sections {
@@ -156,7 +157,15 @@ impl Sections {
         let beside = queue::default_beside(root.file().path());
         let queue = root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?));
         let limits = root.section("limits", limits::KEYS, limits::compile);
-        let sections = Self { server: server?, admin: admin?, upstream: upstream?, queue: queue?, limits: limits? };
+        let backup = root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?));
+        let sections = Self {
+            server: server?,
+            admin: admin?,
+            upstream: upstream?,
+            queue: queue?,
+            limits: limits?,
+            backup: backup?,
+        };
         let admin_at = sections.admin.listen;
         // Port 0 is a different one each time.
         if admin_at.port() != 0 && sections.server.listen.iter().any(|listen| listen.address == admin_at) {
@@ -167,8 +176,8 @@ impl Sections {
     }
 
     fn into_config(self, sites: BTreeMap<SiteId, Arc<Site>>, mappings: Mappings) -> Config {
-        let Self { server, admin, upstream, queue, limits } = self;
-        Config { server, admin, upstream, queue, limits, sites, mappings: Arc::new(mappings) }
+        let Self { server, admin, upstream, queue, limits, backup } = self;
+        Config { server, admin, upstream, queue, limits, backup, sites, mappings: Arc::new(mappings) }
     }
 }
 

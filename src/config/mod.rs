@@ -5,6 +5,8 @@
 
 mod admin;
 
+mod backup;
+
 mod diagnostic;
 
 mod find;
@@ -64,7 +66,7 @@ pub use mappings::shipped_mappings;
 pub use reader::Keys;
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token,
-    Upstream,
+    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
+    Token, Upstream,
 };
 pub use watched::Watched;

@@ -13,7 +13,17 @@ use super::values;
 
 pub(super) const KEYS: Keys = Keys {
     table: "[server]",
-    keys: &["listen", "tls", "client_address", "trusted_proxies", "max_body", "max_upload", "max_reading"],
+    keys: &[
+        "listen",
+        "tls",
+        "public_url",
+        "data",
+        "client_address",
+        "trusted_proxies",
+        "max_body",
+        "max_upload",
+        "max_reading",
+    ],
 };
 const LISTEN: Keys = Keys { table: "a listen address", keys: &["address", "tls"] };
 pub(super) const TLS: Keys = Keys { table: "tls", keys: &["cert", "key"] };
@@ -26,6 +36,8 @@ impl Default for Server {
         let loopback_v6 = IpNet { address: std::net::Ipv6Addr::LOCALHOST.into(), prefix: 128 };
         Self {
             listen: vec![Listen { address: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None }],
+            public_url: None,
+            data: None,
             client_address: None,
             trusted_proxies: loopback.into_iter().chain([loopback_v6]).collect(),
             max_body: MIB,
@@ -42,6 +54,8 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
     let common = tls.clone().flatten();
     let common = common.as_ref();
     let listen = table.or("listen", with_tls(default.listen, common), |value| listen(value, common, sources));
+    let public_url = table.read("public_url", origin);
+    let data = table.read("data", |value| value.filled().map(|path| value.file().resolve(path)));
     let client_address = table.read("client_address", header_name);
     let trusted_proxies =
         table.or("trusted_proxies", default.trusted_proxies, |value| value.list_of(|item| item.parse(values::network)));
@@ -50,12 +64,30 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
     let [max_body, max_upload, max_reading] = sizes?;
     Some(Server {
         listen: listen?,
+        public_url: public_url?,
+        data: data?,
         client_address: client_address?,
         trusted_proxies: trusted_proxies?,
         max_body,
         max_upload,
         max_reading,
     })
+}
+
+/// Reads the address of the gateway as the world sees it: scheme, host and perhaps a port, nothing behind them.
+fn origin(value: &Value<'_>) -> Option<String> {
+    let text = value.filled()?.trim_end_matches('/');
+    let uri: Option<http::Uri> = text.parse().ok();
+    let is_origin = uri.is_some_and(|uri| {
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+        is_web && uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#'])
+    });
+    if !is_origin {
+        let hint = "write scheme and host alone: \"https://gate.agency.example\"";
+        value.error(&format!("`{}` is not an address without a path", value.key()), Some(hint));
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>, sources: &Sources) -> Option<Vec<Listen>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +21,33 @@ pub struct Config {
     pub upstream: Upstream,
     pub queue: Queue,
     pub limits: Limits,
+    pub backup: Option<Backup>,
     pub sites: BTreeMap<SiteId, Arc<Site>>,
     pub mappings: Arc<Mappings>,
+}
+
+impl Config {
+    /// Returns the folder for what the gateway keeps beside the store (admin token, socket, audit): `[server].data`,
+    /// else the folder of the SQLite store; none for a store in memory.
+    pub fn data_folder(&self) -> Option<&Path> {
+        let beside_store = || match &self.queue.url {
+            StoreUrl::Memory => None,
+            StoreUrl::Sqlite(path) => {
+                Some(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+            }
+        };
+        self.server.data.as_deref().or_else(beside_store)
+    }
 }
 
 /// `[server]`: the gateway's listener. Sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub listen: Vec<Listen>,
+    /// Where the gateway is reached from outside, without a slash at the end: URLs that are shown begin with it.
+    pub public_url: Option<String>,
+    /// None: see [`Config::data_folder`].
+    pub data: Option<PathBuf>,
     /// The header that names the client behind a trusted proxy, in lower case.
     pub client_address: Option<String>,
     pub trusted_proxies: Vec<IpNet>,
@@ -60,6 +79,8 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Names besides the listener's own that `Host` may give.
     pub hosts: Vec<String>,
+    /// How many sites have metrics of their own, in the order of their ids; 0: none.
+    pub site_metrics: usize,
 }
 
 /// `[kaicalls]`.
@@ -69,6 +90,19 @@ pub struct Upstream {
     pub timeout: Duration,
     pub max_in_flight: NonZeroU32,
     pub rate: Option<Rate>,
+    /// Whether the widget is asked before a lead is posted again that may have arrived (decision 0008).
+    pub confirm: bool,
+}
+
+/// `[backup]`: copies of the store, made while it is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// From the end of one copy to the beginning of the next.
+    pub every: Duration,
+    /// The folder they are written to.
+    pub to: PathBuf,
+    /// How many copies are kept; the oldest go first.
+    pub keep: NonZeroU32,
 }
 
 /// `[queue]`.

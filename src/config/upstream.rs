@@ -7,7 +7,8 @@ use super::reader::{Keys, Table, Value};
 use super::snapshot::Upstream;
 use crate::destination::BaseUrl;
 
-pub(super) const KEYS: Keys = Keys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate"] };
+pub(super) const KEYS: Keys =
+    Keys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
 
 /// Most deliveries at once; each holds a connection.
 const IN_FLIGHT_MAX: u32 = 10_000;
@@ -19,6 +20,7 @@ impl Default for Upstream {
             timeout: Duration::from_secs(30),
             max_in_flight: NonZeroU32::new(32).expect("32 is not zero"),
             rate: None,
+            confirm: false,
         }
     }
 }
@@ -30,5 +32,12 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Upstream> {
     let timeout = table.or("timeout", default.timeout, Value::some_time);
     let max_in_flight = table.or("max_in_flight", default.max_in_flight, |value| value.count(IN_FLIGHT_MAX));
     let rate = table.read("rate", Value::rate);
-    Some(Upstream { base_url: base_url?, timeout: timeout?, max_in_flight: max_in_flight?, rate: rate? })
+    let confirm = table.or("confirm", default.confirm, Value::boolean);
+    Some(Upstream {
+        base_url: base_url?,
+        timeout: timeout?,
+        max_in_flight: max_in_flight?,
+        rate: rate?,
+        confirm: confirm?,
+    })
 }

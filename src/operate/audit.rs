@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 
 const FILE: &str = "audit.ndjson";
 
@@ -100,7 +100,7 @@ impl Act {
 impl Audit {
     /// Returns the audit of a configuration's store.
     pub fn of(config: &Config) -> Self {
-        Self { file: data_folder(config).map(|folder| folder.join(FILE)) }
+        Self { file: config.data_folder().map(|folder| folder.join(FILE)) }
     }
 
     /// Writes down that an act begins; without that it must not.
@@ -127,16 +127,6 @@ impl Begun {
         let line = Line { at: now, act: &self.act, began_at: Some(self.at), entries: Some(entries), outcome };
         let failed = |source| AuditError::End { file: self.audit.file.clone().unwrap_or_default(), source };
         self.audit.write(&line).await.map_err(failed)
-    }
-}
-
-/// Returns the folder of a configuration's store; none where that is in memory.
-pub fn data_folder(config: &Config) -> Option<&Path> {
-    match &config.queue.url {
-        StoreUrl::Memory => None,
-        StoreUrl::Sqlite(path) => {
-            Some(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-        }
     }
 }
 

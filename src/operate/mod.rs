@@ -46,7 +46,7 @@ mod walk;
 
 mod when;
 
-pub use audit::{Audit, AuditError, By, data_folder};
+pub use audit::{Audit, AuditError, By};
 pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, Found, erase};

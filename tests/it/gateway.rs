@@ -326,19 +326,21 @@ pub(crate) fn config() -> Config {
     Config {
         server: Server {
             listen: Vec::new(),
-            client_address: None,
             trusted_proxies: Vec::new(),
             max_body: 1024 * 1024,
             max_upload: 25 * 1024 * 1024,
             max_reading: 256 * 1024 * 1024,
+            ..Server::default()
         },
-        admin: config::Admin { listen: "127.0.0.1:8081".parse().expect("an address"), token: None, hosts: Vec::new() },
+        admin: config::Admin::default(),
         upstream: Upstream {
             base_url: BaseUrl::parse("http://127.0.0.1:1").expect("a URL"),
             timeout: hour,
             max_in_flight: NonZeroU32::MIN,
             rate: None,
+            confirm: false,
         },
+        backup: None,
         queue: Queue {
             url: StoreUrl::Memory,
             retry: Retry { first: hour, max: hour, give_up_after: hour },

@@ -47,6 +47,7 @@ impl Sending {
             sites: (0..sites).map(site).collect::<anyhow::Result<_>>()?,
             mappings: Arc::new(Mappings::default()),
             upstream,
+            backup: None,
         };
         let client = Client::new(Options { timeout, ..Options::new(base_url) })?;
         let config = Arc::new(ArcSwap::from_pointee(config));

@@ -133,6 +133,19 @@ impl<'a> Value<'a> {
         count
     }
 
+    /// Reads a whole number from 0 to `max`.
+    pub(in crate::config) fn number(&self, max: u32) -> Option<usize> {
+        let DeValue::Integer(number) = self.inner() else {
+            self.must_be("a whole number", None);
+            return None;
+        };
+        let count = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|count| *count <= max);
+        if count.is_none() {
+            self.error(&format!("`{}` must be a whole number from 0 to {max}", self.key), None);
+        }
+        count.and_then(|count| usize::try_from(count).ok())
+    }
+
     pub(in crate::config) fn boolean(&self) -> Option<bool> {
         let flag = self.inner().as_bool();
         if flag.is_none() {

@@ -1,0 +1,115 @@
+//! What needs a person although submissions are taken: `/readyz` and `status` name it, a metric counts it.
+//!
+//! Whoever notices a degradation reports it, and reports its end too: nothing here expires by itself.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
+/// Something that needs a person while the gateway goes on taking submissions: a closed set, fit for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Degraded {
+    /// A configuration file is broken or gone; the last good version of what it holds is in force.
+    ConfigBroken,
+    /// A reload was not carried out, because too many sites would have vanished with their files.
+    ReloadRefused,
+    /// `[kaicalls]` is unusable and no good version is known: submissions are queued, none is sent.
+    DeliveryOff,
+    /// `[admin]` is unusable: its defaults are in force.
+    AdminBroken,
+    /// KaiCalls refuses the keys of a site or more.
+    SitesPaused,
+    /// KaiCalls fails for all sites.
+    UpstreamFailing,
+    /// A background task ended by itself and was started again.
+    TaskFailing,
+    /// The store was corrupt and is set aside; `formgate store salvage` brings back what can be read.
+    StoreSetAside,
+    /// Part of the store can't be read.
+    StoreDamaged,
+    /// The last backup failed.
+    BackupFailed,
+    /// A certificate expires within 14 days, or has expired.
+    CertificateExpiring,
+}
+
+impl Degraded {
+    /// Every degradation there is.
+    pub const ALL: [Self; 11] = [
+        Self::ConfigBroken,
+        Self::ReloadRefused,
+        Self::DeliveryOff,
+        Self::AdminBroken,
+        Self::SitesPaused,
+        Self::UpstreamFailing,
+        Self::TaskFailing,
+        Self::StoreSetAside,
+        Self::StoreDamaged,
+        Self::BackupFailed,
+        Self::CertificateExpiring,
+    ];
+
+    /// Returns the reason as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigBroken => "config_broken",
+            Self::ReloadRefused => "reload_refused",
+            Self::DeliveryOff => "delivery_off",
+            Self::AdminBroken => "admin_broken",
+            Self::SitesPaused => "sites_paused",
+            Self::UpstreamFailing => "upstream_failing",
+            Self::TaskFailing => "task_failing",
+            Self::StoreSetAside => "store_set_aside",
+            Self::StoreDamaged => "store_damaged",
+            Self::BackupFailed => "backup_failed",
+            Self::CertificateExpiring => "certificate_expiring",
+        }
+    }
+}
+
+/// The degradations in force.
+#[derive(Debug, Default)]
+pub(super) struct Degradations {
+    current: Mutex<BTreeSet<Degraded>>,
+}
+
+impl Degradations {
+    /// Sets or clears one; tells whether that changed anything, and logs it where it did.
+    pub(super) fn set(&self, reason: Degraded, is_degraded: bool) -> bool {
+        let mut current = self.current.lock();
+        let changed = if is_degraded { current.insert(reason) } else { current.remove(&reason) };
+        match (changed, is_degraded) {
+            (true, true) => tracing::warn!(reason = reason.as_str(), "gateway.degraded: see `formgate status`"),
+            (true, false) => tracing::info!(reason = reason.as_str(), "gateway.recovered"),
+            (false, _) => {}
+        }
+        changed
+    }
+
+    pub(super) fn list(&self) -> Vec<Degraded> {
+        self.current.lock().iter().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_degradation_lasts_until_it_is_cleared() {
+        let degradations = Degradations::default();
+        assert!(degradations.set(Degraded::StoreSetAside, true));
+        assert!(!degradations.set(Degraded::StoreSetAside, true));
+        assert!(degradations.set(Degraded::ConfigBroken, true));
+        assert_eq!(degradations.list(), [Degraded::ConfigBroken, Degraded::StoreSetAside]);
+        assert!(degradations.set(Degraded::StoreSetAside, false));
+        assert!(!degradations.set(Degraded::StoreSetAside, false));
+        assert_eq!(degradations.list(), [Degraded::ConfigBroken]);
+    }
+
+    #[test]
+    fn each_degradation_has_a_word_of_its_own() {
+        let words: BTreeSet<_> = Degraded::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Degraded::ALL.len());
+    }
+}
