@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use flate2::read::GzDecoder;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -38,15 +39,19 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Posts through the token of the demo's only site.
 const SITE: &str = "demo";
 
+/// The captured submissions, each with the lead expected of it: packed by `build.rs`.
+const FIXTURES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fixtures.tar.gz"));
+
 /// Shows the whole gateway at work: captured submissions go in over HTTP, leads come out at a sandbox of KaiCalls.
 ///
-/// Gateway and sandbox run in this process, on free ports of this machine, with a store in a temporary folder; nothing
-/// is left behind. Exits with 1 where a submission becomes another lead than its fixture says.
+/// Needs nothing but this program, and sends nothing off this machine: gateway and sandbox run in this process, on free
+/// ports, with a store in a temporary folder that is removed at the end. Exits with 1 if a submission becomes another
+/// lead than expected.
 #[derive(Args)]
 pub(super) struct DemoArgs {
-    /// Where the captured submissions lie
-    #[arg(long, value_name = "DIR", default_value = "fixtures")]
-    fixtures: PathBuf,
+    /// Post the captured requests of this folder instead of those in the program
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
 }
 
 /// What became of one submission.
@@ -69,7 +74,10 @@ struct Demo {
 }
 
 pub(super) fn run(args: &DemoArgs, console: &mut Console) -> Result<Exit, Error> {
-    let cases = read_cases(&args.fixtures)?;
+    let cases = match &args.fixtures {
+        Some(folder) => read_cases(folder)?,
+        None => carried_cases()?,
+    };
     block_on(async {
         tokio::select! {
             exit = show(cases, console) => exit,
@@ -78,17 +86,28 @@ pub(super) fn run(args: &DemoArgs, console: &mut Console) -> Result<Exit, Error>
     })
 }
 
+/// Reads the cases that the program carries, by way of a folder that is gone when it returns.
+fn carried_cases() -> Result<Arc<[Case]>, Error> {
+    let folder = tempfile::tempdir().context("can't make a temporary folder").map_err(Error::store)?;
+    let unpacked = tar::Archive::new(GzDecoder::new(FIXTURES)).unpack(folder.path());
+    unpacked.context("can't unpack the captured submissions").map_err(Error::store)?;
+    read_cases(folder.path())
+}
+
 fn read_cases(fixtures: &Path) -> Result<Arc<[Case]>, Error> {
-    let found = cases::find(&[fixtures.to_owned()]).map_err(|error| {
-        error.hint("run this in formgate's checkout, or name the folder of captured requests by --fixtures")
-    })?;
+    let found = cases::find(&[fixtures.to_owned()])?;
     let read: Result<Vec<_>, _> = found.iter().map(|path| cases::read(path)).collect();
     Ok(read.map_err(Error::usage)?.into())
 }
 
 async fn show(cases: Arc<[Case]>, console: &mut Console) -> Result<Exit, Error> {
     let demo = Demo::start()?;
-    console.say(format!("gateway on {}, sandbox of KaiCalls on {}", demo.address(), demo.sandbox.base_url()));
+    console.say(format!(
+        "gateway on {}, sandbox of KaiCalls on {}: posting {} captured from real plugins",
+        demo.address(),
+        demo.sandbox.base_url(),
+        counted(cases.len(), "submission"),
+    ));
     let started = Instant::now();
     let client = post::client(false).map_err(Error::upstream)?;
     let answers = post_all(&client, &demo.hook, Arc::clone(&cases), CONCURRENCY, console).await?;
@@ -259,7 +278,8 @@ fn summarise(rows: &[Shown], differing: usize, (answered, delivered): (Duration,
         delivered.as_secs_f64(),
     ));
     console.say(match differing {
-        0 => paint.green("every one became what its fixture says"),
-        _ => paint.red(&format!("{} became something else than its fixture says", counted(differing, "submission"))),
+        0 => paint.green("every one became the lead expected of it, or was held for the reason expected"),
+        _ => paint.red(&format!("{} became something else than expected", counted(differing, "submission"))),
     });
+    console.say("\nTry it with a form of your own: formgate init my-gateway");
 }
