@@ -25,6 +25,8 @@ mod expectation;
 
 mod explain;
 
+mod init;
+
 mod leads;
 
 mod replay;
@@ -68,6 +70,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::DemoArgs),
+    Init(init::InitArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
@@ -84,6 +87,7 @@ impl Command {
     fn run(&self, console: &mut Console) -> Result<Exit, Error> {
         match self {
             Self::Demo(args) => demo::run(args, console),
+            Self::Init(args) => init::run(args, console),
             Self::Serve(args) => serve::run(args, console),
             Self::Check(args) => check::run(args, console),
             Self::Explain(args) => explain::run(args, console),

@@ -1,6 +1,6 @@
 //! `[server]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use toml::de::DeValue;
@@ -10,6 +10,7 @@ use super::reader::{Keys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
 use super::snapshot::{IpNet, Listen, Server};
 use super::values;
+use crate::lead::SiteId;
 
 pub(super) const KEYS: Keys = Keys {
     table: "[server]",
@@ -45,6 +46,34 @@ impl Default for Server {
             max_reading: 256 * MIB,
         }
     }
+}
+
+impl Server {
+    /// Returns where the gateway is reached, without a slash at the end: `public_url`, else its first listener from this
+    /// machine.
+    pub fn base_url(&self) -> String {
+        let of_listener = || {
+            let listen = self.listen.first();
+            let scheme = if listen.is_some_and(|listen| listen.tls.is_some()) { "https" } else { "http" };
+            listen.map_or_else(String::new, |listen| format!("{scheme}://{}", from_here(listen.address)))
+        };
+        self.public_url.clone().unwrap_or_else(of_listener)
+    }
+
+    /// Returns the URL that a site's forms post to.
+    pub fn hook_url(&self, site: &SiteId) -> String {
+        format!("{}/hooks/{site}", self.base_url())
+    }
+}
+
+/// Returns where a listener on every interface is reached from this machine.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => {}
+        IpAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+    }
+    address
 }
 
 /// Compiles `[server]`.
@@ -177,4 +206,24 @@ fn sizes(table: &Table<'_>) -> Option<[u64; 3]> {
     let max_body = body.unwrap_or_else(|| default.max_body.min(upload.or(reading).unwrap_or(u64::MAX)));
     let max_upload = upload.unwrap_or_else(|| default.max_upload.max(max_body).min(reading.unwrap_or(u64::MAX)));
     Some([max_body, max_upload, reading.unwrap_or_else(|| default.max_reading.max(max_upload))])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_the_worlds_else_the_one_from_this_machine() {
+        let acme = SiteId::parse("acme").expect("an id");
+        let mut server = Server::default();
+        let mut listen = |address: &str, tls| {
+            server.listen = vec![Listen { address: address.parse().expect("an address"), tls }];
+            server.hook_url(&acme)
+        };
+        assert_eq!(listen("127.0.0.1:8080", None), "http://127.0.0.1:8080/hooks/acme");
+        assert_eq!(listen("0.0.0.0:443", Some((PathBuf::new(), PathBuf::new()))), "https://127.0.0.1:443/hooks/acme");
+        assert_eq!(listen("[::]:80", None), "http://[::1]:80/hooks/acme");
+        server.public_url = Some("https://gate.agency.example".to_owned());
+        assert_eq!(server.hook_url(&acme), "https://gate.agency.example/hooks/acme");
+    }
 }

@@ -15,10 +15,10 @@ const LEAD: &str =
     r#"{"expect": {"name": "Jane", "email": "jane@example.com", "message": "Hi !"}, "notes": "as captured"}"#;
 
 /// A folder to run the program in, without any configuration but its own.
-struct Place(tempfile::TempDir);
+pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
-    fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let place = Self(tempfile::tempdir().expect("a folder"));
         for (name, text) in files {
             let path = place.path(name);
@@ -29,34 +29,34 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
         command.args(line).current_dir(self.0.path()).env_clear().stdin(Stdio::null());
         command
     }
 
-    fn run(&self, line: &[&str]) -> Ran {
+    pub(crate) fn run(&self, line: &[&str]) -> Ran {
         Ran::of(self.command(line).output().expect("it runs"))
     }
 }
 
-struct Ran {
-    code: i32,
-    data: String,
-    talk: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) data: String,
+    pub(crate) talk: String,
 }
 
 impl Ran {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Self { code: output.status.code().unwrap_or(-1), data: text(output.stdout), talk: text(output.stderr) }
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.data).expect(&self.talk)
     }
 }
@@ -74,6 +74,7 @@ fn help_is_as_it_was() {
     for line in [
         &["--help"][..],
         &["demo", "--help"],
+        &["init", "--help"],
         &["serve", "--help"],
         &["check", "--help"],
         &["explain", "--help"],
@@ -260,7 +261,8 @@ fn a_token_is_shown_once_and_its_hash_is_written() {
     let json = ran.json();
     let token = json["token"].as_str().expect("a token");
     assert!(token.starts_with("fg_") && token.len() == 46, "{token}");
-    assert_eq!(json["url_with_token"].as_str(), Some(&*format!("https://YOUR-GATEWAY/hooks/acme?token={token}")));
+    assert_eq!(json["url_with_token"].as_str(), Some(&*format!("http://127.0.0.1:8080/hooks/acme?token={token}")));
+    assert!(ran.talk.contains("set [server].public_url"), "{}", ran.talk);
     let sha256 = json["sha256"].as_str().expect("a hash");
     let written = fs::read_to_string(place.path("sites/acme.toml")).expect("the file");
     let tokens = format!("tokens = [{{ sha256 = \"{sha256}\", note = \"CF7\", expires = 2999-06-30 }}] # none yet");
@@ -280,6 +282,11 @@ fn a_token_is_shown_once_and_its_hash_is_written() {
     );
     assert_eq!(place.run(&["sites", "token", "nobody"]).code, 2);
     assert_eq!(place.run(&["sites", "token", "acme", "--expires", "2001-01-01"]).code, 2);
+
+    fs::write(place.path("config.toml"), "[server]\npublic_url = \"https://gate.agency.example/\"\n").expect("written");
+    let ran = place.run(&["sites", "token", "acme"]);
+    assert!(ran.data.contains("\n  https://gate.agency.example/hooks/acme?token=fg_"), "{}", ran.data);
+    assert!(!ran.talk.contains("public_url"), "{}", ran.talk);
 }
 
 #[test]

@@ -96,7 +96,6 @@ fn every_piece_of_the_mapping_language_is_taken() {
 impl Newcomer {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::copy(root().join("config.example.toml"), folder.path().join("config.example.toml")).expect("copied");
         let words = BTreeMap::from([(SANDBOX, ANY_PORT.to_owned())]);
         Self { folder, words, sandbox: None, gateway: None, answered: Vec::new(), led: Vec::new() }
     }
@@ -123,13 +122,13 @@ impl Newcomer {
 
     /// Remembers what later blocks build on.
     fn note(&mut self, commands: &str, said: &str) {
-        if commands.contains("cp config.example.toml") {
+        if commands.contains("formgate init") {
             for address in [GATEWAY, ADMIN] {
                 self.edit_config(address, ANY_PORT);
             }
         }
-        if commands.contains("formgate sites token") {
-            let token = said.split_whitespace().find(|word| word.starts_with("fg_")).expect("a token is shown");
+        if let Some((_, token)) = said.split_once("?token=") {
+            let token = token.split_whitespace().next().expect("a token is shown");
             self.words.insert(TOKEN, token.to_owned());
         }
         for line in said.lines().filter(|line| line.starts_with(r#"{"success""#)) {

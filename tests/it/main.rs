@@ -12,6 +12,7 @@ mod docs;
 mod encrypted;
 mod fairness;
 mod faults;
+mod first_steps;
 mod fixtures;
 mod gateway;
 mod hostile;

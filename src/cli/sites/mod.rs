@@ -6,7 +6,7 @@ mod list;
 
 mod replace;
 
-mod token;
+pub(super) mod token;
 
 use clap::{Args, Subcommand};
 

@@ -42,11 +42,16 @@ pub(super) struct TokenArgs {
     output: Format,
 }
 
+/// What to say of a URL that works on this machine alone.
+pub(in crate::cli) const LOCAL: &str = "this URL is reached from this machine alone: set [server].public_url to the \
+                                        address that the world uses, such as \"https://gate.agency.example\"";
+
 /// What is shown this once. No `Debug`.
 #[derive(Serialize)]
 struct Shown<'a> {
     site: &'a SiteId,
     token: &'a str,
+    /// Can be pasted where `[server].public_url` is set; else it is this machine's.
     url: String,
     url_with_token: String,
     sha256: &'a str,
@@ -59,10 +64,11 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     }
     let (_, loaded) = args.config.load()?;
     let file = file_of(&args.site, &loaded)?;
-    let token = format!("fg_{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    let token = fresh();
     let sha256 = hash(&token);
     add(&file, &args.site, &NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires })?;
-    let url = format!("https://YOUR-GATEWAY/hooks/{}", args.site);
+    let server = loaded.config.as_ref().map(|config| &config.server);
+    let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
     let url_with_token = format!("{url}?token={token}");
     let shown = Shown { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
     match args.output {
@@ -70,13 +76,16 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
         Format::Text => show(&shown, console)?,
     }
     console.say(format!("its SHA-256 is now in {}; the token itself is kept nowhere", file.display()));
+    if server.is_none_or(|server| server.public_url.is_none()) {
+        console.say(LOCAL);
+    }
     Ok(Exit::Ok)
 }
 
 fn show(shown: &Shown<'_>, console: &mut Console) -> Result<(), Error> {
     let token = console.paint().bold(shown.token);
     console.data(format!("Token for {}:  {token}", shown.site))?;
-    console.data("\nPaste into the plugin, with your gateway's name in it:\n")?;
+    console.data("\nPaste into the plugin:\n")?;
     console.data(format!("  {}", shown.url_with_token))?;
     console.data("\nor, where the plugin can send headers:\n")?;
     console.data(format!("  {}\n  Authorization: Bearer {}", shown.url, shown.token))
@@ -122,7 +131,13 @@ fn add(file: &Path, site: &SiteId, token: &NewToken<'_>) -> Result<(), Error> {
     replace(file, edited.as_bytes()).with_context(|| cant("write")).map_err(Error::store)
 }
 
-fn hash(token: &str) -> String {
+/// Makes a token nobody can guess.
+pub(in crate::cli) fn fresh() -> String {
+    format!("fg_{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+/// Returns a token's SHA-256 in hexadecimal: all that is kept of it.
+pub(in crate::cli) fn hash(token: &str) -> String {
     let mut text = String::with_capacity(64);
     for byte in Sha256::digest(token.as_bytes()) {
         write!(text, "{byte:02x}").expect("writing to a String cannot fail");
