@@ -18,7 +18,7 @@ use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Chunks;
-use super::head::{Head, RequestId};
+use super::head::{self, Head, RequestId};
 use super::outcome::{Outcome, Refusal};
 use super::places::Place;
 use super::reply::{self, Dialect, Reply};
@@ -74,6 +74,7 @@ impl Gateway {
             whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
             () = place.wanted() => return None,
         };
+        let path = head::path_of_line(&bytes);
         if let Ok(Whole { length, chunked: true }) = whole {
             let rest = bytes.split_off(length);
             stream = Box::new(Chunks::new(stream, rest));
@@ -83,7 +84,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, started).await;
+        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), started).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -91,23 +92,25 @@ impl Gateway {
         self.send(session, reply, bodyless, lost).await
     }
 
-    /// Brings a request to its end: an answer, which is counted and logged.
+    /// Brings a request to its end: an answer, which is counted and logged. `path` is what it asks for as far as that
+    /// can be seen, also where its head is malformed.
     pub(super) async fn end(
         &self,
         session: &mut ServerSession,
         head: &Result<Head, BadHead>,
+        path: Option<&str>,
         started: Instant,
     ) -> Ended {
-        let (outcome, trail, dialect) = match head {
+        let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
+        let (outcome, trail) = match head {
             Ok(head) => {
                 let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
                 let outcome = self.answer(session, head, &mut trail).await;
-                let kaicalls = route::is_kaicalls(&head.path);
-                (outcome, trail, if kaicalls { Dialect::Kaicalls } else { Dialect::Formgate })
+                (outcome, trail)
             }
             Err(bad) => {
                 let trail = Trail { id: RequestId::random(), site: None, form: None, started };
-                (Outcome::Refused(Refusal::Head(*bad)), trail, Dialect::Formgate)
+                (Outcome::Refused(Refusal::Head(*bad)), trail)
             }
         };
         let reply = reply::reply(&outcome, dialect, &trail.id);

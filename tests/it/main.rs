@@ -19,6 +19,7 @@ mod gateway;
 mod hostile;
 mod jsonpath;
 mod kaicalls;
+mod kaicalls_plugin;
 mod leads;
 mod manners;
 mod operate;
