@@ -19,6 +19,7 @@ mod receive;
 mod reply;
 mod route;
 mod serve;
+mod shared_keys;
 mod signature;
 mod streams;
 mod tls;
@@ -50,6 +51,7 @@ pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, servic
 use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
+use crate::destination::KeyPair;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept};
 use crate::queue::{Appended, State, Store};
@@ -104,6 +106,9 @@ impl Default for Options {
     }
 }
 
+/// Tells whether KaiCalls refuses a site's key pair at the moment.
+pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
+
 /// The gateway's application, to be given to [`service`] or [`serve`]. Clones share all state.
 #[derive(Clone)]
 pub struct Gateway {
@@ -115,6 +120,7 @@ pub struct Gateway {
     places: Places,
     limiters: Limiters,
     in_flight: InFlight,
+    refused_keys: RefusedKeys,
     /// What its listener does first; the other clones may be behind others.
     tls: Option<Arc<Tls>>,
 }
@@ -141,6 +147,8 @@ struct Request<'a> {
 struct Address<'a> {
     site: &'a Site,
     form: Option<&'a FormId>,
+    /// It may belong to another site with the same key pair.
+    is_ambiguous: bool,
 }
 
 impl Gateway {
@@ -148,7 +156,13 @@ impl Gateway {
         let places = Places::new(options.connections, options.connections_per_address);
         let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        Self { config, store, metrics, options, reading, places, limiters, in_flight, tls: None }
+        let refused_keys: RefusedKeys = Arc::new(|_site, _keys| false);
+        Self { config, store, metrics, options, reading, places, limiters, in_flight, refused_keys, tls: None }
+    }
+
+    /// Lets whoever sends leads tell which keys KaiCalls refuses.
+    pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
+        Self { refused_keys, ..self }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -184,7 +198,8 @@ impl Gateway {
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
         if let Some(site) = guard::site(request.config, site, &credentials, today()) {
-            return self.submission(session, request, Address { site, form }, trail).await;
+            let address = Address { site, form, is_ambiguous: false };
+            return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
@@ -216,7 +231,8 @@ impl Gateway {
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
         keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
         let kept = keeper.finish().map_err(BadBody::from)?;
-        self.file(request, Address { site, form }, &kept, over_limit, trail).await
+        let address = Address { site, form, is_ambiguous: false };
+        self.file(request, address, &kept, over_limit, trail).await
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -224,22 +240,22 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        address: Address<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
-        let over_limit = self.limit(config, site)?;
+        let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
         let keeper = receive::keeper(head, query, server.max_body, server.max_upload)?;
         let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
-        self.file(request, Address { site, form }, &body.kept, over_limit, trail).await
+        self.file(request, address, &body.kept, over_limit, trail).await
     }
 
     /// Runs what is kept through the pipeline and into the store.
     async fn file(
         &self,
         Request { head, query, config, .. }: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        Address { site, form, is_ambiguous }: Address<'_>,
         kept: &Kept,
         over_limit: bool,
         trail: &mut Trail,
@@ -252,6 +268,7 @@ impl Gateway {
             site,
             dedupe: !config.queue.dedupe.is_zero(),
             over_limit,
+            is_ambiguous,
             keep_held: config.queue.keep.held,
             own_host: head.host(),
         };

@@ -228,7 +228,7 @@ fn keys_fault(wrong: WrongKeys) -> Fault<'static> {
     let (status, title, words) = match wrong {
         WrongKeys::Missing => (StatusCode::BAD_REQUEST, "Keys missing", "API Key and Public Key are required."),
         WrongKeys::Public => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid Public Key."),
-        WrongKeys::Secret => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
+        WrongKeys::Secret | WrongKeys::Refused => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
     };
     Fault { kaicalls: Some(words), ..Fault::new(status, title, words) }
 }
@@ -320,17 +320,21 @@ mod tests {
         Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: Status::Held, rejected })
     }
 
-    #[test]
-    fn each_end_has_its_status() {
-        use Refusal as No;
-        let over = Over {
+    fn over() -> Over {
+        Over {
             policy: "gateway",
             limit: crate::config::Limit {
                 rate: crate::config::Rate { count: 60.try_into().expect("60"), per: Duration::from_secs(60) },
                 burst: 30.try_into().expect("30"),
             },
             wait: Duration::from_millis(1500),
-        };
+        }
+    }
+
+    #[test]
+    fn each_end_has_its_status() {
+        use Refusal as No;
+        let over = over();
         for (outcome, status) in [
             (stored(None), 200),
             (stored(Some(Rejected::Undecodable)), 400),
@@ -357,7 +361,11 @@ mod tests {
             };
             assert_eq!(envelope, json!({ "success": false, "error": words }), "{}", outcome.reason());
         }
-        let limited = reply(&Outcome::Refused(No::Limited(over)), Dialect::Formgate, &id());
+    }
+
+    #[test]
+    fn over_a_limit_the_headers_say_which_and_for_how_long() {
+        let limited = reply(&Outcome::Refused(Refusal::Limited(over())), Dialect::Formgate, &id());
         let header =
             |name: &str| limited.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
         assert_eq!(header("retry-after"), Some("2"));

@@ -43,7 +43,7 @@ fn would_pass(config: &Config, entry: &Entry) -> bool {
     let Some(site) = config.sites.get(&entry.site).filter(|site| site.deliver) else { return false };
     match entry.reason {
         // Held for what no mapping changes; and nobody knows of a salvaged one whether it was delivered.
-        Reason::OverLimit | Reason::OtherHost | Reason::Salvaged => false,
+        Reason::OverLimit | Reason::OtherHost | Reason::Ambiguous | Reason::Salvaged => false,
         _ => Remade::of(config, site, entry).hold.is_none(),
     }
 }

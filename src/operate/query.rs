@@ -11,7 +11,7 @@ use crate::queue::{Filter, Reason, State};
 const TEXT_MAX: usize = 256;
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-const REASONS: [Reason; 16] = [
+const REASONS: [Reason; 17] = [
     Reason::Accepted,
     Reason::Undecodable,
     Reason::Invalid,
@@ -20,6 +20,7 @@ const REASONS: [Reason; 16] = [
     Reason::DeliverOff,
     Reason::UnknownForm,
     Reason::OtherHost,
+    Reason::Ambiguous,
     Reason::SiteGone,
     Reason::Delivered,
     Reason::Refused,

@@ -67,6 +67,7 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
+        Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
         Reason::Delivered => delivered(entry).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),

@@ -38,6 +38,8 @@ pub enum Reason {
     UnknownForm,
     /// The post names a host that is not one of the site's.
     OtherHost,
+    /// Several sites share the key pair that it came with, and it names none of them.
+    Ambiguous,
     /// The site has left the configuration.
     SiteGone,
     /// KaiCalls took it.
@@ -80,6 +82,7 @@ impl Reason {
             Self::DeliverOff => "deliver_off",
             Self::UnknownForm => "unknown_form",
             Self::OtherHost => "other_host",
+            Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",
             Self::Delivered => "delivered",
             Self::Refused => "refused",
@@ -264,6 +267,8 @@ pub enum Change {
     Hold { reason: Reason, content: Box<Content> },
     /// Held or queued to dead.
     Drop { keep: Duration },
+    /// Filed under another site, and held as before.
+    Assign { site: SiteId },
 }
 
 /// Which entries to list; an empty filter is all.

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gateway::{
-    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short,
-    start, start_with, status,
+    PUBLIC, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short, start,
+    start_with, status,
 };
 
 fn get(target: &str) -> String {

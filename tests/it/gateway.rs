@@ -205,7 +205,7 @@ pub(crate) fn start() -> Running {
 }
 
 pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> Running {
-    start_behind(None, options, change)
+    start_behind(None, options, change, |gateway| gateway)
 }
 
 /// Starts a gateway whose listener shows a certificate, where files of one and its key are given.
@@ -213,6 +213,7 @@ pub(crate) fn start_behind(
     tls: Option<(PathBuf, PathBuf)>,
     options: Options,
     change: impl FnOnce(&mut Config),
+    with: impl FnOnce(Gateway) -> Gateway,
 ) -> Running {
     let mut config = config();
     change(&mut config);
@@ -220,7 +221,7 @@ pub(crate) fn start_behind(
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(&shelf);
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let gateway = Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options);
+    let gateway = with(Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options));
     let in_flight = gateway.in_flight();
     let listeners = accept::Listeners::default();
     let address = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");

@@ -1,18 +1,27 @@
 //! KaiCalls' own endpoints, as its plugin sees them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::accept::Options;
+use formgate::config::{Config, Site};
+use formgate::lead::SiteId;
+use formgate::queue::{Reason, State};
 
 use crate::accept::{bearer, limit};
 use crate::gateway::{
-    PUBLIC, Running, SECRET, Trouble, header, json, lead_body, post, short, start, start_with, status,
+    PUBLIC, Running, SECRET, Trouble, acme, header, json, lead_body, post, short, start, start_behind, start_with,
+    status,
 };
 
 const INTAKE: &str = "/api/v1/wordpress/intake";
 
 fn keys(public: &str, secret: &str) -> String {
     format!("Authorization: Bearer {public}:{secret}\r\n")
+}
+
+fn widget(headers: &str) -> String {
+    format!("GET /api/v1/wordpress/dashboard-widget HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
 }
 
 async fn intake(gateway: &Running, headers: &str, email: &str) -> String {
@@ -65,14 +74,66 @@ async fn kaicalls_own_widget_shows_the_sites_leads() {
     let gateway = start();
     gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
     gateway.post("/hooks/acme", &lead_body("nowhere")).await;
-    let ask = |headers: &str| {
-        format!("GET /api/v1/wordpress/dashboard-widget HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
-    };
-    let told = json(&gateway.send(ask(&keys(PUBLIC, SECRET))).await);
+    let told = json(&gateway.send(widget(&keys(PUBLIC, SECRET))).await);
     assert_eq!((&told["success"], &told["leadsThisWeek"]), (&true.into(), &1.into()));
     assert_eq!(told["recentLeads"][0]["name"], "Jane");
     assert!(told["recentLeads"][0]["created_at"].is_string());
-    assert_eq!(status(&gateway.send(ask("")).await), 401);
+    assert_eq!(status(&gateway.send(widget("")).await), 401);
+}
+
+/// Gives the sites `beta` and `gamma` the key pair of `acme`, and each an address of its own.
+fn share_keys(config: &mut Config) {
+    for (id, url) in
+        [("acme", None), ("beta", Some("https://www.beta.example")), ("gamma", Some("https://gamma.example"))]
+    {
+        let id = SiteId::parse(id).expect("a slug");
+        config.sites.insert(id.clone(), Arc::new(Site { id, url: url.map(str::to_owned), ..acme() }));
+    }
+}
+
+#[tokio::test]
+async fn sites_with_one_key_pair_are_told_apart_by_what_their_plugin_says() {
+    let gateway = start_with(Options::default(), share_keys);
+    let from = |site: &str| format!("{}User-Agent: WordPress/7.1; {site}\r\n", keys(PUBLIC, SECRET));
+    for (site, expected) in [
+        ("https://beta.example", ("beta", State::Queued, Reason::Accepted)),
+        ("https://www.gamma.example/", ("gamma", State::Queued, Reason::Accepted)),
+        ("https://staging.example", ("acme", State::Held, Reason::Ambiguous)),
+    ] {
+        let answer = intake(&gateway, &from(site), "jane@example.com").await;
+        assert_eq!((status(&answer), &json(&answer)["success"]), (200, &true.into()), "{site}");
+        let entry = gateway.shelf.entries().pop().expect("an entry");
+        assert_eq!((entry.site.as_str(), entry.state, entry.reason), expected, "{site}");
+    }
+    intake(&gateway, &from("https://staging.example"), "nowhere").await;
+    intake(&gateway, &from("https://staging.example"), "jane@example.com").await;
+    let entries = gateway.shelf.entries();
+    assert_eq!(entries.len(), 5, "what is ambiguous is nothing's duplicate");
+    assert!(entries.iter().skip(2).all(|entry| entry.reason == Reason::Ambiguous));
+
+    let verify = format!(r#"{{"publicKey":"{PUBLIC}","apiKey":"{SECRET}"}}"#);
+    let agent = "User-Agent: WordPress/7.1; https://gamma.example\r\n";
+    let told = json(&gateway.send(post("/api/v1/wordpress/auth/verify", agent, &verify)).await);
+    assert_eq!(told, serde_json::json!({"success": true, "business_id": "gamma"}));
+    for (site, leads) in [("https://beta.example", 1), ("https://gamma.example", 1), ("https://staging.example", 0)] {
+        let told = json(&gateway.send(widget(&from(site))).await);
+        assert_eq!((&told["success"], &told["leadsThisWeek"]), (&true.into(), &leads.into()), "{site}");
+    }
+}
+
+#[tokio::test]
+async fn verify_says_so_when_kaicalls_refuses_the_keys() {
+    let gateway = start_behind(None, Options::default(), share_keys, |gateway| {
+        gateway.with_refused_keys(Arc::new(|site, keys| site.as_str() == "beta" && keys.public() == PUBLIC))
+    });
+    let verify = async |public: &str, secret: &str| {
+        let body = format!(r#"{{"publicKey":"{public}","apiKey":"{secret}"}}"#);
+        gateway.send(post("/api/v1/wordpress/auth/verify", "", &body)).await
+    };
+    assert_told(&verify(PUBLIC, SECRET).await, 401, "Invalid API Key.");
+    assert_eq!(status(&verify("wp_pk_branch", "wp_sk_branch").await), 200, "a form with keys of its own");
+    let answer = intake(&gateway, &keys(PUBLIC, SECRET), "jane@example.com").await;
+    assert_eq!(status(&answer), 200, "leads are taken all the same");
 }
 
 /// The body of an answer is KaiCalls' envelope with these words, and nothing beside them.

@@ -73,6 +73,7 @@ on_both! {
     a_clock_set_forward_and_back_strands_no_lease_and_no_wait
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
+    only_what_is_held_is_filed_under_another_site
     scan_filters_and_goes_on_from_its_cursor
     counts_follow_each_change
     erased_entries_are_gone
