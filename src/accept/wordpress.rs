@@ -2,6 +2,8 @@
 //!
 //! They are answered from the configuration and the store: KaiCalls need not be up.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
@@ -81,7 +83,7 @@ impl Gateway {
         &self,
         request: &Request<'a>,
         trail: &mut Trail,
-    ) -> Result<(&'a Site, Option<&'a FormId>), Refusal> {
+    ) -> Result<(&'a Arc<Site>, Option<&'a FormId>), Refusal> {
         let shown = guard::bearer_keys(&request.head.headers);
         match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
             Some(Keys::Fit(site, form)) => {

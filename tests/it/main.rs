@@ -21,6 +21,7 @@ mod kaicalls;
 mod leads;
 mod manners;
 mod operate;
+mod panics;
 mod process;
 mod properties;
 mod reload;
