@@ -5,6 +5,7 @@
 
 mod degraded;
 mod log;
+mod panics;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use prometheus::{
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
 pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -72,6 +74,10 @@ pub enum RequestEnd {
     Refused,
     /// Answered without a submission in it: a check of keys, the widget.
     Answered,
+    /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
+    Aborted,
+    /// A panic ended it.
+    Panicked,
 }
 
 impl RequestEnd {
@@ -83,6 +89,8 @@ impl RequestEnd {
             Self::Rejected => "rejected",
             Self::Refused => "refused",
             Self::Answered => "answered",
+            Self::Aborted => "aborted",
+            Self::Panicked => "panicked",
         }
     }
 }

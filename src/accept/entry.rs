@@ -84,6 +84,8 @@ impl Verdict {
             (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
             (Hold::Rule, _) => (Reason::HoldRule, None),
             (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
+            // The sender did nothing wrong, and can do nothing about it.
+            (Hold::Panicked, _) => (Reason::Undecodable, None),
         };
         Self { state: State::Held, reason, lead, errors, fingerprint: None, rejected }
     }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::again::guarded;
 use crate::pipeline::{Mappings, SiteRules, explain};
 use crate::queue::Entry;
 
@@ -23,7 +24,8 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
         return true;
     }
     // Without mappings: only the decoding is wanted.
-    let explained = explain(&Mappings::default(), &SiteRules::default(), None, received);
+    let rules = SiteRules::default();
+    let explained = guarded(entry.id, &rules, None, || explain(&Mappings::default(), &rules, None, received));
     match &explained.submission {
         Some(submission) => {
             any_of(&submission.document, found)

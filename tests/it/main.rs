@@ -23,6 +23,7 @@ mod kaicalls_plugin;
 mod leads;
 mod manners;
 mod operate;
+mod panics;
 mod process;
 mod properties;
 mod reload;
