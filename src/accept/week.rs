@@ -106,6 +106,7 @@ mod tests {
                 errors: Vec::new(),
                 hold_rule: None,
                 oddities: Vec::new(),
+                overlay: crate::lead::overlay::Overlay::default(),
             },
         };
         assert!(matches!(store.append(new, None).await, Ok(Appended::New(_))));

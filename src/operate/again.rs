@@ -21,11 +21,12 @@ impl Remade {
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
         let received = entry.content.received.clone();
-        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities }, hold }
+        let overlay = entry.content.overlay.clone();
+        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, overlay }, hold }
     }
 }
 
-/// Explains an entry by the rules of now; without a site, by the mappings alone.
+/// Explains an entry by the rules of now, with what an operator corrected; without a site, by the mappings alone.
 ///
 /// What the URL said of the form is not kept. It is taken as unnamed where that leads to the form the entry is filed under
 /// (then the message says what it said at first), else as of that form. A form's `match` written later
@@ -33,7 +34,8 @@ impl Remade {
 pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Explained {
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
-    let by = |form: Option<&FormId>| pipeline::explain(&config.mappings, rules, form, &entry.content.received);
+    let Content { received, overlay, .. } = &entry.content;
+    let by = |form: Option<&FormId>| pipeline::explain_amended(&config.mappings, rules, form, received, overlay);
     let unnamed = by(None);
     if unnamed.processed.form == entry.form {
         return unnamed;

@@ -12,7 +12,7 @@ use crate::queue::{Filter, Reason, State};
 const TEXT_MAX: usize = 256;
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-const REASONS: [Reason; 16] = [
+const REASONS: [Reason; 17] = [
     Reason::Accepted,
     Reason::Undecodable,
     Reason::Invalid,
@@ -27,6 +27,7 @@ const REASONS: [Reason; 16] = [
     Reason::Retrying,
     Reason::GaveUp,
     Reason::Retried,
+    Reason::Amended,
     Reason::Dropped,
     Reason::Salvaged,
 ];

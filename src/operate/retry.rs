@@ -224,7 +224,7 @@ impl Retry<'_> {
 /// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
 fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
     entry.state == State::Queued
-        && entry.reason == Reason::Retried
+        && matches!(entry.reason, Reason::Retried | Reason::Amended)
         && entry.attempts == 0
         && entry.content == remade.content
 }

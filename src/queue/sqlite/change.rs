@@ -44,7 +44,7 @@ pub(super) fn amend(
     let set = standing.amend(revision, change, now);
     if set == Set::Done {
         write_standing(&workspace.connection, number, &standing)?;
-        if let Change::Retry { content } | Change::Hold { content, .. } = change {
+        if let Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. } = change {
             write_content(&workspace.connection, number, content)?;
         }
         workspace.woke = true;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::lead::FormId;
+use formgate::lead::overlay::Correction;
+use formgate::lead::{FormId, LeadField};
 use formgate::queue::{
     Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Order, Quota,
     Reason, Set, Settlement, State, Store,
@@ -379,6 +380,29 @@ pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
         assert_eq!(store.amend(id(number), found.revision, drop(), at(21)).await.expect("amended"), Set::Lost);
     }
     assert_eq!(claim(&*store, 9, 1_000).await, []);
+}
+
+pub(super) async fn amend_queues_what_is_held_or_dead_and_keeps_the_overlay(store: AnyStore) {
+    let mut amended = content("amended");
+    let correction = Correction { value: "Jane".to_owned(), at: at(5), by: "cli".to_owned() };
+    amended.overlay.set(LeadField::Name, correction).expect("set");
+    let amend = async |number, revision| {
+        let change = Change::Amend { content: Box::new(amended.clone()) };
+        store.amend(id(number), revision, change, at(50)).await.expect("amended")
+    };
+    add(&*store, held(1, "acme")).await;
+    assert_eq!(amend(1, 9).await, Set::Lost, "another revision");
+    assert_eq!(amend(1, 1).await, Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.state, found.reason, found.expires_at), (State::Queued, Reason::Amended, None));
+    assert_eq!((found.content, found.due_at, found.attempts), (amended.clone(), Some(at(50)), 0));
+    assert!(found.history.last().is_some_and(|event| event.reason == Reason::Amended && event.begins_anew()));
+    assert_eq!(amend(1, 2).await, Set::Lost, "it is queued");
+    let lease = claim_one(&*store, 60).await;
+    assert_eq!((lease.entry.id, &lease.entry.content), (id(1), &amended));
+    assert_eq!(store.settle(&lease, delivered("lead_1"), at(60)).await.expect("settled"), Set::Done);
+    let revision = entry_of(&*store, id(1)).await.revision;
+    assert_eq!(amend(1, revision).await, Set::Lost, "it is delivered");
 }
 
 pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
