@@ -56,6 +56,7 @@ use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
@@ -320,7 +321,7 @@ impl Gateway {
                 location,
                 "pipeline.panicked: the submission is held as it came; please report the location"
             );
-            pipeline::panicked(&site.rules, form).processed
+            pipeline::panicked(&site.rules, form, &Overlay::default()).processed
         })
     }
 

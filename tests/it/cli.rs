@@ -87,6 +87,7 @@ fn help_is_as_it_was() {
         &["leads", "retry", "--help"],
         &["leads", "drop", "--help"],
         &["leads", "export", "--help"],
+        &["leads", "amend", "--help"],
         &["leads", "erase", "--help"],
         &["leads", "salvage", "--help"],
         &["leads", "backup", "--help"],
