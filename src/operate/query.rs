@@ -11,7 +11,7 @@ use crate::queue::{Filter, Reason, State};
 const TEXT_MAX: usize = 256;
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-const REASONS: [Reason; 16] = [
+const REASONS: [Reason; 17] = [
     Reason::Accepted,
     Reason::Undecodable,
     Reason::Invalid,
@@ -28,6 +28,7 @@ const REASONS: [Reason; 16] = [
     Reason::Retried,
     Reason::Dropped,
     Reason::Salvaged,
+    Reason::Restored,
 ];
 
 /// A filter as it is asked for, nothing of it checked. No `Debug`: the text may be somebody's name.

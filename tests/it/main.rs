@@ -24,6 +24,7 @@ mod operate;
 mod process;
 mod properties;
 mod reload;
+mod restoring;
 mod sandbox;
 mod scripted_api;
 mod secrets;

@@ -2,7 +2,7 @@
 
 mod args;
 
-mod backup;
+pub(super) mod backup;
 
 mod desk;
 
@@ -20,7 +20,7 @@ mod results;
 
 mod retry;
 
-mod salvage;
+pub(super) mod salvage;
 
 mod show;
 
@@ -29,6 +29,9 @@ mod trace;
 mod view;
 
 use clap::{Args, Subcommand};
+
+pub(super) use args::Output;
+pub(super) use view::plural;
 
 use super::console::Console;
 use super::error::Error;
