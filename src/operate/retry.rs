@@ -222,6 +222,9 @@ impl Retry<'_> {
             State::Held if entry.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
                 Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
             }
+            State::Held if entry.reason == Reason::Restored && !named(Reason::Restored) => {
+                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason restored"))
+            }
             _ => None,
         }
     }

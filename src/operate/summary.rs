@@ -73,6 +73,7 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
         Reason::GaveUp => format!("gave up: {}", last_words(entry)),
         Reason::Dropped => "dropped by an operator".to_owned(),
+        Reason::Restored => "restored from a backup: it may have been delivered since".to_owned(),
         Reason::Salvaged => "salvaged from a damaged store: it may have been delivered".to_owned(),
     };
     words.chars().take(CAUSE_MAX).collect()

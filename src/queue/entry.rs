@@ -59,6 +59,8 @@ pub enum Reason {
     Dropped,
     /// It was salvaged from a damaged store, but not what had become of it: it may have been delivered.
     Salvaged,
+    /// It was queued in a copy that was restored: it may have been delivered since the copy was made.
+    Restored,
 }
 
 impl State {
@@ -95,6 +97,7 @@ impl Reason {
             Self::Amended => "amended",
             Self::Dropped => "dropped",
             Self::Salvaged => "salvaged",
+            Self::Restored => "restored",
         }
     }
 }

@@ -94,6 +94,8 @@ fn help_is_as_it_was() {
         &["sites", "--help"],
         &["sites", "list", "--help"],
         &["sites", "token", "--help"],
+        &["store", "--help"],
+        &["store", "restore", "--help"],
         &["sandbox", "--help"],
         &["schema", "--help"],
         &["completions", "--help"],

@@ -27,6 +27,7 @@ mod panics;
 mod process;
 mod properties;
 mod reload;
+mod restoring;
 mod sandbox;
 mod scripted_api;
 mod secrets;
