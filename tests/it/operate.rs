@@ -458,6 +458,7 @@ fn amend_email(id: EntryId, email: &str) -> AmendAsked {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the life of one lead, step by step")]
 async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let place = Place::new();
     let held = place.add(1, "acme", "name=Jane&email=nowhere&message=Hello&budget=5", Reason::Invalid).await;
