@@ -24,12 +24,11 @@ use tokio::time::Instant;
 
 use self::backup::Backups;
 use self::follow::Follower;
-pub use self::follow::Origin;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, Admin};
-use crate::config::{Config, Listen, StoreUrl, Upstream};
+use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::queue::memory::MemoryStore;

@@ -52,6 +52,8 @@ pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
 pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total";
 /// Reloads of the configuration by result.
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
+/// Parts of the configuration that are broken or gone now.
+pub const CONFIG_BROKEN: &str = "formgate_config_broken";
 /// When the configuration was last loaded without an error.
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
 /// When the store was last copied by `[backup]`; 0: not that this process knows.
@@ -175,6 +177,7 @@ pub struct Metrics {
     config_loaded_at: Gauge,
     backup_last_success: Gauge,
     backup_failures: IntCounter,
+    config_broken: IntGauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
 }
@@ -218,17 +221,24 @@ impl Metrics {
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the store was last copied.")?)?,
             backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
+            config_broken: set
+                .add(IntGauge::new(CONFIG_BROKEN, "Parts of the configuration that are broken or gone.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
             registry: registry.clone(),
         };
-        metrics.circuits(0, false);
-        for reason in Degraded::ALL {
-            metrics.degraded.with_label_values(&[reason.as_str()]).set(0);
-        }
+        metrics.begin();
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
+    }
+
+    /// Shows each labelled gauge from the start, at zero.
+    fn begin(&self) {
+        self.circuits(0, false);
+        for reason in Degraded::ALL {
+            self.degraded.with_label_values(&[reason.as_str()]).set(0);
+        }
     }
 
     /// Counts a request to the gateway.
@@ -318,6 +328,11 @@ impl Metrics {
     /// Counts a copy of the store that failed.
     pub fn backup_failed(&self) {
         self.backup_failures.inc();
+    }
+
+    /// Says how many sites, mappings, tables and files of the configuration are broken or gone.
+    pub fn config_broken(&self, parts: usize) {
+        self.config_broken.set(i64::try_from(parts).unwrap_or(i64::MAX));
     }
 
     /// Says that something needs a person, or doesn't any more; a change is logged.

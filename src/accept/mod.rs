@@ -328,7 +328,11 @@ impl Gateway {
     /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes
     /// first, so that one that floods uses up its own allowance and not the gateway's.
     fn stranger(&self, request: &Request<'_>, refusal: Refusal) -> Refusal {
-        let limits = &request.config.limits;
+        let (limits, missing) = (&request.config.limits, request.config.missing);
+        let refusal = match refusal {
+            Refusal::Unauthorized if missing.credentials => Refusal::CredentialsUnknown,
+            refusal => refusal,
+        };
         let by_address = request.client.map_or(Ok(()), |address| self.limiters.client(limits, address));
         by_address.and_then(|()| self.limiters.gateway(limits)).err().map_or(refusal, Refusal::Limited)
     }

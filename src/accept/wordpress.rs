@@ -54,7 +54,7 @@ impl Gateway {
         }
         match guard::keys(request.config, &shown.public_key, &shown.api_key) {
             Keys::Fit(holders) => {
-                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys());
+                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
                 trail.site = owner.as_ref().map(|owner| owner.holder.site.id.clone());
                 // One pair is one account, whichever of its sites was refused.
@@ -63,6 +63,7 @@ impl Gateway {
                 }
                 Ok(Outcome::Answered(json!({ "success": true, "business_id": trail.site })))
             }
+            _ if request.config.missing.keys => Err(self.stranger(request, Refusal::CredentialsUnknown)),
             Keys::UnknownPublic => Err(self.stranger(request, Refusal::Keys(WrongKeys::Public))),
             Keys::WrongSecret => Err(self.stranger(request, Refusal::Keys(WrongKeys::Secret))),
         }
@@ -96,7 +97,11 @@ impl Gateway {
             Some(Keys::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };
-        let owner = owner.ok_or_else(|| self.stranger(request, Refusal::Unauthorized))?;
+        let unknown = || match request.config.missing.keys {
+            true => Refusal::CredentialsUnknown,
+            false => Refusal::Unauthorized,
+        };
+        let owner = owner.ok_or_else(|| self.stranger(request, unknown()))?;
         trail.site = Some(owner.holder.site.id.clone());
         Ok(owner)
     }

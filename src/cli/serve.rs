@@ -9,10 +9,10 @@ use clap::Args;
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use super::rules::ConfigArg;
+use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
-use crate::app::{self, Origin, Running, StartError};
-use crate::config::{Config, Sources};
+use crate::app::{self, Running, StartError};
+use crate::config::{self, Config, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
 
 /// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
@@ -26,6 +26,9 @@ pub(super) struct ServeArgs {
     /// Take the place of the gateway that runs: its sockets are taken over when that gets SIGQUIT
     #[arg(long)]
     upgrade: bool,
+    /// Refuse to start where anything of the configuration is broken, gone or not on this machine
+    #[arg(long)]
+    strict: bool,
 }
 
 /// How log lines are written.
@@ -48,7 +51,7 @@ impl From<Log> for LogFormat {
 }
 
 pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (config, origin) = read_config(&args.config, console)?;
+    let (config, origin) = read_config(args, console)?;
     telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
     block_on(serve(config, origin, args.upgrade))?;
     Ok(Exit::Ok)
@@ -56,6 +59,10 @@ pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error
 
 async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Error> {
     let sites = config.sites.len();
+    if sites == 0 {
+        find_lost_sites(&config, &origin).await?;
+        tracing::warn!("config.no_sites: nobody can post yet; `formgate sites list` shows the sites there are");
+    }
     // Heard from here on, so that none ends the process.
     let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());
@@ -109,23 +116,31 @@ async fn until_stop(
     }
 }
 
-fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<(Config, Origin), Error> {
-    let (path, loaded) = arg.load()?;
-    let watched = loaded.watched.clone();
-    let colour = console.talk_paint().colour;
-    match loaded.complete() {
-        Ok((config, warnings)) => {
-            if !warnings.is_empty() {
-                console.say(warnings.render(colour));
-            }
-            Ok((config, Origin { path, sources: Sources::process(), watched }))
-        }
-        Err(problems) => {
-            console.say(problems.render(colour));
-            let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
-            Err(error.hint("mend what is said above; `formgate check` says it again without serving"))
-        }
+/// Reads the configuration with what stands in for what is broken, and says everything that is wrong with it.
+fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origin), Error> {
+    let path = args.config.find()?;
+    let Starting { loaded, in_force, .. } = config::start(&path, &Sources::process(), today());
+    let problems = loaded.diagnostics;
+    if !problems.is_empty() {
+        console.say(problems.render(console.talk_paint().colour));
     }
+    let is_refused = args.strict && problems.prevent_serving();
+    in_force.filter(|_| !is_refused).ok_or_else(|| {
+        let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
+        error.hint("mend what is said above; `formgate check` says it again without serving")
+    })
+}
+
+/// Refuses to serve no site where there were some: plugins would be told that their credentials are wrong.
+async fn find_lost_sites(config: &Config, origin: &Origin) -> Result<(), Error> {
+    let store = app::open_store(config).map_err(|error| start_error(error.into()))?;
+    let counts = store.counts().await.map_err(Error::store)?;
+    let is_lost = counts.iter().any(|count| !origin.is_removed(&count.site)) || origin.copy_has_sites();
+    if !is_lost {
+        return Ok(());
+    }
+    let error = Error::upstream(anyhow!("there were sites before, and neither the files nor their copy give any now"));
+    Err(error.hint("see that [sites].include names their files and that the folder is mounted; then start again"))
 }
 
 fn start_error(error: StartError) -> Error {

@@ -354,6 +354,7 @@ pub(crate) fn config() -> Config {
         limits: Limits { gateway: limit(6000), client: limit(6000), site: limit(6000), over_site: OverLimit::Slow },
         sites: BTreeMap::from([(acme.id.clone(), acme)]),
         mappings: Arc::new(Mappings::default()),
+        missing: config::Missing::default(),
     }
 }
 
@@ -363,13 +364,14 @@ pub(crate) fn acme() -> Site {
         id: SiteId::parse("acme").expect("a site"),
         name: None,
         url: None,
-        keys: KeyPair::new(PUBLIC, &secret).expect("keys"),
+        keys: Some(KeyPair::new(PUBLIC, &secret).expect("keys")),
         form_keys: BTreeMap::from([(
             FormId::parse("branch").expect("a form"),
-            KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys"),
+            Some(KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys")),
         )]),
         tokens: vec![Token { sha256: Sha256::digest(TOKEN.as_bytes()).into(), note: None, expires: None }],
         wpforms_secrets: Vec::new(),
+        lacks_signature_secret: false,
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),

@@ -15,6 +15,7 @@ mod fairness;
 mod faults;
 mod first_steps;
 mod fixtures;
+mod fleet;
 mod gateway;
 mod hostile;
 mod jsonpath;
