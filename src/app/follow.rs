@@ -14,7 +14,7 @@ use crate::config::{Config, Diagnostic, Live, Reloaded, Severity, Sources, Watch
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub struct Origin {
 }
 
 /// Reads the configuration again when its files change, or when it is asked to.
+#[derive(Clone)]
 pub(super) struct Follower {
     live: Arc<Live>,
     config: Arc<ArcSwap<Config>>,
@@ -64,7 +65,13 @@ impl Follower {
             };
             if (is_asked || self.has_changed().await) && self.reload().await {
                 rechecks.shutdown().await;
-                rechecks.spawn(recheck(Arc::clone(&self.store), self.config.load_full()));
+                let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
+                rechecks.spawn(async move {
+                    if let Err(panicked) = catch_async(recheck).await {
+                        let location = panicked.location;
+                        tracing::error!(location, "config.recheck_panicked: please report the location");
+                    }
+                });
             }
         }
     }

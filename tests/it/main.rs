@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod admin_api;
+mod blocking;
 mod bodies;
 mod cli;
 mod config;
@@ -32,4 +33,5 @@ mod sick_upstream;
 mod signed;
 mod statuses;
 mod store_contract;
+mod supervision;
 mod world;

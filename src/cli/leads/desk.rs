@@ -18,7 +18,7 @@ use crate::operate::{
     self, Audit, BackedUp, By, Cursor, DropAsked, EraseAsked, Erased, Export, ExportFormat, FilterAsked, Groups, Life,
     Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Salvaged, Store, StoreError};
+use crate::queue::{Salvaged, Store};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -83,8 +83,8 @@ impl Desk {
             console.say("no gateway answers: working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
-        if let Err(aside @ StoreError::SetAside { .. }) = local.store.ready().await {
-            console.say(aside.to_string());
+        for problem in local.store.problems().await.unwrap_or_default() {
+            console.say(problem.to_string());
         }
         Ok(Self::Store(local))
     }
