@@ -4,6 +4,8 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod backup;
+
 mod files;
 
 mod follow;
@@ -23,6 +25,7 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::backup::Backups;
 use self::follow::Follower;
 pub use self::follow::Origin;
 pub use self::supervise::Fatal;
@@ -47,6 +50,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(8);
 const TASKS_TIME: Duration = Duration::from_secs(1);
 /// How long a connection that was accepted at the last moment may take to show that it is open.
 const LAST_MOMENT: Duration = Duration::from_millis(20);
+
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -155,24 +159,25 @@ fn start_with(
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
-    let made_token = made_token(&config.load());
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let admin = admin.with_made_token(made_token(&config.load()));
 
     let stop = Stop::default();
     let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
     let reload = Arc::new(Notify::new());
+    let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
         let follower = Follower::new(origin, config, store, sender, Arc::clone(&metrics), asked);
         tasks.keep("follower", move |stopping| follower.clone().run(stopping));
     }
-    let gateway_addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::services(&gateway, &listen)?;
     tasks.keep_admin(admin, admin_address, listeners.clone(), stop.admin.subscribe());
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
     Ok(Running {
-        gateway: gateway_addresses,
+        gateway: listen.iter().map(|listen| listen.address).collect(),
         admin: admin_address,
         listeners,
         meeting,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Gateway;
 use super::chunks::Chunks;
-use super::head::{Head, RequestId};
+use super::head::{self, Head, RequestId};
 use super::ongoing::Ongoing;
 use super::outcome::{Failed, Outcome, Refusal};
 use super::places::Place;
@@ -76,6 +76,7 @@ impl Gateway {
             whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
             () = place.wanted() => return None,
         };
+        let path = head::path_of_line(&bytes);
         if let Ok(Whole { length, chunked: true }) = whole {
             let rest = bytes.split_off(length);
             stream = Box::new(Chunks::new(stream, rest));
@@ -85,7 +86,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, ongoing).await;
+        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -93,13 +94,16 @@ impl Gateway {
         self.send(session, reply, bodyless, lost).await
     }
 
-    /// Brings a request to its end: an answer, which is counted and logged.
+    /// Brings a request to its end: an answer, which is counted and logged. `path` is what it asks for as far as that
+    /// can be seen, also where its head is malformed.
     pub(super) async fn end(
         &self,
         session: &mut ServerSession,
         head: &Result<Head, BadHead>,
+        path: Option<&str>,
         mut ongoing: Ongoing<'_>,
     ) -> Ended {
+        let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
         let outcome = match head {
             Ok(head) => {
                 ongoing.trail.id = RequestId::of(&head.headers);
@@ -108,8 +112,6 @@ impl Gateway {
             }
             Err(bad) => Outcome::Refused(Refusal::Head(*bad)),
         };
-        let kaicalls = head.as_ref().is_ok_and(|head| route::is_kaicalls(&head.path));
-        let dialect = if kaicalls { Dialect::Kaicalls } else { Dialect::Formgate };
         let lost = outcome.loses_framing();
         Ended { reply: ongoing.end(&outcome, dialect), lost }
     }

@@ -21,6 +21,7 @@ mod receive;
 mod reply;
 mod route;
 mod serve;
+mod shared_keys;
 mod signature;
 mod streams;
 mod tls;
@@ -55,6 +56,8 @@ pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, servic
 use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
+use crate::destination::KeyPair;
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
@@ -109,6 +112,9 @@ impl Default for Options {
     }
 }
 
+/// Tells whether KaiCalls refuses a site's key pair at the moment.
+pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
+
 /// What makes a lead of what was received: [`pipeline::process`].
 pub type Pipeline = fn(&Mappings, &SiteRules, Option<&FormId>, &Received) -> Processed;
 
@@ -123,6 +129,7 @@ pub struct Gateway {
     places: Places,
     limiters: Limiters,
     in_flight: InFlight,
+    refused_keys: RefusedKeys,
     offload: Offload,
     pipeline: Pipeline,
     /// What its listener does first; the other clones may be behind others.
@@ -142,6 +149,8 @@ struct Request<'a> {
 struct Address<'a> {
     site: &'a Arc<Site>,
     form: Option<&'a FormId>,
+    /// It may belong to another site with the same key pair.
+    is_ambiguous: bool,
 }
 
 impl Gateway {
@@ -149,8 +158,28 @@ impl Gateway {
         let places = Places::new(options.connections, options.connections_per_address);
         let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        let (offload, pipeline) = (Offload::default(), pipeline::process as Pipeline);
-        Self { config, store, metrics, options, reading, places, limiters, in_flight, offload, pipeline, tls: None }
+        let refused_keys: RefusedKeys = Arc::new(|_site, _keys| false);
+        let offload = Offload::default();
+        let pipeline: Pipeline = pipeline::process;
+        Self {
+            config,
+            store,
+            metrics,
+            options,
+            reading,
+            places,
+            limiters,
+            in_flight,
+            offload,
+            pipeline,
+            refused_keys,
+            tls: None,
+        }
+    }
+
+    /// Lets whoever sends leads tell which keys KaiCalls refuses.
+    pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
+        Self { refused_keys, ..self }
     }
 
     /// Puts another in the pipeline's place, for those who test what a failing one does.
@@ -191,7 +220,8 @@ impl Gateway {
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
         if let Some(site) = guard::site(request.config, site, &credentials, today()) {
-            return self.submission(session, request, Address { site, form }, trail).await;
+            let address = Address { site, form, is_ambiguous: false };
+            return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
@@ -224,7 +254,8 @@ impl Gateway {
         let keep = move || keeper.push(whole).and_then(|()| keeper.finish());
         let kept = self.offload.run(body.kept.body.len(), keep).await.unwrap_or_else(|panicked| panicked.resume());
         let kept = kept.map_err(BadBody::from)?;
-        self.file(request, Address { site, form }, &kept, over_limit, trail).await
+        let address = Address { site, form, is_ambiguous: false };
+        self.file(request, address, &kept, over_limit, trail).await
     }
 
     /// Tells whether a secret of the site has signed what came; no site has none.
@@ -249,22 +280,22 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        address: Address<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
-        let over_limit = self.limit(config, site)?;
+        let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
         let keeper = receive::keeper(head, query, server.max_body, server.max_upload)?;
         let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
-        self.file(request, Address { site, form }, &body.kept, over_limit, trail).await
+        self.file(request, address, &body.kept, over_limit, trail).await
     }
 
     /// Runs what is kept through the pipeline and into the store.
     async fn file(
         &self,
         Request { head, query, config, .. }: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        Address { site, form, is_ambiguous }: Address<'_>,
         kept: &Kept,
         over_limit: bool,
         trail: &mut Trail,
@@ -279,6 +310,7 @@ impl Gateway {
             site,
             dedupe: !config.queue.dedupe.is_zero(),
             over_limit,
+            is_ambiguous,
             keep_held: config.queue.keep.held,
             own_host: head.host(),
         };
@@ -308,7 +340,7 @@ impl Gateway {
                 location,
                 "pipeline.panicked: the submission is held as it came; please report the location"
             );
-            pipeline::panicked(&site.rules, form).processed
+            pipeline::panicked(&site.rules, form, &Overlay::default()).processed
         })
     }
 

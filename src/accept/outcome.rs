@@ -76,6 +76,8 @@ pub(super) enum WrongKeys {
     Missing,
     Public,
     Secret,
+    /// They are the site's, and KaiCalls refuses them.
+    Refused,
 }
 
 impl Status {
@@ -176,6 +178,7 @@ impl Refusal {
             Self::Method(_) => "method_not_allowed",
             Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
             Self::Keys(WrongKeys::Missing) => "keys_missing",
+            Self::Keys(WrongKeys::Refused) => "keys_refused",
             Self::Body(BadBody::TooLarge) => "upload_too_large",
             Self::Body(BadBody::TooMuchToKeep) => "body_too_large",
             Self::Body(BadBody::Busy) => "busy",

@@ -17,6 +17,7 @@ use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
 use super::rules::{ConfigArg, Rules};
 use crate::lead::SiteId;
+use crate::lead::overlay::Overlay;
 use crate::pipeline;
 use crate::telemetry;
 
@@ -115,7 +116,8 @@ fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &Rules) -> Result<E
     let met = rules.meet(site, None, &case.capture)?;
     let received = case.capture.received();
     let processed = telemetry::catch(|| pipeline::process(&rules.mappings, &met.site, met.form.as_ref(), &received));
-    let processed = processed.unwrap_or_else(|_panicked| pipeline::panicked(&met.site, met.form.as_ref()).processed);
+    let processed = processed
+        .unwrap_or_else(|_panicked| pipeline::panicked(&met.site, met.form.as_ref(), &Overlay::default()).processed);
     Ok(Expectation::of(&processed))
 }
 

@@ -22,11 +22,12 @@ impl Remade {
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
         let received = entry.content.received.clone();
-        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities }, hold }
+        let overlay = entry.content.overlay.clone();
+        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, overlay }, hold }
     }
 }
 
-/// Explains an entry by the rules of now; without a site, by the mappings alone.
+/// Explains an entry by the rules of now, with what an operator corrected; without a site, by the mappings alone.
 ///
 /// What the URL said of the form is not kept. It is taken as unnamed where that leads to the form the entry is filed under
 /// (then the message says what it said at first), else as of that form. A form's `match` written later
@@ -34,8 +35,10 @@ impl Remade {
 pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Explained {
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
+    let Content { received, overlay, .. } = &entry.content;
     let by = |form: Option<&FormId>| {
-        guarded(entry.id, rules, form, || pipeline::explain(&config.mappings, rules, form, &entry.content.received))
+        guarded(entry.id, || pipeline::explain_amended(&config.mappings, rules, form, received, overlay))
+            .unwrap_or_else(|| pipeline::panicked(rules, form, overlay))
     };
     let unnamed = by(None);
     if unnamed.processed.form == entry.form {
@@ -49,18 +52,14 @@ pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Ex
     if !is_rescue(&named) && is_rescue(&unnamed) && same_keys && known { unnamed } else { named }
 }
 
-/// Explains an entry; where that panics, tells it as an entry that can't be decoded, so that it hides no other.
-pub(super) fn guarded(
-    id: EntryId,
-    rules: &SiteRules,
-    form: Option<&FormId>,
-    explain: impl FnOnce() -> Explained,
-) -> Explained {
-    telemetry::catch(explain).unwrap_or_else(|panicked| {
-        let location = panicked.location;
+/// Explains an entry; none where that panics, so that it hides no other.
+pub(super) fn guarded(id: EntryId, explain: impl FnOnce() -> Explained) -> Option<Explained> {
+    let explained = telemetry::catch(explain);
+    let logged = explained.inspect_err(|panicked| {
+        let location = &panicked.location;
         tracing::error!(%id, location, "pipeline.panicked: the lead can't be decoded; please report the location");
-        pipeline::panicked(rules, form)
-    })
+    });
+    logged.ok()
 }
 
 fn reason_of(hold: Hold) -> Reason {
@@ -75,11 +74,12 @@ fn reason_of(hold: Hold) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lead::overlay::Overlay;
 
     #[test]
     fn an_entry_whose_decoding_panics_is_told_as_undecodable() {
-        let rules = SiteRules::default();
-        let explained = guarded(EntryId::new(1, &[7; 10]), &rules, None, || panic!("a parser met jane@example.com"));
+        assert!(guarded(EntryId::new(1, &[7; 10]), || panic!("a parser met jane@example.com")).is_none());
+        let explained = pipeline::panicked(&SiteRules::default(), None, &Overlay::default());
         assert_eq!(explained.processed.oddities, [pipeline::DECODER_PANICKED]);
         let End::Held { hold, lead: None, errors, .. } = explained.processed.end else { panic!("it is held") };
         assert_eq!((reason_of(hold), errors.len()), (Reason::Undecodable, 1));

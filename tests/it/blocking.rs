@@ -8,7 +8,7 @@ use formgate::pipeline::{self, Mappings, Processed, SiteRules};
 use formgate::received::Received;
 use parking_lot::{Condvar, Mutex};
 
-use crate::gateway::{self, TOKEN, lead_body, start_as, status};
+use crate::gateway::{self, TOKEN, lead_body, start_behind, status};
 
 const LARGE: usize = 200_000;
 
@@ -27,7 +27,7 @@ fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, receive
 /// The test's runtime, which is the gateway's too, has one thread: who blocks it stops everything.
 #[tokio::test]
 async fn a_large_body_that_takes_long_keeps_no_small_post_waiting() {
-    let gateway = start_as(None, Options::default(), |_config| {}, |gateway| gateway.with_pipeline(process));
+    let gateway = start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_pipeline(process));
     let post = |email: &str| {
         let token = format!("Authorization: Bearer {TOKEN}\r\n");
         gateway::send(gateway.address, gateway::post("/hooks/acme", &token, &lead_body(email)))

@@ -19,8 +19,8 @@ use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Page, Salvaged, Set, Settlement, State, Store,
-    StoreError,
+    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, State,
+    Store, StoreError,
 };
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
@@ -125,7 +125,7 @@ impl Store for Shelf {
         Ok(None)
     }
 
-    async fn scan(&self, filter: &Filter, _cursor: Option<EntryId>, _limit: usize) -> Result<Page, StoreError> {
+    async fn scan(&self, filter: &Filter, _: Order, _: Option<EntryId>, _: usize) -> Result<Page, StoreError> {
         self.check().await?;
         let of_site = |entry: &NewEntry| filter.site.as_ref().is_none_or(|site| *site == entry.site);
         let in_time = |entry: &NewEntry| {
@@ -213,20 +213,11 @@ pub(crate) fn start() -> Running {
 }
 
 pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> Running {
-    start_behind(None, options, change)
+    start_behind(None, options, change, |gateway| gateway)
 }
 
 /// Starts a gateway whose listener shows a certificate, where files of one and its key are given.
 pub(crate) fn start_behind(
-    tls: Option<(PathBuf, PathBuf)>,
-    options: Options,
-    change: impl FnOnce(&mut Config),
-) -> Running {
-    start_as(tls, options, change, |gateway| gateway)
-}
-
-/// Starts a gateway that was changed before it serves.
-pub(crate) fn start_as(
     tls: Option<(PathBuf, PathBuf)>,
     options: Options,
     change: impl FnOnce(&mut Config),

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::gateway::{self, Running, Trouble, json, lead_body, start, start_as, status};
+use crate::gateway::{self, Running, Trouble, json, lead_body, start, start_behind, status};
 
 /// Stands for a parser that meets what its author didn't think of.
 fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
@@ -22,7 +22,7 @@ fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, receive
 }
 
 fn start_with_poison() -> Running {
-    start_as(None, Options::default(), |_config| {}, |gateway| gateway.with_pipeline(process))
+    start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_pipeline(process))
 }
 
 #[tokio::test]

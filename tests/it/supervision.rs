@@ -14,7 +14,7 @@ use formgate::destination::BaseUrl;
 use formgate::lead::{EntryId, SiteId};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Page, Salvaged, Set, Settlement, Store,
+    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, Store,
     StoreError,
 };
 use formgate::telemetry::{Degraded, Metrics, install_panic_hook};
@@ -87,8 +87,14 @@ impl Store for Frail {
         self.inner.get(id).await
     }
 
-    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
-        self.inner.scan(filter, cursor, limit).await
+    async fn scan(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.scan(filter, order, cursor, limit).await
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
