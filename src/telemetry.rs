@@ -6,6 +6,7 @@
 mod degraded;
 mod log;
 mod panics;
+mod taking;
 
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
-pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
+pub use self::taking::NotTaking;
+use self::taking::Taking;
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -62,6 +65,10 @@ pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_se
 pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
+/// Background tasks that ended by themselves and were started again.
+pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
+/// Log lines that were dropped because nobody read stderr.
+pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
@@ -180,6 +187,9 @@ pub struct Metrics {
     config_broken: IntGauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    task_restarts: IntCounterVec,
+    taking: Taking,
+    log_lines_dropped: IntCounter,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -225,16 +235,19 @@ impl Metrics {
                 .add(IntGauge::new(CONFIG_BROKEN, "Parts of the configuration that are broken or gone.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
+            taking: Taking::default(),
+            log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
             registry: registry.clone(),
         };
-        metrics.begin();
+        metrics.preset();
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
     }
 
-    /// Shows each labelled gauge from the start, at zero.
-    fn begin(&self) {
+    /// Makes every label that is known beforehand one that is there from the start.
+    fn preset(&self) {
         self.circuits(0, false);
         for reason in Degraded::ALL {
             self.degraded.with_label_values(&[reason.as_str()]).set(0);
@@ -342,6 +355,21 @@ impl Metrics {
         }
     }
 
+    /// Counts a background task that was started again; `task` is a name from the program.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.task_restarts.with_label_values(&[task]).inc();
+    }
+
+    /// Says that this process takes no submission any more.
+    pub fn stop_taking(&self, reason: NotTaking) {
+        self.taking.end(reason);
+    }
+
+    /// Returns why this process takes no submission any more.
+    pub fn not_taking(&self) -> Option<NotTaking> {
+        self.taking.ended()
+    }
+
     /// Returns what needs a person now.
     pub fn degraded(&self) -> Vec<Degraded> {
         self.degradations.list()
@@ -349,6 +377,7 @@ impl Metrics {
 
     /// Writes all metrics in Prometheus' text format.
     pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        self.log_lines_dropped.inc_by(dropped_log_lines().saturating_sub(self.log_lines_dropped.get()));
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(page)

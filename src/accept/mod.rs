@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -223,7 +224,7 @@ impl Gateway {
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
-            Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
+            Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
             None => Err(self.stranger(request, Refusal::Unauthorized)),
         }
     }
@@ -235,7 +236,7 @@ impl Gateway {
         session: &mut ServerSession,
         request: &Request<'_>,
         (site, form): (&SiteId, Option<&FormId>),
-        signature: &Signature,
+        signature: Signature,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, client } = request;
@@ -243,17 +244,35 @@ impl Gateway {
         let read = self.strangers_body(session, request, config.server.max_body).await;
         let body = read.inspect_err(|_unread| drop(self.stranger(request, Refusal::Unauthorized)))?;
         let site = config.sites.get(site);
-        let secrets = site.map_or(&[][..], |site| site.wpforms_secrets.as_slice());
-        let fits = signature.fits(secrets, &body.kept.body, query.kept.as_deref());
+        let fits = self.is_signed(site, signature, &body.kept.body, query.kept.as_deref()).await;
         let Some(site) = site.filter(|_| fits) else {
             return Err(self.stranger(request, Refusal::Unauthorized));
         };
         let over_limit = self.limit(config, site)?;
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
-        keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
-        let kept = keeper.finish().map_err(BadBody::from)?;
+        let whole = body.kept.body.clone();
+        let keep = move || keeper.push(whole).and_then(|()| keeper.finish());
+        let kept = self.offload.run(body.kept.body.len(), keep).await.unwrap_or_else(|panicked| panicked.resume());
+        let kept = kept.map_err(BadBody::from)?;
         let address = Address { site, form, is_ambiguous: false };
         self.file(request, address, &kept, over_limit, trail).await
+    }
+
+    /// Tells whether a secret of the site has signed what came; no site has none.
+    async fn is_signed(
+        &self,
+        site: Option<&Arc<Site>>,
+        signature: Signature,
+        body: &Bytes,
+        query: Option<&str>,
+    ) -> bool {
+        let (site, body, query) = (site.cloned(), body.clone(), query.map(str::to_owned));
+        let bytes = body.len();
+        let check = move || {
+            let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
+            signature.fits(secrets, &body, query.as_deref())
+        };
+        self.offload.run(bytes, check).await.unwrap_or_else(|panicked| panicked.resume())
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -376,7 +395,7 @@ impl Gateway {
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading).await;
+        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

@@ -35,6 +35,8 @@ use crate::destination::Secret;
 use crate::operate::Audit;
 use crate::queue::Store;
 use crate::telemetry::Metrics;
+use health::Probe;
+pub use health::tell_problems;
 use reply::{Reply, RequestId};
 pub use token::{make_token, read_token, token_file};
 
@@ -53,6 +55,7 @@ pub struct Admin {
     /// Lets in where the configuration has no token.
     made_token: Option<Secret>,
     api: Arc<Semaphore>,
+    probe: Arc<Probe>,
 }
 
 #[async_trait]
@@ -96,7 +99,15 @@ impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
-        Self { config, store, metrics, audit, made_token: None, api: Arc::new(Semaphore::new(API_AT_ONCE)) }
+        Self {
+            config,
+            store,
+            metrics,
+            audit,
+            made_token: None,
+            api: Arc::new(Semaphore::new(API_AT_ONCE)),
+            probe: Arc::default(),
+        }
     }
 
     /// Lets in who shows this token, while the configuration has none.
@@ -116,7 +127,7 @@ impl Admin {
         let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
         match (path.as_str(), &head.method) {
             ("/livez", &Method::GET) => Reply::text("ok"),
-            ("/readyz", &Method::GET) => self.readyz(query.split('&').any(|part| part == "verbose")).await,
+            ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
             _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes GET")
                 .with(header::ALLOW, "GET"),

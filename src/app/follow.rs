@@ -14,7 +14,7 @@ use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloade
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::{Degraded, Metrics};
+use crate::telemetry::{Degraded, Metrics, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PROBLEMS_MAX: usize = 50;
 
 /// Reads the configuration again when its files change, or when it is asked to.
+#[derive(Clone)]
 pub(super) struct Follower {
     live: Arc<Live>,
     config: Arc<ArcSwap<Config>>,
@@ -70,7 +71,13 @@ impl Follower {
             };
             if (is_asked || self.has_changed().await) && self.reload(is_asked).await {
                 rechecks.shutdown().await;
-                rechecks.spawn(recheck(Arc::clone(&self.store), self.config.load_full()));
+                let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
+                rechecks.spawn(async move {
+                    if let Err(panicked) = catch_async(recheck).await {
+                        let location = panicked.location;
+                        tracing::error!(location, "config.recheck_panicked: please report the location");
+                    }
+                });
             }
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,6 +49,8 @@ pub(crate) struct Running {
 pub(crate) struct Shelf {
     entries: Mutex<Vec<(NewEntry, Option<DedupeKey>)>>,
     trouble: Mutex<Option<Trouble>>,
+    /// How often it was asked whether it is ready.
+    pub(crate) probes: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -167,6 +170,9 @@ impl Store for Shelf {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        // So that others ask meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.check().await
     }
 }

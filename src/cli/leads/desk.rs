@@ -18,7 +18,7 @@ use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Order, Salvaged, Store, StoreError};
+use crate::queue::{Order, Salvaged, Store};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -85,8 +85,8 @@ impl Desk {
             console.say("no gateway answers: working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
-        if let Err(aside @ StoreError::SetAside { .. }) = local.store.ready().await {
-            console.say(aside.to_string());
+        for problem in local.store.problems().await.unwrap_or_default() {
+            console.say(problem.to_string());
         }
         Ok(Self::Store(local))
     }
