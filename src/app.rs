@@ -4,6 +4,8 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod admin_socket;
+
 mod files;
 
 mod follow;
@@ -20,11 +22,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::admin_socket::AdminSocket;
 use self::follow::Follower;
 pub use self::follow::Origin;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
-use crate::accept::{self, Gateway, InFlight, Listeners, TlsError};
+use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, StoreUrl, Upstream};
 use crate::destination::Secret;
@@ -33,7 +36,7 @@ use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{Store, StoreError};
 use crate::send::{Sender, Stopped};
-use crate::telemetry::{Metrics, MetricsError};
+use crate::telemetry::{Degraded, Metrics, MetricsError};
 
 /// How long requests under way get to be answered.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
@@ -46,6 +49,14 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(10);
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 /// How many expired entries are removed at a time.
 const EXPIRE_AT_ONCE: usize = 500;
+
+/// What the admin listener and its socket take together.
+const ADMIN_BOUNDS: Bounds = Bounds {
+    connections: 64,
+    head: Duration::from_secs(10),
+    // A backup of a large store takes its time; each of its steps has a deadline of its own.
+    connection: Duration::from_secs(2 * 60 * 60),
+};
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +77,13 @@ pub enum StartError {
     Metrics(#[from] MetricsError),
     #[error("the sockets of the gateway that runs can't be taken over")]
     Upgrade(#[from] UpgradeError),
+}
+
+/// Where the sockets that listen come from.
+enum Sockets {
+    New,
+    /// From the gateway whose place this one takes.
+    TakenOver(Listeners),
 }
 
 /// Everything that runs.
@@ -96,7 +114,7 @@ pub struct Ended {
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_store(&config)?;
-    start_with(config, store, Some(origin), Listeners::default())
+    start_with(config, store, Some(origin), Sockets::New)
 }
 
 /// Takes the sockets over from the gateway that runs, starts everything, and tells the other that it may stop.
@@ -105,7 +123,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
     let store = open_store(&config)?;
-    let running = start_with(config, store, Some(origin), listeners)?;
+    let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(error, "upgrade.unheard: the old process may be gone; see that it is");
@@ -115,15 +133,19 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
 
 /// Starts everything a configuration asks for on a store that is open.
 pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, None, Listeners::default())
+    start_with(config, store, None, Sockets::New)
 }
 
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,
     origin: Option<Origin>,
-    listeners: Listeners,
+    sockets: Sockets,
 ) -> Result<Running, StartError> {
+    let (listeners, takes_over) = match sockets {
+        Sockets::New => (Listeners::default(), false),
+        Sockets::TakenOver(listeners) => (listeners, true),
+    };
     let client = client(&config.upstream)?;
     let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
@@ -138,7 +160,10 @@ fn start_with(
     let in_flight = gateway.in_flight();
     let made_token = made_token(&config.load());
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
+    let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS);
 
+    let served = Arc::clone(&config);
+    let told = Arc::clone(&metrics);
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
@@ -147,7 +172,11 @@ fn start_with(
     }
     let gateway_addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::services(&gateway, &listen)?;
-    let admin = accept::service("admin", admin, admin_address);
+    // Last of what is opened: an upgrade that fails before leaves the old process its socket.
+    if let Some(socket) = admin_socket(&served.load(), takes_over, &told) {
+        services.spawn(socket.serve(admin, bounded.clone(), stopping.clone()));
+    }
+    let admin = accept::service("admin", bounded, admin_address);
     services.spawn(expire(store, stopping.clone()));
     services.spawn(accept::run(vec![admin], listeners.clone(), stopping.clone()));
     let mut accepting = JoinSet::new();
@@ -224,6 +253,21 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
+}
+
+/// Opens the admin API's socket; without one the API is there over TCP.
+fn admin_socket(config: &Config, takes_over: bool, metrics: &Metrics) -> Option<AdminSocket> {
+    let opened = AdminSocket::open(config, takes_over);
+    metrics.set_degraded(Degraded::AdminSocketMissing, opened.is_err());
+    match &opened {
+        Ok(Some(socket)) => tracing::info!(path = %socket.path().display(), "admin.socket_open"),
+        Ok(None) => {}
+        Err(error) => {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
+        }
+    }
+    opened.ok().flatten()
 }
 
 /// Without a token the API lets nobody in; that stops no submission.

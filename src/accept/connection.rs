@@ -178,7 +178,7 @@ impl Gateway {
     }
 }
 
-fn peer(stream: &Stream) -> Option<IpAddr> {
+pub(super) fn peer(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(|address| address.ip())
 }

@@ -5,6 +5,7 @@
 
 mod address;
 mod body;
+mod bounded;
 mod chunks;
 mod connection;
 mod entry;
@@ -39,6 +40,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
 use self::body::{BadBody, Body, BodyLimits, Reading};
+pub use self::bounded::{Bounded, Bounds};
 use self::entry::{Filed, Rules};
 use self::guard::Credentials;
 use self::head::{Head, RequestId};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use formgate::accept::{self, Gateway, InFlight, Options, serve};
+use formgate::accept::{self, Bounded, Bounds, Gateway, InFlight, Options, serve};
 use formgate::admin::Admin;
 use formgate::config::{
     self, Config, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token, Upstream,
@@ -233,12 +233,21 @@ pub(crate) fn start_behind(
 
 /// Starts an admin listener on a store.
 pub(crate) fn start_admin(shelf: &Arc<Shelf>, metrics: &Arc<Metrics>) -> (SocketAddr, watch::Sender<bool>) {
+    let bounds = Bounds { connections: 64, head: Duration::from_secs(10), connection: Duration::from_secs(60) };
+    start_admin_within(bounds, shelf, metrics)
+}
+
+pub(crate) fn start_admin_within(
+    bounds: Bounds,
+    shelf: &Arc<Shelf>,
+    metrics: &Arc<Metrics>,
+) -> (SocketAddr, watch::Sender<bool>) {
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(shelf);
     let admin = Admin::new(Arc::new(ArcSwap::from_pointee(config())), store, Arc::clone(metrics));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
-    drop(tokio::spawn(serve(listener, admin, stopped)));
+    drop(tokio::spawn(serve(listener, Bounded::new(admin, bounds), stopped)));
     (address, stop)
 }
 
