@@ -156,7 +156,8 @@ fn start_with(
     let (stop_all, stopping) = watch::channel(false);
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
     let options = files::within_limit(accept::Options::default());
-    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
+    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
+        .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
     let made_token = made_token(&config.load());
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
@@ -253,6 +254,16 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
+}
+
+/// Lets the gateway know what the sender does: which keys KaiCalls refuses.
+fn refused_keys(sender: &Sender) -> accept::RefusedKeys {
+    let status = sender.status();
+    Arc::new(move |site, keys| {
+        let status = status.borrow();
+        let refused = status.paused_sites.get(site).into_iter().flatten();
+        refused.into_iter().any(|refused| refused.public_key == keys.public())
+    })
 }
 
 /// Opens the admin API's socket; without one the API is there over TCP.
