@@ -161,7 +161,7 @@ fn start_with(
     let in_flight = gateway.in_flight();
     let made_token = made_token(&config.load());
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
-    let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS);
+    let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let served = Arc::clone(&config);
     let told = Arc::clone(&metrics);
@@ -171,6 +171,10 @@ fn start_with(
         let follower = Follower::new(origin, config, store, sender, metrics, asked);
         services.spawn(follower.run(stopping.clone()));
     }
+    services.spawn({
+        let (gateway, stopping) = (gateway.clone(), stopping.clone());
+        async move { gateway.report_floods(stopping).await }
+    });
     let gateway_addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::services(&gateway, &listen)?;
     // Last of what is opened: an upgrade that fails before leaves the old process its socket.

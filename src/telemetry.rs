@@ -24,6 +24,7 @@ pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
 pub const REFUSED: &str = "formgate_refused_total";
 /// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
+pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
 /// From a request's first byte to its reply.
 pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
 /// How long the store took until an entry was durable.
@@ -83,6 +84,30 @@ impl RequestEnd {
             Self::Rejected => "rejected",
             Self::Refused => "refused",
             Self::Answered => "answered",
+        }
+    }
+}
+
+/// For what new connection an idle one had to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionClosed {
+    /// For one of the same address, which had all that an address may have.
+    SameAddress,
+    /// For anybody's: all places were taken.
+    GatewayFull,
+    /// For anybody's to the admin API, whose places were taken.
+    AdminFull,
+}
+
+impl ConnectionClosed {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::SameAddress, Self::GatewayFull, Self::AdminFull];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SameAddress => "same_address",
+            Self::GatewayFull => "gateway_full",
+            Self::AdminFull => "admin_full",
         }
     }
 }
@@ -147,6 +172,7 @@ pub struct Metrics {
     submissions: IntCounterVec,
     refused: IntCounterVec,
     connections_refused: IntCounter,
+    connections_closed: IntCounterVec,
     accept_duration: Histogram,
     append_duration: Histogram,
     reading_bytes: IntGauge,
@@ -183,6 +209,11 @@ impl Metrics {
             )?,
             refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
             connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
+            connections_closed: set.counters(
+                CONNECTIONS_CLOSED,
+                "Idle connections closed for new ones, by why.",
+                &["reason"],
+            )?,
             accept_duration: set.histogram(ACCEPT_DURATION, "From first byte to reply.", SECONDS)?,
             append_duration: set.histogram(STORE_APPEND_DURATION, "Until an entry was durable.", SECONDS)?,
             reading_bytes: set.add(IntGauge::new(READING_BYTES, "Bytes of bodies being read now.")?)?,
@@ -206,6 +237,9 @@ impl Metrics {
             registry: registry.clone(),
         };
         metrics.circuits(0, false);
+        for reason in ConnectionClosed::ALL {
+            metrics.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
         for reason in Degraded::ALL {
             metrics.degraded.with_label_values(&[reason.as_str()]).set(0);
         }
@@ -225,9 +259,14 @@ impl Metrics {
         self.refused.with_label_values(&[site, reason]).inc();
     }
 
-    /// Counts a connection closed because there were too many.
+    /// Counts a new connection for which there was no place, and no idle one that could leave for it.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// Counts an idle connection that was closed for a new one.
+    pub fn connection_closed(&self, reason: ConnectionClosed) {
+        self.connections_closed.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Records how long the store took to make an entry durable.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::peer;
 use super::places::{Place, Places};
 use super::wire;
+use crate::telemetry::{ConnectionClosed, Metrics};
 
 /// What the connections of a listener may take.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +35,12 @@ pub struct Bounded<A> {
     app: A,
     places: Places,
     bounds: Bounds,
+    metrics: Arc<Metrics>,
 }
 
 impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
-    pub fn new(app: A, bounds: Bounds) -> Self {
-        Self { app, places: Places::new(bounds.connections, bounds.connections), bounds }
+    pub fn new(app: A, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+        Self { app, places: Places::new(bounds.connections, bounds.connections), bounds, metrics }
     }
 
     /// Makes it the bounds of another application, with which it shares the places.
@@ -48,8 +50,11 @@ impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
 
     /// Takes one connection and what it asks for.
     pub async fn take(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let place = self.places.take(peer(&stream), &[]);
-        let Some(place) = place else { return };
+        let taking = self.places.take(peer(&stream), &[]);
+        if taking.eviction().is_some() {
+            self.metrics.connection_closed(ConnectionClosed::AdminFull);
+        }
+        let Some(place) = taking.place() else { return self.metrics.connection_refused() };
         let deadline = Instant::now() + self.bounds.connection;
         drop(timeout_at(deadline, self.request(stream, &place, shutdown)).await);
     }

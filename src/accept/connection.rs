@@ -20,11 +20,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::chunks::Chunks;
 use super::head::{self, Head, RequestId};
 use super::outcome::{Outcome, Refusal};
-use super::places::Place;
+use super::places::{Eviction, Place, Taking};
 use super::reply::{self, Dialect, Reply};
 use super::route;
 use super::wire::{self, BadHead, Whole};
 use super::{Gateway, Trail};
+use crate::telemetry::ConnectionClosed;
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -41,11 +42,9 @@ impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.in_flight.open();
         let trusted = self.config.load_full();
-        let Some(place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
-            self.metrics.connection_refused();
-            return None;
-        };
+        let taking = self.places.take(peer(&stream), &trusted.server.trusted_proxies);
         drop(trusted);
+        let place = self.place(taking)?;
         let stream = match &self.tls {
             Some(tls) => tls.handshake(stream, self.options.handshake).await?,
             None => stream,
@@ -63,6 +62,27 @@ impl ServerApp for Gateway {
 }
 
 impl Gateway {
+    /// Counts who had to leave for a new connection, or that there was no place.
+    fn place(&self, taking: Taking) -> Option<Place> {
+        match taking.eviction() {
+            Some(Eviction::SameAddress) => {
+                self.metrics.connection_closed(ConnectionClosed::SameAddress);
+                self.floods.evicted_same_address();
+            }
+            Some(Eviction::Full) => {
+                self.metrics.connection_closed(ConnectionClosed::GatewayFull);
+                self.floods.evicted_full();
+            }
+            None => {}
+        }
+        let place = taking.place();
+        if place.is_none() {
+            self.metrics.connection_refused();
+            self.floods.refused();
+        }
+        place
+    }
+
     /// Takes one request and answers it; gives the connection back where it can be used again.
     async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
         let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
@@ -102,20 +122,15 @@ impl Gateway {
         started: Instant,
     ) -> Ended {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
-        let (outcome, trail) = match head {
-            Ok(head) => {
-                let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
-                let outcome = self.answer(session, head, &mut trail).await;
-                (outcome, trail)
-            }
-            Err(bad) => {
-                let trail = Trail { id: RequestId::random(), site: None, form: None, started };
-                (Outcome::Refused(Refusal::Head(*bad)), trail)
-            }
+        let id = head.as_ref().map_or_else(|_bad| RequestId::random(), |head| RequestId::of(&head.headers));
+        let mut trail = Trail { id, site: None, form: None, started, is_stranger: true, client: None };
+        let outcome = match head {
+            Ok(head) => self.answer(session, head, &mut trail).await,
+            Err(bad) => self.malformed(session, *bad, &mut trail),
         };
         let reply = reply::reply(&outcome, dialect, &trail.id);
         self.record(&outcome, &reply, &trail);
-        Ended { reply, lost: Refusal::loses_framing(&outcome) }
+        Ended { reply, lost: head.is_err() || Refusal::loses_framing(&outcome) }
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
@@ -143,6 +158,10 @@ impl Gateway {
             self.metrics.refused(site.as_str(), reason);
         }
         self.metrics.reading(self.reading.bytes());
+        // Whoever may not post must not decide how long the log gets.
+        if trail.is_stranger && !outcome.needs_somebody() && !self.floods.has_line(trail.client) {
+            return;
+        }
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(

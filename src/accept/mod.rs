@@ -9,6 +9,7 @@ mod bounded;
 mod chunks;
 mod connection;
 mod entry;
+mod floods;
 mod guard;
 mod head;
 mod host;
@@ -37,11 +38,13 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
 use self::body::{BadBody, Body, BodyLimits, Reading};
 pub use self::bounded::{Bounded, Bounds};
 use self::entry::{Filed, Rules};
+use self::floods::Floods;
 use self::guard::Credentials;
 use self::head::{Head, RequestId};
 use self::limits::Limiters;
@@ -52,7 +55,8 @@ use self::route::Route;
 pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, service, services};
 use self::signature::Signature;
 use self::tls::Tls;
-use crate::config::{Config, OverLimit, Site};
+use self::wire::BadHead;
+use crate::config::{Config, Limits, OverLimit, Site};
 use crate::destination::KeyPair;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept};
@@ -121,6 +125,7 @@ pub struct Gateway {
     reading: Reading,
     places: Places,
     limiters: Limiters,
+    floods: Floods,
     in_flight: InFlight,
     refused_keys: RefusedKeys,
     /// What its listener does first; the other clones may be behind others.
@@ -134,6 +139,10 @@ struct Trail {
     site: Option<SiteId>,
     form: Option<FormId>,
     started: Instant,
+    /// It has shown no valid credential.
+    is_stranger: bool,
+    /// Whom it is counted for while it is a stranger's.
+    client: Option<IpAddr>,
 }
 
 /// A request, and the configuration it is judged by from beginning to end.
@@ -155,11 +164,25 @@ struct Address<'a> {
 
 impl Gateway {
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
-        let places = Places::new(options.connections, options.connections_per_address);
-        let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        let refused_keys: RefusedKeys = Arc::new(|_site, _keys| false);
-        Self { config, store, metrics, options, reading, places, limiters, in_flight, refused_keys, tls: None }
+        Self {
+            config,
+            store,
+            metrics,
+            options,
+            reading: Reading::default(),
+            places: Places::new(options.connections, options.connections_per_address),
+            limiters,
+            floods: Floods::default(),
+            in_flight: InFlight::default(),
+            refused_keys: Arc::new(|_site, _keys| false),
+            tls: None,
+        }
+    }
+
+    /// Sums up each minute in the log what came in floods, until `stopping` says true.
+    pub async fn report_floods(&self, stopping: ShutdownWatch) {
+        self.floods.report(stopping).await;
     }
 
     /// Lets whoever sends leads tell which keys KaiCalls refuses.
@@ -177,6 +200,7 @@ impl Gateway {
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let client = address::client(peer, &head.headers, &config.server);
         let query = SplitQuery::of(head.query.as_deref());
+        trail.client = client;
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {
             Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,
@@ -185,7 +209,8 @@ impl Gateway {
             Ok(Route::Widget) => self.widget(&request, trail).await,
             Err(none) => Err(none.into()),
         };
-        end.unwrap_or_else(Outcome::Refused)
+        let outcome = end.unwrap_or_else(Outcome::Refused);
+        if trail.is_stranger { self.strangers(&config.limits, client, outcome) } else { outcome }
     }
 
     async fn hook(
@@ -200,12 +225,13 @@ impl Gateway {
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
         if let Some(site) = guard::site(request.config, site, &credentials, today()) {
+            trail.is_stranger = false;
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
-            None => Err(self.stranger(request, Refusal::Unauthorized)),
+            None => Err(Refusal::Unauthorized),
         }
     }
 
@@ -221,14 +247,12 @@ impl Gateway {
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, client } = request;
         client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
-        let read = self.strangers_body(session, request, config.server.max_body).await;
-        let body = read.inspect_err(|_unread| drop(self.stranger(request, Refusal::Unauthorized)))?;
+        let body = self.strangers_body(session, request, config.server.max_body).await?;
         let site = config.sites.get(site);
         let secrets = site.map_or(&[][..], |site| site.wpforms_secrets.as_slice());
         let fits = signature.fits(secrets, &body.kept.body, query.kept.as_deref());
-        let Some(site) = site.filter(|_| fits) else {
-            return Err(self.stranger(request, Refusal::Unauthorized));
-        };
+        let site = site.filter(|_| fits).ok_or(Refusal::Unauthorized)?;
+        trail.is_stranger = false;
         let over_limit = self.limit(config, site)?;
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
         keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
@@ -279,12 +303,31 @@ impl Gateway {
         self.store(filed).await.map(Outcome::Stored)
     }
 
-    /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes
-    /// first, so that one that floods uses up its own allowance and not the gateway's.
-    fn stranger(&self, request: &Request<'_>, refusal: Refusal) -> Refusal {
-        let limits = &request.config.limits;
-        let by_address = request.client.map_or(Ok(()), |address| self.limiters.client(limits, address));
-        by_address.and_then(|()| self.limiters.gateway(limits)).err().map_or(refusal, Refusal::Limited)
+    /// Counts a request without a valid credential, whatever it is refused for; gives its end, or that it comes too
+    /// often. The address goes first, so that one that floods uses up its own allowance and not the gateway's.
+    fn strangers(&self, limits: &Limits, client: Option<IpAddr>, outcome: Outcome) -> Outcome {
+        if matches!(outcome, Outcome::Refused(Refusal::Limited(_))) {
+            return outcome;
+        }
+        // These cost next to nothing, and must not use up what plugins need.
+        let is_cheap = matches!(outcome, Outcome::Refused(Refusal::NotFound | Refusal::Method(_) | Refusal::Head(_)));
+        let by_address = client.map_or(Ok(()), |address| self.limiters.client(limits, address));
+        let counted = by_address.and_then(|()| if is_cheap { Ok(()) } else { self.limiters.gateway(limits) });
+        match counted {
+            // What follows a broken body is no request: its own end closes the connection.
+            Err(over) if !Refusal::loses_framing(&outcome) => Outcome::Refused(Refusal::Limited(over)),
+            _ => outcome,
+        }
+    }
+
+    /// Ends a request whose head is malformed: of whom, is known only where no proxy stands between.
+    fn malformed(&self, session: &ServerSession, bad: BadHead, trail: &mut Trail) -> Outcome {
+        let config = self.config.load();
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
+        trail.client = peer.filter(|peer| !address::is_trusted(*peer, &config.server.trusted_proxies));
+        let outcome = Outcome::Refused(Refusal::Head(bad));
+        let counted = trail.client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address));
+        counted.err().map_or(outcome, |over| Outcome::Refused(Refusal::Limited(over)))
     }
 
     /// Counts a submission; true where it is to be held for being over the site's limit.

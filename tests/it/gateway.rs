@@ -247,7 +247,7 @@ pub(crate) fn start_admin_within(
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
-    drop(tokio::spawn(serve(listener, Bounded::new(admin, bounds), stopped)));
+    drop(tokio::spawn(serve(listener, Bounded::new(admin, bounds, Arc::clone(metrics)), stopped)));
     (address, stop)
 }
 
