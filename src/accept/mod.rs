@@ -23,6 +23,7 @@ mod route;
 mod serve;
 mod shared_keys;
 mod signature;
+mod strangers;
 mod streams;
 mod tls;
 mod week;
@@ -55,17 +56,13 @@ use self::route::Route;
 pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, service, services};
 use self::signature::Signature;
 use self::tls::Tls;
-use self::wire::BadHead;
-use crate::config::{Config, Limits, OverLimit, Site};
+use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::pipeline::{self, Keeper, Kept};
 use crate::queue::{Appended, State, Store};
 use crate::received::SplitQuery;
 use crate::telemetry::Metrics;
-
-/// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
-const STRANGERS_SHARE: u64 = 4;
 
 /// Deadlines and caps that are no matter of configuration; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -303,33 +300,6 @@ impl Gateway {
         self.store(filed).await.map(Outcome::Stored)
     }
 
-    /// Counts a request without a valid credential, whatever it is refused for; gives its end, or that it comes too
-    /// often. The address goes first, so that one that floods uses up its own allowance and not the gateway's.
-    fn strangers(&self, limits: &Limits, client: Option<IpAddr>, outcome: Outcome) -> Outcome {
-        if matches!(outcome, Outcome::Refused(Refusal::Limited(_))) {
-            return outcome;
-        }
-        // These cost next to nothing, and must not use up what plugins need.
-        let is_cheap = matches!(outcome, Outcome::Refused(Refusal::NotFound | Refusal::Method(_) | Refusal::Head(_)));
-        let by_address = client.map_or(Ok(()), |address| self.limiters.client(limits, address));
-        let counted = by_address.and_then(|()| if is_cheap { Ok(()) } else { self.limiters.gateway(limits) });
-        match counted {
-            // What follows a broken body is no request: its own end closes the connection.
-            Err(over) if !Refusal::loses_framing(&outcome) => Outcome::Refused(Refusal::Limited(over)),
-            _ => outcome,
-        }
-    }
-
-    /// Ends a request whose head is malformed: of whom, is known only where no proxy stands between.
-    fn malformed(&self, session: &ServerSession, bad: BadHead, trail: &mut Trail) -> Outcome {
-        let config = self.config.load();
-        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
-        trail.client = peer.filter(|peer| !address::is_trusted(*peer, &config.server.trusted_proxies));
-        let outcome = Outcome::Refused(Refusal::Head(bad));
-        let counted = trail.client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address));
-        counted.err().map_or(outcome, |over| Outcome::Refused(Refusal::Limited(over)))
-    }
-
     /// Counts a submission; true where it is to be held for being over the site's limit.
     fn limit(&self, config: &Config, site: &Site) -> Result<bool, Refusal> {
         self.limiters.gateway(&config.limits)?;
@@ -339,18 +309,6 @@ impl Gateway {
             OverLimit::Hold => Ok(self.limiters.site(&config.limits, &site.id).is_err()),
             OverLimit::Reject => Ok(self.limiters.site(&config.limits, &site.id).map(|()| false)?),
         }
-    }
-
-    /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
-    async fn strangers_body(
-        &self,
-        session: &mut ServerSession,
-        request: &Request<'_>,
-        max: u64,
-    ) -> Result<Body, Refusal> {
-        let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let keeper = Keeper::as_it_comes(usize::try_from(max).unwrap_or(usize::MAX));
-        self.body(session, request, keeper, max, max_together).await
     }
 
     /// Reads a body of at most `max` bytes, while all that are being read hold at most `max_together`.

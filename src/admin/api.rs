@@ -7,7 +7,8 @@
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
 //! GET  /api/v1/leads/{id}/trace     its moments
-//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, rate, cursor, limit
+//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, assign, rate, cursor,
+//!                                   limit
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/store/salvage        {}

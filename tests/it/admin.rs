@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::gateway::{
-    Trouble, header, json, lead_body, read_to_end, send, start, start_admin, start_admin_within, status,
+    Trouble, header, json, lead_body, read_to_end, send, start, start_admin, start_admin_within, status, try_send,
 };
 
 fn get(target: &str, host: &str) -> String {
@@ -69,15 +69,22 @@ async fn whoever_holds_its_connections_open_keeps_no_monitor_out() {
     let gateway = start();
     let bounds = Bounds { connections: 2, head: Duration::from_secs(3600), connection: Duration::from_secs(3600) };
     let (address, _stop) = start_admin_within(bounds, &gateway.shelf, &gateway.metrics);
-    let mut silent = TcpStream::connect(address).await.expect("a connection");
-    let mut dripping = TcpStream::connect(address).await.expect("a connection");
-    dripping.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").await.expect("sent");
-    for _ in 0..2 {
-        // Both are idle once they are served; until then there is no place.
-        let answered = async { while status(&send(address, get("/livez", "localhost")).await) != 200 {} };
+    let mut held = Vec::new();
+    for number in 0..10 {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let begun: &[u8] = if number % 2 == 0 { b"" } else { b"GET /livez HTTP/1.1\r\nHost: loc" };
+        stream.write_all(begun).await.expect("sent");
+        held.push(stream);
+        let answered = async {
+            while try_send(address, get("/livez", "localhost")).await.is_none_or(|answer| status(&answer) != 200) {}
+        };
         tokio::time::timeout(Duration::from_secs(10), answered).await.expect("it is answered");
     }
-    assert_eq!(read_to_end(&mut silent).await, "", "it had to leave");
+    let page = gateway.page();
+    let closed = page.lines().find_map(|line| {
+        line.strip_prefix("formgate_connections_closed_total{reason=\"admin_full\"} ")?.parse::<u32>().ok()
+    });
+    assert!(closed.is_some_and(|closed| closed >= 8), "{closed:?} of ten had to leave two places");
 }
 
 #[tokio::test]

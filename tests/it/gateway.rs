@@ -277,6 +277,15 @@ pub(crate) async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String
     read_to_end(&mut stream).await
 }
 
+/// Sends bytes and reads to the end of the connection; none where that is cut.
+pub(crate) async fn try_send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(bytes.as_ref()).await.ok()?;
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.ok()?.ok()?;
+    Some(answer)
+}
+
 /// Reads until the gateway closes; a test that waits for ever fails here.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
