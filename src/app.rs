@@ -6,6 +6,8 @@
 
 mod admin_socket;
 
+mod backup;
+
 mod files;
 
 mod follow;
@@ -23,6 +25,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use self::admin_socket::AdminSocket;
+use self::backup::Backups;
 use self::follow::Follower;
 pub use self::follow::Origin;
 use self::upgrade::Meeting;
@@ -136,6 +139,7 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     start_with(config, store, None, Sockets::New)
 }
 
+#[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,
@@ -166,6 +170,8 @@ fn start_with(
     let served = Arc::clone(&config);
     let told = Arc::clone(&metrics);
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    services.spawn(backups.run(stopping.clone()));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
         let follower = Follower::new(origin, config, store, sender, metrics, asked);

@@ -17,15 +17,16 @@ use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Gateway;
 use super::chunks::Chunks;
 use super::head::{self, Head, RequestId};
-use super::outcome::{Outcome, Refusal};
+use super::ongoing::Ongoing;
+use super::outcome::{Failed, Outcome};
 use super::places::{Eviction, Place, Taking};
-use super::reply::{self, Dialect, Reply};
+use super::reply::{Dialect, Reply};
 use super::route;
 use super::wire::{self, BadHead, Whole};
-use super::{Gateway, Trail};
-use crate::telemetry::ConnectionClosed;
+use crate::telemetry::{ConnectionClosed, catch_async};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -87,8 +88,8 @@ impl Gateway {
     async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
         let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
         let _in_flight = self.in_flight.enter();
-        let started = Instant::now();
-        let deadline = started + self.options.head;
+        let ongoing = Ongoing::begin(self);
+        let deadline = ongoing.trail.started + self.options.head;
         let whole = tokio::select! {
             biased;
             whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
@@ -104,7 +105,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), started).await;
+        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -119,18 +120,19 @@ impl Gateway {
         session: &mut ServerSession,
         head: &Result<Head, BadHead>,
         path: Option<&str>,
-        started: Instant,
+        mut ongoing: Ongoing<'_>,
     ) -> Ended {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
-        let id = head.as_ref().map_or_else(|_bad| RequestId::random(), |head| RequestId::of(&head.headers));
-        let mut trail = Trail { id, site: None, form: None, started, is_stranger: true, client: None };
         let outcome = match head {
-            Ok(head) => self.answer(session, head, &mut trail).await,
-            Err(bad) => self.malformed(session, *bad, &mut trail),
+            Ok(head) => {
+                ongoing.trail.id = RequestId::of(&head.headers);
+                let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
+                answered.unwrap_or_else(|panicked| Outcome::Failed(Failed::Panicked(Some(panicked))))
+            }
+            Err(bad) => self.malformed(session, *bad, &mut ongoing.trail),
         };
-        let reply = reply::reply(&outcome, dialect, &trail.id);
-        self.record(&outcome, &reply, &trail);
-        Ended { reply, lost: head.is_err() || Refusal::loses_framing(&outcome) }
+        let lost = head.is_err() || outcome.loses_framing();
+        Ended { reply: ongoing.end(&outcome, dialect), lost }
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
@@ -147,37 +149,6 @@ impl Gateway {
             _stop = shutdown.wait_for(|stop| *stop) => {}
         }
         wire::first_bytes(stream, self.options.farewell).await
-    }
-
-    /// The one place where a request is counted and logged.
-    fn record(&self, outcome: &Outcome, reply: &Reply, trail: &Trail) {
-        let duration = trail.started.elapsed();
-        let reason = outcome.reason();
-        self.metrics.request(outcome.end(), duration);
-        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
-            self.metrics.refused(site.as_str(), reason);
-        }
-        self.metrics.reading(self.reading.bytes());
-        // Whoever may not post must not decide how long the log gets.
-        if trail.is_stranger && !outcome.needs_somebody() && !self.floods.has_line(trail.client) {
-            return;
-        }
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    request_id = trail.id.as_str(),
-                    site = trail.site.as_ref().map(|site| site.as_str()),
-                    form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
-                    outcome = reason,
-                    status = reply.status.as_u16(),
-                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-                    id = outcome.id().map(tracing::field::display),
-                    error = outcome.error(),
-                    "request {reason}"
-                )
-            };
-        }
-        if outcome.needs_somebody() { line!(error) } else { line!(info) }
     }
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::host;
 use super::outcome::Rejected;
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, Lead};
 use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
 use crate::queue::{Content, DedupeKey, NewEntry, Reason, State};
@@ -46,7 +47,9 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
     };
     let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
-    let content = Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities };
+    let overlay = Overlay::default();
+    let content =
+        Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, overlay };
     let site = rules.site.id.clone();
     let (state, reason) = (verdict.state, verdict.reason);
     let keep = (state == State::Held).then_some(rules.keep_held);
@@ -84,6 +87,8 @@ impl Verdict {
             (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
             (Hold::Rule, _) => (Reason::HoldRule, None),
             (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
+            // The sender did nothing wrong, and can do nothing about it.
+            (Hold::Panicked, _) => (Reason::Undecodable, None),
         };
         Self { state: State::Held, reason, lead, errors, fingerprint: None, rejected }
     }

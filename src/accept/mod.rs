@@ -15,6 +15,8 @@ mod head;
 mod host;
 mod limits;
 mod listeners;
+mod offload;
+mod ongoing;
 mod outcome;
 mod places;
 mod receive;
@@ -47,9 +49,11 @@ pub use self::bounded::{Bounded, Bounds};
 use self::entry::{Filed, Rules};
 use self::floods::Floods;
 use self::guard::Credentials;
-use self::head::{Head, RequestId};
+use self::head::Head;
 use self::limits::Limiters;
 pub use self::listeners::{HandOverError, Listeners};
+use self::offload::Offload;
+use self::ongoing::Trail;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
@@ -58,10 +62,11 @@ use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::pipeline::{self, Keeper, Kept};
+use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
-use crate::received::SplitQuery;
+use crate::received::{Received, SplitQuery};
 use crate::telemetry::Metrics;
 
 /// Deadlines and caps that are no matter of configuration; tests shorten them.
@@ -112,6 +117,9 @@ impl Default for Options {
 /// Tells whether KaiCalls refuses a site's key pair at the moment.
 pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
 
+/// What makes a lead of what was received: [`pipeline::process`].
+pub type Pipeline = fn(&Mappings, &SiteRules, Option<&FormId>, &Received) -> Processed;
+
 /// The gateway's application, to be given to [`service`] or [`serve`]. Clones share all state.
 #[derive(Clone)]
 pub struct Gateway {
@@ -125,35 +133,24 @@ pub struct Gateway {
     floods: Floods,
     in_flight: InFlight,
     refused_keys: RefusedKeys,
+    offload: Offload,
+    pipeline: Pipeline,
     /// What its listener does first; the other clones may be behind others.
     tls: Option<Arc<Tls>>,
-}
-
-/// What is known of a request by the time it ends, for its log line.
-struct Trail {
-    id: RequestId,
-    /// Only a site of the configuration: anything else is the client's text.
-    site: Option<SiteId>,
-    form: Option<FormId>,
-    started: Instant,
-    /// It has shown no valid credential.
-    is_stranger: bool,
-    /// Whom it is counted for while it is a stranger's.
-    client: Option<IpAddr>,
 }
 
 /// A request, and the configuration it is judged by from beginning to end.
 struct Request<'a> {
     head: &'a Head,
     query: SplitQuery,
-    config: &'a Config,
+    config: &'a Arc<Config>,
     /// Who is counted for it where it shows no valid credential.
     client: Option<IpAddr>,
 }
 
 /// Where a submission belongs, once that is proved.
 struct Address<'a> {
-    site: &'a Site,
+    site: &'a Arc<Site>,
     form: Option<&'a FormId>,
     /// It may belong to another site with the same key pair.
     is_ambiguous: bool,
@@ -162,6 +159,7 @@ struct Address<'a> {
 impl Gateway {
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
         let limiters = Limiters::new(config.load().limits);
+        let pipeline: Pipeline = pipeline::process;
         Self {
             config,
             store,
@@ -172,6 +170,8 @@ impl Gateway {
             limiters,
             floods: Floods::default(),
             in_flight: InFlight::default(),
+            offload: Offload::default(),
+            pipeline,
             refused_keys: Arc::new(|_site, _keys| false),
             tls: None,
         }
@@ -185,6 +185,11 @@ impl Gateway {
     /// Lets whoever sends leads tell which keys KaiCalls refuses.
     pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
         Self { refused_keys, ..self }
+    }
+
+    /// Puts another in the pipeline's place, for those who test what a failing one does.
+    pub fn with_pipeline(self, pipeline: Pipeline) -> Self {
+        Self { pipeline, ..self }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -285,7 +290,9 @@ impl Gateway {
     ) -> Result<Outcome, Refusal> {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
         let received = receive::receive(head, query, kept);
-        let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
+        let now = Timestamp::now();
+        let id = new_id(now);
+        let processed = self.process(config, site, form, &received, id).await;
         trail.form = Some(processed.form.clone());
         let rules = Rules {
             site,
@@ -295,9 +302,34 @@ impl Gateway {
             keep_held: config.queue.keep.held,
             own_host: head.host(),
         };
-        let now = Timestamp::now();
-        let filed = entry::file(&rules, processed, received, new_id(now), now);
+        let filed = entry::file(&rules, processed, received, id, now);
+        trail.appending = Some(id);
         self.store(filed).await.map(Outcome::Stored)
+    }
+
+    /// Runs the pipeline. Where it panics, the submission is kept as it came, for a person to look at.
+    async fn process(
+        &self,
+        config: &Arc<Config>,
+        site: &Arc<Site>,
+        form: Option<&FormId>,
+        received: &Received,
+        id: EntryId,
+    ) -> Processed {
+        let pipeline = self.pipeline;
+        let (config, rules_of) = (Arc::clone(config), Arc::clone(site));
+        let (named, subject) = (form.cloned(), received.clone());
+        let work = move || pipeline(&config.mappings, &rules_of.rules, named.as_ref(), &subject);
+        self.offload.run(received.body.len(), work).await.unwrap_or_else(|panicked| {
+            let location = panicked.location;
+            tracing::error!(
+                %id,
+                site = %site.id,
+                location,
+                "pipeline.panicked: the submission is held as it came; please report the location"
+            );
+            pipeline::panicked(&site.rules, form, &Overlay::default()).processed
+        })
     }
 
     /// Counts a submission; true where it is to be held for being over the site's limit.

@@ -70,6 +70,7 @@ pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Repl
             Some(rejected) => fault(&rejected_fault(rejected), outcome.reason(), dialect, id),
         },
         Outcome::Answered(answer) => Reply::json(StatusCode::OK, "application/json", answer),
+        Outcome::Failed(_) => fault(&failed_fault(), outcome.reason(), dialect, id),
         Outcome::Refused(refusal) => {
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
             match refusal {
@@ -145,6 +146,15 @@ fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
             )
         },
     }
+}
+
+/// No promise is made: the entry may be stored, or not.
+fn failed_fault() -> Fault<'static> {
+    Fault::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The gateway failed",
+        "A bug of the gateway ended this request; its log names the request_id.",
+    )
 }
 
 fn refusal_fault(refusal: &Refusal) -> Fault<'static> {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use pingora::protocols::http::ServerSession;
 
 use super::body::Body;
+use super::ongoing::Trail;
 use super::outcome::{Outcome, Refusal};
 use super::wire::BadHead;
-use super::{Gateway, Request, Trail, address};
+use super::{Gateway, Request, address};
 use crate::config::Limits;
 use crate::pipeline::Keeper;
 
@@ -18,7 +19,7 @@ impl Gateway {
     /// Counts a request without a valid credential, whatever it is refused for; gives its end, or that it comes too
     /// often. The address goes first, so that one that floods uses up its own allowance and not the gateway's.
     pub(super) fn strangers(&self, limits: &Limits, client: Option<IpAddr>, outcome: Outcome) -> Outcome {
-        if matches!(outcome, Outcome::Refused(Refusal::Limited(_))) {
+        if !matches!(outcome, Outcome::Refused(_)) || matches!(outcome, Outcome::Refused(Refusal::Limited(_))) {
             return outcome;
         }
         // These cost next to nothing, and must not use up what plugins need.
@@ -27,7 +28,7 @@ impl Gateway {
         let counted = by_address.and_then(|()| if is_cheap { Ok(()) } else { self.limiters.gateway(limits) });
         match counted {
             // What follows a broken body is no request: its own end closes the connection.
-            Err(over) if !Refusal::loses_framing(&outcome) => Outcome::Refused(Refusal::Limited(over)),
+            Err(over) if !outcome.loses_framing() => Outcome::Refused(Refusal::Limited(over)),
             _ => outcome,
         }
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::choice::Choice;
 use crate::config::Config;
+use crate::lead::LeadField;
 
 const FILE: &str = "audit.ndjson";
 
@@ -76,6 +77,9 @@ pub(super) struct Act {
     filter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<usize>,
+    /// The fields that are corrected: never what to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     by_email: bool,
     dry_run: bool,
@@ -111,8 +115,13 @@ impl Act {
         Self { by_email: true, ..Self::plain(verb, by) }
     }
 
+    /// An act on fields of one entry.
+    pub(super) fn fields(verb: &'static str, by: By, fields: &[LeadField]) -> Self {
+        Self { ids: Some(1), fields: fields.iter().map(|field| field.as_str()).collect(), ..Self::plain(verb, by) }
+    }
+
     pub(super) fn plain(verb: &'static str, by: By) -> Self {
-        Self { verb, by, filter: None, ids: None, by_email: false, dry_run: false }
+        Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, dry_run: false }
     }
 }
 

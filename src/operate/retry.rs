@@ -222,6 +222,9 @@ impl Retry<'_> {
             State::Held if entry.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
                 Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
             }
+            State::Held if entry.reason == Reason::Restored && !named(Reason::Restored) => {
+                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason restored"))
+            }
             _ => None,
         }
     }
@@ -264,7 +267,7 @@ fn known_site(config: &Config, name: &str) -> Result<SiteId, BadChoice> {
 /// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
 fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
     entry.state == State::Queued
-        && entry.reason == Reason::Retried
+        && matches!(entry.reason, Reason::Retried | Reason::Amended)
         && entry.attempts == 0
         && entry.content == remade.content
 }

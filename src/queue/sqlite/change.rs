@@ -45,7 +45,7 @@ pub(super) fn amend(
     if set == Set::Done {
         write_standing(&workspace.connection, number, &standing)?;
         match change {
-            Change::Retry { content } | Change::Hold { content, .. } => {
+            Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. } => {
                 write_content(&workspace.connection, number, content)?;
             }
             Change::Assign { site } => assign(&workspace.connection, number, site)?,
