@@ -4,6 +4,8 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod admin_socket;
+
 mod backup;
 
 mod files;
@@ -32,7 +34,7 @@ use self::supervise::Supervisor;
 use self::tasks::Tasks;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
-use crate::accept::{self, Gateway, InFlight, Listeners, TlsError};
+use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
 use crate::destination::Secret;
@@ -49,6 +51,14 @@ const ANSWER_TIME: Duration = Duration::from_secs(8);
 const TASKS_TIME: Duration = Duration::from_secs(1);
 /// How long a connection that was accepted at the last moment may take to show that it is open.
 const LAST_MOMENT: Duration = Duration::from_millis(20);
+
+/// What the admin listener and its socket take together.
+const ADMIN_BOUNDS: Bounds = Bounds {
+    connections: 64,
+    head: Duration::from_secs(10),
+    // A backup of a large store takes its time; each of its steps has a deadline of its own.
+    connection: Duration::from_secs(2 * 60 * 60),
+};
 
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +79,13 @@ pub enum StartError {
     Metrics(#[from] MetricsError),
     #[error("the sockets of the gateway that runs can't be taken over")]
     Upgrade(#[from] UpgradeError),
+}
+
+/// Where the sockets that listen come from.
+enum Sockets {
+    New,
+    /// From the gateway whose place this one takes.
+    TakenOver(Listeners),
 }
 
 /// Everything that runs.
@@ -124,7 +141,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
     let store = open_store(&config)?;
-    let running = start_with(config, store, Some(origin), listeners)?;
+    let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(error, "upgrade.unheard: the old process may be gone; see that it is");
@@ -134,20 +151,24 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
 
 /// Starts everything a configuration asks for on a store that is open.
 pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, None, Listeners::default())
+    start_with(config, store, None, Sockets::New)
 }
 
 /// The same, and follows the files the configuration came from.
 pub fn start_following(config: Config, origin: Origin, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, Some(origin), Listeners::default())
+    start_with(config, store, Some(origin), Sockets::New)
 }
 
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,
     origin: Option<Origin>,
-    listeners: Listeners,
+    sockets: Sockets,
 ) -> Result<Running, StartError> {
+    let (listeners, takes_over) = match sockets {
+        Sockets::New => (Listeners::default(), false),
+        Sockets::TakenOver(listeners) => (listeners, true),
+    };
     let client = client(&config.upstream)?;
     let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
@@ -156,14 +177,17 @@ fn start_with(
 
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
     let options = files::within_limit(accept::Options::default());
-    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
+    let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
+        .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load()));
+    let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();
     let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
     let reload = Arc::new(Notify::new());
+    let served = Arc::clone(&config);
     let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {
@@ -171,8 +195,16 @@ fn start_with(
         let follower = Follower::new(origin, config, store, sender, Arc::clone(&metrics), asked);
         tasks.keep("follower", move |stopping| follower.clone().run(stopping));
     }
+    let flooded = gateway.clone();
+    tasks.keep("floods", move |stopping| {
+        let gateway = flooded.clone();
+        async move { gateway.report_floods(stopping).await }
+    });
     let gateway = accept::services(&gateway, &listen)?;
-    tasks.keep_admin(admin, admin_address, listeners.clone(), stop.admin.subscribe());
+    // Last of what is opened: an upgrade that fails before leaves the old process its socket.
+    let socket = admin_socket::open(&served.load(), takes_over, &metrics);
+    tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
+    tasks.keep_admin(bounded, admin_address, listeners.clone(), stop.admin.subscribe());
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
     Ok(Running {
@@ -269,6 +301,16 @@ pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
             Ok(Arc::new(SqliteStore::open(path, options)?))
         }
     }
+}
+
+/// Lets the gateway know what the sender does: which keys KaiCalls refuses.
+fn refused_keys(sender: &Sender) -> accept::RefusedKeys {
+    let status = sender.status();
+    Arc::new(move |site, keys| {
+        let status = status.borrow();
+        let refused = status.paused_sites.get(site).into_iter().flatten();
+        refused.into_iter().any(|refused| refused.public_key == keys.public())
+    })
 }
 
 /// Without a token the API lets nobody in; that stops no submission.

@@ -29,6 +29,7 @@ pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
 pub const REFUSED: &str = "formgate_refused_total";
 /// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
+pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
 /// From a request's first byte to its reply.
 pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
 /// How long the store took until an entry was durable.
@@ -108,6 +109,30 @@ impl RequestEnd {
     }
 }
 
+/// For what new connection an idle one had to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionClosed {
+    /// For one of the same address, which had all that an address may have.
+    SameAddress,
+    /// For anybody's: all places were taken.
+    GatewayFull,
+    /// For anybody's to the admin API, whose places were taken.
+    AdminFull,
+}
+
+impl ConnectionClosed {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::SameAddress, Self::GatewayFull, Self::AdminFull];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SameAddress => "same_address",
+            Self::GatewayFull => "gateway_full",
+            Self::AdminFull => "admin_full",
+        }
+    }
+}
+
 /// How a POST to KaiCalls ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryEnd {
@@ -168,6 +193,7 @@ pub struct Metrics {
     submissions: IntCounterVec,
     refused: IntCounterVec,
     connections_refused: IntCounter,
+    connections_closed: IntCounterVec,
     accept_duration: Histogram,
     append_duration: Histogram,
     reading_bytes: IntGauge,
@@ -211,6 +237,11 @@ impl Metrics {
             )?,
             refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
             connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
+            connections_closed: set.counters(
+                CONNECTIONS_CLOSED,
+                "Idle connections closed for new ones, by why.",
+                &["reason"],
+            )?,
             accept_duration: set.histogram(ACCEPT_DURATION, "From first byte to reply.", SECONDS)?,
             append_duration: set.histogram(STORE_APPEND_DURATION, "Until an entry was durable.", SECONDS)?,
             reading_bytes: set.add(IntGauge::new(READING_BYTES, "Bytes of bodies being read now.")?)?,
@@ -249,6 +280,9 @@ impl Metrics {
     /// Makes every label that is known beforehand one that is there from the start.
     fn preset(&self) {
         self.circuits(0, false);
+        for reason in ConnectionClosed::ALL {
+            self.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
         for reason in Degraded::ALL {
             self.degraded.with_label_values(&[reason.as_str()]).set(0);
         }
@@ -265,9 +299,14 @@ impl Metrics {
         self.refused.with_label_values(&[site, reason]).inc();
     }
 
-    /// Counts a connection closed because there were too many.
+    /// Counts a new connection for which there was no place, and no idle one that could leave for it.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// Counts an idle connection that was closed for a new one.
+    pub fn connection_closed(&self, reason: ConnectionClosed) {
+        self.connections_closed.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Records how long the store took to make an entry durable.

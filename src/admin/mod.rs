@@ -1,7 +1,8 @@
 //! The operator's listener: health and metrics for whoever reaches it, all else with the admin token.
 //!
-//! `Host` must name the listener: a page on the internet whose name resolves to this address gets nothing. Each request
-//! has a task of its own, and the API's are counted, so that a long one keeps no monitor waiting.
+//! `Host` must name the listener: a page on the internet whose name resolves to this address gets nothing. Through the
+//! socket beside the store neither is asked for: its folder lets in who may. Each request has a task of its own, and the
+//! API's are counted, so that a long one keeps no monitor waiting.
 
 mod api;
 
@@ -17,6 +18,7 @@ mod request;
 
 mod token;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +34,16 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::destination::Secret;
-use crate::operate::Audit;
+use crate::operate::{Audit, By};
 use crate::queue::Store;
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
 use reply::{Reply, RequestId};
 pub use token::{make_token, read_token, token_file};
+
+/// The socket's place in the data folder.
+const SOCKET: &str = "run/admin.sock";
 
 /// For a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -56,6 +61,21 @@ pub struct Admin {
     made_token: Option<Secret>,
     api: Arc<Semaphore>,
     probe: Arc<Probe>,
+    caller: Caller,
+}
+
+/// How a request came, which says what it has to show.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// Over TCP: a `Host` that names the listener, and for the API the token.
+    Network,
+    /// Through the socket, as this user: nothing.
+    LocalUser(u32),
+}
+
+/// Returns where the API's socket is; none where there is no data folder.
+pub fn socket_file(config: &Config) -> Option<PathBuf> {
+    Some(config.data_folder()?.join(SOCKET))
 }
 
 #[async_trait]
@@ -70,7 +90,7 @@ impl HttpServerApp for Admin {
                 session.set_keepalive(None);
                 let id = RequestId::of(Some(&session.req_header().headers));
                 let reply = self.answer(&mut session).await;
-                tell(session.req_header(), &id, &reply);
+                self.tell(session.req_header(), &id, &reply);
                 (id, reply)
             }
             Ok(Err(_malformed)) => {
@@ -82,16 +102,6 @@ impl HttpServerApp for Admin {
         session.set_keepalive(None);
         reply.send(session, &id, &*self.store).await;
         None
-    }
-}
-
-/// One line for each request to the API. Of who shows no token, nothing is repeated.
-fn tell(head: &RequestHeader, id: &RequestId, reply: &Reply) {
-    let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
-    match reply.status {
-        _ if !path.starts_with("/api/") => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
-        _ => tracing::info!(request_id, method = head.method.as_str(), path, status, "admin.request"),
     }
 }
 
@@ -107,7 +117,13 @@ impl Admin {
             made_token: None,
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             probe: Arc::default(),
+            caller: Caller::Network,
         }
+    }
+
+    /// Answers this user of the machine, who came through the socket.
+    pub fn for_local_user(&self, uid: u32) -> Self {
+        Self { caller: Caller::LocalUser(uid), ..self.clone() }
     }
 
     /// Lets in who shows this token, while the configuration has none.
@@ -115,10 +131,34 @@ impl Admin {
         Self { made_token, ..self }
     }
 
+    /// One line for each request to the API. Of who shows no token, nothing is repeated.
+    fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &Reply) {
+        let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
+        let by = tracing::field::display(self.by());
+        match reply.status {
+            _ if !path.starts_with("/api/") => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
+            _ => tracing::info!(request_id, method = head.method.as_str(), path, status, by, "admin.request"),
+        }
+    }
+
+    /// Returns whom the audit names.
+    fn by(&self) -> By {
+        match self.caller {
+            Caller::Network => By::AdminApi,
+            Caller::LocalUser(uid) => By::LocalUser(uid),
+        }
+    }
+
     async fn answer(&self, session: &mut ServerSession) -> Reply {
         let head = session.req_header();
-        if !host::names_listener(&head.headers, &self.config.load().admin) {
-            return Reply::problem(StatusCode::FORBIDDEN, "foreign-host", "The Host header names another server");
+        // No page can make a browser open a Unix socket.
+        let is_network = matches!(self.caller, Caller::Network);
+        if is_network && !host::names_listener(&head.headers, &self.config.load().admin) {
+            let detail = "The Host header is neither this listener's address nor one of [admin].hosts in the \
+                          configuration: add the name by which it is reached there";
+            let title = "The Host header names another server";
+            return Reply::problem_with(StatusCode::FORBIDDEN, "foreign-host", title, detail.to_owned());
         }
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
         if path == "/api/v1" || path.starts_with("/api/v1/") {

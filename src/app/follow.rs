@@ -34,7 +34,7 @@ pub(super) struct Follower {
 }
 
 /// What was last logged: a file that stays broken is told of once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Told {
     /// Each with when it was first seen.
     stand_ins: BTreeMap<StandIn, Timestamp>,

@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::admin_socket::{self, AdminSocket};
 use super::supervise::{Fatal, Supervisor};
-use crate::accept::{self, Gateway, Listeners};
+use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, Admin};
+use crate::config::Config;
 use crate::queue::Store;
 use crate::send::{Clock, Sender, Stopped};
 use crate::telemetry::{Metrics, dropped_log_lines};
@@ -65,10 +68,31 @@ impl Tasks {
         });
     }
 
+    /// Begins the admin socket, if there is one; where it ends by itself, another is made in its place.
+    pub(super) fn keep_admin_socket(
+        &mut self,
+        socket: Option<AdminSocket>,
+        config: Arc<ArcSwap<Config>>,
+        metrics: Arc<Metrics>,
+        (admin, bounded): (Admin, Bounded<Admin>),
+    ) {
+        let Some(socket) = socket else { return };
+        let mut opened = Some(socket);
+        self.keep("admin_socket", move |stopping| {
+            let socket = opened.take().or_else(|| admin_socket::open(&config.load(), false, &metrics));
+            let (admin, bounded) = (admin.clone(), bounded.clone());
+            async move {
+                if let Some(socket) = socket {
+                    socket.serve(admin, bounded, stopping).await;
+                }
+            }
+        });
+    }
+
     /// Begins the admin listener, which goes on until `stop` says true.
     pub(super) fn keep_admin(
         &mut self,
-        admin: Admin,
+        admin: Bounded<Admin>,
         address: SocketAddr,
         listeners: Listeners,
         stop: watch::Receiver<bool>,

@@ -17,6 +17,8 @@ pub enum Degraded {
     DeliveryOff,
     /// `[admin]` is unusable: its defaults are in force.
     AdminBroken,
+    /// The admin API has no socket: the command line needs the token, over TCP.
+    AdminSocketMissing,
     /// KaiCalls refuses the keys of a site or more.
     SitesPaused,
     /// KaiCalls fails for all sites.
@@ -35,11 +37,12 @@ pub enum Degraded {
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ConfigBroken,
         Self::ReloadRefused,
         Self::DeliveryOff,
         Self::AdminBroken,
+        Self::AdminSocketMissing,
         Self::SitesPaused,
         Self::UpstreamFailing,
         Self::TaskFailing,
@@ -56,6 +59,7 @@ impl Degraded {
             Self::ReloadRefused => "reload_refused",
             Self::DeliveryOff => "delivery_off",
             Self::AdminBroken => "admin_broken",
+            Self::AdminSocketMissing => "admin_socket_missing",
             Self::SitesPaused => "sites_paused",
             Self::UpstreamFailing => "upstream_failing",
             Self::TaskFailing => "task_failing",

@@ -8,8 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use formgate::accept::{self, Gateway, Listeners, Options};
-use formgate::app::{self, Fatal, Origin};
-use formgate::config::{Config, Listen, load};
+use formgate::app::{self, Fatal};
+use formgate::config::{self, Config, Listen};
 use formgate::destination::BaseUrl;
 use formgate::lead::{EntryId, SiteId};
 use formgate::queue::memory::MemoryStore;
@@ -209,10 +209,8 @@ async fn what_watches_the_store_starts_again() {
 async fn a_follower_that_panics_starts_again_and_follows() {
     let api = ScriptedApi::start().await;
     let files = Files::new(&api.base_url());
-    let loaded = load(&files.config_path(), &Files::sources(), TODAY);
-    let watched = loaded.watched.clone();
-    let (config, _warnings) = loaded.complete().expect("it is sound");
-    let origin = Origin { path: files.config_path(), sources: Files::sources(), watched };
+    let starting = config::start(&files.config_path(), &Files::sources(), TODAY);
+    let (config, origin) = starting.in_force.expect("it is sound");
     let store = Frail::new();
     let app = app::start_following(config, origin, Arc::<Frail>::clone(&store)).expect("started");
     api.on_intake(Reply::error(401, "Unauthorized"));

@@ -64,6 +64,9 @@ impl Desk {
             let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
             return Err(error.hint("`formgate check` shows every problem"));
         };
+        if let Some(remote) = Self::by_socket(place, &config).await? {
+            return Ok(Self::Gateway(remote));
+        }
         let address = match &place.admin {
             Some(address) => Some(address.clone()),
             None => reachable(config.admin.listen).map(|address| address.to_string()),
@@ -89,6 +92,16 @@ impl Desk {
             console.say(problem.to_string());
         }
         Ok(Self::Store(local))
+    }
+
+    /// Finds the gateway by its socket, unless another way is asked for; none where nobody answers there.
+    async fn by_socket(place: &Where, config: &Config) -> Result<Option<Remote>, Error> {
+        let socket = admin::socket_file(config).filter(|_| !place.offline && place.admin.is_none());
+        let Some(socket) = socket else { return Ok(None) };
+        match Remote::hello_socket(&socket).await? {
+            Hello::Answered(remote) => Ok(Some(remote)),
+            Hello::Nobody => Ok(None),
+        }
     }
 
     /// Tells whether no gateway runs that would send what is queued.
