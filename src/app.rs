@@ -4,11 +4,15 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod expiry;
+
 mod files;
 
 mod follow;
 
 mod upgrade;
+
+mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -128,6 +132,7 @@ fn start_with(
     let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
+    expiry::record(&config, &metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
 
     let (stop_taking, no_more) = watch::channel(false);
@@ -140,6 +145,7 @@ fn start_with(
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    services.spawn(expiry::follow_certificates(Arc::clone(&config), Arc::clone(&metrics), stopping.clone()));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
         let follower = Follower::new(origin, config, store, sender, metrics, asked);

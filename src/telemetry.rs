@@ -4,6 +4,7 @@
 //! submission and no secret gets here.
 
 mod degraded;
+mod expiry;
 mod log;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
+use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, log_to_stderr};
 
 /// Requests to the gateway by how they ended.
@@ -54,6 +56,12 @@ pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
+/// Sites in the configuration in force.
+pub const SITES: &str = "formgate_sites";
+/// When a listener's certificate expires: the first of its chain.
+pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
+/// When the first of a site's tokens expires; sites without such a token have no series.
+pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
@@ -163,6 +171,8 @@ pub struct Metrics {
     config_loaded_at: Gauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    sites: IntGauge,
+    expiry: Expiry,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -203,6 +213,8 @@ impl Metrics {
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            sites: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            expiry: Expiry::new(&registry)?,
             registry: registry.clone(),
         };
         metrics.circuits(0, false);
@@ -290,6 +302,21 @@ impl Metrics {
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
             self.config_loaded_at.set(seconds as f64);
         }
+    }
+
+    /// Tells how many sites there are.
+    pub fn sites(&self, count: usize) {
+        self.sites.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Tells when a listener's certificate expires, in seconds since 1970.
+    pub fn certificate_expires(&self, listen: &str, at: i64) {
+        self.expiry.certificate(listen, at);
+    }
+
+    /// Tells when the tokens of sites expire, in seconds since 1970; series of other sites go.
+    pub fn token_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a str, i64)>) {
+        self.expiry.tokens(expiries);
     }
 
     /// Says that something needs a person, or doesn't any more; a change is logged.

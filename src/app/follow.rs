@@ -10,6 +10,8 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::expiry;
+use super::warnings::Warnings;
 use crate::config::{Config, Diagnostic, Live, Reloaded, Severity, Sources, Watched};
 use crate::operate;
 use crate::queue::Store;
@@ -36,6 +38,7 @@ pub(super) struct Follower {
     sender: Sender,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
+    warnings: Warnings,
 }
 
 impl Follower {
@@ -48,7 +51,7 @@ impl Follower {
         asked: Arc<Notify>,
     ) -> Self {
         let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked }
+        Self { live, config, store, sender, metrics, asked, warnings: Warnings::default() }
     }
 
     /// Follows until `stopping` says true.
@@ -86,7 +89,9 @@ impl Follower {
         let is_sound = !reloaded.diagnostics.prevent_serving();
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
         tell(&reloaded, self.config.load().sites.len());
+        self.warnings.tell(&reloaded.diagnostics);
         if reloaded.is_in_force {
+            expiry::record(&self.config.load(), &self.metrics);
             self.sender.reloaded().await;
         }
         reloaded.is_in_force

@@ -88,7 +88,7 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
     let mut files = Files::open(path);
     let parsed = files.config.parse();
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
-    let sections = root.as_ref().and_then(|root| Sections::compile(root, sources));
+    let sections = root.as_ref().and_then(|root| Sections::compile(root, sources, today));
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
     let (sites, broken_sites) = compile_sites(root.as_ref(), &files.sites, &context);
@@ -158,8 +158,8 @@ struct Sections {
 }
 
 impl Sections {
-    fn compile(root: &Table<'_>, sources: &Sources) -> Option<Self> {
-        let server = root.section("server", server::KEYS, |table| server::compile(table, sources));
+    fn compile(root: &Table<'_>, sources: &Sources, today: Date) -> Option<Self> {
+        let server = root.section("server", server::KEYS, |table| server::compile(table, sources, today));
         let admin = root.section("admin", admin::KEYS, |table| admin::compile(table, sources));
         let upstream = root.section("kaicalls", upstream::KEYS, upstream::compile);
         let beside = queue::default_beside(root.file().path());
