@@ -14,6 +14,7 @@ mod failure;
 mod keys;
 mod reply;
 mod retry_after;
+mod symptom;
 mod words;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ use keys::bearer;
 pub use reply::{Accepted, Answer, BODY_MAX, Envelope, Foreign, MintedKeys, RecentLead, Reply, Verified, Widget};
 use reply::{ReplyBody, Success, read_answer};
 pub use retry_after::RetryAfter;
+pub use symptom::Symptom;
 use words::Mask;
 
 const INTAKE: &str = "/api/v1/wordpress/intake";

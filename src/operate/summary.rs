@@ -97,24 +97,14 @@ fn waiting(entry: &Entry) -> String {
         return if entry.reason == Reason::Retried { "sent again by an operator" } else { "on its way" }.to_owned();
     };
     match attempt.result {
-        AttemptResult::KeyRefused => format!("key refused: {}", words_of(attempt)),
-        AttemptResult::LeadRefused => format!("refused once, tried again: {}", words_of(attempt)),
-        _ => format!("tried again: {}", words_of(attempt)),
+        AttemptResult::KeyRefused => format!("key refused: {}", attempt.in_words()),
+        AttemptResult::LeadRefused => format!("refused once, tried again: {}", attempt.in_words()),
+        _ => format!("tried again: {}", attempt.in_words()),
     }
 }
 
 fn last_words(entry: &Entry) -> String {
-    last_attempt(entry).map_or_else(|| "no attempt is recorded".to_owned(), words_of)
-}
-
-/// Says how an attempt ended: the status and KaiCalls' words, or the transport's failure.
-pub(super) fn words_of(attempt: &Attempt) -> String {
-    match (attempt.status, attempt.words.as_deref()) {
-        (Some(status), Some(words)) => format!("{status} {words}"),
-        (Some(status), None) => status.to_string(),
-        (None, Some(words)) => words.to_owned(),
-        (None, None) => "no answer".to_owned(),
-    }
+    last_attempt(entry).map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
 }
 
 fn invalid(errors: &[FieldError]) -> String {

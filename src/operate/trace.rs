@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::summary::{cause, words_of};
+use super::summary::cause;
 use super::{OperateError, find};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{AttemptResult, Confirmed, Entry, Event, State, Store};
@@ -91,7 +91,7 @@ fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
         AttemptResult::Failed => "failed",
         AttemptResult::Ambiguous => "may have arrived",
     };
-    format!("attempt {number}: {result}, {}", words_of(attempt))
+    format!("attempt {number}: {result}, {}", attempt.in_words())
 }
 
 fn confirmed(by: Confirmed) -> &'static str {

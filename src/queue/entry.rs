@@ -185,6 +185,18 @@ pub struct Attempt {
     pub confirmed: Option<Confirmed>,
 }
 
+impl Attempt {
+    /// Says how it ended: the status and KaiCalls' words, or the transport's failure.
+    pub fn in_words(&self) -> String {
+        match (self.status, self.words.as_deref()) {
+            (Some(status), Some(words)) => format!("{status} {words}"),
+            (Some(status), None) => status.to_string(),
+            (None, Some(words)) => words.to_owned(),
+            (None, None) => "no answer".to_owned(),
+        }
+    }
+}
+
 /// What showed that a lead had arrived though nobody had said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

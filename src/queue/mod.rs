@@ -9,6 +9,8 @@ pub mod entry;
 
 pub mod memory;
 
+mod sending;
+
 pub mod sqlite;
 
 mod standing;
@@ -28,6 +30,8 @@ pub use entry::{
     Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
     Lease, NewEntry, Page, Reason, Settlement, State,
 };
+
+pub use sending::{Holdup, PausedKeys, SendingStatus};
 
 use crate::lead::{EntryId, SiteId};
 

@@ -49,12 +49,7 @@ impl Sender {
         }
         let Delivery { config, ready: Ready { keys, lead }, lease, mut seat } = delivery;
         let (entry, started) = (&lease.entry, Instant::now());
-        let mut cut = self.cut.subscribe();
-        // The POST is dropped only where nobody waits for its end any more: that is recorded as ambiguous.
-        let reply = tokio::select! {
-            reply = self.client.intake(&keys, &lead, entry.id, entry.content.received.traceparent.as_deref()) => Some(reply),
-            _ = cut.wait_for(|cut| *cut) => None,
-        };
+        let reply = self.post(&keys, &lead, entry).await;
         let (duration, now) = (started.elapsed(), self.clock.now());
         let verdict = reply.as_ref().map_or(Verdict::Again { wait: None, ambiguous: true }, |reply| judge(reply, now));
         if !matches!(verdict, Verdict::Again { .. }) {
@@ -62,9 +57,10 @@ impl Sender {
         }
         let attempt = attempt(reply.as_ref(), &verdict, duration);
         tell(&self.metrics, entry, &attempt, duration, now);
-        let learned =
-            reply.as_ref().map(|reply| self.manners.ended(&self.config.load(), (entry, &keys), (reply, &verdict), now));
-        self.manners.tell(&self.metrics);
+        let learned = reply
+            .as_ref()
+            .map(|reply| self.manners.ended(&self.config.load(), (entry, &keys), (reply, &verdict, &attempt), now));
+        self.publish(now);
         let settlement = match learned {
             Some(Learned::KeysOutdated) => Settlement::Postponed { after: Duration::ZERO, attempt: Some(attempt) },
             Some(_) => settlement(&config, entry, verdict, attempt, now),
@@ -81,6 +77,16 @@ impl Sender {
             Some(_) => {}
         }
         End::Settled
+    }
+
+    /// Posts a lead; none where that was cut off.
+    async fn post(&self, keys: &KeyPair, lead: &Lead, entry: &Entry) -> Option<Reply> {
+        let mut cut = self.cut.subscribe();
+        // The POST is dropped only where nobody waits for its end any more: that is recorded as ambiguous.
+        tokio::select! {
+            reply = self.client.intake(keys, lead, entry.id, entry.content.received.traceparent.as_deref()) => Some(reply),
+            _ = cut.wait_for(|cut| *cut) => None,
+        }
     }
 
     /// Settles a lease whose lead is there already; none where it is to be posted.
@@ -117,7 +123,7 @@ impl Sender {
         };
         self.metrics.delivered_at_age(age(entry, now));
         let resumed = self.manners.taken(site, keys);
-        self.manners.tell(&self.metrics);
+        self.publish(now);
         let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
         settle(&*self.store, lease, settlement, now).await;
         if resumed == Learned::Resumed {

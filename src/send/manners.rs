@@ -1,12 +1,14 @@
 //! Whether a lead may be sent now, and what its end means for the next: pauses, circuits and rates in one place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::circuit::{Circuits, Fault, Upstream};
+use super::circuit::{Circuits, Open, Upstream};
+use super::clock::later;
 use super::pace::{Lines, Together};
 use super::pause::{Pauses, Resumed};
 use super::retry;
@@ -15,10 +17,10 @@ use super::slots::Slot;
 use super::verdict::Verdict;
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
-use crate::kaicalls::Reply;
+use crate::kaicalls::{Reply, Symptom};
 use crate::lead::SiteId;
-use crate::queue::{Entry, Quota};
-use crate::telemetry::Metrics;
+use crate::queue::{Attempt, Entry, Quota, SendingStatus};
+use crate::telemetry::{Degraded, Metrics};
 
 /// What is known of sites, keys and the upstream from what came back. It is lost with the process, and found out again.
 #[derive(Default)]
@@ -126,13 +128,13 @@ impl Manners {
         &self,
         config: &Config,
         (entry, keys): (&Entry, &KeyPair),
-        (reply, verdict): (&Reply, &Verdict),
+        (reply, verdict, attempt): (&Reply, &Verdict, &Attempt),
         now: Timestamp,
     ) -> Learned {
         let site = &entry.site;
         match verdict {
             Verdict::Again { .. } => {
-                self.circuits.failed(site, entry.id, Fault::of(reply), now);
+                self.circuits.failed((site, entry.id), Symptom::of(reply), &attempt.in_words(), now);
                 Learned::Nothing
             }
             Verdict::KeyRefused => {
@@ -140,7 +142,7 @@ impl Manners {
                 if !config.sites.get(site).is_some_and(|site| site.has_keys(keys)) {
                     return Learned::KeysOutdated;
                 }
-                if self.pauses.pause(site, keys, now) {
+                if self.pauses.pause(site, keys, &attempt.in_words(), now) {
                     tracing::warn!(%site, "send.paused: KaiCalls refuses the site's keys; its leads wait for new ones");
                 }
                 Learned::Nothing
@@ -181,10 +183,31 @@ impl Manners {
         resumed
     }
 
-    /// Tells the metrics how it stands.
-    pub(super) fn tell(&self, metrics: &Metrics) {
+    /// Returns what is held back, and why.
+    pub(super) fn status(&self, config: &Config, now: Timestamp) -> SendingStatus {
+        let global_rate = config.upstream.rate.map(|rate| self.together.room(rate, now));
+        let rate_limited_sites = match config.limits.over_site {
+            OverLimit::Slow => self.lines.over_rate(config.limits.site, now),
+            OverLimit::Hold | OverLimit::Reject => BTreeMap::new(),
+        };
+        SendingStatus {
+            in_flight: self.shares.under_way(),
+            upstream: self.circuits.upstream_holdup(),
+            failing_sites: self.circuits.site_holdups(),
+            paused_sites: self.pauses.holdups(),
+            rate_limited_sites,
+            rate_limited: global_rate.and_then(|(_, wait)| Some(later(now, wait?))),
+        }
+    }
+
+    /// Tells the metrics how it stands; returns it.
+    pub(super) fn tell(&self, metrics: &Metrics) -> (Open, usize) {
         let open = self.circuits.open();
-        metrics.paused(self.pauses.sites());
+        let paused = self.pauses.sites();
+        metrics.paused(paused);
         metrics.circuits(open.sites, open.upstream);
+        metrics.set_degraded(Degraded::SitesPaused, paused > 0);
+        metrics.set_degraded(Degraded::UpstreamFailing, open.upstream);
+        (open, paused)
     }
 }

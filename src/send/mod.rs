@@ -23,6 +23,8 @@ mod pace;
 
 mod pause;
 
+mod publish;
+
 mod retry;
 
 mod share;
@@ -35,7 +37,7 @@ mod verdict;
 
 mod worker;
 
-pub use circuit::{Circuits, Fault, OPENS_AFTER, PROBE_EVERY};
+pub use circuit::{Circuits, OPENS_AFTER, PROBE_EVERY};
 pub use clock::Clock;
 pub use confirm::{CONFIRM_AFTER, Finding};
 pub use pause::{PROBE_AFTER, Pauses};

@@ -5,7 +5,7 @@
 //! away came no faster than at any other time, and go out as fast as they can. The rate of all limits what is claimed, so
 //! nothing waits in hand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -115,6 +115,13 @@ impl Lines {
         }
         line.bucket.take(limit, came_at, now);
         wait
+    }
+
+    /// Returns the sites whose rate is used up, and when a lead that came now would go.
+    pub(super) fn over_rate(&self, limit: Limit, now: Timestamp) -> BTreeMap<SiteId, Timestamp> {
+        let lines = self.lines.lock();
+        let over = lines.iter().filter_map(|(site, line)| Some((site.clone(), line.bucket.wait(limit, now, now)?)));
+        over.map(|(site, wait)| (site, later(now, wait))).collect()
     }
 
     /// Forgets sites that are gone.

@@ -1,6 +1,6 @@
 //! Keys that are refused: their site's leads stay queued, and one of them is tried now and then.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use super::clock::{later, until};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
+use crate::queue::{Holdup, PausedKeys};
 
 /// How long after a refusal one lead is tried again.
 pub const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
@@ -22,7 +23,7 @@ pub struct Pauses {
 
 struct Pause {
     keys: KeyPair,
-    probe_at: Timestamp,
+    holdup: Holdup,
 }
 
 /// What a new configuration means for the sites that were paused.
@@ -35,11 +36,14 @@ pub struct Resumed {
 }
 
 impl Pauses {
-    /// Pauses keys that were refused; tells whether they were not paused before.
-    pub fn pause(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> bool {
-        let pause = Pause { keys: keys.clone(), probe_at: later(now, PROBE_AFTER) };
-        let before = self.paused.lock().insert(name(site, keys), pause);
-        before.is_none_or(|before| before.keys != *keys)
+    /// Pauses keys that were refused, and in which words; tells whether they were not paused before.
+    pub fn pause(&self, site: &SiteId, keys: &KeyPair, why: &str, now: Timestamp) -> bool {
+        let mut paused = self.paused.lock();
+        let before = paused.get(&name(site, keys)).filter(|before| before.keys == *keys);
+        let since = before.map(|before| before.holdup.since);
+        let holdup = Holdup { since: since.unwrap_or(now), why: why.to_owned(), next_probe: later(now, PROBE_AFTER) };
+        paused.insert(name(site, keys), Pause { keys: keys.clone(), holdup });
+        since.is_none()
     }
 
     /// Resumes keys that were taken; tells whether they were paused.
@@ -51,7 +55,7 @@ impl Pauses {
     pub fn wait(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Option<Duration> {
         let paused = self.paused.lock();
         let pause = paused.get(&name(site, keys)).filter(|pause| pause.keys == *keys)?;
-        until(pause.probe_at, now, PROBE_AFTER)
+        until(pause.holdup.next_probe, now, PROBE_AFTER)
     }
 
     /// Returns how many leads of each paused site may be sent: none, or the probe. A site with several pairs of keys is
@@ -62,14 +66,14 @@ impl Pauses {
             config.sites.get(id).is_some_and(|site| site.form_keys.is_empty() && site.keys == pause.keys)
         };
         let paused = paused.iter().filter(|((id, _), pause)| of_all_leads(id, pause));
-        let quota = |pause: &Pause| usize::from(until(pause.probe_at, now, PROBE_AFTER).is_none());
+        let quota = |pause: &Pause| usize::from(until(pause.holdup.next_probe, now, PROBE_AFTER).is_none());
         paused.map(|((id, _), pause)| (id.clone(), quota(pause))).collect()
     }
 
     /// Notes that a lead is sent: where that is the probe, no other is until the next one's time.
     pub fn begin(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
         if let Some(pause) = self.paused.lock().get_mut(&name(site, keys)) {
-            pause.probe_at = later(now, PROBE_AFTER);
+            pause.holdup.next_probe = later(now, PROBE_AFTER);
         }
     }
 
@@ -80,7 +84,7 @@ impl Pauses {
             let site = config.sites.get(id);
             let same = site.is_some_and(|site| site.has_keys(&pause.keys));
             if same {
-                pause.probe_at = now;
+                pause.holdup.next_probe = now;
                 resumed.probed.insert(id.clone());
             } else {
                 resumed.changed.insert(id.clone());
@@ -95,6 +99,16 @@ impl Pauses {
         let paused = self.paused.lock();
         let sites: BTreeSet<_> = paused.keys().map(|(site, _)| site).collect();
         sites.len()
+    }
+
+    /// Returns which keys of each site are refused, and since when.
+    pub(super) fn holdups(&self) -> BTreeMap<SiteId, Vec<PausedKeys>> {
+        let mut sites: BTreeMap<SiteId, Vec<PausedKeys>> = BTreeMap::new();
+        for ((site, public_key), pause) in self.paused.lock().iter() {
+            let keys = PausedKeys { public_key: public_key.clone(), holdup: pause.holdup.clone() };
+            sites.entry(site.clone()).or_default().push(keys);
+        }
+        sites
     }
 }
 
@@ -119,8 +133,11 @@ mod tests {
     fn a_paused_site_gets_one_probe_at_a_time() {
         let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
         assert_eq!(pauses.wait(&site, &keys("1"), at(0)), None);
-        assert!(pauses.pause(&site, &keys("1"), at(0)));
-        assert!(!pauses.pause(&site, &keys("1"), at(0)));
+        assert!(pauses.pause(&site, &keys("1"), "401", at(0)));
+        assert!(!pauses.pause(&site, &keys("1"), "401 Unauthorized", at(0)));
+        let holdup = Holdup { since: at(0), why: "401 Unauthorized".to_owned(), next_probe: at(300) };
+        let public_key = "wp_pk_a".to_owned();
+        assert_eq!(pauses.holdups(), BTreeMap::from([(site.clone(), vec![PausedKeys { public_key, holdup }])]));
         assert_eq!(pauses.wait(&site, &keys("1"), at(100)), Some(Duration::from_secs(200)));
         assert_eq!(pauses.wait(&site, &keys("1"), at(300)), None);
         pauses.begin(&site, &keys("1"), at(300));
@@ -134,7 +151,7 @@ mod tests {
     fn a_branchs_keys_pause_its_own_leads_only() {
         let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
         let branch = KeyPair::new("wp_pk_b", &Secret::new("wp_sk_b".to_owned())).expect("keys");
-        pauses.pause(&site, &branch, at(0));
+        pauses.pause(&site, &branch, "401", at(0));
         assert_eq!(pauses.wait(&site, &keys("1"), at(1)), None);
         assert!(pauses.wait(&site, &branch, at(1)).is_some());
         assert_eq!(pauses.sites(), 1);
@@ -143,7 +160,7 @@ mod tests {
     #[test]
     fn new_keys_are_not_paused_and_a_clock_set_back_strands_nobody() {
         let (pauses, site) = (Pauses::default(), SiteId::parse("acme").expect("a site"));
-        pauses.pause(&site, &keys("1"), at(100_000));
+        pauses.pause(&site, &keys("1"), "401", at(100_000));
         assert_eq!(pauses.wait(&site, &keys("1"), at(0)), None);
         assert_eq!(pauses.wait(&site, &keys("2"), at(100_001)), None);
         assert!(pauses.wait(&site, &keys("1"), at(100_001)).is_some());

@@ -62,6 +62,11 @@ impl Shares {
         self.sites.lock().iter().any(|((of, _), share)| *of == slot && share.under_way >= share.most.min(most))
     }
 
+    /// Counts the attempts under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.sites.lock().values().map(|share| share.under_way).sum()
+    }
+
     fn ended(&self, slot: Slot, site: &SiteId, was_answered: bool) {
         let mut sites = self.sites.lock();
         let name = (slot, site.clone());

@@ -11,6 +11,7 @@ use super::clock::{Clock, until};
 use super::confirm;
 use super::deliver::{Delivery, Ready, settle};
 use super::manners::Manners;
+use super::publish::Publisher;
 use super::slots::{End, Flight, Slot};
 use super::survey::{SURVEY_MAX, Surveys};
 use crate::config::Config;
@@ -45,6 +46,7 @@ pub struct Sender {
     pub(super) metrics: Arc<Metrics>,
     pub(super) manners: Arc<Manners>,
     pub(super) surveys: Arc<Surveys>,
+    pub(super) publisher: Arc<Publisher>,
     pub(super) clock: Clock,
     /// Turns true when attempts under way are to be cut off.
     pub(super) cut: watch::Sender<bool>,
@@ -61,9 +63,17 @@ pub enum Stopped {
 
 impl Sender {
     pub fn new(store: Arc<dyn Store>, client: Client, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
-        let cut = watch::Sender::new(false);
-        let (manners, surveys) = (Arc::default(), Arc::default());
-        Self { store, client, config, metrics, manners, surveys, clock: Clock::default(), cut }
+        Self {
+            store,
+            client,
+            config,
+            metrics,
+            manners: Arc::default(),
+            surveys: Arc::default(),
+            publisher: Arc::default(),
+            clock: Clock::default(),
+            cut: watch::Sender::new(false),
+        }
     }
 
     /// Lets another clock tell the time.
@@ -107,7 +117,7 @@ impl Sender {
     /// Goes by a new configuration, which is in force already: sites with other keys are resumed at once.
     pub async fn reloaded(&self) {
         let resumed = self.manners.reloaded(&self.config.load(), self.clock.now());
-        self.manners.tell(&self.metrics);
+        self.publish(self.clock.now());
         for site in &resumed.changed {
             self.hasten(site, HASTEN_MAX).await;
         }
@@ -140,6 +150,7 @@ impl Sender {
     async fn fill(&self, flight: &mut Flight) -> Next {
         flight.reap();
         let (config, now) = (self.config.load_full(), self.clock.now());
+        self.publish(now);
         let room = self.manners.room(&config, now);
         let max = config.upstream.max_in_flight;
         let asked = flight.free(Slot::Any, max).min(room.leads);

@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod admin_api;
 mod bodies;
+mod circuits;
 mod cli;
 mod config;
 mod confirmation;
