@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
-//! GET  /api/v1/leads                a page; ?site form state reason since until text cursor limit
+//! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
 //! GET  /api/v1/leads/{id}/trace     its moments
 //! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, rate, cursor, limit
+//! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/store/salvage        {}
@@ -31,13 +32,16 @@ use super::fault::Fault;
 use super::reply::Reply;
 use super::request::{self, Parameters};
 use super::{Admin, token};
-use crate::operate::{self, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
-use crate::queue::StoreError;
+use crate::operate::{self, AmendAsked, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
+use crate::queue::{Order, StoreError};
 
 /// How long a call may take; the verbs themselves end well before.
 const CALL_TIME: Duration = Duration::from_secs(120);
 /// Copying or salvaging a large store takes as long as the disk does.
 const STORE_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Longest body of an amendment, in bytes: its message may be as long as a lead's.
+const AMENDED_MAX: usize = 1024 * 1024;
 
 type Answer = Result<Reply, Fault>;
 
@@ -70,7 +74,10 @@ impl Admin {
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> Answer {
         let path = path.strip_prefix("/api/v1").unwrap_or_default();
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
-        let posts = matches!(parts.as_slice(), ["leads", "retry" | "drop" | "erase"] | ["store", "salvage" | "backup"]);
+        let posts = matches!(
+            parts.as_slice(),
+            ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
+        );
         let gets = matches!(parts.as_slice(), [] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
@@ -91,8 +98,10 @@ impl Admin {
             }
             ["leads"] => {
                 let query = parameters.filter.read(now)?;
-                found(&operate::list(store, &query, parameters.cursor, parameters.limit()).await?)
+                let order = parameters.order.unwrap_or(Order::Newest);
+                found(&operate::list(store, &query, order, parameters.cursor, parameters.limit()).await?)
             }
+            _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
             ["leads", "groups"] => found(&operate::groups(store, &parameters.filter.read(now)?).await?),
             ["leads", "export"] => self.export(&parameters, now).await,
             ["leads", id] => found(&operate::show(store, &self.config.load_full(), id).await?),
@@ -117,6 +126,11 @@ impl Admin {
                 let asked: RetryAsked = request::json(session).await?;
                 let config = self.config.load_full();
                 found(&operate::retry(store, &config, audit, &asked, by, Timestamp::now()).await?)
+            }
+            ["leads", "amend"] => {
+                let asked: AmendAsked = request::json_up_to(session, AMENDED_MAX).await?;
+                let config = self.config.load_full();
+                found(&operate::amend(store, &config, audit, &asked, by, Timestamp::now()).await?)
             }
             ["leads", "drop"] => {
                 let asked: DropAsked = request::json(session).await?;

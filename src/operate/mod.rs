@@ -6,6 +6,8 @@
 
 mod again;
 
+mod amend;
+
 mod audit;
 
 mod choice;
@@ -30,6 +32,8 @@ mod maintain;
 
 mod person;
 
+mod phone;
+
 mod query;
 
 mod retry;
@@ -46,6 +50,7 @@ mod walk;
 
 mod when;
 
+pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Audit, AuditError, By};
 pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
@@ -55,11 +60,12 @@ pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
 pub use list::{Listed, list};
-pub use maintain::{BackedUp, backup, salvage};
+pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
-pub use show::{Life, ShownField, Taken, Today, show};
+pub use show::{Life, ShownCorrection, ShownField, Taken, Today, show};
 pub use summary::Summary;
+pub use text::SearchText;
 pub use trace::{Step, Trace, trace};
 pub use walk::{Cursor, InvalidCursor};
 
@@ -74,6 +80,8 @@ pub enum OperateError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    #[error(transparent)]
+    BadAmend(#[from] BadAmend),
     #[error(transparent)]
     BadChoice(#[from] BadChoice),
     #[error(transparent)]

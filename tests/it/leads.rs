@@ -5,9 +5,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use formgate::lead::overlay::Overlay;
+use formgate::lead::{EntryId, FormId, SiteId};
+use formgate::queue::sqlite::{Options, SqliteStore};
+use formgate::queue::{Content, NewEntry, Reason, State, Store as _};
+use formgate::received::Received;
+use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -162,6 +170,7 @@ async fn with_three() -> (Desk, [String; 3]) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one walk through all verbs, twice")]
 async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
     let (mut desk, [good, bad, odd]) = with_three().await;
     for by in ["admin-api", "cli"] {
@@ -171,7 +180,10 @@ async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
         let ran = desk.done(&["list", "--output", "ndjson"]).await;
         let ids: Vec<Value> =
             ran.data.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone()).collect();
-        assert_eq!(ids, [good.as_str(), &bad, &odd]);
+        assert_eq!(ids, [odd.as_str(), &bad, &good], "the newest first");
+        let oldest = desk.done(&["list", "--oldest", "--limit", "2", "--output", "json"]).await;
+        assert_eq!((&oldest.json()[0]["id"], &oldest.json()[1]["id"]), (&good.as_str().into(), &bad.as_str().into()));
+        assert!(oldest.talk.contains("there may be more than these 2"), "{}", oldest.talk);
         assert_eq!(ran.talk.contains("working on the store itself"), by == "cli", "{}", ran.talk);
         let table = desk.done(&["list", "--state", "delivered"]).await.data;
         assert!(table.contains(&good) && table.contains("jane@example.com") && table.lines().count() == 2, "{table}");
@@ -272,7 +284,11 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
         }
         let dry = desk.done(&["erase", "--email", "JANE@example.com", "--dry-run"]).await;
         assert!(dry.talk.contains("5 leads would be erased"), "{}", dry.talk);
-        let erased = desk.done(&["erase", "--email", "JANE@example.com", "--output", "json"]).await;
+        let asked = desk.leads(&["erase", "--email", "JANE@example.com"]).await;
+        assert!(asked.code == 2 && asked.talk.contains("5 leads would be erased"), "{}{}", asked.code, asked.talk);
+        assert!(asked.talk.contains("--yes erases them"), "{}", asked.talk);
+        assert_eq!(desk.done(&["list", "--output", "json"]).await.json().as_array().map(Vec::len), Some(6));
+        let erased = desk.done(&["erase", "--email", "JANE@example.com", "--yes", "--output", "json"]).await;
         assert_eq!(erased.json().as_array().map(Vec::len), Some(5), "{}", erased.talk);
 
         let bytes = desk.bytes().to_ascii_lowercase();
@@ -288,6 +304,89 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
         let rest: Vec<_> = rest.as_array().expect("leads").iter().map(|lead| &lead["id"]).collect();
         assert_eq!(rest, [&Value::from(other)]);
     }
+}
+
+#[tokio::test]
+async fn a_lead_is_amended_through_the_gateway_and_on_the_store_alike() {
+    let (mut desk, [good, bad, odd]) = with_three().await;
+    let refused = desk.leads(&["amend", &good, "--email", "bob@example.com"]).await;
+    assert!(refused.code == 2 && refused.talk.contains("was delivered"), "{}{}", refused.code, refused.talk);
+    let invalid = desk.leads(&["amend", &bad, "--email", "bob@nowhere"]).await;
+    assert!(invalid.code == 2 && invalid.talk.contains("email invalid: "), "{}{}", invalid.code, invalid.talk);
+    let dry = desk.done(&["amend", &bad, "--email", "bob@example.com", "--dry-run"]).await;
+    assert!(dry.data.contains("bob@example.com") && dry.talk.contains("1 queued"), "{}{}", dry.data, dry.talk);
+    desk.done(&["amend", &bad, "--email", "bob@example.com", "--message", "Hello there"]).await;
+    desk.until(|event| event["result"] == "delivered").await;
+    let sent = desk.api.requests();
+    let sent = String::from_utf8_lossy(&sent.last().expect("a lead").body).into_owned();
+    assert!(sent.contains("bob@example.com") && sent.contains("Hello there"), "{sent}");
+    let shown = desk.done(&["show", &bad]).await.data;
+    assert!(shown.contains("email: nowhere → bob@example.com (by admin-api, "), "{shown}");
+    assert!(desk.done(&["export", "--text", "nowhere"]).await.data.contains("bob@example.com"));
+
+    desk.stop().await;
+    let invalid = desk.leads(&["amend", &odd, "--name", "Ann"]).await;
+    assert!(invalid.code == 2 && invalid.talk.contains("email missing: "), "{}{}", invalid.code, invalid.talk);
+    let json = desk.done(&["amend", &odd, "--name", "Ann", "--email", "ann@example.com", "--output", "json"]).await;
+    assert_eq!(json.json()[0]["outcome"], "queued");
+    desk.start().await;
+    desk.until(|event| event["result"] == "delivered").await;
+    let audit = desk.audit();
+    let acts: Vec<_> = audit.iter().filter(|line| line["verb"] == "amend").collect();
+    assert_eq!(acts.len(), 4, "{acts:?}");
+    assert_eq!((&acts[0]["fields"][0], &acts[0]["fields"][1]), (&"email".into(), &"message".into()));
+    for value in ["bob@", "ann@", "Hello there"] {
+        assert!(!holds(&fs::read(desk.path("data/audit.ndjson")).expect("an audit"), &value.to_lowercase()), "{value}");
+    }
+    desk.done(&["erase", "--email", "ann@example.com", "--yes"]).await;
+    desk.stop().await;
+    assert!(!holds(&desk.bytes(), "ann@example.com"), "nothing of her is left");
+}
+
+fn held(number: u64) -> NewEntry {
+    NewEntry {
+        id: EntryId::new(number, &[1; 10]),
+        site: SiteId::parse("acme").expect("a site"),
+        form: FormId::parse("contact").expect("a form"),
+        state: State::Held,
+        reason: Reason::Invalid,
+        accepted_at: Timestamp::UNIX_EPOCH,
+        keep: None,
+        content: Content {
+            received: Received::default(),
+            mapping: None,
+            lead: None,
+            errors: Vec::new(),
+            hold_rule: None,
+            oddities: Vec::new(),
+            overlay: Overlay::default(),
+        },
+    }
+}
+
+/// More leads than one page of the command has: every one is listed once, in each way of writing, and in each order.
+#[tokio::test]
+async fn all_leads_are_listed_page_by_page() {
+    let desk = Desk::new().await;
+    let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::UNIX_EPOCH };
+    let store = Arc::new(SqliteStore::open(&desk.path("data/formgate.db"), options).expect("opened"));
+    let mut appends = JoinSet::new();
+    for number in 0..230 {
+        let store = Arc::clone(&store);
+        appends.spawn(async move { store.append(held(number), None).await.expect("appended") });
+    }
+    appends.join_all().await;
+    drop(store);
+    let posted: Vec<String> = (0..230).map(|number| held(number).id.to_string()).collect();
+    let listed = desk.done(&["list", "--limit", "0", "--output", "json"]).await.json();
+    let ids = listed.as_array().expect("a list").iter().map(|lead| lead["id"].as_str().unwrap_or_default());
+    let newest: Vec<&str> = posted.iter().rev().map(String::as_str).collect();
+    assert_eq!(ids.collect::<Vec<_>>(), newest);
+    let table = desk.done(&["list", "--limit", "0", "--oldest"]).await.data;
+    let ids: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(ids, posted);
+    assert_eq!(desk.done(&["list"]).await.data.lines().count(), 101, "a hundred, and the head");
+    assert_eq!(desk.done(&["list", "--site", "acme", "--state", "dead", "--output", "json"]).await.data, "[]\n");
 }
 
 #[tokio::test]
@@ -354,7 +453,7 @@ async fn where_no_gateway_runs_a_store_set_aside_is_told_and_an_erasure_names_it
     }
     desk.done(&["salvage"]).await;
     for address in ["jane@example.com", "nobody@example.com"] {
-        let erased = desk.leads(&["erase", "--email", address]).await;
+        let erased = desk.leads(&["erase", "--email", address, "--yes"]).await;
         assert!(erased.code == 74 && erased.talk.contains("formgate.db.salvaged-"), "{}{}", erased.code, erased.talk);
         assert!(erased.talk.contains("delete it"), "{}", erased.talk);
     }

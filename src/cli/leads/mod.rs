@@ -1,8 +1,10 @@
 //! `formgate leads`.
 
+mod amend;
+
 mod args;
 
-mod backup;
+pub(super) mod backup;
 
 mod desk;
 
@@ -20,7 +22,7 @@ mod results;
 
 mod retry;
 
-mod salvage;
+pub(super) mod salvage;
 
 mod show;
 
@@ -30,12 +32,15 @@ mod view;
 
 use clap::{Args, Subcommand};
 
+pub(super) use args::Output;
+pub(super) use view::plural;
+
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 use super::runtime::block_on;
 
-/// Shows what became of submissions, and does what needs a person: send again, drop, erase.
+/// Shows what became of submissions, and does what needs a person: send again, correct, drop, erase.
 ///
 /// Through the running gateway's admin API; where no gateway runs, on the store itself.
 #[derive(Args)]
@@ -61,6 +66,7 @@ enum LeadsCommand {
     Show(show::ShowArgs),
     Trace(trace::TraceArgs),
     Retry(retry::RetryArgs),
+    Amend(amend::AmendArgs),
     Drop(discard::DropArgs),
     Export(export::ExportArgs),
     Erase(erase::EraseArgs),
@@ -75,6 +81,7 @@ pub(super) fn run(args: &LeadsArgs, console: &mut Console) -> Result<Exit, Error
             LeadsCommand::Show(args) => show::run(args, console).await,
             LeadsCommand::Trace(args) => trace::run(args, console).await,
             LeadsCommand::Retry(args) => retry::run(args, console).await,
+            LeadsCommand::Amend(args) => amend::run(args, console).await,
             LeadsCommand::Drop(args) => discard::run(args, console).await,
             LeadsCommand::Export(args) => export::run(args, console).await,
             LeadsCommand::Erase(args) => erase::run(args, console).await,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::lead::FormId;
+use formgate::lead::overlay::Correction;
+use formgate::lead::{FormId, LeadField};
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Quota,
+    Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Order, Quota,
     Reason, Set, Settlement, State, Store,
 };
 use tokio::task::JoinSet;
@@ -360,6 +361,28 @@ pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore
     assert_eq!(store.amend(id(1), revision, retry(), at(500)).await.expect("amended"), Set::Done);
 }
 
+pub(super) async fn only_what_is_held_is_filed_under_another_site(store: AnyStore) {
+    let assign = || Change::Assign { site: site("beta") };
+    add(&*store, held(1, "acme")).await;
+    add(&*store, entry(2, "acme")).await;
+    let before = entry_of(&*store, id(1)).await;
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.site.as_str(), found.state, found.reason), ("beta", State::Held, before.reason));
+    assert_eq!((found.content, found.expires_at), (before.content, before.expires_at));
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it has another revision");
+    assert_eq!(store.amend(id(2), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it is queued");
+    let counts = store.counts().await.expect("counted");
+    let counts: Vec<_> = counts.iter().map(|one| (one.site.as_str(), one.state, one.entries)).collect();
+    assert_eq!(counts, [("acme", State::Queued, 1), ("beta", State::Held, 1)]);
+
+    let retry = Change::Retry { content: Box::new(content("mended")) };
+    assert_eq!(store.amend(id(1), found.revision, retry, at(20)).await.expect("amended"), Set::Done);
+    let claimed = claim(&*store, 9, 100).await;
+    let sites: Vec<_> = claimed.iter().map(|lease| lease.entry.site.as_str()).collect();
+    assert_eq!(sites, ["acme", "beta"]);
+}
+
 pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
     let hold = || Change::Hold { reason: Reason::Undecodable, content: Box::new(content("still odd")) };
     let drop = || Change::Drop { keep: KEEP };
@@ -381,6 +404,29 @@ pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
     assert_eq!(claim(&*store, 9, 1_000).await, []);
 }
 
+pub(super) async fn amend_queues_what_is_held_or_dead_and_keeps_the_overlay(store: AnyStore) {
+    let mut amended = content("amended");
+    let correction = Correction { value: "Jane".to_owned(), at: at(5), by: "cli".to_owned() };
+    amended.overlay.set(LeadField::Name, correction).expect("set");
+    let amend = async |number, revision| {
+        let change = Change::Amend { content: Box::new(amended.clone()) };
+        store.amend(id(number), revision, change, at(50)).await.expect("amended")
+    };
+    add(&*store, held(1, "acme")).await;
+    assert_eq!(amend(1, 9).await, Set::Lost, "another revision");
+    assert_eq!(amend(1, 1).await, Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.state, found.reason, found.expires_at), (State::Queued, Reason::Amended, None));
+    assert_eq!((found.content, found.due_at, found.attempts), (amended.clone(), Some(at(50)), 0));
+    assert!(found.history.last().is_some_and(|event| event.reason == Reason::Amended && event.begins_anew()));
+    assert_eq!(amend(1, 2).await, Set::Lost, "it is queued");
+    let lease = claim_one(&*store, 60).await;
+    assert_eq!((lease.entry.id, &lease.entry.content), (id(1), &amended));
+    assert_eq!(store.settle(&lease, delivered("lead_1"), at(60)).await.expect("settled"), Set::Done);
+    let revision = entry_of(&*store, id(1)).await.revision;
+    assert_eq!(amend(1, revision).await, Set::Lost, "it is delivered");
+}
+
 pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
     for number in 0..12 {
         let site_name = if number % 2 == 0 { "even" } else { "odd" };
@@ -389,7 +435,7 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
         add(&*store, NewEntry { form, ..new }).await;
     }
     let found = async |filter: Filter| {
-        let page = store.scan(&filter, None, 100).await.expect("scanned");
+        let page = store.scan(&filter, Order::Oldest, None, 100).await.expect("scanned");
         assert_eq!(page.next, None);
         page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
     };
@@ -411,7 +457,7 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
 
     let (mut cursor, mut sizes, mut seen) = (None, Vec::new(), Vec::new());
     loop {
-        let page = store.scan(&all(), cursor, 5).await.expect("scanned");
+        let page = store.scan(&all(), Order::Oldest, cursor, 5).await.expect("scanned");
         sizes.push(page.entries.len());
         seen.extend(page.entries.iter().map(|entry| entry.id));
         cursor = page.next;
@@ -421,6 +467,38 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
     }
     assert_eq!(sizes, [5, 5, 2]);
     assert_eq!(seen, (0..12).map(id).collect::<Vec<_>>());
+}
+
+pub(super) async fn scan_goes_either_way(store: AnyStore) {
+    for number in 0..12 {
+        let site_name = if number % 2 == 0 { "even" } else { "odd" };
+        add(&*store, if number % 3 == 0 { held(number, site_name) } else { entry(number, site_name) }).await;
+    }
+    let all = Filter::default;
+    let pages = async |filter: Filter, order, limit| {
+        let (mut cursor, mut sizes, mut seen) = (None, Vec::new(), Vec::new());
+        loop {
+            let page = store.scan(&filter, order, cursor, limit).await.expect("scanned");
+            sizes.push(page.entries.len());
+            seen.extend(page.entries.iter().map(|entry| entry.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                return (sizes, seen);
+            }
+        }
+    };
+    let newest = pages(all(), Order::Newest, 5).await;
+    assert_eq!(newest, (vec![5, 5, 2], (0..12).rev().map(id).collect::<Vec<_>>()));
+    // A page that is full to the last entry has no next.
+    assert_eq!(pages(all(), Order::Newest, 6).await.0, [6, 6]);
+    let odd = Filter { site: Some(site("odd")), ..all() };
+    assert_eq!(pages(odd, Order::Newest, 4).await, (vec![4, 2], [11, 9, 7, 5, 3, 1].map(id).to_vec()));
+    let held = Filter { state: Some(State::Held), since: Some(at(1)), until: Some(at(9)), ..all() };
+    assert_eq!(pages(held, Order::Newest, 1).await, (vec![1, 1], [6, 3].map(id).to_vec()));
+    let back = store.scan(&all(), Order::Newest, Some(id(3)), 2).await.expect("scanned");
+    let forth = store.scan(&all(), Order::Oldest, Some(id(3)), 2).await.expect("scanned");
+    let ids = |entries: &[formgate::queue::Entry]| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
+    assert_eq!((ids(&back.entries), ids(&forth.entries)), (vec![id(2), id(1)], vec![id(4), id(5)]));
 }
 
 pub(super) async fn counts_follow_each_change(store: AnyStore) {
@@ -452,7 +530,7 @@ pub(super) async fn erased_entries_are_gone(store: AnyStore) {
     assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 0);
     assert_eq!(store.get(id(1)).await.expect("read"), None);
     assert_eq!(claim(&*store, 9, 1_000).await, []);
-    let rest = store.scan(&Filter::default(), None, 9).await.expect("scanned").entries;
+    let rest = store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("scanned").entries;
     assert_eq!(rest.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id(3)]);
 }
 
