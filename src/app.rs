@@ -8,6 +8,8 @@ mod admin_socket;
 
 mod backup;
 
+mod expiry;
+
 mod files;
 
 mod follow;
@@ -17,6 +19,8 @@ mod supervise;
 mod tasks;
 
 mod upgrade;
+
+mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -173,6 +177,7 @@ fn start_with(
     let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
+    expiry::record(&config, &metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
 
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
@@ -188,6 +193,7 @@ fn start_with(
     let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
     let reload = Arc::new(Notify::new());
     let served = Arc::clone(&config);
+    tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
     let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {

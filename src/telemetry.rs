@@ -4,6 +4,7 @@
 //! submission and no secret gets here.
 
 mod degraded;
+mod expiry;
 mod log;
 mod panics;
 mod taking;
@@ -18,6 +19,7 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
+use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 pub use self::taking::NotTaking;
@@ -70,6 +72,12 @@ pub const DEGRADED: &str = "formgate_degraded";
 pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
 /// Log lines that were dropped because nobody read stderr.
 pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
+/// Sites in the configuration in force.
+pub const SITES: &str = "formgate_sites";
+/// When a listener's certificate expires: the first of its chain.
+pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
+/// When the first of a site's tokens expires; sites without such a token have no series.
+pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
@@ -216,6 +224,8 @@ pub struct Metrics {
     task_restarts: IntCounterVec,
     taking: Taking,
     log_lines_dropped: IntCounter,
+    sites: IntGauge,
+    expiry: Expiry,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -269,6 +279,8 @@ impl Metrics {
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
             taking: Taking::default(),
             log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
+            sites: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            expiry: Expiry::new(&registry)?,
             registry: registry.clone(),
         };
         metrics.preset();
@@ -369,6 +381,21 @@ impl Metrics {
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
             self.config_loaded_at.set(seconds as f64);
         }
+    }
+
+    /// Tells how many sites there are.
+    pub fn sites(&self, count: usize) {
+        self.sites.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Tells when a listener's certificate expires, in seconds since 1970.
+    pub fn certificate_expires(&self, listen: &str, at: i64) {
+        self.expiry.certificate(listen, at);
+    }
+
+    /// Tells when the tokens of sites expire, in seconds since 1970; series of other sites go.
+    pub fn token_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a str, i64)>) {
+        self.expiry.tokens(expiries);
     }
 
     /// Tells when the store was last copied, in seconds since 1970.

@@ -10,6 +10,8 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::expiry;
+use super::warnings::Warnings;
 use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloaded, Severity, StandIn};
 use crate::operate;
 use crate::queue::Store;
@@ -31,6 +33,7 @@ pub(super) struct Follower {
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
     told: Told,
+    warnings: Arc<Warnings>,
 }
 
 /// What was last logged: a file that stays broken is told of once.
@@ -54,7 +57,7 @@ impl Follower {
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked, told }
+        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default() }
     }
 
     /// Follows until `stopping` says true.
@@ -101,7 +104,9 @@ impl Follower {
         let config = self.config.load_full();
         self.told.reloaded(&reloaded, config.sites.len(), is_asked);
         self.told.stand_ins(&reloaded.stand_ins, is_asked, now);
+        self.warnings.tell(&reloaded.diagnostics);
         degrade(&self.metrics, &config, &reloaded.stand_ins, reloaded.is_refused);
+        expiry::record(&config, &self.metrics);
         self.keep_copy().await;
         self.sender.reloaded().await;
         true

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::admin_socket::{self, AdminSocket};
+use super::expiry;
 use super::supervise::{Fatal, Supervisor};
 use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, Admin};
@@ -108,6 +109,13 @@ impl Tasks {
                     Err(error) => tracing::error!(%address, %error, "admin.unbound: the address can't be listened on"),
                 }
             }
+        });
+    }
+
+    /// Begins what tells when a certificate expires.
+    pub(super) fn keep_certificates(&mut self, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) {
+        self.keep("certificates", move |stopping| {
+            expiry::follow_certificates(Arc::clone(&config), Arc::clone(&metrics), stopping)
         });
     }
 
