@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Entry, Filter, Store, StoreError};
+use crate::queue::{Entry, Filter, Order, Store, StoreError};
 
 /// Most entries that are read, the newest: of a site with more in a week, only these are counted.
 pub(super) const ENTRIES_MAX: usize = 1_000;
@@ -52,7 +52,7 @@ impl Week {
         let first = filter.since.and_then(|since| u64::try_from(since.as_millisecond()).ok()?.checked_sub(1));
         let mut cursor = first.map(|before| EntryId::new(before, &[u8::MAX; 10]));
         while *left > 0 {
-            let page = store.scan(filter, cursor, PAGE.min(*left)).await?;
+            let page = store.scan(filter, Order::Oldest, cursor, PAGE.min(*left)).await?;
             *left -= (page.entries.len() + page.unreadable.len()).min(*left);
             for (name, at) in page.entries.iter().filter_map(shown) {
                 self.leads += 1;

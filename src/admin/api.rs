@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
-//! GET  /api/v1/leads                a page; ?site form state reason since until text cursor limit
+//! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
@@ -32,7 +32,7 @@ use super::reply::Reply;
 use super::request::{self, Parameters};
 use super::{Admin, token};
 use crate::operate::{self, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
-use crate::queue::StoreError;
+use crate::queue::{Order, StoreError};
 
 /// How long a call may take; the verbs themselves end well before.
 const CALL_TIME: Duration = Duration::from_secs(120);
@@ -91,8 +91,10 @@ impl Admin {
             }
             ["leads"] => {
                 let query = parameters.filter.read(now)?;
-                found(&operate::list(store, &query, parameters.cursor, parameters.limit()).await?)
+                let order = parameters.order.unwrap_or(Order::Newest);
+                found(&operate::list(store, &query, order, parameters.cursor, parameters.limit()).await?)
             }
+            _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
             ["leads", "groups"] => found(&operate::groups(store, &parameters.filter.read(now)?).await?),
             ["leads", "export"] => self.export(&parameters, now).await,
             ["leads", id] => found(&operate::show(store, &self.config.load_full(), id).await?),

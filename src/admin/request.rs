@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::fault::Fault;
 use crate::operate::{Cursor, FilterAsked};
+use crate::queue::Order;
 
 /// Longest body, in bytes.
 const BODY_MAX: usize = 64 * 1024;
@@ -22,6 +23,8 @@ const LIMIT_MAX: usize = 500;
 #[derive(Default)]
 pub(super) struct Parameters {
     pub(super) filter: FilterAsked,
+    /// Only of a list.
+    pub(super) order: Option<Order>,
     pub(super) cursor: Option<Cursor>,
     pub(super) limit: Option<usize>,
     pub(super) format: Option<String>,
@@ -55,6 +58,14 @@ impl Parameters {
             "until" => &mut filter.until,
             "text" => &mut filter.text,
             "format" => &mut self.format,
+            "order" => {
+                self.order = Some(match value.as_str() {
+                    "newest" => Order::Newest,
+                    "oldest" => Order::Oldest,
+                    _ => return Err(Fault::Request("`order` is newest or oldest".to_owned())),
+                });
+                return Ok(());
+            }
             "cursor" => {
                 let no_cursor = |_bad| Fault::Request("`cursor` is taken from `next` as it was given".to_owned());
                 self.cursor = Some(value.parse().map_err(no_cursor)?);
@@ -66,7 +77,7 @@ impl Parameters {
                 return Ok(());
             }
             _ => {
-                let known = "site, form, state, reason, since, until, text, cursor, limit, format";
+                let known = "site, form, state, reason, since, until, text, order, cursor, limit, format";
                 return Err(Fault::Request(format!("there is no such parameter; there are {known}")));
             }
         };

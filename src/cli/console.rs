@@ -77,6 +77,18 @@ impl Console {
         self.data(shown::json(&text))
     }
 
+    /// Writes one element of an array for a program, as [`Self::json`] would write the array whole.
+    pub(super) fn json_element(&mut self, value: &impl Serialize, is_first: bool) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Error::output(error.into()))?;
+        let begin = if is_first { "[" } else { "," };
+        self.bytes(format!("{begin}\n  {}", shown::json(&text).replace('\n', "\n  ")).as_bytes())
+    }
+
+    /// Ends such an array.
+    pub(super) fn json_end(&mut self, is_empty: bool) -> Result<(), Error> {
+        self.data(if is_empty { "[]" } else { "\n]" })
+    }
+
     /// Writes data for a program on a line of its own.
     pub(super) fn json_line(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string(value).map_err(|error| Error::output(error.into()))?;

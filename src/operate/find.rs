@@ -1,7 +1,7 @@
 //! From what an operator types to an entry: its id, or the beginning of it.
 
 use crate::lead::EntryId;
-use crate::queue::{Entry, Filter, Store, StoreError};
+use crate::queue::{Entry, Filter, Order, Store, StoreError};
 
 /// Fewer digits of an id say nothing.
 const DIGITS_MIN: usize = 4;
@@ -26,7 +26,7 @@ pub async fn find(store: &dyn Store, text: &str) -> Result<Result<Entry, NotFoun
     }
     // A scan begins after its cursor.
     let before = first.checked_sub(1).map(|id| EntryId::from_bytes(id.to_be_bytes()));
-    let page = store.scan(&Filter::default(), before, 2).await?;
+    let page = store.scan(&Filter::default(), Order::Oldest, before, 2).await?;
     let fits = |id: EntryId| hex(id).starts_with(&digits);
     if let Some(unreadable) = page.unreadable.into_iter().find(|id| fits(*id)) {
         // Says that it can't be read, whatever else begins so.

@@ -9,7 +9,7 @@ use super::query::Query;
 use super::summary::{cause, last_attempt};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{AttemptResult, Entry, Filter, Reason, State, Store, StoreError};
+use crate::queue::{AttemptResult, Entry, Filter, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are grouped.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -105,7 +105,7 @@ async fn refused_keys(store: &dyn Store, query: &Query, gathered: &mut Gathering
     let queued = store.counts().await?.into_iter().filter(|count| count.state == State::Queued && wanted(&count.site));
     for count in queued {
         let filter = Filter { site: Some(count.site), state: Some(State::Queued), ..query.filter.clone() };
-        let page = store.scan(&filter, None, TRIED_FIRST).await?;
+        let page = store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
         let is_refused = |entry: &&Entry| last_attempt(entry).is_some_and(|it| it.result == AttemptResult::KeyRefused);
         if let Some(tried) = page.entries.iter().find(is_refused) {
             // With a form or a time in the query only what was seen is known to fit.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::again::Remade;
 use crate::config::Config;
-use crate::queue::{Entry, Filter, Reason, State, Store, StoreError};
+use crate::queue::{Entry, Filter, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are looked at: so many have a person busy for days.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -26,7 +26,7 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
     let filter = Filter { state: Some(State::Held), ..Filter::default() };
     let (mut found, mut cursor) = (Recheck::default(), None);
     loop {
-        let page = store.scan(&filter, cursor, PAGE).await?;
+        let page = store.scan(&filter, Order::Oldest, cursor, PAGE).await?;
         found.looked_at += page.entries.len() + page.unreadable.len();
         let config = Arc::clone(config);
         let passing = move || page.entries.iter().filter(|entry| would_pass(&config, entry)).count();

@@ -6,7 +6,7 @@ use super::query::Query;
 use super::summary::Summary;
 use super::walk::{Cursor, Walk};
 use crate::lead::EntryId;
-use crate::queue::{Store, StoreError};
+use crate::queue::{Order, Store, StoreError};
 
 /// Most entries that one page is searched for in: what is found late comes on the next.
 const LOOKED_AT_MAX: usize = 5_000;
@@ -23,14 +23,15 @@ pub struct Listed {
     pub next: Option<Cursor>,
 }
 
-/// Lists up to `limit` entries, oldest first.
+/// Lists up to `limit` entries in an order, from where a page in the same order ended.
 pub async fn list(
     store: &dyn Store,
     query: &Query,
+    order: Order,
     cursor: Option<Cursor>,
     limit: usize,
 ) -> Result<Listed, StoreError> {
-    let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX);
+    let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order);
     let mut leads = Vec::new();
     while leads.len() < limit.max(1) {
         let Some(entry) = walk.next().await? else { break };

@@ -30,6 +30,8 @@ mod maintain;
 
 mod person;
 
+mod phone;
+
 mod query;
 
 mod retry;
@@ -60,6 +62,7 @@ pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ShownField, Taken, Today, show};
 pub use summary::Summary;
+pub use text::SearchText;
 pub use trace::{Step, Trace, trace};
 pub use walk::{Cursor, InvalidCursor};
 

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text::SearchText;
 use super::when;
 use crate::lead::{FormId, SiteId};
 use crate::queue::{Filter, Reason, State};
@@ -49,7 +50,7 @@ pub struct FilterAsked {
     /// Accepted before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Stands in the lead or in what was posted, in either case.
+    /// Stands in the lead or in what was posted: case and accents don't count, nor how a telephone number is written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -58,8 +59,7 @@ pub struct FilterAsked {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Query {
     pub filter: Filter,
-    /// In lower case.
-    pub text: Option<String>,
+    pub text: Option<SearchText>,
 }
 
 /// What in a filter makes no sense.
@@ -104,7 +104,7 @@ impl FilterAsked {
             since: time(&self.since)?,
             until: time(&self.until)?,
         };
-        Ok(Query { filter, text: text.map(str::to_lowercase) })
+        Ok(Query { filter, text: text.map(SearchText::new) })
     }
 }
 
@@ -162,7 +162,8 @@ mod tests {
         let now = Timestamp::from_second(7_200).expect("a time");
         let query = asked.read(now).unwrap_or_else(|bad| panic!("{bad}"));
         assert_eq!(query.filter.since, Timestamp::from_second(3_600).ok());
-        assert_eq!((query.filter.reason, query.text.as_deref()), (Some(Reason::HoldRule), Some("ännie")));
+        assert_eq!(query.filter.reason, Some(Reason::HoldRule));
+        assert!(query.text == Some(SearchText::new("annie")));
         assert_eq!(query.words(), "site=acme state=held reason=hold_rule since=1970-01-01T01:00:00Z text=…");
         let bad = |asked: FilterAsked| asked.read(now).err().map(|bad| bad.to_string()).unwrap_or_default();
         let wrong = FilterAsked { state: some("held,dead"), ..FilterAsked::default() };

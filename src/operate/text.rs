@@ -1,17 +1,47 @@
 //! Everything in an entry that a person may have written, for those who search it.
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
 
+use super::phone::PhoneDigits;
 use crate::pipeline::{Mappings, SiteRules, explain};
 use crate::queue::Entry;
 
-/// Tells whether a text in lower case stands in an entry: in its lead, or in what was posted, decoded.
-pub(super) fn holds(entry: &Entry, text: &str) -> bool {
-    any(entry, &mut |found| found.to_lowercase().contains(text))
+/// A text that is searched for. No `Debug`: it may be somebody's name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SearchText {
+    /// In lower case, without accents.
+    folded: String,
+    /// Where it is a telephone number.
+    phone: Option<PhoneDigits>,
+}
+
+impl SearchText {
+    pub(super) fn new(text: &str) -> Self {
+        Self { folded: fold(text), phone: PhoneDigits::parse(text) }
+    }
+
+    /// Tells whether it stands in an entry: in its lead, or in what was posted, decoded. Case and accents don't count,
+    /// nor how a telephone number is written.
+    pub(super) fn stands_in(&self, entry: &Entry) -> bool {
+        any(entry, &mut |found| {
+            fold(found).contains(&self.folded) || self.phone.as_ref().is_some_and(|phone| phone.stands_in(found))
+        })
+    }
+}
+
+fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let folded = text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase);
+    folded.collect::<String>().replace('ß', "ss")
 }
 
 /// Asks of each text in an entry until one is found: its lead's, each value and key of what was posted as decoded, its
-/// query, its headers; where it can't be decoded, the body's bytes as text.
+/// query, its headers; where it can't be decoded, the body's bytes as text, also as a form would have encoded them.
 pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
     let content = &entry.content;
     let lead = content.lead.iter().flat_map(|lead| {
@@ -29,7 +59,10 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
             any_of(&submission.document, found)
                 || submission.query.iter().any(|(name, value)| found(name) || found(value))
         }
-        None => found(&String::from_utf8_lossy(&received.body)),
+        None => {
+            let body = String::from_utf8_lossy(&received.body);
+            found(&body) || found(&percent_decode_str(&body.replace('+', " ")).decode_utf8_lossy())
+        }
     }
 }
 
@@ -41,5 +74,26 @@ fn any_of(tree: &Value, found: &mut dyn FnMut(&str) -> bool) -> bool {
         Value::Array(items) => items.iter().any(|item| any_of(item, found)),
         Value::Object(members) => members.iter().any(|(name, member)| found(name) || any_of(member, found)),
         Value::Null | Value::Bool(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_accents_do_not_count() {
+        for (text, found) in [
+            ("jurgen MULLER", "Jürgen Müller"),
+            ("Müller", "MULLER"),
+            ("strasse", "Hauptstraße 5"),
+            ("straße", "HAUPTSTRASSE"),
+            ("jose", "JOSÉ"),
+            ("ｊａｎｅ", "Jane"),
+            ("ИВАН", "Иван"),
+        ] {
+            assert!(fold(found).contains(&fold(text)), "{text} in {found}");
+        }
+        assert!(!fold("Mueller").contains(&fold("Müller")));
     }
 }

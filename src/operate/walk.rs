@@ -7,9 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::query::Query;
-use super::text;
 use crate::lead::EntryId;
-use crate::queue::{Entry, Filter, Page, State, Store, StoreError};
+use crate::queue::{Entry, Filter, Order, Page, State, Store, StoreError};
 
 /// Entries that are held in memory at a time.
 const PAGE: usize = 50;
@@ -27,11 +26,12 @@ pub struct Cursor {
 #[error("is no cursor")]
 pub struct InvalidCursor;
 
-/// A way through the entries that a query means, oldest first within each stage.
+/// A way through the entries that a query means, by id within each stage: the oldest first unless told otherwise.
 pub(super) struct Walk<'a> {
     store: &'a dyn Store,
     query: Query,
     stages: &'a [Option<State>],
+    order: Order,
     /// Behind what was given.
     at: Cursor,
     /// What was fetched and not given, and where the store goes on after it.
@@ -61,6 +61,7 @@ impl<'a> Walk<'a> {
             store,
             query: query.clone(),
             stages,
+            order: Order::Oldest,
             at,
             fetched,
             behind,
@@ -69,6 +70,11 @@ impl<'a> Walk<'a> {
             unreadable: Vec::new(),
             unreadable_of_page: Vec::new(),
         }
+    }
+
+    /// The same walk, begun at the other end.
+    pub(super) fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// Gives the next entry; none at the end, or where enough were looked at.
@@ -97,7 +103,11 @@ impl<'a> Walk<'a> {
 
     /// Returns those that can't be read, as far as the walk has come: what is behind the cursor is met again.
     pub(super) fn unreadable(&self) -> Vec<EntryId> {
-        let is_passed = |id: &&EntryId| self.fetched.is_empty() || Some(**id) < self.at.after;
+        let is_before = |id: EntryId| match self.order {
+            Order::Oldest => Some(id) < self.at.after,
+            Order::Newest => self.at.after.is_some_and(|after| after < id),
+        };
+        let is_passed = |id: &&EntryId| self.fetched.is_empty() || is_before(**id);
         self.unreadable.iter().chain(self.unreadable_of_page.iter().filter(is_passed)).copied().collect()
     }
 
@@ -105,7 +115,8 @@ impl<'a> Walk<'a> {
         let Cursor { stage, after } = self.at;
         let of_stage = self.stages.get(stage).copied().flatten();
         let filter = Filter { state: self.query.filter.state.or(of_stage), ..self.query.filter.clone() };
-        let Page { entries, unreadable, next } = self.store.scan(&filter, after, PAGE.min(self.left)).await?;
+        let Page { entries, unreadable, next } =
+            self.store.scan(&filter, self.order, after, PAGE.min(self.left)).await?;
         let looked_at = entries.len() + unreadable.len();
         self.left = self.left.saturating_sub(looked_at.max(1));
         self.looked_at += looked_at;
@@ -118,7 +129,7 @@ impl<'a> Walk<'a> {
             None => entries.into(),
             Some(text) => {
                 // Decoding large bodies takes a while; requests must not wait for it.
-                let found = move || entries.into_iter().filter(|entry| text::holds(entry, &text)).collect();
+                let found = move || entries.into_iter().filter(|entry| text.stands_in(entry)).collect();
                 tokio::task::spawn_blocking(found).await.map_err(|error| StoreError::Corrupt(error.into()))?
             }
         };

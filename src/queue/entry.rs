@@ -282,6 +282,15 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
+/// In which order entries are listed: ids begin with the time at which they were accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    #[default]
+    Oldest,
+    Newest,
+}
+
 /// Some entries, and from where to read on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {

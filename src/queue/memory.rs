@@ -14,7 +14,7 @@ use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millise
 use super::turns::{self, LastSites};
 use super::{
     Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry,
-    PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, State, Store, StoreError,
+    Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, State, Store, StoreError,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 
@@ -129,12 +129,26 @@ impl Store for MemoryStore {
         Ok(self.kept.lock().records.get(&id).map(|record| record.entry(id)))
     }
 
-    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
+    async fn scan(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let limit = limit.clamp(1, PAGE_MAX);
         let kept = self.kept.lock();
         let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = kept.records.range((from, Bound::Unbounded)).filter(|(_, record)| record.passes(filter));
-        let mut entries: Vec<_> = rest.take(limit + 1).map(|(id, record)| record.entry(*id)).collect();
+        let passing = |(_, record): &(&EntryId, &Record)| record.passes(filter);
+        let entry = |(id, record): (&EntryId, &Record)| record.entry(*id);
+        let mut entries: Vec<_> = match order {
+            Order::Oldest => {
+                kept.records.range((from, Bound::Unbounded)).filter(passing).take(limit + 1).map(entry).collect()
+            }
+            Order::Newest => {
+                kept.records.range((Bound::Unbounded, from)).rev().filter(passing).take(limit + 1).map(entry).collect()
+            }
+        };
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next = entries.last().map(|entry| entry.id).filter(|_| more);

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 pub use entry::{
     Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
-    Lease, NewEntry, Page, Reason, Settlement, State,
+    Lease, NewEntry, Order, Page, Reason, Settlement, State,
 };
 
 pub use sending::{Holdup, PausedKeys, SendingStatus};
@@ -184,10 +184,17 @@ pub trait Store: Send + Sync + 'static {
     /// Returns one entry whole.
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;
 
-    /// Lists entries by id, from after `cursor`. Eventually consistent; no snapshot across pages.
+    /// Lists entries by id, oldest or newest first, from behind `cursor`. Eventually consistent; no snapshot across
+    /// pages.
     ///
     /// What can't be read is named on the page, and keeps nobody from the others.
-    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError>;
+    async fn scan(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
 
     /// Changes one entry: compare-and-set on its revision. For retry and drop.
     ///

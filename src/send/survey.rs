@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::kaicalls::{Answer, Envelope, Reply};
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Entry, Filter};
+use crate::queue::{Entry, Filter, Order};
 
 /// Longest time for all of it; the lead is posted after it at the latest.
 pub(super) const SURVEY_MAX: Duration = Duration::from_secs(15);
@@ -124,7 +124,12 @@ impl Sender {
         let (mut known, mut cursor, mut read): (_, Option<EntryId>, u64) = (Known::new(longest), None, 0);
         while read <= ENTRIES_MAX {
             // What can't be read may be what the widget shows.
-            let page = self.store.scan(&filter, cursor, PAGE).await.ok().filter(|page| page.unreadable.is_empty())?;
+            let page = self
+                .store
+                .scan(&filter, Order::Oldest, cursor, PAGE)
+                .await
+                .ok()
+                .filter(|page| page.unreadable.is_empty())?;
             page.entries.iter().for_each(|entry| known.add(entry, shown));
             read += page.entries.len() as u64;
             cursor = page.next;

@@ -8,7 +8,7 @@ use formgate::app;
 use formgate::config::Listen;
 use formgate::destination::Secret;
 use formgate::queue::memory::MemoryStore;
-use formgate::queue::{Filter, Store};
+use formgate::queue::{Filter, Order, Store};
 use serde_json::{Value, json};
 
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
@@ -95,6 +95,8 @@ async fn problems_say_what_is_wrong_and_which_request_it_was() {
         ("/api/v1/leads?colour=red", 400),
         ("/api/v1/leads?site=a&site=b", 400),
         ("/api/v1/leads?limit=0", 400),
+        ("/api/v1/leads?order=up", 400),
+        ("/api/v1/leads/export?order=newest", 400),
         ("/api/v1/leads?cursor=x", 400),
         ("/api/v1/leads?since=soon", 400),
         ("/api/v1/leads/export?format=xml", 400),
@@ -149,7 +151,7 @@ async fn bodies_are_bounded_and_known_in_every_key() {
         api.raw("POST", "/api/v1/leads/drop", &format!("Authorization: Bearer {ADMIN}\r\n"), r#"{"filter":{}}"#).await;
     assert_eq!(status(&no_json), 415);
     assert_eq!(
-        api.store.scan(&Filter::default(), None, 9).await.expect("read").entries[0].revision,
+        api.store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("read").entries[0].revision,
         1,
         "nothing was done"
     );
@@ -159,18 +161,22 @@ async fn bodies_are_bounded_and_known_in_every_key() {
 async fn a_list_is_read_page_by_page() {
     let api = Api::start();
     api.hold(7).await;
-    let (mut ids, mut target) = (Vec::new(), "/api/v1/leads?limit=3&state=held".to_owned());
-    loop {
-        let (code, page) = api.get(&target).await;
-        assert_eq!(code, 200, "{page}");
-        let leads = page["leads"].as_array().expect("leads");
-        assert!(leads.len() <= 3);
-        ids.extend(leads.iter().map(|lead| lead["id"].as_str().expect("an id").to_owned()));
-        let Some(next) = page["next"].as_str() else { break };
-        target = format!("/api/v1/leads?limit=3&state=held&cursor={next}");
-    }
-    assert_eq!(ids.len(), 7);
-    assert!(ids.is_sorted(), "oldest first");
+    let list = async |parameters: &str| {
+        let (mut ids, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (code, page) = api.get(&format!("/api/v1/leads?limit=3&state=held{parameters}{cursor}")).await;
+            assert_eq!(code, 200, "{page}");
+            let leads = page["leads"].as_array().expect("leads");
+            assert!(leads.len() <= 3);
+            ids.extend(leads.iter().map(|lead| lead["id"].as_str().expect("an id").to_owned()));
+            let Some(next) = page["next"].as_str() else { return ids };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let ids = list("&order=oldest").await;
+    assert!(ids.len() == 7 && ids.is_sorted(), "{ids:?}");
+    let newest = ids.iter().rev().cloned().collect::<Vec<_>>();
+    assert_eq!((list("").await, list("&order=newest").await), (newest.clone(), newest));
     let (_, groups) = api.get("/api/v1/leads/groups").await;
     assert_eq!((&groups["groups"][0]["leads"], &groups["groups"][0]["sites"]), (&7.into(), &1.into()));
     let (_, life) = api.get(&format!("/api/v1/leads/{}", ids[0])).await;
@@ -217,7 +223,7 @@ async fn a_long_retry_keeps_no_monitor_waiting() {
     // It is under way once the first is changed.
     let begun = async {
         let is_held = Filter { state: Some(formgate::queue::State::Held), ..Filter::default() };
-        while api.store.scan(&is_held, None, 1).await.expect("read").entries.is_empty() {
+        while api.store.scan(&is_held, Order::Oldest, None, 1).await.expect("read").entries.is_empty() {
             tokio::task::yield_now().await;
         }
     };

@@ -18,8 +18,8 @@ use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Page, Salvaged, Set, Settlement, State, Store,
-    StoreError,
+    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, State,
+    Store, StoreError,
 };
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
@@ -120,7 +120,7 @@ impl Store for Shelf {
         Ok(None)
     }
 
-    async fn scan(&self, filter: &Filter, _cursor: Option<EntryId>, _limit: usize) -> Result<Page, StoreError> {
+    async fn scan(&self, filter: &Filter, _: Order, _: Option<EntryId>, _: usize) -> Result<Page, StoreError> {
         self.check().await?;
         let of_site = |entry: &NewEntry| filter.site.as_ref().is_none_or(|site| *site == entry.site);
         let in_time = |entry: &NewEntry| {

@@ -171,7 +171,10 @@ async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
         let ran = desk.done(&["list", "--output", "ndjson"]).await;
         let ids: Vec<Value> =
             ran.data.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone()).collect();
-        assert_eq!(ids, [good.as_str(), &bad, &odd]);
+        assert_eq!(ids, [odd.as_str(), &bad, &good], "the newest first");
+        let oldest = desk.done(&["list", "--oldest", "--limit", "2", "--output", "json"]).await;
+        assert_eq!((&oldest.json()[0]["id"], &oldest.json()[1]["id"]), (&good.as_str().into(), &bad.as_str().into()));
+        assert!(oldest.talk.contains("there may be more than these 2"), "{}", oldest.talk);
         assert_eq!(ran.talk.contains("working on the store itself"), by == "cli", "{}", ran.talk);
         let table = desk.done(&["list", "--state", "delivered"]).await.data;
         assert!(table.contains(&good) && table.contains("jane@example.com") && table.lines().count() == 2, "{table}");
@@ -272,7 +275,11 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
         }
         let dry = desk.done(&["erase", "--email", "JANE@example.com", "--dry-run"]).await;
         assert!(dry.talk.contains("5 leads would be erased"), "{}", dry.talk);
-        let erased = desk.done(&["erase", "--email", "JANE@example.com", "--output", "json"]).await;
+        let asked = desk.leads(&["erase", "--email", "JANE@example.com"]).await;
+        assert!(asked.code == 2 && asked.talk.contains("5 leads would be erased"), "{}{}", asked.code, asked.talk);
+        assert!(asked.talk.contains("--yes erases them"), "{}", asked.talk);
+        assert_eq!(desk.done(&["list", "--output", "json"]).await.json().as_array().map(Vec::len), Some(6));
+        let erased = desk.done(&["erase", "--email", "JANE@example.com", "--yes", "--output", "json"]).await;
         assert_eq!(erased.json().as_array().map(Vec::len), Some(5), "{}", erased.talk);
 
         let bytes = desk.bytes().to_ascii_lowercase();
@@ -288,6 +295,28 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
         let rest: Vec<_> = rest.as_array().expect("leads").iter().map(|lead| &lead["id"]).collect();
         assert_eq!(rest, [&Value::from(other)]);
     }
+}
+
+/// More leads than one page of the command has: every one is listed once, in each way of writing, and in each order.
+#[tokio::test]
+async fn all_leads_are_listed_page_by_page() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let mut posted = Vec::new();
+    for number in 0..230 {
+        posted.push(desk.post(FORM, &format!("name=N{number}&email=n{number}%40example.com&message=Hi")).await);
+        desk.until(|event| event["result"] == "delivered").await;
+    }
+    desk.stop().await;
+    let listed = desk.done(&["list", "--limit", "0", "--output", "json"]).await.json();
+    let ids = listed.as_array().expect("a list").iter().map(|lead| lead["id"].as_str().unwrap_or_default());
+    let newest: Vec<&str> = posted.iter().rev().map(String::as_str).collect();
+    assert_eq!(ids.collect::<Vec<_>>(), newest);
+    let table = desk.done(&["list", "--limit", "0", "--oldest"]).await.data;
+    let ids: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(ids, posted);
+    assert_eq!(desk.done(&["list"]).await.data.lines().count(), 101, "a hundred, and the head");
+    assert_eq!(desk.done(&["list", "--site", "acme", "--state", "dead", "--output", "json"]).await.data, "[]\n");
 }
 
 #[tokio::test]
@@ -354,7 +383,7 @@ async fn where_no_gateway_runs_a_store_set_aside_is_told_and_an_erasure_names_it
     }
     desk.done(&["salvage"]).await;
     for address in ["jane@example.com", "nobody@example.com"] {
-        let erased = desk.leads(&["erase", "--email", address]).await;
+        let erased = desk.leads(&["erase", "--email", address, "--yes"]).await;
         assert!(erased.code == 74 && erased.talk.contains("formgate.db.salvaged-"), "{}{}", erased.code, erased.talk);
         assert!(erased.talk.contains("delete it"), "{}", erased.talk);
     }

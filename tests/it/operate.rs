@@ -14,8 +14,8 @@ use formgate::operate::{
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Reason, Set, Settlement, State,
-    Store,
+    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Order, Reason, Set, Settlement,
+    State, Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
@@ -63,6 +63,10 @@ impl Place {
             body: body.to_owned().into(),
             ..Received::default()
         };
+        self.add_received(number, site, received, reason).await
+    }
+
+    async fn add_received(&self, number: u8, site: &str, received: Received, reason: Reason) -> EntryId {
         let form = FormId::parse("contact").expect("a form");
         let processed =
             pipeline::process(&shipped_mappings().0, &pipeline::SiteRules::default(), Some(&form), &received);
@@ -383,21 +387,25 @@ async fn a_list_goes_on_where_it_stopped_and_finds_text_wherever_it_stands() {
         let body = if number % 40 == 0 { "name=J&email=j%40example.com&deep[er]=%C3%84nnie" } else { GOOD };
         place.add(number, "acme", body, Reason::Accepted).await;
     }
-    let list = async |asked: FilterAsked, cursor: Option<Cursor>, limit| {
+    let list_in = async |order, asked: FilterAsked, cursor: Option<Cursor>, limit| {
         let query = asked.read(at(1_000)).expect("a filter");
-        operate::list(&*place.store, &query, cursor, limit).await.expect("listed")
+        operate::list(&*place.store, &query, order, cursor, limit).await.expect("listed")
     };
-    let (mut seen, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = list(FilterAsked::default(), cursor, 7).await;
-        assert!(page.leads.len() <= 7);
-        seen.extend(page.leads.iter().map(|lead| lead.id));
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
+    let all: Vec<EntryId> = (1..=120).map(id).collect();
+    for (order, expected) in [(Order::Oldest, all.clone()), (Order::Newest, all.into_iter().rev().collect())] {
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list_in(order, FilterAsked::default(), cursor, 7).await;
+            assert!(page.leads.len() <= 7);
+            seen.extend(page.leads.iter().map(|lead| lead.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
         }
+        assert_eq!(seen, expected);
     }
-    assert_eq!(seen, (1..=120).map(id).collect::<Vec<_>>());
+    let list = async |asked, cursor, limit| list_in(Order::Oldest, asked, cursor, limit).await;
     let annie = list(FilterAsked { text: Some("äNNIE".to_owned()), ..FilterAsked::default() }, None, 50).await;
     assert_eq!(annie.leads.iter().map(|lead| lead.id).collect::<Vec<_>>(), [id(40), id(80), id(120)]);
     assert_eq!(annie.next, None);
@@ -410,6 +418,43 @@ async fn a_list_goes_on_where_it_stopped_and_finds_text_wherever_it_stands() {
         ..FilterAsked::default()
     };
     assert_eq!(list(between, None, 50).await.leads.len(), 2);
+}
+
+#[tokio::test]
+async fn a_telephone_number_is_found_however_it_is_written() {
+    let place = Place::new();
+    let bodies = [
+        "name=Jane&email=jane%40example.com&phone=%2B1+503+555+0142",
+        "name=Ann&email=ann%40example.com&message=Call+%28503%29+555-0142%2C+please",
+        "name=Bob&email=nowhere&phone=503.555.0142",
+        "name=Eve&email=eve%40example.com&one=503&two=5550142&phone=503+555+0143",
+    ];
+    for (number, body) in (1..).zip(bodies) {
+        place.add(number, "acme", body, Reason::Invalid).await;
+    }
+    // A body that can't be decoded is searched as it is.
+    let received = Received {
+        method: "POST".to_owned(),
+        headers: BTreeMap::from([("content-type".to_owned(), "image/png".to_owned())]),
+        body: "tel=%2B1%20(503)%20555%2D0142".into(),
+        ..Received::default()
+    };
+    place.add_received(5, "acme", received, Reason::Undecodable).await;
+    let found = async |text: &str| {
+        let asked = FilterAsked { text: Some(text.to_owned()), ..FilterAsked::default() };
+        let query = asked.read(at(1_000)).expect("a filter");
+        let listed = operate::list(&*place.store, &query, Order::Oldest, None, 50).await.expect("listed");
+        listed.leads.iter().map(|lead| lead.id).collect::<Vec<_>>()
+    };
+    let all = [1, 2, 3, 5].map(id);
+    for text in
+        ["(503) 555-0142", "503.555.0142", "+1 503 555 0142", "5035550142", "00 1 503 555 0142", "５０３５５５０１４２"]
+    {
+        assert_eq!(found(text).await, all, "{text}");
+    }
+    assert_eq!(found("503").await.len(), 5, "as plain text");
+    assert_eq!(found("503555").await, [id(1)], "as plain text, in the lead's own number");
+    assert_eq!(found("jane 5035550142").await, []);
 }
 
 #[tokio::test]

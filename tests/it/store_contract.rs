@@ -74,6 +74,7 @@ on_both! {
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
     scan_filters_and_goes_on_from_its_cursor
+    scan_goes_either_way
     counts_follow_each_change
     erased_entries_are_gone
     only_what_has_expired_is_removed

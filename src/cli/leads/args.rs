@@ -40,7 +40,7 @@ pub(super) struct FilterArgs {
     /// Only accepted before
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only with this text in the lead or in what was posted, in either case
+    /// Only with this text in the lead or in what was posted; a telephone number is found however it is written
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
 }

@@ -18,7 +18,7 @@ use crate::operate::{
     self, Audit, BackedUp, By, Cursor, DropAsked, EraseAsked, Erased, Export, ExportFormat, FilterAsked, Groups, Life,
     Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Salvaged, Store, StoreError};
+use crate::queue::{Order, Salvaged, Store, StoreError};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -40,6 +40,8 @@ struct Parameters<'a> {
     #[serde(flatten)]
     filter: &'a FilterAsked,
     #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Order>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
@@ -49,7 +51,7 @@ struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     fn of(filter: &'a FilterAsked) -> Self {
-        Self { filter, cursor: None, limit: None, format: None }
+        Self { filter, order: None, cursor: None, limit: None, format: None }
     }
 }
 
@@ -97,17 +99,18 @@ impl Desk {
     pub(super) async fn list(
         &self,
         filter: &FilterAsked,
+        order: Order,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Listed, Error> {
         match self {
             Self::Gateway(remote) => {
                 let (cursor, limit) = (cursor.map(String::from), Some(limit));
-                remote.get("/leads", &Parameters { cursor, limit, ..Parameters::of(filter) }).await
+                remote.get("/leads", &Parameters { order: Some(order), cursor, limit, ..Parameters::of(filter) }).await
             }
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
-                operate::list(&*local.store, &query, cursor, limit).await.map_err(operate_error)
+                operate::list(&*local.store, &query, order, cursor, limit).await.map_err(operate_error)
             }
         }
     }

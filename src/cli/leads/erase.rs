@@ -1,5 +1,6 @@
 //! `formgate leads erase`.
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::args::{Lines, Where};
@@ -18,8 +19,8 @@ const TOGETHER: usize = 100;
 
 /// Erases leads so that none of their bytes is left.
 ///
-/// They are gone from the store's files, whatever their state. With --email, every lead in which the address stands: as the lead's own, in any field, or anywhere in what was posted. It can't be undone,
-/// and KaiCalls keeps what it got. Backups keep what they hold: erase there too.
+/// They are gone from the store's files, whatever their state. With --email, every lead in which the address stands: as the lead's own, in any field, or anywhere in what was posted. It asks first; where
+/// nobody can be asked, --email wants --yes. It can't be undone, and KaiCalls keeps what it got. Backups keep what they hold: erase there too.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct EraseArgs {
@@ -32,7 +33,7 @@ pub(super) struct EraseArgs {
     /// Show which it would be, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask, on a terminal
+    /// Don't ask before leads are erased for good
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -45,7 +46,7 @@ pub(super) struct EraseArgs {
 const HELP: &str = "\
 Examples:
   formgate leads erase --email jane@example.com --dry-run
-  formgate leads erase --email jane@example.com
+  formgate leads erase --email jane@example.com --yes
   formgate leads erase 0198c0de-1234-7abc";
 
 pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -101,19 +102,24 @@ fn add(all: &mut Erased, page: Erased) {
     all.looked_at += page.looked_at;
 }
 
-/// Asks the person at the terminal; who runs a script has said what is meant.
+/// Shows what is found, and asks. Ids that a script names are meant as they are; what an address finds, nobody has seen.
 async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result<bool, Error> {
-    if !console.has_a_person() {
+    if args.email.is_none() && !console.has_a_person() {
         return Ok(true);
     }
     let would = each(args, desk, true, console).await?;
-    show(&would.entries, Lines::Table, console)?;
+    if console.has_a_person() {
+        show(&would.entries, Lines::Table, console)?;
+    }
     let by_id = if args.email.is_some() { 0 } else { would.unreadable.len() };
     if would.entries.is_empty() && by_id == 0 {
         return Ok(true);
     }
     let count = plural((would.entries.len() + by_id) as u64, "lead");
-    Ok(console.ask(&format!("erase {count} for good?")).unwrap_or(false))
+    console.ask(&format!("erase {count} for good?")).ok_or_else(|| {
+        let error = Error::usage(anyhow!("{count} would be erased for good, and nobody is there to be asked"));
+        error.hint("--dry-run shows which; --yes erases them")
+    })
 }
 
 fn show(found: &[Found], output: Lines, console: &mut Console) -> Result<(), Error> {

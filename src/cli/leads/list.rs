@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::lead::EntryId;
 use crate::operate::{FilterAsked, Group, Groups, Summary, csv_head, csv_row};
-use crate::queue::State;
+use crate::queue::{Order, State};
 
 /// Leads that are asked for at a time.
 const PAGE: usize = 200;
@@ -22,7 +22,7 @@ const NARROW: usize = 100;
 /// So much of an id is its moment to the millisecond.
 const ID_MOMENT: usize = 13;
 
-/// Lists leads, oldest first, or groups what needs a person by its cause.
+/// Lists leads, newest first, or groups what needs a person by its cause.
 ///
 /// Grouped is what is held or dead, and what waits because KaiCalls refuses a site's keys; with --state, what is in
 /// that state.
@@ -36,6 +36,9 @@ pub(super) struct ListArgs {
     /// Group by cause
     #[arg(long, value_enum, value_name = "BY")]
     group: Option<GroupBy>,
+    /// List the oldest first
+    #[arg(long, conflicts_with = "group")]
+    oldest: bool,
     /// List at most so many; 0 lists all
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "group")]
     limit: usize,
@@ -49,6 +52,7 @@ Examples:
   formgate leads list --group reason
   formgate leads list --site acme --state held
   formgate leads list --text jane@example.com
+  formgate leads list --text '(503) 555-0142'     however the number is written
   formgate leads list --state dead --since 2026-11-01 --output ndjson | jq .id";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,51 +72,84 @@ pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, 
 }
 
 async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
+    let order = if args.oldest { Order::Oldest } else { Order::Newest };
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
-    let (mut leads, mut given, mut cursor) = (Vec::new(), 0, None);
-    if args.output == Rows::Csv {
-        console.bytes(csv_head().as_bytes())?;
-    }
+    let mut listing = Listing { output: args.output, rows: Vec::new(), given: 0 };
+    let mut cursor = None;
+    listing.begin(console)?;
     loop {
-        let page = desk.list(filter, cursor, PAGE.min(limit - given)).await?;
-        given += page.leads.len();
+        let page = desk.list(filter, order, cursor, PAGE.min(limit - listing.given)).await?;
         name_unreadable(&page.unreadable, console);
-        for lead in page.leads {
-            match args.output {
-                Rows::Table | Rows::Json => leads.push(lead),
-                Rows::Ndjson => console.json_line(&lead)?,
-                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
-            }
-        }
+        listing.add(page.leads, console)?;
         cursor = page.next;
-        console.progress(&format!("{given} leads"));
-        if cursor.is_none() || given >= limit {
+        console.progress(&format!("{} leads", listing.given));
+        if cursor.is_none() || listing.given >= limit {
             break;
         }
     }
     console.progress("");
-    match args.output {
-        Rows::Json => console.json(&leads)?,
-        Rows::Table => show_table(&leads, console)?,
-        Rows::Ndjson | Rows::Csv => {}
-    }
+    listing.end(console)?;
     if cursor.is_some() {
+        let given = listing.given;
         console.say(format!("there may be more than these {given}; --limit {} shows them", given.saturating_mul(10)));
     }
     Ok(())
 }
 
-fn show_table(leads: &[Summary], console: &mut Console) -> Result<(), Error> {
-    if leads.is_empty() {
-        console.say("there is no such lead");
-        return Ok(());
+/// A list as it is written: each page when it comes, so that a long list takes no memory.
+struct Listing {
+    output: Rows,
+    /// Rows of a table that are still to be written: columns are as wide as a page's cells.
+    rows: Vec<Summary>,
+    given: usize,
+}
+
+impl Listing {
+    fn begin(&self, console: &mut Console) -> Result<(), Error> {
+        match self.output {
+            Rows::Csv => console.bytes(csv_head().as_bytes()),
+            Rows::Table | Rows::Json | Rows::Ndjson => Ok(()),
+        }
     }
-    let (paint, width) = (console.paint(), console.width());
-    let states = std::iter::once(None).chain(leads.iter().map(|lead| Some(lead.state)));
-    for (line, state) in table_lines(leads, width).into_iter().zip(states) {
-        console.data(painted(&line, state, paint))?;
+
+    fn add(&mut self, leads: Vec<Summary>, console: &mut Console) -> Result<(), Error> {
+        for lead in leads {
+            match self.output {
+                Rows::Table => self.rows.push(lead),
+                Rows::Json => console.json_element(&lead, self.given == 0)?,
+                Rows::Ndjson => console.json_line(&lead)?,
+                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
+            }
+            self.given += 1;
+        }
+        if self.rows.len() >= PAGE { self.show_rows(console) } else { Ok(()) }
     }
-    Ok(())
+
+    fn end(&mut self, console: &mut Console) -> Result<(), Error> {
+        match self.output {
+            Rows::Json => console.json_end(self.given == 0),
+            Rows::Table if self.given == 0 => {
+                console.say("there is no such lead");
+                Ok(())
+            }
+            Rows::Table => self.show_rows(console),
+            Rows::Ndjson | Rows::Csv => Ok(()),
+        }
+    }
+
+    fn show_rows(&mut self, console: &mut Console) -> Result<(), Error> {
+        console.progress("");
+        let rows = std::mem::take(&mut self.rows);
+        let is_first = self.given == rows.len();
+        let (paint, width) = (console.paint(), console.width());
+        let states = std::iter::once(None).chain(rows.iter().map(|lead| Some(lead.state)));
+        let lines = table_lines(&rows, width).into_iter().zip(states);
+        // One head above all.
+        for (line, state) in lines.skip(usize::from(!is_first)) {
+            console.data(painted(&line, state, paint))?;
+        }
+        Ok(())
+    }
 }
 
 fn table_lines(leads: &[Summary], width: Option<usize>) -> Vec<String> {

@@ -7,26 +7,35 @@ use super::check::Watch;
 use super::failure::Failure;
 use super::row::{SELECT_BY_ID, read_entry, text, time, unsigned, word};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{Counts, Entry, Filter, Page, State};
+use crate::queue::{Counts, Entry, Filter, Order, Page, State};
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
 
-/// What both scans have in common: one state, by id, from after the cursor.
+/// What all scans have in common: one state, by id, from behind the cursor.
 macro_rules! scan {
-    ($index:literal, $site:literal) => {
+    ($index:literal, $site:literal, $behind:literal, $order:literal) => {
         concat!(
             "SELECT id FROM entry INDEXED BY ",
             $index,
             " WHERE ",
             $site,
-            " AND state = ?2 AND id > ?3 AND (?4 IS NULL OR form = ?4) AND (?5 IS NULL OR reason = ?5)",
-            " AND (?6 IS NULL OR accepted_at >= ?6) AND (?7 IS NULL OR accepted_at < ?7) ORDER BY id LIMIT ?8"
+            " AND state = ?2 AND id ",
+            $behind,
+            " ?3 AND (?4 IS NULL OR form = ?4) AND (?5 IS NULL OR reason = ?5)",
+            " AND (?6 IS NULL OR accepted_at >= ?6) AND (?7 IS NULL OR accepted_at < ?7) ORDER BY id ",
+            $order,
+            " LIMIT ?8"
         )
     };
 }
 
-const SCAN_SITE: &str = scan!("entry_by_site", "site = ?1");
-const SCAN_ALL: &str = scan!("entry_by_state", "?1 IS NULL");
+const SITE_OLDEST: &str = scan!("entry_by_site", "site = ?1", ">", "ASC");
+const SITE_NEWEST: &str = scan!("entry_by_site", "site = ?1", "<", "DESC");
+const ALL_OLDEST: &str = scan!("entry_by_state", "?1 IS NULL", ">", "ASC");
+const ALL_NEWEST: &str = scan!("entry_by_state", "?1 IS NULL", "<", "DESC");
+
+/// Sorts behind every id.
+const BEHIND_ALL: [u8; 17] = [u8::MAX; 17];
 
 /// Reads one entry.
 pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>, Failure> {
@@ -39,15 +48,19 @@ pub(super) fn scan(
     connection: &Connection,
     damage: &Watch,
     filter: &Filter,
+    order: Order,
     cursor: Option<EntryId>,
     limit: usize,
 ) -> Result<Page, Failure> {
     // Each state has its own stretch of the index; what comes first of all of them is the page.
     let mut ids = Vec::new();
     for state in STATES.into_iter().filter(|state| filter.state.is_none_or(|wanted| wanted == *state)) {
-        ids.extend(scan_state(connection, filter, state, cursor, limit + 1)?);
+        ids.extend(scan_state(connection, filter, order, state, cursor, limit + 1)?);
     }
     ids.sort_unstable();
+    if order == Order::Newest {
+        ids.reverse();
+    }
     let more = ids.len() > limit;
     ids.truncate(limit);
     let next = ids.last().copied().filter(|_| more);
@@ -68,17 +81,24 @@ pub(super) fn scan(
 fn scan_state(
     connection: &Connection,
     filter: &Filter,
+    order: Order,
     state: State,
     cursor: Option<EntryId>,
     limit: usize,
 ) -> Result<Vec<EntryId>, Failure> {
     let site = filter.site.as_ref().map(SiteId::as_str);
-    let mut scan = connection.prepare_cached(if site.is_some() { SCAN_SITE } else { SCAN_ALL })?;
+    let (sql, before_all) = match (order, site) {
+        (Order::Oldest, Some(_)) => (SITE_OLDEST, &[][..]),
+        (Order::Oldest, None) => (ALL_OLDEST, &[][..]),
+        (Order::Newest, Some(_)) => (SITE_NEWEST, &BEHIND_ALL[..]),
+        (Order::Newest, None) => (ALL_NEWEST, &BEHIND_ALL[..]),
+    };
+    let mut scan = connection.prepare_cached(sql)?;
     let rows = scan.query_map(
         params![
             site,
             state.as_str(),
-            cursor.as_ref().map_or(&[][..], |id| id.as_bytes()),
+            cursor.as_ref().map_or(before_all, |id| id.as_bytes()),
             filter.form.as_ref().map(FormId::as_str),
             filter.reason.map(|reason| reason.as_str()),
             filter.since.map(ceil_millisecond),

@@ -114,8 +114,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, PAGE_MAX,
-    Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, Order,
+    PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -298,11 +298,17 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn scan(&self, filter: &Filter, cursor: Option<EntryId>, limit: usize) -> Result<Page, StoreError> {
+    async fn scan(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
         let (filter, limit) = (filter.clone(), limit.clamp(1, PAGE_MAX));
         self.enter_if_possible().await;
         let damage = Arc::clone(&self.damage);
-        self.readers.read(move |connection| list::scan(connection, &damage, &filter, cursor, limit)).await
+        self.readers.read(move |connection| list::scan(connection, &damage, &filter, order, cursor, limit)).await
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
@@ -566,10 +572,10 @@ mod tests {
             let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
             assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), expected);
         }
-        let page = store.scan(&Filter::default(), None, 9).await.expect("scanned");
+        let page = store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("scanned");
         assert_eq!(page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [third]);
         assert_eq!(page.unreadable, [first, second]);
-        let page = store.scan(&Filter::default(), None, 1).await.expect("scanned");
+        let page = store.scan(&Filter::default(), Order::Oldest, None, 1).await.expect("scanned");
         assert_eq!((page.entries.len(), &*page.unreadable, page.next), (0, &[first][..], Some(first)));
         let error = store.get(first).await.expect_err("unreadable");
         assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
@@ -596,7 +602,7 @@ mod tests {
             claimed += leases.len();
         }
         assert!((20..59).contains(&claimed), "{claimed}");
-        let page = store.scan(&Filter::default(), None, 100).await.expect("scanned");
+        let page = store.scan(&Filter::default(), Order::Oldest, None, 100).await.expect("scanned");
         // Beside a damaged page lie rows that can be read but not written.
         assert!(page.entries.len() >= claimed && page.entries.len() + page.unreadable.len() == 60);
         assert!(matches!(store.ready().await, Err(StoreError::Corrupt(_))));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use formgate::queue::{Filter, NewEntry, Store, StoreError};
+use formgate::queue::{Filter, NewEntry, Order, Store, StoreError};
 
 use super::durability::{files, folder};
 use super::{add, claim_one, content, delivered, entry, entry_of, held, id, open, site};
@@ -44,9 +44,15 @@ async fn a_backup_taken_while_appends_go_on_opens_as_a_store() {
     for number in 0..=100 {
         assert_eq!(entry_of(&restored, id(number)).await, entry_of(&*store, id(number)).await);
     }
-    assert_eq!(restored.scan(&Filter::default(), None, 1_000).await.expect("scanned").entries.len() as u64, copied);
+    assert_eq!(
+        restored.scan(&Filter::default(), Order::Oldest, None, 1_000).await.expect("scanned").entries.len() as u64,
+        copied
+    );
     let busy = Filter { site: Some(site("busy")), ..Filter::default() };
-    assert_eq!(restored.scan(&busy, None, 1_000).await.expect("scanned").entries.len() as u64, copied - 101);
+    assert_eq!(
+        restored.scan(&busy, Order::Oldest, None, 1_000).await.expect("scanned").entries.len() as u64,
+        copied - 101
+    );
     add(&restored, entry(255, "acme")).await;
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, Entry, Filter, NewEntry, Reason, Salvaged, Set, State, Store,
+    Appended, AttemptResult, Change, DedupeKey, Entry, Filter, NewEntry, Order, Reason, Salvaged, Set, State, Store,
     StoreError,
 };
 use rusqlite::Connection;
@@ -38,7 +38,7 @@ async fn fill(store: &SqliteStore, entries: u8) {
 }
 
 async fn all(store: &dyn Store) -> BTreeMap<EntryId, Entry> {
-    let page = store.scan(&Filter::default(), None, 1_000).await.expect("scanned");
+    let page = store.scan(&Filter::default(), Order::Oldest, None, 1_000).await.expect("scanned");
     page.entries.into_iter().map(|entry| (entry.id, entry)).collect()
 }
 

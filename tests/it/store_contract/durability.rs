@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use formgate::queue::sqlite::{Options, SqliteStore};
-use formgate::queue::{Appended, AttemptResult, Change, DedupeKey, Filter, NewEntry, Reason, Set, Store, StoreError};
+use formgate::queue::{
+    Appended, AttemptResult, Change, DedupeKey, Filter, NewEntry, Order, Reason, Set, Store, StoreError,
+};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -341,5 +343,5 @@ async fn erased_bytes_are_in_no_file() {
         assert!(found(&mark(number, version)), "{number}");
         assert_eq!(version == 1, !found(&mark(number, 0)), "{number}");
     }
-    assert_eq!(store.scan(&Filter::default(), None, 100).await.expect("scanned").entries.len(), 40);
+    assert_eq!(store.scan(&Filter::default(), Order::Oldest, None, 100).await.expect("scanned").entries.len(), 40);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use formgate::queue::{Entry, Filter, Store};
+use formgate::queue::{Entry, Filter, Order, Store};
 use serde_json::{Value, json};
 
 use super::durability::folder;
@@ -51,7 +51,7 @@ async fn every_former_version_is_read_with_all_it_holds() {
         let expected = fs::read_to_string(former.join("expected.json")).expect("read");
         let expected: Vec<Value> = serde_json::from_str(&expected).expect("JSON");
         let store = open(folder.path());
-        let page = store.scan(&Filter::default(), None, 1_000).await.expect("scanned");
+        let page = store.scan(&Filter::default(), Order::Oldest, None, 1_000).await.expect("scanned");
         assert_eq!(page.entries.len(), expected.len());
         for (entry, expected) in page.entries.iter().zip(&expected) {
             let found = shown(entry);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, Filter, Lease, NewEntry, Reason, Set, Settlement, State, Store,
+    Appended, AttemptResult, Change, DedupeKey, Filter, Lease, NewEntry, Order, Reason, Set, Settlement, State, Store,
 };
 use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
@@ -152,7 +152,7 @@ async fn all(store: &dyn Store) -> String {
     let mut pages = String::new();
     let mut cursor: Option<EntryId> = None;
     loop {
-        let page = store.scan(&Filter::default(), cursor, 7).await.expect("scanned");
+        let page = store.scan(&Filter::default(), Order::Oldest, cursor, 7).await.expect("scanned");
         pages += &format!("{:#?}\n", page.entries);
         cursor = page.next;
         if cursor.is_none() {
@@ -160,7 +160,7 @@ async fn all(store: &dyn Store) -> String {
         }
     }
     let queued = Filter { state: Some(State::Queued), ..Filter::default() };
-    let queued = store.scan(&queued, None, 100).await.expect("scanned").entries.len();
+    let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").entries.len();
     format!("{pages}{queued} queued {:?}", store.counts().await.expect("counted"))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use formgate::lead::FormId;
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Quota,
+    Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Order, Quota,
     Reason, Set, Settlement, State, Store,
 };
 use tokio::task::JoinSet;
@@ -389,7 +389,7 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
         add(&*store, NewEntry { form, ..new }).await;
     }
     let found = async |filter: Filter| {
-        let page = store.scan(&filter, None, 100).await.expect("scanned");
+        let page = store.scan(&filter, Order::Oldest, None, 100).await.expect("scanned");
         assert_eq!(page.next, None);
         page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>()
     };
@@ -411,7 +411,7 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
 
     let (mut cursor, mut sizes, mut seen) = (None, Vec::new(), Vec::new());
     loop {
-        let page = store.scan(&all(), cursor, 5).await.expect("scanned");
+        let page = store.scan(&all(), Order::Oldest, cursor, 5).await.expect("scanned");
         sizes.push(page.entries.len());
         seen.extend(page.entries.iter().map(|entry| entry.id));
         cursor = page.next;
@@ -421,6 +421,38 @@ pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {
     }
     assert_eq!(sizes, [5, 5, 2]);
     assert_eq!(seen, (0..12).map(id).collect::<Vec<_>>());
+}
+
+pub(super) async fn scan_goes_either_way(store: AnyStore) {
+    for number in 0..12 {
+        let site_name = if number % 2 == 0 { "even" } else { "odd" };
+        add(&*store, if number % 3 == 0 { held(number, site_name) } else { entry(number, site_name) }).await;
+    }
+    let all = Filter::default;
+    let pages = async |filter: Filter, order, limit| {
+        let (mut cursor, mut sizes, mut seen) = (None, Vec::new(), Vec::new());
+        loop {
+            let page = store.scan(&filter, order, cursor, limit).await.expect("scanned");
+            sizes.push(page.entries.len());
+            seen.extend(page.entries.iter().map(|entry| entry.id));
+            cursor = page.next;
+            if cursor.is_none() {
+                return (sizes, seen);
+            }
+        }
+    };
+    let newest = pages(all(), Order::Newest, 5).await;
+    assert_eq!(newest, (vec![5, 5, 2], (0..12).rev().map(id).collect::<Vec<_>>()));
+    // A page that is full to the last entry has no next.
+    assert_eq!(pages(all(), Order::Newest, 6).await.0, [6, 6]);
+    let odd = Filter { site: Some(site("odd")), ..all() };
+    assert_eq!(pages(odd, Order::Newest, 4).await, (vec![4, 2], [11, 9, 7, 5, 3, 1].map(id).to_vec()));
+    let held = Filter { state: Some(State::Held), since: Some(at(1)), until: Some(at(9)), ..all() };
+    assert_eq!(pages(held, Order::Newest, 1).await, (vec![1, 1], [6, 3].map(id).to_vec()));
+    let back = store.scan(&all(), Order::Newest, Some(id(3)), 2).await.expect("scanned");
+    let forth = store.scan(&all(), Order::Oldest, Some(id(3)), 2).await.expect("scanned");
+    let ids = |entries: &[formgate::queue::Entry]| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
+    assert_eq!((ids(&back.entries), ids(&forth.entries)), (vec![id(2), id(1)], vec![id(4), id(5)]));
 }
 
 pub(super) async fn counts_follow_each_change(store: AnyStore) {
@@ -452,7 +484,7 @@ pub(super) async fn erased_entries_are_gone(store: AnyStore) {
     assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 0);
     assert_eq!(store.get(id(1)).await.expect("read"), None);
     assert_eq!(claim(&*store, 9, 1_000).await, []);
-    let rest = store.scan(&Filter::default(), None, 9).await.expect("scanned").entries;
+    let rest = store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("scanned").entries;
     assert_eq!(rest.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id(3)]);
 }
 
