@@ -10,6 +10,8 @@ mod files;
 
 mod follow;
 
+mod last_received;
+
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -32,6 +34,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, StoreUrl, Upstream};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
+use crate::lead::SiteId;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{Store, StoreError};
@@ -140,9 +143,13 @@ fn start_with(
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options);
     let in_flight = gateway.in_flight();
     let made_token = made_token(&config.load());
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics))
+        .with_made_token(made_token)
+        .with_sending(sender.status());
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    metrics.set_sites(config.load().sites.keys().map(SiteId::as_str), config.load().admin.site_metrics);
+    services.spawn(last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
     services.spawn(backups.run(stopping.clone()));
     if let Some(origin) = origin {

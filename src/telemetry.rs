@@ -5,7 +5,9 @@
 
 mod degraded;
 mod log;
+mod sites;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -17,6 +19,8 @@ use prometheus::{
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
 pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::sites::SiteDepth;
+use self::sites::SiteMetrics;
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -169,6 +173,7 @@ pub struct Metrics {
     backup_failures: IntCounter,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    sites: SiteMetrics,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -211,6 +216,7 @@ impl Metrics {
             backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            sites: SiteMetrics::new(&set)?,
             registry: registry.clone(),
         };
         metrics.circuits(0, false);
@@ -231,6 +237,31 @@ impl Metrics {
     /// Counts a refusal; `site` is one of the configuration's.
     pub fn refused(&self, site: &str, reason: &'static str) {
         self.refused.with_label_values(&[site, reason]).inc();
+    }
+
+    /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
+    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
+        self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+
+    /// Counts a submission of a site that was stored at a time, in seconds since 1970.
+    pub fn site_received(&self, site: &str, at: i64) {
+        self.sites.received(site, seconds(at));
+    }
+
+    /// Says when a site last posted before this process began.
+    pub fn site_received_before(&self, site: &str, at: i64) {
+        self.sites.received_before(site, seconds(at));
+    }
+
+    /// Counts a lead of a site that KaiCalls took.
+    pub fn site_delivered(&self, site: &str) {
+        self.sites.delivered(site);
+    }
+
+    /// Tells what the store holds of each site that has metrics of its own.
+    pub fn site_depths(&self, depth: impl Fn(&str) -> SiteDepth) {
+        self.sites.depths(depth);
     }
 
     /// Counts a connection closed because there were too many.
@@ -294,16 +325,14 @@ impl Metrics {
     pub fn config_loaded(&self, at: Option<i64>) {
         let result = if at.is_some() { "ok" } else { "failed" };
         self.config_reloads.with_label_values(&[result]).inc();
-        if let Some(seconds) = at {
-            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-            self.config_loaded_at.set(seconds as f64);
+        if let Some(at) = at {
+            self.config_loaded_at.set(seconds(at));
         }
     }
 
     /// Tells when the store was last copied, in seconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        self.backup_last_success.set(at as f64);
+        self.backup_last_success.set(seconds(at));
     }
 
     /// Counts a copy of the store that failed.
@@ -337,6 +366,11 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+fn seconds(since_1970: i64) -> f64 {
+    since_1970 as f64
+}
+
 struct Set<'a> {
     registry: &'a Registry,
 }
@@ -352,7 +386,15 @@ impl Set<'_> {
     }
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, MetricsError> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+        self.gauges_of(name, help, &[label])
+    }
+
+    fn gauges_of(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::header;
+use jiff::Timestamp;
 use pingora::apps::ServerApp;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
@@ -138,6 +139,9 @@ impl Gateway {
         self.metrics.request(outcome.end(), duration);
         if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
             self.metrics.refused(site.as_str(), reason);
+        }
+        if let (Outcome::Stored(_), Some(site)) = (outcome, &trail.site) {
+            self.metrics.site_received(site.as_str(), Timestamp::now().as_second());
         }
         self.metrics.reading(self.reading.bytes());
         macro_rules! line {

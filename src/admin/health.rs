@@ -1,5 +1,6 @@
 //! Is it alive, is it ready, how does it go: `/livez`, `/readyz` and `/metrics`, for whoever reaches the listener.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -9,8 +10,10 @@ use tokio::time::timeout;
 
 use super::Admin;
 use super::reply::Reply;
+use crate::lead::SiteId;
+use crate::operate::{self, Process, Status};
 use crate::queue::{Counts, State, StoreError};
-use crate::telemetry::Depth;
+use crate::telemetry::{Depth, SiteDepth};
 
 /// How long the store may take to say that it is ready, or to count.
 const STORE_TIME: Duration = Duration::from_secs(2);
@@ -43,9 +46,41 @@ impl Admin {
         Reply::json(status, &json!({ "status": word, "checks": checks, "reasons": reasons, "sites": sites }))
     }
 
+    /// Tells how the gateway is, for people.
+    pub(super) async fn status(&self, brief: bool) -> Status {
+        let unready = match timeout(STORE_TIME, self.store.ready()).await {
+            Ok(ready) => ready.err().map(Unready::Failed),
+            Err(_elapsed) => Some(Unready::Slow),
+        };
+        let (config, sending) = (self.config.load_full(), self.sending.borrow().clone());
+        let process = Process {
+            version: env!("CARGO_PKG_VERSION"),
+            since: self.since,
+            degraded: self.metrics.degraded(),
+            sending: &sending,
+            unready: unready.as_ref().map(Unready::words),
+            brief,
+        };
+        operate::status(&*self.store, &config, process, Timestamp::now()).await
+    }
+
     pub(super) async fn metrics(&self) -> Reply {
+        let config = self.config.load();
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.counts()).await {
-            self.metrics.depth(depth(&counts, Timestamp::now()));
+            let now = Timestamp::now();
+            self.metrics.depth(depth(&counts, now));
+            let paused = &self.sending.borrow().paused_sites;
+            let mut by_site: HashMap<&str, Vec<Counts>> = HashMap::new();
+            for count in &counts {
+                by_site.entry(count.site.as_str()).or_default().push(count.clone());
+            }
+            self.metrics.site_depths(|site| {
+                let Depth { queued, held, oldest_queued, .. } =
+                    depth(by_site.get(site).map_or(&[], Vec::as_slice), now);
+                let is_paused = paused.keys().any(|paused| paused.as_str() == site);
+                SiteDepth { queued, held, oldest_queued_seconds: oldest_queued.as_secs_f64(), is_paused }
+            });
         }
         match self.metrics.text() {
             Ok(body) => Reply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
@@ -101,7 +136,6 @@ impl Unready {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lead::SiteId;
 
     #[test]
     fn the_depth_is_that_of_all_sites() {

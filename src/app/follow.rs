@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Diagnostic, Live, Reloaded, Severity, Sources, Watched};
+use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
@@ -87,6 +88,9 @@ impl Follower {
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
         tell(&reloaded, self.config.load().sites.len());
         if reloaded.is_in_force {
+            let config = self.config.load();
+            self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
+            drop(config);
             self.sender.reloaded().await;
         }
         reloaded.is_in_force

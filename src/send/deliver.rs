@@ -122,6 +122,7 @@ impl Sender {
             confirmed: Some(Confirmed::Widget),
         };
         self.metrics.delivered_at_age(age(entry, now));
+        self.metrics.site_delivered(site.as_str());
         let resumed = self.manners.taken(site, keys);
         self.publish(now);
         let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
@@ -171,6 +172,7 @@ fn tell(metrics: &Metrics, entry: &Entry, attempt: &Attempt, duration: Duration,
     metrics.attempt(end, duration);
     if end == DeliveryEnd::Delivered {
         metrics.delivered_at_age(age(entry, now));
+        metrics.site_delivered(entry.site.as_str());
     }
     tracing::info!(
         id = %entry.id,
