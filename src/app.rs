@@ -124,6 +124,7 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     start_with(config, store, None, Listeners::default())
 }
 
+#[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use crate::decode::{self, DecodeError, Submission};
 pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
-use crate::lead::{Code, Extra, FieldError, FormId, Lead, Region};
+use crate::lead::overlay::Overlay;
+use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
 use crate::received::Received;
 
 /// The mapping that is asked last and fits everything.
 pub const LAST: &str = "generic";
+
+/// The oddity of what could not be decoded because of a panic.
+pub const DECODER_PANICKED: &str = "decoder_panicked";
 
 /// Every mapping there is, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
@@ -120,6 +124,8 @@ pub enum Hold {
     Rule,
     /// No `[forms.*]` knows it and the site says `unknown_forms = "hold"`.
     UnknownForm,
+    /// A bug of this program, not of the sender: 200.
+    Panicked,
 }
 
 /// What makes two leads of one site and form the same; SHA-256, so that it can be kept without the values.
@@ -142,29 +148,77 @@ pub fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, rec
 
 /// Does what [`process`] does, and keeps what was found on the way.
 pub fn explain(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Explained {
+    explain_amended(mappings, site, form, received, &Overlay::default())
+}
+
+/// Does what [`explain`] does, with the fields that an operator corrected in place of those that were found.
+pub fn explain_amended(
+    mappings: &Mappings,
+    site: &SiteRules,
+    form: Option<&FormId>,
+    received: &Received,
+    overlay: &Overlay,
+) -> Explained {
     match decode::decode(received) {
-        Ok(submission) => mapped(mappings, site, form, received, submission),
-        Err(error) => undecodable(site, form, error),
+        Ok(submission) => mapped(mappings, site, form, received, overlay, submission),
+        Err(error) => undecodable(site, form, overlay, error),
     }
 }
 
-fn undecodable(site: &SiteRules, form: Option<&FormId>, error: DecodeError) -> Explained {
+/// Returns what to keep where running a submission through the pipeline panicked: all of it, for a person to look at.
+///
+/// The caller catches the panic, and logs it: nothing here may.
+pub fn panicked(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay) -> Explained {
+    let detail = "decoding it failed in formgate itself; the log has the location".to_owned();
+    let explained = unread(site, form, overlay, Hold::Panicked, detail);
+    let oddities = vec![DECODER_PANICKED.to_owned()];
+    Explained { processed: Processed { oddities, ..explained.processed }, ..explained }
+}
+
+fn undecodable(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error: DecodeError) -> Explained {
     let hold = match error {
         DecodeError::UnsupportedType => Hold::UnsupportedType,
         _ => Hold::Undecodable,
     };
+    unread(site, form, overlay, hold, error.to_string())
+}
+
+/// Nothing is known of a submission but what the URL says of its form, and what an operator says of the lead.
+fn unread(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold, detail: String) -> Explained {
     let form = form.cloned().unwrap_or_else(FormId::fallback);
     let rules = site.forms.iter().find(|rules| rules.id == form);
-    let errors = vec![FieldError { field: None, code: Code::Invalid, detail: error.to_string() }];
+    let errors = vec![FieldError { field: None, code: Code::Invalid, detail }];
+    let region = rules.and_then(|rules| rules.region).or(site.region);
+    let (end, extras) = undecodable_end(hold, errors, overlay, form.to_string(), region);
     let processed = Processed {
         on_invalid: rules.and_then(|rules| rules.on_invalid).unwrap_or_default(),
         form,
         mapping: None,
         oddities: Vec::new(),
         page: None,
-        end: End::Held { hold, reason: None, lead: None, errors },
+        end,
     };
-    Explained { processed, submission: None, mapped: None, extras: Vec::new() }
+    Explained { processed, submission: None, mapped: None, extras }
+}
+
+/// What can't be decoded is a lead all the same where an operator said all that one needs.
+fn undecodable_end(
+    hold: Hold,
+    mut errors: Vec<FieldError>,
+    overlay: &Overlay,
+    form: String,
+    region: Option<Region>,
+) -> (End, Vec<Extra>) {
+    if !overlay.is_empty() {
+        match Lead::check(overlay.apply(Draft { form_name: Some(form), region, ..Draft::default() })) {
+            Ok(Checked { lead, extras }) => {
+                let fingerprint = Fingerprint::of(&lead, &extras, None);
+                return (End::Lead { lead, fingerprint }, extras);
+            }
+            Err(rejection) => errors.extend(rejection.errors),
+        }
+    }
+    (End::Held { hold, reason: None, lead: None, errors }, Vec::new())
 }
 
 fn mapped(
@@ -172,6 +226,7 @@ fn mapped(
     site: &SiteRules,
     named: Option<&FormId>,
     received: &Received,
+    overlay: &Overlay,
     submission: Submission,
 ) -> Explained {
     let empty = Mapping::default();
@@ -201,7 +256,7 @@ fn mapped(
     }
     let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts));
     let unknown = site.hold_unknown_forms && form_rules.is_none();
-    let (end, extras) = end(&submission, &mapped, held.map(|rule| rule.reason.as_str()), unknown);
+    let (end, extras) = end(&submission, &mapped, overlay, held.map(|rule| rule.reason.as_str()), unknown);
     let processed = Processed {
         form,
         mapping: Some(mapping.name.clone()),
@@ -230,14 +285,20 @@ fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts)
     named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
 }
 
-fn end(submission: &Submission, mapped: &Mapped, held: Option<&str>, unknown_form: bool) -> (End, Vec<Extra>) {
+fn end(
+    submission: &Submission,
+    mapped: &Mapped,
+    overlay: &Overlay,
+    held: Option<&str>,
+    unknown_form: bool,
+) -> (End, Vec<Extra>) {
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
-    if submission.fields.is_empty() {
+    if submission.fields.is_empty() && overlay.is_empty() {
         let error = FieldError { field: None, code: Code::NoFields, detail: "the submission has no field".to_owned() };
         return (hold(Hold::Invalid, None, None, vec![error]), Vec::new());
     }
-    match Lead::check(mapped.draft.clone()) {
+    match Lead::check(overlay.apply(mapped.draft.clone())) {
         Err(rejection) => (hold(Hold::Invalid, held, None, rejection.errors), mapped.draft.extras.clone()),
         Ok(checked) => {
             let end = match (held, unknown_form) {

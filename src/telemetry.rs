@@ -4,7 +4,9 @@
 //! submission and no secret gets here.
 
 mod degraded;
+mod ends;
 mod log;
+mod panics;
 mod sites;
 
 use std::collections::BTreeSet;
@@ -18,7 +20,9 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
+pub use self::ends::{ConfirmationEnd, DeliveryEnd, RequestEnd};
 pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 
@@ -68,76 +72,6 @@ pub const BUILD_INFO: &str = "formgate_build_info";
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
 
-/// How a request to the gateway ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestEnd {
-    Queued,
-    Held,
-    Duplicate,
-    /// Stored as held, and answered with an error.
-    Rejected,
-    /// Nothing was stored.
-    Refused,
-    /// Answered without a submission in it: a check of keys, the widget.
-    Answered,
-}
-
-impl RequestEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::Answered => "answered",
-        }
-    }
-}
-
-/// How a POST to KaiCalls ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryEnd {
-    Delivered,
-    KeyRefused,
-    LeadRefused,
-    Failed,
-    Ambiguous,
-}
-
-impl DeliveryEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::KeyRefused => "key_refused",
-            Self::LeadRefused => "lead_refused",
-            Self::Failed => "failed",
-            Self::Ambiguous => "ambiguous",
-        }
-    }
-}
-
-/// What was found where a lead that may have arrived was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfirmationEnd {
-    /// It is there, and is not posted again.
-    Confirmed,
-    /// It is not there.
-    NotShown,
-    /// It can't be told.
-    Unknown,
-}
-
-impl ConfirmationEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::NotShown => "not_shown",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 /// What the store holds, for the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -183,6 +117,7 @@ pub struct MetricsError(#[from] prometheus::Error);
 
 impl Metrics {
     /// Registers every metric, each at zero.
+    #[expect(clippy::too_many_lines, reason = "a list, a line or two for each metric")]
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let set = Set { registry: &registry };

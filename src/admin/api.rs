@@ -9,6 +9,7 @@
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
 //! GET  /api/v1/leads/{id}/trace     its moments
 //! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, rate, cursor, limit
+//! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/store/salvage        {}
@@ -32,13 +33,16 @@ use super::fault::Fault;
 use super::reply::Reply;
 use super::request::{self, Parameters};
 use super::{Admin, token};
-use crate::operate::{self, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
+use crate::operate::{self, AmendAsked, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
 use crate::queue::{Order, StoreError};
 
 /// How long a call may take; the verbs themselves end well before.
 const CALL_TIME: Duration = Duration::from_secs(120);
 /// Copying or salvaging a large store takes as long as the disk does.
 const STORE_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Longest body of an amendment, in bytes: its message may be as long as a lead's.
+const AMENDED_MAX: usize = 1024 * 1024;
 
 type Answer = Result<Reply, Fault>;
 
@@ -71,7 +75,10 @@ impl Admin {
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> Answer {
         let path = path.strip_prefix("/api/v1").unwrap_or_default();
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
-        let posts = matches!(parts.as_slice(), ["leads", "retry" | "drop" | "erase"] | ["store", "salvage" | "backup"]);
+        let posts = matches!(
+            parts.as_slice(),
+            ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
+        );
         let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
@@ -123,6 +130,11 @@ impl Admin {
                 let asked: RetryAsked = request::json(session).await?;
                 let config = self.config.load_full();
                 found(&operate::retry(store, &config, audit, &asked, by, Timestamp::now()).await?)
+            }
+            ["leads", "amend"] => {
+                let asked: AmendAsked = request::json_up_to(session, AMENDED_MAX).await?;
+                let config = self.config.load_full();
+                found(&operate::amend(store, &config, audit, &asked, by, Timestamp::now()).await?)
             }
             ["leads", "drop"] => {
                 let asked: DropAsked = request::json(session).await?;

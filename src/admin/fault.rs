@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 
 use super::reply::Reply;
-use crate::operate::{NotFound, OperateError};
+use crate::operate::{BadAmend, NotFound, OperateError};
 use crate::queue::StoreError;
 
 /// Why a request to the API is not done.
@@ -15,7 +15,8 @@ pub(super) enum Fault {
     Method(&'static str),
     /// The request makes no sense; in words.
     Request(String),
-    TooLarge,
+    /// Larger than so many KiB.
+    TooLarge(usize),
     TooSlow,
     /// It is no JSON, or its type does not say so.
     Media,
@@ -45,8 +46,9 @@ impl Fault {
             Self::Request(words) => {
                 Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "The request makes no sense", words)
             }
-            Self::TooLarge => {
-                Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is larger than 64 KiB")
+            Self::TooLarge(kib) => {
+                let detail = format!("The body is larger than {kib} KiB");
+                Reply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
             }
             Self::TooSlow => {
                 Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body did not come in time")
@@ -81,7 +83,15 @@ fn operate(error: &OperateError) -> Reply {
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
             Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one entry", words)
         }
+        OperateError::BadAmend(BadAmend::Invalid(errors)) => {
+            let invalid = Reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
+            invalid.with_errors(errors.clone())
+        }
+        OperateError::BadAmend(
+            BadAmend::Queued | BadAmend::Delivered | BadAmend::NoSite(_) | BadAmend::NotCorrected(_) | BadAmend::Busy,
+        ) => Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended as it is", words),
         OperateError::NotFound(NotFound::NoId)
+        | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)
         | OperateError::BadErase(_)
         | OperateError::BadQuery(_) => Fault::Request(words).reply(),

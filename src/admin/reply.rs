@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::lead::FieldError;
 use crate::operate::Export;
 use crate::queue::Store;
 
@@ -41,6 +42,8 @@ enum Body {
         kind: &'static str,
         title: &'static str,
         detail: String,
+        /// Why there is no valid lead.
+        errors: Vec<FieldError>,
     },
     /// Written piece by piece.
     Export(Box<Export>),
@@ -84,8 +87,16 @@ impl Reply {
     }
 
     pub(super) fn problem_with(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        let body = Body::Problem { kind, title, detail };
+        let body = Body::Problem { kind, title, detail, errors: Vec::new() };
         Self { status, media_type: "application/problem+json", body, more: Vec::new(), place: None }
+    }
+
+    /// Says of a problem what is wrong with each field.
+    pub(super) fn with_errors(mut self, told: Vec<FieldError>) -> Self {
+        if let Body::Problem { errors, .. } = &mut self.body {
+            *errors = told;
+        }
+        self
     }
 
     pub(super) fn export(export: Export, media_type: &'static str) -> Self {
@@ -121,7 +132,7 @@ impl Reply {
         };
         let bytes = match body {
             Body::Whole(bytes) => bytes,
-            Body::Problem { kind, title, detail } => problem(status, kind, title, &detail, id),
+            Body::Problem { kind, title, detail, errors } => problem(status, (kind, title), &detail, &errors, id),
             Body::Export(export) => {
                 let Ok(head) = head(None) else { return };
                 return send_export(session, head, *export, store).await;
@@ -137,14 +148,25 @@ impl Reply {
     }
 }
 
-fn problem(status: StatusCode, kind: &str, title: &str, detail: &str, id: &RequestId) -> Vec<u8> {
-    let problem = json!({
+fn problem(
+    status: StatusCode,
+    (kind, title): (&str, &str),
+    detail: &str,
+    errors: &[FieldError],
+    id: &RequestId,
+) -> Vec<u8> {
+    let mut problem = json!({
         "type": format!("urn:formgate:problem:{kind}"),
         "title": title,
         "status": status.as_u16(),
         "detail": detail,
         "request_id": id.as_str(),
     });
+    if !errors.is_empty()
+        && let Some(members) = problem.as_object_mut()
+    {
+        members.insert("errors".to_owned(), json!(errors));
+    }
     problem.to_string().into_bytes()
 }
 

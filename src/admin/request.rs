@@ -92,6 +92,11 @@ impl Parameters {
 
 /// Reads a JSON body. Its depth is that of what it is read into: unknown keys end the reading.
 pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Fault> {
+    json_up_to(session, BODY_MAX).await
+}
+
+/// Reads a JSON body of another length.
+pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession, max: usize) -> Result<T, Fault> {
     let head = session.req_header();
     let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
@@ -100,10 +105,10 @@ pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Re
     }
     let waits = head.headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length: u64| length > BODY_MAX as u64) {
-        return Err(Fault::TooLarge);
+    if declared.is_some_and(|length: u64| length > max as u64) {
+        return Err(Fault::TooLarge(max / 1024));
     }
-    let bytes = timeout(BODY_TIME, body(session, waits)).await.unwrap_or(Err(Fault::TooSlow))?;
+    let bytes = timeout(BODY_TIME, body(session, waits, max)).await.unwrap_or(Err(Fault::TooSlow))?;
     // The message names keys and places, and of values at most a number or a word that is no text of a person.
     serde_json::from_slice(&bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -115,15 +120,15 @@ pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Re
     })
 }
 
-async fn body(session: &mut ServerSession, waits: bool) -> Result<Vec<u8>, Fault> {
+async fn body(session: &mut ServerSession, waits: bool, max: usize) -> Result<Vec<u8>, Fault> {
     let broken = || Fault::Request("the body is not whole".to_owned());
     if waits {
         session.write_continue_response().await.map_err(|_gone| broken())?;
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = session.read_request_body().await.map_err(|_broken| broken())? {
-        if bytes.len() + chunk.len() > BODY_MAX {
-            return Err(Fault::TooLarge);
+        if bytes.len() + chunk.len() > max {
+            return Err(Fault::TooLarge(max / 1024));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -4,6 +4,7 @@
 
 pub mod contact;
 pub mod id;
+pub mod overlay;
 pub mod text;
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use super::Extra;
 /// Longest name, in characters.
 const NAME_MAX: usize = 200;
 /// Longest message, in characters.
-const MESSAGE_MAX: usize = 65_536;
+pub(super) const MESSAGE_MAX: usize = 65_536;
 /// Ends a message that was longer.
 const CUT_MARK: &str = "\n[cut]";
 
@@ -116,6 +116,11 @@ fn cut(text: String) -> String {
     let mut kept: String = text.chars().take(keep).collect();
     kept.push_str(CUT_MARK);
     kept
+}
+
+/// Tells whether a text has more characters than that.
+pub(super) fn is_longer(text: &str, max: usize) -> bool {
+    text.chars().nth(max).is_some()
 }
 
 /// Makes one line of text: runs of white space become one space, control and bidi-override characters go.

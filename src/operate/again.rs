@@ -1,9 +1,10 @@
 //! An entry made again: decoded and mapped by the program, the mappings and the site's rules of now.
 
 use crate::config::{Config, Site};
-use crate::lead::FormId;
+use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, End, Explained, Hold, Processed, SiteRules};
 use crate::queue::{Content, Entry, Reason};
+use crate::telemetry;
 
 /// What an entry would be if it came now.
 pub(super) struct Remade {
@@ -21,11 +22,12 @@ impl Remade {
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
         let received = entry.content.received.clone();
-        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities }, hold }
+        let overlay = entry.content.overlay.clone();
+        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, overlay }, hold }
     }
 }
 
-/// Explains an entry by the rules of now; without a site, by the mappings alone.
+/// Explains an entry by the rules of now, with what an operator corrected; without a site, by the mappings alone.
 ///
 /// What the URL said of the form is not kept. It is taken as unnamed where that leads to the form the entry is filed under
 /// (then the message says what it said at first), else as of that form. A form's `match` written later
@@ -33,7 +35,11 @@ impl Remade {
 pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Explained {
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
-    let by = |form: Option<&FormId>| pipeline::explain(&config.mappings, rules, form, &entry.content.received);
+    let Content { received, overlay, .. } = &entry.content;
+    let by = |form: Option<&FormId>| {
+        guarded(entry.id, || pipeline::explain_amended(&config.mappings, rules, form, received, overlay))
+            .unwrap_or_else(|| pipeline::panicked(rules, form, overlay))
+    };
     let unnamed = by(None);
     if unnamed.processed.form == entry.form {
         return unnamed;
@@ -46,11 +52,37 @@ pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Ex
     if !is_rescue(&named) && is_rescue(&unnamed) && same_keys && known { unnamed } else { named }
 }
 
+/// Explains an entry; none where that panics, so that it hides no other.
+pub(super) fn guarded(id: EntryId, explain: impl FnOnce() -> Explained) -> Option<Explained> {
+    let explained = telemetry::catch(explain);
+    let logged = explained.inspect_err(|panicked| {
+        let location = &panicked.location;
+        tracing::error!(%id, location, "pipeline.panicked: the lead can't be decoded; please report the location");
+    });
+    logged.ok()
+}
+
 fn reason_of(hold: Hold) -> Reason {
     match hold {
-        Hold::Undecodable | Hold::UnsupportedType => Reason::Undecodable,
+        Hold::Undecodable | Hold::UnsupportedType | Hold::Panicked => Reason::Undecodable,
         Hold::Invalid => Reason::Invalid,
         Hold::Rule => Reason::HoldRule,
         Hold::UnknownForm => Reason::UnknownForm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lead::overlay::Overlay;
+
+    #[test]
+    fn an_entry_whose_decoding_panics_is_told_as_undecodable() {
+        assert!(guarded(EntryId::new(1, &[7; 10]), || panic!("a parser met jane@example.com")).is_none());
+        let explained = pipeline::panicked(&SiteRules::default(), None, &Overlay::default());
+        assert_eq!(explained.processed.oddities, [pipeline::DECODER_PANICKED]);
+        let End::Held { hold, lead: None, errors, .. } = explained.processed.end else { panic!("it is held") };
+        assert_eq!((reason_of(hold), errors.len()), (Reason::Undecodable, 1));
+        assert!(!errors[0].detail.contains("jane"));
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
 use crate::config::Config;
+use crate::lead::LeadField;
 
 const FILE: &str = "audit.ndjson";
 
@@ -23,6 +24,16 @@ pub enum By {
     /// The command line, on the store itself.
     Cli,
     AdminApi,
+}
+
+impl By {
+    /// Returns who acts as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cli => "cli",
+            Self::AdminApi => "admin-api",
+        }
+    }
 }
 
 /// Where acts are written down: beside the store, or in the log alone where the store is in memory.
@@ -57,6 +68,9 @@ pub(super) struct Act {
     filter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<usize>,
+    /// The fields that are corrected: never what to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     by_email: bool,
     dry_run: bool,
@@ -92,8 +106,13 @@ impl Act {
         Self { by_email: true, ..Self::plain(verb, by) }
     }
 
+    /// An act on fields of one entry.
+    pub(super) fn fields(verb: &'static str, by: By, fields: &[LeadField]) -> Self {
+        Self { ids: Some(1), fields: fields.iter().map(|field| field.as_str()).collect(), ..Self::plain(verb, by) }
+    }
+
     pub(super) fn plain(verb: &'static str, by: By) -> Self {
-        Self { verb, by, filter: None, ids: None, by_email: false, dry_run: false }
+        Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, dry_run: false }
     }
 }
 

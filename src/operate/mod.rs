@@ -6,6 +6,8 @@
 
 mod again;
 
+mod amend;
+
 mod audit;
 
 mod choice;
@@ -50,6 +52,7 @@ mod walk;
 
 mod when;
 
+pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Audit, AuditError, By};
 pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
@@ -62,7 +65,7 @@ pub use list::{Listed, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
-pub use show::{Life, ShownField, Taken, Today, show};
+pub use show::{Life, ShownCorrection, ShownField, Taken, Today, show};
 pub use status::{Degradation, LastError, Leads, Process, Status, StoreStatus, Wait, WaitsFor, status};
 pub use summary::Summary;
 pub use text::SearchText;
@@ -80,6 +83,8 @@ pub enum OperateError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    #[error(transparent)]
+    BadAmend(#[from] BadAmend),
     #[error(transparent)]
     BadChoice(#[from] BadChoice),
     #[error(transparent)]

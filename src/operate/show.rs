@@ -9,7 +9,9 @@ use super::again::{Remade, explain};
 use super::summary::Summary;
 use super::{OperateError, find};
 use crate::config::Config;
-use crate::lead::{Extra, FieldError, LeadField};
+use jiff::Timestamp;
+
+use crate::lead::{Draft, Extra, FieldError, LeadField};
 use crate::queue::{Entry, Event, Store, StoreError};
 
 /// Everything about an entry. Names and order of its keys are a promise.
@@ -27,6 +29,9 @@ pub struct Life {
     pub hold_rule: Option<String>,
     /// How each lead field is found, by the rules of now.
     pub rules: BTreeMap<LeadField, String>,
+    /// What an operator corrected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amended: Vec<ShownCorrection>,
     pub extras: Vec<Extra>,
     pub dropped: Vec<String>,
     pub today: Today,
@@ -55,6 +60,17 @@ pub struct ShownField {
     pub values: Vec<String>,
 }
 
+/// A field that an operator corrected. `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCorrection {
+    pub field: LeadField,
+    /// What the mapping of now finds; none where it finds nothing.
+    pub received: Option<String>,
+    pub value: String,
+    pub at: Timestamp,
+    pub by: String,
+}
+
 /// What would become of it if it came now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Today {
@@ -73,6 +89,12 @@ impl std::fmt::Debug for Taken {
 impl std::fmt::Debug for ShownField {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ShownField").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ShownCorrection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownCorrection").field("field", &self.field).finish_non_exhaustive()
     }
 }
 
@@ -105,6 +127,7 @@ impl Life {
             values: form_field.field.values.clone(),
         });
         let fields = fields.collect();
+        let amended = corrections(&entry, mapped.as_ref().map(|mapped| &mapped.draft));
         let (rules, dropped) = mapped.map(|mapped| (mapped.found_by, mapped.dropped)).unwrap_or_default();
         let summary = Summary::of(&entry);
         let Entry { revision, content, history, .. } = entry;
@@ -117,12 +140,30 @@ impl Life {
             errors: content.errors,
             hold_rule: content.hold_rule,
             rules,
+            amended,
             extras: explained.extras,
             dropped,
             today,
             history,
         }
     }
+}
+
+fn corrections(entry: &Entry, draft: Option<&Draft>) -> Vec<ShownCorrection> {
+    let received = |field| match field {
+        LeadField::Name => draft?.name.clone(),
+        LeadField::Email => draft?.email.clone(),
+        LeadField::Phone => draft?.phone.clone(),
+        LeadField::Message => draft?.message.clone(),
+    };
+    let shown = entry.content.overlay.iter().map(|(field, correction)| ShownCorrection {
+        field,
+        received: received(field),
+        value: correction.value.clone(),
+        at: correction.at,
+        by: correction.by.clone(),
+    });
+    shown.collect()
 }
 
 impl Taken {

@@ -59,7 +59,7 @@ impl Summary {
 /// Says why an entry is in its state. No value of the submission is in it.
 pub(super) fn cause(entry: &Entry) -> String {
     let words = match entry.reason {
-        Reason::Accepted | Reason::Retried | Reason::Retrying => waiting(entry),
+        Reason::Accepted | Reason::Retried | Reason::Amended | Reason::Retrying => waiting(entry),
         Reason::Undecodable => with_detail("can't be decoded", &entry.content.errors),
         Reason::Invalid => invalid(&entry.content.errors),
         Reason::HoldRule => format!("hold rule: {}", entry.content.hold_rule.as_deref().unwrap_or("no reason given")),
@@ -67,6 +67,7 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
+        Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
         Reason::Delivered => delivered(entry).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
@@ -92,8 +93,7 @@ fn delivered(entry: &Entry) -> &'static str {
 }
 
 fn waiting(entry: &Entry) -> String {
-    let since =
-        entry.history.iter().rev().take_while(|event| event.reason != Reason::Retried || event.attempt.is_some());
+    let since = entry.history.iter().rev().take_while(|event| !event.begins_anew());
     let Some(attempt) = since.filter_map(|event| event.attempt.as_ref()).next() else {
         return if entry.reason == Reason::Retried { "sent again by an operator" } else { "on its way" }.to_owned();
     };

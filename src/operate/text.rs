@@ -5,6 +5,7 @@ use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
+use super::again::guarded;
 use super::phone::PhoneDigits;
 use crate::pipeline::{Mappings, SiteRules, explain};
 use crate::queue::Entry;
@@ -40,21 +41,23 @@ fn fold(text: &str) -> String {
     folded.collect::<String>().replace('ß', "ss")
 }
 
-/// Asks of each text in an entry until one is found: its lead's, each value and key of what was posted as decoded, its
+/// Asks of each text in an entry until one is found: its lead's, what an operator corrected, each value and key of what was posted as decoded, its
 /// query, its headers; where it can't be decoded, the body's bytes as text, also as a form would have encoded them.
 pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
     let content = &entry.content;
     let lead = content.lead.iter().flat_map(|lead| {
         [Some(lead.name()), Some(lead.email()), lead.phone(), Some(lead.message())].into_iter().flatten()
     });
+    let corrected = content.overlay.iter().map(|(_, correction)| correction.value.as_str());
     let received = &content.received;
     let around = received.query.iter().chain(received.headers.values()).map(String::as_str);
-    if lead.chain(around).any(&mut *found) {
+    if lead.chain(corrected).chain(around).any(&mut *found) {
         return true;
     }
     // Without mappings: only the decoding is wanted.
-    let explained = explain(&Mappings::default(), &SiteRules::default(), None, received);
-    match &explained.submission {
+    let rules = SiteRules::default();
+    let explained = guarded(entry.id, || explain(&Mappings::default(), &rules, None, received));
+    match explained.and_then(|explained| explained.submission) {
         Some(submission) => {
             any_of(&submission.document, found)
                 || submission.query.iter().any(|(name, value)| found(name) || found(value))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, FormId, Lead, SiteId};
 use crate::received::Received;
 
@@ -38,6 +39,8 @@ pub enum Reason {
     UnknownForm,
     /// The post names a host that is not one of the site's.
     OtherHost,
+    /// Several sites share the key pair that it came with, and it names none of them.
+    Ambiguous,
     /// The site has left the configuration.
     SiteGone,
     /// KaiCalls took it.
@@ -50,6 +53,8 @@ pub enum Reason {
     GaveUp,
     /// An operator sent it again.
     Retried,
+    /// An operator corrected it, and so sent it again.
+    Amended,
     /// An operator dropped it.
     Dropped,
     /// It was salvaged from a damaged store, but not what had become of it: it may have been delivered.
@@ -82,12 +87,14 @@ impl Reason {
             Self::DeliverOff => "deliver_off",
             Self::UnknownForm => "unknown_form",
             Self::OtherHost => "other_host",
+            Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",
             Self::Delivered => "delivered",
             Self::Refused => "refused",
             Self::Retrying => "retrying",
             Self::GaveUp => "gave_up",
             Self::Retried => "retried",
+            Self::Amended => "amended",
             Self::Dropped => "dropped",
             Self::Salvaged => "salvaged",
             Self::Restored => "restored",
@@ -114,6 +121,9 @@ pub struct Content {
     /// What was odd about the bytes, by name.
     #[serde(default)]
     pub oddities: Vec<String>,
+    /// What an operator corrected: it goes before what the mapping finds, whenever the lead is made again.
+    #[serde(default, skip_serializing_if = "Overlay::is_empty")]
+    pub overlay: Overlay,
 }
 
 /// An entry to append.
@@ -171,6 +181,13 @@ pub struct Event {
     pub reason: Reason,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+}
+
+impl Event {
+    /// Tells whether an operator sent the entry then: attempts before it count no more.
+    pub fn begins_anew(&self) -> bool {
+        matches!(self.reason, Reason::Retried | Reason::Amended) && self.attempt.is_none()
+    }
 }
 
 /// One POST to KaiCalls.
@@ -263,10 +280,14 @@ pub enum Settlement {
 pub enum Change {
     /// From any state to queued, with newly made content, due at once; attempts begin anew.
     Retry { content: Box<Content> },
+    /// From held or dead to queued with what an operator corrected in its content, due at once; attempts begin anew.
+    Amend { content: Box<Content> },
     /// Held again with newly made content: still no lead. From any state but queued; it is kept as long as before.
     Hold { reason: Reason, content: Box<Content> },
     /// Held or queued to dead.
     Drop { keep: Duration },
+    /// Filed under another site, and held as before.
+    Assign { site: SiteId },
 }
 
 /// Which entries to list; an empty filter is all.

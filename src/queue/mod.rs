@@ -205,7 +205,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
-    /// Changes one entry: compare-and-set on its revision. For retry and drop.
+    /// Changes one entry: compare-and-set on its revision. For retry, amend and drop.
     ///
     /// A leased entry gives `Lost`, and so does a change that the entry's state does not permit.
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError>;

@@ -108,18 +108,15 @@ impl Standing {
         }
         self.abandon();
         match change {
-            Change::Retry { .. } => {
-                self.state = State::Queued;
-                self.reason = Reason::Retried;
-                self.attempts = 0;
-                self.expires_at = None;
-                self.wait(now, Duration::ZERO);
-            }
+            Change::Retry { .. } => self.queue(Reason::Retried, now),
+            Change::Amend { .. } => self.queue(Reason::Amended, now),
             Change::Hold { reason, .. } => {
                 self.state = State::Held;
                 self.reason = *reason;
             }
             Change::Drop { keep } => self.rest(State::Dead, Reason::Dropped, later(now, *keep)),
+            // Which site an entry belongs to is no part of its standing.
+            Change::Assign { .. } => {}
         }
         self.revision += 1;
         self.record(now, None);
@@ -184,9 +181,19 @@ impl Standing {
     fn permits(&self, change: &Change) -> bool {
         match change {
             Change::Retry { .. } => true,
+            Change::Amend { .. } => matches!(self.state, State::Held | State::Dead),
             Change::Hold { .. } => self.state != State::Queued,
+            Change::Assign { .. } => self.state == State::Held,
             Change::Drop { .. } => matches!(self.state, State::Held | State::Queued),
         }
+    }
+
+    fn queue(&mut self, reason: Reason, now: Timestamp) {
+        self.state = State::Queued;
+        self.reason = reason;
+        self.attempts = 0;
+        self.expires_at = None;
+        self.wait(now, Duration::ZERO);
     }
 
     fn wait(&mut self, now: Timestamp, wait: Duration) {

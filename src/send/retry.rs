@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::verdict::RETRY_AFTER_MAX;
 use super::worker::REFUSED_WAIT;
 use crate::config::Retry;
-use crate::queue::{Attempt, AttemptResult, Entry, HISTORY_FIRST, HISTORY_MAX, Reason};
+use crate::queue::{Attempt, AttemptResult, Entry, Event, HISTORY_FIRST, HISTORY_MAX};
 
 /// However old a lead is, it is tried so often before it is given up.
 pub const ATTEMPTS_MIN: u32 = 12;
@@ -59,7 +59,7 @@ pub(super) fn queued_at(entry: &Entry) -> Timestamp {
 
 /// Returns where in its history an operator sent the entry again last.
 pub(super) fn last_retried(entry: &Entry) -> Option<usize> {
-    entry.history.iter().rposition(|event| event.reason == Reason::Retried && event.attempt.is_none())
+    entry.history.iter().rposition(Event::begins_anew)
 }
 
 /// Returns the longest wait that an attempt can have led to.
@@ -81,6 +81,7 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::lead::{EntryId, FormId, SiteId};
+    use crate::queue::Reason;
     use crate::queue::{Content, Event, State};
     use crate::received::Received;
 
@@ -141,6 +142,7 @@ mod tests {
                 errors: Vec::new(),
                 hold_rule: None,
                 oddities: Vec::new(),
+                overlay: crate::lead::overlay::Overlay::default(),
             },
             history,
         }

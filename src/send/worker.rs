@@ -263,8 +263,7 @@ fn refused_wait(entry: &Entry, now: Timestamp) -> Option<Duration> {
 
 /// Returns the attempts since an entry was last queued, newest first.
 pub(super) fn since_queued(entry: &Entry) -> impl Iterator<Item = (Timestamp, AttemptResult)> {
-    let events =
-        entry.history.iter().rev().take_while(|event| event.reason != Reason::Retried || event.attempt.is_some());
+    let events = entry.history.iter().rev().take_while(|event| !event.begins_anew());
     events.filter_map(|event| Some((event.at, event.attempt.as_ref()?.result)))
 }
 

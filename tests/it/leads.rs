@@ -5,9 +5,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use formgate::lead::overlay::Overlay;
+use formgate::lead::{EntryId, FormId, SiteId};
+use formgate::queue::sqlite::{Options, SqliteStore};
+use formgate::queue::{Content, NewEntry, Reason, State, Store as _};
+use formgate::received::Received;
+use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -162,6 +170,7 @@ async fn with_three() -> (Desk, [String; 3]) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one walk through all verbs, twice")]
 async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
     let (mut desk, [good, bad, odd]) = with_three().await;
     for by in ["admin-api", "cli"] {
@@ -297,17 +306,78 @@ async fn a_person_is_erased_from_every_state_and_every_byte() {
     }
 }
 
+#[tokio::test]
+async fn a_lead_is_amended_through_the_gateway_and_on_the_store_alike() {
+    let (mut desk, [good, bad, odd]) = with_three().await;
+    let refused = desk.leads(&["amend", &good, "--email", "bob@example.com"]).await;
+    assert!(refused.code == 2 && refused.talk.contains("was delivered"), "{}{}", refused.code, refused.talk);
+    let invalid = desk.leads(&["amend", &bad, "--email", "bob@nowhere"]).await;
+    assert!(invalid.code == 2 && invalid.talk.contains("email invalid: "), "{}{}", invalid.code, invalid.talk);
+    let dry = desk.done(&["amend", &bad, "--email", "bob@example.com", "--dry-run"]).await;
+    assert!(dry.data.contains("bob@example.com") && dry.talk.contains("1 queued"), "{}{}", dry.data, dry.talk);
+    desk.done(&["amend", &bad, "--email", "bob@example.com", "--message", "Hello there"]).await;
+    desk.until(|event| event["result"] == "delivered").await;
+    let sent = desk.api.requests();
+    let sent = String::from_utf8_lossy(&sent.last().expect("a lead").body).into_owned();
+    assert!(sent.contains("bob@example.com") && sent.contains("Hello there"), "{sent}");
+    let shown = desk.done(&["show", &bad]).await.data;
+    assert!(shown.contains("email: nowhere → bob@example.com (by admin-api, "), "{shown}");
+    assert!(desk.done(&["export", "--text", "nowhere"]).await.data.contains("bob@example.com"));
+
+    desk.stop().await;
+    let invalid = desk.leads(&["amend", &odd, "--name", "Ann"]).await;
+    assert!(invalid.code == 2 && invalid.talk.contains("email missing: "), "{}{}", invalid.code, invalid.talk);
+    let json = desk.done(&["amend", &odd, "--name", "Ann", "--email", "ann@example.com", "--output", "json"]).await;
+    assert_eq!(json.json()[0]["outcome"], "queued");
+    desk.start().await;
+    desk.until(|event| event["result"] == "delivered").await;
+    let audit = desk.audit();
+    let acts: Vec<_> = audit.iter().filter(|line| line["verb"] == "amend").collect();
+    assert_eq!(acts.len(), 4, "{acts:?}");
+    assert_eq!((&acts[0]["fields"][0], &acts[0]["fields"][1]), (&"email".into(), &"message".into()));
+    for value in ["bob@", "ann@", "Hello there"] {
+        assert!(!holds(&fs::read(desk.path("data/audit.ndjson")).expect("an audit"), &value.to_lowercase()), "{value}");
+    }
+    desk.done(&["erase", "--email", "ann@example.com", "--yes"]).await;
+    desk.stop().await;
+    assert!(!holds(&desk.bytes(), "ann@example.com"), "nothing of her is left");
+}
+
+fn held(number: u64) -> NewEntry {
+    NewEntry {
+        id: EntryId::new(number, &[1; 10]),
+        site: SiteId::parse("acme").expect("a site"),
+        form: FormId::parse("contact").expect("a form"),
+        state: State::Held,
+        reason: Reason::Invalid,
+        accepted_at: Timestamp::UNIX_EPOCH,
+        keep: None,
+        content: Content {
+            received: Received::default(),
+            mapping: None,
+            lead: None,
+            errors: Vec::new(),
+            hold_rule: None,
+            oddities: Vec::new(),
+            overlay: Overlay::default(),
+        },
+    }
+}
+
 /// More leads than one page of the command has: every one is listed once, in each way of writing, and in each order.
 #[tokio::test]
 async fn all_leads_are_listed_page_by_page() {
-    let mut desk = Desk::new().await;
-    desk.start().await;
-    let mut posted = Vec::new();
+    let desk = Desk::new().await;
+    let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::UNIX_EPOCH };
+    let store = Arc::new(SqliteStore::open(&desk.path("data/formgate.db"), options).expect("opened"));
+    let mut appends = JoinSet::new();
     for number in 0..230 {
-        posted.push(desk.post(FORM, &format!("name=N{number}&email=n{number}%40example.com&message=Hi")).await);
-        desk.until(|event| event["result"] == "delivered").await;
+        let store = Arc::clone(&store);
+        appends.spawn(async move { store.append(held(number), None).await.expect("appended") });
     }
-    desk.stop().await;
+    appends.join_all().await;
+    drop(store);
+    let posted: Vec<String> = (0..230).map(|number| held(number).id.to_string()).collect();
     let listed = desk.done(&["list", "--limit", "0", "--output", "json"]).await.json();
     let ids = listed.as_array().expect("a list").iter().map(|lead| lead["id"].as_str().unwrap_or_default());
     let newest: Vec<&str> = posted.iter().rev().map(String::as_str).collect();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::config::{Config, shipped_mappings};
-use formgate::lead::{EntryId, FormId, SiteId};
+use formgate::lead::overlay::Overlay;
+use formgate::lead::{EntryId, FormId, LeadField, SiteId};
 use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
 use formgate::operate::{
-    self, Audit, By, Cursor, Done, DropAsked, EraseAsked, FilterAsked, Groups, NotFound, OperateError, Outcome,
-    RetryAsked, Tried,
+    self, AmendAsked, Audit, BadAmend, By, Cursor, Done, DropAsked, EraseAsked, FilterAsked, Groups, NotFound,
+    OperateError, Outcome, RetryAsked, Tried,
 };
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
@@ -74,7 +75,8 @@ impl Place {
             End::Lead { lead, .. } => (Some(lead), Vec::new()),
             End::Held { lead, errors, .. } => (lead, errors),
         };
-        let content = Content { received, mapping: processed.mapping, lead, errors, hold_rule: None, oddities: vec![] };
+        let (hold_rule, oddities, overlay) = (None, Vec::new(), Overlay::default());
+        let content = Content { received, mapping: processed.mapping, lead, errors, hold_rule, oddities, overlay };
         let state = if reason == Reason::Accepted { State::Queued } else { State::Held };
         let site = SiteId::parse(site).expect("a site");
         let accepted_at = at(i64::from(number));
@@ -86,18 +88,26 @@ impl Place {
 
     /// Claims what is due, and ends it.
     async fn settle(&self, wanted: EntryId, settlement: Settlement) {
-        let leases = self.store.claim(100, KEEP, at(500), None).await.expect("claimed");
+        self.settle_at(500, wanted, settlement).await;
+    }
+
+    async fn settle_at(&self, second: i64, wanted: EntryId, settlement: Settlement) {
+        let leases = self.store.claim(100, KEEP, at(second), None).await.expect("claimed");
         for lease in leases {
             let settlement = match lease.entry.id == wanted {
                 true => settlement.clone(),
                 false => Settlement::Postponed { after: Duration::ZERO, attempt: None },
             };
-            assert_eq!(self.store.settle(&lease, settlement, at(500)).await.expect("settled"), Set::Done);
+            assert_eq!(self.store.settle(&lease, settlement, at(second)).await.expect("settled"), Set::Done);
         }
     }
 
     async fn entry(&self, id: EntryId) -> Entry {
         self.store.get(id).await.expect("read").expect("it is there")
+    }
+
+    async fn amend(&self, asked: AmendAsked) -> Result<Done, OperateError> {
+        operate::amend(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
     }
 
     async fn try_retry(&self, asked: RetryAsked) -> Result<Tried, OperateError> {
@@ -216,6 +226,29 @@ async fn a_retry_leaves_alone_what_nobody_asked_for() {
     assert_eq!(place.retry(by_ids(&[dropped])).await, [Outcome::Queued]);
     let unknown = RetryAsked { ids: vec!["0000aaaa".to_owned(), "nonsense".to_owned()], ..RetryAsked::default() };
     assert_eq!(place.retry(unknown).await, [Outcome::Missing, Outcome::Missing]);
+}
+
+#[tokio::test]
+async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() {
+    let place = Place::with(|config| {
+        let beta = formgate::config::Site { id: SiteId::parse("beta").expect("a slug"), ..gateway::acme() };
+        config.sites.insert(beta.id.clone(), Arc::new(beta));
+    });
+    let ambiguous = place.add(1, "acme", GOOD, Reason::Ambiguous).await;
+    let invalid = place.add(2, "acme", GOOD, Reason::Invalid).await;
+    let release = RetryAsked { release: true, ..by_ids(&[ambiguous]) };
+    assert_eq!(place.retry(release).await, [Outcome::Unchanged], "nobody knows whose it is");
+
+    let assign = |to: &str| RetryAsked { assign: Some(to.to_owned()), ..by_ids(&[ambiguous, invalid]) };
+    assert!(place.try_retry(assign("nobody")).await.is_err());
+    let dry = RetryAsked { dry_run: true, ..assign("beta") };
+    assert_eq!(place.retry(dry).await, [Outcome::Queued, Outcome::Skipped]);
+    assert_eq!(place.entry(ambiguous).await.site.as_str(), "acme");
+
+    assert_eq!(place.retry(assign("beta")).await, [Outcome::Queued, Outcome::Skipped]);
+    let entry = place.entry(ambiguous).await;
+    assert_eq!((entry.site.as_str(), entry.state, entry.reason), ("beta", State::Queued, Reason::Retried));
+    assert_eq!(place.retry(assign("beta")).await, [Outcome::Skipped, Outcome::Skipped], "done twice");
 }
 
 #[tokio::test]
@@ -418,6 +451,151 @@ async fn a_list_goes_on_where_it_stopped_and_finds_text_wherever_it_stands() {
         ..FilterAsked::default()
     };
     assert_eq!(list(between, None, 50).await.leads.len(), 2);
+}
+
+fn amend_email(id: EntryId, email: &str) -> AmendAsked {
+    AmendAsked { id: id.to_string(), email: Some(email.to_owned()), ..AmendAsked::default() }
+}
+
+#[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the life of one lead, step by step")]
+async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
+    let place = Place::new();
+    let held = place.add(1, "acme", "name=Jane&email=nowhere&message=Hello&budget=5", Reason::Invalid).await;
+    let dry = AmendAsked { dry_run: true, ..amend_email(held, " jane@example.com ") };
+    let dry = place.amend(dry).await.expect("done");
+    assert_eq!((dry.outcome, dry.after.as_ref().map(|lead| lead.email())), (Outcome::Queued, Some("jane@example.com")));
+    assert_eq!(place.entry(held).await.revision, 1, "nothing is changed by a dry run");
+
+    assert_eq!(place.amend(amend_email(held, "jane@example.com")).await.expect("done").outcome, Outcome::Queued);
+    let amended = place.entry(held).await;
+    assert_eq!((amended.state, amended.reason, amended.expires_at), (State::Queued, Reason::Amended, None));
+    let lead = amended.content.lead.as_ref().expect("a lead");
+    assert_eq!((lead.name(), lead.email(), lead.message()), ("Jane", "jane@example.com", "Hello\n\nBudget: 5"));
+    assert_eq!(&*amended.content.received.body, b"name=Jane&email=nowhere&message=Hello&budget=5", "as it came");
+
+    place.settle_at(2_000, held, refused()).await;
+    // A second amendment leaves the first as it is, and both go before what is mapped again.
+    let more = AmendAsked {
+        id: held.to_string(),
+        message: Some("Call me".to_owned()),
+        phone: Some("+1 (503) 555-0142".to_owned()),
+        ..AmendAsked::default()
+    };
+    assert_eq!(place.amend(more).await.expect("done").outcome, Outcome::Queued);
+    place.settle_at(2_000, held, refused()).await;
+    let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await.expect("done");
+    assert_eq!(dry.results[0].after, dry.results[0].before);
+    assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
+    let lead = place.entry(held).await.content.lead.expect("a lead");
+    assert_eq!((lead.email(), lead.phone(), lead.message()), ("jane@example.com", Some("+15035550142"), "Call me"));
+
+    let life = operate::show(&*place.store, &place.config, &held.to_string()).await.expect("shown");
+    let shown: Vec<_> = life.amended.iter().map(|it| (it.field, it.received.as_deref(), it.value.as_str())).collect();
+    let expected = [
+        (LeadField::Email, Some("nowhere"), "jane@example.com"),
+        (LeadField::Phone, None, "+1 (503) 555-0142"),
+        (LeadField::Message, Some("Hello"), "Call me"),
+    ];
+    assert_eq!(shown, expected);
+    assert!(life.amended.iter().all(|it| it.at == at(1_000) && it.by == "cli") && life.today.same);
+    let steps = operate::trace(&*place.store, &held.to_string()).await.expect("traced").steps;
+    assert_eq!(steps.iter().filter(|step| step.what == "queued: amended").count(), 2);
+    for text in ["nowhere", "jane@example.com", "503 555 0142", "call me"] {
+        let asked = FilterAsked { text: Some(text.to_owned()), ..FilterAsked::default() };
+        let query = asked.read(at(1_000)).expect("a filter");
+        let found = operate::list(&*place.store, &query, Order::Newest, None, 9).await.expect("listed");
+        assert_eq!(found.leads.len(), 1, "{text}");
+    }
+
+    place.settle_at(2_000, held, refused()).await;
+    let clear = AmendAsked { id: held.to_string(), clear: vec![LeadField::Message], ..AmendAsked::default() };
+    assert_eq!(place.amend(clear.clone()).await.expect("done").outcome, Outcome::Queued);
+    assert_eq!(place.entry(held).await.content.lead.expect("a lead").message(), "Hello\n\nBudget: 5");
+    place.settle_at(2_000, held, refused()).await;
+    assert!(matches!(
+        place.amend(clear).await,
+        Err(OperateError::BadAmend(BadAmend::NotCorrected(LeadField::Message)))
+    ));
+    let clear = AmendAsked { id: held.to_string(), clear: vec![LeadField::Email], ..AmendAsked::default() };
+    assert!(
+        matches!(place.amend(clear).await, Err(OperateError::BadAmend(BadAmend::Invalid(_)))),
+        "invalid as it came"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_is_a_lead_once_it_is_amended() {
+    let place = Place::new();
+    let received = Received {
+        method: "POST".to_owned(),
+        headers: BTreeMap::from([("content-type".to_owned(), "image/png".to_owned())]),
+        body: "jane?".into(),
+        ..Received::default()
+    };
+    let odd = place.add_received(1, "acme", received, Reason::Undecodable).await;
+    let empty = place.add(2, "acme", "", Reason::Invalid).await;
+    let name = AmendAsked { id: odd.to_string(), name: Some("Jane".to_owned()), ..AmendAsked::default() };
+    let error = place.amend(name).await.expect_err("no address");
+    assert!(error.to_string().contains("email missing: "), "{error}");
+    for id in [odd, empty] {
+        let asked = AmendAsked { name: Some("Jane".to_owned()), ..amend_email(id, "jane@example.com") };
+        assert_eq!(place.amend(asked).await.expect("done").outcome, Outcome::Queued);
+        let lead = place.entry(id).await.content.lead.expect("a lead");
+        assert_eq!(
+            (lead.name(), lead.email(), lead.message()),
+            ("Jane", "jane@example.com", "Submitted through contact")
+        );
+        place.settle_at(2_000, id, refused()).await;
+        assert_eq!(place.retry(by_ids(&[id])).await, [Outcome::Queued], "without its message it is a lead too");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_held_or_dead_is_amended_and_only_validly() {
+    let place = Place::new();
+    let held = place.add(1, "acme", BAD, Reason::Invalid).await;
+    let queued = place.add(2, "acme", GOOD, Reason::Accepted).await;
+    let gone = place.add(3, "nobody", BAD, Reason::Invalid).await;
+    let why = async |asked: AmendAsked| place.amend(asked).await.expect_err("refused").to_string();
+    assert!(why(amend_email(queued, "a@example.com")).await.contains("the lead is queued; drop it first"));
+    assert!(why(amend_email(gone, "a@example.com")).await.contains("site `nobody`"));
+    assert!(
+        why(AmendAsked { id: held.to_string(), ..AmendAsked::default() }).await.contains("name at least one field")
+    );
+    let both = AmendAsked { clear: vec![LeadField::Email], ..amend_email(held, "a@example.com") };
+    assert!(why(both).await.contains("corrected and cleared"));
+    let invalid = why(amend_email(held, "no such address")).await;
+    assert!(invalid.contains("email invalid: ") && !invalid.contains("no such"), "{invalid}");
+    let long = AmendAsked { phone: Some("5".repeat(65)), ..amend_email(held, "a@example.com") };
+    assert!(why(long).await.contains("phone too_long: "));
+    assert!(matches!(place.amend(amend_email(id(99), "a@example.com")).await, Err(OperateError::NotFound(_))));
+    assert_eq!(place.entry(held).await.revision, 1);
+    place.settle(queued, delivered()).await;
+    assert!(why(amend_email(queued, "a@example.com")).await.contains("was delivered"));
+    let ruled = place.add(4, "acme", GOOD, Reason::HoldRule).await;
+    assert_eq!(place.amend(amend_email(ruled, "a@example.com")).await.expect("done").outcome, Outcome::Queued);
+
+    let place = Place::with(|config| {
+        Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared").deliver = false;
+    });
+    let tried_out = place.add(1, "acme", BAD, Reason::DeliverOff).await;
+    assert_eq!(place.amend(amend_email(tried_out, "a@example.com")).await.expect("done").outcome, Outcome::Held);
+    let entry = place.entry(tried_out).await;
+    assert_eq!((entry.state, entry.content.lead.expect("a lead").email()), (State::Held, "a@example.com"));
+}
+
+#[tokio::test]
+async fn an_erasure_finds_the_old_address_and_the_new() {
+    let place = Place::new();
+    for (number, email) in [(1, "old@example.com"), (2, "new@example.com")] {
+        let amended = place.add(number, "acme", "name=J&email=old%40example.com&message=Hi", Reason::Invalid).await;
+        assert!(place.amend(amend_email(amended, "new@example.com")).await.is_ok());
+        let asked = EraseAsked { email: Some(email.to_owned()), ..EraseAsked::default() };
+        let erased = operate::erase(&*place.store, &place.audit, &asked, By::Cli, at(1_000)).await.expect("erased");
+        assert_eq!(erased.entries.len(), 1, "{email}");
+        assert!(place.store.get(amended).await.expect("read").is_none());
+    }
 }
 
 #[tokio::test]

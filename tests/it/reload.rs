@@ -264,6 +264,7 @@ async fn hold(store: &dyn Store, number: u8, site: &str, reason: Reason, body: &
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            overlay: formgate::lead::overlay::Overlay::default(),
         },
     };
     assert_eq!(store.append(entry.clone(), None).await.expect("appended"), Appended::New(entry.id));

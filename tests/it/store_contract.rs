@@ -73,6 +73,8 @@ on_both! {
     a_clock_set_forward_and_back_strands_no_lease_and_no_wait
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
+    only_what_is_held_is_filed_under_another_site
+    amend_queues_what_is_held_or_dead_and_keeps_the_overlay
     scan_filters_and_goes_on_from_its_cursor
     scan_goes_either_way
     counts_follow_each_change
@@ -135,6 +137,7 @@ fn content(body: &str) -> Content {
         errors: Vec::new(),
         hold_rule: None,
         oddities: vec!["odd".to_owned()],
+        overlay: formgate::lead::overlay::Overlay::default(),
     }
 }
 

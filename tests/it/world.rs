@@ -130,6 +130,7 @@ impl World {
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            overlay: formgate::lead::overlay::Overlay::default(),
         };
         let entry = NewEntry {
             id: EntryId::new(number, &[u8::try_from(number).unwrap_or_default(); 10]),

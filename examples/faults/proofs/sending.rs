@@ -89,6 +89,7 @@ pub(crate) async fn append(store: &dyn Store, number: usize, of_site: usize, at:
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            overlay: formgate::lead::overlay::Overlay::default(),
         },
     };
     let id = entry.id;

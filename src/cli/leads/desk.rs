@@ -16,8 +16,8 @@ use crate::cli::error::Error;
 use crate::cli::rules::ConfigArg;
 use crate::config::{Config, StoreUrl};
 use crate::operate::{
-    self, Audit, BackedUp, By, Cursor, DropAsked, EraseAsked, Erased, Export, ExportFormat, FilterAsked, Groups, Life,
-    Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
+    self, AmendAsked, Audit, BackedUp, By, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
+    FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
 use crate::queue::{Order, Salvaged, Store, StoreError};
 use crate::{admin, app};
@@ -131,6 +131,15 @@ impl Desk {
             Self::Gateway(remote) => remote.post("/leads/retry", asked).await,
             Self::Store(Local { store, config, audit }) => {
                 operate::retry(&**store, config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+            }
+        }
+    }
+
+    pub(super) async fn amend(&self, asked: &AmendAsked) -> Result<Done, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/leads/amend", asked).await,
+            Self::Store(Local { store, config, audit }) => {
+                operate::amend(&**store, config, audit, asked, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `formgate leads`.
 
+mod amend;
+
 mod args;
 
 pub(super) mod backup;
@@ -40,7 +42,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::runtime::block_on;
 
-/// Shows what became of submissions, and does what needs a person: send again, drop, erase.
+/// Shows what became of submissions, and does what needs a person: send again, correct, drop, erase.
 ///
 /// Through the running gateway's admin API; where no gateway runs, on the store itself.
 #[derive(Args)]
@@ -66,6 +68,7 @@ enum LeadsCommand {
     Show(show::ShowArgs),
     Trace(trace::TraceArgs),
     Retry(retry::RetryArgs),
+    Amend(amend::AmendArgs),
     Drop(discard::DropArgs),
     Export(export::ExportArgs),
     Erase(erase::EraseArgs),
@@ -80,6 +83,7 @@ pub(super) fn run(args: &LeadsArgs, console: &mut Console) -> Result<Exit, Error
             LeadsCommand::Show(args) => show::run(args, console).await,
             LeadsCommand::Trace(args) => trace::run(args, console).await,
             LeadsCommand::Retry(args) => retry::run(args, console).await,
+            LeadsCommand::Amend(args) => amend::run(args, console).await,
             LeadsCommand::Drop(args) => discard::run(args, console).await,
             LeadsCommand::Export(args) => export::run(args, console).await,
             LeadsCommand::Erase(args) => erase::run(args, console).await,

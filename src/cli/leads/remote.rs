@@ -147,7 +147,7 @@ impl Remote {
                 "is it this configuration that it runs with? [admin].token, else the file admin.token beside the store",
             ),
             (404, "no-such-entry") => Error::missing(anyhow!(told)),
-            (400 | 409, _) => Error::usage(anyhow!(told)),
+            (400 | 409 | 422, _) => Error::usage(anyhow!(told)),
             (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway could not do it"),
             _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),
         }

@@ -118,6 +118,11 @@ fn made(life: &Life, paint: Paint) -> String {
         }
         None => vec![paint.bold(&paint.red(&format!("No lead{mapping}")))],
     };
+    for it in &life.amended {
+        let was = it.received.as_deref().map_or("nothing".to_owned(), |was| shown::short(was, VALUE_MAX));
+        let (field, value) = (it.field.as_str(), shown::short(&it.value, VALUE_MAX));
+        lines.push(format!("  amended  {field}: {was} → {value} (by {}, {} UTC)", it.by, second(it.at)));
+    }
     for error in &life.errors {
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {field:<8} {}: {}", error.code.as_str(), shown::line(&error.detail)));
@@ -148,9 +153,10 @@ fn next_step(life: &Life) -> Option<String> {
         _ if matches!(life.entry.reason, Reason::Salvaged | Reason::Restored) => Some(format!(
             "look for it at KaiCalls; `formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up"
         )),
-        (_, true) if life.entry.lead.is_none() => {
-            Some(format!("mend the mapping or the form, then `formgate leads retry {id}`"))
-        }
+        (_, true) if life.entry.lead.is_none() => Some(format!(
+            "mend the mapping or the form, then `formgate leads retry {id}`; or correct this lead with `formgate leads \
+                 amend {id}`"
+        )),
         (_, true) => Some(format!("`formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up")),
     }
 }

@@ -398,6 +398,7 @@ mod tests {
                 errors: Vec::new(),
                 hold_rule: None,
                 oddities: Vec::new(),
+                overlay: crate::lead::overlay::Overlay::default(),
             },
         }
     }

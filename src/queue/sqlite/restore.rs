@@ -70,7 +70,7 @@ impl Restoration {
         let mut restoration = Self { store, staging, entries: 0, _alone: alone };
         let staged = restoration.staged();
         fs::copy(copy, &staged).map_err(at(&staged))?;
-        let checked = fold_log_in(copy, &staged).and_then(|()| Ok(copy_check::check_copy(&staged)?));
+        let checked = fold_log_in(copy, &staged).and_then(|()| copy_check::check_copy(&staged));
         restoration.entries = checked.map_err(|source| RestoreError::Copy { file: copy.to_owned(), source })?;
         Ok(restoration)
     }
@@ -98,7 +98,9 @@ impl Restoration {
         own_as(&self.store, &staged).map_err(failed)?;
         fs::File::open(&staged).and_then(|file| file.sync_all()).map_err(failed)?;
         // Closing the last connection copies the log into the database and removes it. A damaged store keeps its log.
-        drop(connection::open_writer(&self.store).map(|connection| connection.close()));
+        if let Ok(connection) = connection::open_writer(&self.store) {
+            drop(connection.close());
+        }
         let aside = aside::replace(&self.store, &staged, now).map_err(failed)?;
         check::forget(&self.store).map_err(failed)?;
         sync_folder(&self.store).map_err(failed)?;

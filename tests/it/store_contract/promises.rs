@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::lead::FormId;
+use formgate::lead::overlay::Correction;
+use formgate::lead::{FormId, LeadField};
 use formgate::queue::{
     Appended, Attempt, AttemptResult, Change, Confirmed, DedupeKey, Filter, HISTORY_MAX, Lease, NewEntry, Order, Quota,
     Reason, Set, Settlement, State, Store,
@@ -360,6 +361,28 @@ pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore
     assert_eq!(store.amend(id(1), revision, retry(), at(500)).await.expect("amended"), Set::Done);
 }
 
+pub(super) async fn only_what_is_held_is_filed_under_another_site(store: AnyStore) {
+    let assign = || Change::Assign { site: site("beta") };
+    add(&*store, held(1, "acme")).await;
+    add(&*store, entry(2, "acme")).await;
+    let before = entry_of(&*store, id(1)).await;
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.site.as_str(), found.state, found.reason), ("beta", State::Held, before.reason));
+    assert_eq!((found.content, found.expires_at), (before.content, before.expires_at));
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it has another revision");
+    assert_eq!(store.amend(id(2), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it is queued");
+    let counts = store.counts().await.expect("counted");
+    let counts: Vec<_> = counts.iter().map(|one| (one.site.as_str(), one.state, one.entries)).collect();
+    assert_eq!(counts, [("acme", State::Queued, 1), ("beta", State::Held, 1)]);
+
+    let retry = Change::Retry { content: Box::new(content("mended")) };
+    assert_eq!(store.amend(id(1), found.revision, retry, at(20)).await.expect("amended"), Set::Done);
+    let claimed = claim(&*store, 9, 100).await;
+    let sites: Vec<_> = claimed.iter().map(|lease| lease.entry.site.as_str()).collect();
+    assert_eq!(sites, ["acme", "beta"]);
+}
+
 pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
     let hold = || Change::Hold { reason: Reason::Undecodable, content: Box::new(content("still odd")) };
     let drop = || Change::Drop { keep: KEEP };
@@ -379,6 +402,29 @@ pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
         assert_eq!(store.amend(id(number), found.revision, drop(), at(21)).await.expect("amended"), Set::Lost);
     }
     assert_eq!(claim(&*store, 9, 1_000).await, []);
+}
+
+pub(super) async fn amend_queues_what_is_held_or_dead_and_keeps_the_overlay(store: AnyStore) {
+    let mut amended = content("amended");
+    let correction = Correction { value: "Jane".to_owned(), at: at(5), by: "cli".to_owned() };
+    amended.overlay.set(LeadField::Name, correction).expect("set");
+    let amend = async |number, revision| {
+        let change = Change::Amend { content: Box::new(amended.clone()) };
+        store.amend(id(number), revision, change, at(50)).await.expect("amended")
+    };
+    add(&*store, held(1, "acme")).await;
+    assert_eq!(amend(1, 9).await, Set::Lost, "another revision");
+    assert_eq!(amend(1, 1).await, Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.state, found.reason, found.expires_at), (State::Queued, Reason::Amended, None));
+    assert_eq!((found.content, found.due_at, found.attempts), (amended.clone(), Some(at(50)), 0));
+    assert!(found.history.last().is_some_and(|event| event.reason == Reason::Amended && event.begins_anew()));
+    assert_eq!(amend(1, 2).await, Set::Lost, "it is queued");
+    let lease = claim_one(&*store, 60).await;
+    assert_eq!((lease.entry.id, &lease.entry.content), (id(1), &amended));
+    assert_eq!(store.settle(&lease, delivered("lead_1"), at(60)).await.expect("settled"), Set::Done);
+    let revision = entry_of(&*store, id(1)).await.revision;
+    assert_eq!(amend(1, revision).await, Set::Lost, "it is delivered");
 }
 
 pub(super) async fn scan_filters_and_goes_on_from_its_cursor(store: AnyStore) {

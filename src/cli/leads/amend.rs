@@ -1,0 +1,86 @@
+//! `formgate leads amend`.
+
+use clap::{Args, ValueEnum};
+
+use super::args::{Lines, Where};
+use super::desk::Desk;
+use super::results::Results;
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::lead::LeadField;
+use crate::operate::AmendAsked;
+
+/// Corrects a held or dead lead, and sends it.
+///
+/// The corrections are kept with the lead and go before what the mapping finds, also at every later retry; what was received stays as it is. An empty value is as if the form had said nothing. A
+/// second amendment leaves the fields of the first as they are.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct AmendArgs {
+    /// The lead's id, or a beginning of it that no other shares
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The visitor's name
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// The visitor's e-mail address
+    #[arg(long, value_name = "TEXT")]
+    email: Option<String>,
+    /// The visitor's telephone number
+    #[arg(long, value_name = "TEXT")]
+    phone: Option<String>,
+    /// The whole message: no other field of the form is added to it
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Take the correction of a field back
+    #[arg(long, value_enum, value_name = "FIELD")]
+    clear: Vec<Field>,
+    /// Show what the lead was and would be, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    place: Where,
+    /// How to write what became of it
+    #[arg(long, value_enum, default_value_t)]
+    output: Lines,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads amend 0198c0de-1234-7abc --email jane@example.com --dry-run
+  formgate leads amend 0198c0de-1234-7abc --email jane@example.com
+  formgate leads amend 0198c0de-1234-7abc --phone '' --clear name";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Field {
+    Name,
+    Email,
+    Phone,
+    Message,
+}
+
+pub(super) async fn run(args: &AmendArgs, console: &mut Console) -> Result<Exit, Error> {
+    let clear = args.clear.iter().map(|field| match field {
+        Field::Name => LeadField::Name,
+        Field::Email => LeadField::Email,
+        Field::Phone => LeadField::Phone,
+        Field::Message => LeadField::Message,
+    });
+    let asked = AmendAsked {
+        id: args.id.clone(),
+        name: args.name.clone(),
+        email: args.email.clone(),
+        phone: args.phone.clone(),
+        message: args.message.clone(),
+        clear: clear.collect(),
+        dry_run: args.dry_run,
+    };
+    let desk = Desk::open(&args.place, console).await?;
+    let mut results = Results::new(args.output, args.dry_run, true);
+    results.add(vec![desk.amend(&asked).await?], console)?;
+    if desk.is_offline() && !args.dry_run {
+        console.say("what is queued goes out when a gateway runs");
+    }
+    results.end(console)
+}
