@@ -14,6 +14,8 @@ mod files;
 
 mod follow;
 
+mod last_received;
+
 mod supervise;
 
 mod tasks;
@@ -43,6 +45,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
+use crate::lead::SiteId;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{Store, StoreError};
@@ -163,6 +166,7 @@ pub fn start_following(config: Config, origin: Origin, store: Arc<dyn Store>) ->
     start_with(config, store, Some(origin), Sockets::New)
 }
 
+#[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,
@@ -178,6 +182,7 @@ fn start_with(
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
     expiry::record(&config, &metrics);
+    metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
 
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
@@ -186,7 +191,7 @@ fn start_with(
         .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
-    let admin = admin.with_made_token(made_token(&config.load()));
+    let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();
@@ -194,6 +199,7 @@ fn start_with(
     let reload = Arc::new(Notify::new());
     let served = Arc::clone(&config);
     tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
+    tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {

@@ -4,11 +4,14 @@
 //! submission and no secret gets here.
 
 mod degraded;
+mod ends;
 mod expiry;
 mod log;
 mod panics;
+mod sites;
 mod taking;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -19,9 +22,12 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
+pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd};
 use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
+pub use self::sites::SiteDepth;
+use self::sites::SiteMetrics;
 pub use self::taking::NotTaking;
 use self::taking::Taking;
 
@@ -84,106 +90,6 @@ pub const BUILD_INFO: &str = "formgate_build_info";
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
 
-/// How a request to the gateway ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestEnd {
-    Queued,
-    Held,
-    Duplicate,
-    /// Stored as held, and answered with an error.
-    Rejected,
-    /// Nothing was stored.
-    Refused,
-    /// Answered without a submission in it: a check of keys, the widget.
-    Answered,
-    /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
-    Aborted,
-    /// A panic ended it.
-    Panicked,
-}
-
-impl RequestEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::Answered => "answered",
-            Self::Aborted => "aborted",
-            Self::Panicked => "panicked",
-        }
-    }
-}
-
-/// For what new connection an idle one had to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionClosed {
-    /// For one of the same address, which had all that an address may have.
-    SameAddress,
-    /// For anybody's: all places were taken.
-    GatewayFull,
-    /// For anybody's to the admin API, whose places were taken.
-    AdminFull,
-}
-
-impl ConnectionClosed {
-    /// Every one there is.
-    pub const ALL: [Self; 3] = [Self::SameAddress, Self::GatewayFull, Self::AdminFull];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SameAddress => "same_address",
-            Self::GatewayFull => "gateway_full",
-            Self::AdminFull => "admin_full",
-        }
-    }
-}
-
-/// How a POST to KaiCalls ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryEnd {
-    Delivered,
-    KeyRefused,
-    LeadRefused,
-    Failed,
-    Ambiguous,
-}
-
-impl DeliveryEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::KeyRefused => "key_refused",
-            Self::LeadRefused => "lead_refused",
-            Self::Failed => "failed",
-            Self::Ambiguous => "ambiguous",
-        }
-    }
-}
-
-/// What was found where a lead that may have arrived was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfirmationEnd {
-    /// It is there, and is not posted again.
-    Confirmed,
-    /// It is not there.
-    NotShown,
-    /// It can't be told.
-    Unknown,
-}
-
-impl ConfirmationEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::NotShown => "not_shown",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 /// What the store holds, for the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -224,8 +130,9 @@ pub struct Metrics {
     task_restarts: IntCounterVec,
     taking: Taking,
     log_lines_dropped: IntCounter,
-    sites: IntGauge,
+    site_count: IntGauge,
     expiry: Expiry,
+    sites: SiteMetrics,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -279,8 +186,9 @@ impl Metrics {
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
             taking: Taking::default(),
             log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
-            sites: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             expiry: Expiry::new(&registry)?,
+            sites: SiteMetrics::new(&set)?,
             registry: registry.clone(),
         };
         metrics.preset();
@@ -309,6 +217,31 @@ impl Metrics {
     /// Counts a refusal; `site` is one of the configuration's.
     pub fn refused(&self, site: &str, reason: &'static str) {
         self.refused.with_label_values(&[site, reason]).inc();
+    }
+
+    /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
+    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
+        self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+
+    /// Counts a submission of a site that was stored at a time, in seconds since 1970.
+    pub fn site_received(&self, site: &str, at: i64) {
+        self.sites.received(site, seconds(at));
+    }
+
+    /// Says when a site last posted before this process began.
+    pub fn site_received_before(&self, site: &str, at: i64) {
+        self.sites.received_before(site, seconds(at));
+    }
+
+    /// Counts a lead of a site that KaiCalls took.
+    pub fn site_delivered(&self, site: &str) {
+        self.sites.delivered(site);
+    }
+
+    /// Tells what the store holds of each site that has metrics of its own.
+    pub fn site_depths(&self, depth: impl Fn(&str) -> SiteDepth) {
+        self.sites.depths(depth);
     }
 
     /// Counts a new connection for which there was no place, and no idle one that could leave for it.
@@ -377,15 +310,14 @@ impl Metrics {
     pub fn config_loaded(&self, at: Option<i64>) {
         let result = if at.is_some() { "ok" } else { "failed" };
         self.config_reloads.with_label_values(&[result]).inc();
-        if let Some(seconds) = at {
-            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-            self.config_loaded_at.set(seconds as f64);
+        if let Some(at) = at {
+            self.config_loaded_at.set(seconds(at));
         }
     }
 
     /// Tells how many sites there are.
     pub fn sites(&self, count: usize) {
-        self.sites.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.site_count.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Tells when a listener's certificate expires, in seconds since 1970.
@@ -400,8 +332,7 @@ impl Metrics {
 
     /// Tells when the store was last copied, in seconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        self.backup_last_success.set(at as f64);
+        self.backup_last_success.set(seconds(at));
     }
 
     /// Counts a copy of the store that failed.
@@ -456,6 +387,11 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+fn seconds(since_1970: i64) -> f64 {
+    since_1970 as f64
+}
+
 struct Set<'a> {
     registry: &'a Registry,
 }
@@ -471,7 +407,15 @@ impl Set<'_> {
     }
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, MetricsError> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+        self.gauges_of(name, help, &[label])
+    }
+
+    fn gauges_of(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {

@@ -1,5 +1,6 @@
 //! Is it alive, is it ready, how does it go: `/livez`, `/readyz` and `/metrics`, for whoever reaches the listener.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,8 +11,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Admin;
 use super::reply::Reply;
+use crate::lead::SiteId;
+use crate::operate::{self, Process, Status};
 use crate::queue::{Counts, State, Store, StoreError};
-use crate::telemetry::{Degraded, Depth, Metrics};
+use crate::telemetry::{Degraded, Depth, Metrics, SiteDepth};
 
 /// How long the store may take to say that it is ready, or to count.
 const STORE_TIME: Duration = Duration::from_secs(2);
@@ -75,11 +78,7 @@ impl Admin {
     /// Ready is: a submission posted now would be stored. What only needs a person is `degraded`, and no reason for a
     /// balancer to take away a gateway that takes leads; nor is that KaiCalls is away.
     pub(super) async fn readyz(&self) -> Reply {
-        let store = match self.metrics.not_taking() {
-            None => self.probe.ask(&*self.store).await,
-            Some(reason) => Err(Unready { words: "not asked".to_owned(), reason: reason.as_str() }),
-        };
-        tell_problems(&*self.store, &self.metrics).await;
+        let store = self.is_taking().await;
         let (status, word) = match &store {
             Ok(()) => (StatusCode::OK, "ready"),
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
@@ -99,10 +98,49 @@ impl Admin {
         Reply::json(status, &body)
     }
 
+    /// Tells whether a submission posted now would be stored, and notices what in the store needs a person.
+    async fn is_taking(&self) -> Result<(), Unready> {
+        let store = match self.metrics.not_taking() {
+            None => self.probe.ask(&*self.store).await,
+            Some(reason) => Err(Unready { words: "not asked".to_owned(), reason: reason.as_str() }),
+        };
+        tell_problems(&*self.store, &self.metrics).await;
+        store
+    }
+
+    /// Tells how the gateway is, for people.
+    pub(super) async fn status(&self, brief: bool) -> Status {
+        let unready = self.is_taking().await.err();
+        let (config, sending) = (self.config.load_full(), self.sending.borrow().clone());
+        let process = Process {
+            version: env!("CARGO_PKG_VERSION"),
+            since: self.since,
+            degraded: self.metrics.degraded(),
+            sending: &sending,
+            unready: unready.map(|unready| unready.words),
+            brief,
+        };
+        operate::status(&*self.store, &config, process, Timestamp::now()).await
+    }
+
     pub(super) async fn metrics(&self) -> Reply {
         tell_problems(&*self.store, &self.metrics).await;
+        let config = self.config.load();
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.counts()).await {
-            self.metrics.depth(depth(&counts, Timestamp::now()));
+            let now = Timestamp::now();
+            self.metrics.depth(depth(&counts, now));
+            let paused = &self.sending.borrow().paused_sites;
+            let mut by_site: HashMap<&str, Vec<Counts>> = HashMap::new();
+            for count in &counts {
+                by_site.entry(count.site.as_str()).or_default().push(count.clone());
+            }
+            self.metrics.site_depths(|site| {
+                let Depth { queued, held, oldest_queued, .. } =
+                    depth(by_site.get(site).map_or(&[], Vec::as_slice), now);
+                let is_paused = paused.keys().any(|paused| paused.as_str() == site);
+                SiteDepth { queued, held, oldest_queued_seconds: oldest_queued.as_secs_f64(), is_paused }
+            });
         }
         match self.metrics.text() {
             Ok(body) => Reply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
@@ -154,7 +192,6 @@ impl Unready {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lead::SiteId;
 
     #[test]
     fn the_depth_is_that_of_all_sites() {

@@ -25,17 +25,18 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
+use jiff::Timestamp;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::operate::{Audit, By};
-use crate::queue::Store;
+use crate::queue::{SendingStatus, Store};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
@@ -59,6 +60,9 @@ pub struct Admin {
     audit: Audit,
     /// Lets in where the configuration has no token.
     made_token: Option<Secret>,
+    /// What the sender holds back.
+    sending: watch::Receiver<SendingStatus>,
+    since: Timestamp,
     api: Arc<Semaphore>,
     probe: Arc<Probe>,
     caller: Caller,
@@ -109,12 +113,16 @@ impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
+        // Without a sender nothing is held back.
+        let (_, sending) = watch::channel(SendingStatus::default());
         Self {
             config,
             store,
             metrics,
             audit,
             made_token: None,
+            sending,
+            since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             probe: Arc::default(),
             caller: Caller::Network,
@@ -129,6 +137,11 @@ impl Admin {
     /// Lets in who shows this token, while the configuration has none.
     pub fn with_made_token(self, made_token: Option<Secret>) -> Self {
         Self { made_token, ..self }
+    }
+
+    /// Shows what the sender holds back.
+    pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
+        Self { sending, ..self }
     }
 
     /// One line for each request to the API. Of who shows no token, nothing is repeated.

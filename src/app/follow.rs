@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::expiry;
 use super::warnings::Warnings;
 use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloaded, Severity, StandIn};
+use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
@@ -107,6 +108,7 @@ impl Follower {
         self.warnings.tell(&reloaded.diagnostics);
         degrade(&self.metrics, &config, &reloaded.stand_ins, reloaded.is_refused);
         expiry::record(&config, &self.metrics);
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         self.keep_copy().await;
         self.sender.reloaded().await;
         true

@@ -73,6 +73,14 @@ impl Supervisor {
         }
     }
 
+    /// Runs work that isn't begun again; a panic of it is told.
+    pub(super) async fn once(&self, task: &'static str, work: impl Future<Output = ()>) {
+        if let Err(panicked) = catch_async(work).await {
+            let location = self.note(panicked).location;
+            tracing::error!(task, location, "task.panicked: it is not started again; please report the location");
+        }
+    }
+
     /// Runs what the process can't go on without until the gateway stops, and says so if it ends before.
     pub(super) async fn need(&self, what: Fatal, run: impl Future<Output = ()>) {
         let ended = catch_async(run).await;

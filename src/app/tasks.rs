@@ -69,6 +69,12 @@ impl Tasks {
         });
     }
 
+    /// Begins work that is done once, and that nothing waits for.
+    pub(super) fn once(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let supervisor = self.supervisor.clone();
+        self.services.spawn(async move { supervisor.once(name, work).await });
+    }
+
     /// Begins the admin socket, if there is one; where it ends by itself, another is made in its place.
     pub(super) fn keep_admin_socket(
         &mut self,

@@ -45,6 +45,8 @@ mod shown;
 
 mod sites;
 
+mod status;
+
 mod store;
 
 mod table;
@@ -80,6 +82,7 @@ enum Command {
     Init(init::InitArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Replay(replay::ReplayArgs),
@@ -98,6 +101,7 @@ impl Command {
             Self::Init(args) => init::run(args, console),
             Self::Serve(args) => serve::run(args, console),
             Self::Check(args) => check::run(args, console),
+            Self::Status(args) => status::run(args, console),
             Self::Explain(args) => explain::run(args, console),
             Self::Test(args) => test::run(args, console),
             Self::Replay(args) => replay::run(args, console),

@@ -101,6 +101,15 @@ pub struct Salvaged {
     pub unreadable: Vec<String>,
 }
 
+/// How large a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes in use, as `max_size` counts them.
+    pub bytes: u64,
+    /// The version of its tables; none where it has none.
+    pub schema: Option<u32>,
+}
+
 /// Why a store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -212,6 +221,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Counts entries per site and state, sorted by both; may lag a second. Nothing is said where there are none.
     async fn counts(&self) -> Result<Vec<Counts>, StoreError>;
+
+    /// Tells how large it is; of a store in memory nothing is known.
+    async fn extent(&self) -> Result<Extent, StoreError> {
+        Ok(Extent::default())
+    }
 
     /// Tells that something may have become due. A hint that may be lost: callers poll as well.
     fn changed(&self) -> watch::Receiver<u64>;

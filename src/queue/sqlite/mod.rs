@@ -114,8 +114,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, Order,
-    PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry,
+    Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -335,6 +335,10 @@ impl Store for SqliteStore {
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
         self.enter_if_possible().await;
         self.readers.read(list::counts).await
+    }
+
+    async fn extent(&self) -> Result<Extent, StoreError> {
+        self.readers.read(list::extent).await
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
