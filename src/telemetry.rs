@@ -7,6 +7,7 @@ mod degraded;
 mod ends;
 mod expiry;
 mod log;
+mod names;
 mod panics;
 mod sites;
 mod taking;
@@ -25,67 +26,12 @@ pub use self::degraded::Degraded;
 pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd};
 use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
+pub use self::names::*;
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 pub use self::taking::NotTaking;
 use self::taking::Taking;
-
-/// Requests to the gateway by how they ended.
-pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
-/// Requests refused, by configured site and reason.
-pub const REFUSED: &str = "formgate_refused_total";
-/// Connections closed at once because there were too many.
-pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
-pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
-/// From a request's first byte to its reply.
-pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
-/// How long the store took until an entry was durable.
-pub const STORE_APPEND_DURATION: &str = "formgate_store_append_duration_seconds";
-/// Bytes of bodies being read now.
-pub const READING_BYTES: &str = "formgate_reading_bytes";
-/// POSTs to KaiCalls by how they ended.
-pub const DELIVERY_ATTEMPTS: &str = "formgate_delivery_attempts_total";
-/// How long a POST to KaiCalls took.
-pub const DELIVERY_DURATION: &str = "formgate_delivery_duration_seconds";
-/// From a lead's arrival to its delivery.
-pub const LEAD_AGE: &str = "formgate_lead_age_seconds";
-/// Entries in the store by state.
-pub const QUEUE_ENTRIES: &str = "formgate_queue_entries";
-/// How long the oldest queued entry has waited.
-pub const QUEUE_OLDEST_AGE: &str = "formgate_queue_oldest_age_seconds";
-/// Sites that are paused because their keys were refused.
-pub const SITES_PAUSED: &str = "formgate_sites_paused";
-/// Circuits that are open: of so many sites, or of the upstream as a whole.
-pub const CIRCUITS_OPEN: &str = "formgate_circuits_open";
-/// Attempts after which a lead is to be tried again.
-pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
-/// Leads that may have arrived and were asked for, by what was found.
-pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total";
-/// Reloads of the configuration by result.
-pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
-/// Parts of the configuration that are broken or gone now.
-pub const CONFIG_BROKEN: &str = "formgate_config_broken";
-/// When the configuration was last loaded without an error.
-pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
-/// When the store was last copied by `[backup]`; 0: not that this process knows.
-pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_seconds";
-/// Copies by `[backup]` that failed.
-pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
-/// 1 for each thing that needs a person while submissions are taken all the same.
-pub const DEGRADED: &str = "formgate_degraded";
-/// Background tasks that ended by themselves and were started again.
-pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
-/// Log lines that were dropped because nobody read stderr.
-pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
-/// Sites in the configuration in force.
-pub const SITES: &str = "formgate_sites";
-/// When a listener's certificate expires: the first of its chain.
-pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
-/// When the first of a site's tokens expires; sites without such a token have no series.
-pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
-/// Always 1; its label is the version.
-pub const BUILD_INFO: &str = "formgate_build_info";
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
@@ -185,7 +131,8 @@ impl Metrics {
             degradations: Degradations::default(),
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
             taking: Taking::default(),
-            log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
+            log_lines_dropped: set
+                .add(IntCounter::new(LOG_LINES_DROPPED, "Log lines dropped because stderr was not read.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             expiry: Expiry::new(&registry)?,
             sites: SiteMetrics::new(&set)?,

@@ -52,6 +52,8 @@ struct Report<'a> {
     #[serde(flatten)]
     content: Option<Content>,
     diagnostics: &'a Diagnostics,
+    /// Whether `serve` would start, without `--strict`.
+    can_serve: bool,
     /// What `serve` would start with instead of what is broken or gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stand_ins: Vec<ShownStandIn<'a>>,
@@ -73,7 +75,7 @@ impl<'a> ShownStandIn<'a> {
 
 pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
-    let Starting { mut loaded, stand_ins, .. } = config::start(&path, &Sources::process(), today());
+    let Starting { mut loaded, stand_ins, in_force } = config::start(&path, &Sources::process(), today());
     let certificates = loaded.config.as_ref().map_or(Ok(()), |config| check_certificates(&config.server.listen));
     if let Err(error) = certificates {
         loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
@@ -86,6 +88,7 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         warnings: diagnostics.count(Severity::Warning),
         content: loaded.config.as_ref().map(Content::of),
         diagnostics,
+        can_serve: in_force.is_some(),
         stand_ins: stand_ins.iter().map(ShownStandIn::of).collect(),
     };
     match args.output {
@@ -107,7 +110,11 @@ fn show(report: &Report<'_>, console: &mut Console) -> Result<(), Error> {
     let file = report.file.display();
     if report.errors > 0 {
         console.say(format!("{file}: {}", report.counts()));
-        show_stand_ins(&report.stand_ins, console);
+        if report.can_serve {
+            show_stand_ins(&report.stand_ins, console);
+        } else {
+            console.say("`formgate serve` can't start: [server], [queue] and [limits] must be usable");
+        }
         return Ok(());
     }
     let content = report.content.map_or_else(String::new, |content| format!(": {}", content.words()));

@@ -70,12 +70,12 @@ async fn what_only_needs_a_person_is_named_and_leaves_the_gateway_ready() {
 }
 
 #[tokio::test]
-async fn a_hundred_who_ask_at_once_make_one_probe() {
+async fn all_who_ask_at_once_make_one_probe() {
     let gateway = start();
     let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
     let ask = |_| async move { status(&send(address, get("/readyz", "localhost")).await) };
-    let answers = JoinSet::from_iter((0..100).map(ask)).join_all().await;
-    assert_eq!(answers, [200; 100]);
+    let answers = JoinSet::from_iter((0..50).map(ask)).join_all().await;
+    assert_eq!(answers, [200; 50]);
     assert_eq!(Arc::clone(&gateway.shelf).probes.load(Ordering::Relaxed), 1);
 }
 

@@ -160,7 +160,8 @@ fn check_says_what_is_there_or_what_is_wrong() {
 
     fs::write(place.path("config.toml"), "[server]\nlistne = 1\n").expect("written");
     let ran = place.run(&["check", "--config", "config.toml"]);
-    assert_eq!((ran.code, ran.talk.as_str()), (78, "config.toml: 1 error, 1 warning\n"));
+    let said = "config.toml: 1 error, 1 warning\n`formgate serve` can't start: [server], [queue] and [limits] must be usable\n";
+    assert_eq!((ran.code, ran.talk.as_str()), (78, said));
     assert!(ran.data.contains("config.toml:2:1") && ran.data.contains("did you mean `listen`?"), "{}", ran.data);
     let json = place.run(&["check", "--output", "json"]);
     assert_eq!((json.code, json.json()["diagnostics"][0]["line"].as_u64()), (78, Some(2)));

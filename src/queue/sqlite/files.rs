@@ -3,11 +3,14 @@
 use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a log begins with, by the order of bytes its checksums are made in.
 const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
+/// What a database begins with.
+const DATABASE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Makes the folder (0700) and an empty database (0600) where there are none; returns the path without links.
 ///
@@ -105,6 +108,8 @@ pub(super) struct Identity {
     files: Vec<(PathBuf, (u64, u64))>,
     /// The database never gets shorter.
     shortest: Cell<u64>,
+    /// Never closed: SQLite's locks on the database would go with any handle of this process.
+    database: ManuallyDrop<File>,
     log: File,
 }
 
@@ -113,9 +118,10 @@ impl Identity {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let remember = |path: PathBuf| inode(&path).map(|inode| (path, inode));
         let log = beside(path, "-wal");
-        // Of the database itself no second handle may be closed: SQLite's locks would go with it.
         let shortest = Cell::new(path.metadata()?.len());
-        Ok(Self { files: vec![remember(path.to_owned())?, remember(log.clone())?], shortest, log: File::open(log)? })
+        let files = vec![remember(path.to_owned())?, remember(log.clone())?];
+        let database = ManuallyDrop::new(File::open(path)?);
+        Ok(Self { files, shortest, database, log: File::open(log)? })
     }
 
     /// Returns where the database was.
@@ -127,7 +133,18 @@ impl Identity {
     /// overwritten one can write without an error.
     pub(super) fn holds(&self) -> bool {
         let stands = self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known));
-        stands && self.is_not_cut() && self.is_log()
+        stands && self.is_not_cut() && self.is_database() && self.is_log()
+    }
+
+    /// What is overwritten in place would else go unnoticed until a page of it is read. Until the log was first copied
+    /// into it, the database may be empty.
+    fn is_database(&self) -> bool {
+        let mut magic = [0; DATABASE_MAGIC.len()];
+        match self.database.read_at(&mut magic, 0) {
+            Ok(0) => true,
+            Ok(_) => magic == *DATABASE_MAGIC,
+            Err(_) => false,
+        }
     }
 
     fn is_not_cut(&self) -> bool {
