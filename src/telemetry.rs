@@ -3,6 +3,7 @@
 //! Labels are closed enums or site names from the configuration; never anything that came over the wire. No value of a
 //! submission and no secret gets here.
 
+mod closed;
 mod degraded;
 mod log;
 mod panics;
@@ -15,6 +16,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+pub use self::closed::ConnectionClosed;
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
 pub use self::log::{LogError, LogFormat, log_to_stderr};
@@ -24,8 +26,9 @@ pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
 /// Requests refused, by configured site and reason.
 pub const REFUSED: &str = "formgate_refused_total";
-/// Connections closed at once because there were too many.
+/// New connections closed at once, since there were too many and none was idle.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
+/// Idle connections closed for new ones, by why.
 pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
 /// From a request's first byte to its reply.
 pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
@@ -96,30 +99,6 @@ impl RequestEnd {
             Self::Answered => "answered",
             Self::Aborted => "aborted",
             Self::Panicked => "panicked",
-        }
-    }
-}
-
-/// For what new connection an idle one had to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionClosed {
-    /// For one of the same address, which had all that an address may have.
-    SameAddress,
-    /// For anybody's: all places were taken.
-    GatewayFull,
-    /// For anybody's to the admin API, whose places were taken.
-    AdminFull,
-}
-
-impl ConnectionClosed {
-    /// Every one there is.
-    pub const ALL: [Self; 3] = [Self::SameAddress, Self::GatewayFull, Self::AdminFull];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SameAddress => "same_address",
-            Self::GatewayFull => "gateway_full",
-            Self::AdminFull => "admin_full",
         }
     }
 }
