@@ -11,6 +11,7 @@
 //! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
+//! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
 //! POST /api/v1/store/salvage        {}
 //! POST /api/v1/store/backup         {"file": "/absolute/path"}
 //! ```
@@ -53,6 +54,12 @@ struct BackupAsked {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct CaptureAsked {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NothingAsked {}
 
 impl Admin {
@@ -76,7 +83,7 @@ impl Admin {
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
             parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
+            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"]
         );
         let gets = matches!(parts.as_slice(), [] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
@@ -140,6 +147,11 @@ impl Admin {
             ["leads", "erase"] => {
                 let asked: EraseAsked = request::json(session).await?;
                 found(&operate::erase(store, audit, &asked, by, Timestamp::now()).await?)
+            }
+            ["leads", "capture"] => {
+                let CaptureAsked { id } = request::json(session).await?;
+                let config = self.config.load_full();
+                found(&operate::capture(store, &config, audit, &id, by, Timestamp::now()).await?)
             }
             ["store", "salvage"] => {
                 let NothingAsked {} = request::json(session).await?;

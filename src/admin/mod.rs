@@ -96,6 +96,7 @@ impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
+        audit.reserve();
         Self { config, store, metrics, audit, made_token: None, api: Arc::new(Semaphore::new(API_AT_ONCE)) }
     }
 
@@ -105,6 +106,8 @@ impl Admin {
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Reply {
+        // Lines that found no room, as soon as there is some: whoever asks for metrics or health asks often.
+        drop(self.audit.waiting().await);
         let head = session.req_header();
         if !host::names_listener(&head.headers, &self.config.load().admin) {
             return Reply::problem(StatusCode::FORBIDDEN, "foreign-host", "The Host header names another server");

@@ -14,6 +14,9 @@ use crate::queue::{Salvaged, Store};
 pub struct BackedUp {
     pub file: PathBuf,
     pub entries: u64,
+    /// The disk is full: the act's lines of the audit are written when there is room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit_waits: bool,
 }
 
 /// Copies the store into a new file while it is in use.
@@ -24,10 +27,11 @@ pub async fn backup(
     by: By,
     now: Timestamp,
 ) -> Result<BackedUp, OperateError> {
-    let begun = audit.begin(Act::plain("backup", by), now).await?;
+    let begun = audit.begin_even_if_full(Act::plain("backup", by), now).await?;
     let copied = store.backup(to).await;
     begun.end(whole(*copied.as_ref().unwrap_or(&0)), copied.is_ok(), now).await?;
-    Ok(BackedUp { file: to.to_owned(), entries: copied? })
+    let audit_waits = !audit.waiting().await.is_empty();
+    Ok(BackedUp { file: to.to_owned(), entries: copied?, audit_waits })
 }
 
 /// Merges back what can be read of the files that were set aside.
