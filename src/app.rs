@@ -4,6 +4,8 @@
 //! listener, and last the gateway. Stopping closes the gateway first; requests under way are answered and attempts
 //! under way get their time while nothing new is taken.
 
+mod backup;
+
 mod files;
 
 mod follow;
@@ -20,6 +22,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use self::backup::Backups;
 use self::follow::Follower;
 pub use self::follow::Origin;
 use self::upgrade::Meeting;
@@ -118,6 +121,7 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     start_with(config, store, None, Listeners::default())
 }
 
+#[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
     store: Arc<dyn Store>,
@@ -140,6 +144,8 @@ fn start_with(
     let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
 
     let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    services.spawn(backups.run(stopping.clone()));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
         let follower = Follower::new(origin, config, store, sender, metrics, asked);

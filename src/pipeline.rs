@@ -13,6 +13,9 @@ use crate::received::Received;
 /// The mapping that is asked last and fits everything.
 pub const LAST: &str = "generic";
 
+/// The oddity of what could not be decoded because of a panic.
+pub const DECODER_PANICKED: &str = "decoder_panicked";
+
 /// Every mapping there is, in the order in which they are tried.
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
@@ -121,6 +124,8 @@ pub enum Hold {
     Rule,
     /// No `[forms.*]` knows it and the site says `unknown_forms = "hold"`.
     UnknownForm,
+    /// A bug of this program, not of the sender: 200.
+    Panicked,
 }
 
 /// What makes two leads of one site and form the same; SHA-256, so that it can be kept without the values.
@@ -160,14 +165,29 @@ pub fn explain_amended(
     }
 }
 
+/// Returns what to keep where running a submission through the pipeline panicked: all of it, for a person to look at.
+///
+/// The caller catches the panic, and logs it: nothing here may.
+pub fn panicked(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay) -> Explained {
+    let detail = "decoding it failed in formgate itself; the log has the location".to_owned();
+    let explained = unread(site, form, overlay, Hold::Panicked, detail);
+    let oddities = vec![DECODER_PANICKED.to_owned()];
+    Explained { processed: Processed { oddities, ..explained.processed }, ..explained }
+}
+
 fn undecodable(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error: DecodeError) -> Explained {
     let hold = match error {
         DecodeError::UnsupportedType => Hold::UnsupportedType,
         _ => Hold::Undecodable,
     };
+    unread(site, form, overlay, hold, error.to_string())
+}
+
+/// Nothing is known of a submission but what the URL says of its form, and what an operator says of the lead.
+fn unread(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold, detail: String) -> Explained {
     let form = form.cloned().unwrap_or_else(FormId::fallback);
     let rules = site.forms.iter().find(|rules| rules.id == form);
-    let errors = vec![FieldError { field: None, code: Code::Invalid, detail: error.to_string() }];
+    let errors = vec![FieldError { field: None, code: Code::Invalid, detail }];
     let region = rules.and_then(|rules| rules.region).or(site.region);
     let (end, extras) = undecodable_end(hold, errors, overlay, form.to_string(), region);
     let processed = Processed {

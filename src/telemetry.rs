@@ -5,6 +5,7 @@
 
 mod degraded;
 mod log;
+mod panics;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use prometheus::{
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
 pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -52,6 +54,10 @@ pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total"
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
 /// When the configuration was last loaded without an error.
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
+/// When the store was last copied by `[backup]`; 0: not that this process knows.
+pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_seconds";
+/// Copies by `[backup]` that failed.
+pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
 /// Always 1; its label is the version.
@@ -72,6 +78,10 @@ pub enum RequestEnd {
     Refused,
     /// Answered without a submission in it: a check of keys, the widget.
     Answered,
+    /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
+    Aborted,
+    /// A panic ended it.
+    Panicked,
 }
 
 impl RequestEnd {
@@ -83,6 +93,8 @@ impl RequestEnd {
             Self::Rejected => "rejected",
             Self::Refused => "refused",
             Self::Answered => "answered",
+            Self::Aborted => "aborted",
+            Self::Panicked => "panicked",
         }
     }
 }
@@ -161,6 +173,8 @@ pub struct Metrics {
     confirmations: IntCounterVec,
     config_reloads: IntCounterVec,
     config_loaded_at: Gauge,
+    backup_last_success: Gauge,
+    backup_failures: IntCounter,
     degraded: IntGaugeVec,
     degradations: Degradations,
 }
@@ -172,6 +186,7 @@ pub struct MetricsError(#[from] prometheus::Error);
 
 impl Metrics {
     /// Registers every metric, each at zero.
+    #[expect(clippy::too_many_lines, reason = "a list, a line or two for each metric")]
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let set = Set { registry: &registry };
@@ -201,6 +216,8 @@ impl Metrics {
             )?,
             config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
+            backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the store was last copied.")?)?,
+            backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
             registry: registry.clone(),
@@ -290,6 +307,17 @@ impl Metrics {
             #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
             self.config_loaded_at.set(seconds as f64);
         }
+    }
+
+    /// Tells when the store was last copied, in seconds since 1970.
+    pub fn backed_up(&self, at: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+        self.backup_last_success.set(at as f64);
+    }
+
+    /// Counts a copy of the store that failed.
+    pub fn backup_failed(&self) {
+        self.backup_failures.inc();
     }
 
     /// Says that something needs a person, or doesn't any more; a change is logged.

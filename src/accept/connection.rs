@@ -17,14 +17,16 @@ use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Gateway;
 use super::chunks::Chunks;
-use super::head::{Head, RequestId};
-use super::outcome::{Outcome, Refusal};
+use super::head::{self, Head, RequestId};
+use super::ongoing::Ongoing;
+use super::outcome::{Failed, Outcome, Refusal};
 use super::places::Place;
-use super::reply::{self, Dialect, Reply};
+use super::reply::{Dialect, Reply};
 use super::route;
 use super::wire::{self, BadHead, Whole};
-use super::{Gateway, Trail};
+use crate::telemetry::catch_async;
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -67,13 +69,14 @@ impl Gateway {
     async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
         let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
         let _in_flight = self.in_flight.enter();
-        let started = Instant::now();
-        let deadline = started + self.options.head;
+        let ongoing = Ongoing::begin(self);
+        let deadline = ongoing.trail.started + self.options.head;
         let whole = tokio::select! {
             biased;
             whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
             () = place.wanted() => return None,
         };
+        let path = head::path_of_line(&bytes);
         if let Ok(Whole { length, chunked: true }) = whole {
             let rest = bytes.split_off(length);
             stream = Box::new(Chunks::new(stream, rest));
@@ -83,7 +86,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, started).await;
+        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -91,28 +94,26 @@ impl Gateway {
         self.send(session, reply, bodyless, lost).await
     }
 
-    /// Brings a request to its end: an answer, which is counted and logged.
+    /// Brings a request to its end: an answer, which is counted and logged. `path` is what it asks for as far as that
+    /// can be seen, also where its head is malformed.
     pub(super) async fn end(
         &self,
         session: &mut ServerSession,
         head: &Result<Head, BadHead>,
-        started: Instant,
+        path: Option<&str>,
+        mut ongoing: Ongoing<'_>,
     ) -> Ended {
-        let (outcome, trail, dialect) = match head {
+        let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
+        let outcome = match head {
             Ok(head) => {
-                let mut trail = Trail { id: RequestId::of(&head.headers), site: None, form: None, started };
-                let outcome = self.answer(session, head, &mut trail).await;
-                let kaicalls = route::is_kaicalls(&head.path);
-                (outcome, trail, if kaicalls { Dialect::Kaicalls } else { Dialect::Formgate })
+                ongoing.trail.id = RequestId::of(&head.headers);
+                let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
+                answered.unwrap_or_else(|panicked| Outcome::Failed(Failed::Panicked(Some(panicked))))
             }
-            Err(bad) => {
-                let trail = Trail { id: RequestId::random(), site: None, form: None, started };
-                (Outcome::Refused(Refusal::Head(*bad)), trail, Dialect::Formgate)
-            }
+            Err(bad) => Outcome::Refused(Refusal::Head(*bad)),
         };
-        let reply = reply::reply(&outcome, dialect, &trail.id);
-        self.record(&outcome, &reply, &trail);
-        Ended { reply, lost: Refusal::loses_framing(&outcome) }
+        let lost = outcome.loses_framing();
+        Ended { reply: ongoing.end(&outcome, dialect), lost }
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
@@ -129,33 +130,6 @@ impl Gateway {
             _stop = shutdown.wait_for(|stop| *stop) => {}
         }
         wire::first_bytes(stream, self.options.farewell).await
-    }
-
-    /// The one place where a request is counted and logged.
-    fn record(&self, outcome: &Outcome, reply: &Reply, trail: &Trail) {
-        let duration = trail.started.elapsed();
-        let reason = outcome.reason();
-        self.metrics.request(outcome.end(), duration);
-        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
-            self.metrics.refused(site.as_str(), reason);
-        }
-        self.metrics.reading(self.reading.bytes());
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    request_id = trail.id.as_str(),
-                    site = trail.site.as_ref().map(|site| site.as_str()),
-                    form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
-                    outcome = reason,
-                    status = reply.status.as_u16(),
-                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-                    id = outcome.id().map(tracing::field::display),
-                    error = outcome.error(),
-                    "request {reason}"
-                )
-            };
-        }
-        if outcome.needs_somebody() { line!(error) } else { line!(info) }
     }
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody

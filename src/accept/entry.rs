@@ -27,6 +27,8 @@ pub(super) struct Rules<'a> {
     pub(super) keep_held: std::time::Duration,
     /// Over the site's limit, where that says `over = "hold"`.
     pub(super) over_limit: bool,
+    /// Several sites share the key pair that it came with, and it names none of them.
+    pub(super) is_ambiguous: bool,
     /// The host the request was sent to.
     pub(super) own_host: Option<&'a str>,
 }
@@ -43,6 +45,7 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
             Verdict::of_hold(hold, lead, errors, on_invalid)
         }
     };
+    let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
     let overlay = Overlay::default();
     let content =
@@ -84,8 +87,18 @@ impl Verdict {
             (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
             (Hold::Rule, _) => (Reason::HoldRule, None),
             (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
+            // The sender did nothing wrong, and can do nothing about it.
+            (Hold::Panicked, _) => (Reason::Undecodable, None),
         };
         Self { state: State::Held, reason, lead, errors, fingerprint: None, rejected }
+    }
+
+    /// Whatever becomes of it, a person has to say first which site it belongs to.
+    fn ambiguous(self) -> Self {
+        let rejected = self.rejected.filter(|rejected| !matches!(rejected, Rejected::Invalid(_)));
+        let (state, reason) = (State::Held, Reason::Ambiguous);
+        // Nothing of the site it is kept under may become its duplicate.
+        Self { state, reason, rejected, fingerprint: None, ..self }
     }
 }
 

@@ -11,9 +11,10 @@ use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
+use super::shared_keys::Holder;
 use crate::config::{Config, Site, Token};
 use crate::destination::KeyPair;
-use crate::lead::{FormId, SiteId};
+use crate::lead::SiteId;
 use crate::received::SplitQuery;
 
 /// Most values looked at per request.
@@ -78,29 +79,35 @@ fn holds(tokens: &[Token], shown: &[u8; 32], today: Date) -> Choice {
 
 /// How a key pair fares, in the order in which KaiCalls' endpoints tell.
 pub(super) enum Keys<'a> {
-    /// They are this site's, or those of one of its forms.
-    Fit(&'a Arc<Site>, Option<&'a FormId>),
+    /// They are these sites', or those of one of their forms; never empty, in the order of the sites' ids.
+    Fit(Vec<Holder<'a>>),
     UnknownPublic,
     WrongSecret,
 }
 
-/// Finds the site that has this key pair. The public key is no secret: only the other is compared in constant time.
+/// Finds the sites that have this key pair. The public key is no secret: only the other is compared in constant time.
 pub(super) fn keys<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'a> {
     let shown = digest(secret);
-    let mut answer = Keys::UnknownPublic;
+    let mut holders = Vec::new();
+    let mut is_known = false;
     for site in config.sites.values() {
         let own = std::iter::once((None, &site.keys));
         let forms = site.form_keys.iter().map(|(form, keys)| (Some(form), keys));
+        let mut held: Option<Holder<'_>> = None;
         for (form, pair) in own.chain(forms).filter(|(_, pair)| pair.public() == public) {
+            is_known = true;
             let fits = bool::from(digest(pair.secret().expose()).ct_eq(&shown));
-            match answer {
-                Keys::Fit(..) => {}
-                _ if fits => answer = Keys::Fit(site, form),
-                _ => answer = Keys::WrongSecret,
+            if fits && held.is_none() {
+                held = Some(Holder { site, form });
             }
         }
+        holders.extend(held);
     }
-    answer
+    match (holders.is_empty(), is_known) {
+        (false, _) => Keys::Fit(holders),
+        (true, true) => Keys::WrongSecret,
+        (true, false) => Keys::UnknownPublic,
+    }
 }
 
 /// Reads `Authorization: Bearer pk:sk`.

@@ -67,6 +67,13 @@ impl Head {
     }
 }
 
+/// Returns the path that the first line of a head asks for, whatever is wrong with the head.
+pub(super) fn path_of_line(head: &[u8]) -> Option<String> {
+    let line = head.split(|&byte| byte == b'\n').next()?;
+    let target = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()).nth(1)?;
+    Some(split_target(target).0)
+}
+
 /// HTTP/2 names the host outside of the headers; pingora has checked that it does, and that a `Host` says the same.
 fn authority(parsed: &RequestHeader) -> Option<HeaderValue> {
     let authority = parsed.uri.authority().filter(|_| parsed.version == Version::HTTP_2)?;

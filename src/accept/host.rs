@@ -12,28 +12,49 @@ pub(super) fn is_other(hosts: &[String], received: &Received, page: Option<&str>
     if hosts.is_empty() {
         return false;
     }
-    let server = received.header("user-agent").and_then(|agent| agent.strip_prefix(SERVER)?.split_once(';'));
+    let server = received.header("user-agent").and_then(server);
     let from_browser = ["referer", "origin"].map(|name| received.header(name).and_then(host));
     let own = own.map(comparable);
-    let named = [server.and_then(|(_version, site)| host(site)), page.and_then(host)];
+    let named = [server.and_then(host), page.and_then(host)];
     let named = named.into_iter().chain(from_browser.into_iter().filter(|host| *host != own)).flatten();
     let hosts: Vec<String> = hosts.iter().map(|host| comparable(host)).collect();
     named.into_iter().any(|named| !hosts.contains(&named))
 }
 
+/// Returns the address by which the server side of a WordPress site names itself in its user agent.
+pub(super) fn server(user_agent: &str) -> Option<&str> {
+    let (_version, site) = user_agent.strip_prefix(SERVER)?.split_once(';')?;
+    site.split(';').next()
+}
+
 /// Returns the host of a URL, where it is one.
 fn host(url: &str) -> Option<String> {
+    place(url).map(|place| place.host)
+}
+
+/// Where a URL leads, comparable with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) host: String,
+    /// The parts of its path, in lower case.
+    pub(super) path: Vec<String>,
+}
+
+/// Takes host and path out of a URL, where it is one.
+pub(super) fn place(url: &str) -> Option<Place> {
     let end = url.find('#').unwrap_or(url.len());
     let url = url.get(..end)?.trim();
     let (scheme, rest) = url.split_once("://")?;
     let is_web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    let authority = rest.split(['/', '?', '\\']).next().filter(|_| is_web)?;
+    let rest = rest.split('?').next().filter(|_| is_web)?;
+    let (authority, path) = rest.split_once(['/', '\\']).unwrap_or((rest, ""));
     let authority = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
-    (!authority.is_empty()).then(|| comparable(authority))
+    let path = path.split(['/', '\\']).filter(|part| !part.is_empty()).map(str::to_lowercase).collect();
+    (!authority.is_empty()).then(|| Place { host: comparable(authority), path })
 }
 
 /// Makes a host comparable: without port and the final dot, in lower case and ASCII; `www.` is no other host.
-fn comparable(authority: &str) -> String {
+pub(super) fn comparable(authority: &str) -> String {
     let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let name = match authority.rsplit_once(':') {
         Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,

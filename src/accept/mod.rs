@@ -13,12 +13,15 @@ mod head;
 mod host;
 mod limits;
 mod listeners;
+mod offload;
+mod ongoing;
 mod outcome;
 mod places;
 mod receive;
 mod reply;
 mod route;
 mod serve;
+mod shared_keys;
 mod signature;
 mod streams;
 mod tls;
@@ -40,9 +43,11 @@ use tokio::time::Instant;
 use self::body::{BadBody, Body, BodyLimits, Reading};
 use self::entry::{Filed, Rules};
 use self::guard::Credentials;
-use self::head::{Head, RequestId};
+use self::head::Head;
 use self::limits::Limiters;
 pub use self::listeners::{HandOverError, Listeners};
+use self::offload::Offload;
+use self::ongoing::Trail;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
@@ -50,10 +55,12 @@ pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, servic
 use self::signature::Signature;
 use self::tls::Tls;
 use crate::config::{Config, OverLimit, Site};
+use crate::destination::KeyPair;
+use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::pipeline::{self, Keeper, Kept};
+use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
-use crate::received::SplitQuery;
+use crate::received::{Received, SplitQuery};
 use crate::telemetry::Metrics;
 
 /// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
@@ -104,6 +111,12 @@ impl Default for Options {
     }
 }
 
+/// Tells whether KaiCalls refuses a site's key pair at the moment.
+pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
+
+/// What makes a lead of what was received: [`pipeline::process`].
+pub type Pipeline = fn(&Mappings, &SiteRules, Option<&FormId>, &Received) -> Processed;
+
 /// The gateway's application, to be given to [`service`] or [`serve`]. Clones share all state.
 #[derive(Clone)]
 pub struct Gateway {
@@ -115,32 +128,28 @@ pub struct Gateway {
     places: Places,
     limiters: Limiters,
     in_flight: InFlight,
+    refused_keys: RefusedKeys,
+    offload: Offload,
+    pipeline: Pipeline,
     /// What its listener does first; the other clones may be behind others.
     tls: Option<Arc<Tls>>,
-}
-
-/// What is known of a request by the time it ends, for its log line.
-struct Trail {
-    id: RequestId,
-    /// Only a site of the configuration: anything else is the client's text.
-    site: Option<SiteId>,
-    form: Option<FormId>,
-    started: Instant,
 }
 
 /// A request, and the configuration it is judged by from beginning to end.
 struct Request<'a> {
     head: &'a Head,
     query: SplitQuery,
-    config: &'a Config,
+    config: &'a Arc<Config>,
     /// Who is counted for it where it shows no valid credential.
     client: Option<IpAddr>,
 }
 
 /// Where a submission belongs, once that is proved.
 struct Address<'a> {
-    site: &'a Site,
+    site: &'a Arc<Site>,
     form: Option<&'a FormId>,
+    /// It may belong to another site with the same key pair.
+    is_ambiguous: bool,
 }
 
 impl Gateway {
@@ -148,7 +157,33 @@ impl Gateway {
         let places = Places::new(options.connections, options.connections_per_address);
         let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        Self { config, store, metrics, options, reading, places, limiters, in_flight, tls: None }
+        let refused_keys: RefusedKeys = Arc::new(|_site, _keys| false);
+        let offload = Offload::default();
+        let pipeline: Pipeline = pipeline::process;
+        Self {
+            config,
+            store,
+            metrics,
+            options,
+            reading,
+            places,
+            limiters,
+            in_flight,
+            offload,
+            pipeline,
+            refused_keys,
+            tls: None,
+        }
+    }
+
+    /// Lets whoever sends leads tell which keys KaiCalls refuses.
+    pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
+        Self { refused_keys, ..self }
+    }
+
+    /// Puts another in the pipeline's place, for those who test what a failing one does.
+    pub fn with_pipeline(self, pipeline: Pipeline) -> Self {
+        Self { pipeline, ..self }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -184,7 +219,8 @@ impl Gateway {
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
         if let Some(site) = guard::site(request.config, site, &credentials, today()) {
-            return self.submission(session, request, Address { site, form }, trail).await;
+            let address = Address { site, form, is_ambiguous: false };
+            return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
@@ -216,7 +252,8 @@ impl Gateway {
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
         keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
         let kept = keeper.finish().map_err(BadBody::from)?;
-        self.file(request, Address { site, form }, &kept, over_limit, trail).await
+        let address = Address { site, form, is_ambiguous: false };
+        self.file(request, address, &kept, over_limit, trail).await
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -224,40 +261,68 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        address: Address<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, .. } = request;
-        let over_limit = self.limit(config, site)?;
+        let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
         let keeper = receive::keeper(head, query, server.max_body, server.max_upload)?;
         let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
-        self.file(request, Address { site, form }, &body.kept, over_limit, trail).await
+        self.file(request, address, &body.kept, over_limit, trail).await
     }
 
     /// Runs what is kept through the pipeline and into the store.
     async fn file(
         &self,
         Request { head, query, config, .. }: &Request<'_>,
-        Address { site, form }: Address<'_>,
+        Address { site, form, is_ambiguous }: Address<'_>,
         kept: &Kept,
         over_limit: bool,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
         let received = receive::receive(head, query, kept);
-        let processed = pipeline::process(&config.mappings, &site.rules, form, &received);
+        let now = Timestamp::now();
+        let id = new_id(now);
+        let processed = self.process(config, site, form, &received, id).await;
         trail.form = Some(processed.form.clone());
         let rules = Rules {
             site,
             dedupe: !config.queue.dedupe.is_zero(),
             over_limit,
+            is_ambiguous,
             keep_held: config.queue.keep.held,
             own_host: head.host(),
         };
-        let now = Timestamp::now();
-        let filed = entry::file(&rules, processed, received, new_id(now), now);
+        let filed = entry::file(&rules, processed, received, id, now);
+        trail.appending = Some(id);
         self.store(filed).await.map(Outcome::Stored)
+    }
+
+    /// Runs the pipeline. Where it panics, the submission is kept as it came, for a person to look at.
+    async fn process(
+        &self,
+        config: &Arc<Config>,
+        site: &Arc<Site>,
+        form: Option<&FormId>,
+        received: &Received,
+        id: EntryId,
+    ) -> Processed {
+        let pipeline = self.pipeline;
+        let (config, rules_of) = (Arc::clone(config), Arc::clone(site));
+        let (named, subject) = (form.cloned(), received.clone());
+        let work = move || pipeline(&config.mappings, &rules_of.rules, named.as_ref(), &subject);
+        self.offload.run(received.body.len(), work).await.unwrap_or_else(|panicked| {
+            let location = panicked.location;
+            tracing::error!(
+                %id,
+                site = %site.id,
+                location,
+                "pipeline.panicked: the submission is held as it came; please report the location"
+            );
+            pipeline::panicked(&site.rules, form, &Overlay::default()).processed
+        })
     }
 
     /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes

@@ -6,7 +6,7 @@ use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::StoreError;
-use crate::telemetry::RequestEnd;
+use crate::telemetry::{Panicked, RequestEnd};
 
 /// The end of a request.
 #[must_use]
@@ -17,6 +17,17 @@ pub(super) enum Outcome {
     Answered(serde_json::Value),
     /// Nothing of it was stored.
     Refused(Refusal),
+    /// It came to no end of its own. What it had given to the store by then may be there.
+    Failed(Failed),
+}
+
+/// What ended a request that came to no end of its own.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It was cut off: the gateway stopped, or the connection was closed.
+    Aborted,
+    /// A bug of this program.
+    Panicked(Option<Panicked>),
 }
 
 /// A submission that was stored.
@@ -65,6 +76,8 @@ pub(super) enum WrongKeys {
     Missing,
     Public,
     Secret,
+    /// They are the site's, and KaiCalls refuses them.
+    Refused,
 }
 
 impl Status {
@@ -89,6 +102,8 @@ impl Outcome {
             },
             Self::Answered(_) => RequestEnd::Answered,
             Self::Refused(_) => RequestEnd::Refused,
+            Self::Failed(Failed::Aborted) => RequestEnd::Aborted,
+            Self::Failed(Failed::Panicked(_)) => RequestEnd::Panicked,
         }
     }
 
@@ -99,6 +114,8 @@ impl Outcome {
             Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
             Self::Answered(_) => "answered",
             Self::Refused(refusal) => refusal.as_str(),
+            Self::Failed(Failed::Aborted) => "aborted",
+            Self::Failed(Failed::Panicked(_)) => "panicked",
         }
     }
 
@@ -110,9 +127,25 @@ impl Outcome {
         }
     }
 
-    /// Tells whether a submission could not be stored: somebody has to look.
+    /// Where a panic came from that was caught.
+    pub(super) fn location(&self) -> Option<&str> {
+        match self {
+            Self::Failed(Failed::Panicked(panicked)) => panicked.as_ref().map(|panicked| panicked.location.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a submission could not be stored, or this program failed: somebody has to look.
     pub(super) fn needs_somebody(&self) -> bool {
-        matches!(self, Self::Refused(Refusal::Store(_) | Refusal::StoreSlow))
+        matches!(self, Self::Refused(Refusal::Store(_) | Refusal::StoreSlow) | Self::Failed(Failed::Panicked(_)))
+    }
+
+    /// Tells whether what follows on the connection can't be read as HTTP any more.
+    pub(super) fn loses_framing(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(_) | Self::Refused(Refusal::Head(_) | Refusal::Body(BadBody::Broken | BadBody::TooSlow))
+        )
     }
 
     pub(super) fn id(&self) -> Option<EntryId> {
@@ -134,11 +167,6 @@ impl Rejected {
 }
 
 impl Refusal {
-    /// Tells whether what follows on the connection can't be read as HTTP any more.
-    pub(super) fn loses_framing(outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Refused(Self::Head(_) | Self::Body(BadBody::Broken | BadBody::TooSlow)))
-    }
-
     /// One word for log, metric and problem type; a closed set.
     pub(super) fn as_str(&self) -> &'static str {
         match self {
@@ -150,6 +178,7 @@ impl Refusal {
             Self::Method(_) => "method_not_allowed",
             Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
             Self::Keys(WrongKeys::Missing) => "keys_missing",
+            Self::Keys(WrongKeys::Refused) => "keys_refused",
             Self::Body(BadBody::TooLarge) => "upload_too_large",
             Self::Body(BadBody::TooMuchToKeep) => "body_too_large",
             Self::Body(BadBody::Busy) => "busy",

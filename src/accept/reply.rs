@@ -1,8 +1,8 @@
 //! From an [`Outcome`] to the bytes of an answer; the only place that knows a status code.
 //!
 //! Every success is exactly 200 with `"success": true`: the one answer that every plugin takes as success. Errors are
-//! problems (RFC 9457), except on KaiCalls' own endpoints, whose clients read KaiCalls' envelope. No answer repeats a
-//! value of the submission.
+//! problems (RFC 9457), except on KaiCalls' own endpoints: their errors are KaiCalls' envelope in KaiCalls' documented
+//! words, since KaiCalls' plugin shows them to the visitor. No answer repeats a value of the submission.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::body::BadBody;
 use super::head::RequestId;
 use super::limits::Over;
 use super::outcome::{Outcome, Refusal, Rejected, Stored, WrongKeys};
-use super::route::Allowed;
+use super::route::{Allowed, Endpoint};
 use super::wire::BadHead;
 use crate::lead::FieldError;
 
@@ -27,7 +27,7 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     Formgate,
-    Kaicalls,
+    Kaicalls(Endpoint),
 }
 
 /// An answer.
@@ -58,6 +58,8 @@ struct Fault<'a> {
     detail: &'static str,
     retry_after: Option<Duration>,
     errors: &'a [FieldError],
+    /// What KaiCalls' documentation says of exactly this.
+    kaicalls: Option<&'static str>,
 }
 
 /// Makes the answer.
@@ -68,12 +70,13 @@ pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Repl
             Some(rejected) => fault(&rejected_fault(rejected), outcome.reason(), dialect, id),
         },
         Outcome::Answered(answer) => Reply::json(StatusCode::OK, "application/json", answer),
+        Outcome::Failed(_) => fault(&failed_fault(), outcome.reason(), dialect, id),
         Outcome::Refused(refusal) => {
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
             match refusal {
                 Refusal::Method(allowed) => reply.push(header::ALLOW, methods(*allowed)),
                 Refusal::Limited(over) => reply.push_limit(over),
-                Refusal::Unauthorized => reply.push(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate\""),
+                Refusal::Unauthorized => reply.push(header::WWW_AUTHENTICATE, challenge(dialect)),
                 _ => {}
             }
             reply
@@ -88,10 +91,10 @@ fn success(stored: &Stored, dialect: Dialect) -> serde_json::Value {
     let (id, status) = (stored.id.to_string(), stored.status.as_str());
     match dialect {
         Dialect::Formgate => json!({ "success": true, "id": id, "status": status }),
-        Dialect::Kaicalls => json!({
+        Dialect::Kaicalls(_) => json!({
             "success": true,
             "leadId": id,
-            "message": "Lead received",
+            "message": "Lead created successfully",
             "id": id,
             "status": status,
         }),
@@ -111,8 +114,8 @@ fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> R
             };
             Reply::json(fault.status, "application/problem+json", &problem)
         }
-        Dialect::Kaicalls => {
-            let envelope = json!({ "success": false, "error": fault.detail, "request_id": id.as_str() });
+        Dialect::Kaicalls(endpoint) => {
+            let envelope = json!({ "success": false, "error": fault.kaicalls_words(endpoint) });
             Reply::json(fault.status, "application/json", &envelope)
         }
     };
@@ -143,6 +146,15 @@ fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
             )
         },
     }
+}
+
+/// No promise is made: the entry may be stored, or not.
+fn failed_fault() -> Fault<'static> {
+    Fault::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "The gateway failed",
+        "A bug of the gateway ended this request; its log names the request_id.",
+    )
 }
 
 fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
@@ -221,14 +233,20 @@ fn body_fault(bad: BadBody) -> Fault<'static> {
     }
 }
 
-/// The words of KaiCalls' documentation, by which its clients tell.
+/// Only `verify` has them, and both are documented.
 fn keys_fault(wrong: WrongKeys) -> Fault<'static> {
-    match wrong {
-        WrongKeys::Missing => {
-            Fault::new(StatusCode::BAD_REQUEST, "Keys missing", "API Key and Public Key are required.")
-        }
-        WrongKeys::Public => Fault::new(StatusCode::UNAUTHORIZED, "Wrong key", "Invalid Public Key."),
-        WrongKeys::Secret => Fault::new(StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
+    let (status, title, words) = match wrong {
+        WrongKeys::Missing => (StatusCode::BAD_REQUEST, "Keys missing", "API Key and Public Key are required."),
+        WrongKeys::Public => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid Public Key."),
+        WrongKeys::Secret | WrongKeys::Refused => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
+    };
+    Fault { kaicalls: Some(words), ..Fault::new(status, title, words) }
+}
+
+fn challenge(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Formgate => "Bearer realm=\"formgate\"",
+        Dialect::Kaicalls(_) => "Bearer",
     }
 }
 
@@ -253,7 +271,18 @@ fn method_detail(allowed: Allowed) -> &'static str {
 
 impl Fault<'_> {
     fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
-        Self { status, title, detail, retry_after: None, errors: &[] }
+        Self { status, title, detail, retry_after: None, errors: &[], kaicalls: None }
+    }
+
+    /// Returns what KaiCalls' API says of such a fault. Its document knows a few words only, so `intake` has one for
+    /// everything but wrong keys; the other endpoints, which no visitor sees, have the status' own words for the rest.
+    fn kaicalls_words(&self, endpoint: Endpoint) -> &'static str {
+        match (self.kaicalls, self.status, endpoint) {
+            (Some(documented), ..) => documented,
+            (None, StatusCode::UNAUTHORIZED, _) => "Unauthorized",
+            (None, _, Endpoint::Intake) => "Failed to create lead",
+            (None, status, _) => status.canonical_reason().unwrap_or("Error"),
+        }
     }
 }
 
@@ -301,17 +330,21 @@ mod tests {
         Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: Status::Held, rejected })
     }
 
-    #[test]
-    fn each_end_has_its_status() {
-        use Refusal as No;
-        let over = Over {
+    fn over() -> Over {
+        Over {
             policy: "gateway",
             limit: crate::config::Limit {
                 rate: crate::config::Rate { count: 60.try_into().expect("60"), per: Duration::from_secs(60) },
                 burst: 30.try_into().expect("30"),
             },
             wait: Duration::from_millis(1500),
-        };
+        }
+    }
+
+    #[test]
+    fn each_end_has_its_status() {
+        use Refusal as No;
+        let over = over();
         for (outcome, status) in [
             (stored(None), 200),
             (stored(Some(Rejected::Undecodable)), 400),
@@ -329,9 +362,20 @@ mod tests {
             (Outcome::Refused(No::StoreSlow), 503),
         ] {
             assert_eq!(answer(&outcome, Dialect::Formgate).0, status, "{}", outcome.reason());
-            assert_eq!(answer(&outcome, Dialect::Kaicalls).0, status, "{}", outcome.reason());
+            let (found, envelope) = answer(&outcome, Dialect::Kaicalls(Endpoint::Intake));
+            assert_eq!(found, status, "{}", outcome.reason());
+            let words = match status {
+                200 => continue,
+                401 => "Unauthorized",
+                _ => "Failed to create lead",
+            };
+            assert_eq!(envelope, json!({ "success": false, "error": words }), "{}", outcome.reason());
         }
-        let limited = reply(&Outcome::Refused(No::Limited(over)), Dialect::Formgate, &id());
+    }
+
+    #[test]
+    fn over_a_limit_the_headers_say_which_and_for_how_long() {
+        let limited = reply(&Outcome::Refused(Refusal::Limited(over())), Dialect::Formgate, &id());
         let header =
             |name: &str| limited.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
         assert_eq!(header("retry-after"), Some("2"));
@@ -346,7 +390,15 @@ mod tests {
         assert_eq!(problem["type"], "urn:formgate:problem:invalid-lead");
         let error = json!({"field": "email", "code": "missing", "detail": "no field gives an e-mail address"});
         assert_eq!(problem["errors"], json!([error]));
-        let (_, envelope) = answer(&stored(Some(Rejected::Undecodable)), Dialect::Kaicalls);
-        assert_eq!(envelope["success"], false);
+    }
+
+    #[test]
+    fn what_no_visitor_sees_has_the_words_of_its_status() {
+        let told = |refusal, endpoint| answer(&Outcome::Refused(refusal), Dialect::Kaicalls(endpoint)).1;
+        let envelope = |words| json!({ "success": false, "error": words });
+        assert_eq!(told(Refusal::StoreSlow, Endpoint::Widget), envelope("Service Unavailable"));
+        assert_eq!(told(Refusal::NotFound, Endpoint::Unknown), envelope("Not Found"));
+        assert_eq!(told(Refusal::Unauthorized, Endpoint::Widget), envelope("Unauthorized"));
+        assert_eq!(told(Refusal::Keys(WrongKeys::Public), Endpoint::Verify), envelope("Invalid Public Key."));
     }
 }

@@ -37,7 +37,17 @@ pub(super) enum Allowed {
     Get,
 }
 
-const API: &str = "/api/v1/wordpress/";
+/// One of KaiCalls' endpoints, known by the path alone: whatever is wrong with the rest, its errors are KaiCalls'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Intake,
+    Verify,
+    Widget,
+    /// Another path below KaiCalls' prefix.
+    Unknown,
+}
+
+const API: &str = "/api/v1/wordpress";
 
 /// Finds out what a request asks for. `has_fields`: its query holds more than a token.
 pub(super) fn find(head: &Head, has_fields: bool) -> Result<Route, NoRoute> {
@@ -51,11 +61,11 @@ pub(super) fn find(head: &Head, has_fields: bool) -> Result<Route, NoRoute> {
         };
         return if taken { Ok(Route::Hook { site, form }) } else { Err(NoRoute::Method(Allowed::Hook)) };
     }
-    let (route, method, allowed) = match head.path.strip_prefix(API) {
-        Some("intake") => (Route::Intake, Method::POST, Allowed::Post),
-        Some("auth/verify") => (Route::Verify, Method::POST, Allowed::Post),
-        Some("dashboard-widget") => (Route::Widget, Method::GET, Allowed::Get),
-        _ => return Err(NoRoute::Path),
+    let (route, method, allowed) = match endpoint(&head.path) {
+        Some(Endpoint::Intake) => (Route::Intake, Method::POST, Allowed::Post),
+        Some(Endpoint::Verify) => (Route::Verify, Method::POST, Allowed::Post),
+        Some(Endpoint::Widget) => (Route::Widget, Method::GET, Allowed::Get),
+        Some(Endpoint::Unknown) | None => return Err(NoRoute::Path),
     };
     if head.method == method { Ok(route) } else { Err(NoRoute::Method(allowed)) }
 }
@@ -74,9 +84,15 @@ fn hook(rest: &str) -> Option<(SiteId, Option<FormId>)> {
     Some((SiteId::parse(site).ok()?, form))
 }
 
-/// Tells whether a path is one of KaiCalls', whose clients read KaiCalls' envelope.
-pub(super) fn is_kaicalls(path: &str) -> bool {
-    path.starts_with(API)
+/// Returns which of KaiCalls' endpoints a path is; none for a path that is not below their prefix.
+pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
+    match path.strip_prefix(API)? {
+        "/intake" => Some(Endpoint::Intake),
+        "/auth/verify" => Some(Endpoint::Verify),
+        "/dashboard-widget" => Some(Endpoint::Widget),
+        rest if rest.is_empty() || rest.starts_with('/') => Some(Endpoint::Unknown),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

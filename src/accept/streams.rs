@@ -7,11 +7,12 @@ use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSessio
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Gateway;
 use super::connection::write;
 use super::head::Head;
+use super::ongoing::Ongoing;
 use super::places::Place;
 use super::wire::HEAD_MAX;
 
@@ -68,7 +69,8 @@ impl Gateway {
         let has_body = !session.is_body_empty();
         let mut session = ServerSession::new_http2(session);
         let head = Head::read(session.req_header(), has_body);
-        let ended = self.end(&mut session, &head, Instant::now()).await;
+        let path = session.req_header().uri.path().to_owned();
+        let ended = self.end(&mut session, &head, Some(&path), Ongoing::begin(self)).await;
         let bodyless = head.is_ok_and(|head| head.is_bodyless());
         let sent = timeout(self.options.write, write(&mut session, ended.reply, bodyless)).await;
         if matches!(sent, Ok(Ok(()))) {

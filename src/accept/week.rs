@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Entry, Filter, Order, Store, StoreError};
+use crate::queue::{Entry, Filter, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are read, the newest: of a site with more in a week, only these are counted.
 pub(super) const ENTRIES_MAX: usize = 1_000;
@@ -70,8 +70,11 @@ impl Week {
     }
 }
 
-/// What is held for want of a lead is none.
+/// What is held for want of a lead is none, and what may be another site's is nobody's yet.
 fn shown(entry: &Entry) -> Option<(String, Timestamp)> {
+    if entry.state == State::Held && entry.reason == Reason::Ambiguous {
+        return None;
+    }
     Some((entry.content.lead.as_ref()?.name().to_owned(), entry.accepted_at))
 }
 
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
     use crate::lead::{Draft, FormId, Lead};
     use crate::queue::memory::MemoryStore;
-    use crate::queue::{Appended, Content, NewEntry, Reason, State};
+    use crate::queue::{Appended, Content, NewEntry};
     use crate::received::Received;
 
     const NOW: i64 = 1_790_000_000;

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::guard::{self, Keys};
 use super::outcome::{Outcome, Refusal, WrongKeys};
+use super::shared_keys::{Holder, Owner, owner};
 use super::week::Week;
 use super::{Address, Gateway, Request, Trail};
-use crate::config::Site;
 use crate::lead::FormId;
 
 /// Most bytes of the body of `verify`: two keys.
@@ -34,13 +34,13 @@ impl Gateway {
         request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let (site, form) = self.by_bearer(request, trail)?;
+        let Owner { holder, is_ambiguous } = self.by_bearer(request, trail)?;
         let own = FormId::parse(FORM).expect("a constant that is a slug");
-        let address = Address { site, form: Some(form.unwrap_or(&own)) };
+        let address = Address { site: holder.site, form: Some(holder.form.unwrap_or(&own)), is_ambiguous };
         self.submission(session, request, address, trail).await
     }
 
-    /// `POST auth/verify`: whether a key pair is one of the configuration's.
+    /// `POST auth/verify`: whether a key pair is one of the configuration's, and KaiCalls takes it as far as is known.
     pub(super) async fn verify(
         &self,
         session: &mut ServerSession,
@@ -53,9 +53,15 @@ impl Gateway {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }
         match guard::keys(request.config, &shown.public_key, &shown.api_key) {
-            Keys::Fit(site, _) => {
-                trail.site = Some(site.id.clone());
-                Ok(Outcome::Answered(json!({ "success": true, "business_id": site.id })))
+            Keys::Fit(holders) => {
+                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys());
+                let owner = owner(&holders, request.head);
+                trail.site = owner.as_ref().map(|owner| owner.holder.site.id.clone());
+                // One pair is one account, whichever of its sites was refused.
+                if holders.iter().any(refused) {
+                    return Err(Refusal::Keys(WrongKeys::Refused));
+                }
+                Ok(Outcome::Answered(json!({ "success": true, "business_id": trail.site })))
             }
             Keys::UnknownPublic => Err(self.stranger(request, Refusal::Keys(WrongKeys::Public))),
             Keys::WrongSecret => Err(self.stranger(request, Refusal::Keys(WrongKeys::Secret))),
@@ -63,12 +69,19 @@ impl Gateway {
     }
 
     /// `GET dashboard-widget`: the site's newest leads, and how many there were in a week, as far as [`Week`] counts.
+    ///
+    /// Where nobody knows which of several sites asks, it is shown no other's visitors.
     pub(super) async fn widget(&self, request: &Request<'_>, trail: &mut Trail) -> Result<Outcome, Refusal> {
-        let (site, _) = self.by_bearer(request, trail)?;
+        let Owner { holder, is_ambiguous } = self.by_bearer(request, trail)?;
         self.limiters.gateway(&request.config.limits)?;
-        let week = Week::read(&*self.store, &site.id, Timestamp::now());
-        let week = tokio::time::timeout(self.options.append, week).await.map_err(|_elapsed| Refusal::StoreSlow)?;
-        let week = week.map_err(Refusal::Store)?;
+        let week = match is_ambiguous {
+            true => Week::default(),
+            false => {
+                let week = Week::read(&*self.store, &holder.site.id, Timestamp::now());
+                let week = tokio::time::timeout(self.options.append, week).await;
+                week.map_err(|_elapsed| Refusal::StoreSlow)?.map_err(Refusal::Store)?
+            }
+        };
         let recent = week.recent.into_iter().map(|(name, at)| json!({ "name": name, "created_at": at.to_string() }));
         Ok(Outcome::Answered(json!({
             "success": true,
@@ -77,18 +90,14 @@ impl Gateway {
         })))
     }
 
-    fn by_bearer<'a>(
-        &self,
-        request: &Request<'a>,
-        trail: &mut Trail,
-    ) -> Result<(&'a Site, Option<&'a FormId>), Refusal> {
+    fn by_bearer<'a>(&self, request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
         let shown = guard::bearer_keys(&request.head.headers);
-        match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
-            Some(Keys::Fit(site, form)) => {
-                trail.site = Some(site.id.clone());
-                Ok((site, form))
-            }
-            _ => Err(self.stranger(request, Refusal::Unauthorized)),
-        }
+        let owner = match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
+            Some(Keys::Fit(holders)) => owner(&holders, request.head),
+            _ => None,
+        };
+        let owner = owner.ok_or_else(|| self.stranger(request, Refusal::Unauthorized))?;
+        trail.site = Some(owner.holder.site.id.clone());
+        Ok(owner)
     }
 }

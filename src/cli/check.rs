@@ -17,11 +17,14 @@ use crate::config::{Config, Diagnostics, Severity};
 ///
 /// Sites, mappings and certificates are checked with it. Examples in the mappings are run. Files that a secret names and
 /// that are not on this machine are told, but fail nothing: a checkout can be checked without its secrets. Exits with 78
-/// where something is wrong.
+/// where something is wrong; with --strict also where something is missing or warned of.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArg,
+    /// Fail on warnings too, and on secrets that are not on this machine
+    #[arg(long)]
+    strict: bool,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -67,7 +70,11 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         Format::Json => console.json(&report)?,
         Format::Text => show(&report, console)?,
     }
-    Ok(if diagnostics.has_errors() { Exit::Config } else { Exit::Ok })
+    let refused_by_strict = args.strict && !diagnostics.is_empty();
+    if refused_by_strict && !diagnostics.has_errors() {
+        console.say("--strict: what is shown above fails the check");
+    }
+    Ok(if refused_by_strict || diagnostics.has_errors() { Exit::Config } else { Exit::Ok })
 }
 
 fn show(report: &Report<'_>, console: &mut Console) -> Result<(), Error> {

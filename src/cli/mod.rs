@@ -45,6 +45,8 @@ mod shown;
 
 mod sites;
 
+mod store;
+
 mod table;
 
 mod test;
@@ -78,6 +80,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Leads(leads::LeadsArgs),
     Sites(sites::SitesArgs),
+    Store(store::StoreArgs),
     Sandbox(sandbox::SandboxArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
@@ -95,6 +98,7 @@ impl Command {
             Self::Replay(args) => replay::run(args, console),
             Self::Leads(args) => leads::run(args, console),
             Self::Sites(args) => sites::run(args, console),
+            Self::Store(args) => store::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
             Self::Schema(args) => schema::run(args, console),
             Self::Completions(args) => completions::run(args, console),

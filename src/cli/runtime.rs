@@ -1,15 +1,23 @@
 //! The asynchronous part of commands that need one, and the signals that end it.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::error::Error;
 
+/// How long blocking work may go on after a command has ended.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
 /// Runs a future to its end on a runtime of its own.
 pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("can't start the runtime").map_err(Error::store)?.block_on(future)
+    let runtime = runtime.context("can't start the runtime").map_err(Error::store)?;
+    let done = runtime.block_on(future);
+    // Blocking work that nobody waits for any more, such as a copy of the store, must not keep the process alive.
+    runtime.shutdown_timeout(LAST_WORK);
+    done
 }
 
 /// Ends when the process is asked to stop: ctrl-c or SIGTERM.

@@ -17,7 +17,9 @@ use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
 use super::rules::{ConfigArg, Rules};
 use crate::lead::SiteId;
+use crate::lead::overlay::Overlay;
 use crate::pipeline;
+use crate::telemetry;
 
 /// Where fixtures are looked for.
 const FIXTURES: &str = "fixtures";
@@ -113,7 +115,10 @@ fn test(file: &Path, args: &TestArgs, rules: &Rules) -> Result<End, Error> {
 fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &Rules) -> Result<Expectation, Error> {
     let met = rules.meet(site, None, &case.capture)?;
     let received = case.capture.received();
-    Ok(Expectation::of(&pipeline::process(&rules.mappings, &met.site, met.form.as_ref(), &received)))
+    let processed = telemetry::catch(|| pipeline::process(&rules.mappings, &met.site, met.form.as_ref(), &received));
+    let processed = processed
+        .unwrap_or_else(|_panicked| pipeline::panicked(&met.site, met.form.as_ref(), &Overlay::default()).processed);
+    Ok(Expectation::of(&processed))
 }
 
 /// Writes what isn't there yet; what somebody wrote is never overwritten.

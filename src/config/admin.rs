@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::advice::warn_of_open_admin;
 use super::reader::{Keys, Table};
 use super::secret::{Sources, secret};
 use super::server::address;
@@ -23,7 +24,11 @@ impl Default for Admin {
 /// Compiles `[admin]`.
 pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
     let default = Admin::default();
-    let listen = table.or("listen", default.listen, address);
+    let listen = table.or("listen", default.listen, |value| {
+        let address = address(value)?;
+        warn_of_open_admin(value, address.ip());
+        Some(address)
+    });
     let token = table.read("token", |value| {
         let token = secret(value, sources)?;
         if token.expose().len() < TOKEN_SAFE {

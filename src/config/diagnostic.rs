@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::mask;
+use super::recurring::{self, Recurring};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,6 +31,11 @@ pub struct Diagnostic {
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Where else the same was found, as `file:line:column`: one diagnostic stands for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    #[serde(skip)]
+    pub(super) recurring: Option<Recurring>,
 }
 
 /// Where in a file.
@@ -65,7 +71,16 @@ impl Diagnostic {
         hint: Option<&str>,
     ) -> Self {
         let hint = hint.map(presentable);
-        Self { severity, file: file.to_owned(), place, message: presentable(message), hint }
+        let (message, also) = (presentable(message), Vec::new());
+        Self { severity, file: file.to_owned(), place, message, hint, also, recurring: None }
+    }
+
+    /// Returns its place as `file:line:column`, or the file alone.
+    pub fn location(&self) -> String {
+        let file = self.file.display();
+        self.place
+            .as_ref()
+            .map_or_else(|| file.to_string(), |Place { line, column, .. }| format!("{file}:{line}:{column}"))
     }
 
     fn render_into(&self, text: &mut String, paint: Paint) {
@@ -77,6 +92,11 @@ impl Diagnostic {
         let (arrow, file) = (paint.bold("-->", BLUE), self.file.display());
         match &self.place {
             None => writeln_to(text, format_args!("{:gutter$}{arrow} {file}", "")),
+            // The line of one of many says nothing of the others.
+            Some(_) if !self.also.is_empty() => {
+                let (first, others) = (self.location(), self.also.len());
+                writeln_to(text, format_args!("{:gutter$}{arrow} {first} and {others} more", ""));
+            }
             Some(Place { line, column, source_line, caret, width }) => {
                 writeln_to(text, format_args!("{:gutter$}{arrow} {file}:{line}:{column}", ""));
                 writeln_to(text, format_args!("{:gutter$} {bar}", ""));
@@ -96,6 +116,11 @@ impl Diagnostic {
 impl Diagnostics {
     pub(super) fn extend(&mut self, more: impl IntoIterator<Item = Diagnostic>) {
         self.list.extend(more);
+    }
+
+    /// Tells once what many sites or files share.
+    pub(super) fn gather(&mut self) {
+        self.list = recurring::gather(std::mem::take(&mut self.list));
     }
 
     /// Adds what only shows where the configuration is used.

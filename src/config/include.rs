@@ -46,7 +46,7 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
     match list(value.file(), &pattern) {
         Ok(found) => {
             if found.is_empty() && written != default {
-                value.warn("no file matches this pattern", None);
+                value.warn("no file matches this pattern", Some(&why_nothing_matches(&pattern)));
             }
             Some(found)
         }
@@ -54,6 +54,14 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
             value.error(&format!("the directory can't be read: {error}"), None);
             None
         }
+    }
+}
+
+fn why_nothing_matches(pattern: &Path) -> String {
+    let directory = pattern.parent().unwrap_or(Path::new("")).display();
+    match pattern.parent().is_some_and(Path::is_dir) {
+        true => format!("no name in {directory} fits; a pattern's case counts"),
+        false => format!("there is no directory {directory}"),
     }
 }
 

@@ -9,12 +9,13 @@ use jiff::civil::Date;
 use super::diagnostic::{Diagnostics, Severity};
 use super::mappings::{self, CompiledMappings, MappingFile};
 use super::reader::{Keys, Table};
+use super::recurring::{Kind, Recurring, folder_of};
 use super::secret::{Sources, readable_by_others};
 use super::site::{self, CompiledSite};
 use super::snapshot::{Admin, Backup, Config, Limits, Queue, Server, Site, Upstream};
 use super::source::SourceFile;
 use super::watched::Watched;
-use super::{admin, backup, include, limits, queue, server, upstream};
+use super::{admin, advice, backup, include, limits, queue, server, upstream};
 use crate::lead::SiteId;
 use crate::pipeline::Mappings;
 
@@ -91,6 +92,9 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
     let (sites, broken_sites) = compile_sites(root.as_ref(), &files.sites, &context);
+    if sites.is_empty() && broken_sites.is_empty() && !files.config.is_broken() {
+        advice::warn_of_no_sites(&files.config);
+    }
     for file in files.sites.iter().chain([&files.config]) {
         warn_if_readable(file);
     }
@@ -106,6 +110,8 @@ struct Files {
     config: SourceFile,
     mappings: Vec<MappingFile>,
     sites: Vec<SourceFile>,
+    /// Not read, and said to be so.
+    unread: Vec<SourceFile>,
 }
 
 impl Files {
@@ -118,7 +124,8 @@ impl Files {
         let mappings = include::files(&root, "mappings", include::MAPPINGS, "mappings/*.toml");
         drop(entries);
         let sites = sites.iter().map(|path| SourceFile::read(path)).collect();
-        Self { config, mappings: mappings::open(&mappings), sites }
+        let unread = advice::unread_beside(&config);
+        Self { config, mappings: mappings::open(&mappings), sites, unread }
     }
 
     fn take_watched(&mut self) -> Watched {
@@ -132,9 +139,10 @@ impl Files {
 
     fn into_diagnostics(self) -> Diagnostics {
         let mappings = self.mappings.into_iter().map(|mapping| mapping.file);
-        let files = [self.config].into_iter().chain(mappings).chain(self.sites);
+        let files = [self.config].into_iter().chain(mappings).chain(self.sites).chain(self.unread);
         let mut diagnostics = Diagnostics::default();
         diagnostics.extend(files.flat_map(SourceFile::into_problems));
+        diagnostics.gather();
         diagnostics
     }
 }
@@ -193,11 +201,14 @@ fn compile_sites(
     let mut sites = inline.unwrap_or_default();
     let parsed: Vec<_> = files.iter().map(|file| (file, file.parse())).collect();
     sites.extend(parsed.iter().map(|(file, parsed)| match parsed {
-        Some(entries) => site::compile(&Table::root(file, entries, site::KEYS), context),
-        None => CompiledSite { file, id: None, site: None, tokens: Vec::new() },
+        Some(entries) if !advice::is_nested_site(file, entries) => {
+            site::compile(&Table::root(file, entries, site::KEYS), context)
+        }
+        _ => CompiledSite::unread(file),
     }));
     let twice = report_same_ids(&sites);
-    warn_of_shared_tokens(&sites);
+    advice::warn_of_shared_tokens(&sites);
+    advice::warn_of_shared_pairs(&sites);
     let (mut sound, mut broken) = (BTreeMap::new(), Vec::new());
     for compiled in sites {
         let id = compiled.id.map(|(id, _)| id);
@@ -226,26 +237,12 @@ fn report_same_ids(sites: &[CompiledSite<'_>]) -> BTreeSet<SiteId> {
     twice
 }
 
-/// One token may stand in several sites, but who holds it can post to each.
-fn warn_of_shared_tokens(sites: &[CompiledSite<'_>]) {
-    let mut seen: BTreeMap<[u8; 32], (&SiteId, String)> = BTreeMap::new();
-    for site in sites {
-        let Some((id, _)) = &site.id else { continue };
-        for placed in &site.tokens {
-            let (first, place) =
-                seen.entry(placed.token.sha256).or_insert_with(|| (id, site.file.location(&placed.span)));
-            if *first != id {
-                let message = format!("this token is also site `{first}`'s, at {place}");
-                let hint = "who holds it can post to both; give each site its own unless that is meant";
-                site.file.report(Severity::Warning, placed.span.clone(), &message, Some(hint));
-            }
-        }
-    }
-}
-
 fn warn_if_readable(file: &SourceFile) {
     if file.holds_secret() && readable_by_others(file.path()) {
+        let subject = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let recurring = Recurring { kind: Kind::Readable(folder_of(file.path())), subject };
+        let message = "this file holds a secret and can be read by other users";
         let hint = format!("chmod 600 {}, or keep the secret in a file of its own", file.path().display());
-        file.report_file(Severity::Warning, "this file holds a secret and can be read by other users", Some(&hint));
+        file.report_recurring(Severity::Warning, None, recurring, message, Some(&hint));
     }
 }

@@ -58,6 +58,7 @@ fn open_own(path: &Path) -> MappingFile {
 /// Compiles mappings and runs their examples.
 pub(super) fn compile(files: &[MappingFile]) -> CompiledMappings {
     report_same_names(files);
+    warn_of_replaced(files);
     let mut compiled: Vec<(&MappingFile, Mapping, Vec<example::Placed>)> = Vec::new();
     for mapping in files {
         let Some(table) = mapping.file.parse() else { continue };
@@ -94,6 +95,17 @@ fn report_same_names(files: &[MappingFile]) {
         if let Some(first) = seen.insert(&mapping.name, mapping.file.path()) {
             let message = format!("there is a mapping `{}` already, in {}", mapping.name, first.display());
             mapping.file.report_file(Severity::Error, &message, Some("rename one of the two files"));
+        }
+    }
+}
+
+/// Warns where what formgate learns of a plugin later will not reach the operator.
+fn warn_of_replaced(files: &[MappingFile]) {
+    for mapping in files.iter().filter(|mapping| mapping.own) {
+        if SHIPPED.iter().any(|(name, _)| *name == mapping.name) {
+            let message = format!("this mapping replaces the one of its name, `{}`, that formgate ships", mapping.name);
+            let hint = "rename the file unless that is meant: then both are there, and yours is tried first";
+            mapping.file.report_file(Severity::Warning, &message, Some(hint));
         }
     }
 }

@@ -5,6 +5,8 @@
 
 mod admin;
 
+mod advice;
+
 mod backup;
 
 mod diagnostic;
@@ -32,6 +34,8 @@ mod mask;
 mod queue;
 
 mod reader;
+
+mod recurring;
 
 mod secret;
 

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
+use super::recurring::{Kind as RecurringKind, Recurring, folder_of};
 use crate::destination::Secret;
 
 /// Largest file that holds one secret, in bytes.
@@ -45,8 +46,12 @@ impl Sources {
         Self { has_stand_ins: true, ..self }
     }
 
+    pub(super) fn has_stand_ins(&self) -> bool {
+        self.has_stand_ins
+    }
+
     fn stand_in(&self, kind: Kind) -> Option<String> {
-        let text = if kind == Kind::Public { "wp_pk_stand_in" } else { "wp_sk_stand_in" };
+        let text = if kind == Kind::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
         self.has_stand_ins.then(|| text.to_owned())
     }
 
@@ -115,7 +120,7 @@ fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) 
         let stand_in = sources.stand_in(kind);
         let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Error };
         let hint = "set it where formgate is started, or name a file: { file = \"path\" }";
-        name.file().report(severity, name.span(), &message, Some(hint));
+        report_missing(name, severity, variable.to_owned(), &message, hint);
         return stand_in;
     };
     let problem = format!("`{}`: the environment variable `{variable}` is empty", value.key());
@@ -140,7 +145,7 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
             let message = format!("`{}`: there is no file {} yet", value.key(), found.display());
             let stand_in = sources.stand_in(kind);
             let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Unresolved };
-            value.file().report(severity, path.span(), &message, Some(&cure(&found)));
+            report_missing(path, severity, found.display().to_string(), &message, &cure(&found));
             stand_in
         }
         Err(error) => {
@@ -154,9 +159,17 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
 /// as readable by a group where it is an access list that lets the unit's user in.
 pub(super) fn warn_of_readers(place: &Value<'_>, key: &str, file: &Path, sources: &Sources) {
     if !sources.credentials().is_some_and(|folder| file.starts_with(folder)) && readable_by_others(file) {
+        let subject = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let recurring = Recurring { kind: RecurringKind::Readable(folder_of(file)), subject };
+        let message = format!("`{key}`: the file can be read by other users");
         let hint = format!("chmod 600 {}", file.display());
-        place.warn(&format!("`{key}`: the file can be read by other users"), Some(&hint));
+        place.file().report_recurring(Severity::Warning, Some(place.span()), recurring, &message, Some(&hint));
     }
+}
+
+fn report_missing(place: &Value<'_>, severity: Severity, subject: String, message: &str, hint: &str) {
+    let recurring = Recurring { kind: RecurringKind::MissingValue, subject };
+    place.file().report_recurring(severity, Some(place.span()), recurring, message, Some(hint));
 }
 
 /// Returns the file beside the configuration or, where there is none, the unit's credential of that name.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use super::advice::warn_of_open_doors;
 use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
@@ -91,7 +92,7 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
     let sizes = sizes(table);
     tls?;
     let [max_body, max_upload, max_reading] = sizes?;
-    Some(Server {
+    let server = Server {
         listen: listen?,
         public_url: public_url?,
         data: data?,
@@ -100,7 +101,9 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
         max_body,
         max_upload,
         max_reading,
-    })
+    };
+    warn_of_open_doors(table, &server);
+    Some(server)
 }
 
 /// Reads the address of the gateway as the world sees it: scheme, host and perhaps a port, nothing behind them.

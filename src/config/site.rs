@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use jiff::civil::Date;
 
-use super::diagnostic::Severity;
+use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd_key};
 use super::form;
 use super::reader::{Keys, Table, Value};
 use super::secret::{Sources, public, secret};
@@ -50,6 +50,15 @@ pub(super) struct CompiledSite<'a> {
     /// None: something in it is wrong.
     pub(super) site: Option<Site>,
     pub(super) tokens: Vec<token::Placed>,
+    /// The key pairs of the site and of its forms.
+    pub(super) pairs: Vec<PlacedPair>,
+}
+
+impl<'a> CompiledSite<'a> {
+    /// A site of which nothing could be read.
+    pub(super) fn unread(file: &'a SourceFile) -> Self {
+        Self { file, id: None, site: None, tokens: Vec::new(), pairs: Vec::new() }
+    }
 }
 
 /// Compiles a site.
@@ -59,8 +68,22 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
     let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
     let placed = tokens.clone().unwrap_or_default();
     let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
-    warn_if_nobody_can_post(table, site.as_ref());
-    CompiledSite { file: table.file(), id, site, tokens: placed }
+    let mut pairs = Vec::new();
+    if let Some(site) = &site {
+        warn_of_no_token(table, site);
+        warn_of_no_region(table, site);
+        // Stand-ins are all the same.
+        if !context.sources.has_stand_ins() {
+            pairs = placed_pairs(table, site);
+        }
+    }
+    CompiledSite { file: table.file(), id, site, tokens: placed, pairs }
+}
+
+fn placed_pairs(table: &Table<'_>, site: &Site) -> Vec<PlacedPair> {
+    let span = |key| table.get(key).map_or_else(|| table.span(), |value| value.span());
+    let of_forms = site.form_keys.values().map(|pair| PlacedPair::new(pair, span("forms")));
+    std::iter::once(PlacedPair::new(&site.keys, span("public_key"))).chain(of_forms).collect()
 }
 
 fn read_site(
@@ -103,13 +126,19 @@ fn read_site(
 pub(super) fn keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
     let public_key = table.need("public_key", |value| {
         let key = public(value, sources)?;
-        let fault = KeyPair::check_public(&key).err();
-        fault.map_or(Some(key), |fault| report_key(value, &fault))
+        if let Err(fault) = KeyPair::check_public(&key) {
+            return report_key(value, &fault);
+        }
+        warn_of_odd_key(value, &key, "wp_pk_");
+        Some(key)
     });
     let secret_key = table.need("secret_key", |value| {
         let key: Secret = secret(value, sources)?;
-        let fault = KeyPair::check_secret(&key).err();
-        fault.map_or(Some(key), |fault| report_key(value, &fault))
+        if let Err(fault) = KeyPair::check_secret(&key) {
+            return report_key(value, &fault);
+        }
+        warn_of_odd_key(value, key.expose(), "wp_sk_");
+        Some(key)
     });
     KeyPair::new(&public_key?, &secret_key?).ok()
 }
@@ -157,12 +186,4 @@ pub(super) fn host(value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_lowercase())
-}
-
-fn warn_if_nobody_can_post(table: &Table<'_>, site: Option<&Site>) {
-    let Some(site) = site.filter(|site| site.tokens.is_empty() && site.wpforms_secrets.is_empty()) else { return };
-    let span = table.get("tokens").or_else(|| table.get("id")).map_or_else(|| table.span(), |value| value.span());
-    let message = format!("nobody can post to site `{}` yet: it has no token", site.id);
-    let hint = format!("run `formgate sites token {}`", site.id);
-    table.file().report(Severity::Warning, span, &message, Some(&hint));
 }

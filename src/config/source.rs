@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::advice::is_other_language;
 use super::diagnostic::{Diagnostic, Place, Severity};
 use super::mask::{MASK, secret_ranges};
+use super::recurring::Recurring;
 use super::watched::{Stamp, Watched};
 
 /// Largest configuration file, in bytes.
@@ -63,6 +65,9 @@ impl SourceFile {
             return None;
         }
         let (table, errors) = DeTable::parse_recoverable(&self.text);
+        if !errors.is_empty() && is_other_language(self, &self.text) {
+            return None;
+        }
         for error in &errors {
             self.error(error.span().unwrap_or(0..0), error.message());
         }
@@ -104,6 +109,21 @@ impl SourceFile {
         self.problems.borrow_mut().push((start, diagnostic));
     }
 
+    /// Reports what many sites or files may share, and which one it is here.
+    pub(super) fn report_recurring(
+        &self,
+        severity: Severity,
+        span: Option<Range<usize>>,
+        recurring: Recurring,
+        message: &str,
+        hint: Option<&str>,
+    ) {
+        let start = span.as_ref().map_or(0, |span| span.start);
+        let place = span.map(|span| self.place(span));
+        let diagnostic = Diagnostic::new(severity, &self.path, place, message, hint);
+        self.problems.borrow_mut().push((start, Diagnostic { recurring: Some(recurring), ..diagnostic }));
+    }
+
     /// Reports a problem of the file as a whole.
     pub(super) fn report_file(&self, severity: Severity, message: &str, hint: Option<&str>) {
         let diagnostic = Diagnostic::new(severity, &self.path, None, message, hint);
@@ -128,6 +148,16 @@ impl SourceFile {
     /// Notes which files a pattern found.
     pub(super) fn note_listing(&self, pattern: &Path, found: &[PathBuf]) {
         self.watched.borrow_mut().add_listing(pattern.to_owned(), found.to_vec());
+    }
+
+    /// Returns the folders in which patterns look for files.
+    pub(super) fn listed_folders(&self) -> Vec<PathBuf> {
+        self.watched.borrow().folders()
+    }
+
+    /// Tells whether a pattern found a file.
+    pub(super) fn lists(&self, path: &Path) -> bool {
+        self.watched.borrow().lists(path)
     }
 
     /// Gives away which files were looked at.

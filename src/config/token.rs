@@ -7,7 +7,9 @@ use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 use toml::de::DeValue;
 
+use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
+use super::recurring::{Kind, Recurring};
 use super::snapshot::Token;
 
 pub(super) const KEYS: Keys = Keys { table: "a token", keys: &["sha256", "note", "expires"] };
@@ -33,8 +35,9 @@ pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Pla
     })?;
     for (index, token) in tokens.iter().enumerate() {
         if tokens.iter().take(index).any(|other| other.token.sha256 == token.token.sha256) {
-            let file = value.file();
-            file.report(super::Severity::Warning, token.span.clone(), "this token stands here twice", None);
+            let recurring = Recurring { kind: Kind::RepeatedToken, subject: site.to_owned() };
+            let (span, message) = (Some(token.span.clone()), "this token stands here twice");
+            value.file().report_recurring(Severity::Warning, span, recurring, message, Some("remove one of the two"));
         }
     }
     Some(tokens)
@@ -66,11 +69,16 @@ fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
     };
     let hint = format!("`formgate sites token {site}` makes a new one; both work until the old one is taken out");
     let days = (last - today).get_days();
-    if last < today {
-        value.warn("this token has expired: posts with it are refused", Some(&hint));
-    } else if days <= EXPIRES_SOON_DAYS {
-        let when = if days == 0 { "today".to_owned() } else { format!("in {days} days") };
-        value.warn(&format!("this token expires {when}"), Some(&hint));
+    let warn = |kind, message: &str| {
+        let recurring = Recurring { kind, subject: site.to_owned() };
+        value.file().report_recurring(Severity::Warning, Some(value.span()), recurring, message, Some(&hint));
+    };
+    match days {
+        _ if last < today => warn(Kind::TokenExpired, "this token has expired: posts with it are refused"),
+        0 => warn(Kind::TokenExpires, "this token expires today"),
+        1 => warn(Kind::TokenExpires, "this token expires tomorrow"),
+        2..=EXPIRES_SOON_DAYS => warn(Kind::TokenExpires, &format!("this token expires in {days} days")),
+        _ => {}
     }
     Some(last)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::include;
+use super::recurring::folder_of;
 
 /// The files that were read, also those that were missing, and what each pattern of an `include` found.
 ///
@@ -53,6 +54,16 @@ impl Watched {
 
     pub(super) fn add_listing(&mut self, pattern: PathBuf, found: Vec<PathBuf>) {
         self.listings.insert(pattern, found);
+    }
+
+    /// Returns the folder of each pattern.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        self.listings.keys().map(|pattern| folder_of(pattern)).collect()
+    }
+
+    /// Tells whether a pattern found a file.
+    pub(super) fn lists(&self, path: &Path) -> bool {
+        self.listings.values().any(|found| found.iter().any(|file| file == path))
     }
 
     pub(super) fn extend(&mut self, other: Self) {

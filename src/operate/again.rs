@@ -1,9 +1,10 @@
 //! An entry made again: decoded and mapped by the program, the mappings and the site's rules of now.
 
 use crate::config::{Config, Site};
-use crate::lead::FormId;
+use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, End, Explained, Hold, Processed, SiteRules};
 use crate::queue::{Content, Entry, Reason};
+use crate::telemetry;
 
 /// What an entry would be if it came now.
 pub(super) struct Remade {
@@ -40,7 +41,10 @@ pub(super) fn explain_as(config: &Config, site: Option<&Site>, entry: &Entry) ->
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
     let Content { received, overlay, .. } = &entry.content;
-    let by = |form: Option<&FormId>| pipeline::explain_amended(&config.mappings, rules, form, received, overlay);
+    let by = |form: Option<&FormId>| {
+        guarded(entry.id, || pipeline::explain_amended(&config.mappings, rules, form, received, overlay))
+            .unwrap_or_else(|| pipeline::panicked(rules, form, overlay))
+    };
     let unnamed = by(None);
     if unnamed.processed.form == entry.form {
         return (unnamed, None);
@@ -57,11 +61,37 @@ pub(super) fn explain_as(config: &Config, site: Option<&Site>, entry: &Entry) ->
     }
 }
 
+/// Explains an entry; none where that panics, so that it hides no other.
+pub(super) fn guarded(id: EntryId, explain: impl FnOnce() -> Explained) -> Option<Explained> {
+    let explained = telemetry::catch(explain);
+    let logged = explained.inspect_err(|panicked| {
+        let location = &panicked.location;
+        tracing::error!(%id, location, "pipeline.panicked: the lead can't be decoded; please report the location");
+    });
+    logged.ok()
+}
+
 fn reason_of(hold: Hold) -> Reason {
     match hold {
-        Hold::Undecodable | Hold::UnsupportedType => Reason::Undecodable,
+        Hold::Undecodable | Hold::UnsupportedType | Hold::Panicked => Reason::Undecodable,
         Hold::Invalid => Reason::Invalid,
         Hold::Rule => Reason::HoldRule,
         Hold::UnknownForm => Reason::UnknownForm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lead::overlay::Overlay;
+
+    #[test]
+    fn an_entry_whose_decoding_panics_is_told_as_undecodable() {
+        assert!(guarded(EntryId::new(1, &[7; 10]), || panic!("a parser met jane@example.com")).is_none());
+        let explained = pipeline::panicked(&SiteRules::default(), None, &Overlay::default());
+        assert_eq!(explained.processed.oddities, [pipeline::DECODER_PANICKED]);
+        let End::Held { hold, lead: None, errors, .. } = explained.processed.end else { panic!("it is held") };
+        assert_eq!((reason_of(hold), errors.len()), (Reason::Undecodable, 1));
+        assert!(!errors[0].detail.contains("jane"));
     }
 }

@@ -41,6 +41,8 @@ pub enum BadChoice {
     AgainByFilter,
     #[error("the rate is between 1 and {} a second", super::RATE_MAX)]
     Rate,
+    #[error("no site `{0}` in the configuration")]
+    UnknownSite(String),
     #[error("so many ids take longer at that rate than one call may; name fewer at once")]
     TooSlow,
     #[error(transparent)]

@@ -42,8 +42,8 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
 fn would_pass(config: &Config, entry: &Entry) -> bool {
     let Some(site) = config.sites.get(&entry.site).filter(|site| site.deliver) else { return false };
     match entry.reason {
-        // Held for what no mapping changes; and nobody knows of a salvaged one whether it was delivered.
-        Reason::OverLimit | Reason::OtherHost | Reason::Salvaged => false,
+        // Held for what no mapping changes; and nobody knows of the last two whether they were delivered.
+        Reason::OverLimit | Reason::OtherHost | Reason::Ambiguous | Reason::Salvaged | Reason::Restored => false,
         _ => Remade::of(config, site, entry).hold.is_none(),
     }
 }

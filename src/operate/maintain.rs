@@ -1,13 +1,18 @@
-//! `backup` and `salvage`: the store's own, written down.
+//! `backup`, `restore` and `salvage`: the store's own, written down.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, By};
-use crate::queue::{Salvaged, Store};
+use super::audit::{Act, Audit, AuditError, By};
+use crate::queue::sqlite::{Options, Restoration, RestoreError, SqliteStore};
+use crate::queue::{CLAIM_MAX, HASTEN_MAX, Reason, Salvaged, Set, Settlement, State, Store, StoreError};
+
+/// How long an entry of a store that nobody else has open is leased to be held.
+const HOLD_LEASE: Duration = Duration::from_secs(600);
 
 /// A copy of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +37,91 @@ pub async fn backup(
     begun.end(whole(*copied.as_ref().unwrap_or(&0)), copied.is_ok(), now).await?;
     let audit_waits = !audit.waiting().await.is_empty();
     Ok(BackedUp { file: to.to_owned(), entries: copied?, audit_waits })
+}
+
+/// What to put in the store's place, and how.
+#[derive(Debug)]
+pub struct RestoreAsked<'a> {
+    pub store: &'a Path,
+    pub copy: &'a Path,
+    /// What is queued in the copy is held, and kept so long; none: it is sent again.
+    pub hold: Option<Duration>,
+    /// Also where leads of the store at hand would be missed.
+    pub force: bool,
+    pub options: Options,
+}
+
+/// A copy that took the store's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    pub entries: u64,
+    /// What was queued in the copy and is held now.
+    pub held: u64,
+    /// What is queued and will be sent.
+    pub queued: u64,
+    /// Where the former store is; none where there was none.
+    pub former: Option<PathBuf>,
+}
+
+/// Why a copy was not restored, or not entirely.
+#[derive(Debug, thiserror::Error)]
+pub enum NotRestored {
+    #[error("the store at hand holds {leads} leads that are queued or held and would be missed")]
+    Missed { leads: u64 },
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error("the copy can't be prepared; the store is as it was")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+/// Puts a copy in the store's place, while no process has that open.
+pub async fn restore(asked: RestoreAsked<'_>, audit: &Audit, by: By, now: Timestamp) -> Result<Restored, NotRestored> {
+    let restoration = Restoration::begin(asked.store, asked.copy)?;
+    match restoration.waiting_in_store() {
+        Some(leads) if leads > 0 && !asked.force => return Err(NotRestored::Missed { leads }),
+        _ => {}
+    }
+    let begun = audit.begin(Act::plain("restore", by), now).await?;
+    let entries = restoration.entries();
+    let restored = replace(restoration, asked, now).await;
+    begun.end(whole(entries), restored.is_ok(), now).await?;
+    restored
+}
+
+async fn replace(restoration: Restoration, asked: RestoreAsked<'_>, now: Timestamp) -> Result<Restored, NotRestored> {
+    let store = SqliteStore::open(&restoration.staged(), asked.options)?;
+    let held = match asked.hold {
+        Some(keep) => hold_all(&store, keep, now).await?,
+        None => 0,
+    };
+    let counts = store.counts().await?;
+    let queued = counts.iter().filter(|count| count.state == State::Queued).map(|count| count.entries).sum();
+    let entries = restoration.entries();
+    // Closed before its file is moved: its log goes into the database.
+    drop(store);
+    Ok(Restored { entries, held, queued, former: restoration.finish(now)? })
+}
+
+/// Holds everything that is queued in a store that nobody else has open.
+async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u64, StoreError> {
+    for count in store.counts().await?.into_iter().filter(|count| count.state == State::Queued) {
+        while store.hasten(&count.site, HASTEN_MAX, now).await? > 0 {}
+    }
+    let mut held = 0;
+    loop {
+        let leases = store.claim(CLAIM_MAX, HOLD_LEASE, now, None).await?;
+        if leases.is_empty() {
+            return Ok(held);
+        }
+        for lease in leases {
+            let settlement = Settlement::Held { reason: Reason::Restored, keep };
+            if store.settle(&lease, settlement, now).await? == Set::Done {
+                held += 1;
+            }
+        }
+    }
 }
 
 /// Merges back what can be read of the files that were set aside.

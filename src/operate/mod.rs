@@ -63,7 +63,7 @@ pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
 pub use list::{Listed, list};
-pub use maintain::{BackedUp, backup, salvage};
+pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ShownCorrection, ShownField, Taken, Today, show};

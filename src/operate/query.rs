@@ -12,7 +12,7 @@ use crate::queue::{Filter, Reason, State};
 const TEXT_MAX: usize = 256;
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-const REASONS: [Reason; 17] = [
+const REASONS: &[Reason] = &[
     Reason::Accepted,
     Reason::Undecodable,
     Reason::Invalid,
@@ -21,6 +21,7 @@ const REASONS: [Reason; 17] = [
     Reason::DeliverOff,
     Reason::UnknownForm,
     Reason::OtherHost,
+    Reason::Ambiguous,
     Reason::SiteGone,
     Reason::Delivered,
     Reason::Refused,
@@ -30,6 +31,7 @@ const REASONS: [Reason; 17] = [
     Reason::Amended,
     Reason::Dropped,
     Reason::Salvaged,
+    Reason::Restored,
 ];
 
 /// A filter as it is asked for, nothing of it checked. No `Debug`: the text may be somebody's name.
@@ -95,7 +97,7 @@ impl FilterAsked {
             return Err(BadQuery::Text);
         }
         let state = self.state.as_deref().map(|text| word("state", text, &STATES, State::as_str));
-        let reason = self.reason.as_deref().map(|text| word("reason", text, &REASONS, Reason::as_str));
+        let reason = self.reason.as_deref().map(|text| word("reason", text, REASONS, Reason::as_str));
         let filter = Filter {
             site: site.transpose()?,
             form: form.transpose()?,

@@ -17,6 +17,7 @@ use super::query::FilterAsked;
 use super::summary::cause;
 use super::walk::Cursor;
 use crate::config::{Config, Site};
+use crate::lead::SiteId;
 use crate::queue::{Change, Entry, Filter, Reason, Set, State, Store, StoreError};
 
 /// Entries a second, unless another rate is asked for: neither the store's writer nor KaiCalls is flooded.
@@ -27,6 +28,8 @@ pub const RATE_MAX: u32 = 1_000;
 const SECONDS_MAX: usize = 60;
 /// How often a change is made again where somebody else changed the entry at the same time.
 const LOST_MAX: usize = 3;
+/// Most characters that are repeated of a site that there isn't.
+const SITE_SHOWN_MAX: usize = 64;
 /// What a filter goes through where it names no state.
 const STAGES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
 
@@ -42,6 +45,9 @@ pub struct RetryAsked {
     pub again: bool,
     /// Also what a `[[hold]]` rule, an unknown form or another host holds.
     pub release: bool,
+    /// The site that ambiguous leads belong to: they are filed under it and sent with its keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assign: Option<String>,
     /// Entries a second.
     pub rate: Option<u32>,
     pub cursor: Option<Cursor>,
@@ -80,6 +86,7 @@ pub async fn retry(
     if asked.again && matches!(choice, Choice::Query(_)) {
         return Err(BadChoice::AgainByFilter.into());
     }
+    let assign = asked.assign.as_deref().map(|name| known_site(config, name)).transpose()?;
     let rate = asked.rate.unwrap_or(RATE_DEFAULT);
     if !(1..=RATE_MAX).contains(&rate) {
         return Err(BadChoice::Rate.into());
@@ -89,9 +96,9 @@ pub async fn retry(
     }
     let begun = match asked.dry_run {
         true => None,
-        false => Some(audit.begin(Act::of("retry", by, &choice), now).await?),
+        false => Some(audit.begin(Act::of(if assign.is_some() { "assign" } else { "retry" }, by, &choice), now).await?),
     };
-    let retry = Retry { store, config, asked, choice: &choice, now, started: Instant::now() };
+    let retry = Retry { store, config, asked, assign, choice: &choice, now, started: Instant::now() };
     let mut tried = Tried::default();
     let ended = retry.all(rate, &mut tried).await;
     if let Some(begun) = begun {
@@ -106,6 +113,7 @@ struct Retry<'a> {
     store: &'a dyn Store,
     config: &'a Arc<Config>,
     asked: &'a RetryAsked,
+    assign: Option<SiteId>,
     choice: &'a Choice,
     now: Timestamp,
     started: Instant,
@@ -128,7 +136,11 @@ impl Retry<'_> {
         Ok(())
     }
 
-    async fn one(&self, mut entry: Entry, pace: &mut Interval) -> Result<Done, StoreError> {
+    async fn one(&self, entry: Entry, pace: &mut Interval) -> Result<Done, StoreError> {
+        let mut entry = match self.assigned(entry).await? {
+            Ok(entry) => entry,
+            Err(done) => return Ok(done),
+        };
         for _ in 0..LOST_MAX {
             let plan = self.plan(&entry).await?;
             let (change, outcome, why) = match plan {
@@ -158,6 +170,27 @@ impl Retry<'_> {
             }
         }
         Ok(Done::of(&entry, Outcome::Busy, "it is being sent just now"))
+    }
+
+    /// Files an ambiguous entry under the site that was named. What it is tells the next steps the rest: a crash between
+    /// them leaves it held as before.
+    async fn assigned(&self, entry: Entry) -> Result<Result<Entry, Done>, StoreError> {
+        let Some(site) = &self.assign else { return Ok(Ok(entry)) };
+        if entry.state != State::Held || entry.reason != Reason::Ambiguous {
+            return Ok(Err(Done::of(&entry, Outcome::Skipped, "only what is held as ambiguous can be assigned")));
+        }
+        if entry.site == *site {
+            return Ok(Ok(entry));
+        }
+        if self.asked.dry_run {
+            return Ok(Ok(Entry { site: site.clone(), ..entry }));
+        }
+        let assign = Change::Assign { site: site.clone() };
+        if self.store.amend(entry.id, entry.revision, assign, self.now()).await? == Set::Lost {
+            return Ok(Err(Done::of(&entry, Outcome::Busy, "it was changed at the same time; try again")));
+        }
+        let found = self.store.get(entry.id).await?;
+        Ok(found.ok_or_else(|| Done::of(&entry, Outcome::Missing, "it was erased meanwhile")))
     }
 
     /// Decides; the pipeline runs where it keeps no request waiting.
@@ -192,13 +225,18 @@ impl Retry<'_> {
             State::Held if entry.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
                 Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
             }
+            State::Held if entry.reason == Reason::Restored && !named(Reason::Restored) => {
+                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason restored"))
+            }
             _ => None,
         }
     }
 
     fn judge(&self, site: &Site, entry: &Entry, remade: Remade) -> Plan {
         let may_release = self.asked.release && remade.content.lead.is_some();
+        let is_unassigned = entry.reason == Reason::Ambiguous && self.assign.is_none();
         let hold = match remade.hold {
+            _ if is_unassigned => Some(Reason::Ambiguous),
             Some(Reason::HoldRule | Reason::UnknownForm) if may_release => None,
             None if entry.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
             hold => hold,
@@ -224,6 +262,11 @@ impl Retry<'_> {
     }
 }
 
+fn known_site(config: &Config, name: &str) -> Result<SiteId, BadChoice> {
+    let site = SiteId::parse(name).ok().filter(|site| config.sites.contains_key(site));
+    site.ok_or_else(|| BadChoice::UnknownSite(name.chars().take(SITE_SHOWN_MAX).collect()))
+}
+
 /// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
 fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
     entry.state == State::Queued
@@ -237,6 +280,7 @@ fn still(reason: Reason) -> &'static str {
         Reason::HoldRule => "a [[hold]] rule still holds it; --release sends it all the same",
         Reason::UnknownForm => "its form is still unknown; --release sends it all the same",
         Reason::OtherHost => "it came from another host than the site's; --release sends it all the same",
+        Reason::Ambiguous => "several sites share its key pair; --assign SITE says which of them it belongs to",
         Reason::DeliverOff => "its site has deliver = false",
         _ => "it is still no lead; `formgate leads show` says why",
     }

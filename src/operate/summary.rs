@@ -67,11 +67,13 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
+        Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
         Reason::Delivered => delivered(entry).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
         Reason::GaveUp => format!("gave up: {}", last_words(entry)),
         Reason::Dropped => "dropped by an operator".to_owned(),
+        Reason::Restored => "restored from a backup: it may have been delivered since".to_owned(),
         Reason::Salvaged => "salvaged from a damaged store: it may have been delivered".to_owned(),
     };
     words.chars().take(CAUSE_MAX).collect()

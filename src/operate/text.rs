@@ -5,6 +5,7 @@ use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
+use super::again::guarded;
 use super::phone::PhoneDigits;
 use crate::pipeline::{Mappings, SiteRules, explain};
 use crate::queue::Entry;
@@ -54,8 +55,9 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
         return true;
     }
     // Without mappings: only the decoding is wanted.
-    let explained = explain(&Mappings::default(), &SiteRules::default(), None, received);
-    match &explained.submission {
+    let rules = SiteRules::default();
+    let explained = guarded(entry.id, || explain(&Mappings::default(), &rules, None, received));
+    match explained.and_then(|explained| explained.submission) {
         Some(submission) => {
             any_of(&submission.document, found)
                 || submission.query.iter().any(|(name, value)| found(name) || found(value))

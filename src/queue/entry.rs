@@ -39,6 +39,8 @@ pub enum Reason {
     UnknownForm,
     /// The post names a host that is not one of the site's.
     OtherHost,
+    /// Several sites share the key pair that it came with, and it names none of them.
+    Ambiguous,
     /// The site has left the configuration.
     SiteGone,
     /// KaiCalls took it.
@@ -57,6 +59,8 @@ pub enum Reason {
     Dropped,
     /// It was salvaged from a damaged store, but not what had become of it: it may have been delivered.
     Salvaged,
+    /// It was queued in a copy that was restored: it may have been delivered since the copy was made.
+    Restored,
 }
 
 impl State {
@@ -83,6 +87,7 @@ impl Reason {
             Self::DeliverOff => "deliver_off",
             Self::UnknownForm => "unknown_form",
             Self::OtherHost => "other_host",
+            Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",
             Self::Delivered => "delivered",
             Self::Refused => "refused",
@@ -92,6 +97,7 @@ impl Reason {
             Self::Amended => "amended",
             Self::Dropped => "dropped",
             Self::Salvaged => "salvaged",
+            Self::Restored => "restored",
         }
     }
 }
@@ -280,6 +286,8 @@ pub enum Change {
     Hold { reason: Reason, content: Box<Content> },
     /// Held or queued to dead.
     Drop { keep: Duration },
+    /// Filed under another site, and held as before.
+    Assign { site: SiteId },
 }
 
 /// Which entries to list; an empty filter is all.

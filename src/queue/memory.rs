@@ -159,10 +159,14 @@ impl Store for MemoryStore {
         let mut kept = self.kept.lock();
         let Some(record) = kept.records.get_mut(&id) else { return Ok(Set::Lost) };
         let set = record.standing.amend(revision, &change, whole_millisecond(now));
-        if let (Set::Done, Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. }) =
-            (set, change)
-        {
-            record.content = *content;
+        match change {
+            Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. }
+                if set == Set::Done =>
+            {
+                record.content = *content;
+            }
+            Change::Assign { site } if set == Set::Done => record.site = site,
+            _ => {}
         }
         self.wake();
         Ok(set)

@@ -115,6 +115,8 @@ impl Standing {
                 self.reason = *reason;
             }
             Change::Drop { keep } => self.rest(State::Dead, Reason::Dropped, later(now, *keep)),
+            // Which site an entry belongs to is no part of its standing.
+            Change::Assign { .. } => {}
         }
         self.revision += 1;
         self.record(now, None);
@@ -181,6 +183,7 @@ impl Standing {
             Change::Retry { .. } => true,
             Change::Amend { .. } => matches!(self.state, State::Held | State::Dead),
             Change::Hold { .. } => self.state != State::Queued,
+            Change::Assign { .. } => self.state == State::Held,
             Change::Drop { .. } => matches!(self.state, State::Held | State::Queued),
         }
     }

@@ -14,15 +14,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::gateway::{
-    PUBLIC, Running, SECRET, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short,
-    start, start_with, status,
+    PUBLIC, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short, start,
+    start_with, status,
 };
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
-fn bearer() -> String {
+pub(crate) fn bearer() -> String {
     format!("Authorization: Bearer {TOKEN}\r\n")
 }
 
@@ -508,70 +508,6 @@ async fn a_stop_ends_idle_connections_and_waits_for_requests() {
     assert_eq!(gateway.shelf.entries().len(), 1);
 }
 
-fn keys(public: &str, secret: &str) -> String {
-    format!("Authorization: Bearer {public}:{secret}\r\n")
-}
-
-async fn intake(gateway: &Running, headers: &str, email: &str) -> String {
-    gateway.send(post("/api/v1/wordpress/intake", headers, &lead_body(email))).await
-}
-
-#[tokio::test]
-async fn kaicalls_own_intake_is_taken_by_its_keys() {
-    let gateway = start();
-    let answer = intake(&gateway, &keys(PUBLIC, SECRET), "jane@example.com").await;
-    let entry = gateway.shelf.only();
-    assert_eq!((status(&answer), entry.site.as_str(), entry.form.as_str()), (200, "acme", "kaicalls"));
-    let told = json(&answer);
-    assert_eq!((&told["success"], &told["status"]), (&true.into(), &"queued".into()));
-    assert_eq!(told["leadId"], entry.id.to_string());
-    assert!(told["message"].is_string());
-    intake(&gateway, &keys("wp_pk_branch", "wp_sk_branch"), "jane@example.com").await;
-    assert_eq!(gateway.shelf.entries()[1].form.as_str(), "branch", "a form with keys of its own");
-    for wrong in ["", &keys(PUBLIC, "wp_sk_x"), &keys("wp_pk_x", SECRET), &keys(PUBLIC, ""), &bearer()] {
-        let answer = intake(&gateway, wrong, "jane@example.com").await;
-        assert_eq!((status(&answer), &json(&answer)["success"]), (401, &false.into()), "{wrong}");
-        assert!(json(&answer)["error"].is_string());
-    }
-}
-
-#[tokio::test]
-async fn kaicalls_own_verify_tells_which_key_is_wrong() {
-    let gateway = start();
-    let verify = async |body: &str| {
-        let answer = gateway.send(post("/api/v1/wordpress/auth/verify", "", body)).await;
-        (status(&answer), json(&answer))
-    };
-    let pair = |public: &str, secret: &str| format!(r#"{{"publicKey":"{public}","apiKey":"{secret}"}}"#);
-    let (fine, told) = verify(&pair(PUBLIC, SECRET)).await;
-    assert_eq!((fine, told), (200, serde_json::json!({"success": true, "business_id": "acme"})));
-    for (body, expected, words) in [
-        (pair("wp_pk_x", SECRET), 401, "Invalid Public Key."),
-        (pair(PUBLIC, "wp_sk_x"), 401, "Invalid API Key."),
-        (pair("", SECRET), 400, "API Key and Public Key are required."),
-        ("{}".to_owned(), 400, "API Key and Public Key are required."),
-        ("not json".to_owned(), 400, "API Key and Public Key are required."),
-    ] {
-        let (found, told) = verify(&body).await;
-        assert_eq!((found, told["error"].as_str(), &told["success"]), (expected, Some(words), &false.into()));
-    }
-}
-
-#[tokio::test]
-async fn kaicalls_own_widget_shows_the_sites_leads() {
-    let gateway = start();
-    gateway.post("/hooks/acme", &lead_body("jane@example.com")).await;
-    gateway.post("/hooks/acme", &lead_body("nowhere")).await;
-    let ask = |headers: &str| {
-        format!("GET /api/v1/wordpress/dashboard-widget HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n")
-    };
-    let told = json(&gateway.send(ask(&keys(PUBLIC, SECRET))).await);
-    assert_eq!((&told["success"], &told["leadsThisWeek"]), (&true.into(), &1.into()));
-    assert_eq!(told["recentLeads"][0]["name"], "Jane");
-    assert!(told["recentLeads"][0]["created_at"].is_string());
-    assert_eq!(status(&gateway.send(ask("")).await), 401);
-}
-
 #[tokio::test]
 async fn a_reload_counts_from_the_next_request_on() {
     let gateway = start();
@@ -605,7 +541,9 @@ async fn an_address_without_a_valid_credential_is_limited_and_one_with_it_is_not
         let answer = gateway.send(post("/hooks/acme", "X-Formgate-Token: fg_wrong\r\n", "{}")).await;
         assert_eq!(status(&answer), expected);
     }
-    assert_eq!(status(&intake(&gateway, &keys(PUBLIC, "wp_sk_x"), "jane@example.com").await), 429);
+    let keys = format!("Authorization: Bearer {PUBLIC}:wp_sk_x\r\n");
+    let answer = gateway.send(post("/api/v1/wordpress/intake", &keys, &lead_body("jane@example.com"))).await;
+    assert_eq!(status(&answer), 429);
     assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
 }
 

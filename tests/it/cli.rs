@@ -61,7 +61,7 @@ impl Ran {
     }
 }
 
-const SITE: &str = "# Acme\nid = \"acme\"\npublic_key = \"wp_pk_a\"\nsecret_key = \"wp_sk_hush\"\ntokens = [] # none yet\n\n[forms.contact]\n";
+const SITE: &str = "# Acme\nid = \"acme\"\nregion = \"US\"\npublic_key = \"wp_pk_0123456789abcdef\"\nsecret_key = \"wp_sk_hush0123456789abcdef\"\ntokens = [] # none yet\n\n[forms.contact]\n";
 
 fn sound() -> Place {
     Place::of(&[("config.toml", ""), ("sites/acme.toml", SITE)])
@@ -95,6 +95,8 @@ fn help_is_as_it_was() {
         &["sites", "--help"],
         &["sites", "list", "--help"],
         &["sites", "token", "--help"],
+        &["store", "--help"],
+        &["store", "restore", "--help"],
         &["sandbox", "--help"],
         &["schema", "--help"],
         &["completions", "--help"],
@@ -142,6 +144,20 @@ fn check_says_what_is_there_or_what_is_wrong() {
         (Some(0), Some(1), Some(1))
     );
 
+    let strict = place.run(&["check", "--strict"]);
+    assert_eq!(strict.code, 78, "a site that nobody can post to is a warning: {}", strict.data);
+    assert!(strict.talk.contains("--strict"), "{}", strict.talk);
+    let missing = SITE
+        .replace("tokens = []", "wpforms_secret = \"x\"")
+        .replace("\"wp_sk_hush0123456789abcdef\"", "{ file = \"sk\" }");
+    fs::write(place.path("sites/acme.toml"), missing).expect("written");
+    assert_eq!((place.run(&["check"]).code, place.run(&["check", "--strict"]).code), (0, 78), "the key isn't there");
+    fs::write(place.path("sites/sk"), "wp_sk_hush0123456789abcdef").expect("written");
+    fs::set_permissions(place.path("sites/sk"), fs::Permissions::from_mode(0o600)).expect("permissions");
+    let ran = place.run(&["check", "--strict"]);
+    assert_eq!(ran.code, 0, "{}", ran.data);
+    fs::write(place.path("sites/acme.toml"), SITE).expect("written");
+
     fs::write(place.path("config.toml"), "[server]\nlistne = 1\n").expect("written");
     let ran = place.run(&["check", "--config", "config.toml"]);
     assert_eq!((ran.code, ran.talk.as_str()), (78, "config.toml: 1 error, 1 warning\n"));
@@ -167,7 +183,7 @@ fn check_reads_certificates_and_keys_as_serve_does() {
 
 #[test]
 fn secrets_that_are_not_on_this_machine_fail_no_check() {
-    let site = SITE.replace("\"wp_sk_hush\"", "{ file = \"nowhere\" }");
+    let site = SITE.replace("\"wp_sk_hush0123456789abcdef\"", "{ file = \"nowhere\" }");
     let place = Place::of(&[("config.toml", ""), ("sites/acme.toml", &site)]);
     let ran = place.run(&["check"]);
     assert_eq!(ran.code, 0, "{}", ran.data);
@@ -178,7 +194,8 @@ fn secrets_that_are_not_on_this_machine_fail_no_check() {
 #[test]
 fn explaining_and_testing_need_no_secret() {
     for elsewhere in ["{ file = \"nowhere\" }", "{ env = \"FORMGATE_NOT_SET\" }"] {
-        let site = SITE.replace("\"wp_pk_a\"", elsewhere).replace("\"wp_sk_hush\"", elsewhere);
+        let site =
+            SITE.replace("\"wp_pk_0123456789abcdef\"", elsewhere).replace("\"wp_sk_hush0123456789abcdef\"", elsewhere);
         let form = format!("{site}mapping = \"own\"\n[forms.contact.extras]\nto = \"message\"\n");
         let mapping = "[lead]\nemail = \"email\"\n[extras]\nto = \"drop\"\n[[example]]\nbody = \"email=a%40b.co&b=1\"\n\
                        lead = { name = \"a\", email = \"a@b.co\", message = \"Submitted through example\" }\n";

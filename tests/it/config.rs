@@ -13,7 +13,11 @@ use jiff::civil::{Date, date};
 const TODAY: Date = date(2026, 11, 21);
 
 fn sources() -> Sources {
-    Sources::with_environment([("ACME_SECRET", "wp_sk_acme\n"), ("EMPTY", " "), ("WPFORMS", "sign-here")])
+    Sources::with_environment([
+        ("ACME_SECRET", "wp_sk_acme_0123456789abcdef\n"),
+        ("EMPTY", " "),
+        ("WPFORMS", "sign-here"),
+    ])
 }
 
 /// A folder with files only their owner may read, as a careful operator has them.
@@ -101,8 +105,7 @@ fn site_of<'a>(config: &'a Config, id: &str) -> &'a Arc<Site> {
     config.sites.get(&site(id)).expect("a site of that id")
 }
 
-const ACME: &str =
-    "id = \"acme\"\npublic_key = \"wp_pk_a\"\nsecret_key = { env = \"ACME_SECRET\" }\nwpforms_secret = \"x\"\n";
+const ACME: &str = "id = \"acme\"\nregion = \"US\"\npublic_key = \"wp_pk_acme_0123456789abcdef\"\nsecret_key = { env = \"ACME_SECRET\" }\nwpforms_secret = \"x\"\n";
 
 #[test]
 fn every_case_is_reported_as_expected() {
@@ -146,11 +149,11 @@ fn the_example_has_no_error_and_lacks_only_its_keys() {
 fn the_example_works_beside_the_sandbox_and_says_that_a_token_is_needed() {
     let folder = Folder::of(&[
         ("config.toml", &fs::read_to_string(root().join("config.example.toml")).expect("the example")),
-        ("data/sandbox/public_key", "wp_pk_a\n"),
-        ("data/sandbox/secret_key", "wp_sk_a\n"),
+        ("data/sandbox/public_key", "wp_pk_a_0123456789abcdef\n"),
+        ("data/sandbox/secret_key", "wp_sk_a_0123456789abcdef\n"),
     ]);
     let (config, diagnostics) = folder.load().complete().expect("a configuration");
-    assert_eq!(site_of(&config, "example").keys.secret().expose(), "wp_sk_a");
+    assert_eq!(site_of(&config, "example").keys.secret().expose(), "wp_sk_a_0123456789abcdef");
     assert_eq!(diagnostics.count(Severity::Warning), 1);
     assert!(diagnostics.render(false).contains("run `formgate sites token example`"));
 }
@@ -198,8 +201,8 @@ fn what_the_example_shows_in_comments_is_right_too() {
     let sources = Sources::with_environment([
         ("FORMGATE_ADMIN_TOKEN", "0123456789abcdef"),
         ("EXAMPLE_WPFORMS", "sign-here"),
-        ("CONTACT_PUBLIC_KEY", "wp_pk_a"),
-        ("CONTACT_SECRET_KEY", "wp_sk_a"),
+        ("CONTACT_PUBLIC_KEY", "wp_pk_contact_0123456789"),
+        ("CONTACT_SECRET_KEY", "wp_sk_a_0123456789abcdef"),
     ]);
     let diagnostics = load(&folder.path("config.toml"), &sources, TODAY).diagnostics;
     assert!(!diagnostics.has_errors(), "{}", diagnostics.render(false));
@@ -227,11 +230,11 @@ fn paths_are_relative_to_the_file_that_names_them() {
     let folder = Folder::of(&[
         ("config.toml", "[queue]\nurl = \"sqlite:store/a.db\"\n"),
         ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"../secrets/acme\" }")),
-        ("secrets/acme", "wp_sk_filed\r\n"),
+        ("secrets/acme", "wp_sk_filed_0123456789abcdef\r\n"),
     ]);
     let config = folder.config();
     assert_eq!(config.queue.url, StoreUrl::Sqlite(folder.path("store/a.db")));
-    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_filed");
+    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_filed_0123456789abcdef");
 }
 
 #[test]
@@ -239,13 +242,13 @@ fn a_secret_may_be_a_credential_of_the_unit() {
     let folder = Folder::of(&[
         ("config.toml", ""),
         ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"acme_sk\" }")),
-        ("credentials/acme_sk", "wp_sk_unit"),
+        ("credentials/acme_sk", "wp_sk_unit_0123456789abcdef"),
     ]);
     folder.allow("credentials/acme_sk", 0o440);
     let credentials = folder.path("credentials");
     let sources = Sources::with_environment([("CREDENTIALS_DIRECTORY", credentials.to_str().expect("a path"))]);
     let (config, diagnostics) = load(&folder.path("config.toml"), &sources, TODAY).complete().expect("a configuration");
-    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_unit");
+    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_unit_0123456789abcdef");
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
     let whole = format!("{{ file = \"{}\" }}", credentials.join("acme_sk").display());
     folder.write("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", &whole));
@@ -259,7 +262,7 @@ fn secrets_that_others_can_read_are_warned_of() {
     let folder = Folder::of(&[
         ("config.toml", ""),
         ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"../acme_sk\" }")),
-        ("acme_sk", "wp_sk_a"),
+        ("acme_sk", "wp_sk_a_0123456789abcdef"),
     ]);
     assert!(folder.load().diagnostics.is_empty());
     folder.allow("acme_sk", 0o640);
@@ -272,7 +275,7 @@ fn secrets_that_others_can_read_are_warned_of() {
 #[test]
 fn a_key_of_tls_that_others_can_read_is_warned_of() {
     let server = "[server]\ntls = { cert = \"tls.pem\", key = \"tls.key\" }\n";
-    let folder = Folder::of(&[("config.toml", server), ("tls.pem", ""), ("tls.key", "")]);
+    let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("tls.pem", ""), ("tls.key", "")]);
     folder.allow("tls.pem", 0o644);
     assert!(folder.load().diagnostics.is_empty(), "everybody is shown the certificate");
     folder.allow("tls.key", 0o644);
@@ -362,6 +365,93 @@ fn an_own_mapping_replaces_the_shipped_one_unless_it_is_its_copy() {
     let config = folder.config();
     let is_own = |name: &str| config.mappings.get(name).map(|mapping| mapping.own);
     assert_eq!((is_own("generic"), is_own("wpforms"), is_own("elementor")), (Some(false), Some(true), Some(false)));
+}
+
+/// Writes the file of each of many sites.
+fn fleet(folder: &Folder, count: usize, site: impl Fn(usize) -> String) {
+    for number in 0..count {
+        folder.write(&format!("sites/s{number:04}.toml"), &site(number));
+    }
+}
+
+fn bare_site(number: usize) -> String {
+    format!("id = \"s{number:04}\"\npublic_key = \"wp_pk_short\"\nsecret_key = \"wp_sk_short\"\n")
+}
+
+#[test]
+fn what_a_fleet_shares_is_told_once() {
+    let folder = Folder::of(&[("config.toml", "")]);
+    fleet(&folder, 300, bare_site);
+    for number in 0..300 {
+        folder.allow(&format!("sites/s{number:04}.toml"), 0o644);
+    }
+    let loaded = folder.load();
+    let told = loaded.diagnostics.render(false);
+    assert!(told.lines().count() < 30, "{told}");
+    for line in [
+        "warning: 300 sites have no token: nobody can post to them: s0000, s0001, s0002 and 297 more sites",
+        "warning: 300 sites have no `region`: phone numbers without + are sent as typed: s0000, s0001, s0002 and 297 more sites",
+        "warning: 299 sites have the key pair of another: KaiCalls can't tell their leads apart: s0001, s0002, s0003 and 296 more sites",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is missing in\n{told}");
+    }
+    let readable = format!(
+        "warning: 300 files in {} hold a secret and can be read by other users: s0000.toml, s0001.toml, s0002.toml and 297 more files",
+        folder.path("sites").display()
+    );
+    assert!(told.lines().any(|told| told == readable), "{told}");
+    assert!(!told.contains("short"), "a key is shown:\n{told}");
+    let also = loaded.diagnostics.iter().map(|diagnostic| diagnostic.also.len()).max();
+    assert_eq!(also, Some(599), "a program is told every place");
+}
+
+#[test]
+fn doors_that_stand_open_are_warned_of() {
+    let warned = |server: &str| {
+        let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("a.pem", ""), ("a.key", "")]);
+        let diagnostics = folder.load().diagnostics;
+        assert!(!diagnostics.prevent_serving(), "{}", diagnostics.render(false));
+        diagnostics
+            .iter()
+            .map(|diagnostic| format!("{} {}", diagnostic.location(), diagnostic.message))
+            .collect::<Vec<_>>()
+    };
+    let plain = warned("[server]\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:80\", \"[2001:db8::1]:80\"]\n");
+    assert_eq!(plain.len(), 2, "{plain:?}");
+    assert!(plain[0].contains("config.toml:2:26 plain HTTP on a public address (every interface)"), "{plain:?}");
+    assert!(plain[1].contains("config.toml:2:40 plain HTTP on a public address:"), "{plain:?}");
+    for sound in [
+        "[server]\nlisten = [\"10.0.0.1:80\", \"127.0.0.1:80\", \"[fd00::1]:80\"]\n",
+        "[server]\nlisten = \"0.0.0.0:443\"\ntls = { cert = \"a.pem\", key = \"a.key\" }\n",
+        "[server]\nlisten = \"0.0.0.0:8080\"\npublic_url = \"https://gate.example\"\n",
+        "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"172.16.0.0/12\"]\n",
+    ] {
+        assert_eq!(warned(sound), [""; 0], "{sound}");
+    }
+    let admin = warned("[admin]\nlisten = \"[::]:8081\"\n");
+    assert!(
+        admin.len() == 1 && admin[0].contains("config.toml:2:10 the admin listener is on a public address"),
+        "{admin:?}"
+    );
+    let halves =
+        warned("[server]\nclient_address = \"x-real-ip\"\ntrusted_proxies = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n");
+    assert!(halves.len() == 1 && halves[0].contains("trusts every IPv4 address"), "{halves:?}");
+    assert!(halves[0].contains("`x-real-ip`"), "{halves:?}");
+}
+
+#[test]
+fn a_pair_of_keys_belongs_to_one_site() {
+    let branch = "public_key = \"wp_pk_branch_0123456789abcdef\"\nsecret_key = \"wp_sk_branch_0123456789abcdef\"\n";
+    let folder = Folder::of(&[
+        ("config.toml", ""),
+        ("sites/acme.toml", &format!("{ACME}[forms.a]\n{branch}[forms.b]\n{branch}")),
+        ("sites/beta.toml", &ACME.replace("acme", "beta")),
+    ]);
+    assert_eq!(folder.load().diagnostics.count(Severity::Warning), 0, "forms of one site may share a branch's pair");
+    folder.write("sites/gamma.toml", &format!("id = \"gamma\"\nregion = \"US\"\nwpforms_secret = \"x\"\n{branch}"));
+    let told = folder.load().diagnostics.render(false);
+    assert!(told.contains("warning: site `gamma` has the key pair of site `acme`, at "), "{told}");
+    assert!(!told.contains("sk_branch"), "{told}");
 }
 
 #[test]

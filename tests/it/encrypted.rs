@@ -41,7 +41,7 @@ fn files(folder: &Path) -> (PathBuf, PathBuf) {
 
 fn start_encrypted(options: Options, change: impl FnOnce(&mut Config)) -> Encrypted {
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = start_behind(Some(files(folder.path())), options, change);
+    let gateway = start_behind(Some(files(folder.path())), options, change, |gateway| gateway);
     Encrypted { gateway, folder }
 }
 

@@ -55,6 +55,7 @@ pub(crate) enum Trouble {
     Full,
     Away,
     Silent,
+    Panicking,
 }
 
 impl Shelf {
@@ -80,6 +81,7 @@ impl Shelf {
             Some(Trouble::Full) => Err(StoreError::Full),
             Some(Trouble::Away) => Err(StoreError::Unavailable("away".into())),
             Some(Trouble::Silent) => std::future::pending().await,
+            Some(Trouble::Panicking) => panic!("the store met jane@example.com"),
         }
     }
 }
@@ -205,7 +207,7 @@ pub(crate) fn start() -> Running {
 }
 
 pub(crate) fn start_with(options: Options, change: impl FnOnce(&mut Config)) -> Running {
-    start_behind(None, options, change)
+    start_behind(None, options, change, |gateway| gateway)
 }
 
 /// Starts a gateway whose listener shows a certificate, where files of one and its key are given.
@@ -213,6 +215,7 @@ pub(crate) fn start_behind(
     tls: Option<(PathBuf, PathBuf)>,
     options: Options,
     change: impl FnOnce(&mut Config),
+    adapt: impl FnOnce(Gateway) -> Gateway,
 ) -> Running {
     let mut config = config();
     change(&mut config);
@@ -220,7 +223,7 @@ pub(crate) fn start_behind(
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(&shelf);
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let gateway = Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options);
+    let gateway = adapt(Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options));
     let in_flight = gateway.in_flight();
     let listeners = accept::Listeners::default();
     let address = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");

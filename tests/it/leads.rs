@@ -172,6 +172,7 @@ async fn with_three() -> (Desk, [String; 3]) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one walk through all verbs, twice")]
 async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
     let (mut desk, [good, bad, odd]) = with_three().await;
     for by in ["admin-api", "cli"] {

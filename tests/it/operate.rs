@@ -229,6 +229,29 @@ async fn a_retry_leaves_alone_what_nobody_asked_for() {
 }
 
 #[tokio::test]
+async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() {
+    let place = Place::with(|config| {
+        let beta = formgate::config::Site { id: SiteId::parse("beta").expect("a slug"), ..gateway::acme() };
+        config.sites.insert(beta.id.clone(), Arc::new(beta));
+    });
+    let ambiguous = place.add(1, "acme", GOOD, Reason::Ambiguous).await;
+    let invalid = place.add(2, "acme", GOOD, Reason::Invalid).await;
+    let release = RetryAsked { release: true, ..by_ids(&[ambiguous]) };
+    assert_eq!(place.retry(release).await, [Outcome::Unchanged], "nobody knows whose it is");
+
+    let assign = |to: &str| RetryAsked { assign: Some(to.to_owned()), ..by_ids(&[ambiguous, invalid]) };
+    assert!(place.try_retry(assign("nobody")).await.is_err());
+    let dry = RetryAsked { dry_run: true, ..assign("beta") };
+    assert_eq!(place.retry(dry).await, [Outcome::Queued, Outcome::Skipped]);
+    assert_eq!(place.entry(ambiguous).await.site.as_str(), "acme");
+
+    assert_eq!(place.retry(assign("beta")).await, [Outcome::Queued, Outcome::Skipped]);
+    let entry = place.entry(ambiguous).await;
+    assert_eq!((entry.site.as_str(), entry.state, entry.reason), ("beta", State::Queued, Reason::Retried));
+    assert_eq!(place.retry(assign("beta")).await, [Outcome::Skipped, Outcome::Skipped], "done twice");
+}
+
+#[tokio::test]
 async fn what_was_salvaged_goes_out_only_where_it_is_named() {
     let place = Place::new();
     let salvaged = place.add(1, "acme", GOOD, Reason::Salvaged).await;
@@ -435,6 +458,7 @@ fn amend_email(id: EntryId, email: &str) -> AmendAsked {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the life of one lead, step by step")]
 async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let place = Place::new();
     let held = place.add(1, "acme", "name=Jane&email=nowhere&message=Hello&budget=5", Reason::Invalid).await;

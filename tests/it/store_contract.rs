@@ -73,6 +73,7 @@ on_both! {
     a_clock_set_forward_and_back_strands_no_lease_and_no_wait
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states
+    only_what_is_held_is_filed_under_another_site
     amend_queues_what_is_held_or_dead_and_keeps_the_overlay
     scan_filters_and_goes_on_from_its_cursor
     scan_goes_either_way
@@ -83,13 +84,13 @@ on_both! {
     a_new_store_is_ready
 }
 
-fn open(folder: &std::path::Path) -> SqliteStore {
+pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     let options = Options { dedupe_window: WINDOW, max_size: None, opened_at: at(0) };
     SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
 }
 
 /// Returns a time so many seconds after the tests' beginning of time.
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_760_000_000 + seconds).expect("in range")
 }
 
@@ -97,12 +98,12 @@ fn site(name: &str) -> SiteId {
     SiteId::parse(name).expect("a slug")
 }
 
-fn id(number: u8) -> EntryId {
+pub(crate) fn id(number: u8) -> EntryId {
     EntryId::new(1_760_000_000_000 + 1_000 * u64::from(number), &[number; 10])
 }
 
 /// Returns a queued entry, accepted `number` seconds after the beginning.
-fn entry(number: u8, site_name: &str) -> NewEntry {
+pub(crate) fn entry(number: u8, site_name: &str) -> NewEntry {
     NewEntry {
         id: id(number),
         site: site(site_name),
@@ -115,7 +116,7 @@ fn entry(number: u8, site_name: &str) -> NewEntry {
     }
 }
 
-fn held(number: u8, site_name: &str) -> NewEntry {
+pub(crate) fn held(number: u8, site_name: &str) -> NewEntry {
     NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), ..entry(number, site_name) }
 }
 
@@ -140,7 +141,7 @@ fn content(body: &str) -> Content {
     }
 }
 
-async fn add(store: &dyn Store, entry: NewEntry) -> EntryId {
+pub(crate) async fn add(store: &dyn Store, entry: NewEntry) -> EntryId {
     let id = entry.id;
     assert_eq!(store.append(entry, None).await.expect("appended"), Appended::New(id));
     id
@@ -150,12 +151,12 @@ async fn claim(store: &dyn Store, max: usize, now: i64) -> Vec<Lease> {
     store.claim(max, LEASE, at(now), None).await.expect("claimed")
 }
 
-async fn claim_one(store: &dyn Store, now: i64) -> Lease {
+pub(crate) async fn claim_one(store: &dyn Store, now: i64) -> Lease {
     let leases = claim(store, 1, now).await;
     leases.into_iter().next().expect("something is due")
 }
 
-async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
+pub(crate) async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
     store.get(id).await.expect("read").expect("there is such an entry")
 }
 
@@ -163,12 +164,12 @@ fn attempt(result: AttemptResult) -> Attempt {
     Attempt { result, status: Some(500), duration_ms: 12, words: Some("oops".to_owned()), confirmed: None }
 }
 
-fn delivered(lead_id: &str) -> Settlement {
+pub(crate) fn delivered(lead_id: &str) -> Settlement {
     let attempt = attempt(AttemptResult::Delivered);
     Settlement::Delivered { lead_id: Some(lead_id.to_owned()), attempt, keep: KEEP }
 }
 
-fn again(seconds: u64) -> Settlement {
+pub(crate) fn again(seconds: u64) -> Settlement {
     Settlement::Again { after: Duration::from_secs(seconds), attempt: attempt(AttemptResult::Failed) }
 }
 

@@ -17,10 +17,12 @@ use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
 use super::rules::{ConfigArg, Met, Rules};
+use crate::lead::overlay::Overlay;
 use crate::lead::{FormId, SiteId};
 use crate::map::Facts;
 use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
+use crate::telemetry;
 use report::Report;
 
 /// Shows what becomes of one submission, and why.
@@ -76,7 +78,8 @@ pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Err
 }
 
 fn explain(mappings: &Mappings, met: &Met, received: &Received) -> Explained {
-    pipeline::explain(mappings, &met.site, met.form.as_ref(), received)
+    telemetry::catch(|| pipeline::explain(mappings, &met.site, met.form.as_ref(), received))
+        .unwrap_or_else(|_panicked| pipeline::panicked(&met.site, met.form.as_ref(), &Overlay::default()))
 }
 
 /// Reads a capture, or a bare body of a media type.

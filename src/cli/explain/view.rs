@@ -7,7 +7,7 @@ use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::{FormField, Mapped};
-use crate::pipeline::{End, Hold};
+use crate::pipeline::{DECODER_PANICKED, End, Hold};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -147,7 +147,7 @@ fn held(hold: Hold, reason: Option<&str>) -> String {
     match hold {
         Hold::Rule => format!("held by the mapping's rule: {}", shown::line(reason.unwrap_or("no reason given"))),
         Hold::UnknownForm => "held: the site says unknown_forms = \"hold\" and no [forms.*] is this one".to_owned(),
-        Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid => "held".to_owned(),
+        Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid | Hold::Panicked => "held".to_owned(),
     }
 }
 
@@ -223,6 +223,9 @@ fn oddities(oddities: &[String], paint: Paint) -> Option<String> {
 }
 
 fn meaning(name: &str) -> &'static str {
+    if name == DECODER_PANICKED {
+        return "a bug of formgate stopped the decoding; the submission is kept as it came";
+    }
     const ALL: [(Oddity, &str); 6] = [
         (Oddity::Repaired, "the JSON was broken and is mended where the intent is plain"),
         (Oddity::Unencoded, "the form's values were not percent-encoded"),

@@ -116,7 +116,7 @@ pub(super) enum Lines {
 
 /// How one thing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
+pub(in crate::cli) enum Output {
     /// For people.
     #[default]
     #[value(alias = "text")]

@@ -14,9 +14,9 @@ use crate::cli::exit::Exit;
 
 /// Copies the whole store into a new file, while it is in use.
 ///
-/// The file is a store of its own: to restore it, stop the gateway and put it in the store's place.
+/// The file is a store of its own; `formgate store restore` puts it in the store's place.
 #[derive(Args, Debug)]
-pub(super) struct BackupArgs {
+pub(in crate::cli) struct BackupArgs {
     /// The file to make, on the gateway's machine; there must be none of that name
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct BackupArgs {
     output: Output,
 }
 
-pub(super) async fn run(args: &BackupArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(in crate::cli) async fn run(args: &BackupArgs, console: &mut Console) -> Result<Exit, Error> {
     // The gateway runs in another folder.
     let file = std::path::absolute(&args.file).context("this is no path").map_err(Error::usage)?;
     let desk = Desk::open(&args.place, console).await?;

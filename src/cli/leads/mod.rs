@@ -4,7 +4,7 @@ mod amend;
 
 mod args;
 
-mod backup;
+pub(super) mod backup;
 
 mod capture;
 
@@ -24,7 +24,7 @@ mod results;
 
 mod retry;
 
-mod salvage;
+pub(super) mod salvage;
 
 mod show;
 
@@ -33,6 +33,9 @@ mod trace;
 mod view;
 
 use clap::{Args, Subcommand};
+
+pub(super) use args::Output;
+pub(super) use view::plural;
 
 use super::console::Console;
 use super::error::Error;

@@ -31,6 +31,9 @@ pub(super) struct RetryArgs {
     /// Also what a [[hold]] rule, an unknown form or another host holds
     #[arg(long)]
     release: bool,
+    /// The site that ambiguous leads belong to (several sites share the key pair they came with): files them under it
+    #[arg(long, value_name = "SITE")]
+    assign: Option<String>,
     /// Leads a second
     #[arg(long, value_name = "N", default_value_t = RATE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     rate: u32,
@@ -46,7 +49,8 @@ Examples:
   formgate leads retry 0198c0de-1234-7abc
   formgate leads retry --site acme --reason invalid --dry-run
   formgate leads retry --state dead --since 3d --rate 5
-  formgate leads retry 0198c0de-1234-7abc --release";
+  formgate leads retry 0198c0de-1234-7abc --release
+  formgate leads retry 0198c0de-1234-7abc --assign acme";
 
 pub(super) async fn run(args: &RetryArgs, console: &mut Console) -> Result<Exit, Error> {
     let filter = args.chosen.filter()?;
@@ -61,6 +65,7 @@ pub(super) async fn run(args: &RetryArgs, console: &mut Console) -> Result<Exit,
         dry_run: args.dry_run,
         again: args.again,
         release: args.release,
+        assign: args.assign.clone(),
         rate: Some(args.rate),
         cursor: None,
         limit: Some(TOGETHER),

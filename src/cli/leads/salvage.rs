@@ -14,7 +14,7 @@ use crate::cli::shown;
 ///
 /// The gateway sets a store aside where it is corrupt, and begins a new one. Says what could not be read, and exits with 1 then. The files stay; doing it again does no harm.
 #[derive(Args, Debug)]
-pub(super) struct SalvageArgs {
+pub(in crate::cli) struct SalvageArgs {
     #[command(flatten)]
     place: Where,
     /// How to write what came of it
@@ -22,7 +22,7 @@ pub(super) struct SalvageArgs {
     output: Output,
 }
 
-pub(super) async fn run(args: &SalvageArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(in crate::cli) async fn run(args: &SalvageArgs, console: &mut Console) -> Result<Exit, Error> {
     let salvaged = Desk::open(&args.place, console).await?.salvage().await?;
     match args.output {
         Output::Json => console.json(&salvaged)?,

@@ -150,7 +150,7 @@ fn next_step(life: &Life) -> Option<String> {
         (_, false) => {
             Some(format!("by now it would be mapped otherwise: `formgate leads retry {id} --dry-run` shows how"))
         }
-        _ if life.entry.reason == Reason::Salvaged => Some(format!(
+        _ if matches!(life.entry.reason, Reason::Salvaged | Reason::Restored) => Some(format!(
             "look for it at KaiCalls; `formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up"
         )),
         (_, true) if life.entry.lead.is_none() => Some(format!(

@@ -23,7 +23,7 @@ pub(super) fn second(time: Timestamp) -> String {
 }
 
 /// Writes a number of things.
-pub(super) fn plural(count: u64, what: &str) -> String {
+pub(in crate::cli) fn plural(count: u64, what: &str) -> String {
     match (count, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),

@@ -11,6 +11,7 @@ use crate::lead::{Code, FieldError, FormId, Lead, LeadField};
 use crate::map::{Example, Expect, Mapping};
 use crate::pipeline::{self, End, FormRules, Mappings, SiteRules};
 use crate::received::Received;
+use crate::telemetry;
 
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
@@ -69,7 +70,8 @@ pub(in super::super) fn run_example(
         extras: Default::default(),
     };
     let site = SiteRules { region: None, forms: vec![rules], hold_unknown_forms: false };
-    let processed = pipeline::process(mappings, &site, Some(&form), &received(example));
+    let processed = telemetry::catch(|| pipeline::process(mappings, &site, Some(&form), &received(example)));
+    let processed = processed.map_err(|panicked| vec![format!("formgate itself failed on it: {panicked}")])?;
     let differences = match (&example.expect, &processed.end) {
         (Expect::Lead(expected), End::Lead { lead, .. } | End::Held { lead: Some(lead), .. }) => {
             differences(expected, lead)

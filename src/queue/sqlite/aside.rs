@@ -1,4 +1,5 @@
-//! Files that were set aside because they are corrupt, and those that were salvaged since. None is ever removed here.
+//! Files that were set aside because they are corrupt, those that were salvaged since, and those that a copy replaced.
+//! None is ever removed here.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -16,6 +17,8 @@ use super::files::{beside, sync_folder};
 const CORRUPT: &str = ".corrupt-";
 /// Takes the place of [`CORRUPT`] when what can be read was merged back.
 const SALVAGED: &str = ".salvaged-";
+/// Comes between the database's name and the time at which a copy took its place.
+const REPLACED: &str = ".replaced-";
 /// The database, its log, the log's index, and what an interrupted change of the journal's mode leaves.
 const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Most files of one second.
@@ -23,16 +26,47 @@ const SAME_TIME_MAX: u32 = 1_000;
 
 /// Copies a database whose file is gone, to where it would be if it had been set aside; returns that path.
 pub(super) fn rescue(connection: &Connection, path: &Path, opened_at: Timestamp) -> Result<PathBuf, Failure> {
-    let aside = free_name(path, opened_at)?;
+    let aside = free_name(path, CORRUPT, opened_at)?;
     backup::copy(connection, &aside)?;
     Ok(aside)
 }
 
 /// Sets a database aside with its log; returns its new path.
 pub(super) fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
-    let aside = free_name(path, now)?;
+    let aside = free_name(path, CORRUPT, now)?;
     rename_parts(path, &aside)?;
     Ok(aside)
+}
+
+/// Puts a file in the database's place and keeps what stood there beside it; returns its new path, if there was any.
+///
+/// Where the log was emptied before, there is no moment without a database.
+pub(super) fn replace(path: &Path, with: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
+    let is_there = PARTS.iter().any(|part| beside(path, part).exists());
+    if !is_there {
+        std::fs::rename(with, path)?;
+        return Ok(None);
+    }
+    let aside = free_name(path, REPLACED, now)?;
+    let has_log = beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
+    let linked = !has_log && std::fs::hard_link(path, &aside).is_ok();
+    if linked {
+        // They belong to the database that goes; SQLite would take them for the new one's.
+        for part in PARTS.into_iter().filter(|part| !part.is_empty()) {
+            remove_if_there(&beside(path, part))?;
+        }
+    } else {
+        rename_parts(path, &aside)?;
+    }
+    std::fs::rename(with, path)?;
+    Ok(Some(aside))
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Lists what was set aside and is not yet salvaged, the newest first.
@@ -42,7 +76,7 @@ pub(super) fn corrupt(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Lists all that was ever set aside and is still there, the newest first.
 pub(super) fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
-    list(path, &[CORRUPT, SALVAGED])
+    list(path, &[CORRUPT, SALVAGED, REPLACED])
 }
 
 /// Remembers that what can be read was merged back; returns the file's new path.
@@ -55,12 +89,12 @@ pub(super) fn mark_salvaged(path: &Path, file: &Path) -> io::Result<PathBuf> {
     Ok(salvaged)
 }
 
-fn free_name(path: &Path, time: Timestamp) -> io::Result<PathBuf> {
+fn free_name(path: &Path, mark: &str, time: Timestamp) -> io::Result<PathBuf> {
     let time = time.strftime("%Y%m%dT%H%M%SZ");
     let taken = |name: &PathBuf| PARTS.iter().any(|part| beside(name, part).exists());
     let mut names = (1..=SAME_TIME_MAX).map(|number| match number {
-        1 => beside(path, &format!("{CORRUPT}{time}")),
-        number => beside(path, &format!("{CORRUPT}{time}-{number}")),
+        1 => beside(path, &format!("{mark}{time}")),
+        number => beside(path, &format!("{mark}{time}-{number}")),
     });
     names.find(|name| !taken(name)).ok_or_else(|| io::ErrorKind::AlreadyExists.into())
 }

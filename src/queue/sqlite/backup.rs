@@ -6,21 +6,13 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
-use super::arrival;
+use super::copy_check::count;
 use super::failure::{CopyExists, CopyHeld, Failure};
 use super::files::sync_folder;
-use super::row::unsigned;
 use crate::queue::private_file;
 
 /// Pages copied in one step: 1 MiB.
 const STEP_PAGES: i32 = 256;
-
-/// Counts what is in the books and what has yet to be entered.
-fn count(connection: &Connection) -> Result<u64, Failure> {
-    let entered = arrival::sequence(connection)?;
-    let sum = "SELECT coalesce((SELECT sum(entries) FROM tally), 0) + (SELECT count(*) FROM content WHERE number > ?1)";
-    Ok(connection.query_row(sum, [entered], |row| row.get(0).map(unsigned))?)
-}
 
 /// Copies what the connection's snapshot shows into a new file; returns how many entries that holds.
 ///

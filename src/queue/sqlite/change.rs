@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::failure::Failure;
 use super::row::{padding, read_standing, to_json, write_standing};
 use super::writer::Workspace;
-use crate::lead::EntryId;
+use crate::lead::{EntryId, SiteId};
 use crate::queue::standing::Standing;
 use crate::queue::{Change, Content, Set, Settlement};
 
@@ -44,8 +44,12 @@ pub(super) fn amend(
     let set = standing.amend(revision, change, now);
     if set == Set::Done {
         write_standing(&workspace.connection, number, &standing)?;
-        if let Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. } = change {
-            write_content(&workspace.connection, number, content)?;
+        match change {
+            Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. } => {
+                write_content(&workspace.connection, number, content)?;
+            }
+            Change::Assign { site } => assign(&workspace.connection, number, site)?,
+            Change::Drop { .. } => {}
         }
         workspace.woke = true;
     }
@@ -93,6 +97,24 @@ pub(super) fn probe(workspace: &mut Workspace) -> Result<usize, Failure> {
 pub(super) fn end_probe(workspace: &mut Workspace) -> Result<(), Failure> {
     workspace.connection.prepare_cached("DELETE FROM content WHERE number = ?1")?.execute([PROBE_NUMBER])?;
     workspace.missing = 0;
+    Ok(())
+}
+
+/// Files an entry under another site; its state must be written by now.
+fn assign(connection: &Connection, number: i64, site: &SiteId) -> Result<(), Failure> {
+    // The triggers that keep the tally look at the state alone.
+    let mut leave = connection.prepare_cached(
+        "UPDATE tally SET entries = entries - 1
+            WHERE (site, state) = (SELECT site, state FROM entry WHERE number = ?1)",
+    )?;
+    let mut file = connection.prepare_cached("UPDATE entry SET site = ?2 WHERE number = ?1")?;
+    let mut join = connection.prepare_cached(
+        "INSERT INTO tally (site, state, entries) SELECT site, state, 1 FROM entry WHERE number = ?1
+            ON CONFLICT DO UPDATE SET entries = entries + 1",
+    )?;
+    leave.execute([number])?;
+    file.execute(params![number, site.as_str()])?;
+    join.execute([number])?;
     Ok(())
 }
 

@@ -76,6 +76,16 @@ impl Presence {
         }
     }
 
+    /// Keeps every other process out; none where one has the store open.
+    pub(super) fn alone(path: &Path) -> io::Result<Option<Self>> {
+        let file = open_private(&beside(path, ".lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { file, alone: true })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// Tells whether no other process has the store open, so that all leases are left from dead ones.
     pub(super) fn is_alone(&self) -> bool {
         self.alone

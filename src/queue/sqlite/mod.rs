@@ -19,6 +19,7 @@
 //! | `formgate.db.reserve` | nothing but room, given back where the disk is full (see `reserve`) |
 //! | `formgate.db.damaged` | empty; damage was met, so the next start looks at every page |
 //! | `formgate.db.corrupt-<time>` | a store that was set aside, with a log of its own where it had one |
+//! | `formgate.db.replaced-<time>` | a store in whose place a copy was restored |
 //! | `formgate.db.salvaged-<time>` | the same after it was salvaged: to be kept or removed as you like |
 //!
 //! All are made 0600, a missing folder 0700. `entry` has a row of what is queried and changes; `content` has what the
@@ -86,6 +87,8 @@ mod claim;
 
 mod connection;
 
+mod copy_check;
+
 mod failure;
 
 mod files;
@@ -95,6 +98,8 @@ mod image;
 mod list;
 
 mod reserve;
+
+mod restore;
 
 mod row;
 
@@ -125,9 +130,11 @@ use crate::lead::{EntryId, SiteId};
 use append::Prepared;
 use claim::Claim;
 use connection::Readers;
+pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
 use reserve::Reserve;
+pub use restore::{Restoration, RestoreError};
 use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
 

@@ -140,6 +140,12 @@ pub(super) fn check_version(connection: &Connection) -> Result<u32, Failure> {
     if found > known { Err(Failure::Newer { found, known }) } else { Ok(found) }
 }
 
+/// Tells whether a database is a store.
+pub(super) fn is_ours(connection: &Connection) -> Result<bool, Failure> {
+    let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(owner == APPLICATION_ID)
+}
+
 fn check_owner(connection: &Connection) -> Result<(), Failure> {
     let owner: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let empty = !connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?;

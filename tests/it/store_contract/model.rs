@@ -14,7 +14,7 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 use tempfile::TempDir;
 
 use super::durability::{as_killed, folder};
-use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, content, delivered, held, id, open, postponed};
+use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, content, delivered, held, id, open, postponed, site};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -79,7 +79,7 @@ fn write() -> impl Strategy<Value = Action> {
             .prop_map(|(max, lease, new)| Action::Claim { max, lease, new }),
         1 => (0_u8..3, 0_usize..4).prop_map(|(site, max)| Action::Hasten { site, max }),
         6 => (any::<usize>(), 0_u8..6).prop_map(|(lease, how)| Action::Settle { lease, how }),
-        3 => (0_u8..40, any::<bool>(), 0_u8..3).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
+        3 => (0_u8..40, any::<bool>(), 0_u8..4).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
         1 => (0_u8..40).prop_map(|number| Action::Erase { number }),
         1 => (0_u8..3).prop_map(|days| Action::Expire { days }),
     ]
@@ -143,6 +143,7 @@ fn change(how: u8) -> Change {
     match how {
         0 => Change::Retry { content: Box::new(content("mended, and longer than it was before")) },
         1 => Change::Hold { reason: Reason::Invalid, content: Box::new(content("no")) },
+        2 => Change::Assign { site: site("gamma") },
         _ => Change::Drop { keep: KEEP },
     }
 }

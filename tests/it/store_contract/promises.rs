@@ -361,6 +361,28 @@ pub(super) async fn retry_needs_the_newest_revision_and_no_lease(store: AnyStore
     assert_eq!(store.amend(id(1), revision, retry(), at(500)).await.expect("amended"), Set::Done);
 }
 
+pub(super) async fn only_what_is_held_is_filed_under_another_site(store: AnyStore) {
+    let assign = || Change::Assign { site: site("beta") };
+    add(&*store, held(1, "acme")).await;
+    add(&*store, entry(2, "acme")).await;
+    let before = entry_of(&*store, id(1)).await;
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Done);
+    let found = entry_of(&*store, id(1)).await;
+    assert_eq!((found.site.as_str(), found.state, found.reason), ("beta", State::Held, before.reason));
+    assert_eq!((found.content, found.expires_at), (before.content, before.expires_at));
+    assert_eq!(store.amend(id(1), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it has another revision");
+    assert_eq!(store.amend(id(2), 1, assign(), at(10)).await.expect("amended"), Set::Lost, "it is queued");
+    let counts = store.counts().await.expect("counted");
+    let counts: Vec<_> = counts.iter().map(|one| (one.site.as_str(), one.state, one.entries)).collect();
+    assert_eq!(counts, [("acme", State::Queued, 1), ("beta", State::Held, 1)]);
+
+    let retry = Change::Retry { content: Box::new(content("mended")) };
+    assert_eq!(store.amend(id(1), found.revision, retry, at(20)).await.expect("amended"), Set::Done);
+    let claimed = claim(&*store, 9, 100).await;
+    let sites: Vec<_> = claimed.iter().map(|lease| lease.entry.site.as_str()).collect();
+    assert_eq!(sites, ["acme", "beta"]);
+}
+
 pub(super) async fn hold_and_drop_keep_to_their_states(store: AnyStore) {
     let hold = || Change::Hold { reason: Reason::Undecodable, content: Box::new(content("still odd")) };
     let drop = || Change::Drop { keep: KEEP };

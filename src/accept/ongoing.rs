@@ -1,0 +1,83 @@
+//! A request that has no outcome yet. However it ends, it is counted and logged exactly once.
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::head::RequestId;
+use super::outcome::{Failed, Outcome};
+use super::reply::{self, Dialect, Reply};
+use crate::lead::{EntryId, FormId, SiteId};
+
+/// What is known of a request by the time it ends, for its log line.
+pub(super) struct Trail {
+    pub(super) id: RequestId,
+    /// Only a site of the configuration: anything else is the client's text.
+    pub(super) site: Option<SiteId>,
+    pub(super) form: Option<FormId>,
+    pub(super) started: Instant,
+    /// The entry that was given to the store: it may be there even where the request has no answer.
+    pub(super) appending: Option<EntryId>,
+}
+
+/// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
+#[must_use]
+pub(super) struct Ongoing<'a> {
+    gateway: &'a Gateway,
+    pub(super) trail: Trail,
+    is_recorded: bool,
+}
+
+impl<'a> Ongoing<'a> {
+    /// Begins with a request's first byte.
+    pub(super) fn begin(gateway: &'a Gateway) -> Self {
+        let trail = Trail { id: RequestId::random(), site: None, form: None, started: Instant::now(), appending: None };
+        Self { gateway, trail, is_recorded: false }
+    }
+
+    /// Records the outcome, and makes the answer of it.
+    pub(super) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Reply {
+        let reply = reply::reply(outcome, dialect, &self.trail.id);
+        self.is_recorded = true;
+        self.record(outcome, Some(reply.status));
+        reply
+    }
+
+    /// The one place where a request is counted and logged.
+    fn record(&self, outcome: &Outcome, status: Option<StatusCode>) {
+        let (gateway, trail) = (self.gateway, &self.trail);
+        let duration = trail.started.elapsed();
+        let reason = outcome.reason();
+        gateway.metrics.request(outcome.end(), duration);
+        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
+            gateway.metrics.refused(site.as_str(), reason);
+        }
+        gateway.metrics.reading(gateway.reading.bytes());
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = trail.id.as_str(),
+                    site = trail.site.as_ref().map(|site| site.as_str()),
+                    form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
+                    outcome = reason,
+                    status = status.map(|status| status.as_u16()),
+                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    id = outcome.id().or(trail.appending).map(tracing::field::display),
+                    error = outcome.error(),
+                    location = outcome.location(),
+                    "request {reason}"
+                )
+            };
+        }
+        if outcome.needs_somebody() { line!(error) } else { line!(info) }
+    }
+}
+
+impl Drop for Ongoing<'_> {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            let failed = if std::thread::panicking() { Failed::Panicked(None) } else { Failed::Aborted };
+            self.record(&Outcome::Failed(failed), None);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `formgate store`.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use super::console::Console;
+use super::error::Error;
+use super::exit::Exit;
+use super::leads::{Output, backup, plural, salvage};
+use super::rules::ConfigArg;
+use super::runtime::block_on;
+use super::shown;
+use crate::config::{Config, StoreUrl};
+use crate::operate::{self, Audit, By, NotRestored, RestoreAsked, Restored};
+use crate::queue::sqlite::{Options, RestoreError};
+
+/// Copies the store, puts a copy in its place, or merges back what is left of a damaged one.
+#[derive(Args)]
+pub(super) struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Subcommand)]
+enum StoreCommand {
+    Backup(backup::BackupArgs),
+    Restore(RestoreArgs),
+    Salvage(salvage::SalvageArgs),
+}
+
+/// Puts a copy in the store's place, while no gateway runs.
+///
+/// The copy is checked first. The store at hand is kept beside it, under a name with `.replaced-`. Leads that are queued
+/// in the copy may have been delivered since it was made: they are held as `restored` until an operator sends or drops
+/// them. Leads that were accepted after the copy was made are not in it.
+#[derive(Args, Debug)]
+struct RestoreArgs {
+    /// A copy made by [backup] or `formgate store backup`
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Send what is queued in the copy: what was delivered after the copy was made is delivered twice
+    #[arg(long, conflicts_with = "hold")]
+    send: bool,
+    /// Hold what is queued in the copy (the default)
+    #[arg(long)]
+    hold: bool,
+    /// Restore although leads of the store at hand that are queued or held would be missed
+    #[arg(long)]
+    force: bool,
+    /// How to write what came of it
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error> {
+    block_on(async {
+        match &args.command {
+            StoreCommand::Backup(args) => backup::run(args, console).await,
+            StoreCommand::Restore(args) => restore(args, console).await,
+            StoreCommand::Salvage(args) => salvage::run(args, console).await,
+        }
+    })
+}
+
+async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Error> {
+    let (path, loaded) = args.config.load()?;
+    let Some(config) = loaded.config else {
+        console.say(loaded.diagnostics.render(console.talk_paint().colour));
+        return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
+    };
+    let StoreUrl::Sqlite(store) = &config.queue.url else {
+        return Err(Error::config(anyhow!("[queue].url names no file: there is nothing to restore to")));
+    };
+    let asked = RestoreAsked {
+        store,
+        copy: &args.file,
+        hold: (!args.send).then_some(config.queue.keep.held),
+        force: args.force,
+        options: options(&config),
+    };
+    let restored = operate::restore(asked, &Audit::of(&config), By::Cli, Timestamp::now()).await;
+    let restored = restored.map_err(not_restored)?;
+    match args.output {
+        Output::Json => console.json(&restored)?,
+        Output::Table => show(args, &restored, console)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn options(config: &Config) -> Options {
+    // What is restored may be larger than what may be appended to.
+    Options { dedupe_window: config.queue.dedupe, max_size: None, opened_at: Timestamp::now() }
+}
+
+fn show(args: &RestoreArgs, restored: &Restored, console: &mut Console) -> Result<(), Error> {
+    let file = shown::line(&args.file.display().to_string());
+    console.data(format!("restored {} from {file}", plural(restored.entries, "entry")))?;
+    if restored.held > 0 {
+        console.data(format!(
+            "{} queued in it may have been delivered since: held as `restored`",
+            leads_were(restored.held)
+        ))?;
+        console.say("  look for them at KaiCalls, then:  formgate leads retry --reason restored  (or leads drop)");
+    }
+    if restored.queued > 0 {
+        console.data(format!(
+            "{} queued and will be sent: what was delivered after the copy was made is delivered twice",
+            leads_are(restored.queued)
+        ))?;
+    }
+    if let Some(former) = &restored.former {
+        let former = shown::line(&former.display().to_string());
+        console
+            .data(format!("the former store is {former}; it holds visitors' data: delete it when it isn't needed"))?;
+    }
+    console.say("leads accepted after the copy was made are not in it; `formgate serve` goes on from here");
+    Ok(())
+}
+
+fn leads_were(leads: u64) -> String {
+    if leads == 1 { "1 lead that was".to_owned() } else { format!("{leads} leads that were") }
+}
+
+fn leads_are(leads: u64) -> String {
+    if leads == 1 { "1 lead is".to_owned() } else { format!("{leads} leads are") }
+}
+
+fn not_restored(error: NotRestored) -> Error {
+    match error {
+        NotRestored::Missed { .. } => Error::missing(error).hint(
+            "nothing was changed; `formgate leads export` keeps them, --force restores all the same and keeps the store \
+             at hand beside the new one",
+        ),
+        NotRestored::Restore(RestoreError::InUse { .. }) => {
+            Error::store(error).hint("stop the gateway (SIGTERM), restore, and start it again; nothing was changed")
+        }
+        NotRestored::Restore(RestoreError::Copy { .. }) => {
+            Error::store(error).hint("nothing was changed; take an older copy, the newest is the last of the folder")
+        }
+        NotRestored::Restore(RestoreError::Same { .. }) => Error::usage(error),
+        error => Error::store(error),
+    }
+}

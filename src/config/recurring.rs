@@ -1,0 +1,176 @@
+//! Warnings that many sites or files share, so that a fleet's are told once: the first few by name, the rest by number.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::diagnostic::{Diagnostic, Severity};
+
+/// How many of the same kind are told one by one, and how many of more are named.
+const NAMED: usize = 3;
+
+/// What many sites or files may have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    NoToken,
+    NoRegion,
+    SharedKeys,
+    KeyLength,
+    SharedToken,
+    RepeatedToken,
+    TokenExpired,
+    TokenExpires,
+    /// A value is missing on this machine, where a stand-in or nothing takes its place.
+    MissingValue,
+    /// Files in this folder hold a secret and can be read by others.
+    Readable(PathBuf),
+}
+
+/// Which of them a warning is, and of what: a site, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Recurring {
+    pub(super) kind: Kind,
+    pub(super) subject: String,
+}
+
+impl Kind {
+    /// Says it of many, and how to mend it.
+    fn words(&self, count: usize) -> (String, String) {
+        let (message, hint) = match self {
+            Self::NoToken => {
+                ("sites have no token: nobody can post to them", "run `formgate sites token SITE` for each")
+            }
+            Self::NoRegion => (
+                "sites have no `region`: phone numbers without + are sent as typed",
+                "give each the country its visitors dial from, such as region = \"US\"",
+            ),
+            Self::SharedKeys => (
+                "sites have the key pair of another: KaiCalls can't tell their leads apart",
+                "mint a pair for each site",
+            ),
+            Self::KeyLength => ("keys have a length that no key of KaiCalls has", "copy each again, whole"),
+            Self::SharedToken => (
+                "tokens are also another site's",
+                "who holds one can post to both; give each site its own unless that is meant",
+            ),
+            Self::RepeatedToken => ("sites list a token twice", "remove the second"),
+            Self::TokenExpired => (
+                "tokens have expired: posts with them are refused",
+                "`formgate sites token SITE` makes a new one; remove the old one",
+            ),
+            Self::TokenExpires => (
+                "tokens expire within 14 days",
+                "`formgate sites token SITE` makes a new one; both work until the old one is removed",
+            ),
+            Self::MissingValue => ("values are not on this machine", "set them where formgate runs"),
+            Self::Readable(folder) => {
+                let folder = folder.display();
+                let message = format!("{count} files in {folder} hold a secret and can be read by other users");
+                return (message, format!("chmod 600 {folder}/*"));
+            }
+        };
+        (format!("{count} {message}"), hint.to_owned())
+    }
+
+    /// What is counted of those that are not named.
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::KeyLength | Self::Readable(_) => "files",
+            Self::MissingValue => "values",
+            _of_sites => "sites",
+        }
+    }
+
+    /// How many are told one by one.
+    fn told_apart(&self) -> usize {
+        // The cure of a folder's permissions is one command.
+        if matches!(self, Self::Readable(_)) { 1 } else { NAMED }
+    }
+}
+
+/// Puts one diagnostic in the place of many of the same kind: where the first stands.
+pub(super) fn gather(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut groups: BTreeMap<(Severity, Kind), Vec<usize>> = BTreeMap::new();
+    for (index, diagnostic) in list.iter().enumerate() {
+        if let Some(recurring) = &diagnostic.recurring {
+            groups.entry((diagnostic.severity, recurring.kind.clone())).or_default().push(index);
+        }
+    }
+    groups.retain(|(_, kind), members| members.len() > kind.told_apart());
+    let mut place_of: BTreeMap<usize, Option<Diagnostic>> = BTreeMap::new();
+    for ((_, kind), members) in &groups {
+        let of_kind: Vec<&Diagnostic> = members.iter().filter_map(|index| list.get(*index)).collect();
+        let together = together(kind, &of_kind);
+        let mut places = members.iter();
+        place_of.extend(places.next().map(|first| (*first, together)));
+        place_of.extend(places.map(|index| (*index, None)));
+    }
+    let replaced = |(index, diagnostic)| place_of.remove(&index).unwrap_or(Some(diagnostic));
+    list.into_iter().enumerate().filter_map(replaced).collect()
+}
+
+fn together(kind: &Kind, members: &[&Diagnostic]) -> Option<Diagnostic> {
+    let (first, others) = members.split_first()?;
+    let (message, hint) = kind.words(members.len());
+    let subjects = members.iter().filter_map(|member| Some(member.recurring.as_ref()?.subject.as_str()));
+    let message = format!("{message}: {}", named(subjects.collect(), kind.noun()));
+    let also = others.iter().map(|member| member.location()).collect();
+    Some(Diagnostic {
+        also,
+        ..Diagnostic::new(first.severity, &first.file, first.place.clone(), &message, Some(&hint))
+    })
+}
+
+/// Names the first few, each once, and counts the others.
+fn named(mut subjects: Vec<&str>, noun: &str) -> String {
+    subjects.dedup();
+    let others = subjects.len().saturating_sub(NAMED);
+    subjects.truncate(NAMED);
+    match others {
+        0 => subjects.join(", "),
+        _ => {
+            let noun = if others == 1 { noun.trim_end_matches('s') } else { noun };
+            format!("{} and {others} more {noun}", subjects.join(", "))
+        }
+    }
+}
+
+/// Returns a file's folder, as it is shown.
+pub(super) fn folder_of(file: &Path) -> PathBuf {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warning(kind: Kind, subject: &str) -> Diagnostic {
+        let recurring = Some(Recurring { kind, subject: subject.to_owned() });
+        Diagnostic { recurring, ..Diagnostic::new(Severity::Warning, Path::new(subject), None, subject, None) }
+    }
+
+    fn messages(list: Vec<Diagnostic>) -> Vec<String> {
+        gather(list).into_iter().map(|diagnostic| diagnostic.message).collect()
+    }
+
+    #[test]
+    fn a_few_are_told_apart_and_more_are_one() {
+        let of = |count: usize| (0..count).map(|n| warning(Kind::NoToken, &format!("s{n}"))).collect::<Vec<_>>();
+        assert_eq!(messages(of(3)), ["s0", "s1", "s2"]);
+        assert_eq!(
+            messages(of(300)),
+            ["300 sites have no token: nobody can post to them: s0, s1, s2 and 297 more sites"]
+        );
+        assert_eq!(gather(of(300))[0].also.len(), 299);
+    }
+
+    #[test]
+    fn kinds_and_folders_stay_apart_and_in_order() {
+        let readable = |folder: &str, file: &str| warning(Kind::Readable(PathBuf::from(folder)), file);
+        let list = vec![readable("a", "a/1"), warning(Kind::NoRegion, "x"), readable("b", "b/1"), readable("a", "a/2")];
+        let told = messages(list);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], "2 files in a hold a secret and can be read by other users: a/1, a/2");
+        assert_eq!(told[1..], ["x", "b/1"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! Panics: each harms one submission at most, and quotes nobody.
+
+use std::time::Duration;
+
+use formgate::accept::Options;
+use formgate::lead::FormId;
+use formgate::pipeline::{self, Mappings, Processed, SiteRules};
+use formgate::queue::{Reason, State};
+use formgate::received::Received;
+use formgate::telemetry::{LogFormat, install_panic_hook, log_to_stderr};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::gateway::{self, Running, Trouble, json, lead_body, start, start_behind, status};
+
+/// Stands for a parser that meets what its author didn't think of.
+fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
+    let body = String::from_utf8_lossy(&received.body);
+    assert!(!body.contains("poison"), "the parser met {body}");
+    pipeline::process(mappings, site, form, received)
+}
+
+fn start_with_poison() -> Running {
+    start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_pipeline(process))
+}
+
+#[tokio::test]
+async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
+    install_panic_hook();
+    let gateway = start_with_poison();
+    let large = format!("poison {}", "x".repeat(200_000));
+    for (number, email) in ["poison@example.com", &large].into_iter().enumerate() {
+        let body = lead_body(email);
+        let answer = gateway.post("/hooks/acme/contact", &body).await;
+        assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"held".into()), "{answer}");
+        let entry = gateway.shelf.entries().pop().expect("an entry");
+        assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
+        assert_eq!(entry.content.oddities, ["decoder_panicked"]);
+        assert_eq!(entry.content.received.body, body);
+        assert!(gateway.page().contains(&count("held", number + 1)));
+    }
+    let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
+    assert_eq!(json(&answer)["status"], "queued");
+}
+
+#[tokio::test]
+async fn a_request_that_panics_has_one_outcome_and_an_answer() {
+    install_panic_hook();
+    let gateway = start();
+    gateway.shelf.fail(Trouble::Panicking);
+    let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
+    assert_eq!(status(&answer), 500, "{answer}");
+    assert!(!answer.contains("jane"), "{answer}");
+    assert_eq!(outcomes(&gateway), [count("panicked", 1)]);
+}
+
+#[test]
+fn a_request_that_is_cut_off_has_one_outcome() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let gateway = runtime.block_on(async {
+        let gateway = start();
+        gateway.shelf.fail(Trouble::Silent);
+        let mut client = TcpStream::connect(gateway.address).await.expect("a connection");
+        let token = format!("Authorization: Bearer {}\r\n", gateway::TOKEN);
+        let post = gateway::post("/hooks/acme/contact", &token, &lead_body("jane@example.com"));
+        client.write_all(post.as_bytes()).await.expect("sent");
+        until(|| gateway.in_flight.count() == 1).await;
+        assert!(outcomes(&gateway).is_empty());
+        gateway
+    });
+    // Drops its tasks where they stand, as a stop does that has waited long enough.
+    drop(runtime);
+    assert_eq!(outcomes(&gateway), [count("aborted", 1)]);
+}
+
+const CHILD: &str = "FORMGATE_TEST_PANICS";
+
+/// Runs in a process of its own, started by the test below.
+#[test]
+fn panics_as_a_child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    install_panic_hook();
+    let panic = || {
+        let thread = std::thread::Builder::new().name("quoting".to_owned());
+        let quoting = thread.spawn(|| panic!("jane@example.com wrote: call me")).expect("a thread");
+        quoting.join().expect_err("it panicked");
+    };
+    panic();
+    log_to_stderr(LogFormat::Json).expect("logging");
+    panic();
+}
+
+#[tokio::test]
+async fn a_panic_is_told_by_its_location_and_never_by_its_words() {
+    let mut child = Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", "panics::panics_as_a_child", "--nocapture"]).env(CHILD, "1");
+    let output = child.output().await.expect("it runs");
+    let told = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{told}");
+    assert!(!told.contains("jane") && !told.contains("call me"), "{told}");
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("panicked")).collect();
+    let [before_logging, logged] = lines[..] else { panic!("two lines: {told}") };
+    let place = concat!(file!(), ":");
+    assert!(before_logging.starts_with(&format!("error: formgate panicked at {place}")), "{told}");
+    let event: serde_json::Value = serde_json::from_str(logged).expect("one event");
+    assert_eq!((event["level"].as_str(), event["thread"].as_str()), (Some("ERROR"), Some("quoting")));
+    assert!(event["location"].as_str().is_some_and(|location| location.starts_with(place)), "{told}");
+}
+
+fn count(outcome: &str, number: usize) -> String {
+    format!(r#"formgate_submissions_received_total{{outcome="{outcome}"}} {number}"#)
+}
+
+fn outcomes(gateway: &Running) -> Vec<String> {
+    let page = gateway.page();
+    page.lines().filter(|line| line.starts_with("formgate_submissions_received_total{")).map(str::to_owned).collect()
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("it comes to hold");
+}
