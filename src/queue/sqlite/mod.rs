@@ -205,12 +205,17 @@ impl SqliteStore {
         Ok(Self { writer, readers, changed, tally, damage, path, salvaging: Mutex::default(), _presence: presence })
     }
 
-    /// Has everything that was appended entered in the books, where readers find it.
+    /// Has everything that was appended entered in the books, where readers find it: on a full disk too, since nothing can
+    /// be dropped or erased there that is not found.
     async fn enter(&self) -> Result<(), StoreError> {
-        if self.tally.waiting.load(Ordering::Acquire) == 0 { Ok(()) } else { self.writer.write(|_| Ok(())).await }
+        if self.tally.waiting.load(Ordering::Acquire) == 0 {
+            Ok(())
+        } else {
+            self.writer.write_always(|_| Ok(())).await
+        }
     }
 
-    /// The same for readers that can do without the newest: on a full disk one must still see what is stored.
+    /// The same for readers that can do without the newest: one must still see what is stored.
     async fn enter_if_possible(&self) {
         if let Err(error) = self.enter().await {
             tracing::warn!(%error, "queue.not_entered: the newest entries are not shown");
@@ -351,7 +356,12 @@ impl Store for SqliteStore {
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
-        self.enter_if_possible().await;
+        // Asked every few seconds by whoever watches: not worth the reserve.
+        if self.tally.waiting.load(Ordering::Acquire) > 0
+            && let Err(error) = self.writer.write(|_| Ok(())).await
+        {
+            tracing::warn!(%error, "queue.not_counted: the newest entries are not counted");
+        }
         self.readers.read(list::counts).await
     }
 

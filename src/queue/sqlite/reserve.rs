@@ -49,13 +49,13 @@ impl Reserve {
         let file = private_file::open(&self.file, OpenOptions::new().write(true))?;
         file.set_len(0)?;
         match fallocate(&file, FallocateFlags::empty(), 0, self.size).map_err(io::Error::from) {
-            // A file system that promises no room has none to give back: the file is empty, and as long as wanted.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => file.set_len(self.size),
-            Err(error) => {
+            Ok(()) => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 fs::remove_file(&self.file)?;
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            // A file system that promises no room has none to give back: the file is empty, and as long as wanted.
+            Err(_unsupported) => file.set_len(self.size),
         }
     }
 
