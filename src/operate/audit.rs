@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use rustix::fs::{FallocateFlags, fallocate};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::choice::Choice;
 use crate::config::Config;
@@ -32,21 +33,29 @@ const RESERVED_MIN: u64 = 16 * 1_024;
 const WAITING_MAX: usize = 1_000;
 
 /// Who acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The command line, on the store itself.
     Cli,
+    /// Whoever holds the admin token.
     AdminApi,
+    /// A user of this machine, by the admin API's socket; the kernel says which.
+    LocalUser(u32),
 }
 
-impl By {
-    /// Returns who acts as it is written everywhere.
-    pub fn as_str(self) -> &'static str {
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cli => "cli",
-            Self::AdminApi => "admin-api",
+            Self::Cli => f.write_str("cli"),
+            Self::AdminApi => f.write_str("admin-api"),
+            Self::LocalUser(uid) => write!(f, "uid:{uid}"),
         }
+    }
+}
+
+impl Serialize for By {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
