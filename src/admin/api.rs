@@ -13,6 +13,7 @@
 //! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
+//! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
 //! POST /api/v1/store/salvage        {}
 //! POST /api/v1/store/backup         {"file": "/absolute/path"}
 //! ```
@@ -55,6 +56,12 @@ struct BackupAsked {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct CaptureAsked {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct NothingAsked {}
 
 impl Admin {
@@ -79,7 +86,7 @@ impl Admin {
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
             parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
+            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"]
         );
         let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
@@ -126,32 +133,52 @@ impl Admin {
     }
 
     async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> Answer {
-        let (store, audit, by) = (&*self.store, &self.audit, self.by());
         match parts {
-            ["leads", "retry"] => {
+            ["leads", verb] => self.post_leads(session, verb).await,
+            ["store", verb] => self.post_store(session, verb).await,
+            _ => Err(Fault::NoSuchPath),
+        }
+    }
+
+    async fn post_leads(&self, session: &mut ServerSession, verb: &str) -> Answer {
+        let (store, audit, by) = (&*self.store, &self.audit, self.by());
+        match verb {
+            "retry" => {
                 let asked: RetryAsked = request::json(session).await?;
                 let config = self.config.load_full();
                 found(&operate::retry(store, &config, audit, &asked, by, Timestamp::now()).await?)
             }
-            ["leads", "amend"] => {
+            "amend" => {
                 let asked: AmendAsked = request::json_up_to(session, AMENDED_MAX).await?;
                 let config = self.config.load_full();
                 found(&operate::amend(store, &config, audit, &asked, by, Timestamp::now()).await?)
             }
-            ["leads", "drop"] => {
+            "drop" => {
                 let asked: DropAsked = request::json(session).await?;
                 let keep = self.config.load().queue.keep.dead;
                 found(&operate::drop_entries(store, audit, &asked, keep, by, Timestamp::now()).await?)
             }
-            ["leads", "erase"] => {
+            "erase" => {
                 let asked: EraseAsked = request::json(session).await?;
                 found(&operate::erase(store, audit, &asked, by, Timestamp::now()).await?)
             }
-            ["store", "salvage"] => {
+            "capture" => {
+                let CaptureAsked { id } = request::json(session).await?;
+                let config = self.config.load_full();
+                found(&operate::capture(store, &config, audit, &id, by, Timestamp::now()).await?)
+            }
+            _ => Err(Fault::NoSuchPath),
+        }
+    }
+
+    async fn post_store(&self, session: &mut ServerSession, verb: &str) -> Answer {
+        let (store, audit, by) = (&*self.store, &self.audit, self.by());
+        match verb {
+            "salvage" => {
                 let NothingAsked {} = request::json(session).await?;
                 found(&operate::salvage(store, audit, by, Timestamp::now()).await?)
             }
-            ["store", "backup"] => {
+            "backup" => {
                 let BackupAsked { file } = request::json(session).await?;
                 if !file.is_absolute() {
                     return Err(Fault::Request("`file` is an absolute path on the gateway's machine".to_owned()));

@@ -113,6 +113,7 @@ impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
+        audit.reserve();
         // Without a sender nothing is held back.
         let (_, sending) = watch::channel(SendingStatus::default());
         Self {
@@ -164,6 +165,8 @@ impl Admin {
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Reply {
+        // Lines that found no room, as soon as there is some: whoever asks for metrics or health asks often.
+        drop(self.audit.waiting().await);
         let head = session.req_header();
         // No page can make a browser open a Unix socket.
         let is_network = matches!(self.caller, Caller::Network);

@@ -11,6 +11,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::Config;
 use crate::destination::Secret;
+use crate::queue::private_file;
 
 const FILE: &str = "admin.token";
 const PREFIX: &str = "fga_";
@@ -51,6 +52,7 @@ fn write(file: &Path) -> io::Result<()> {
     let token = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
     writeln!(draft, "{token}")?;
     draft.as_file().sync_all()?;
+    private_file::adopt(draft.as_file(), file)?;
     match draft.persist_noclobber(file) {
         Err(failed) if failed.error.kind() != io::ErrorKind::AlreadyExists => Err(failed.error),
         _ => std::fs::File::open(folder)?.sync_all(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::lead::{Code, FieldError, LeadField};
+use crate::lead::{Code, FieldError, Lead, LeadField};
 use crate::pipeline::{End, Processed};
 
 /// What a case expects. Other keys of the file are notes.
@@ -88,7 +88,15 @@ impl Expectation {
     /// Says what the pipeline makes of a submission: what a case expects that is known to be right.
     pub(super) fn of(processed: &Processed) -> Self {
         match &processed.end {
-            End::Lead { lead, .. } | End::Held { lead: Some(lead), .. } => {
+            End::Lead { lead, .. } => Self::of_lead(Some(lead), &[]),
+            End::Held { lead, errors, .. } => Self::of_lead(lead.as_ref(), errors),
+        }
+    }
+
+    /// Says what is expected of a lead, or of what is none.
+    pub(super) fn of_lead(lead: Option<&Lead>, errors: &[FieldError]) -> Self {
+        match lead {
+            Some(lead) => {
                 let phone = lead.phone().map(|phone| (LeadField::Phone, phone));
                 let fields = [
                     (LeadField::Name, lead.name()),
@@ -98,7 +106,7 @@ impl Expectation {
                 let all = fields.into_iter().chain(phone);
                 Self::Lead(all.map(|(field, text)| (field, text.to_owned())).collect())
             }
-            End::Held { lead: None, errors, .. } => Self::reject(errors.iter().map(Reason::of).collect()),
+            None => Self::reject(errors.iter().map(Reason::of).collect()),
         }
     }
 
@@ -109,10 +117,20 @@ impl Expectation {
 
     /// Returns the file's text.
     pub(super) fn to_json(&self) -> String {
-        let value = match self {
+        self.to_json_with(&[])
+    }
+
+    /// Returns the file's text, with notes for whoever reads it.
+    pub(super) fn to_json_with(&self, notes: &[String]) -> String {
+        let mut value = match self {
             Self::Lead(lead) => json!({ "expect": lead }),
             Self::Reject(reasons) => json!({ "reject": reasons }),
         };
+        if !notes.is_empty()
+            && let Some(file) = value.as_object_mut()
+        {
+            file.insert("notes".to_owned(), json!(notes));
+        }
         format!("{value:#}\n")
     }
 

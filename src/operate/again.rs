@@ -33,6 +33,11 @@ impl Remade {
 /// (then the message says what it said at first), else as of that form. A form's `match` written later
 /// may turn an entry that is no lead into one, where both forms go to KaiCalls with the same keys.
 pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Explained {
+    explain_as(config, site, entry).0
+}
+
+/// The same, with the form that the URL is taken to have named.
+pub(super) fn explain_as(config: &Config, site: Option<&Site>, entry: &Entry) -> (Explained, Option<FormId>) {
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
     let Content { received, overlay, .. } = &entry.content;
@@ -42,14 +47,18 @@ pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Ex
     };
     let unnamed = by(None);
     if unnamed.processed.form == entry.form {
-        return unnamed;
+        return (unnamed, None);
     }
     let named = by(Some(&entry.form));
     let same_keys =
         site.is_some_and(|site| site.form_keys.get(&entry.form) == site.form_keys.get(&unnamed.processed.form));
     let is_rescue = |one: &Explained| matches!(one.processed.end, End::Lead { .. });
     let known = rules.forms.iter().any(|form| form.id == unnamed.processed.form);
-    if !is_rescue(&named) && is_rescue(&unnamed) && same_keys && known { unnamed } else { named }
+    if !is_rescue(&named) && is_rescue(&unnamed) && same_keys && known {
+        (unnamed, None)
+    } else {
+        (named, Some(entry.form.clone()))
+    }
 }
 
 /// Explains an entry; none where that panics, so that it hides no other.

@@ -2,21 +2,35 @@
 //!
 //! An act has two lines: one that it begins, on disk before anything is done (without it nothing is), and one that says how
 //! it ended. A beginning without an end is an act that was cut off.
+//!
+//! Room for some lines is reserved behind the end of the file. Where the disk is full all the same, what frees room or
+//! saves data (drop, erase, backup) is done, and its lines follow as soon as there is room; the log has them at once.
 
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustix::fs::{FallocateFlags, fallocate};
 use serde::Serialize;
 
 use super::choice::Choice;
 use crate::config::Config;
 use crate::lead::LeadField;
+use crate::queue::private_file;
 
 const FILE: &str = "audit.ndjson";
+/// Bytes reserved behind the end of the file, and of these at least.
+const RESERVED: u64 = 64 * 1_024;
+const RESERVED_MIN: u64 = 16 * 1_024;
+/// Most lines that wait for room.
+const WAITING_MAX: usize = 1_000;
 
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +63,8 @@ impl Serialize for By {
 #[derive(Clone, Debug)]
 pub struct Audit {
     file: Option<PathBuf>,
+    /// Lines of acts that were done on a full disk. Clones share them.
+    waiting: Arc<Mutex<VecDeque<String>>>,
 }
 
 /// The act can't be written down.
@@ -103,6 +119,7 @@ pub(super) struct Begun {
     audit: Audit,
     act: Act,
     at: Timestamp,
+    even_if_full: bool,
 }
 
 impl Act {
@@ -128,23 +145,77 @@ impl Act {
 impl Audit {
     /// Returns the audit of a configuration's store.
     pub fn of(config: &Config) -> Self {
-        Self { file: config.data_folder().map(|folder| folder.join(FILE)) }
+        Self::at(config.data_folder().map(|folder| folder.join(FILE)))
+    }
+
+    fn at(file: Option<PathBuf>) -> Self {
+        Self { file, waiting: Arc::default() }
+    }
+
+    /// Reserves room for lines to come, while there is room. That it can't be is no harm yet.
+    pub fn reserve(&self) {
+        if let Some(file) = &self.file
+            && let Ok(file) = open(file)
+        {
+            reserve(&file);
+        }
     }
 
     /// Writes down that an act begins; without that it must not.
     pub(super) async fn begin(&self, act: Act, now: Timestamp) -> Result<Begun, AuditError> {
-        let line = Line { at: now, act: &act, began_at: None, entries: None, outcome: "begun" };
-        let failed = |source| AuditError::Begin { file: self.file.clone().unwrap_or_default(), source };
-        self.write(&line).await.map_err(failed)?;
-        Ok(Begun { audit: self.clone(), act, at: now })
+        self.begin_act(act, false, now).await
     }
 
-    async fn write(&self, line: &Line<'_>) -> io::Result<()> {
-        let mut text = serde_json::to_string(line)?;
+    /// The same for an act that frees room or saves data: a full disk keeps nobody from it.
+    pub(super) async fn begin_even_if_full(&self, act: Act, now: Timestamp) -> Result<Begun, AuditError> {
+        self.begin_act(act, true, now).await
+    }
+
+    /// Returns the lines that wait for room, having tried once more to write them.
+    pub async fn waiting(&self) -> Vec<String> {
+        if !self.waiting.lock().is_empty() {
+            // What can't be written still waits.
+            self.append(None).await.ok();
+        }
+        self.waiting.lock().iter().cloned().collect()
+    }
+
+    async fn begin_act(&self, act: Act, even_if_full: bool, now: Timestamp) -> Result<Begun, AuditError> {
+        let line = Line { at: now, act: &act, began_at: None, entries: None, outcome: "begun" };
+        let failed = |source| AuditError::Begin { file: self.file.clone().unwrap_or_default(), source };
+        self.write(&line, even_if_full).await.map_err(failed)?;
+        Ok(Begun { audit: self.clone(), act, at: now, even_if_full })
+    }
+
+    async fn write(&self, line: &Line<'_>, even_if_full: bool) -> io::Result<()> {
+        let text = serde_json::to_string(line)?;
         tracing::info!(audit = text, "operate.audit");
-        text.push('\n');
-        let Some(file) = self.file.clone() else { return Ok(()) };
-        tokio::task::spawn_blocking(move || append(&file, text.as_bytes())).await?
+        match self.append(Some(text.clone())).await {
+            Err(error) if even_if_full && is_full(&error) => {
+                tracing::error!(%error, audit = text, "audit.deferred: the line is written when there is room");
+                let mut waiting = self.waiting.lock();
+                if waiting.len() >= WAITING_MAX {
+                    return Err(error);
+                }
+                waiting.push_back(text);
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Appends the lines that wait, and then one more.
+    async fn append(&self, line: Option<String>) -> io::Result<()> {
+        let (Some(file), waiting) = (self.file.clone(), Arc::clone(&self.waiting)) else { return Ok(()) };
+        let write = move || {
+            // Held until they are on the disk, so that no line is written twice.
+            let mut waiting = waiting.lock();
+            let lines: String = waiting.iter().chain(&line).map(|line| format!("{line}\n")).collect();
+            append(&file, lines.as_bytes())?;
+            waiting.clear();
+            Ok(())
+        };
+        tokio::task::spawn_blocking(write).await?
     }
 }
 
@@ -154,15 +225,43 @@ impl Begun {
         let outcome = if well { "done" } else { "failed" };
         let line = Line { at: now, act: &self.act, began_at: Some(self.at), entries: Some(entries), outcome };
         let failed = |source| AuditError::End { file: self.audit.file.clone().unwrap_or_default(), source };
-        self.audit.write(&line).await.map_err(failed)
+        self.audit.write(&line, self.even_if_full).await.map_err(failed)
     }
 }
 
 /// Appends in one write, so that lines of two processes never mix, and waits for the disk.
 fn append(file: &Path, line: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-    file.write_all(line)?;
-    file.sync_data()
+    let mut file = open(file)?;
+    // A disk that became full, or a kill, may have left half a line.
+    let is_whole = file.metadata()?.len() == 0 || ends_a_line(&file);
+    let lines = if is_whole { Cow::Borrowed(line) } else { Cow::Owned([b"\n", line].concat()) };
+    file.write_all(&lines)?;
+    file.sync_data()?;
+    reserve(&file);
+    Ok(())
+}
+
+fn open(file: &Path) -> io::Result<File> {
+    private_file::open(file, OpenOptions::new().append(true).read(true))
+}
+
+fn ends_a_line(file: &File) -> bool {
+    let mut last = [0];
+    let at = file.metadata().map_or(0, |found| found.len().saturating_sub(1));
+    file.read_exact_at(&mut last, at).is_ok() && last == *b"\n"
+}
+
+fn reserve(file: &File) {
+    let Ok(found) = file.metadata() else { return };
+    if found.blocks() * 512 < found.len() + RESERVED_MIN {
+        // Not every file system can; then the acts that may go on without it do.
+        fallocate(file, FallocateFlags::KEEP_SIZE, found.len(), RESERVED).ok();
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 #[cfg(test)]
@@ -176,7 +275,7 @@ mod tests {
     async fn an_act_is_written_before_and_after_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join(FILE);
-        let audit = Audit { file: Some(file.clone()) };
+        let audit = Audit::at(Some(file.clone()));
         let at = |second| Timestamp::from_second(second).expect("a time");
         let begun = audit.begin(Act::by_email("erase", By::Cli), at(1)).await.expect("written");
         let first = fs::read_to_string(&file).expect("a line");
@@ -195,13 +294,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn on_a_full_disk_what_frees_room_goes_on_and_is_written_down_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(FILE);
+        let audit = Audit::at(Some(file.clone()));
+        // Every write into this one finds no room.
+        std::os::unix::fs::symlink("/dev/full", &file).expect("linked");
+        let now = Timestamp::UNIX_EPOCH;
+        assert!(audit.begin(Act::plain("export", By::Cli), now).await.is_err());
+        let begun = audit.begin_even_if_full(Act::plain("erase", By::Cli), now).await.expect("begun all the same");
+        begun.end(1, true, now).await.expect("ended");
+        assert_eq!(audit.clone().waiting().await.len(), 2);
+        fs::remove_file(&file).expect("removed");
+        assert!(audit.waiting().await.is_empty());
+        let lines = fs::read_to_string(&file).expect("lines");
+        assert!(lines.lines().count() == 2 && lines.ends_with("\"outcome\":\"done\"}\n"), "{lines}");
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_written_down_is_not_begun() {
         let folder = tempfile::tempdir().expect("a folder");
-        let audit = Audit { file: Some(folder.path().join("gone").join(FILE)) };
+        let audit = Audit::at(Some(folder.path().join("gone").join(FILE)));
         let error =
             audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.err().expect("refused");
         assert!(error.to_string().starts_with("nothing is done"), "{error}");
-        let audit = Audit { file: None };
+        let audit = Audit::at(None);
         assert!(audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.is_ok());
     }
 }

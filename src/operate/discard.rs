@@ -42,13 +42,14 @@ pub async fn drop_entries(
     let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
     let begun = match asked.dry_run {
         true => None,
-        false => Some(audit.begin(Act::of("drop", by, &choice), now).await?),
+        false => Some(audit.begin_even_if_full(Act::of("drop", by, &choice), now).await?),
     };
     let mut tried = Tried::default();
     let ended = all(store, &choice, asked, keep, now, &mut tried).await;
     if let Some(begun) = begun {
         let dropped = tried.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
         begun.end(dropped, ended.is_ok(), now).await?;
+        tried.audit_waits = !audit.waiting().await.is_empty();
     }
     ended?;
     Ok(tried)

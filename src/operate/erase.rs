@@ -68,6 +68,9 @@ pub struct Erased {
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
+    /// The disk is full: the act's lines of the audit are written when there is room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit_waits: bool,
 }
 
 /// Erases entries by their ids, or all that hold an address, as far as one call goes.
@@ -94,7 +97,7 @@ pub async fn erase(
     if asked.dry_run || (found.entries.is_empty() && found.next.is_some()) {
         return Ok(found);
     }
-    let begun = audit.begin(act, now).await?;
+    let begun = audit.begin_even_if_full(act, now).await?;
     let mut ids: Vec<EntryId> = found.entries.iter().map(|found| found.id).collect();
     if asked.email.is_none() {
         ids.extend(&found.unreadable);
@@ -107,6 +110,7 @@ pub async fn erase(
         Err(_) => 0,
     };
     begun.end(count, erased.is_ok(), now).await?;
+    found.audit_waits = !audit.waiting().await.is_empty();
     match erased {
         // Of this person there may be more on the next page.
         Err(StoreError::Remains { file }) => found.remains = Some(file),

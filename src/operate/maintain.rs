@@ -19,6 +19,9 @@ const HOLD_LEASE: Duration = Duration::from_secs(600);
 pub struct BackedUp {
     pub file: PathBuf,
     pub entries: u64,
+    /// The disk is full: the act's lines of the audit are written when there is room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit_waits: bool,
 }
 
 /// Copies the store into a new file while it is in use.
@@ -29,10 +32,11 @@ pub async fn backup(
     by: By,
     now: Timestamp,
 ) -> Result<BackedUp, OperateError> {
-    let begun = audit.begin(Act::plain("backup", by), now).await?;
+    let begun = audit.begin_even_if_full(Act::plain("backup", by), now).await?;
     let copied = store.backup(to).await;
     begun.end(whole(*copied.as_ref().unwrap_or(&0)), copied.is_ok(), now).await?;
-    Ok(BackedUp { file: to.to_owned(), entries: copied? })
+    let audit_waits = !audit.waiting().await.is_empty();
+    Ok(BackedUp { file: to.to_owned(), entries: copied?, audit_waits })
 }
 
 /// What to put in the store's place, and how.

@@ -10,6 +10,8 @@ mod amend;
 
 mod audit;
 
+mod capture;
+
 mod choice;
 
 mod csv;
@@ -54,6 +56,7 @@ mod when;
 
 pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Audit, AuditError, By};
+pub use capture::{Captured, capture};
 pub use choice::{BadChoice, Choice, Done, IDS_MAX, Outcome, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, Found, erase};

@@ -61,6 +61,9 @@ pub struct Tried {
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
+    /// The disk is full: the act's lines of the audit are written when there is room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audit_waits: bool,
 }
 
 /// What is to become of an entry.

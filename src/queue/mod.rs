@@ -9,6 +9,8 @@ pub mod entry;
 
 pub mod memory;
 
+pub mod private_file;
+
 mod sending;
 
 pub mod sqlite;

@@ -89,6 +89,7 @@ fn help_is_as_it_was() {
         &["leads", "drop", "--help"],
         &["leads", "export", "--help"],
         &["leads", "amend", "--help"],
+        &["leads", "capture", "--help"],
         &["leads", "erase", "--help"],
         &["leads", "salvage", "--help"],
         &["leads", "backup", "--help"],

@@ -1,5 +1,6 @@
 //! Disks that are full or read-only, and a store that has reached its size.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,10 +64,45 @@ pub(crate) async fn full(plan: &Plan) -> anyhow::Result<Row> {
     let mut gateway = place.start().await?;
     let mut heard = Heard::default();
     until_refused(&place, &mut row, &mut heard).await?;
-    std::fs::remove_file(&filler)?;
+    fill(&disk.join("rest"))?;
+    operators_go_on(&place, folder.path(), &mut row, &mut heard).await?;
+    gateway.kill().await?;
+    fill(&disk.join("more"))?;
+    operators_go_on(&place, folder.path(), &mut row, &mut heard).await?;
+    for name in ["filler", "rest", "more"] {
+        std::fs::remove_file(disk.join(name))?;
+    }
+    gateway = place.start().await?;
     recovers(&place, &mut row, &mut heard).await?;
     end(&place, &mut gateway, &mut row, &heard).await?;
+    let audit = std::fs::read_to_string(disk.join("audit.ndjson"))?;
+    let acts = audit.lines().filter(|line| line.contains("\"outcome\":\"done\"")).count();
+    row.expect(acts == 6, || format!("the audit has {acts} acts of 6:\n{audit}"));
     Ok(row)
+}
+
+/// Takes what room there is, to the last byte.
+fn fill(file: &Path) -> anyhow::Result<()> {
+    let mut file = std::fs::File::create(file)?;
+    while file.write_all(&[0; 512]).is_ok() {}
+    Ok(())
+}
+
+/// Drops, erases and backs up (to another disk), through the gateway or where none runs.
+async fn operators_go_on(place: &Place, elsewhere: &Path, row: &mut Row, heard: &mut Heard) -> anyhow::Result<()> {
+    let copy = elsewhere.join(format!("copy-{}.db", heard.ids.len()));
+    let copy = copy.to_string_lossy().into_owned();
+    let erased = heard.ids.pop().ok_or_else(|| anyhow::anyhow!("nothing was taken"))?;
+    let dropped = heard.ids.last().cloned().unwrap_or_default();
+    for line in [["backup", &copy], ["drop", &dropped], ["erase", &erased]] {
+        let ran = place.leads(&line).await?;
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let verb = line.first().copied().unwrap_or_default();
+        // One that was delivered meanwhile can't be dropped.
+        let is_done = ran.status.success() || (verb == "drop" && said.contains("1 skipped"));
+        row.expect(is_done, || format!("{verb} on a full disk: {said}"));
+    }
+    Ok(())
 }
 
 pub(crate) async fn max_size(plan: &Plan) -> anyhow::Result<Row> {

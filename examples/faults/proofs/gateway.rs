@@ -132,6 +132,13 @@ impl Place {
     }
 
     /// Opens the store as the gateway would.
+    /// Runs a verb of `formgate leads`.
+    pub(crate) async fn leads(&self, line: &[&str]) -> anyhow::Result<std::process::Output> {
+        let mut command = Command::new(&self.program);
+        command.arg("leads").args(line).arg("--config").arg(self.folder.join("config.toml")).stdin(Stdio::null());
+        Ok(timeout(PATIENCE, command.output()).await??)
+    }
+
     pub(crate) fn open_store(&self) -> anyhow::Result<SqliteStore> {
         let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: jiff::Timestamp::now() };
         SqliteStore::open(&self.store, options).context("the store can't be opened")

@@ -30,7 +30,9 @@ pub(in crate::cli) struct BackupArgs {
 pub(in crate::cli) async fn run(args: &BackupArgs, console: &mut Console) -> Result<Exit, Error> {
     // The gateway runs in another folder.
     let file = std::path::absolute(&args.file).context("this is no path").map_err(Error::usage)?;
-    let backed_up = Desk::open(&args.place, console).await?.backup(&file).await?;
+    let desk = Desk::open(&args.place, console).await?;
+    let backed_up = desk.backup(&file).await?;
+    desk.say_audit_waits(backed_up.audit_waits, console).await;
     match args.output {
         Output::Json => console.json(&backed_up)?,
         Output::Table => {

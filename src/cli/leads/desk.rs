@@ -16,7 +16,7 @@ use crate::cli::error::Error;
 use crate::cli::rules::ConfigArg;
 use crate::config::{Config, StoreUrl};
 use crate::operate::{
-    self, AmendAsked, Audit, BackedUp, By, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
+    self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
 use crate::queue::{Order, Salvaged, Store};
@@ -74,6 +74,21 @@ impl Desk {
             console.say(problem.to_string());
         }
         Ok(Self::Store(local))
+    }
+
+    /// Says of an act on a full disk where its lines of the audit are.
+    pub(super) async fn say_audit_waits(&self, waits: bool, console: &mut Console) {
+        match self {
+            _ if !waits => {}
+            Self::Gateway(_) => console.say(
+                "the disk is full: the audit gets its lines when there is room; until then they are in the gateway's log",
+            ),
+            Self::Store(local) => {
+                for line in local.audit.waiting().await {
+                    console.say(format!("the disk is full, so this line is not in the audit; add it: {line}"));
+                }
+            }
+        }
     }
 
     /// Tells whether no gateway runs that would send what is queued.
@@ -183,6 +198,15 @@ impl Desk {
                 }
                 name_unreadable(export.unreadable(), console);
                 Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn capture(&self, id: &str) -> Result<Captured, Error> {
+        match self {
+            Self::Gateway(remote) => remote.post("/leads/capture", &serde_json::json!({ "id": id })).await,
+            Self::Store(Local { store, config, audit }) => {
+                operate::capture(&**store, config, audit, id, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }

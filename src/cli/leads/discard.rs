@@ -53,16 +53,21 @@ pub(super) async fn run(args: &DropArgs, console: &mut Console) -> Result<Exit, 
         console.say("nothing is dropped");
         return Ok(Exit::Ok);
     }
+    let mut audit_waits = false;
     let mut results = Results::new(args.output, args.dry_run, asked.filter.is_none());
     for ids in args.chosen.ids.chunks(TOGETHER) {
-        results.add(desk.drop(&DropAsked { ids: ids.to_vec(), ..asked.clone() }).await?.results, console)?;
+        let dropped = desk.drop(&DropAsked { ids: ids.to_vec(), ..asked.clone() }).await?;
+        audit_waits |= dropped.audit_waits;
+        results.add(dropped.results, console)?;
     }
     let mut next = asked.filter.is_some().then_some(None);
     while let Some(cursor) = next {
         let dropped = desk.drop(&DropAsked { cursor, ..asked.clone() }).await?;
+        audit_waits |= dropped.audit_waits;
         results.add(dropped.results, console)?;
         next = dropped.next.map(Some);
     }
+    desk.say_audit_waits(audit_waits, console).await;
     results.end(console)
 }
 

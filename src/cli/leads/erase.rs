@@ -56,6 +56,7 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
         return Ok(Exit::Ok);
     }
     let erased = each(args, &desk, args.dry_run, console).await?;
+    desk.say_audit_waits(erased.audit_waits, console).await;
     show(&erased.entries, args.output, console)?;
     for id in &erased.missing {
         console.say(format!("there is no entry {}", shown::short(id, 64)));
@@ -99,6 +100,7 @@ fn add(all: &mut Erased, page: Erased) {
     all.missing.extend(page.missing);
     all.unreadable.extend(page.unreadable);
     all.remains = page.remains.or(all.remains.take());
+    all.audit_waits |= page.audit_waits;
     all.looked_at += page.looked_at;
 }
 

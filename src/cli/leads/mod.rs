@@ -6,6 +6,8 @@ mod args;
 
 pub(super) mod backup;
 
+mod capture;
+
 mod desk;
 
 mod discard;
@@ -71,6 +73,7 @@ enum LeadsCommand {
     Amend(amend::AmendArgs),
     Drop(discard::DropArgs),
     Export(export::ExportArgs),
+    Capture(capture::CaptureArgs),
     Erase(erase::EraseArgs),
     Salvage(salvage::SalvageArgs),
     Backup(backup::BackupArgs),
@@ -86,6 +89,7 @@ pub(super) fn run(args: &LeadsArgs, console: &mut Console) -> Result<Exit, Error
             LeadsCommand::Amend(args) => amend::run(args, console).await,
             LeadsCommand::Drop(args) => discard::run(args, console).await,
             LeadsCommand::Export(args) => export::run(args, console).await,
+            LeadsCommand::Capture(args) => capture::run(args, console).await,
             LeadsCommand::Erase(args) => erase::run(args, console).await,
             LeadsCommand::Salvage(args) => salvage::run(args, console).await,
             LeadsCommand::Backup(args) => backup::run(args, console).await,

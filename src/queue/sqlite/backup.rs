@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 use super::copy_check::count;
 use super::failure::{CopyExists, CopyHeld, Failure};
 use super::files::sync_folder;
+use crate::queue::private_file;
 
 /// Pages copied in one step: 1 MiB.
 const STEP_PAGES: i32 = 256;
@@ -39,6 +40,7 @@ pub(super) fn copy(connection: &Connection, to: &Path) -> Result<u64, Failure> {
     drop(backup);
     copy.close().map_err(|(_, error)| error)?;
     file.as_file().sync_all()?;
+    private_file::adopt(file.as_file(), to)?;
     file.persist_noclobber(to).map_err(|error| error.error)?;
     sync_folder(to)?;
     Ok(entries)

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +13,7 @@ use rusqlite::Connection;
 use super::failure::{Damage, DamageMet, Failure};
 use super::files::beside;
 use super::schema::{PAGE_SIZE, names};
+use crate::queue::private_file;
 
 /// Up to this size every page is looked at whenever the store is opened.
 const WHOLE_MAX: u64 = 32 * 1_024 * 1_024;
@@ -112,8 +112,7 @@ impl Watch {
             return;
         }
         tracing::error!(file = %self.path.display(), "queue.damaged: start again, so that the store is checked");
-        let mut options = OpenOptions::new();
-        let marked = options.write(true).create(true).truncate(false).mode(0o600).open(beside(&self.path, MARK));
+        let marked = private_file::open(&beside(&self.path, MARK), OpenOptions::new().write(true));
         if let Err(error) = marked {
             tracing::warn!(%error, "queue.damage_unmarked: the next start may not look at every page");
         }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::check::Watch;
 use super::failure::{Closed, Failure, NoLog};
+use super::reserve::Reserve;
 use super::schema::PAGE_SIZE;
 use crate::queue::StoreError;
 
@@ -25,8 +26,8 @@ const TRUNCATE_STEPS_MAX: i32 = 1_000;
 const READERS_MAX: usize = 4;
 /// Statements kept prepared on a connection; there are fewer.
 const STATEMENTS_MAX: usize = 64;
-/// Pages in the log before they are copied into the database: 16 MiB.
-const CHECKPOINT_PAGES: u32 = 4_096;
+/// Most pages in the log before they are copied into the database: 16 MiB.
+const CHECKPOINT_PAGES: u64 = 4_096;
 /// The log is cut to this after it grew beyond it.
 const LOG_BYTES_MAX: u32 = 64 * 1_024 * 1_024;
 /// Cache of the writer, in KiB.
@@ -46,7 +47,11 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(
+        None,
+        "wal_autocheckpoint",
+        CHECKPOINT_PAGES.min(Reserve::of(path).log_pages()).cast_signed(),
+    )?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)

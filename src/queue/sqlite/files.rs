@@ -4,8 +4,10 @@ use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use crate::queue::private_file;
 
 /// What a log begins with, by the order of bytes its checksums are made in.
 const LOG_MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
@@ -14,7 +16,7 @@ const DATABASE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Makes the folder (0700) and an empty database (0600) where there are none; returns the path without links.
 ///
-/// SQLite gives `-wal` and `-shm` the mode of the database. Files and folders that exist keep theirs.
+/// SQLite gives `-wal` and `-shm` the mode of the database, and its owner where root makes them. Files and folders that exist keep theirs.
 pub(super) fn create(path: &Path) -> io::Result<PathBuf> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_folder(parent)?;
@@ -31,7 +33,8 @@ fn create_folder(folder: &Path) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(folder) {
             // Two processes may start at once.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Err(_exists) => {}
+            Ok(()) => private_file::adopt_folder(folder)?,
         }
         sync_folder(folder)?;
     }
@@ -45,7 +48,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn open_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    private_file::open(path, OpenOptions::new().read(true).write(true))
 }
 
 /// Returns the path with something added to the file's name.

@@ -16,6 +16,7 @@
 //! | `formgate.db-wal` | the log: commits that are not yet copied into the database. It belongs to it: never copy or remove one alone |
 //! | `formgate.db-shm` | an index of the log; made again when missing |
 //! | `formgate.db.lock` | empty; every process that has the store open holds it shared |
+//! | `formgate.db.reserve` | nothing but room, given back where the disk is full (see `reserve`) |
 //! | `formgate.db.damaged` | empty; damage was met, so the next start looks at every page |
 //! | `formgate.db.corrupt-<time>` | a store that was set aside, with a log of its own where it had one |
 //! | `formgate.db.replaced-<time>` | a store in whose place a copy was restored |
@@ -36,6 +37,10 @@
 //!
 //! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
 //! `DiskFull` and `Unavailable` pass by themselves when there is room or the disk answers again.
+//!
+//! On a full disk appends are refused. What frees room or records what became of an entry (settling, changing, erasing,
+//! expiring) takes the reserve's: its file is removed, and nothing is appended or claimed until it fits again. The log is copied
+//! into the database before it is longer than the reserve can make up for.
 //!
 //! # Recovery
 //!
@@ -92,6 +97,8 @@ mod image;
 
 mod list;
 
+mod reserve;
+
 mod restore;
 
 mod row;
@@ -99,6 +106,8 @@ mod row;
 mod salvage;
 
 mod schema;
+
+mod workspace;
 
 mod writer;
 
@@ -124,6 +133,7 @@ use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
+use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
 use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
@@ -168,7 +178,12 @@ impl SqliteStore {
     fn open_files(path: &Path, options: Options) -> Result<Self, Failure> {
         let path = files::create(path)?;
         let mut presence = Presence::announce(&path)?;
-        let connection = match open_sound(&path, presence.is_alone()) {
+        let reserve = Reserve::of(&path);
+        let opened = match open_sound(&path, presence.is_alone()) {
+            Err(Failure::DiskFull) if reserve.release() => open_sound(&path, presence.is_alone()),
+            opened => opened,
+        };
+        let connection = match opened {
             Err(failure) if failure.is_damage() && presence.is_alone() => {
                 begin_anew(&path, options.opened_at, &failure)?;
                 open_sound(&path, true)?
@@ -178,7 +193,10 @@ impl SqliteStore {
         presence.share()?;
         let identity = Identity::of(&path)?;
         let damage = Arc::new(check::Watch::new(path.clone()));
-        let workspace = Workspace::new(connection, options, Arc::clone(&damage));
+        if let Err(error) = reserve.keep() {
+            tracing::error!(%error, "queue.no_reserve: there is no room for the reserve, so nothing is appended");
+        }
+        let workspace = Workspace::new(connection, options, Arc::clone(&damage), reserve);
         let (changed, tally) = (Arc::new(watch::Sender::new(0)), Arc::new(Tally::default()));
         // Nobody knows what a former process left; the first transaction looks, and readers wait for it.
         tally.waiting.store(1, Ordering::Release);
@@ -187,12 +205,17 @@ impl SqliteStore {
         Ok(Self { writer, readers, changed, tally, damage, path, salvaging: Mutex::default(), _presence: presence })
     }
 
-    /// Has everything that was appended entered in the books, where readers find it.
+    /// Has everything that was appended entered in the books, where readers find it: on a full disk too, since nothing can
+    /// be dropped or erased there that is not found.
     async fn enter(&self) -> Result<(), StoreError> {
-        if self.tally.waiting.load(Ordering::Acquire) == 0 { Ok(()) } else { self.writer.write(|_| Ok(())).await }
+        if self.tally.waiting.load(Ordering::Acquire) == 0 {
+            Ok(())
+        } else {
+            self.writer.write_always(|_| Ok(())).await
+        }
     }
 
-    /// The same for readers that can do without the newest: on a full disk one must still see what is stored.
+    /// The same for readers that can do without the newest: one must still see what is stored.
     async fn enter_if_possible(&self) {
         if let Err(error) = self.enter().await {
             tracing::warn!(%error, "queue.not_entered: the newest entries are not shown");
@@ -281,7 +304,7 @@ impl Store for SqliteStore {
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
         let (id, token, now) = (lease.entry.id, lease.token, whole_millisecond(now));
-        self.writer.write(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
+        self.writer.write_always(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
     }
 
     async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
@@ -313,7 +336,7 @@ impl Store for SqliteStore {
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
         let now = whole_millisecond(now);
-        self.writer.write(move |workspace| change::amend(workspace, id, revision, &change, now)).await
+        self.writer.write_always(move |workspace| change::amend(workspace, id, revision, &change, now)).await
     }
 
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
@@ -329,11 +352,16 @@ impl Store for SqliteStore {
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
-        self.writer.write(move |workspace| change::expire(workspace, now, limit)).await
+        self.writer.write_always(move |workspace| change::expire(workspace, now, limit)).await
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
-        self.enter_if_possible().await;
+        // Asked every few seconds by whoever watches: not worth the reserve.
+        if self.tally.waiting.load(Ordering::Acquire) > 0
+            && let Err(error) = self.writer.write(|_| Ok(())).await
+        {
+            tracing::warn!(%error, "queue.not_counted: the newest entries are not counted");
+        }
         self.readers.read(list::counts).await
     }
 

@@ -1,74 +1,24 @@
 //! The one thread that writes: what waits is done in one transaction, so that one fsync serves many.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Options;
-use super::arrival::{self, Waiting};
+use super::arrival;
 use super::aside;
-use super::check::Watch;
 use super::connection::truncate_log;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
 use super::schema::check_version;
+pub(super) use super::workspace::{Tally, Workspace};
 use crate::queue::StoreError;
-use crate::queue::standing::Clock;
-use crate::queue::turns::LastSites;
 
 /// Most jobs in one transaction.
 const BATCH_MAX: usize = 512;
 /// Most jobs that wait; further callers wait until there is room.
 const WAITING_MAX: usize = 1_024;
-
-/// What has been committed, for telemetry.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) commits: AtomicU64,
-    pub(super) jobs: AtomicU64,
-    /// Entries that wait to be entered in the books.
-    pub(super) waiting: AtomicUsize,
-}
-
-/// What a job works on.
-#[derive(Debug)]
-pub(super) struct Workspace {
-    pub(super) connection: Connection,
-    pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) last_sites: LastSites,
-    pub(super) damage: Arc<Watch>,
-    pub(super) waiting: Waiting,
-    /// Bytes that the appends of this transaction ask for.
-    pub(super) asked: usize,
-    /// Bytes that appends asked for last and there was no room for; zero once an append went well.
-    pub(super) missing: usize,
-    /// Set by a job that met damage: SQLite then commits nothing of the transaction.
-    spoilt: bool,
-    /// Set by a job that may have made something due.
-    pub(super) woke: bool,
-}
-
-impl Workspace {
-    pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>) -> Self {
-        let (clock, last_sites) = (Clock::default(), LastSites::default());
-        Self {
-            connection,
-            options,
-            clock,
-            last_sites,
-            damage,
-            waiting: Waiting::default(),
-            asked: 0,
-            missing: 0,
-            spoilt: false,
-            woke: false,
-        }
-    }
-}
 
 /// The caller's end of the thread. Dropping it waits until everything that was queued is done.
 #[derive(Debug)]
@@ -87,13 +37,25 @@ enum Message {
 trait Job: Send {
     /// Tells whether it worked.
     fn run(&mut self, workspace: &mut Workspace) -> bool;
+    /// Tells whether it found no room, and is one that may take the reserve's.
+    fn wants_reserve(&self, failure: Option<&Failure>) -> bool;
     /// Tells the caller what became of it; `failure` is the transaction's.
     fn answer(self: Box<Self>, failure: Option<Failure>);
 }
 
+/// What a job needs, and may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Leaves entries waiting to be entered in the books.
+    Append,
+    /// Needs every entry in the books.
+    Ordinary,
+    /// The same, and where the disk is full it takes the reserve's room.
+    Always,
+}
+
 struct Task<W, T> {
-    /// Whether it needs every entry in the books.
-    enters: bool,
+    kind: Kind,
     work: W,
     outcome: Option<Result<T, Failure>>,
     reply: oneshot::Sender<Result<T, Failure>>,
@@ -105,13 +67,20 @@ where
     T: Send,
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
-        let entered = if self.enters { arrival::enter(workspace) } else { Ok(()) };
+        // Without the reserve, what room there is belongs to those that it was kept for.
+        let room = if self.kind == Kind::Always { Ok(()) } else { workspace.reserve.keep().map_err(Failure::from) };
+        let entered = if self.kind == Kind::Append { room } else { room.and_then(|()| arrival::enter(workspace)) };
         let outcome = self.outcome.insert(entered.and_then(|()| (self.work)(workspace)));
         if let Err(failure) = outcome {
             workspace.damage.note(failure);
             workspace.spoilt |= failure.is_damage();
         }
         outcome.is_ok()
+    }
+
+    fn wants_reserve(&self, failure: Option<&Failure>) -> bool {
+        let own = self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
+        self.kind == Kind::Always && matches!(own.or(failure), Some(Failure::DiskFull))
     }
 
     fn answer(self: Box<Self>, failure: Option<Failure>) {
@@ -145,7 +114,15 @@ impl Writer {
         &self,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_task(true, work).await
+        self.write_task(Kind::Ordinary, work).await
+    }
+
+    /// The same for what must be written on a full disk too.
+    pub(super) async fn write_always<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_task(Kind::Always, work).await
     }
 
     /// The same for an append, which leaves entries waiting to be entered in the books.
@@ -153,21 +130,21 @@ impl Writer {
         &self,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.write_task(false, work).await
+        self.write_task(Kind::Append, work).await
     }
 
     async fn write_task<T: Send + 'static>(
         &self,
-        enters: bool,
+        kind: Kind,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let permit = self.messages()?.reserve().await.map_err(|_closed| Failure::unavailable(Closed))?;
-        permit.send(Message::Do(Box::new(Task { enters, work, outcome: None, reply })));
+        permit.send(Message::Do(Box::new(Task { kind, work, outcome: None, reply })));
         wait(answer).await
     }
 
-    /// Does something and empties the log afterwards, even if the caller goes away in between.
+    /// Does something and empties the log afterwards, even if the caller goes away in between; on a full disk too.
     pub(super) async fn write_and_truncate<T: Send + 'static>(
         &self,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
@@ -175,8 +152,10 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let (truncate, truncated) = oneshot::channel();
         let mut permits = self.messages()?.reserve_many(2).await.map_err(|_closed| Failure::unavailable(Closed))?;
-        let messages =
-            [Message::Do(Box::new(Task { enters: true, work, outcome: None, reply })), Message::Truncate(truncate)];
+        let messages = [
+            Message::Do(Box::new(Task { kind: Kind::Always, work, outcome: None, reply })),
+            Message::Truncate(truncate),
+        ];
         for message in messages {
             permits.next().expect("two were reserved").send(message);
         }
@@ -255,20 +234,36 @@ impl Batches {
 
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         match self.run_together(&mut jobs) {
-            Ok(()) => jobs.into_iter().for_each(|job| job.answer(None)),
-            Err(Spoilt::Whole(failure)) => jobs.into_iter().for_each(|job| job.answer(Some(failure.clone()))),
+            Ok(()) => jobs.into_iter().for_each(|job| self.end(job, None)),
+            Err(Spoilt::Whole(failure)) => jobs.into_iter().for_each(|job| self.end(job, Some(failure.clone()))),
             Err(Spoilt::ByJob) => {
                 for mut job in jobs {
-                    let failure = match self.run_together(std::slice::from_mut(&mut job)) {
-                        Err(Spoilt::Whole(failure)) => Some(failure),
-                        Ok(()) | Err(Spoilt::ByJob) => None,
-                    };
-                    job.answer(failure);
+                    let failure = self.run_alone(&mut job);
+                    self.end(job, failure);
                 }
             }
         }
         if std::mem::take(&mut self.workspace.woke) {
             self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Answers a job; one that must be written on a full disk too gets the reserve's room first, and the log's.
+    fn end(&mut self, mut job: Box<dyn Job>, mut failure: Option<Failure>) {
+        if job.wants_reserve(failure.as_ref()) {
+            self.workspace.reserve.release();
+            failure = self.run_alone(&mut job);
+        }
+        if job.wants_reserve(failure.as_ref()) && truncate_log(&mut self.workspace.connection).is_ok() {
+            failure = self.run_alone(&mut job);
+        }
+        job.answer(failure);
+    }
+
+    fn run_alone(&mut self, job: &mut Box<dyn Job>) -> Option<Failure> {
+        match self.run_together(std::slice::from_mut(job)) {
+            Err(Spoilt::Whole(failure)) => Some(failure),
+            Ok(()) | Err(Spoilt::ByJob) => None,
         }
     }
 
@@ -352,7 +347,16 @@ impl Batches {
     }
 
     fn truncate(&mut self) -> Result<(), Failure> {
-        let is_held = truncate_log(&mut self.workspace.connection)?;
-        if is_held { Err(Failure::unavailable(BytesRemain)) } else { Ok(()) }
+        let Workspace { connection, reserve, .. } = &mut self.workspace;
+        let is_held = match truncate_log(connection) {
+            Err(Failure::DiskFull) if reserve.release() => truncate_log(connection)?,
+            truncated => truncated?,
+        };
+        if is_held {
+            return Err(Failure::unavailable(BytesRemain));
+        }
+        // The log's room is free by now. If it is not enough, the next append says so.
+        reserve.keep().ok();
+        Ok(())
     }
 }

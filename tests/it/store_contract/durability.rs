@@ -78,7 +78,7 @@ async fn files_are_their_owners_alone() {
     assert_eq!([folder.path(), &folder.path().join("deep"), &data].map(mode), [0o755, 0o700, 0o700]);
     let mut modes: Vec<_> = files(&data).iter().map(|file| (file.clone(), mode(file))).collect();
     modes.sort();
-    let names = ["store.db", "store.db-shm", "store.db-wal", "store.db.lock"];
+    let names = ["store.db", "store.db-shm", "store.db-wal", "store.db.lock", "store.db.reserve"];
     assert_eq!(modes, names.map(|name| (data.join(name), 0o600)));
 }
 

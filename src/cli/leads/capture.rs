@@ -1,0 +1,75 @@
+//! `formgate leads capture`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+
+use super::args::Where;
+use super::desk::Desk;
+use crate::cli::console::Console;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::expectation::Expectation;
+use crate::cli::shown;
+
+/// Writes a stored request, and the lead that it becomes, as a fixture.
+///
+/// DIR/MAPPING/FORM-ID.http holds the request's bytes, the .json beside it what is sent to KaiCalls, by the configuration of now and without what an operator corrected. `formgate test` runs it and
+/// `formgate replay` posts it. No token is in it, but what the visitor wrote is.
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct CaptureArgs {
+    /// The lead's id, or a beginning of it that no other shares
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Where the fixture goes; it is made where it isn't there
+    #[arg(long, value_name = "DIR", default_value = "fixtures")]
+    to: PathBuf,
+    #[command(flatten)]
+    place: Where,
+}
+
+const HELP: &str = "\
+Examples:
+  formgate leads capture 0198c0de-1234-7abc
+  formgate leads capture 0198c0de-1234-7abc --to /tmp/cases && formgate test /tmp/cases";
+
+pub(super) async fn run(args: &CaptureArgs, console: &mut Console) -> Result<Exit, Error> {
+    let captured = Desk::open(&args.place, console).await?.capture(&args.id).await?;
+    let request = captured.request().ok_or_else(|| Error::admin(anyhow!("the gateway's answer can't be read")))?;
+    let folder = args.to.join(plain(&captured.folder)?);
+    let case = folder.join(format!("{}.http", plain(&captured.case)?));
+    let expectation = Expectation::of_lead(captured.lead.as_ref(), &captured.errors);
+    fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display())).map_err(Error::store)?;
+    let beside = case.with_extension("json");
+    if let Some(taken) = [&case, &beside].into_iter().find(|path| path.exists()) {
+        let error = Error::store(anyhow!("{} is there already", taken.display()));
+        return Err(error.hint("nothing is overwritten: remove it, or name another folder with --to"));
+    }
+    write(&case, &request)?;
+    write(&beside, expectation.to_json_with(&captured.notes).as_bytes())?;
+    console.data(shown::line(&case.display().to_string()))?;
+    console.data(shown::line(&beside.display().to_string()))?;
+    for note in &captured.notes {
+        console.say(format!("note: {}", shown::line(note)));
+    }
+    console.say("these files hold what a visitor wrote: don't commit or share them as they are");
+    Ok(Exit::Ok)
+}
+
+/// A name goes into a path.
+fn plain(name: &str) -> Result<&str, Error> {
+    let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_plain { Ok(name) } else { Err(Error::store(anyhow!("a fixture can't be called by the mapping's name"))) }
+}
+
+/// Writes a file that isn't there yet, for its owner alone.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(bytes));
+    written.with_context(|| format!("can't write {}", path.display())).map_err(Error::store)
+}
