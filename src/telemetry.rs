@@ -5,9 +5,11 @@
 
 mod degraded;
 mod ends;
+mod expiry;
 mod log;
 mod panics;
 mod sites;
+mod taking;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,11 +22,14 @@ use prometheus::{
 
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
-pub use self::ends::{ConfirmationEnd, DeliveryEnd, RequestEnd};
-pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd};
+use self::expiry::Expiry;
+pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
+pub use self::taking::NotTaking;
+use self::taking::Taking;
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
@@ -32,6 +37,7 @@ pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
 pub const REFUSED: &str = "formgate_refused_total";
 /// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
+pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
 /// From a request's first byte to its reply.
 pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
 /// How long the store took until an entry was durable.
@@ -58,6 +64,8 @@ pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
 pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total";
 /// Reloads of the configuration by result.
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
+/// Parts of the configuration that are broken or gone now.
+pub const CONFIG_BROKEN: &str = "formgate_config_broken";
 /// When the configuration was last loaded without an error.
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
 /// When the store was last copied by `[backup]`; 0: not that this process knows.
@@ -66,6 +74,16 @@ pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_se
 pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
+/// Background tasks that ended by themselves and were started again.
+pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
+/// Log lines that were dropped because nobody read stderr.
+pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
+/// Sites in the configuration in force.
+pub const SITES: &str = "formgate_sites";
+/// When a listener's certificate expires: the first of its chain.
+pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
+/// When the first of a site's tokens expires; sites without such a token have no series.
+pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
@@ -89,6 +107,7 @@ pub struct Metrics {
     submissions: IntCounterVec,
     refused: IntCounterVec,
     connections_refused: IntCounter,
+    connections_closed: IntCounterVec,
     accept_duration: Histogram,
     append_duration: Histogram,
     reading_bytes: IntGauge,
@@ -105,8 +124,14 @@ pub struct Metrics {
     config_loaded_at: Gauge,
     backup_last_success: Gauge,
     backup_failures: IntCounter,
+    config_broken: IntGauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    task_restarts: IntCounterVec,
+    taking: Taking,
+    log_lines_dropped: IntCounter,
+    site_count: IntGauge,
+    expiry: Expiry,
     sites: SiteMetrics,
 }
 
@@ -129,6 +154,11 @@ impl Metrics {
             )?,
             refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
             connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
+            connections_closed: set.counters(
+                CONNECTIONS_CLOSED,
+                "Idle connections closed for new ones, by why.",
+                &["reason"],
+            )?,
             accept_duration: set.histogram(ACCEPT_DURATION, "From first byte to reply.", SECONDS)?,
             append_duration: set.histogram(STORE_APPEND_DURATION, "Until an entry was durable.", SECONDS)?,
             reading_bytes: set.add(IntGauge::new(READING_BYTES, "Bytes of bodies being read now.")?)?,
@@ -149,18 +179,33 @@ impl Metrics {
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the store was last copied.")?)?,
             backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
+            config_broken: set
+                .add(IntGauge::new(CONFIG_BROKEN, "Parts of the configuration that are broken or gone.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
+            taking: Taking::default(),
+            log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
+            site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            expiry: Expiry::new(&registry)?,
             sites: SiteMetrics::new(&set)?,
             registry: registry.clone(),
         };
-        metrics.circuits(0, false);
-        for reason in Degraded::ALL {
-            metrics.degraded.with_label_values(&[reason.as_str()]).set(0);
-        }
+        metrics.preset();
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
+    }
+
+    /// Makes every label that is known beforehand one that is there from the start.
+    fn preset(&self) {
+        self.circuits(0, false);
+        for reason in ConnectionClosed::ALL {
+            self.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
+        for reason in Degraded::ALL {
+            self.degraded.with_label_values(&[reason.as_str()]).set(0);
+        }
     }
 
     /// Counts a request to the gateway.
@@ -199,9 +244,14 @@ impl Metrics {
         self.sites.depths(depth);
     }
 
-    /// Counts a connection closed because there were too many.
+    /// Counts a new connection for which there was no place, and no idle one that could leave for it.
     pub fn connection_refused(&self) {
         self.connections_refused.inc();
+    }
+
+    /// Counts an idle connection that was closed for a new one.
+    pub fn connection_closed(&self, reason: ConnectionClosed) {
+        self.connections_closed.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Records how long the store took to make an entry durable.
@@ -265,6 +315,21 @@ impl Metrics {
         }
     }
 
+    /// Tells how many sites there are.
+    pub fn sites(&self, count: usize) {
+        self.site_count.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Tells when a listener's certificate expires, in seconds since 1970.
+    pub fn certificate_expires(&self, listen: &str, at: i64) {
+        self.expiry.certificate(listen, at);
+    }
+
+    /// Tells when the tokens of sites expire, in seconds since 1970; series of other sites go.
+    pub fn token_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a str, i64)>) {
+        self.expiry.tokens(expiries);
+    }
+
     /// Tells when the store was last copied, in seconds since 1970.
     pub fn backed_up(&self, at: i64) {
         self.backup_last_success.set(seconds(at));
@@ -275,11 +340,31 @@ impl Metrics {
         self.backup_failures.inc();
     }
 
+    /// Says how many sites, mappings, tables and files of the configuration are broken or gone.
+    pub fn config_broken(&self, parts: usize) {
+        self.config_broken.set(i64::try_from(parts).unwrap_or(i64::MAX));
+    }
+
     /// Says that something needs a person, or doesn't any more; a change is logged.
     pub fn set_degraded(&self, reason: Degraded, is_degraded: bool) {
         if self.degradations.set(reason, is_degraded) {
             self.degraded.with_label_values(&[reason.as_str()]).set(is_degraded.into());
         }
+    }
+
+    /// Counts a background task that was started again; `task` is a name from the program.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.task_restarts.with_label_values(&[task]).inc();
+    }
+
+    /// Says that this process takes no submission any more.
+    pub fn stop_taking(&self, reason: NotTaking) {
+        self.taking.end(reason);
+    }
+
+    /// Returns why this process takes no submission any more.
+    pub fn not_taking(&self) -> Option<NotTaking> {
+        self.taking.ended()
     }
 
     /// Returns what needs a person now.
@@ -289,6 +374,7 @@ impl Metrics {
 
     /// Writes all metrics in Prometheus' text format.
     pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        self.log_lines_dropped.inc_by(dropped_log_lines().saturating_sub(self.log_lines_dropped.get()));
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(page)

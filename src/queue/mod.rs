@@ -240,6 +240,17 @@ pub trait Store: Send + Sync + 'static {
     /// Safe to do again: what is there already is left as it is.
     async fn salvage(&self) -> Result<Salvaged, StoreError>;
 
-    /// Checks that the store can be written, for `/readyz`; a file set aside and not yet salvaged is an error too.
+    /// Checks that an entry appended now would be stored, for `/readyz`. Writes a little.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Returns what needs a person although the store may be ready: a file set aside and not yet salvaged (`SetAside`),
+    /// parts that can't be read (`Corrupt`). Writes nothing.
+    async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns once this process can never write the store again: what wrote it has died. Until then it waits.
+    async fn ended(&self) {
+        std::future::pending::<()>().await;
+    }
 }

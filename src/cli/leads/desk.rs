@@ -19,7 +19,7 @@ use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Order, Salvaged, Store, StoreError};
+use crate::queue::{Order, Salvaged, Store};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -70,8 +70,8 @@ impl Desk {
             console.say("no gateway answers: working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
-        if let Err(aside @ StoreError::SetAside { .. }) = local.store.ready().await {
-            console.say(aside.to_string());
+        for problem in local.store.problems().await.unwrap_or_default() {
+            console.say(problem.to_string());
         }
         Ok(Self::Store(local))
     }
@@ -246,6 +246,11 @@ fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> 
 
 /// Asks whether a gateway answers where the configuration, or the command line, says.
 async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Remote>, Error> {
+    if admin.is_none()
+        && let Some(remote) = by_socket(config).await?
+    {
+        return Ok(Some(remote));
+    }
     let of_config = || reachable(config.admin.listen).map(|address| address.to_string());
     let Some(address) = admin.map(str::to_owned).or_else(of_config) else { return Ok(None) };
     // A token that can't be read is as good as none: the gateway says whether one is needed.
@@ -256,6 +261,15 @@ async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Rem
             let error = Error::admin(anyhow!("no gateway answers at {address}"));
             Err(error.hint("is it running? Without --admin the configuration says where it is asked"))
         }
+        Hello::Nobody => Ok(None),
+    }
+}
+
+/// Reaches the gateway through its socket, where there is one.
+async fn by_socket(config: &Config) -> Result<Option<Remote>, Error> {
+    let Some(socket) = admin::socket_file(config) else { return Ok(None) };
+    match Remote::hello_socket(&socket).await? {
+        Hello::Answered(remote) => Ok(Some(remote)),
         Hello::Nobody => Ok(None),
     }
 }
