@@ -9,16 +9,14 @@ mod expiry;
 mod log;
 mod names;
 mod panics;
+mod set;
 mod sites;
 mod taking;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use self::degraded::Degradations;
@@ -28,6 +26,7 @@ use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
+use self::set::Set;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 pub use self::taking::NotTaking;
@@ -164,31 +163,6 @@ impl Metrics {
     /// Counts a refusal; `site` is one of the configuration's.
     pub fn refused(&self, site: &str, reason: &'static str) {
         self.refused.with_label_values(&[site, reason]).inc();
-    }
-
-    /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
-    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
-        self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
-    }
-
-    /// Counts a submission of a site that was stored at a time, in seconds since 1970.
-    pub fn site_received(&self, site: &str, at: i64) {
-        self.sites.received(site, seconds(at));
-    }
-
-    /// Says when a site last posted before this process began.
-    pub fn site_received_before(&self, site: &str, at: i64) {
-        self.sites.received_before(site, seconds(at));
-    }
-
-    /// Counts a lead of a site that KaiCalls took.
-    pub fn site_delivered(&self, site: &str) {
-        self.sites.delivered(site);
-    }
-
-    /// Tells what the store holds of each site that has metrics of its own.
-    pub fn site_depths(&self, depth: impl Fn(&str) -> SiteDepth) {
-        self.sites.depths(depth);
     }
 
     /// Counts a new connection for which there was no place, and no idle one that could leave for it.
@@ -337,37 +311,6 @@ impl std::fmt::Debug for Metrics {
 #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
 fn seconds(since_1970: i64) -> f64 {
     since_1970 as f64
-}
-
-struct Set<'a> {
-    registry: &'a Registry,
-}
-
-impl Set<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, MetricsError> {
-        self.registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, MetricsError> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, MetricsError> {
-        self.gauges_of(name, help, &[label])
-    }
-
-    fn gauges_of(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
-        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {
-        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry};
 
-use super::{CERTIFICATE_EXPIRY, MetricsError, Set, TOKEN_EXPIRY};
+use super::set::Set;
+use super::{CERTIFICATE_EXPIRY, MetricsError, TOKEN_EXPIRY};
 
 /// When certificates and tokens expire, in seconds since 1970.
 pub(super) struct Expiry {

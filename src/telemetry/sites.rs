@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use parking_lot::RwLock;
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
-use super::{MetricsError, Set};
+use super::set::Set;
+use super::{Metrics, MetricsError, seconds};
 
 /// When a site last posted something that was stored, in seconds since 1970.
 const SITE_LAST_RECEIVED: &str = "formgate_site_last_received_timestamp_seconds";
@@ -115,6 +116,33 @@ impl SiteMetrics {
         self.entries.with_label_values(&[site, "held"]).set(whole(depth.held));
         self.oldest_age.with_label_values(&[site]).set(depth.oldest_queued_seconds);
         self.paused.with_label_values(&[site]).set(depth.is_paused.into());
+    }
+}
+
+impl Metrics {
+    /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
+    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
+        self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+
+    /// Counts a submission of a site that was stored at a time, in seconds since 1970.
+    pub fn site_received(&self, site: &str, at: i64) {
+        self.sites.received(site, seconds(at));
+    }
+
+    /// Says when a site last posted before this process began.
+    pub fn site_received_before(&self, site: &str, at: i64) {
+        self.sites.received_before(site, seconds(at));
+    }
+
+    /// Counts a lead of a site that KaiCalls took.
+    pub fn site_delivered(&self, site: &str) {
+        self.sites.delivered(site);
+    }
+
+    /// Tells what the store holds of each site that has metrics of its own.
+    pub fn site_depths(&self, depth: impl Fn(&str) -> SiteDepth) {
+        self.sites.depths(depth);
     }
 }
 

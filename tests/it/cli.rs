@@ -308,6 +308,8 @@ fn a_token_is_shown_once_and_its_hash_is_written() {
     let ran = place.run(&["sites", "token", "acme"]);
     assert!(ran.data.contains("\n  https://gate.agency.example/hooks/acme?token=fg_"), "{}", ran.data);
     assert!(!ran.talk.contains("public_url"), "{}", ran.talk);
+    let list = place.run(&["sites", "list", "--output", "json"]).json();
+    assert_eq!(list[0]["hook_url"], "https://gate.agency.example/hooks/acme");
 }
 
 #[test]

@@ -30,6 +30,8 @@ struct Row<'a> {
     id: Option<&'a SiteId>,
     name: Option<&'a str>,
     url: Option<&'a str>,
+    /// Where its forms post to.
+    hook_url: Option<String>,
     forms: Vec<&'a FormId>,
     tokens: Tokens,
     /// Posts that WPForms signed are taken too.
@@ -54,12 +56,17 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
         return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
     }
     let sound = config.iter().flat_map(|config| config.sites.values());
-    let mut rows: Vec<Row<'_>> = sound.map(|site| Row::of(site, today())).collect();
+    let server = config.as_ref().map(|config| &config.server);
+    let hook_url = |id| server.map(|server| server.hook_url(id));
+    let mut rows: Vec<Row<'_>> = sound.map(|site| Row::of(site, hook_url(&site.id), today())).collect();
     rows.extend(broken_sites.iter().map(Row::of_broken));
     rows.sort_by_key(|row| row.id);
     match args.output {
         Format::Json => console.json(&rows)?,
         Format::Text => show(&rows, console)?,
+    }
+    if let Some(server) = server.filter(|_| !rows.is_empty()) {
+        console.say(format!("forms post to {}/hooks/SITE", server.base_url()));
     }
     Ok(Exit::Ok)
 }
@@ -89,12 +96,13 @@ fn painted(line: &str, head: bool, broken: bool, paint: Paint) -> String {
 }
 
 impl<'a> Row<'a> {
-    fn of(site: &'a Site, today: Date) -> Self {
+    fn of(site: &'a Site, hook_url: Option<String>, today: Date) -> Self {
         let expired = site.tokens.iter().filter(|token| token.expires.is_some_and(|last| last < today)).count();
         Self {
             id: Some(&site.id),
             name: site.name.as_deref(),
             url: site.url.as_deref(),
+            hook_url,
             forms: site.rules.forms.iter().map(|form| &form.id).collect(),
             tokens: Tokens { valid: site.tokens.len() - expired, expired },
             signature: !site.wpforms_secrets.is_empty(),
@@ -109,6 +117,7 @@ impl<'a> Row<'a> {
             id: site.id.as_ref(),
             name: None,
             url: None,
+            hook_url: None,
             forms: Vec::new(),
             tokens: Tokens::default(),
             signature: false,
