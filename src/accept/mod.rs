@@ -284,7 +284,7 @@ impl Gateway {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
         let received = receive::receive(head, query, kept);
         let now = Timestamp::now();
-        let id = new_id(now);
+        let id = entry::new_id(now);
         let processed = self.process(config, site, form, &received, id).await;
         trail.form = Some(processed.form.clone());
         let rules = Rules {
@@ -328,11 +328,7 @@ impl Gateway {
     /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes
     /// first, so that one that floods uses up its own allowance and not the gateway's.
     fn stranger(&self, request: &Request<'_>, refusal: Refusal) -> Refusal {
-        let (limits, missing) = (&request.config.limits, request.config.missing);
-        let refusal = match refusal {
-            Refusal::Unauthorized if missing.credentials => Refusal::CredentialsUnknown,
-            refusal => refusal,
-        };
+        let (limits, refusal) = (&request.config.limits, refusal.as_far_as_known(request.config.missing));
         let by_address = request.client.map_or(Ok(()), |address| self.limiters.client(limits, address));
         by_address.and_then(|()| self.limiters.gateway(limits)).err().map_or(refusal, Refusal::Limited)
     }
@@ -399,9 +395,4 @@ impl Gateway {
 /// The one place where a request's clock becomes an argument.
 fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
-}
-
-fn new_id(now: Timestamp) -> EntryId {
-    let unix_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
-    EntryId::new(unix_ms, &rand::random())
 }
