@@ -4,7 +4,6 @@ use super::body::BadBody;
 use super::limits::Over;
 use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
-use crate::config::Missing;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::StoreError;
 use crate::telemetry::{Panicked, RequestEnd};
@@ -170,14 +169,6 @@ impl Rejected {
 }
 
 impl Refusal {
-    /// Refuses no credential for good while one that isn't known may be valid.
-    pub(super) fn as_far_as_known(self, missing: Missing) -> Self {
-        match self {
-            Self::Unauthorized if missing.credentials => Self::CredentialsUnknown,
-            refusal => refusal,
-        }
-    }
-
     /// One word for log, metric and problem type; a closed set.
     pub(super) fn as_str(&self) -> &'static str {
         match self {

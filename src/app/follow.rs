@@ -10,11 +10,14 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::expiry;
+use super::warnings::Warnings;
 use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloaded, Severity, StandIn};
+use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::{Degraded, Metrics};
+use crate::telemetry::{Degraded, Metrics, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -22,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PROBLEMS_MAX: usize = 50;
 
 /// Reads the configuration again when its files change, or when it is asked to.
+#[derive(Clone)]
 pub(super) struct Follower {
     live: Arc<Live>,
     config: Arc<ArcSwap<Config>>,
@@ -30,10 +34,11 @@ pub(super) struct Follower {
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
     told: Told,
+    warnings: Arc<Warnings>,
 }
 
 /// What was last logged: a file that stays broken is told of once.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Told {
     /// Each with when it was first seen.
     stand_ins: BTreeMap<StandIn, Timestamp>,
@@ -53,7 +58,7 @@ impl Follower {
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked, told }
+        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default() }
     }
 
     /// Follows until `stopping` says true.
@@ -70,7 +75,13 @@ impl Follower {
             };
             if (is_asked || self.has_changed().await) && self.reload(is_asked).await {
                 rechecks.shutdown().await;
-                rechecks.spawn(recheck(Arc::clone(&self.store), self.config.load_full()));
+                let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
+                rechecks.spawn(async move {
+                    if let Err(panicked) = catch_async(recheck).await {
+                        let location = panicked.location;
+                        tracing::error!(location, "config.recheck_panicked: please report the location");
+                    }
+                });
             }
         }
     }
@@ -94,7 +105,10 @@ impl Follower {
         let config = self.config.load_full();
         self.told.reloaded(&reloaded, config.sites.len(), is_asked);
         self.told.stand_ins(&reloaded.stand_ins, is_asked, now);
+        self.warnings.tell(&reloaded.diagnostics);
         degrade(&self.metrics, &config, &reloaded.stand_ins, reloaded.is_refused);
+        expiry::record(&config, &self.metrics);
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         self.keep_copy().await;
         self.sender.reloaded().await;
         true

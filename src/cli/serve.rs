@@ -11,7 +11,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
-use crate::app::{self, Running, StartError};
+use crate::app::{self, Ended, Fatal, Running, StartError};
 use crate::config::{self, Config, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
 
@@ -52,7 +52,8 @@ impl From<Log> for LogFormat {
 
 pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
     let (config, origin) = read_config(args, console)?;
-    telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
+    // Kept to the end, however that comes: what waits is written then.
+    let _logging = telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
     block_on(serve(config, origin, args.upgrade))?;
     Ok(Exit::Ok)
 }
@@ -84,7 +85,23 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
-    Ok(())
+    judge(&ended)
+}
+
+/// A stop after something died, or panicked, is no success: a service manager must see it.
+fn judge(ended: &Ended) -> Result<(), Error> {
+    match ended.fatal {
+        Some(Fatal::Store) => {
+            let error = Error::store(anyhow!("what writes the store has died, so the gateway ended"));
+            Err(error.hint("start it again; the log has the location of the panic"))
+        }
+        Some(Fatal::Listener) => Err(Error::failed(anyhow!("a listener died, so the gateway ended"))),
+        None if ended.has_panicked => {
+            let error = Error::failed(anyhow!("a background task panicked while the gateway ran"));
+            Err(error.hint("it was started again; please report its location, which the log has"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Does what signals ask for, until one asks to stop or another process has taken over.
@@ -97,6 +114,8 @@ async fn until_stop(
     loop {
         let handed_over = tokio::select! {
             () = stop.as_mut() => return,
+            // Logged already, with its cause.
+            _fatal = running.failed() => return,
             () = hangups.next() => {
                 running.reload();
                 continue;
@@ -157,5 +176,24 @@ fn start_error(error: StartError) -> Error {
             Error::store(error).hint("send SIGQUIT to the gateway that runs, with the same store, within a minute")
         }
         StartError::Client(_) | StartError::Metrics(_) => Error::store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Exit;
+
+    #[test]
+    fn no_panic_and_no_death_ends_in_success() {
+        let ended = Ended { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
+        assert!(judge(&ended).is_ok());
+        for (ended, exit) in [
+            (Ended { has_panicked: true, ..ended }, Exit::Findings),
+            (Ended { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
+            (Ended { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
+        ] {
+            assert_eq!(judge(&ended).expect_err("a failure").exit(), exit);
+        }
     }
 }

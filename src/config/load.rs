@@ -94,7 +94,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let mut files = Files::open(path, last_good);
     let parsed = files.config.parse();
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
-    let sections = root.as_ref().map(|root| Sections::compile(root, sources)).unwrap_or_default();
+    let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
     let sites = sites::compile(root.as_ref(), &files.sites, &context);

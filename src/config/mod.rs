@@ -9,6 +9,8 @@ mod advice;
 
 mod backup;
 
+mod certificate;
+
 mod diagnostic;
 
 mod find;
@@ -73,6 +75,7 @@ mod watched;
 
 mod words;
 
+pub use certificate::Validity;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};

@@ -1,5 +1,7 @@
 //! The tables of `config.toml` that say how the gateway runs: each can be broken without harm to the others.
 
+use jiff::civil::Date;
+
 use super::reader::{Keys, Table};
 use super::secret::Sources;
 use super::snapshot::{Admin, Backup, Config, Limits, Missing, Queue, Server, Upstream};
@@ -18,9 +20,11 @@ pub(super) struct Sections {
 }
 
 impl Sections {
-    pub(super) fn compile(root: &Table<'_>, sources: &Sources) -> Self {
+    pub(super) fn compile(root: &Table<'_>, sources: &Sources, today: Date) -> Self {
         let mut sections = Self {
-            server: sound(root, |root| root.section("server", server::KEYS, |table| server::compile(table, sources))),
+            server: sound(root, |root| {
+                root.section("server", server::KEYS, |table| server::compile(table, sources, today))
+            }),
             admin: sound(root, |root| root.section("admin", admin::KEYS, |table| admin::compile(table, sources))),
             upstream: sound(root, |root| root.section("kaicalls", upstream::KEYS, upstream::compile)),
             queue: sound(root, |root| {

@@ -381,6 +381,36 @@ fn doors_that_stand_open_are_warned_of() {
 }
 
 #[test]
+fn a_certificate_that_ends_is_warned_of() {
+    let server = "[server]\ntls = { cert = \"chain.pem\", key = \"a.key\" }\n";
+    let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("a.key", "")]);
+    let warned = |certificate: &str, today: Date| {
+        fs::copy(root().join("tests/it/tls").join(certificate), folder.path("chain.pem")).expect("copied");
+        let diagnostics = load(&folder.path("config.toml"), &sources(), today).diagnostics;
+        assert!(!diagnostics.prevent_serving());
+        diagnostics.iter().map(|diagnostic| (diagnostic.location(), diagnostic.message.clone())).collect::<Vec<_>>()
+    };
+    for (certificate, today, expected) in [
+        ("good.pem", TODAY, None),
+        ("expired.pem", date(2020, 12, 17), None),
+        ("expired.pem", date(2020, 12, 18), Some("expires in 14 days, on 2021-01-01")),
+        ("expired.pem", date(2020, 12, 31), Some("expires tomorrow")),
+        ("expired.pem", date(2021, 1, 1), Some("expires today")),
+        ("expired.pem", TODAY, Some("expired on 2021-01-01: clients refuse it")),
+        ("ca.pem", date(2026, 11, 20), Some("is not valid before 2026-11-21: clients refuse it until then")),
+    ] {
+        let warned = warned(certificate, today);
+        match expected {
+            None => assert!(warned.is_empty(), "{certificate} {today}: {warned:?}"),
+            Some(expected) => {
+                let [(place, message)] = warned.as_slice() else { panic!("{certificate} {today}: {warned:?}") };
+                assert!(place.ends_with("config.toml:2:16") && message.ends_with(expected), "{place} {message}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_pair_of_keys_belongs_to_one_site() {
     let branch = "public_key = \"wp_pk_branch_0123456789abcdef\"\nsecret_key = \"wp_sk_branch_0123456789abcdef\"\n";
     let folder = Folder::of(&[

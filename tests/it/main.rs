@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod admin_api;
+mod blocking;
 mod bodies;
 mod circuits;
 mod cli;
@@ -36,4 +37,5 @@ mod sick_upstream;
 mod signed;
 mod statuses;
 mod store_contract;
+mod supervision;
 mod world;

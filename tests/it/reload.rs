@@ -20,13 +20,13 @@ use sha2::{Digest as _, Sha256};
 use crate::gateway::{self, TOKEN, lead_body, status};
 use crate::scripted_api::{Reply, ScriptedApi};
 
-const TODAY: Date = date(2026, 11, 21);
+pub(crate) const TODAY: Date = date(2026, 11, 21);
 
 /// A configuration in files: two sites, each with its secret in a file, and a mapping.
-struct Files(tempfile::TempDir);
+pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new(base_url: &str) -> Self {
+    pub(crate) fn new(base_url: &str) -> Self {
         let files = Self(tempfile::tempdir().expect("a folder"));
         files.write(
             "config.toml",
@@ -50,19 +50,19 @@ impl Files {
         files
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(path, text).expect("written");
     }
 
     /// Saves as most editors do: a new file takes the old one's name.
-    fn replace(&self, name: &str, text: &str) {
+    pub(crate) fn replace(&self, name: &str, text: &str) {
         self.write(&format!("{name}~"), text);
         fs::rename(self.path(&format!("{name}~")), self.path(name)).expect("renamed");
     }
 
-    fn write_site(&self, id: &str, title: &str) {
+    pub(crate) fn write_site(&self, id: &str, title: &str) {
         let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
         let site = format!(
             "id = \"{id}\"\nname = \"{title}\"\npublic_key = \"wp_pk_{id}\"\n\
@@ -75,11 +75,11 @@ impl Files {
         self.0.path().join(name)
     }
 
-    fn config_path(&self) -> PathBuf {
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.path("config.toml")
     }
 
-    fn sources() -> Sources {
+    pub(crate) fn sources() -> Sources {
         Sources::with_environment([])
     }
 

@@ -122,8 +122,9 @@ impl Fallback {
     pub(super) fn compile(texts: Texts, sources: &Sources, today: Date) -> Self {
         let sections: String = texts.sections.values().map(String::as_str).collect();
         let root = SourceFile::kept(&texts.config, sections);
-        let sections =
-            root.parse().map(|entries| Sections::compile(&Table::root(&root, &entries, sections::KEYS), sources));
+        let sections = root
+            .parse()
+            .map(|entries| Sections::compile(&Table::root(&root, &entries, sections::KEYS), sources, today));
         let files: Vec<_> = texts.mappings.iter().map(|(name, text)| MappingFile::kept(name, text)).collect();
         let mappings =
             mappings::compile(&files).sound.into_iter().map(|mapping| (mapping.name.clone(), mapping.into()));
