@@ -113,6 +113,12 @@ fn dedupe_key(site: &str, form: &str, fingerprint: Fingerprint) -> DedupeKey {
     DedupeKey(digest.finalize().into())
 }
 
+/// Makes the id of a new entry.
+pub(super) fn new_id(now: Timestamp) -> EntryId {
+    let unix_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    EntryId::new(unix_ms, &rand::random())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

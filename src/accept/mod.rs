@@ -266,7 +266,7 @@ impl Gateway {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
         let received = receive::receive(head, query, kept);
         let now = Timestamp::now();
-        let id = new_id(now);
+        let id = entry::new_id(now);
         let processed = self.process(config, site, form, &received, id).await;
         trail.form = Some(processed.form.clone());
         let rules = Rules {
@@ -357,9 +357,4 @@ impl Gateway {
 /// The one place where a request's clock becomes an argument.
 fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
-}
-
-fn new_id(now: Timestamp) -> EntryId {
-    let unix_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
-    EntryId::new(unix_ms, &rand::random())
 }

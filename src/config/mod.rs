@@ -89,5 +89,5 @@ pub use snapshot::{
     StoreUrl, Token, Upstream,
 };
 pub use stand_in::{By, Fault, Part, StandIn};
-pub use start::{Origin, Starting, start};
+pub use start::{Origin, Starting, record_removed, start};
 pub use watched::Watched;

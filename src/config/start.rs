@@ -13,7 +13,7 @@ use super::secret::Sources;
 use super::sections::{KEYS, Sections};
 use super::snapshot::{Config, StoreUrl};
 use super::source::SourceFile;
-use super::stand_in::StandIn;
+use super::stand_in::{Part, StandIn};
 use super::watched::{Stamp, Watched};
 use super::{queue, server};
 use crate::lead::SiteId;
@@ -91,6 +91,22 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
         (config, origin)
     });
     Starting { loaded, in_force, stand_ins: merged.stand_ins }
+}
+
+/// Records that a part was taken out on purpose, so that its last good version stands in no more. Call it when it is
+/// written nowhere any more. False where there is no data folder to record it in.
+pub fn record_removed(path: &Path, part: &Part, sources: &Sources, today: Date) -> io::Result<bool> {
+    let loaded = load(path, sources, today);
+    let Some(data) = data_folder(path, &loaded.parts.sections) else { return Ok(false) };
+    let folder = Folder::in_data(&data);
+    let mut removed = folder.removed()?;
+    match part {
+        Part::Site(id) => drop(removed.sites.insert(id.clone())),
+        Part::Mapping(name) => drop(removed.mappings.insert(name.clone())),
+        Part::Section(_) | Part::File => return Ok(false),
+    }
+    folder.write_removed(&removed)?;
+    Ok(true)
 }
 
 pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {

@@ -448,3 +448,33 @@ fn the_copy_is_its_owners_alone_and_holds_no_secret() {
     assert!(site.keys_of(&formgate::lead::FormId::parse("a").expect("a slug")).is_none());
     assert!(config.missing.credentials && config.missing.keys);
 }
+
+#[test]
+fn a_site_goes_for_good_when_it_is_removed() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", &format!("# kept\n{}", inline_site(31, "wp_sk_1")));
+    fleet.append("config.toml", &format!("# gone\n{}", inline_site(32, "wp_sk_1")));
+    let (live, config) = fleet.follow();
+    let remove = |site: &str| fleet.command(&["sites", "remove", site]);
+    // Written in a file of its own, in config.toml, and nowhere any more.
+    fleet.remove("sites/10.toml");
+    for site in ["site-09", "site-32", "site-10"] {
+        let removed = remove(site);
+        assert_eq!(removed.status.code(), Some(0), "{}", String::from_utf8_lossy(&removed.stderr));
+    }
+    assert!(!fleet.path("sites/09.toml").exists());
+    let text = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    assert!(text.contains("# kept\n") && text.contains("site-31") && !text.contains("site-32"), "{text}");
+    assert_eq!([live.has_changed(), live.has_changed()], [false, true]);
+    nothing_stands_in(&live.reload(TODAY));
+    live.keep_copy().expect("copied");
+    assert_eq!(in_force(&config), SITES - 1);
+    assert_eq!(fleet.starting().in_force.expect("it starts").0.sites.len(), SITES - 1);
+    assert_eq!(remove("site-09").status.code(), Some(0), "done twice it changes nothing");
+    // Put back, and gone again by accident: it stays.
+    fleet.write("sites/09.toml", &site(9, ""));
+    nothing_stands_in(&live.reload(TODAY));
+    live.keep_copy().expect("copied");
+    fleet.remove("sites/09.toml");
+    assert_eq!(live.reload(TODAY).kept_sites(), [id(9)]);
+}

@@ -21,7 +21,7 @@ pub(super) enum EditError {
     NoSite,
     #[error("its `tokens` is no list")]
     NotAList,
-    #[error("adding the token would harm the file")]
+    #[error("the change would harm the file")]
     Harm,
 }
 
@@ -34,6 +34,32 @@ pub(super) fn with_token(text: &str, site: &str, token: &NewToken<'_>) -> Result
     let edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
     let again: DocumentMut = edited.parse().map_err(|_may_hold_secrets| EditError::Harm)?;
     (again.iter().count() >= 1 && edited.contains(token.sha256)).then_some(edited).ok_or(EditError::Harm)
+}
+
+/// Returns the text of `config.toml` without a site's table, and the remarks above it.
+pub(super) fn without_site(text: &str, site: &str) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(|_may_hold_secrets| EditError::NotToml)?;
+    let is_empty = match document.get_mut("site") {
+        Some(Item::ArrayOfTables(tables)) => {
+            let at = tables.iter().position(|table| is_site(table, site)).ok_or(EditError::NoSite)?;
+            tables.remove(at);
+            tables.is_empty()
+        }
+        Some(Item::Value(Value::Array(sites))) => {
+            let is_it = |value: &Value| value.as_inline_table().is_some_and(|table| is_site(table, site));
+            let at = sites.iter().position(is_it).ok_or(EditError::NoSite)?;
+            sites.remove(at);
+            sites.is_empty()
+        }
+        _ => return Err(EditError::NoSite),
+    };
+    if is_empty {
+        document.remove("site");
+    }
+    let edited = document.to_string();
+    let edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
+    edited.parse::<DocumentMut>().map_err(|_may_hold_secrets| EditError::Harm)?;
+    Ok(edited)
 }
 
 /// The writer ends lines in LF; a file of an editor that ends them in CRLF stays one.

@@ -4,6 +4,8 @@ mod edit;
 
 mod list;
 
+mod remove;
+
 mod replace;
 
 pub(super) mod token;
@@ -14,7 +16,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists the sites, or makes a token for one.
+/// Lists or removes sites, or makes a token for one.
 #[derive(Args, Debug)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
@@ -24,12 +26,14 @@ pub(super) struct SitesArgs {
 #[derive(Subcommand, Debug)]
 enum SitesCommand {
     List(list::ListArgs),
+    Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
 }
 
 pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
     match &args.command {
         SitesCommand::List(args) => list::run(args, console),
+        SitesCommand::Remove(args) => remove::run(args, console),
         SitesCommand::Token(args) => token::run(args, console),
     }
 }
