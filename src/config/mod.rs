@@ -76,4 +76,5 @@ pub use snapshot::{
     Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
     Token, Upstream,
 };
+pub use suggest::known_names;
 pub use watched::Watched;
