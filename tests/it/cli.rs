@@ -310,7 +310,8 @@ fn a_token_is_shown_once_and_its_hash_is_written() {
 #[test]
 fn a_broken_site_is_listed_with_its_place_and_what_the_gateway_does() {
     let place = sound();
-    fs::write(place.path("sites/beta.toml"), "id = \"beta\"\n\nnmae = \"Beta\"\n").expect("written");
+    let misspelt = SITE.replace("acme", "beta").replace("region = \"US\"", "nmae = \"Beta\"");
+    fs::write(place.path("sites/beta.toml"), misspelt).expect("written");
     let table = place.run(&["sites", "list"]).data;
     let broken = "broken: sites/beta.toml:3:1; the gateway goes on with its last good version, if it had one";
     assert!(table.lines().any(|line| line.starts_with("beta") && line.contains(broken)), "{table}");
