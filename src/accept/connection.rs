@@ -21,12 +21,12 @@ use super::Gateway;
 use super::chunks::Chunks;
 use super::head::{self, Head, RequestId};
 use super::ongoing::Ongoing;
-use super::outcome::{Failed, Outcome, Refusal};
-use super::places::Place;
+use super::outcome::{Failed, Outcome};
+use super::places::{Eviction, Place, Taking};
 use super::reply::{Dialect, Reply};
 use super::route;
 use super::wire::{self, BadHead, Whole};
-use crate::telemetry::catch_async;
+use crate::telemetry::{ConnectionClosed, catch_async};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -43,11 +43,9 @@ impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.in_flight.open();
         let trusted = self.config.load_full();
-        let Some(place) = self.places.take(peer(&stream), &trusted.server.trusted_proxies) else {
-            self.metrics.connection_refused();
-            return None;
-        };
+        let taking = self.places.take(peer(&stream), &trusted.server.trusted_proxies);
         drop(trusted);
+        let place = self.place(taking)?;
         let stream = match &self.tls {
             Some(tls) => tls.handshake(stream, self.options.handshake).await?,
             None => stream,
@@ -65,6 +63,27 @@ impl ServerApp for Gateway {
 }
 
 impl Gateway {
+    /// Counts who had to leave for a new connection, or that there was no place.
+    fn place(&self, taking: Taking) -> Option<Place> {
+        match taking.eviction() {
+            Some(Eviction::SameAddress) => {
+                self.metrics.connection_closed(ConnectionClosed::SameAddress);
+                self.floods.evicted_same_address();
+            }
+            Some(Eviction::Full) => {
+                self.metrics.connection_closed(ConnectionClosed::GatewayFull);
+                self.floods.evicted_full();
+            }
+            None => {}
+        }
+        let place = taking.place();
+        if place.is_none() {
+            self.metrics.connection_refused();
+            self.floods.refused();
+        }
+        place
+    }
+
     /// Takes one request and answers it; gives the connection back where it can be used again.
     async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
         let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
@@ -110,9 +129,9 @@ impl Gateway {
                 let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
                 answered.unwrap_or_else(|panicked| Outcome::Failed(Failed::Panicked(Some(panicked))))
             }
-            Err(bad) => Outcome::Refused(Refusal::Head(*bad)),
+            Err(bad) => self.malformed(session, *bad, &mut ongoing.trail),
         };
-        let lost = outcome.loses_framing();
+        let lost = head.is_err() || outcome.loses_framing();
         Ended { reply: ongoing.end(&outcome, dialect), lost }
     }
 
@@ -149,7 +168,7 @@ impl Gateway {
     }
 }
 
-fn peer(stream: &Stream) -> Option<IpAddr> {
+pub(super) fn peer(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(|address| address.ip())
 }

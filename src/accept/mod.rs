@@ -5,9 +5,11 @@
 
 mod address;
 mod body;
+mod bounded;
 mod chunks;
 mod connection;
 mod entry;
+mod floods;
 mod guard;
 mod head;
 mod host;
@@ -23,6 +25,7 @@ mod route;
 mod serve;
 mod shared_keys;
 mod signature;
+mod strangers;
 mod streams;
 mod tls;
 mod week;
@@ -34,14 +37,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
 use tokio::time::Instant;
 
 use self::body::{BadBody, Body, BodyLimits, Reading};
+pub use self::bounded::{Bounded, Bounds};
 use self::entry::{Filed, Rules};
+use self::floods::Floods;
 use self::guard::Credentials;
 use self::head::Head;
 use self::limits::Limiters;
@@ -62,9 +69,6 @@ use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
 use crate::received::{Received, SplitQuery};
 use crate::telemetry::Metrics;
-
-/// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
-const STRANGERS_SHARE: u64 = 4;
 
 /// Deadlines and caps that are no matter of configuration; tests shorten them.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +131,7 @@ pub struct Gateway {
     reading: Reading,
     places: Places,
     limiters: Limiters,
+    floods: Floods,
     in_flight: InFlight,
     refused_keys: RefusedKeys,
     offload: Offload,
@@ -154,26 +159,28 @@ struct Address<'a> {
 
 impl Gateway {
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
-        let places = Places::new(options.connections, options.connections_per_address);
-        let (reading, in_flight) = (Reading::default(), InFlight::default());
         let limiters = Limiters::new(config.load().limits);
-        let refused_keys: RefusedKeys = Arc::new(|_site, _keys| false);
-        let offload = Offload::default();
         let pipeline: Pipeline = pipeline::process;
         Self {
             config,
             store,
             metrics,
             options,
-            reading,
-            places,
+            reading: Reading::default(),
+            places: Places::new(options.connections, options.connections_per_address),
             limiters,
-            in_flight,
-            offload,
+            floods: Floods::default(),
+            in_flight: InFlight::default(),
+            offload: Offload::default(),
             pipeline,
-            refused_keys,
+            refused_keys: Arc::new(|_site, _keys| false),
             tls: None,
         }
+    }
+
+    /// Sums up each minute in the log what came in floods, until `stopping` says true.
+    pub async fn report_floods(&self, stopping: ShutdownWatch) {
+        self.floods.report(stopping).await;
     }
 
     /// Lets whoever sends leads tell which keys KaiCalls refuses.
@@ -196,6 +203,7 @@ impl Gateway {
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let client = address::client(peer, &head.headers, &config.server);
         let query = SplitQuery::of(head.query.as_deref());
+        trail.client = client;
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {
             Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,
@@ -204,7 +212,8 @@ impl Gateway {
             Ok(Route::Widget) => self.widget(&request, trail).await,
             Err(none) => Err(none.into()),
         };
-        end.unwrap_or_else(Outcome::Refused)
+        let outcome = end.unwrap_or_else(Outcome::Refused);
+        if trail.is_stranger { self.strangers(&config.limits, client, outcome) } else { outcome }
     }
 
     async fn hook(
@@ -219,12 +228,13 @@ impl Gateway {
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
         if let Some(site) = guard::site(request.config, site, &credentials, today()) {
+            trail.is_stranger = false;
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
-            Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
-            None => Err(self.stranger(request, Refusal::Unauthorized)),
+            Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
+            None => Err(strangers::unauthorized(request.config)),
         }
     }
 
@@ -235,25 +245,41 @@ impl Gateway {
         session: &mut ServerSession,
         request: &Request<'_>,
         (site, form): (&SiteId, Option<&FormId>),
-        signature: &Signature,
+        signature: Signature,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, client } = request;
         client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
-        let read = self.strangers_body(session, request, config.server.max_body).await;
-        let body = read.inspect_err(|_unread| drop(self.stranger(request, Refusal::Unauthorized)))?;
+        let body = self.strangers_body(session, request, config.server.max_body).await?;
         let site = config.sites.get(site);
-        let secrets = site.map_or(&[][..], |site| site.wpforms_secrets.as_slice());
-        let fits = signature.fits(secrets, &body.kept.body, query.kept.as_deref());
-        let Some(site) = site.filter(|_| fits) else {
-            return Err(self.stranger(request, Refusal::Unauthorized));
-        };
+        let fits = self.is_signed(site, signature, &body.kept.body, query.kept.as_deref()).await;
+        let site = site.filter(|_| fits).ok_or_else(|| strangers::unauthorized(config))?;
+        trail.is_stranger = false;
         let over_limit = self.limit(config, site)?;
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
-        keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
-        let kept = keeper.finish().map_err(BadBody::from)?;
+        let whole = body.kept.body.clone();
+        let keep = move || keeper.push(whole).and_then(|()| keeper.finish());
+        let kept = self.offload.run(body.kept.body.len(), keep).await.unwrap_or_else(|panicked| panicked.resume());
+        let kept = kept.map_err(BadBody::from)?;
         let address = Address { site, form, is_ambiguous: false };
         self.file(request, address, &kept, over_limit, trail).await
+    }
+
+    /// Tells whether a secret of the site has signed what came; no site has none.
+    async fn is_signed(
+        &self,
+        site: Option<&Arc<Site>>,
+        signature: Signature,
+        body: &Bytes,
+        query: Option<&str>,
+    ) -> bool {
+        let (site, body, query) = (site.cloned(), body.clone(), query.map(str::to_owned));
+        let bytes = body.len();
+        let check = move || {
+            let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
+            signature.fits(secrets, &body, query.as_deref())
+        };
+        self.offload.run(bytes, check).await.unwrap_or_else(|panicked| panicked.resume())
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -325,14 +351,6 @@ impl Gateway {
         })
     }
 
-    /// Counts a request without a valid credential; gives the refusal, or that it comes too often. The address goes
-    /// first, so that one that floods uses up its own allowance and not the gateway's.
-    fn stranger(&self, request: &Request<'_>, refusal: Refusal) -> Refusal {
-        let limits = &request.config.limits;
-        let by_address = request.client.map_or(Ok(()), |address| self.limiters.client(limits, address));
-        by_address.and_then(|()| self.limiters.gateway(limits)).err().map_or(refusal, Refusal::Limited)
-    }
-
     /// Counts a submission; true where it is to be held for being over the site's limit.
     fn limit(&self, config: &Config, site: &Site) -> Result<bool, Refusal> {
         self.limiters.gateway(&config.limits)?;
@@ -342,18 +360,6 @@ impl Gateway {
             OverLimit::Hold => Ok(self.limiters.site(&config.limits, &site.id).is_err()),
             OverLimit::Reject => Ok(self.limiters.site(&config.limits, &site.id).map(|()| false)?),
         }
-    }
-
-    /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
-    async fn strangers_body(
-        &self,
-        session: &mut ServerSession,
-        request: &Request<'_>,
-        max: u64,
-    ) -> Result<Body, Refusal> {
-        let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let keeper = Keeper::as_it_comes(usize::try_from(max).unwrap_or(usize::MAX));
-        self.body(session, request, keeper, max, max_together).await
     }
 
     /// Reads a body of at most `max` bytes, while all that are being read hold at most `max_together`.
@@ -372,7 +378,7 @@ impl Gateway {
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading).await;
+        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

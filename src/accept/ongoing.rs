@@ -1,6 +1,9 @@
 //! A request that has no outcome yet. However it ends, it is counted and logged exactly once.
 
+use std::net::IpAddr;
+
 use http::StatusCode;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -18,6 +21,10 @@ pub(super) struct Trail {
     pub(super) started: Instant,
     /// The entry that was given to the store: it may be there even where the request has no answer.
     pub(super) appending: Option<EntryId>,
+    /// It has shown no valid credential.
+    pub(super) is_stranger: bool,
+    /// Whom it is counted for while it is a stranger's.
+    pub(super) client: Option<IpAddr>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
@@ -31,7 +38,15 @@ pub(super) struct Ongoing<'a> {
 impl<'a> Ongoing<'a> {
     /// Begins with a request's first byte.
     pub(super) fn begin(gateway: &'a Gateway) -> Self {
-        let trail = Trail { id: RequestId::random(), site: None, form: None, started: Instant::now(), appending: None };
+        let trail = Trail {
+            id: RequestId::random(),
+            site: None,
+            form: None,
+            started: Instant::now(),
+            appending: None,
+            is_stranger: true,
+            client: None,
+        };
         Self { gateway, trail, is_recorded: false }
     }
 
@@ -52,7 +67,14 @@ impl<'a> Ongoing<'a> {
         if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
             gateway.metrics.refused(site.as_str(), reason);
         }
+        if let (Outcome::Stored(_), Some(site)) = (outcome, &trail.site) {
+            gateway.metrics.site_received(site.as_str(), Timestamp::now().as_second());
+        }
         gateway.metrics.reading(gateway.reading.bytes());
+        // Whoever may not post must not decide how long the log gets.
+        if trail.is_stranger && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
+            return;
+        }
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(

@@ -34,7 +34,7 @@ impl Gateway {
         request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let Owner { holder, is_ambiguous } = self.by_bearer(request, trail)?;
+        let Owner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
         let own = FormId::parse(FORM).expect("a constant that is a slug");
         let address = Address { site: holder.site, form: Some(holder.form.unwrap_or(&own)), is_ambiguous };
         self.submission(session, request, address, trail).await
@@ -54,8 +54,9 @@ impl Gateway {
         }
         match guard::keys(request.config, &shown.public_key, &shown.api_key) {
             Keys::Fit(holders) => {
-                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys());
+                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
+                trail.is_stranger = false;
                 trail.site = owner.as_ref().map(|owner| owner.holder.site.id.clone());
                 // One pair is one account, whichever of its sites was refused.
                 if holders.iter().any(refused) {
@@ -63,8 +64,9 @@ impl Gateway {
                 }
                 Ok(Outcome::Answered(json!({ "success": true, "business_id": trail.site })))
             }
-            Keys::UnknownPublic => Err(self.stranger(request, Refusal::Keys(WrongKeys::Public))),
-            Keys::WrongSecret => Err(self.stranger(request, Refusal::Keys(WrongKeys::Secret))),
+            _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
+            Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
+            Keys::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
         }
     }
 
@@ -72,7 +74,7 @@ impl Gateway {
     ///
     /// Where nobody knows which of several sites asks, it is shown no other's visitors.
     pub(super) async fn widget(&self, request: &Request<'_>, trail: &mut Trail) -> Result<Outcome, Refusal> {
-        let Owner { holder, is_ambiguous } = self.by_bearer(request, trail)?;
+        let Owner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
         self.limiters.gateway(&request.config.limits)?;
         let week = match is_ambiguous {
             true => Week::default(),
@@ -90,13 +92,17 @@ impl Gateway {
         })))
     }
 
-    fn by_bearer<'a>(&self, request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
+    fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
         let shown = guard::bearer_keys(&request.head.headers);
         let owner = match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
             Some(Keys::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };
-        let owner = owner.ok_or_else(|| self.stranger(request, Refusal::Unauthorized))?;
+        let owner = owner.ok_or(match request.config.missing.keys {
+            true => Refusal::CredentialsUnknown,
+            false => Refusal::Unauthorized,
+        })?;
+        trail.is_stranger = false;
         trail.site = Some(owner.holder.site.id.clone());
         Ok(owner)
     }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
+//! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
 //! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
 //! GET  /api/v1/leads/{id}/trace     its moments
-//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, rate, cursor, limit
+//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, assign, rate, cursor,
+//!                                   limit
 //! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
@@ -31,8 +33,8 @@ use tokio::time::timeout;
 use super::fault::Fault;
 use super::reply::Reply;
 use super::request::{self, Parameters};
-use super::{Admin, token};
-use crate::operate::{self, AmendAsked, By, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
+use super::{Admin, Caller, token};
+use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
 use crate::queue::{Order, StoreError};
 
 /// How long a call may take; the verbs themselves end well before.
@@ -60,7 +62,8 @@ impl Admin {
     pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> Reply {
         let config = self.config.load();
         let token = config.admin.token.as_ref().or(self.made_token.as_ref());
-        if !token::is_shown(&session.req_header().headers, token) {
+        let is_local = matches!(self.caller, Caller::LocalUser(_));
+        if !is_local && !token::is_shown(&session.req_header().headers, token) {
             return Fault::Unauthorized.reply();
         }
         drop(config);
@@ -78,7 +81,7 @@ impl Admin {
             parts.as_slice(),
             ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
         );
-        let gets = matches!(parts.as_slice(), [] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
+        let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
             (false, &Method::GET) if gets => self.get(&parts, query).await,
@@ -89,6 +92,9 @@ impl Admin {
     }
 
     async fn get(&self, parts: &[&str], query: &str) -> Answer {
+        if parts == ["status"] {
+            return found(&self.status(query == "brief=true").await);
+        }
         let (store, now) = (&*self.store, Timestamp::now());
         let parameters = Parameters::read(query)?;
         match parts {
@@ -115,12 +121,12 @@ impl Admin {
         let no_format = || Fault::Request("`format` is csv, ndjson or json".to_owned());
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
-        let export = Export::begin(&self.audit, query, format, By::AdminApi, now).await?;
+        let export = Export::begin(&self.audit, query, format, self.by(), now).await?;
         Ok(Reply::export(export, format.media_type()))
     }
 
     async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> Answer {
-        let (store, audit, by) = (&*self.store, &self.audit, By::AdminApi);
+        let (store, audit, by) = (&*self.store, &self.audit, self.by());
         match parts {
             ["leads", "retry"] => {
                 let asked: RetryAsked = request::json(session).await?;

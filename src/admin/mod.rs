@@ -1,7 +1,8 @@
 //! The operator's listener: health and metrics for whoever reaches it, all else with the admin token.
 //!
-//! `Host` must name the listener: a page on the internet whose name resolves to this address gets nothing. Each request
-//! has a task of its own, and the API's are counted, so that a long one keeps no monitor waiting.
+//! `Host` must name the listener: a page on the internet whose name resolves to this address gets nothing. Through the
+//! socket beside the store neither is asked for: its folder lets in who may. Each request has a task of its own, and the
+//! API's are counted, so that a long one keeps no monitor waiting.
 
 mod api;
 
@@ -17,26 +18,33 @@ mod request;
 
 mod token;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
+use jiff::Timestamp;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::destination::Secret;
-use crate::operate::Audit;
-use crate::queue::Store;
+use crate::operate::{Audit, By};
+use crate::queue::{SendingStatus, Store};
 use crate::telemetry::Metrics;
+use health::Probe;
+pub use health::tell_problems;
 use reply::{Reply, RequestId};
 pub use token::{make_token, read_token, token_file};
+
+/// The socket's place in the data folder.
+const SOCKET: &str = "run/admin.sock";
 
 /// For a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -52,7 +60,26 @@ pub struct Admin {
     audit: Audit,
     /// Lets in where the configuration has no token.
     made_token: Option<Secret>,
+    /// What the sender holds back.
+    sending: watch::Receiver<SendingStatus>,
+    since: Timestamp,
     api: Arc<Semaphore>,
+    probe: Arc<Probe>,
+    caller: Caller,
+}
+
+/// How a request came, which says what it has to show.
+#[derive(Clone, Copy)]
+enum Caller {
+    /// Over TCP: a `Host` that names the listener, and for the API the token.
+    Network,
+    /// Through the socket, as this user: nothing.
+    LocalUser(u32),
+}
+
+/// Returns where the API's socket is; none where there is no data folder.
+pub fn socket_file(config: &Config) -> Option<PathBuf> {
+    Some(config.data_folder()?.join(SOCKET))
 }
 
 #[async_trait]
@@ -67,7 +94,7 @@ impl HttpServerApp for Admin {
                 session.set_keepalive(None);
                 let id = RequestId::of(Some(&session.req_header().headers));
                 let reply = self.answer(&mut session).await;
-                tell(session.req_header(), &id, &reply);
+                self.tell(session.req_header(), &id, &reply);
                 (id, reply)
             }
             Ok(Err(_malformed)) => {
@@ -82,21 +109,29 @@ impl HttpServerApp for Admin {
     }
 }
 
-/// One line for each request to the API. Of who shows no token, nothing is repeated.
-fn tell(head: &RequestHeader, id: &RequestId, reply: &Reply) {
-    let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
-    match reply.status {
-        _ if !path.starts_with("/api/") => {}
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
-        _ => tracing::info!(request_id, method = head.method.as_str(), path, status, "admin.request"),
-    }
-}
-
 impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
-        Self { config, store, metrics, audit, made_token: None, api: Arc::new(Semaphore::new(API_AT_ONCE)) }
+        // Without a sender nothing is held back.
+        let (_, sending) = watch::channel(SendingStatus::default());
+        Self {
+            config,
+            store,
+            metrics,
+            audit,
+            made_token: None,
+            sending,
+            since: Timestamp::now(),
+            api: Arc::new(Semaphore::new(API_AT_ONCE)),
+            probe: Arc::default(),
+            caller: Caller::Network,
+        }
+    }
+
+    /// Answers this user of the machine, who came through the socket.
+    pub fn for_local_user(&self, uid: u32) -> Self {
+        Self { caller: Caller::LocalUser(uid), ..self.clone() }
     }
 
     /// Lets in who shows this token, while the configuration has none.
@@ -104,10 +139,39 @@ impl Admin {
         Self { made_token, ..self }
     }
 
+    /// Shows what the sender holds back.
+    pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
+        Self { sending, ..self }
+    }
+
+    /// One line for each request to the API. Of who shows no token, nothing is repeated.
+    fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &Reply) {
+        let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
+        let by = tracing::field::display(self.by());
+        match reply.status {
+            _ if !path.starts_with("/api/") => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
+            _ => tracing::info!(request_id, method = head.method.as_str(), path, status, by, "admin.request"),
+        }
+    }
+
+    /// Returns whom the audit names.
+    fn by(&self) -> By {
+        match self.caller {
+            Caller::Network => By::AdminApi,
+            Caller::LocalUser(uid) => By::LocalUser(uid),
+        }
+    }
+
     async fn answer(&self, session: &mut ServerSession) -> Reply {
         let head = session.req_header();
-        if !host::names_listener(&head.headers, &self.config.load().admin) {
-            return Reply::problem(StatusCode::FORBIDDEN, "foreign-host", "The Host header names another server");
+        // No page can make a browser open a Unix socket.
+        let is_network = matches!(self.caller, Caller::Network);
+        if is_network && !host::names_listener(&head.headers, &self.config.load().admin) {
+            let detail = "The Host header is neither this listener's address nor one of [admin].hosts in the \
+                          configuration: add the name by which it is reached there";
+            let title = "The Host header names another server";
+            return Reply::problem_with(StatusCode::FORBIDDEN, "foreign-host", title, detail.to_owned());
         }
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
         if path == "/api/v1" || path.starts_with("/api/v1/") {
@@ -116,7 +180,7 @@ impl Admin {
         let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
         match (path.as_str(), &head.method) {
             ("/livez", &Method::GET) => Reply::text("ok"),
-            ("/readyz", &Method::GET) => self.readyz(query.split('&').any(|part| part == "verbose")).await,
+            ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
             _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes GET")
                 .with(header::ALLOW, "GET"),

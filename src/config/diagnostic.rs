@@ -128,6 +128,14 @@ impl Diagnostics {
         self.list.push(Diagnostic::new(Severity::Error, file, None, message, None));
     }
 
+    pub(super) fn add_error_with_hint(&mut self, file: &Path, message: &str, hint: &str) {
+        self.list.push(Diagnostic::new(Severity::Error, file, None, message, Some(hint)));
+    }
+
+    pub(super) fn add_warning(&mut self, file: &Path, message: &str, hint: &str) {
+        self.list.push(Diagnostic::new(Severity::Warning, file, None, message, Some(hint)));
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
@@ -140,6 +148,12 @@ impl Diagnostics {
     /// Tells how many are of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+
+    /// Counts where a severity was found: one diagnostic may stand for many places.
+    pub fn count_places(&self, severity: Severity) -> usize {
+        let of_severity = self.list.iter().filter(|diagnostic| diagnostic.severity == severity);
+        of_severity.map(|diagnostic| 1 + diagnostic.also.len()).sum()
     }
 
     /// Tells whether something is wrong: `check` fails.

@@ -21,6 +21,8 @@ mod include;
 
 mod keys;
 
+mod last_good;
+
 mod limits;
 
 mod live;
@@ -33,6 +35,8 @@ mod mappings;
 
 mod mask;
 
+mod merge;
+
 mod queue;
 
 mod reader;
@@ -41,15 +45,23 @@ mod recurring;
 
 mod secret;
 
+mod sections;
+
 mod server;
 
 mod shipped;
 
 mod site;
 
+mod sites;
+
 mod snapshot;
 
 mod source;
+
+mod stand_in;
+
+mod start;
 
 mod suggest;
 
@@ -73,8 +85,10 @@ pub use mappings::shipped_mappings;
 pub use reader::Keys;
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
-    Token, Upstream,
+    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site,
+    StoreUrl, Token, Upstream,
 };
+pub use stand_in::{By, Fault, Part, StandIn};
+pub use start::{Origin, Starting, start};
 pub use suggest::known_names;
 pub use watched::Watched;

@@ -94,7 +94,7 @@ impl AmendAsked {
         if let Some(field) = self.clear.iter().find(|field| !overlay.clear(**field)) {
             return Err(BadAmend::NotCorrected(*field));
         }
-        let by = by.as_str().to_owned();
+        let by = by.to_string();
         let set = self.corrected().map(|(field, value)| {
             overlay.set(field, Correction { value: value.to_owned(), at: now, by: by.clone() }).err()
         });

@@ -3,13 +3,14 @@
 //! An act has two lines: one that it begins, on disk before anything is done (without it nothing is), and one that says how
 //! it ended. A beginning without an end is an act that was cut off.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::choice::Choice;
 use crate::config::Config;
@@ -18,21 +19,29 @@ use crate::lead::LeadField;
 const FILE: &str = "audit.ndjson";
 
 /// Who acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// The command line, on the store itself.
     Cli,
+    /// Whoever holds the admin token.
     AdminApi,
+    /// A user of this machine, by the admin API's socket; the kernel says which.
+    LocalUser(u32),
 }
 
-impl By {
-    /// Returns who acts as it is written everywhere.
-    pub fn as_str(self) -> &'static str {
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Cli => "cli",
-            Self::AdminApi => "admin-api",
+            Self::Cli => f.write_str("cli"),
+            Self::AdminApi => f.write_str("admin-api"),
+            Self::LocalUser(uid) => write!(f, "uid:{uid}"),
         }
+    }
+}
+
+impl Serialize for By {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::gateway::{
     PUBLIC, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short, start,
-    start_with, status,
+    start_with, status, try_send,
 };
 
 fn get(target: &str) -> String {
@@ -476,12 +476,28 @@ async fn a_request_id_is_echoed_when_it_is_plain() {
 }
 
 #[tokio::test]
-async fn too_many_connections_are_closed_at_once() {
+async fn over_its_cap_an_address_loses_its_own_idle_connection() {
     let options = Options { connections_per_address: 1, ..Options::default() };
     let gateway = start_with(options, |_config| {});
     let mut first = TcpStream::connect(gateway.address).await.expect("a connection");
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
     assert_eq!(status(&read_one(&mut first).await), 404);
+    // The first is idle as soon as its answer is written; until then it is served, and the next finds no place.
+    let answered =
+        async { while try_send(gateway.address, get("/")).await.is_none_or(|answer| status(&answer) != 404) {} };
+    tokio::time::timeout(Duration::from_secs(10), answered).await.expect("it is answered");
+    assert_eq!(read_to_end(&mut first).await, "");
+    assert!(gateway.page().contains("formgate_connections_closed_total{reason=\"same_address\"} 1\n"));
+}
+
+#[tokio::test]
+async fn a_connection_over_the_cap_finds_no_place_where_none_is_idle() {
+    let options = Options { connections_per_address: 1, ..Options::default() };
+    let gateway = start_with(options, |_config| {});
+    let mut busy = TcpStream::connect(gateway.address).await.expect("a connection");
+    let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{}", bearer());
+    busy.write_all(format!("{head}Content-Length: 9\r\n\r\n").as_bytes()).await.expect("sent");
+    assert_eq!(status(&read_one(&mut busy).await), 100);
     let mut second = TcpStream::connect(gateway.address).await.expect("a connection");
     assert_eq!(read_to_end(&mut second).await, "");
     assert!(gateway.page().contains("formgate_connections_refused_total 1"));
@@ -545,6 +561,48 @@ async fn an_address_without_a_valid_credential_is_limited_and_one_with_it_is_not
     let answer = gateway.send(post("/api/v1/wordpress/intake", &keys, &lead_body("jane@example.com"))).await;
     assert_eq!(status(&answer), 429);
     assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 200);
+}
+
+#[tokio::test]
+async fn whatever_a_stranger_is_refused_for_counts_towards_its_limit() {
+    let no_body = |first: &str| format!("{first} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    for (request, expected) in [
+        (no_body("GET /wp-login.php"), 404),
+        (no_body("GET /hooks/acme"), 405),
+        (no_body("BREW /api/v1/wordpress/intake"), 405),
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        (post("/api/v1/wordpress/auth/verify", "", "{}"), 400),
+        (post("/api/v1/wordpress/auth/verify", "", &"x".repeat(20_000)), 413),
+    ] {
+        let gateway = start_with(Options::default(), |config| {
+            (config.limits.client, config.limits.gateway) = (limit(3), limit(4));
+        });
+        for _ in 0..3 {
+            assert_eq!(status(&gateway.send(&request).await), expected, "{request}");
+        }
+        assert_eq!(status(&gateway.send(&request).await), 429, "{request}");
+        assert_eq!(status(&gateway.send(no_body("GET /")).await), 429, "after {request}");
+        // Behind the same address translation.
+        assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 200, "after {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_scanner_fills_no_log_and_every_request_is_counted() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let gateway = start();
+    for number in 0..50 {
+        gateway.send(get(&format!("/admin/{number}"))).await;
+    }
+    assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 200);
+    let text = String::from_utf8(lines.0.lock().clone()).expect("text");
+    assert_eq!(text.matches("request not_found").count(), 10, "{text}");
+    assert_eq!(text.matches("request queued").count(), 1, "whoever may post has a line for each");
+    assert!(gateway.page().contains("formgate_submissions_received_total{outcome=\"refused\"} 50\n"));
 }
 
 #[tokio::test]

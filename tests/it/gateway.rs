@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use formgate::accept::{self, Gateway, InFlight, Options, serve};
+use formgate::accept::{self, Bounded, Bounds, Gateway, InFlight, Options, serve};
 use formgate::admin::Admin;
 use formgate::config::{
     self, Config, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token, Upstream,
@@ -48,6 +49,8 @@ pub(crate) struct Running {
 pub(crate) struct Shelf {
     entries: Mutex<Vec<(NewEntry, Option<DedupeKey>)>>,
     trouble: Mutex<Option<Trouble>>,
+    /// How often it was asked whether it is ready.
+    pub(crate) probes: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -167,6 +170,9 @@ impl Store for Shelf {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        // So that others ask meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.check().await
     }
 }
@@ -235,12 +241,21 @@ pub(crate) fn start_behind(
 
 /// Starts an admin listener on a store.
 pub(crate) fn start_admin(shelf: &Arc<Shelf>, metrics: &Arc<Metrics>) -> (SocketAddr, watch::Sender<bool>) {
+    let bounds = Bounds { connections: 64, head: Duration::from_secs(10), connection: Duration::from_secs(60) };
+    start_admin_within(bounds, shelf, metrics)
+}
+
+pub(crate) fn start_admin_within(
+    bounds: Bounds,
+    shelf: &Arc<Shelf>,
+    metrics: &Arc<Metrics>,
+) -> (SocketAddr, watch::Sender<bool>) {
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(shelf);
     let admin = Admin::new(Arc::new(ArcSwap::from_pointee(config())), store, Arc::clone(metrics));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
-    drop(tokio::spawn(serve(listener, admin, stopped)));
+    drop(tokio::spawn(serve(listener, Bounded::new(admin, bounds, Arc::clone(metrics)), stopped)));
     (address, stop)
 }
 
@@ -268,6 +283,15 @@ pub(crate) async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(bytes.as_ref()).await.expect("sent");
     read_to_end(&mut stream).await
+}
+
+/// Sends bytes and reads to the end of the connection; none where that is cut.
+pub(crate) async fn try_send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<String> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(bytes.as_ref()).await.ok()?;
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.ok()?.ok()?;
+    Some(answer)
 }
 
 /// Reads until the gateway closes; a test that waits for ever fails here.
@@ -354,6 +378,7 @@ pub(crate) fn config() -> Config {
         limits: Limits { gateway: limit(6000), client: limit(6000), site: limit(6000), over_site: OverLimit::Slow },
         sites: BTreeMap::from([(acme.id.clone(), acme)]),
         mappings: Arc::new(Mappings::default()),
+        missing: config::Missing::default(),
     }
 }
 
@@ -363,13 +388,14 @@ pub(crate) fn acme() -> Site {
         id: SiteId::parse("acme").expect("a site"),
         name: None,
         url: None,
-        keys: KeyPair::new(PUBLIC, &secret).expect("keys"),
+        keys: Some(KeyPair::new(PUBLIC, &secret).expect("keys")),
         form_keys: BTreeMap::from([(
             FormId::parse("branch").expect("a form"),
-            KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys"),
+            Some(KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys")),
         )]),
         tokens: vec![Token { sha256: Sha256::digest(TOKEN.as_bytes()).into(), note: None, expires: None }],
         wpforms_secrets: Vec::new(),
+        lacks_signature_secret: false,
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::gateway::{self, TOKEN, json};
@@ -71,13 +71,19 @@ impl Desk {
     }
 
     async fn start(&mut self) {
-        let mut child =
-            self.command(&["serve", "--log-format", "json"]).stderr(Stdio::piped()).spawn().expect("it starts");
-        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let (child, mut log) = self.serve(&[]);
         let address = |event: &Value| event["address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
         let gateway = address(&until(&mut log, |event| event["message"] == "gateway.listening").await);
         let admin = address(&until(&mut log, |event| event["message"] == "admin.listening").await);
         self.gateway = Some(Gateway { child, address: gateway, admin, log });
+    }
+
+    /// Starts a gateway, and gives its log.
+    fn serve(&self, more: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
+        let line = [&["serve", "--log-format", "json"], more].concat();
+        let mut child = self.command(&line).stderr(Stdio::piped()).spawn().expect("it starts");
+        let log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        (child, log)
     }
 
     async fn stop(&mut self) {
@@ -133,7 +139,7 @@ impl Desk {
     /// Every byte of the data folder.
     fn bytes(&self) -> Vec<u8> {
         let files = fs::read_dir(self.path("data")).expect("the data folder").map(|file| file.expect("a file").path());
-        files.flat_map(|path| fs::read(path).expect("read")).collect()
+        files.filter(|path| path.is_file()).flat_map(|path| fs::read(path).expect("read")).collect()
     }
 }
 
@@ -426,11 +432,10 @@ async fn a_store_that_is_set_aside_is_salvaged_and_told() {
     desk.start().await;
     let admin = desk.gateway.as_ref().expect("it runs").admin;
     let readyz = async || {
-        let answer =
-            gateway::send(admin, "GET /readyz?verbose HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-        (gateway::status(&answer), json(&answer)["reasons"].clone())
+        let answer = gateway::send(admin, "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+        (gateway::status(&answer), json(&answer)["degraded"].clone())
     };
-    assert_eq!(readyz().await, (503, serde_json::json!(["store_set_aside"])));
+    assert_eq!(readyz().await, (200, serde_json::json!(["store_set_aside"])));
     let ran = desk.leads(&["salvage"]).await;
     assert!(ran.code == 0 && ran.data.contains("3 entries merged back"), "{}{}", ran.data, ran.talk);
     assert_eq!(readyz().await, (200, serde_json::json!([])));
@@ -554,4 +559,89 @@ async fn each_failure_has_its_exit_code_and_its_cure() {
     let config = fs::read_to_string(desk.path("config.toml")).expect("the configuration");
     fs::write(desk.path("config.toml"), config.replace("sqlite:data/formgate.db", "memory:")).expect("written");
     assert_eq!(code(&desk, &["list"]).await, 69);
+}
+
+fn says(name: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["message"].as_str().is_some_and(|message| message.split(':').next() == Some(name))
+}
+
+#[tokio::test]
+async fn the_command_line_needs_no_token_where_the_socket_is() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    fs::remove_file(desk.path("data/admin.token")).expect("removed");
+    let mode = |name: &str| fs::metadata(desk.path(name)).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode("data/run"), mode("data/run/admin.sock")), (0o700, 0o600));
+    let ran = desk.run(&["leads", "salvage"]).await;
+    assert_eq!((ran.code, ran.talk.contains("working on the store itself")), (0, false), "{}", ran.talk);
+    let uid = fs::metadata(desk.path("data")).expect("it is there").uid();
+    let by: Vec<_> = desk.audit().iter().map(|line| line["by"].clone()).collect();
+    assert_eq!(by, [format!("uid:{uid}"), format!("uid:{uid}")]);
+    let over_tcp = desk.leads(&["list"]).await;
+    assert_eq!(over_tcp.code, 77, "over TCP it is asked for: {}", over_tcp.talk);
+
+    desk.stop().await;
+    assert!(desk.path("data/run/admin.sock").exists(), "it was killed");
+    let ran = desk.run(&["leads", "list"]).await;
+    assert_eq!((ran.code, ran.talk.contains("working on the store itself")), (0, true), "{}", ran.talk);
+    desk.start().await;
+    let ran = desk.run(&["leads", "list"]).await;
+    assert_eq!((ran.code, ran.talk.contains("working on the store itself")), (0, false), "{}", ran.talk);
+}
+
+#[tokio::test]
+async fn a_second_gateway_does_not_take_the_socket_and_an_upgrade_does() {
+    let mut desk = Desk::new().await;
+    desk.start().await;
+    let is_answered = async |desk: &Desk| {
+        let ran = desk.run(&["leads", "list"]).await;
+        (ran.code, ran.talk.contains("working on the store itself")) == (0, false)
+    };
+    let (mut second, mut log) = desk.serve(&[]);
+    until(&mut log, says("admin.socket_missing")).await;
+    until(&mut log, says("admin.listening")).await;
+    second.kill().await.expect("killed");
+    assert!(is_answered(&desk).await);
+
+    let (mut next, mut log) = desk.serve(&["--upgrade"]);
+    until(&mut log, says("upgrade.waiting")).await;
+    let mut first = desk.gateway.take().expect("it runs").child;
+    signal(&first, "-QUIT").await;
+    until(&mut log, says("admin.listening")).await;
+    tokio::time::timeout(PATIENCE, first.wait()).await.expect("it ends").expect("a status");
+    assert!(is_answered(&desk).await, "the old one has left the new one its socket");
+    signal(&next, "-TERM").await;
+    tokio::time::timeout(PATIENCE, next.wait()).await.expect("it ends").expect("a status");
+    assert!(!desk.path("data/run/admin.sock").exists());
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args([name, &id]).status().await.expect("kill is there");
+    assert!(sent.success());
+}
+
+#[tokio::test]
+async fn the_token_is_not_sent_where_others_could_read_it() {
+    let desk = Desk::new().await;
+    fs::create_dir(desk.path("data")).expect("made");
+    fs::write(desk.path("data/admin.token"), "fga_0123456789012345678901234567890").expect("written");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    // The system takes it for this machine's; nothing says that it is.
+    let admin = format!("http://0.0.0.0:{port}");
+    let line = ["leads", "list", "--admin", &admin];
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.expect("read") > 0);
+        }
+        let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(refused.as_bytes()).await.expect("sent");
+        String::from_utf8(request).expect("text").to_lowercase()
+    };
+    let (ran, request) = tokio::join!(desk.run(&line), answering);
+    assert!(!request.contains("authorization") && !request.contains("fga_"), "{request}");
+    assert!(ran.code == 77 && ran.talk.contains("plain HTTP") && ran.talk.contains("https://"), "{}", ran.talk);
 }

@@ -241,6 +241,9 @@ fn assert_store_is_silent(data: &Path) {
     let mut bytes = 0;
     for file in std::fs::read_dir(data).expect("the store's folder") {
         let path = file.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let content = std::fs::read(&path).expect("a file");
         bytes += content.len();
         assert_silent(&path.display().to_string(), &content);
@@ -263,6 +266,10 @@ fn no_debug_of_what_holds_secrets_shows_them() {
     assert_silent("Debug of the configuration", shown.as_bytes());
     assert_silent(
         "Debug of a key pair",
-        format!("{:?}", config.sites.values().next().map(|site| site.keys.bearer())).as_bytes(),
+        format!(
+            "{:?}",
+            config.sites.values().next().map(|site| site.keys.as_ref().map(formgate::destination::KeyPair::bearer))
+        )
+        .as_bytes(),
     );
 }

@@ -11,7 +11,7 @@ use crate::operate::FilterAsked;
 pub(super) struct Where {
     #[command(flatten)]
     pub(super) config: ConfigArg,
-    /// The running gateway's admin API [default: [admin].listen of the configuration]
+    /// The running gateway's admin API [default: its socket in the data folder, else [admin].listen]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
     pub(super) admin: Option<String>,
     /// Work on the store itself, without asking whether a gateway runs

@@ -1,5 +1,7 @@
-//! The running gateway's admin API, asked over HTTP.
+//! The running gateway's admin API, asked over HTTP: through its socket on this machine, which takes no token, or over TCP.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -24,10 +26,14 @@ const STORE_TIME: Duration = Duration::from_secs(2 * 60 * 60);
 const HELLO_TIME: Duration = Duration::from_secs(5);
 
 /// A gateway that answers. No `Debug`: it holds the token.
-pub(super) struct Remote {
+pub(in crate::cli) struct Remote {
     client: Client,
     base: String,
+    /// How messages call the gateway.
+    name: String,
     token: Option<Secret>,
+    /// There is a token, and it is not shown to this address.
+    is_token_withheld: bool,
 }
 
 /// What the first call tells.
@@ -52,14 +58,32 @@ struct Greeting {
 }
 
 impl Remote {
-    /// Asks whether a gateway answers at an address, and takes the token.
+    /// Asks whether a gateway answers at an address, and takes the token where that stays secret on the way.
     pub(super) async fn hello(address: &str, token: Option<Secret>) -> Result<Hello, Error> {
-        let base = format!("http://{}", address.trim_start_matches("http://").trim_end_matches('/'));
-        let client = post::client(false).map_err(Error::store)?;
-        let remote = Self { client, base, token };
+        let address = address.trim_end_matches('/');
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let Some(is_safe) = keeps_secrets(&base) else {
+            return Err(Error::usage(anyhow!("{address} is not an address"))
+                .hint("write 127.0.0.1:8081 or https://gate.agency.example"));
+        };
+        let client = post::client(base.to_ascii_lowercase().starts_with("https://")).map_err(Error::store)?;
+        let is_token_withheld = token.is_some() && !is_safe;
+        let token = token.filter(|_| is_safe);
+        Self { client, name: base.clone(), base, token, is_token_withheld }.greet().await
+    }
+
+    /// Asks whether a gateway answers at a socket of this machine.
+    pub(super) async fn hello_socket(socket: &Path) -> Result<Hello, Error> {
+        let client = post::socket_client(socket).map_err(Error::store)?;
+        let (base, name) = ("http://localhost".to_owned(), socket.display().to_string());
+        Self { client, base, name, token: None, is_token_withheld: false }.greet().await
+    }
+
+    async fn greet(self) -> Result<Hello, Error> {
+        let remote = self;
         let request = remote.client.get(format!("{}/api/v1", remote.base)).timeout(HELLO_TIME);
         let answer = match remote.authorized(request).send().await {
-            Err(error) if error.is_builder() => return Err(Error::usage(anyhow!("{address} is no address"))),
+            Err(error) if error.is_builder() => return Err(Error::usage(anyhow!("{} is not an address", remote.name))),
             Err(error) if error.is_connect() => return Ok(Hello::Nobody),
             answer => answer.map_err(|error| remote.away(error.without_url()))?,
         };
@@ -74,7 +98,11 @@ impl Remote {
         }
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Error> {
+    pub(in crate::cli) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Error> {
         let request = self.client.get(self.url(path, query)?).timeout(CALL_TIME);
         self.call(self.authorized(request)).await
     }
@@ -124,7 +152,7 @@ impl Remote {
 
     /// The gateway answers, but not as it should.
     fn away(&self, cause: impl Into<anyhow::Error>) -> Error {
-        Error::admin(cause).context(format!("the gateway at {} can't be asked", self.base)).hint(
+        Error::admin(cause).context(format!("the gateway at {} can't be asked", self.name)).hint(
             "is it the same version as this program? --offline works on the store itself, if that is on this machine",
         )
     }
@@ -135,11 +163,16 @@ impl Remote {
         let detail = shown::short(&detail, 1_000);
         let told = if detail.is_empty() { format!("it answers {status}") } else { detail };
         match (status, kind) {
+            (401, _) if self.is_token_withheld => Error::keys(anyhow!(
+                "the admin token is not sent to {}: over plain HTTP whoever is on the way could read it",
+                self.name
+            ))
+            .hint("name an https:// address, or run this on the gateway's machine as its user: there a socket needs no token"),
             (401, _) if self.token.is_none() => Error::keys(anyhow!("there is no admin token to show the gateway"))
                 .hint(
                     "run this as the gateway's user, who can read admin.token beside the store, or set [admin].token",
                 ),
-            (401, _) => Error::keys(anyhow!("the gateway at {} refuses the admin token", self.base)).hint(
+            (401, _) => Error::keys(anyhow!("the gateway at {} refuses the admin token", self.name)).hint(
                 "is it this configuration that it runs with? [admin].token, else the file admin.token beside the store",
             ),
             (404, "no-such-entry") => Error::missing(anyhow!(told)),
@@ -147,6 +180,22 @@ impl Remote {
             (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway could not do it"),
             _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),
         }
+    }
+}
+
+/// Tells whether what is sent to an address stays between the two ends: encrypted, or on this machine; none where it is
+/// not the address of a server.
+fn keeps_secrets(base: &str) -> Option<bool> {
+    let url: http::Uri = base.parse().ok()?;
+    let host = url.host()?.trim_start_matches('[').trim_end_matches(']');
+    let is_this_machine = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_name) => host.eq_ignore_ascii_case("localhost"),
+    };
+    match url.scheme_str() {
+        Some("https") => Some(true),
+        Some("http") => Some(is_this_machine),
+        _ => None,
     }
 }
 
@@ -159,4 +208,39 @@ async fn read(mut answer: post::Response, max: usize) -> Result<Vec<u8>, anyhow:
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_this_machine_or_over_an_encrypted_line() {
+        for safe in [
+            "https://gate.example",
+            "HTTPS://192.0.2.1:8081",
+            "http://127.0.0.1:8081",
+            "http://127.9.9.9",
+            "http://[::1]:8081",
+            "http://[::ffff:127.0.0.1]:8081",
+            "http://LocalHost:8081",
+        ] {
+            assert_eq!(keeps_secrets(safe), Some(true), "{safe}");
+        }
+        for open in [
+            "http://192.0.2.1:8081",
+            "http://10.0.0.1",
+            "http://gate.example",
+            "http://localhost.evil.example",
+            "http://127.0.0.1.evil.example",
+            "http://127.0.0.1@evil.example",
+            "http://0.0.0.0:8081",
+            "http://[::2]:8081",
+        ] {
+            assert_eq!(keeps_secrets(open), Some(false), "{open}");
+        }
+        for none in ["", "http://", "unix:/tmp/x", "ftp://127.0.0.1", "gate example"] {
+            assert_eq!(keeps_secrets(none), None, "{none}");
+        }
+    }
 }

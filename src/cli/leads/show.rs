@@ -145,6 +145,9 @@ fn lead_field(life: &Life, lead: &Lead, of: LeadField, paint: Paint) -> Option<S
 fn next_step(life: &Life) -> Option<String> {
     let id = life.entry.id;
     match (life.entry.state, life.today.same) {
+        (State::Held, _) if life.entry.reason == Reason::Ambiguous => {
+            Some(format!("`formgate leads retry {id} --assign SITE` says whose it is and sends it"))
+        }
         _ if !life.today.site_known => Some("its site is not in the configuration by now".to_owned()),
         (State::Delivered, _) | (_, true) if life.entry.state != State::Held => None,
         (_, false) => {

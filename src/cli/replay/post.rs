@@ -1,5 +1,6 @@
 //! Posting a captured request to a hook, and reading the gateway's answer.
 
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -117,16 +118,25 @@ impl Hook {
 
 /// Builds a client for posting: no redirects, no proxy, nothing repeated.
 pub(in crate::cli) fn client(needs_tls: bool) -> Result<Client, reqwest::Error> {
+    let builder = builder();
+    // Without TLS no certificates are needed, and a small container may have none to load.
+    if needs_tls { builder.build() } else { builder.tls_certs_only([]).build() }
+}
+
+/// Builds a client whose requests go through a Unix socket, whatever host they name.
+pub(in crate::cli) fn socket_client(socket: &Path) -> Result<Client, reqwest::Error> {
+    builder().tls_certs_only([]).unix_socket(socket).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // A second installation is refused and does no harm.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let builder = Client::builder()
+    Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
         .referer(false)
-        .timeout(TIMEOUT);
-    // Without TLS no certificates are needed, and a small container may have none to load.
-    if needs_tls { builder.build() } else { builder.tls_certs_only([]).build() }
+        .timeout(TIMEOUT)
 }
 
 /// Posts a captured request as the plugin did: its method, query, own headers and body.

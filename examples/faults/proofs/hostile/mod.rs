@@ -48,10 +48,10 @@ struct Attack {
 }
 
 const ATTACKS: &[Attack] = &[
-    Attack { name: "slow heads", allowed: &["408", "closed"], run: |at| tokio::spawn(heads::slow(at)) },
+    Attack { name: "slow heads", allowed: &["408", "429", "closed"], run: |at| tokio::spawn(heads::slow(at)) },
     Attack {
         name: "header bombs",
-        allowed: &["400", "431", "414", "closed"],
+        allowed: &["400", "431", "414", "429", "closed"],
         run: |at| tokio::spawn(heads::bombs(at)),
     },
     Attack { name: "slow bodies", allowed: &["408", "closed"], run: |at| tokio::spawn(bodies::slow(at)) },

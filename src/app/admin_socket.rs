@@ -1,0 +1,194 @@
+//! The admin API's Unix socket, through which the command line talks to the gateway that runs: who may open it needs no
+//! token.
+//!
+//! It stands in a folder that its user alone can enter. A gateway binds it under another name and renames it into place,
+//! so that it is never there with other permissions, and so that an upgrade swaps the old process' socket for the new
+//! one's with no moment between: whoever has connected to the old one is answered by it.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pingora::protocols::l4::stream::Stream;
+use pingora::server::ShutdownWatch;
+use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+
+use crate::accept::Bounded;
+use crate::admin::{Admin, socket_file};
+use crate::config::Config;
+use crate::telemetry::{Degraded, Metrics};
+
+/// Longest path of a Unix socket, without the byte that ends it.
+const PATH_MAX: usize = 107;
+/// How long is waited after a connection could not be accepted, so that a lack of descriptors is no busy loop.
+const REST: Duration = Duration::from_millis(100);
+
+/// Why there is no socket; over TCP the API is there all the same.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SocketError {
+    #[error("the path {} is longer than the {PATH_MAX} bytes that a socket's may have: set a shorter [server].data", .0.display())]
+    TooLong(PathBuf),
+    #[error("another gateway that runs listens on {}", .0.display())]
+    Taken(PathBuf),
+    #[error("{} can't be made", file.display())]
+    Make {
+        file: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A socket that listens; its file is removed when it is dropped, unless another process has replaced it.
+pub(super) struct AdminSocket {
+    listener: UnixListener,
+    file: OwnFile,
+}
+
+/// The file of a socket, and which one it is.
+struct OwnFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Opens the admin API's socket; without one the API is there over TCP.
+pub(super) fn open(config: &Config, takes_over: bool, metrics: &Metrics) -> Option<AdminSocket> {
+    let opened = AdminSocket::open(config, takes_over);
+    metrics.set_degraded(Degraded::AdminSocketMissing, opened.is_err());
+    match &opened {
+        Ok(Some(socket)) => tracing::info!(path = %socket.path().display(), "admin.socket_open"),
+        Ok(None) => {}
+        Err(error) => {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
+        }
+    }
+    opened.ok().flatten()
+}
+
+impl AdminSocket {
+    /// Listens beside the store; none for a configuration without a data folder. `takes_over` says that the gateway that
+    /// listens there is to be replaced.
+    pub(super) fn open(config: &Config, takes_over: bool) -> Result<Option<Self>, SocketError> {
+        socket_file(config).map(|path| Self::at(path, takes_over)).transpose()
+    }
+
+    fn at(path: PathBuf, takes_over: bool) -> Result<Self, SocketError> {
+        if path.as_os_str().len() > PATH_MAX {
+            return Err(SocketError::TooLong(path));
+        }
+        if !takes_over && BlockingStream::connect(&path).is_ok() {
+            return Err(SocketError::Taken(path));
+        }
+        Self::bind(&path).map_err(|source| SocketError::Make { file: path, source })
+    }
+
+    fn bind(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        // No longer than the name it gets: the path's length is checked for that one.
+        let draft = path.with_extension("new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&draft)?;
+        fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+        let made = fs::symlink_metadata(&draft)?;
+        fs::rename(&draft, path)?;
+        let file = OwnFile { path: path.to_owned(), device: made.dev(), inode: made.ino() };
+        Ok(Self { listener, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// Serves until `shutdown` says true, then removes the file and lets requests under way end.
+    pub(super) async fn serve(self, admin: Admin, bounded: Bounded<Admin>, mut shutdown: ShutdownWatch) {
+        let mut connections = JoinSet::new();
+        let stopping = shutdown.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _stop = shutdown.wait_for(|stop| *stop) => break,
+                accepted = self.listener.accept() => accepted,
+                Some(_ended) = connections.join_next() => continue,
+            };
+            // Who connected is asked of the kernel: what a client says of itself proves nothing.
+            match accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?.uid(), stream))) {
+                Ok((uid, stream)) => {
+                    let (bounded, stopping) = (bounded.with_app(admin.for_local_user(uid)), stopping.clone());
+                    let stream: pingora::protocols::Stream = Box::new(Stream::from(stream));
+                    connections.spawn(async move { bounded.take(stream, &stopping).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "admin.socket_failed: a connection could not be accepted");
+                    tokio::time::sleep(REST).await;
+                }
+            }
+        }
+        drop(self);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        let is_own =
+            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if is_own {
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn it_is_its_users_alone_whatever_was_there_before() {
+        let data = tempfile::tempdir().expect("a folder");
+        let path = data.path().join("run/admin.sock");
+        fs::create_dir(data.path().join("run")).expect("made");
+        fs::set_permissions(data.path().join("run"), Permissions::from_mode(0o755)).expect("open to all");
+        // As a process leaves it that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        assert!(path.exists(), "it is stale");
+        let socket = AdminSocket::at(path.clone(), false).expect("it is replaced");
+        assert_eq!((mode(path.parent().expect("a folder")), mode(&path)), (0o700, 0o600));
+        BlockingStream::connect(&path).expect("it listens");
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_second_gateway_leaves_the_first_its_socket_and_an_upgrade_takes_it() {
+        let data = tempfile::tempdir().expect("a folder");
+        let path = data.path().join("run/admin.sock");
+        let first = AdminSocket::at(path.clone(), false).expect("open");
+        assert!(matches!(AdminSocket::at(path.clone(), false), Err(SocketError::Taken(_))));
+        BlockingStream::connect(&path).expect("the first still listens");
+        let second = AdminSocket::at(path.clone(), true).expect("taken over");
+        drop(first);
+        BlockingStream::connect(&path).expect("the first removed what is not its own");
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_an_error() {
+        let path = Path::new("/tmp").join("x".repeat(PATH_MAX)).join("admin.sock");
+        assert!(matches!(AdminSocket::at(path, false), Err(SocketError::TooLong(_))));
+    }
+}
