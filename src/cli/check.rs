@@ -84,7 +84,7 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
     let report = Report {
         file: &path,
         errors: diagnostics.count(Severity::Error),
-        unresolved: diagnostics.count(Severity::Unresolved),
+        unresolved: diagnostics.count_places(Severity::Unresolved),
         warnings: diagnostics.count(Severity::Warning),
         content: loaded.config.as_ref().map(Content::of),
         diagnostics,

@@ -27,6 +27,8 @@ mod explain;
 
 mod init;
 
+mod junit;
+
 mod leads;
 
 mod replay;

@@ -123,10 +123,9 @@ impl Rules {
                 Err(error.hint("`formgate check` shows what is wrong with it"))
             }
             None => {
-                let known: Vec<_> = self.sites.keys().map(SiteId::as_str).collect();
-                let hint = match known.is_empty() {
+                let hint = match self.sites.is_empty() {
                     true => "the configuration has no site that can be used".to_owned(),
-                    false => format!("there are {}", known.join(", ")),
+                    false => config::known_names(id.as_str(), self.sites.keys().map(SiteId::as_str)),
                 };
                 Err(Error::usage(anyhow!("there is no site `{id}`")).hint(hint))
             }

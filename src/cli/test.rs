@@ -1,6 +1,8 @@
 //! `formgate test`.
 
-use std::fs::OpenOptions;
+mod results;
+
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +17,15 @@ use super::diff;
 use super::error::Error;
 use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
+use super::junit;
 use super::rules::{ConfigArg, Rules};
 use crate::lead::SiteId;
 use crate::lead::overlay::Overlay;
-use crate::pipeline;
+use crate::pipeline::{self, Mappings};
 use crate::telemetry;
 
+/// What is said of a case with nothing beside it.
+const NO_EXPECTATION: &str = "no expectation: there is no .json beside it, or it expects nothing";
 /// Where fixtures are looked for.
 const FIXTURES: &str = "fixtures";
 
@@ -28,7 +33,7 @@ const FIXTURES: &str = "fixtures";
 ///
 /// A case is a captured request, CASE.http, with CASE.json beside it: {"expect": {"name", "email", "phone", "message"}}
 /// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} why there is no lead. Exits with 1 where one
-/// fails.
+/// fails; with --strict also where one expects nothing.
 #[derive(Args, Debug)]
 pub(super) struct TestArgs {
     #[command(flatten)]
@@ -39,6 +44,12 @@ pub(super) struct TestArgs {
     /// Write CASE.json, as things are now, for cases that have none
     #[arg(long)]
     write: bool,
+    /// Fail cases and examples that expect nothing
+    #[arg(long)]
+    strict: bool,
+    /// Also write the results as JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
@@ -67,6 +78,8 @@ struct Tested {
 #[derive(Serialize)]
 struct Summary {
     examples: usize,
+    /// Mappings' examples that expect nothing, by mapping and number.
+    empty_examples: Vec<String>,
     /// Mappings that are wrong, or fail an example.
     broken_mappings: Vec<String>,
     passed: usize,
@@ -84,13 +97,17 @@ pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error>
         let end = test(&file, args, &rules)?;
         tested.push(Tested { case: file, end });
     }
-    let examples = rules.mappings.iter().map(|mapping| mapping.examples.len()).sum();
-    let summary = Summary::of(tested, examples, rules.broken_mappings.clone());
+    let summary = Summary::of(tested, &rules.mappings, rules.broken_mappings.clone());
+    if let Some(file) = &args.junit {
+        let document = junit::document("formgate test", &results::test_cases(&summary, &rules, args.strict));
+        let written = fs::write(file, document).with_context(|| format!("can't write {}", file.display()));
+        written.map_err(Error::store)?;
+    }
     match args.output {
         Format::Json => console.json(&summary)?,
-        Format::Text => show(&summary, &rules, console)?,
+        Format::Text => show(&summary, &rules, args.strict, console)?,
     }
-    Ok(if summary.is_good() { Exit::Ok } else { Exit::Findings })
+    Ok(if summary.is_good(args.strict) { Exit::Ok } else { Exit::Findings })
 }
 
 fn test(file: &Path, args: &TestArgs, rules: &Rules) -> Result<End, Error> {
@@ -128,28 +145,35 @@ fn write(path: &Path, expectation: &Expectation) -> Result<(), anyhow::Error> {
     written.with_context(|| format!("can't write {}", path.display()))
 }
 
-fn show(summary: &Summary, rules: &Rules, console: &mut Console) -> Result<(), Error> {
+fn show(summary: &Summary, rules: &Rules, strict: bool, console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     if !summary.broken_mappings.is_empty() {
         console.data(rules.diagnostics.render(paint.colour))?;
     }
     for tested in &summary.cases {
-        for line in tested.lines(paint) {
+        for line in tested.lines(strict, paint) {
             console.data(line)?;
         }
     }
-    if summary.without_expectation > 0 {
-        console
-            .say(format!("{} without an expectation; --write makes it", counted(summary.without_expectation, "case")));
+    for example in &summary.empty_examples {
+        let label = if strict { paint.red("FAIL") } else { paint.yellow("not tested") };
+        console.data(format!("{label} {example}\n  it expects nothing: give its `lead` a field"))?;
     }
-    console.data(summary.words(paint))
+    if summary.without_expectation > 0 {
+        let count = counted(summary.without_expectation, "case");
+        console.say(format!("{count} without an expectation: nothing was compared; --write makes it"));
+    }
+    console.data(summary.words(strict, paint))
 }
 
 impl Tested {
     /// Says how it ended; a case that passed needs no word.
-    fn lines(&self, paint: Paint) -> Vec<String> {
+    fn lines(&self, strict: bool, paint: Paint) -> Vec<String> {
         let case = self.case.display();
         match &self.end {
+            End::NoExpectation if strict => {
+                vec![format!("{} {case}", paint.red("FAIL")), format!("  {NO_EXPECTATION}"), String::new()]
+            }
             End::Passed | End::NoExpectation => Vec::new(),
             End::Written => vec![format!("{} {case}", paint.yellow("wrote"))],
             End::Unreadable { error } => {
@@ -166,10 +190,11 @@ impl Tested {
 }
 
 impl Summary {
-    fn of(cases: Vec<Tested>, examples: usize, broken_mappings: Vec<String>) -> Self {
+    fn of(cases: Vec<Tested>, mappings: &Mappings, broken_mappings: Vec<String>) -> Self {
         let count = |wanted: fn(&End) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
         Self {
-            examples,
+            examples: mappings.iter().map(|mapping| mapping.examples.len()).sum(),
+            empty_examples: mappings.iter().flat_map(|mapping| results::empty_examples(mapping)).collect(),
             broken_mappings,
             passed: count(|end| matches!(end, End::Passed)),
             failed: count(|end| matches!(end, End::Failed { .. } | End::Unreadable { .. })),
@@ -179,15 +204,19 @@ impl Summary {
         }
     }
 
-    fn is_good(&self) -> bool {
-        self.failed == 0 && self.broken_mappings.is_empty()
+    fn is_good(&self, strict: bool) -> bool {
+        let is_complete = self.without_expectation == 0 && self.empty_examples.is_empty();
+        self.failed == 0 && self.broken_mappings.is_empty() && (is_complete || !strict)
     }
 
-    fn words(&self, paint: Paint) -> String {
-        let head = if self.is_good() { paint.green("ok") } else { paint.red("failed") };
+    fn words(&self, strict: bool, paint: Paint) -> String {
+        let head = if self.is_good(strict) { paint.green("ok") } else { paint.red("failed") };
         let cases = self.cases.len();
         let mut words = format!("{head}  {} and {}: ", counted(self.examples, "example"), counted(cases, "case"));
         words.push_str(&format!("{} of the cases passed, {} failed", self.passed, self.failed));
+        if self.without_expectation > 0 {
+            words.push_str(&format!(", {} not tested: no expectation", self.without_expectation));
+        }
         if self.written > 0 {
             words.push_str(&format!(", {} written", self.written));
         }
@@ -200,15 +229,13 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::cli::console::tests::console;
 
     const CAPTURE: &str = "POST /x HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\nname=Jane&email=jane%40example.com&message=Hi+";
 
     fn args(paths: Vec<PathBuf>, write: bool, output: Format) -> TestArgs {
-        TestArgs { config: ConfigArg::default(), site: None, write, output, paths }
+        TestArgs { config: ConfigArg::default(), site: None, write, strict: false, junit: None, output, paths }
     }
 
     fn run_in(folder: &Path, write: bool) -> (Exit, String) {
@@ -217,9 +244,9 @@ mod tests {
         let (mut console, data, _) = console();
         let tested = cases::find(&args.paths).expect("cases").into_iter();
         let tested = tested.map(|case| Tested { end: test(&case, &args, &rules).expect("tested"), case }).collect();
-        let summary = Summary::of(tested, 0, Vec::new());
-        show(&summary, &rules, &mut console).expect("shown");
-        let exit = if summary.is_good() { Exit::Ok } else { Exit::Findings };
+        let summary = Summary::of(tested, &Mappings::default(), Vec::new());
+        show(&summary, &rules, false, &mut console).expect("shown");
+        let exit = if summary.is_good(false) { Exit::Ok } else { Exit::Findings };
         (exit, data.text().replace(&format!("{}/", folder.display()), ""))
     }
 

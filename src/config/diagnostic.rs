@@ -150,6 +150,12 @@ impl Diagnostics {
         self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
+    /// Counts where a severity was found: one diagnostic may stand for many places.
+    pub fn count_places(&self, severity: Severity) -> usize {
+        let of_severity = self.list.iter().filter(|diagnostic| diagnostic.severity == severity);
+        of_severity.map(|diagnostic| 1 + diagnostic.also.len()).sum()
+    }
+
     /// Tells whether something is wrong: `check` fails.
     pub fn has_errors(&self) -> bool {
         self.count(Severity::Error) > 0

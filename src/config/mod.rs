@@ -90,4 +90,5 @@ pub use snapshot::{
 };
 pub use stand_in::{By, Fault, Part, StandIn};
 pub use start::{Origin, Starting, record_removed, start};
+pub use suggest::known_names;
 pub use watched::Watched;

@@ -8,6 +8,23 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     scored.filter(|(distance, _)| *distance <= near).min_by_key(|(distance, _)| *distance).map(|(_, found)| found)
 }
 
+/// How many names are suggested in the place of one that is not known.
+const SUGGESTED: usize = 3;
+
+/// Says which names there are: all of a few, else the nearest to the one that was meant, and how many there are.
+pub fn known_names<'a>(meant: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut scored: Vec<(usize, &str)> = names.into_iter().map(|name| (distance(meant, name), name)).collect();
+    scored.sort_unstable();
+    let total = scored.len();
+    let nearest: Vec<&str> = scored.into_iter().take(SUGGESTED).map(|(_, name)| name).collect();
+    let names = nearest.join(", ");
+    if total > SUGGESTED {
+        format!("did you mean one of {names}? There are {total}")
+    } else {
+        format!("there are {names}")
+    }
+}
+
 /// Counts the letters to insert, delete, replace or swap with their neighbour to make one word of the other.
 pub(super) fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
@@ -44,6 +61,14 @@ mod tests {
         {
             assert_eq!(distance(from, to), expected, "{from} {to}");
         }
+    }
+
+    #[test]
+    fn of_many_names_the_nearest_are_told() {
+        assert_eq!(known_names("acm", ["acme", "beta"]), "there are acme, beta");
+        let names: Vec<String> = (0..300).map(|number| format!("site-{number}")).collect();
+        let names = names.iter().map(String::as_str).chain(["acme", "acme-2"]);
+        assert_eq!(known_names("amce", names), "did you mean one of acme, acme-2, site-0? There are 302");
     }
 
     #[test]

@@ -313,6 +313,74 @@ fn a_token_is_shown_once_and_its_hash_is_written() {
 }
 
 #[test]
+fn a_broken_site_is_listed_with_its_place_and_what_the_gateway_does() {
+    let place = sound();
+    let misspelt = SITE.replace("acme", "beta").replace("region = \"US\"", "nmae = \"Beta\"");
+    fs::write(place.path("sites/beta.toml"), misspelt).expect("written");
+    let table = place.run(&["sites", "list"]).data;
+    let broken = "broken: sites/beta.toml:3:1; the gateway goes on with its last good version, if it had one";
+    assert!(table.lines().any(|line| line.starts_with("beta") && line.contains(broken)), "{table}");
+    let list = place.run(&["sites", "list", "--output", "json"]).json();
+    assert_eq!((list[1]["broken"].as_bool(), list[1]["problem"].as_str()), (Some(true), Some("sites/beta.toml:3:1")));
+    assert!(list[0]["problem"].is_null(), "{list}");
+}
+
+#[test]
+fn a_site_that_is_not_there_is_answered_with_the_nearest_names() {
+    let place = sound();
+    for number in 0..20 {
+        let site = SITE.replace("acme", &format!("site-{number}"));
+        fs::write(place.path(&format!("sites/{number}.toml")), site).expect("written");
+    }
+    let explain = ["explain", "a.http", "--site", "acne"];
+    fs::write(place.path("a.http"), CAPTURE).expect("written");
+    for line in [&["sites", "token", "acne"][..], &explain] {
+        let ran = place.run(line);
+        assert_eq!(ran.code, 2, "{}", ran.talk);
+        assert!(ran.talk.contains("did you mean one of acme, site-0, site-1? There are 21"), "{}", ran.talk);
+        assert!(!ran.talk.contains("site-15"), "{}", ran.talk);
+    }
+}
+
+#[test]
+fn a_test_that_expects_nothing_passes_with_a_note_and_fails_where_it_must_be_whole() {
+    let place = Place::of(&[("fixtures/a.http", CAPTURE), ("fixtures/b.http", CAPTURE), ("fixtures/b.json", LEAD)]);
+    let ran = place.run(&["test"]);
+    assert_eq!(ran.code, 0, "{}", ran.data);
+    assert!(ran.data.ends_with("1 of the cases passed, 0 failed, 1 not tested: no expectation\n"), "{}", ran.data);
+    let ran = place.run(&["test", "--strict", "--junit", "results.xml"]);
+    assert_eq!(ran.code, 1, "{}", ran.data);
+    assert!(ran.data.contains("FAIL fixtures/a.http\n  no expectation: "), "{}", ran.data);
+    let results = fs::read_to_string(place.path("results.xml")).expect("the results");
+    assert!(results.contains("    <testcase classname=\"fixtures\" name=\"b.http\"/>\n"), "{results}");
+    assert!(results.contains("name=\"a.http\">\n      <failure message=\"no expectation: "), "{results}");
+    assert!(results.contains("<testcase classname=\"mappings.generic\" name=\"example 1\"/>"), "{results}");
+    fs::write(place.path("fixtures/a.json"), LEAD.replace("Jane\"", "Jane & <Co>\"")).expect("written");
+    let ran = place.run(&["test", "--junit", "results.xml"]);
+    assert_eq!(ran.code, 1, "{}", ran.data);
+    let results = fs::read_to_string(place.path("results.xml")).expect("the results");
+    assert!(results.contains("<failure message=\"differs in name\">"), "{results}");
+    assert!(results.contains("Jane &amp; &lt;Co&gt;"), "{results}");
+    fs::write(place.path("fixtures/a.json"), LEAD).expect("written");
+    assert_eq!(place.run(&["test", "--strict"]).code, 0);
+}
+
+#[test]
+fn an_example_that_expects_nothing_fails_a_strict_test() {
+    let mapping = "[[detect]]\nexists = [\"$.mine\"]\n[[example]]\nbody = \"mine=1&email=a%40b.co\"\nlead = {}\n";
+    let place = Place::of(&[("config.toml", ""), ("mappings/mine.toml", mapping)]);
+    let ran = place.run(&["test"]);
+    assert!(ran.code == 0 && ran.data.contains("not tested mine, example 1"), "{}", ran.data);
+    assert_eq!(place.run(&["test", "--strict"]).code, 1);
+    fs::write(place.path("mappings/mine.toml"), mapping.replace("lead = {}", "lead = { name = \"Nobody\" }"))
+        .expect("written");
+    assert_eq!(place.run(&["test", "--junit", "results.xml"]).code, 1);
+    let results = fs::read_to_string(place.path("results.xml")).expect("the results");
+    assert!(results.contains("<testcase classname=\"mappings.mine\" name=\"line 3\">"), "{results}");
+    assert!(results.contains("this example does not become what it says"), "{results}");
+}
+
+#[test]
 fn completions_name_the_commands() {
     let ran = Place::of(&[]).run(&["completions", "bash"]);
     assert!(ran.code == 0 && ran.data.contains("explain"), "{}", ran.talk);

@@ -12,7 +12,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::cli::{shown, table};
-use crate::config::{BrokenSite, Loaded, Site};
+use crate::config::{BrokenSite, Diagnostic, Diagnostics, Loaded, Severity, Site};
 use crate::lead::{FormId, SiteId};
 
 /// Lists the sites with their forms, their tokens, and whether their leads are delivered.
@@ -37,8 +37,11 @@ struct Row<'a> {
     /// Posts that WPForms signed are taken too.
     signature: bool,
     deliver: bool,
-    /// It can't be used as it is written; `formgate check` shows why.
+    /// It can't be used as it is written.
     broken: bool,
+    /// Where the first thing is that is wrong with it, as `file:line:column`; `formgate check` shows all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     file: &'a Path,
 }
 
@@ -59,7 +62,7 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
     let server = config.as_ref().map(|config| &config.server);
     let hook_url = |id| server.map(|server| server.hook_url(id));
     let mut rows: Vec<Row<'_>> = sound.map(|site| Row::of(site, hook_url(&site.id), today())).collect();
-    rows.extend(broken_sites.iter().map(Row::of_broken));
+    rows.extend(broken_sites.iter().map(|site| Row::of_broken(site, &diagnostics)));
     rows.sort_by_key(|row| row.id);
     match args.output {
         Format::Json => console.json(&rows)?,
@@ -108,11 +111,15 @@ impl<'a> Row<'a> {
             signature: !site.wpforms_secrets.is_empty(),
             deliver: site.deliver,
             broken: false,
+            problem: None,
             file: &site.file,
         }
     }
 
-    fn of_broken(site: &'a BrokenSite) -> Self {
+    fn of_broken(site: &'a BrokenSite, diagnostics: &Diagnostics) -> Self {
+        let is_why = |found: &&Diagnostic| found.file == site.file && found.severity > Severity::Warning;
+        let problem =
+            diagnostics.iter().find(is_why).map_or_else(|| site.file.display().to_string(), Diagnostic::location);
         Self {
             id: site.id.as_ref(),
             name: None,
@@ -123,6 +130,7 @@ impl<'a> Row<'a> {
             signature: false,
             deliver: false,
             broken: true,
+            problem: Some(problem),
             file: &site.file,
         }
     }
@@ -131,8 +139,8 @@ impl<'a> Row<'a> {
         let dash = || "-".to_owned();
         let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
         let file: PathBuf = self.file.to_owned();
-        if self.broken {
-            let broken = "not usable yet, see `formgate check`".to_owned();
+        if let Some(problem) = &self.problem {
+            let broken = format!("broken: {problem}; the gateway goes on with its last good version, if it had one");
             return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
         }
         let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();

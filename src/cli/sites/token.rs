@@ -18,7 +18,7 @@ use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::Loaded;
+use crate::config::{Loaded, known_names};
 use crate::lead::SiteId;
 
 /// Makes a token with which a site's forms may post, and adds its SHA-256 to the site's file.
@@ -105,13 +105,11 @@ fn file_of(site: &SiteId, loaded: &Loaded) -> Result<PathBuf, Error> {
             Err(error.hint("`formgate check` shows where"))
         }
         (None, _) => {
-            let mut known: Vec<_> = all.iter().map(|(id, _)| id.as_str()).collect();
-            known.sort_unstable();
-            let hint = match known.is_empty() {
+            let hint = match all.is_empty() {
                 true => {
                     format!("write sites/{site}.toml first; `formgate check` shows what is wrong with what is there")
                 }
-                false => format!("there are {}", known.join(", ")),
+                false => known_names(site.as_str(), all.iter().map(|(id, _)| id.as_str())),
             };
             Err(Error::usage(anyhow!("there is no site `{site}`")).hint(hint))
         }

@@ -1,0 +1,72 @@
+//! The results of `formgate test`, case by case.
+
+use super::{End, NO_EXPECTATION, Summary, Tested};
+use crate::cli::console::Paint;
+use crate::cli::diff;
+use crate::cli::junit::{Outcome, TestCase};
+use crate::cli::rules::Rules;
+use crate::config::{Diagnostic, Severity};
+use crate::map::{Expect, Mapping};
+
+/// Names the examples of a mapping that expect nothing.
+pub(super) fn empty_examples(mapping: &Mapping) -> Vec<String> {
+    let numbered = mapping.examples.iter().zip(1..);
+    let empty = numbered.filter(|(example, _)| matches!(&example.expect, Expect::Lead(lead) if lead.is_empty()));
+    empty.map(|(_, number)| format!("{}, example {number}", mapping.name)).collect()
+}
+
+/// Lists every example of the mappings and every captured request.
+pub(super) fn test_cases(summary: &Summary, rules: &Rules, strict: bool) -> Vec<TestCase> {
+    let sound = rules.mappings.iter().flat_map(|mapping| examples(mapping, strict));
+    let broken = rules.broken_mappings.iter().flat_map(|name| broken_mapping(name, rules));
+    let captured = summary.cases.iter().map(|tested| captured(tested, strict));
+    sound.chain(broken).chain(captured).collect()
+}
+
+/// The examples of a mapping without a fault: those that expect something have passed.
+fn examples(mapping: &Mapping, strict: bool) -> Vec<TestCase> {
+    let empty = empty_examples(mapping);
+    let case = |number: usize| {
+        let name = format!("example {number}");
+        let is_empty = empty.contains(&format!("{}, {name}", mapping.name));
+        let outcome = if is_empty { unexpected("it expects nothing", strict) } else { Outcome::Passed };
+        TestCase { class: format!("mappings.{}", mapping.name), name, outcome }
+    };
+    (1..=mapping.examples.len()).map(case).collect()
+}
+
+/// What is wrong with a mapping: an example that doesn't become what it says, or the file itself.
+fn broken_mapping(name: &str, rules: &Rules) -> Vec<TestCase> {
+    let of_mapping = |found: &&Diagnostic| {
+        found.severity > Severity::Warning && found.file.file_stem().is_some_and(|stem| stem == name)
+    };
+    let case = |found: &Diagnostic| {
+        let message = found.message.lines().next().unwrap_or_default().to_owned();
+        let line = found.place.as_ref().map_or_else(|| "file".to_owned(), |place| format!("line {}", place.line));
+        let detail = format!("{}\n{}", found.location(), found.message);
+        TestCase { class: format!("mappings.{name}"), name: line, outcome: Outcome::Failed { message, detail } }
+    };
+    rules.diagnostics.iter().filter(of_mapping).map(case).collect()
+}
+
+fn captured(tested: &Tested, strict: bool) -> TestCase {
+    let outcome = match &tested.end {
+        End::Passed => Outcome::Passed,
+        End::Written => Outcome::Skipped { message: "its expectation was written".to_owned() },
+        End::NoExpectation => unexpected(NO_EXPECTATION, strict),
+        End::Unreadable { error } => Outcome::Broken { message: error.clone() },
+        End::Failed { differences } => {
+            let what: Vec<&str> = differences.iter().map(|difference| difference.what).collect();
+            let detail = diff::render(differences, Paint::default()).join("\n");
+            Outcome::Failed { message: format!("differs in {}", what.join(", ")), detail }
+        }
+    };
+    let folder = tested.case.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let name = tested.case.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    TestCase { class: if folder.is_empty() { ".".to_owned() } else { folder }, name, outcome }
+}
+
+fn unexpected(message: &str, strict: bool) -> Outcome {
+    let message = message.to_owned();
+    if strict { Outcome::Failed { detail: message.clone(), message } } else { Outcome::Skipped { message } }
+}
