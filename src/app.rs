@@ -8,50 +8,56 @@ mod admin_socket;
 
 mod backup;
 
+mod expiry;
+
 mod files;
 
 mod follow;
 
+mod last_received;
+
+mod supervise;
+
+mod tasks;
+
 mod upgrade;
+
+mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 
-use self::admin_socket::AdminSocket;
 use self::backup::Backups;
 use self::follow::Follower;
-pub use self::follow::Origin;
+pub use self::supervise::Fatal;
+use self::supervise::Supervisor;
+use self::tasks::Tasks;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, Admin};
-use crate::config::{Config, Listen, StoreUrl, Upstream};
+use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
+use crate::lead::SiteId;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{Store, StoreError};
-use crate::send::{Sender, Stopped};
-use crate::telemetry::{Degraded, Metrics, MetricsError};
+use crate::send::{Clock, Sender, Stopped};
+use crate::telemetry::{Metrics, MetricsError, NotTaking};
 
 /// How long requests under way get to be answered.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// How long background tasks get to end by themselves.
+const TASKS_TIME: Duration = Duration::from_secs(1);
 /// How long a connection that was accepted at the last moment may take to show that it is open.
 const LAST_MOMENT: Duration = Duration::from_millis(20);
-/// When expired entries are first removed after a start, and how often after that.
-const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
-const EXPIRE_EVERY: Duration = Duration::from_secs(10);
-/// A clock that is off by more has been set.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-/// How many expired entries are removed at a time.
-const EXPIRE_AT_ONCE: usize = 500;
 
 /// What the admin listener and its socket take together.
 const ADMIN_BOUNDS: Bounds = Bounds {
@@ -96,13 +102,25 @@ pub struct Running {
     listeners: Listeners,
     meeting: Option<Meeting>,
     in_flight: InFlight,
-    stop_taking: watch::Sender<bool>,
-    stop_all: watch::Sender<bool>,
+    stop: Stop,
     reload: Arc<Notify>,
-    sender: JoinHandle<Stopped>,
+    metrics: Arc<Metrics>,
+    supervisor: Supervisor,
+    sender: JoinHandle<Option<Stopped>>,
     /// The gateway's listeners; they end when no connection is accepted any more.
     accepting: JoinSet<()>,
     services: JoinSet<()>,
+}
+
+/// What each part is told to stop by.
+#[derive(Default)]
+struct Stop {
+    /// The gateway's listeners.
+    taking: watch::Sender<bool>,
+    /// All that runs beside them.
+    all: watch::Sender<bool>,
+    /// The admin listener: last, so that `/readyz` says meanwhile that the gateway stops.
+    admin: watch::Sender<bool>,
 }
 
 /// How everything ended.
@@ -112,12 +130,16 @@ pub struct Ended {
     pub unanswered: usize,
     /// Attempts that were cut off; they are recorded as ambiguous.
     pub attempts_cut: usize,
+    /// What the process could not go on without.
+    pub fatal: Option<Fatal>,
+    /// A background task panicked since the start, though it may have been started again.
+    pub has_panicked: bool,
 }
 
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_store(&config)?;
-    start_with(config, store, Some(origin), Sockets::New)
+    start_following(config, origin, store)
 }
 
 /// Takes the sockets over from the gateway that runs, starts everything, and tells the other that it may stop.
@@ -139,6 +161,11 @@ pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartE
     start_with(config, store, None, Sockets::New)
 }
 
+/// The same, and follows the files the configuration came from.
+pub fn start_following(config: Config, origin: Origin, store: Arc<dyn Store>) -> Result<Running, StartError> {
+    start_with(config, store, Some(origin), Sockets::New)
+}
+
 #[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
@@ -154,57 +181,57 @@ fn start_with(
     let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
     let metrics = Arc::new(Metrics::new()?);
     metrics.config_loaded(Some(Timestamp::now().as_second()));
+    expiry::record(&config, &metrics);
+    metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
 
-    let (stop_taking, no_more) = watch::channel(false);
-    let (stop_all, stopping) = watch::channel(false);
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
-    let made_token = made_token(&config.load());
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)).with_made_token(made_token);
+    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
+    let stop = Stop::default();
+    let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
+    let reload = Arc::new(Notify::new());
     let served = Arc::clone(&config);
-    let told = Arc::clone(&metrics);
-    let (mut services, reload) = (JoinSet::new(), Arc::new(Notify::new()));
+    tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
+    tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
-    services.spawn(backups.run(stopping.clone()));
+    tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
-        let follower = Follower::new(origin, config, store, sender, metrics, asked);
-        services.spawn(follower.run(stopping.clone()));
+        let follower = Follower::new(origin, config, store, sender, Arc::clone(&metrics), asked);
+        tasks.keep("follower", move |stopping| follower.clone().run(stopping));
     }
-    services.spawn({
-        let (gateway, stopping) = (gateway.clone(), stopping.clone());
+    let flooded = gateway.clone();
+    tasks.keep("floods", move |stopping| {
+        let gateway = flooded.clone();
         async move { gateway.report_floods(stopping).await }
     });
-    let gateway_addresses = listen.iter().map(|listen| listen.address).collect();
     let gateway = accept::services(&gateway, &listen)?;
     // Last of what is opened: an upgrade that fails before leaves the old process its socket.
-    if let Some(socket) = admin_socket(&served.load(), takes_over, &told) {
-        services.spawn(socket.serve(admin, bounded.clone(), stopping.clone()));
-    }
-    let admin = accept::service("admin", bounded, admin_address);
-    services.spawn(expire(store, stopping.clone()));
-    services.spawn(accept::run(vec![admin], listeners.clone(), stopping.clone()));
-    let mut accepting = JoinSet::new();
-    accepting.spawn(accept::run(gateway, listeners.clone(), no_more));
-    let sender = tokio::spawn(async move { sender.run(stopping).await });
+    let socket = admin_socket::open(&served.load(), takes_over, &metrics);
+    tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
+    tasks.keep_admin(bounded, admin_address, listeners.clone(), stop.admin.subscribe());
+    tasks.keep_store(store, &metrics, Clock::default());
+    let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
     Ok(Running {
-        gateway: gateway_addresses,
+        gateway: listen.iter().map(|listen| listen.address).collect(),
         admin: admin_address,
         listeners,
         meeting,
         in_flight,
-        stop_taking,
-        stop_all,
+        stop,
         reload,
-        sender,
+        metrics,
+        supervisor: tasks.supervisor.clone(),
+        sender: tasks.sender(sender),
         accepting,
-        services,
+        services: tasks.services,
     })
 }
 
@@ -219,6 +246,11 @@ impl Running {
         self.admin
     }
 
+    /// What is counted.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Asks for the configuration to be read again; what comes of it is logged.
     pub fn reload(&self) {
         self.reload.notify_one();
@@ -229,20 +261,37 @@ impl Running {
     /// Everything goes on meanwhile, and after an error too: then it is for whoever asked to look what the other does.
     /// Stop when it returns `Ok`.
     pub async fn hand_over(&self) -> Result<(), UpgradeError> {
-        self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await
+        self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await?;
+        // The other one answers for both: "stopping" would make a balancer take it away.
+        self.stop.admin.send_replace(true);
+        Ok(())
+    }
+
+    /// Waits until the process can't go on: stop it then, and start another.
+    pub async fn failed(&self) -> Fatal {
+        self.supervisor.failed().await
     }
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
     pub async fn stop(mut self) -> Ended {
-        self.stop_taking.send_replace(true);
-        self.stop_all.send_replace(true);
+        self.metrics.stop_taking(NotTaking::Stopping);
+        // Before the listeners close, which would be fatal otherwise.
+        self.stop.all.send_replace(true);
+        self.stop.taking.send_replace(true);
         let (unanswered, sender) = tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sender);
         let attempts_cut = match sender {
-            Ok(Stopped::Cut(attempts)) => attempts,
-            Ok(Stopped::Drained) | Err(_) => 0,
+            Ok(Some(Stopped::Cut(attempts))) => attempts,
+            // A sender that panicked is in `has_panicked`; what it had under way is ambiguous when its lease ends.
+            Ok(Some(Stopped::Drained) | None) | Err(_) => 0,
         };
-        self.services.shutdown().await;
-        Ended { unanswered, attempts_cut }
+        self.stop.admin.send_replace(true);
+        let ended = async { while self.services.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(TASKS_TIME, ended).await;
+        if in_time.is_err() {
+            self.services.shutdown().await;
+        }
+        let (fatal, has_panicked) = (self.supervisor.fatal(), self.supervisor.has_panicked());
+        Ended { unanswered, attempts_cut, fatal, has_panicked }
     }
 }
 
@@ -274,21 +323,6 @@ fn refused_keys(sender: &Sender) -> accept::RefusedKeys {
         let refused = status.paused_sites.get(site).into_iter().flatten();
         refused.into_iter().any(|refused| refused.public_key == keys.public())
     })
-}
-
-/// Opens the admin API's socket; without one the API is there over TCP.
-fn admin_socket(config: &Config, takes_over: bool, metrics: &Metrics) -> Option<AdminSocket> {
-    let opened = AdminSocket::open(config, takes_over);
-    metrics.set_degraded(Degraded::AdminSocketMissing, opened.is_err());
-    match &opened {
-        Ok(Some(socket)) => tracing::info!(path = %socket.path().display(), "admin.socket_open"),
-        Ok(None) => {}
-        Err(error) => {
-            let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
-        }
-    }
-    opened.ok().flatten()
 }
 
 /// Without a token the API lets nobody in; that stops no submission.
@@ -329,47 +363,4 @@ fn bind_all(config: &Config, listeners: &Listeners) -> Result<(Vec<Listen>, Sock
     let addresses: Vec<_> = listen.iter().map(|listen| listen.address).chain([admin]).collect();
     listeners.keep_only(&addresses);
     Ok((listen, admin))
-}
-
-/// Tells whether the wall clock went otherwise than time did.
-fn is_jump(elapsed: Duration, from: Timestamp, to: Timestamp) -> bool {
-    let told = to.duration_since(from);
-    let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
-    told.saturating_sub(elapsed).unsigned_abs() > CLOCK_TOLERANCE
-}
-
-/// Removes what has been kept long enough.
-async fn expire(store: Arc<dyn Store>, mut stopping: watch::Receiver<bool>) {
-    // Not soon after a start: a clock that is wrong then is often set right within the hour.
-    let mut wait = EXPIRE_FIRST;
-    let mut last = (Instant::now(), Timestamp::now());
-    while tokio::time::timeout(wait, stopping.wait_for(|stop| *stop)).await.is_err() {
-        wait = EXPIRE_EVERY;
-        let before = std::mem::replace(&mut last, (Instant::now(), Timestamp::now()));
-        if is_jump(last.0.duration_since(before.0), before.1, last.1) {
-            tracing::warn!("queue.clock_jumped: nothing is removed for being old within the next hour");
-            wait = EXPIRE_FIRST;
-            continue;
-        }
-        match store.expire(Timestamp::now(), EXPIRE_AT_ONCE).await {
-            Ok(0) => {}
-            Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
-            Err(error) => tracing::error!(%error, "queue.expire_failed"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_was_set_is_noticed_either_way() {
-        let at = |seconds| Timestamp::from_second(seconds).expect("a time");
-        let ten = Duration::from_secs(10);
-        assert!(!is_jump(ten, at(1_000), at(1_010)));
-        assert!(!is_jump(ten, at(1_000), at(1_069)));
-        assert!(is_jump(ten, at(1_000), at(1_071)));
-        assert!(is_jump(ten, at(1_000), at(940)));
-    }
 }

@@ -3,11 +3,15 @@
 //! Labels are closed enums or site names from the configuration; never anything that came over the wire. No value of a
 //! submission and no secret gets here.
 
-mod closed;
 mod degraded;
+mod ends;
+mod expiry;
 mod log;
 mod panics;
+mod sites;
+mod taking;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -16,19 +20,23 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-pub use self::closed::ConnectionClosed;
 use self::degraded::Degradations;
 pub use self::degraded::Degraded;
-pub use self::log::{LogError, LogFormat, log_to_stderr};
+pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd};
+use self::expiry::Expiry;
+pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
+pub use self::sites::SiteDepth;
+use self::sites::SiteMetrics;
+pub use self::taking::NotTaking;
+use self::taking::Taking;
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
 /// Requests refused, by configured site and reason.
 pub const REFUSED: &str = "formgate_refused_total";
-/// New connections closed at once, since there were too many and none was idle.
+/// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
-/// Idle connections closed for new ones, by why.
 pub const CONNECTIONS_CLOSED: &str = "formgate_connections_closed_total";
 /// From a request's first byte to its reply.
 pub const ACCEPT_DURATION: &str = "formgate_accept_duration_seconds";
@@ -56,6 +64,8 @@ pub const DELIVERY_RETRIES: &str = "formgate_delivery_retries_total";
 pub const DELIVERY_CONFIRMATIONS: &str = "formgate_delivery_confirmations_total";
 /// Reloads of the configuration by result.
 pub const CONFIG_RELOADS: &str = "formgate_config_reload_total";
+/// Parts of the configuration that are broken or gone now.
+pub const CONFIG_BROKEN: &str = "formgate_config_broken";
 /// When the configuration was last loaded without an error.
 pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestamp_seconds";
 /// When the store was last copied by `[backup]`; 0: not that this process knows.
@@ -64,87 +74,21 @@ pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_se
 pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
+/// Background tasks that ended by themselves and were started again.
+pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
+/// Log lines that were dropped because nobody read stderr.
+pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
+/// Sites in the configuration in force.
+pub const SITES: &str = "formgate_sites";
+/// When a listener's certificate expires: the first of its chain.
+pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
+/// When the first of a site's tokens expires; sites without such a token have no series.
+pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
-
-/// How a request to the gateway ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestEnd {
-    Queued,
-    Held,
-    Duplicate,
-    /// Stored as held, and answered with an error.
-    Rejected,
-    /// Nothing was stored.
-    Refused,
-    /// Answered without a submission in it: a check of keys, the widget.
-    Answered,
-    /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
-    Aborted,
-    /// A panic ended it.
-    Panicked,
-}
-
-impl RequestEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Held => "held",
-            Self::Duplicate => "duplicate",
-            Self::Rejected => "rejected",
-            Self::Refused => "refused",
-            Self::Answered => "answered",
-            Self::Aborted => "aborted",
-            Self::Panicked => "panicked",
-        }
-    }
-}
-
-/// How a POST to KaiCalls ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeliveryEnd {
-    Delivered,
-    KeyRefused,
-    LeadRefused,
-    Failed,
-    Ambiguous,
-}
-
-impl DeliveryEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::KeyRefused => "key_refused",
-            Self::LeadRefused => "lead_refused",
-            Self::Failed => "failed",
-            Self::Ambiguous => "ambiguous",
-        }
-    }
-}
-
-/// What was found where a lead that may have arrived was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConfirmationEnd {
-    /// It is there, and is not posted again.
-    Confirmed,
-    /// It is not there.
-    NotShown,
-    /// It can't be told.
-    Unknown,
-}
-
-impl ConfirmationEnd {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::NotShown => "not_shown",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// What the store holds, for the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,8 +124,15 @@ pub struct Metrics {
     config_loaded_at: Gauge,
     backup_last_success: Gauge,
     backup_failures: IntCounter,
+    config_broken: IntGauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    task_restarts: IntCounterVec,
+    taking: Taking,
+    log_lines_dropped: IntCounter,
+    site_count: IntGauge,
+    expiry: Expiry,
+    sites: SiteMetrics,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -228,20 +179,33 @@ impl Metrics {
             config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
             backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the store was last copied.")?)?,
             backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
+            config_broken: set
+                .add(IntGauge::new(CONFIG_BROKEN, "Parts of the configuration that are broken or gone.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
+            taking: Taking::default(),
+            log_lines_dropped: set.add(IntCounter::new(LOG_LINES_DROPPED, "Log lines that nobody read.")?)?,
+            site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            expiry: Expiry::new(&registry)?,
+            sites: SiteMetrics::new(&set)?,
             registry: registry.clone(),
         };
-        metrics.circuits(0, false);
-        for reason in ConnectionClosed::ALL {
-            metrics.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
-        }
-        for reason in Degraded::ALL {
-            metrics.degraded.with_label_values(&[reason.as_str()]).set(0);
-        }
+        metrics.preset();
         let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
         set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
+    }
+
+    /// Makes every label that is known beforehand one that is there from the start.
+    fn preset(&self) {
+        self.circuits(0, false);
+        for reason in ConnectionClosed::ALL {
+            self.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
+        for reason in Degraded::ALL {
+            self.degraded.with_label_values(&[reason.as_str()]).set(0);
+        }
     }
 
     /// Counts a request to the gateway.
@@ -253,6 +217,31 @@ impl Metrics {
     /// Counts a refusal; `site` is one of the configuration's.
     pub fn refused(&self, site: &str, reason: &'static str) {
         self.refused.with_label_values(&[site, reason]).inc();
+    }
+
+    /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
+    pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
+        self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+
+    /// Counts a submission of a site that was stored at a time, in seconds since 1970.
+    pub fn site_received(&self, site: &str, at: i64) {
+        self.sites.received(site, seconds(at));
+    }
+
+    /// Says when a site last posted before this process began.
+    pub fn site_received_before(&self, site: &str, at: i64) {
+        self.sites.received_before(site, seconds(at));
+    }
+
+    /// Counts a lead of a site that KaiCalls took.
+    pub fn site_delivered(&self, site: &str) {
+        self.sites.delivered(site);
+    }
+
+    /// Tells what the store holds of each site that has metrics of its own.
+    pub fn site_depths(&self, depth: impl Fn(&str) -> SiteDepth) {
+        self.sites.depths(depth);
     }
 
     /// Counts a new connection for which there was no place, and no idle one that could leave for it.
@@ -321,21 +310,39 @@ impl Metrics {
     pub fn config_loaded(&self, at: Option<i64>) {
         let result = if at.is_some() { "ok" } else { "failed" };
         self.config_reloads.with_label_values(&[result]).inc();
-        if let Some(seconds) = at {
-            #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-            self.config_loaded_at.set(seconds as f64);
+        if let Some(at) = at {
+            self.config_loaded_at.set(seconds(at));
         }
+    }
+
+    /// Tells how many sites there are.
+    pub fn sites(&self, count: usize) {
+        self.site_count.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Tells when a listener's certificate expires, in seconds since 1970.
+    pub fn certificate_expires(&self, listen: &str, at: i64) {
+        self.expiry.certificate(listen, at);
+    }
+
+    /// Tells when the tokens of sites expire, in seconds since 1970; series of other sites go.
+    pub fn token_expiries<'a>(&self, expiries: impl Iterator<Item = (&'a str, i64)>) {
+        self.expiry.tokens(expiries);
     }
 
     /// Tells when the store was last copied, in seconds since 1970.
     pub fn backed_up(&self, at: i64) {
-        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
-        self.backup_last_success.set(at as f64);
+        self.backup_last_success.set(seconds(at));
     }
 
     /// Counts a copy of the store that failed.
     pub fn backup_failed(&self) {
         self.backup_failures.inc();
+    }
+
+    /// Says how many sites, mappings, tables and files of the configuration are broken or gone.
+    pub fn config_broken(&self, parts: usize) {
+        self.config_broken.set(i64::try_from(parts).unwrap_or(i64::MAX));
     }
 
     /// Says that something needs a person, or doesn't any more; a change is logged.
@@ -345,6 +352,21 @@ impl Metrics {
         }
     }
 
+    /// Counts a background task that was started again; `task` is a name from the program.
+    pub fn task_restarted(&self, task: &'static str) {
+        self.task_restarts.with_label_values(&[task]).inc();
+    }
+
+    /// Says that this process takes no submission any more.
+    pub fn stop_taking(&self, reason: NotTaking) {
+        self.taking.end(reason);
+    }
+
+    /// Returns why this process takes no submission any more.
+    pub fn not_taking(&self) -> Option<NotTaking> {
+        self.taking.ended()
+    }
+
     /// Returns what needs a person now.
     pub fn degraded(&self) -> Vec<Degraded> {
         self.degradations.list()
@@ -352,6 +374,7 @@ impl Metrics {
 
     /// Writes all metrics in Prometheus' text format.
     pub fn text(&self) -> Result<Vec<u8>, MetricsError> {
+        self.log_lines_dropped.inc_by(dropped_log_lines().saturating_sub(self.log_lines_dropped.get()));
         let mut page = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut page)?;
         Ok(page)
@@ -362,6 +385,11 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Metrics")
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit a float's 53 bits")]
+fn seconds(since_1970: i64) -> f64 {
+    since_1970 as f64
 }
 
 struct Set<'a> {
@@ -379,7 +407,15 @@ impl Set<'_> {
     }
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> Result<IntGaugeVec, MetricsError> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label])?)
+        self.gauges_of(name, help, &[label])
+    }
+
+    fn gauges_of(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, MetricsError> {
+        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, MetricsError> {
+        self.add(GaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, MetricsError> {

@@ -109,6 +109,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("tracing_appender", &["telemetry"]),
     ("Timestamp::now", &["accept", "send", "admin", "sandbox", "app", "cli"]),
 ];
 

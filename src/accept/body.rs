@@ -11,6 +11,7 @@ use pingora::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::head::Framing;
+use super::offload::Offload;
 use crate::pipeline::{Keeper, Kept, TooMuchToKeep};
 
 /// The most that is read at once.
@@ -97,6 +98,7 @@ pub(super) async fn read(
     keeper: Keeper,
     limits: BodyLimits,
     reading: &Reading,
+    offload: &Offload,
 ) -> Result<Body, BadBody> {
     let mut share = reading.share();
     let declared = match framing {
@@ -118,7 +120,8 @@ pub(super) async fn read(
     if declared.is_some_and(|declared| declared != length) {
         return Err(BadBody::Broken);
     }
-    let kept = keeper.finish()?;
+    let kept =
+        offload.run(keeper.held(), move || keeper.finish()).await.unwrap_or_else(|panicked| panicked.resume())?;
     share.hold(kept.body.len() as u64, limits.max_together)?;
     Ok(Body { kept, _share: share })
 }

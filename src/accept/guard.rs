@@ -91,14 +91,12 @@ pub(super) fn keys<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'
     let mut holders = Vec::new();
     let mut is_known = false;
     for site in config.sites.values() {
-        let own = std::iter::once((None, &site.keys));
-        let forms = site.form_keys.iter().map(|(form, keys)| (Some(form), keys));
         let mut held: Option<Holder<'_>> = None;
-        for (form, pair) in own.chain(forms).filter(|(_, pair)| pair.public() == public) {
+        for (form, pair) in site.key_pairs().filter(|(_, pair)| pair.public() == public) {
             is_known = true;
             let fits = bool::from(digest(pair.secret().expose()).ct_eq(&shown));
             if fits && held.is_none() {
-                held = Some(Holder { site, form });
+                held = Some(Holder { site, form, keys: pair });
             }
         }
         holders.extend(held);

@@ -59,6 +59,12 @@ impl Listeners {
         Ok(address)
     }
 
+    /// Listens again on an address whose service has ended, and closed its socket.
+    pub fn bind_again(&self, address: SocketAddr) -> io::Result<()> {
+        // Only the number is left of the former one: it is replaced, and never closed a second time.
+        self.add(TcpListener::bind(address)?).map(drop)
+    }
+
     /// Closes what was taken over and belongs to none of these addresses: nobody would accept what comes in there.
     pub fn keep_only(&self, addresses: &[SocketAddr]) {
         let keep: HashSet<String> = addresses.iter().map(SocketAddr::to_string).collect();

@@ -17,6 +17,7 @@ mod limits;
 mod listeners;
 mod offload;
 mod ongoing;
+mod options;
 mod outcome;
 mod places;
 mod receive;
@@ -34,9 +35,9 @@ mod wordpress;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -54,6 +55,7 @@ use self::limits::Limiters;
 pub use self::listeners::{HandOverError, Listeners};
 use self::offload::Offload;
 use self::ongoing::Trail;
+pub use self::options::Options;
 use self::outcome::{Outcome, Refusal, Status, Stored};
 use self::places::Places;
 use self::route::Route;
@@ -68,51 +70,6 @@ use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
 use crate::received::{Received, SplitQuery};
 use crate::telemetry::Metrics;
-
-/// Deadlines and caps that are no matter of configuration; tests shorten them.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How long a connection may be silent between requests.
-    pub idle: Duration,
-    /// For the client's part in opening an encrypted connection.
-    pub handshake: Duration,
-    /// From a request's first byte to the end of its head.
-    pub head: Duration,
-    /// For the body; a large one gets more, by `body_bytes_per_second`.
-    pub body: Duration,
-    /// A body that comes slower than this for longer than `body` is cut.
-    pub body_bytes_per_second: u64,
-    /// For the store to make an entry durable.
-    pub append: Duration,
-    /// For the client to take the answer.
-    pub write: Duration,
-    /// How long an open connection may still bring a request after the gateway was told to stop: it may be on its way.
-    pub farewell: Duration,
-    /// How long what a refused client still sends is read and thrown away, so that it can read why.
-    pub linger: Duration,
-    /// Open connections.
-    pub connections: usize,
-    /// Open connections of one address (IPv6: /64) that is no trusted proxy.
-    pub connections_per_address: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(60),
-            handshake: Duration::from_secs(10),
-            head: Duration::from_secs(10),
-            body: Duration::from_secs(30),
-            body_bytes_per_second: 16 * 1024,
-            append: Duration::from_secs(10),
-            write: Duration::from_secs(10),
-            farewell: Duration::from_millis(500),
-            linger: Duration::from_secs(1),
-            connections: 8192,
-            connections_per_address: 128,
-        }
-    }
-}
 
 /// Tells whether KaiCalls refuses a site's key pair at the moment.
 pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
@@ -232,8 +189,8 @@ impl Gateway {
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
-            Some(signature) => self.signed(session, request, (site, form), &signature, trail).await,
-            None => Err(Refusal::Unauthorized),
+            Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
+            None => Err(strangers::unauthorized(request.config)),
         }
     }
 
@@ -244,23 +201,41 @@ impl Gateway {
         session: &mut ServerSession,
         request: &Request<'_>,
         (site, form): (&SiteId, Option<&FormId>),
-        signature: &Signature,
+        signature: Signature,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { head, query, config, client } = request;
         client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
         let body = self.strangers_body(session, request, config.server.max_body).await?;
         let site = config.sites.get(site);
-        let secrets = site.map_or(&[][..], |site| site.wpforms_secrets.as_slice());
-        let fits = signature.fits(secrets, &body.kept.body, query.kept.as_deref());
-        let site = site.filter(|_| fits).ok_or(Refusal::Unauthorized)?;
+        let fits = self.is_signed(site, signature, &body.kept.body, query.kept.as_deref()).await;
+        let site = site.filter(|_| fits).ok_or_else(|| strangers::unauthorized(config))?;
         trail.is_stranger = false;
         let over_limit = self.limit(config, site)?;
         let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
-        keeper.push(body.kept.body.clone()).map_err(BadBody::from)?;
-        let kept = keeper.finish().map_err(BadBody::from)?;
+        let whole = body.kept.body.clone();
+        let keep = move || keeper.push(whole).and_then(|()| keeper.finish());
+        let kept = self.offload.run(body.kept.body.len(), keep).await.unwrap_or_else(|panicked| panicked.resume());
+        let kept = kept.map_err(BadBody::from)?;
         let address = Address { site, form, is_ambiguous: false };
         self.file(request, address, &kept, over_limit, trail).await
+    }
+
+    /// Tells whether a secret of the site has signed what came; no site has none.
+    async fn is_signed(
+        &self,
+        site: Option<&Arc<Site>>,
+        signature: Signature,
+        body: &Bytes,
+        query: Option<&str>,
+    ) -> bool {
+        let (site, body, query) = (site.cloned(), body.clone(), query.map(str::to_owned));
+        let bytes = body.len();
+        let check = move || {
+            let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
+            signature.fits(secrets, &body, query.as_deref())
+        };
+        self.offload.run(bytes, check).await.unwrap_or_else(|panicked| panicked.resume())
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -359,7 +334,7 @@ impl Gateway {
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading).await;
+        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -65,6 +66,9 @@ impl<'a> Ongoing<'a> {
         gateway.metrics.request(outcome.end(), duration);
         if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
             gateway.metrics.refused(site.as_str(), reason);
+        }
+        if let (Outcome::Stored(_), Some(site)) = (outcome, &trail.site) {
+            gateway.metrics.site_received(site.as_str(), Timestamp::now().as_second());
         }
         gateway.metrics.reading(gateway.reading.bytes());
         // Whoever may not post must not decide how long the log gets.

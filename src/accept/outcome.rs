@@ -61,6 +61,8 @@ pub(super) enum Refusal {
     Method(Allowed),
     /// No valid credential. The same for a site that doesn't exist.
     Unauthorized,
+    /// No valid credential as far as is known: one of a site that can't be read now would look the same.
+    CredentialsUnknown,
     /// KaiCalls' `verify`: which of the keys is wrong, in KaiCalls' words.
     Keys(WrongKeys),
     Body(BadBody),
@@ -177,6 +179,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
+            Self::CredentialsUnknown => "credentials_unknown",
             Self::Keys(WrongKeys::Missing) => "keys_missing",
             Self::Keys(WrongKeys::Refused) => "keys_refused",
             Self::Body(BadBody::TooLarge) => "upload_too_large",

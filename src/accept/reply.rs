@@ -20,6 +20,8 @@ use crate::lead::FieldError;
 
 /// When to come again where the store is full or away.
 const STORE_RETRY: Duration = Duration::from_secs(30);
+/// When a credential that can't be checked now may be.
+const CONFIG_RETRY: Duration = Duration::from_secs(60);
 /// When to come again where too many bodies are being read.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -173,6 +175,14 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
             "Credential missing or wrong",
             "Send the site's token as Authorization: Bearer, as X-Formgate-Token, as Basic password or as ?token=.",
         ),
+        Refusal::CredentialsUnknown => Fault {
+            retry_after: Some(CONFIG_RETRY),
+            ..Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Credentials can't be checked now",
+                "Part of the gateway's configuration can't be read, so this credential can't be checked; come again later.",
+            )
+        },
         Refusal::Keys(wrong) => keys_fault(*wrong),
         Refusal::Body(bad) => body_fault(*bad),
         Refusal::Limited(over) => Fault {
@@ -352,6 +362,7 @@ mod tests {
             (stored(Some(Rejected::Invalid(Vec::new()))), 422),
             (Outcome::Refused(No::Head(BadHead::Malformed)), 400),
             (Outcome::Refused(No::Unauthorized), 401),
+            (Outcome::Refused(No::CredentialsUnknown), 503),
             (Outcome::Refused(No::NotFound), 404),
             (Outcome::Refused(No::Method(Allowed::Hook)), 405),
             (Outcome::Refused(No::Body(BadBody::TooLarge)), 413),

@@ -112,7 +112,8 @@ fn tls(Listen { address, tls }: &Listen) -> Result<Option<Tls>, TlsError> {
     read.map_err(|source| TlsError { address: *address, source })
 }
 
-/// Runs services on sockets that listen already, on the current runtime, until `shutdown` says true.
+/// Runs services on sockets that listen already, on the current runtime, until `shutdown` says true; returns before
+/// that as soon as one of them ends by itself. The others go on until `shutdown`.
 ///
 /// The services must have been made with the addresses these have in `listeners`.
 pub async fn run<A>(services: Vec<Service<A>>, listeners: Listeners, shutdown: ShutdownWatch)
@@ -124,7 +125,11 @@ where
         let (bound, shutdown) = (listeners.shared(), shutdown.clone());
         running.spawn(async move { service.start_service(Some(bound), shutdown, 1).await });
     }
-    while running.join_next().await.is_some() {}
+    while running.join_next().await.is_some() {
+        if !*shutdown.borrow() {
+            return;
+        }
+    }
 }
 
 /// Serves an application on one listener that is already bound, as [`run`] does.

@@ -18,14 +18,8 @@ use crate::lead::FormId;
 pub(super) struct Holder<'a> {
     pub(super) site: &'a Arc<Site>,
     pub(super) form: Option<&'a FormId>,
-}
-
-impl<'a> Holder<'a> {
-    /// Returns the pair that the request came with.
-    pub(super) fn keys(&self) -> &'a KeyPair {
-        let of_form = self.form.and_then(|form| self.site.form_keys.get(form));
-        of_form.unwrap_or(&self.site.keys)
-    }
+    /// The pair that the request came with.
+    pub(super) keys: &'a KeyPair,
 }
 
 /// Whose a request is.
@@ -125,7 +119,8 @@ mod tests {
             id: SiteId::parse(id).expect("a slug"),
             name: None,
             url: url.map(str::to_owned),
-            keys: KeyPair::new("wp_pk_a", &Secret::new("wp_sk_a".to_owned())).expect("keys"),
+            keys: Some(KeyPair::new("wp_pk_a", &Secret::new("wp_sk_a".to_owned())).expect("keys")),
+            lacks_signature_secret: false,
             form_keys: BTreeMap::new(),
             tokens: Vec::new(),
             wpforms_secrets: Vec::new(),
@@ -138,7 +133,8 @@ mod tests {
 
     /// Returns the id of the site that a request is of; none where that is ambiguous.
     fn whose(sites: &[Arc<Site>], headers: &[(&str, &str)]) -> Option<String> {
-        let holders: Vec<_> = sites.iter().map(|site| Holder { site, form: None }).collect();
+        let holder = |site| Holder { site, form: None, keys: Site::key_pairs(site).next().expect("keys").1 };
+        let holders: Vec<_> = sites.iter().map(holder).collect();
         let mut map = HeaderMap::new();
         for (name, value) in headers.iter().chain(&[("host", "gateway.example:8443")]) {
             map.insert(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));

@@ -9,11 +9,16 @@ use super::ongoing::Trail;
 use super::outcome::{Outcome, Refusal};
 use super::wire::BadHead;
 use super::{Gateway, Request, address};
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::pipeline::Keeper;
 
 /// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
 const STRANGERS_SHARE: u64 = 4;
+
+/// Refuses credentials that fit nowhere. While a broken file may hold the site they are for, nobody can tell.
+pub(super) fn unauthorized(config: &Config) -> Refusal {
+    if config.missing.credentials { Refusal::CredentialsUnknown } else { Refusal::Unauthorized }
+}
 
 impl Gateway {
     /// Counts a request without a valid credential, whatever it is refused for; gives its end, or that it comes too

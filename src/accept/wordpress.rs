@@ -54,7 +54,7 @@ impl Gateway {
         }
         match guard::keys(request.config, &shown.public_key, &shown.api_key) {
             Keys::Fit(holders) => {
-                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys());
+                let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
                 trail.is_stranger = false;
                 trail.site = owner.as_ref().map(|owner| owner.holder.site.id.clone());
@@ -64,6 +64,7 @@ impl Gateway {
                 }
                 Ok(Outcome::Answered(json!({ "success": true, "business_id": trail.site })))
             }
+            _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
             Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
             Keys::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
         }
@@ -97,7 +98,10 @@ impl Gateway {
             Some(Keys::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };
-        let owner = owner.ok_or(Refusal::Unauthorized)?;
+        let owner = owner.ok_or(match request.config.missing.keys {
+            true => Refusal::CredentialsUnknown,
+            false => Refusal::Unauthorized,
+        })?;
         trail.is_stranger = false;
         trail.site = Some(owner.holder.site.id.clone());
         Ok(owner)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
+//! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
 //! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
@@ -80,7 +81,7 @@ impl Admin {
             parts.as_slice(),
             ["leads", "retry" | "amend" | "drop" | "erase"] | ["store", "salvage" | "backup"]
         );
-        let gets = matches!(parts.as_slice(), [] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
+        let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
             (false, &Method::GET) if gets => self.get(&parts, query).await,
@@ -91,6 +92,9 @@ impl Admin {
     }
 
     async fn get(&self, parts: &[&str], query: &str) -> Answer {
+        if parts == ["status"] {
+            return found(&self.status(query == "brief=true").await);
+        }
         let (store, now) = (&*self.store, Timestamp::now());
         let parameters = Parameters::read(query)?;
         match parts {

@@ -1,51 +1,146 @@
 //! Is it alive, is it ready, how does it go: `/livez`, `/readyz` and `/metrics`, for whoever reaches the listener.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Admin;
 use super::reply::Reply;
-use crate::queue::{Counts, State, StoreError};
-use crate::telemetry::Depth;
+use crate::lead::SiteId;
+use crate::operate::{self, Process, Status};
+use crate::queue::{Counts, State, Store, StoreError};
+use crate::telemetry::{Degraded, Depth, Metrics, SiteDepth};
 
 /// How long the store may take to say that it is ready, or to count.
 const STORE_TIME: Duration = Duration::from_secs(2);
+/// How long what the store said holds for whoever asks next: asking it writes.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why the store is not ready.
-enum Unready {
-    Slow,
-    Failed(StoreError),
+#[derive(Clone)]
+struct Unready {
+    words: String,
+    /// The same for programs.
+    reason: &'static str,
+}
+
+/// What the store said last. Whoever asks while it is being asked waits for the same answer.
+#[derive(Default)]
+pub(super) struct Probe {
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    begun: Option<Instant>,
+    /// When the answer came, and what it was; none while the asker of `begun` went away.
+    told: Option<(Instant, Result<(), Unready>)>,
+}
+
+impl Probe {
+    async fn ask(&self, store: &dyn Store) -> Result<(), Unready> {
+        let mut last = self.last.lock().await;
+        if let Some((at, answer)) = &last.told
+            && at.elapsed() < PROBE_EVERY
+        {
+            return answer.clone();
+        }
+        if let Some(begun) = last.begun {
+            // Over already, unless somebody asks and hangs up again and again.
+            sleep_until(begun + PROBE_EVERY).await;
+        }
+        last.told = None;
+        last.begun = Some(Instant::now());
+        let answer = match timeout(STORE_TIME, store.ready()).await {
+            Ok(ready) => ready.map_err(|error| Unready::of(&error)),
+            Err(_elapsed) => Err(Unready::slow()),
+        };
+        last.told = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
+
+/// Says, and says no more, that something in the store needs a person.
+pub async fn tell_problems(store: &dyn Store, metrics: &Metrics) {
+    // Where the store can't tell, what was said stays.
+    let Ok(Ok(problems)) = timeout(STORE_TIME, store.problems()).await else { return };
+    let has = |wanted: fn(&StoreError) -> bool| problems.iter().any(wanted);
+    metrics.set_degraded(Degraded::StoreSetAside, has(|problem| matches!(problem, StoreError::SetAside { .. })));
+    metrics.set_degraded(Degraded::StoreDamaged, has(|problem| matches!(problem, StoreError::Corrupt(_))));
 }
 
 impl Admin {
-    /// Ready is: the store can be written. That the configuration is loaded shows in our being here at all; KaiCalls
-    /// being away is no reason to turn submissions away.
-    pub(super) async fn readyz(&self, verbose: bool) -> Reply {
-        let store = match timeout(STORE_TIME, self.store.ready()).await {
-            Ok(ready) => ready.map_err(Unready::Failed),
-            Err(_elapsed) => Err(Unready::Slow),
-        };
-        let words = store.as_ref().map_or_else(Unready::words, |()| "ok".to_owned());
+    /// Ready is: a submission posted now would be stored. What only needs a person is `degraded`, and no reason for a
+    /// balancer to take away a gateway that takes leads; nor is that KaiCalls is away.
+    pub(super) async fn readyz(&self) -> Reply {
+        let store = self.is_taking().await;
         let (status, word) = match &store {
             Ok(()) => (StatusCode::OK, "ready"),
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "unready"),
         };
-        if store.is_ok() && !verbose {
-            return Reply::text("ok");
-        }
-        let reasons: Vec<&str> = store.as_ref().err().map(Unready::reason).into_iter().collect();
+        let words = store.as_ref().map_or_else(|unready| unready.words.as_str(), |()| "ok");
+        let reasons: Vec<&str> = store.as_ref().err().map(|unready| unready.reason).into_iter().collect();
+        let degraded: Vec<&str> = self.metrics.degraded().into_iter().map(Degraded::as_str).collect();
         let sites = self.config.load().sites.len();
         let checks = json!({ "config": "ok", "store": words });
-        Reply::json(status, &json!({ "status": word, "checks": checks, "reasons": reasons, "sites": sites }))
+        let body = json!({
+            "status": word,
+            "reasons": reasons,
+            "degraded": degraded,
+            "checks": checks,
+            "sites": sites,
+        });
+        Reply::json(status, &body)
+    }
+
+    /// Tells whether a submission posted now would be stored, and notices what in the store needs a person.
+    async fn is_taking(&self) -> Result<(), Unready> {
+        let store = match self.metrics.not_taking() {
+            None => self.probe.ask(&*self.store).await,
+            Some(reason) => Err(Unready { words: "not asked".to_owned(), reason: reason.as_str() }),
+        };
+        tell_problems(&*self.store, &self.metrics).await;
+        store
+    }
+
+    /// Tells how the gateway is, for people.
+    pub(super) async fn status(&self, brief: bool) -> Status {
+        let unready = self.is_taking().await.err();
+        let (config, sending) = (self.config.load_full(), self.sending.borrow().clone());
+        let process = Process {
+            version: env!("CARGO_PKG_VERSION"),
+            since: self.since,
+            degraded: self.metrics.degraded(),
+            sending: &sending,
+            unready: unready.map(|unready| unready.words),
+            brief,
+        };
+        operate::status(&*self.store, &config, process, Timestamp::now()).await
     }
 
     pub(super) async fn metrics(&self) -> Reply {
+        tell_problems(&*self.store, &self.metrics).await;
+        let config = self.config.load();
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.counts()).await {
-            self.metrics.depth(depth(&counts, Timestamp::now()));
+            let now = Timestamp::now();
+            self.metrics.depth(depth(&counts, now));
+            let paused = &self.sending.borrow().paused_sites;
+            let mut by_site: HashMap<&str, Vec<Counts>> = HashMap::new();
+            for count in &counts {
+                by_site.entry(count.site.as_str()).or_default().push(count.clone());
+            }
+            self.metrics.site_depths(|site| {
+                let Depth { queued, held, oldest_queued, .. } =
+                    depth(by_site.get(site).map_or(&[], Vec::as_slice), now);
+                let is_paused = paused.keys().any(|paused| paused.as_str() == site);
+                SiteDepth { queued, held, oldest_queued_seconds: oldest_queued.as_secs_f64(), is_paused }
+            });
         }
         match self.metrics.text() {
             Ok(body) => Reply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
@@ -77,31 +172,26 @@ fn depth(counts: &[Counts], now: Timestamp) -> Depth {
 }
 
 impl Unready {
-    fn words(&self) -> String {
-        match self {
-            Self::Slow => "the store did not answer in time".to_owned(),
-            Self::Failed(error) => error.to_string(),
-        }
+    fn slow() -> Self {
+        Self { words: "the store did not answer in time".to_owned(), reason: "store_slow" }
     }
 
-    /// The same for programs.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Slow => "store_slow",
-            Self::Failed(StoreError::Full) => "store_full",
-            Self::Failed(StoreError::DiskFull) => "disk_full",
-            Self::Failed(StoreError::Unavailable(_)) => "store_away",
-            Self::Failed(StoreError::SetAside { .. } | StoreError::Remains { .. }) => "store_set_aside",
-            Self::Failed(StoreError::Corrupt(_)) => "store_corrupt",
-            Self::Failed(StoreError::Newer { .. }) => "store_newer",
-        }
+    fn of(error: &StoreError) -> Self {
+        let reason = match error {
+            StoreError::Full => "store_full",
+            StoreError::DiskFull => "disk_full",
+            StoreError::Unavailable(_) => "store_away",
+            StoreError::SetAside { .. } | StoreError::Remains { .. } => "store_set_aside",
+            StoreError::Corrupt(_) => "store_corrupt",
+            StoreError::Newer { .. } => "store_newer",
+        };
+        Self { words: error.to_string(), reason }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lead::SiteId;
 
     #[test]
     fn the_depth_is_that_of_all_sites() {

@@ -25,18 +25,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::{Method, StatusCode, header};
+use jiff::Timestamp;
 use pingora::apps::{HttpServerApp, ReusedHttpStream};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::operate::{Audit, By};
-use crate::queue::Store;
+use crate::queue::{SendingStatus, Store};
 use crate::telemetry::Metrics;
+use health::Probe;
+pub use health::tell_problems;
 use reply::{Reply, RequestId};
 pub use token::{make_token, read_token, token_file};
 
@@ -57,7 +60,11 @@ pub struct Admin {
     audit: Audit,
     /// Lets in where the configuration has no token.
     made_token: Option<Secret>,
+    /// What the sender holds back.
+    sending: watch::Receiver<SendingStatus>,
+    since: Timestamp,
     api: Arc<Semaphore>,
+    probe: Arc<Probe>,
     caller: Caller,
 }
 
@@ -106,8 +113,20 @@ impl Admin {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
-        let api = Arc::new(Semaphore::new(API_AT_ONCE));
-        Self { config, store, metrics, audit, made_token: None, api, caller: Caller::Network }
+        // Without a sender nothing is held back.
+        let (_, sending) = watch::channel(SendingStatus::default());
+        Self {
+            config,
+            store,
+            metrics,
+            audit,
+            made_token: None,
+            sending,
+            since: Timestamp::now(),
+            api: Arc::new(Semaphore::new(API_AT_ONCE)),
+            probe: Arc::default(),
+            caller: Caller::Network,
+        }
     }
 
     /// Answers this user of the machine, who came through the socket.
@@ -118,6 +137,11 @@ impl Admin {
     /// Lets in who shows this token, while the configuration has none.
     pub fn with_made_token(self, made_token: Option<Secret>) -> Self {
         Self { made_token, ..self }
+    }
+
+    /// Shows what the sender holds back.
+    pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
+        Self { sending, ..self }
     }
 
     /// One line for each request to the API. Of who shows no token, nothing is repeated.
@@ -156,7 +180,7 @@ impl Admin {
         let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
         match (path.as_str(), &head.method) {
             ("/livez", &Method::GET) => Reply::text("ok"),
-            ("/readyz", &Method::GET) => self.readyz(query.split('&').any(|part| part == "verbose")).await,
+            ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
             _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes GET")
                 .with(header::ALLOW, "GET"),

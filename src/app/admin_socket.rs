@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::accept::Bounded;
 use crate::admin::{Admin, socket_file};
 use crate::config::Config;
+use crate::telemetry::{Degraded, Metrics};
 
 /// Longest path of a Unix socket, without the byte that ends it.
 const PATH_MAX: usize = 107;
@@ -52,6 +53,21 @@ struct OwnFile {
     path: PathBuf,
     device: u64,
     inode: u64,
+}
+
+/// Opens the admin API's socket; without one the API is there over TCP.
+pub(super) fn open(config: &Config, takes_over: bool, metrics: &Metrics) -> Option<AdminSocket> {
+    let opened = AdminSocket::open(config, takes_over);
+    metrics.set_degraded(Degraded::AdminSocketMissing, opened.is_err());
+    match &opened {
+        Ok(Some(socket)) => tracing::info!(path = %socket.path().display(), "admin.socket_open"),
+        Ok(None) => {}
+        Err(error) => {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
+        }
+    }
+    opened.ok().flatten()
 }
 
 impl AdminSocket {

@@ -54,6 +54,7 @@ enum BackupError {
 }
 
 /// The service that makes copies.
+#[derive(Clone)]
 pub(super) struct Backups {
     config: Arc<ArcSwap<Config>>,
     store: Arc<dyn Store>,

@@ -1,6 +1,6 @@
 //! The configuration follows its files while everything runs.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,25 +10,22 @@ use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Diagnostic, Live, Reloaded, Severity, Sources, Watched};
+use super::expiry;
+use super::warnings::Warnings;
+use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloaded, Severity, StandIn};
+use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Degraded, Metrics, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most problems that are logged one by one.
 const PROBLEMS_MAX: usize = 50;
 
-/// Where a configuration came from.
-pub struct Origin {
-    pub path: PathBuf,
-    pub sources: Sources,
-    pub watched: Watched,
-}
-
 /// Reads the configuration again when its files change, or when it is asked to.
+#[derive(Clone)]
 pub(super) struct Follower {
     live: Arc<Live>,
     config: Arc<ArcSwap<Config>>,
@@ -36,23 +33,37 @@ pub(super) struct Follower {
     sender: Sender,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
+    told: Told,
+    warnings: Arc<Warnings>,
+}
+
+/// What was last logged: a file that stays broken is told of once.
+#[derive(Clone, Default)]
+struct Told {
+    /// Each with when it was first seen.
+    stand_ins: BTreeMap<StandIn, Timestamp>,
+    diagnostics: Diagnostics,
 }
 
 impl Follower {
     pub(super) fn new(
-        Origin { path, sources, watched }: Origin,
+        origin: Origin,
         config: Arc<ArcSwap<Config>>,
         store: Arc<dyn Store>,
         sender: Sender,
         metrics: Arc<Metrics>,
         asked: Arc<Notify>,
     ) -> Self {
-        let live = Arc::new(Live::new(path, sources, watched, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked }
+        let mut told = Told::default();
+        told.stand_ins(&origin.stand_ins, false, Timestamp::now());
+        degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
+        let live = Arc::new(Live::new(origin, Arc::clone(&config)));
+        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default() }
     }
 
     /// Follows until `stopping` says true.
-    pub(super) async fn run(self, mut stopping: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        self.keep_copy().await;
         // At most one at a time; it ends with this task.
         let mut rechecks = JoinSet::new();
         loop {
@@ -62,9 +73,15 @@ impl Follower {
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            if (is_asked || self.has_changed().await) && self.reload().await {
+            if (is_asked || self.has_changed().await) && self.reload(is_asked).await {
                 rechecks.shutdown().await;
-                rechecks.spawn(recheck(Arc::clone(&self.store), self.config.load_full()));
+                let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
+                rechecks.spawn(async move {
+                    if let Err(panicked) = catch_async(recheck).await {
+                        let location = panicked.location;
+                        tracing::error!(location, "config.recheck_panicked: please report the location");
+                    }
+                });
             }
         }
     }
@@ -74,8 +91,8 @@ impl Follower {
         tokio::task::spawn_blocking(move || live.has_changed()).await.unwrap_or_default()
     }
 
-    /// Reads the files again; tells whether another configuration is in force.
-    async fn reload(&self) -> bool {
+    /// Reads the files again; tells whether what is in force may be another configuration.
+    async fn reload(&mut self, is_asked: bool) -> bool {
         let (live, now) = (Arc::clone(&self.live), Timestamp::now());
         let today = now.to_zoned(TimeZone::UTC).date();
         let Ok(reloaded) = tokio::task::spawn_blocking(move || live.reload(today)).await else {
@@ -85,40 +102,102 @@ impl Follower {
         };
         let is_sound = !reloaded.diagnostics.prevent_serving();
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
-        tell(&reloaded, self.config.load().sites.len());
-        if reloaded.is_in_force {
-            self.sender.reloaded().await;
+        let config = self.config.load_full();
+        self.told.reloaded(&reloaded, config.sites.len(), is_asked);
+        self.told.stand_ins(&reloaded.stand_ins, is_asked, now);
+        self.warnings.tell(&reloaded.diagnostics);
+        degrade(&self.metrics, &config, &reloaded.stand_ins, reloaded.is_refused);
+        expiry::record(&config, &self.metrics);
+        self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
+        self.keep_copy().await;
+        self.sender.reloaded().await;
+        true
+    }
+
+    /// Keeps a copy of what is in force, for a start that finds less.
+    async fn keep_copy(&self) {
+        let live = Arc::clone(&self.live);
+        let kept = tokio::task::spawn_blocking(move || live.keep_copy()).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
         }
-        reloaded.is_in_force
     }
 }
 
-fn tell(reloaded: &Reloaded, sites: usize) {
-    let diagnostics = &reloaded.diagnostics;
-    let errors = diagnostics.count(Severity::Error) + diagnostics.count(Severity::Unresolved);
-    let warnings = diagnostics.count(Severity::Warning);
-    match (reloaded.is_in_force, errors) {
-        (true, 0) => tracing::info!(sites, warnings, "config.reloaded"),
-        (true, _) => tracing::error!(
-            sites,
-            errors,
-            warnings,
-            "config.reloaded_in_part: what is broken stays as it was; `formgate check` shows it"
-        ),
-        (false, _) => tracing::error!(
-            errors,
-            "config.reload_failed: the last good configuration stays in force; `formgate check` shows why"
-        ),
-    }
-    let problems = diagnostics.iter().filter(|problem| problem.severity > Severity::Warning);
-    problems.take(PROBLEMS_MAX).for_each(tell_problem);
-    if reloaded.is_in_force {
-        for site in &reloaded.kept_sites {
-            tracing::warn!(%site, "config.site_kept: the site goes on as it was before");
+/// Says what of the configuration needs a person.
+fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused: bool) {
+    let is_admin = |stand_in: &StandIn| stand_in.part == Part::Section("admin");
+    metrics.config_broken(stand_ins.len());
+    metrics.set_degraded(Degraded::ConfigBroken, !stand_ins.is_empty());
+    metrics.set_degraded(Degraded::ReloadRefused, is_refused);
+    metrics.set_degraded(Degraded::DeliveryOff, config.missing.upstream);
+    metrics.set_degraded(Degraded::AdminBroken, stand_ins.iter().any(is_admin));
+}
+
+impl Told {
+    fn reloaded(&mut self, reloaded: &Reloaded, sites: usize, is_asked: bool) {
+        let diagnostics = &reloaded.diagnostics;
+        if *diagnostics == self.diagnostics && diagnostics.prevent_serving() && !is_asked {
+            return;
+        }
+        self.diagnostics = diagnostics.clone();
+        let errors = diagnostics.count(Severity::Error) + diagnostics.count(Severity::Unresolved);
+        let warnings = diagnostics.count(Severity::Warning);
+        if errors == 0 {
+            tracing::info!(sites, warnings, "config.reloaded");
+        } else if reloaded.is_config_broken {
+            tracing::error!(
+                sites,
+                errors,
+                warnings,
+                "config.reload_failed: config.toml is broken, and what is broken in it stays as it was; \
+                 `formgate check` shows it"
+            );
+        } else {
+            tracing::error!(
+                sites,
+                errors,
+                warnings,
+                "config.reloaded_in_part: what is broken or gone stays as it was; `formgate check` shows it"
+            );
+        }
+        if reloaded.is_refused {
+            tracing::error!(
+                "config.reload_refused: too many sites would have vanished at once, so all of them stay; put their \
+                 files back, or run `formgate sites remove` for each that is meant to go"
+            );
+        }
+        let problems = diagnostics.iter().filter(|problem| problem.severity > Severity::Warning);
+        problems.take(PROBLEMS_MAX).for_each(tell_problem);
+        for key in &reloaded.need_restart {
+            tracing::warn!(key, "config.needs_restart: the new value counts after a restart");
         }
     }
-    for key in &reloaded.need_restart {
-        tracing::warn!(key, "config.needs_restart: the new value counts after a restart");
+
+    /// Says what stands in for what, and what no longer has to; all of it to who asks.
+    fn stand_ins(&mut self, now_standing: &[StandIn], is_asked: bool, now: Timestamp) {
+        let standing: BTreeSet<_> = now_standing.iter().collect();
+        let mut lines = 0;
+        self.stand_ins.retain(|stand_in, since| {
+            let stays = standing.contains(stand_in);
+            if !stays && lines < PROBLEMS_MAX {
+                lines += 1;
+                let StandIn { part, file, .. } = stand_in;
+                tracing::info!(%part, file = %file.display(), %since, "config.mended");
+            }
+            stays
+        });
+        lines = 0;
+        for stand_in in now_standing {
+            let is_new = !self.stand_ins.contains_key(stand_in);
+            let since = *self.stand_ins.entry(stand_in.clone()).or_insert(now);
+            if (is_new || is_asked) && lines < PROBLEMS_MAX {
+                lines += 1;
+                let StandIn { part, file, fault, by } = stand_in;
+                let (file, fault, words) = (file.display(), fault.as_str(), by.words());
+                tracing::error!(%part, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
+            }
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
-use super::rules::ConfigArg;
+use super::rules::{ConfigArg, today};
 use crate::accept::check_certificates;
-use crate::config::{Config, Diagnostics, Severity};
+use crate::config::{self, Config, Diagnostics, Severity, Sources, StandIn, Starting};
 
 /// Shows every problem of the configuration, with its place and its cure.
 ///
@@ -29,6 +29,9 @@ pub(super) struct CheckArgs {
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
+
+/// Most parts that are listed with what stands in for them.
+const STAND_INS_SHOWN: usize = 20;
 
 /// What a sound configuration holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,10 +52,28 @@ struct Report<'a> {
     #[serde(flatten)]
     content: Option<Content>,
     diagnostics: &'a Diagnostics,
+    /// What `serve` would start with instead of what is broken or gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stand_ins: Vec<ShownStandIn<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownStandIn<'a> {
+    part: String,
+    file: &'a Path,
+    fault: &'static str,
+    in_force: &'static str,
+}
+
+impl<'a> ShownStandIn<'a> {
+    fn of(StandIn { part, file, fault, by }: &'a StandIn) -> Self {
+        Self { part: part.to_string(), file, fault: fault.as_str(), in_force: by.words() }
+    }
 }
 
 pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (path, mut loaded) = args.config.load()?;
+    let path = args.config.find()?;
+    let Starting { mut loaded, stand_ins, .. } = config::start(&path, &Sources::process(), today());
     let certificates = loaded.config.as_ref().map_or(Ok(()), |config| check_certificates(&config.server.listen));
     if let Err(error) = certificates {
         loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
@@ -65,6 +86,7 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         warnings: diagnostics.count(Severity::Warning),
         content: loaded.config.as_ref().map(Content::of),
         diagnostics,
+        stand_ins: stand_ins.iter().map(ShownStandIn::of).collect(),
     };
     match args.output {
         Format::Json => console.json(&report)?,
@@ -85,12 +107,27 @@ fn show(report: &Report<'_>, console: &mut Console) -> Result<(), Error> {
     let file = report.file.display();
     if report.errors > 0 {
         console.say(format!("{file}: {}", report.counts()));
+        show_stand_ins(&report.stand_ins, console);
         return Ok(());
     }
     let content = report.content.map_or_else(String::new, |content| format!(": {}", content.words()));
     let counts = if report.diagnostics.is_empty() { String::new() } else { format!(" ({})", report.counts()) };
     let ok = console.paint().green("ok");
     console.data(format!("{ok}  {file}{content}{counts}"))
+}
+
+fn show_stand_ins(stand_ins: &[ShownStandIn<'_>], console: &mut Console) {
+    if stand_ins.is_empty() {
+        return;
+    }
+    console.say("\n`formgate serve` starts all the same:");
+    for ShownStandIn { part, fault, in_force, file } in stand_ins.iter().take(STAND_INS_SHOWN) {
+        console.say(format!("  {part} ({}) is {fault}: {in_force}", file.display()));
+    }
+    let more = stand_ins.len().saturating_sub(STAND_INS_SHOWN);
+    if more > 0 {
+        console.say(format!("  and {more} more"));
+    }
 }
 
 impl Report<'_> {

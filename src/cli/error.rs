@@ -32,6 +32,11 @@ impl Error {
         Self::new(Exit::Store, cause)
     }
 
+    /// This program failed.
+    pub(super) fn failed(cause: impl Into<anyhow::Error>) -> Self {
+        Self::new(Exit::Findings, cause)
+    }
+
     /// What was named is not there.
     pub(super) fn missing(cause: impl Into<anyhow::Error>) -> Self {
         Self::new(Exit::Findings, cause)

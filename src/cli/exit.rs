@@ -6,7 +6,8 @@
 pub enum Exit {
     /// Everything went well; also where the reader of the output went away.
     Ok = 0,
-    /// The check, test or replay ran and found failures; or an entry that was named is not there, or not done.
+    /// The check, test or replay ran and found failures; or an entry that was named is not there, or not done; or
+    /// `serve` failed by itself.
     Findings = 1,
     /// The command line makes no sense, or names a file that can't be read.
     Usage = 2,
@@ -28,6 +29,7 @@ impl Exit {
 Exit codes:
    0  all went well
    1  the check, test or replay found failures; or a lead that was named isn't there, or wasn't done
+      (serve: a task panicked, or a listener died)
    2  the command line makes no sense
   69  the gateway's admin API can't be reached
   74  the store or a file can't be written

@@ -45,6 +45,8 @@ mod shown;
 
 mod sites;
 
+mod status;
+
 mod store;
 
 mod table;
@@ -52,13 +54,18 @@ mod table;
 mod test;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use console::Console;
 use error::Error;
 pub use exit::Exit;
+
+/// How long a service's last words may take.
+const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 
 /// Takes what form plugins post, keeps it, and delivers it to KaiCalls as leads.
 #[derive(Parser)]
@@ -75,6 +82,7 @@ enum Command {
     Init(init::InitArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Replay(replay::ReplayArgs),
@@ -93,6 +101,7 @@ impl Command {
             Self::Init(args) => init::run(args, console),
             Self::Serve(args) => serve::run(args, console),
             Self::Check(args) => check::run(args, console),
+            Self::Status(args) => status::run(args, console),
             Self::Explain(args) => explain::run(args, console),
             Self::Test(args) => test::run(args, console),
             Self::Replay(args) => replay::run(args, console),
@@ -118,12 +127,28 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let mut console = Console::process();
+    let serves = matches!(cli.command, Command::Serve(_));
     let exit = cli.command.run(&mut console).unwrap_or_else(|error| {
         let rendered = error.render();
-        if !rendered.is_empty() {
-            console.say(rendered);
+        match serves {
+            _ if rendered.is_empty() => {}
+            true => say_last(rendered),
+            false => console.say(rendered),
         }
         error.exit()
     });
     exit.into()
+}
+
+/// Says a service's last words: a stderr that nobody reads must not keep it from ending.
+fn say_last(words: String) {
+    let (said, heard) = std::sync::mpsc::channel();
+    let speaker = std::thread::Builder::new().name("last-words".to_owned()).spawn(move || {
+        drop(writeln!(std::io::stderr(), "{words}"));
+        // Nobody listens any more where that took too long.
+        said.send(()).ok();
+    });
+    if speaker.is_ok() {
+        heard.recv_timeout(LAST_WORDS_TIME).ok();
+    }
 }

@@ -9,10 +9,10 @@ use clap::Args;
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use super::rules::ConfigArg;
+use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
-use crate::app::{self, Origin, Running, StartError};
-use crate::config::{Config, Sources};
+use crate::app::{self, Ended, Fatal, Running, StartError};
+use crate::config::{self, Config, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
 
 /// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
@@ -26,6 +26,9 @@ pub(super) struct ServeArgs {
     /// Take the place of the gateway that runs: its sockets are taken over when that gets SIGQUIT
     #[arg(long)]
     upgrade: bool,
+    /// Refuse to start where anything of the configuration is broken, gone or not on this machine
+    #[arg(long)]
+    strict: bool,
 }
 
 /// How log lines are written.
@@ -48,14 +51,19 @@ impl From<Log> for LogFormat {
 }
 
 pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (config, origin) = read_config(&args.config, console)?;
-    telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
+    let (config, origin) = read_config(args, console)?;
+    // Kept to the end, however that comes: what waits is written then.
+    let _logging = telemetry::log_to_stderr(args.log_format.into()).map_err(Error::store)?;
     block_on(serve(config, origin, args.upgrade))?;
     Ok(Exit::Ok)
 }
 
 async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Error> {
     let sites = config.sites.len();
+    if sites == 0 {
+        find_lost_sites(&config, &origin).await?;
+        tracing::warn!("config.no_sites: nobody can post yet; `formgate sites list` shows the sites there are");
+    }
     // Heard from here on, so that none ends the process.
     let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());
@@ -77,7 +85,23 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
-    Ok(())
+    judge(&ended)
+}
+
+/// A stop after something died, or panicked, is no success: a service manager must see it.
+fn judge(ended: &Ended) -> Result<(), Error> {
+    match ended.fatal {
+        Some(Fatal::Store) => {
+            let error = Error::store(anyhow!("what writes the store has died, so the gateway ended"));
+            Err(error.hint("start it again; the log has the location of the panic"))
+        }
+        Some(Fatal::Listener) => Err(Error::failed(anyhow!("a listener died, so the gateway ended"))),
+        None if ended.has_panicked => {
+            let error = Error::failed(anyhow!("a background task panicked while the gateway ran"));
+            Err(error.hint("it was started again; please report its location, which the log has"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Does what signals ask for, until one asks to stop or another process has taken over.
@@ -90,6 +114,8 @@ async fn until_stop(
     loop {
         let handed_over = tokio::select! {
             () = stop.as_mut() => return,
+            // Logged already, with its cause.
+            _fatal = running.failed() => return,
             () = hangups.next() => {
                 running.reload();
                 continue;
@@ -109,23 +135,31 @@ async fn until_stop(
     }
 }
 
-fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<(Config, Origin), Error> {
-    let (path, loaded) = arg.load()?;
-    let watched = loaded.watched.clone();
-    let colour = console.talk_paint().colour;
-    match loaded.complete() {
-        Ok((config, warnings)) => {
-            if !warnings.is_empty() {
-                console.say(warnings.render(colour));
-            }
-            Ok((config, Origin { path, sources: Sources::process(), watched }))
-        }
-        Err(problems) => {
-            console.say(problems.render(colour));
-            let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
-            Err(error.hint("mend what is said above; `formgate check` says it again without serving"))
-        }
+/// Reads the configuration with what stands in for what is broken, and says everything that is wrong with it.
+fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origin), Error> {
+    let path = args.config.find()?;
+    let Starting { loaded, in_force, .. } = config::start(&path, &Sources::process(), today());
+    let problems = loaded.diagnostics;
+    if !problems.is_empty() {
+        console.say(problems.render(console.talk_paint().colour));
     }
+    let is_refused = args.strict && problems.prevent_serving();
+    in_force.filter(|_| !is_refused).ok_or_else(|| {
+        let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
+        error.hint("mend what is said above; `formgate check` says it again without serving")
+    })
+}
+
+/// Refuses to serve no site where there were some: plugins would be told that their credentials are wrong.
+async fn find_lost_sites(config: &Config, origin: &Origin) -> Result<(), Error> {
+    let store = app::open_store(config).map_err(|error| start_error(error.into()))?;
+    let counts = store.counts().await.map_err(Error::store)?;
+    let is_lost = counts.iter().any(|count| !origin.is_removed(&count.site)) || origin.copy_has_sites();
+    if !is_lost {
+        return Ok(());
+    }
+    let error = Error::upstream(anyhow!("there were sites before, and neither the files nor their copy give any now"));
+    Err(error.hint("see that [sites].include names their files and that the folder is mounted; then start again"))
 }
 
 fn start_error(error: StartError) -> Error {
@@ -142,5 +176,24 @@ fn start_error(error: StartError) -> Error {
             Error::store(error).hint("send SIGQUIT to the gateway that runs, with the same store, within a minute")
         }
         StartError::Client(_) | StartError::Metrics(_) => Error::store(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Exit;
+
+    #[test]
+    fn no_panic_and_no_death_ends_in_success() {
+        let ended = Ended { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
+        assert!(judge(&ended).is_ok());
+        for (ended, exit) in [
+            (Ended { has_panicked: true, ..ended }, Exit::Findings),
+            (Ended { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
+            (Ended { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
+        ] {
+            assert_eq!(judge(&ended).expect_err("a failure").exit(), exit);
+        }
     }
 }

@@ -29,8 +29,9 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
         warn_of_open_admin(value, address.ip());
         Some(address)
     });
-    let token = table.read("token", |value| {
-        let token = secret(value, sources)?;
+    // Without it the API takes the token that is made at the first start.
+    let token = table.get("token").and_then(|value| {
+        let token = table.file().aside(|| secret(&value, sources))?;
         if token.expose().len() < TOKEN_SAFE {
             value.warn("`token` is short enough to be guessed", Some("`openssl rand -base64 32` makes a good one"));
         }
@@ -38,5 +39,5 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
     });
     let hosts = table.or("hosts", default.hosts, |value| value.list_of(super::site::host));
     let site_metrics = table.or("site_metrics", default.site_metrics, |value| value.number(SITE_METRICS_MAX));
-    Some(Admin { listen: listen?, token: token?, hosts: hosts?, site_metrics: site_metrics? })
+    Some(Admin { listen: listen?, token, hosts: hosts?, site_metrics: site_metrics? })
 }

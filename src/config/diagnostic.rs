@@ -128,6 +128,14 @@ impl Diagnostics {
         self.list.push(Diagnostic::new(Severity::Error, file, None, message, None));
     }
 
+    pub(super) fn add_error_with_hint(&mut self, file: &Path, message: &str, hint: &str) {
+        self.list.push(Diagnostic::new(Severity::Error, file, None, message, Some(hint)));
+    }
+
+    pub(super) fn add_warning(&mut self, file: &Path, message: &str, hint: &str) {
+        self.list.push(Diagnostic::new(Severity::Warning, file, None, message, Some(hint)));
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

@@ -16,7 +16,7 @@ pub(super) const KEYS: Keys = Keys {
 /// A form, and its branch's keys where it has its own.
 pub(super) struct CompiledForm {
     pub(super) rules: FormRules,
-    pub(super) keys: Option<KeyPair>,
+    pub(super) keys: Option<Option<KeyPair>>,
 }
 
 /// Compiles a site's `forms`, in the file's order.
@@ -47,17 +47,16 @@ fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
         lead: lead?,
         extras: extras?,
     };
-    Some(CompiledForm { rules, keys: keys? })
+    Some(CompiledForm { rules, keys })
 }
 
-/// Reads the keys of a branch: both or none, since a pair is made together.
+/// Reads the keys of a branch: both or none, since a pair is made together. Some(None) where they can't be had.
 fn own_keys(table: &Table<'_>, context: &Context<'_>) -> Option<Option<KeyPair>> {
-    if table.has("public_key") || table.has("secret_key") {
-        return keys(table, context.sources).map(Some);
-    }
-    Some(None)
+    let has_its_own = table.has("public_key") || table.has("secret_key");
+    has_its_own.then(|| keys(table, context.sources))
 }
 
+/// Reads the name of a mapping. One that isn't there is reported and kept: its last good version may stand in.
 fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
     let name = value.text()?;
     if context.mappings.contains(name) {
@@ -67,6 +66,6 @@ fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
         || format!("there are {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
         |known| format!("did you mean \"{known}\"?"),
     );
-    value.error(&format!("there is no mapping `{name}`"), Some(&hint));
-    None
+    value.file().aside(|| value.error(&format!("there is no mapping `{name}`"), Some(&hint)));
+    Some(name.to_owned())
 }

@@ -1,5 +1,6 @@
 //! `include = ["sites/*.toml"]`: which further files are read.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,23 +10,36 @@ use super::source::SourceFile;
 pub(super) const SITES: Keys = Keys { table: "[sites]", keys: &["include"] };
 pub(super) const MAPPINGS: Keys = Keys { table: "[mappings]", keys: &["include"] };
 
+/// What an `include` names.
+#[derive(Default)]
+pub(super) struct Included {
+    pub(super) files: Vec<PathBuf>,
+    /// Folders that were listed.
+    pub(super) folders: Vec<PathBuf>,
+    /// What can't be read: nobody knows what would be there.
+    pub(super) unknown: Vec<PathBuf>,
+}
+
 /// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
-pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Vec<PathBuf> {
-    let by_default = || list(root.file(), &root.file().resolve(default)).unwrap_or_default();
+pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Included {
+    let mut included = Included::default();
     let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
-    let Some(include) = include else { return by_default() };
-    let mut files: Vec<PathBuf> = Vec::new();
-    let listed = include.list_of(|item| matching(item, default)).unwrap_or_default();
-    for path in listed.into_iter().flatten() {
-        if !files.contains(&path) {
-            files.push(path);
-        }
-    }
-    files
+    let Some(include) = include else {
+        let pattern = root.file().resolve(default);
+        included.files = list(root.file(), &pattern, &mut included).unwrap_or_default();
+        return included;
+    };
+    // One entry that can't be read harms no other.
+    let mut listed = Vec::new();
+    include.list_of(|item| matching(item, default, &mut included).map(|found| listed.extend(found)));
+    let mut seen = BTreeSet::new();
+    listed.retain(|path| seen.insert(path.clone()));
+    included.files = listed;
+    included
 }
 
 /// Returns the files of one pattern: a path that must exist, or a glob in its last part that should match something.
-fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
+fn matching(value: &Value<'_>, default: &str, included: &mut Included) -> Option<Vec<PathBuf>> {
     let written = value.filled()?;
     let pattern = value.file().resolve(written);
     if !written.contains('*') {
@@ -34,6 +48,7 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
             return Some(vec![pattern]);
         }
         value.error(&format!("there is no file {}", pattern.display()), Some("every file: \"directory/*.toml\""));
+        included.unknown.push(pattern);
         return None;
     }
     if pattern.parent().is_some_and(|directory| directory.to_string_lossy().contains('*')) {
@@ -43,7 +58,7 @@ fn matching(value: &Value<'_>, default: &str) -> Option<Vec<PathBuf>> {
         );
         return None;
     }
-    match list(value.file(), &pattern) {
+    match list(value.file(), &pattern, included) {
         Ok(found) => {
             if found.is_empty() && written != default {
                 value.warn("no file matches this pattern", Some(&why_nothing_matches(&pattern)));
@@ -66,9 +81,13 @@ fn why_nothing_matches(pattern: &Path) -> String {
 }
 
 /// Expands a pattern of a file, which is read anew when other files match.
-fn list(file: &SourceFile, pattern: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn list(file: &SourceFile, pattern: &Path, included: &mut Included) -> std::io::Result<Vec<PathBuf>> {
     let found = expand(pattern);
     file.note_listing(pattern, found.as_deref().unwrap_or_default());
+    match &found {
+        Ok(_) => included.folders.extend(pattern.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
+        Err(_) => included.unknown.push(pattern.to_owned()),
+    }
     found
 }
 

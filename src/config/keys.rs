@@ -2,11 +2,11 @@
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::Keys;
-use super::{admin, backup, form, include, limits, load, queue, secret, server, site, token, upstream};
+use super::{admin, backup, form, include, limits, queue, secret, sections, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
 pub const CONFIG_KEYS: [Keys; 22] = [
-    load::KEYS,
+    sections::KEYS,
     server::KEYS,
     server::TLS,
     admin::KEYS,

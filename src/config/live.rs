@@ -1,5 +1,6 @@
-//! The configuration in force, following its files: compiled aside, swapped whole, the last good one kept on any error.
+//! The configuration in force, following its files: compiled aside, swapped whole, each part last good until it is sound.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,72 +9,148 @@ use jiff::civil::Date;
 use parking_lot::Mutex;
 
 use super::diagnostic::Diagnostics;
-use super::load::load;
+use super::last_good::{Fallback, Folder, Removed, Texts};
+use super::load::load_with;
+use super::merge::merge;
 use super::secret::Sources;
 use super::snapshot::Config;
+use super::stand_in::{By, Part, StandIn};
+use super::start::{Origin, watch_removed};
 use super::watched::Watched;
 use crate::lead::SiteId;
+
+/// After so many looks, files that couldn't be read are read again, though nothing shows that they have changed.
+const UNREADABLE_LOOKS: u32 = 15;
 
 /// A configuration and the files it came from.
 pub struct Live {
     path: PathBuf,
     sources: Sources,
     current: Arc<ArcSwap<Config>>,
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
 }
 
-struct Seen {
+struct State {
     /// What was read last, whether or not it could be used.
     watched: Watched,
-    /// The last look found something else.
-    differed: bool,
+    /// What the last look found, where it was something else.
+    last_look: Option<Watched>,
+    /// Something couldn't be read; looks since.
+    unreadable_looks: Option<u32>,
+    /// What gave the versions in force.
+    texts: Texts,
+    /// The copy on disk.
+    copied: Option<Texts>,
+    removed: Removed,
+    /// What was removed and is written again.
+    put_back: Removed,
 }
 
 /// What came of reading the files again.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// False: `config.toml` itself is broken, and everything stays as it was.
-    pub is_in_force: bool,
-    /// Sites in force as they were before, since their files or mappings are broken.
-    pub kept_sites: Vec<SiteId>,
+    /// What is broken or gone, and what is in force instead.
+    pub stand_ins: Vec<StandIn>,
+    /// Many sites would have vanished at once: they stay.
+    pub is_refused: bool,
+    /// `config.toml` itself has an error, or can't be read.
+    pub is_config_broken: bool,
     /// Keys whose new values need a restart.
     pub need_restart: Vec<&'static str>,
     pub diagnostics: Diagnostics,
 }
 
+impl Reloaded {
+    /// Names the sites that are in force as they were before.
+    pub fn kept_sites(&self) -> Vec<SiteId> {
+        let kept = self.stand_ins.iter().filter(|stand_in| stand_in.by == By::LastGood);
+        let sites = kept.filter_map(|kept| match &kept.part {
+            Part::Site(id) => Some(id.clone()),
+            _ => None,
+        });
+        sites.collect()
+    }
+}
+
 impl Live {
-    /// Follows the files at `path`, which were `watched` when they were read and gave what is in `current`.
-    pub fn new(path: PathBuf, sources: Sources, watched: Watched, current: Arc<ArcSwap<Config>>) -> Self {
-        Self { path, sources, current, seen: Mutex::new(Seen { watched, differed: false }) }
+    /// Follows the files from which came what is in `current`.
+    pub fn new(origin: Origin, current: Arc<ArcSwap<Config>>) -> Self {
+        let Origin { path, sources, watched, is_unreadable, texts, copied, removed, put_back, .. } = origin;
+        let unreadable_looks = is_unreadable.then_some(0);
+        let state = State { watched, last_look: None, unreadable_looks, texts, copied, removed, put_back };
+        Self { path, sources, current, state: Mutex::new(state) }
     }
 
-    /// Tells whether the files have changed since they were last read: true at the second look that finds it, so that
-    /// who is still writing can finish.
+    /// Tells whether the files have changed since they were last read: true once two looks in a row find the same, so
+    /// that a copy under way is never read half-way.
     pub fn has_changed(&self) -> bool {
-        let mut seen = self.seen.lock();
-        let differs = seen.watched.look_again() != seen.watched;
-        std::mem::replace(&mut seen.differed, differs) && differs
+        let mut state = self.state.lock();
+        let look = state.watched.look_again();
+        if look == state.watched {
+            state.last_look = None;
+            let Some(looks) = &mut state.unreadable_looks else { return false };
+            *looks += 1;
+            return *looks >= UNREADABLE_LOOKS;
+        }
+        let is_settled = state.last_look.as_ref() == Some(&look);
+        state.last_look = Some(look);
+        is_settled
     }
 
     /// Reads everything again and puts in force what is sound. Blocks: for the disk, and for the mappings' examples.
     pub fn reload(&self, today: Date) -> Reloaded {
         // Held to the end: two reloads at once could put the older in force.
-        let mut seen = self.seen.lock();
-        let loaded = load(&self.path, &self.sources, today);
-        *seen = Seen { watched: loaded.watched.clone(), differed: false };
+        let mut state = self.state.lock();
         let previous = self.current.load_full();
-        let (config, diagnostics) = loaded.keeping(&previous);
-        let Some(mut config) = config else {
-            let (kept_sites, need_restart) = (previous.sites.keys().cloned().collect(), Vec::new());
-            return Reloaded { is_in_force: false, kept_sites, need_restart, diagnostics };
-        };
-        let need_restart = keep_fixed(&mut config, &previous);
-        // What was compiled anew is never the same allocation.
-        let is_kept = |id: &SiteId, site| previous.sites.get(id).is_some_and(|before| Arc::ptr_eq(before, site));
-        let kept_sites = config.sites.iter().filter(|(id, site)| is_kept(id, site)).map(|(id, _)| id.clone()).collect();
-        self.current.store(Arc::new(config));
-        Reloaded { is_in_force: true, kept_sites, need_restart, diagnostics }
+        let folder = folder(&previous);
+        let mut of_removed = Watched::default();
+        folder.iter().for_each(|folder| watch_removed(&mut of_removed, folder));
+        // Where it can't be read, nothing is removed that was not before.
+        state.removed = folder.and_then(|folder| folder.removed().ok()).unwrap_or_else(|| state.removed.clone());
+        let mut loaded = load_with(&self.path, Some(&state.texts), &self.sources, today);
+        loaded.watched.extend(of_removed);
+        state.watched = loaded.watched;
+        state.last_look = None;
+        state.unreadable_looks = loaded.parts.is_unreadable.then_some(0);
+        let fallback = Fallback::running(&previous, &state.texts);
+        let mut diagnostics = loaded.diagnostics;
+        let merged = merge(&loaded.parts, &fallback, &state.removed, &mut diagnostics);
+        let mut need_restart = Vec::new();
+        // The running configuration stands in for every section: there always is one.
+        if let Some((mut config, texts)) = merged.in_force {
+            need_restart = keep_fixed(&mut config, &previous);
+            state.texts = texts;
+            state.put_back = state.removed.put_back(&loaded.parts.texts);
+            self.current.store(Arc::new(config));
+        }
+        Reloaded {
+            stand_ins: merged.stand_ins,
+            is_refused: merged.is_refused,
+            is_config_broken: loaded.parts.is_config_broken(),
+            need_restart,
+            diagnostics,
+        }
     }
+
+    /// Writes the copy of what is in force, where it is another than the one on disk. Blocks.
+    pub fn keep_copy(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let Some(folder) = folder(&self.current.load()) else { return Ok(()) };
+        if state.copied.as_ref() != Some(&state.texts) {
+            folder.write(&state.texts)?;
+            state.copied = Some(state.texts.clone());
+        }
+        // Read anew: another process may have removed more meanwhile.
+        let mut removed = folder.removed()?;
+        if removed.forget(&state.put_back) {
+            folder.write_removed(&removed)?;
+        }
+        Ok(())
+    }
+}
+
+fn folder(config: &Config) -> Option<Folder> {
+    config.data_folder().map(Folder::in_data)
 }
 
 /// Keeps what only a start can change, so that nobody reads what isn't so; returns the keys that would have changed.
@@ -92,6 +169,9 @@ fn keep_fixed(config: &mut Config, previous: &Config) -> Vec<&'static str> {
     keep("[queue].url", config.queue.url != previous.queue.url);
     keep("[queue].dedupe", config.queue.dedupe != previous.queue.dedupe);
     keep("[queue].max_size", config.queue.max_size != previous.queue.max_size);
+    // Where `[kaicalls]` was unknown at the start, the client is one of the default's: it is not what was meant.
+    let is_known_client = !previous.missing.upstream || config.upstream.base_url == previous.upstream.base_url;
+    config.missing.upstream |= !is_known_client;
     config.server.listen.clone_from(&previous.server.listen);
     config.server.data.clone_from(&previous.server.data);
     config.admin.listen = previous.admin.listen;

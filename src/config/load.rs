@@ -6,28 +6,27 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::diagnostic::{Diagnostics, Severity};
+use super::advice;
+use super::diagnostic::Diagnostics;
+use super::include::{self, Included};
+use super::last_good::{Texts, absolute};
 use super::mappings::{self, CompiledMappings, MappingFile};
-use super::reader::{Keys, Table};
-use super::recurring::{Kind, Recurring, folder_of};
-use super::secret::{Sources, readable_by_others};
-use super::site::{self, CompiledSite};
-use super::snapshot::{Admin, Backup, Config, Limits, Queue, Server, Site, Upstream};
+use super::reader::Table;
+use super::secret::Sources;
+use super::sections::{KEYS, Sections};
+use super::site;
+use super::sites::{self, CompiledSites};
+use super::snapshot::Config;
 use super::source::SourceFile;
 use super::watched::Watched;
-use super::{admin, advice, backup, include, limits, queue, server, upstream};
 use crate::lead::SiteId;
+use crate::map::Mapping;
 use crate::pipeline::Mappings;
-
-pub(super) const KEYS: Keys = Keys {
-    table: "the configuration",
-    keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
-};
 
 /// What loading gave.
 #[derive(Debug)]
 pub struct Loaded {
-    /// None where `config.toml` itself is broken; else without the broken sites and mappings.
+    /// None where a table of `config.toml` is broken; else without the sites and mappings that are.
     pub config: Option<Config>,
     pub broken_sites: Vec<BrokenSite>,
     /// Names of the operator's mappings that are not in `config`.
@@ -35,6 +34,7 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// Every file that was looked at.
     pub watched: Watched,
+    pub(super) parts: Parts,
 }
 
 /// A site that can't be used as it is written.
@@ -45,91 +45,171 @@ pub struct BrokenSite {
     pub file: PathBuf,
 }
 
+/// What the files give, each part sound or broken by itself.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) config: PathBuf,
+    /// False: `config.toml` isn't there, or isn't TOML.
+    pub(super) is_config_read: bool,
+    pub(super) sections: Sections,
+    pub(super) sites: CompiledSites,
+    pub(super) mappings: Vec<Arc<Mapping>>,
+    /// Names of the operator's mappings whose files are there, each with whether it can be used.
+    pub(super) own_mappings: BTreeMap<String, bool>,
+    /// Folders of mappings that were listed, by their absolute paths.
+    pub(super) mapping_folders: BTreeSet<PathBuf>,
+    /// What gave the parts, sound or not.
+    pub(super) texts: Texts,
+    /// Every file that was read, by its absolute path, with whether it is sound.
+    pub(super) files: Vec<(PathBuf, bool)>,
+    /// What `[sites].include` names and can't be read.
+    pub(super) unlisted_sites: Vec<PathBuf>,
+    /// A file is there but can't be read: reading it again may help, though it doesn't change.
+    pub(super) is_unreadable: bool,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
 impl Loaded {
-    /// Gives the configuration to start with: only if nothing at all is wrong.
+    /// Gives the configuration if nothing at all is wrong.
     pub fn complete(self) -> Result<(Config, Diagnostics), Diagnostics> {
         match self.config {
             Some(config) if !self.diagnostics.prevent_serving() => Ok((config, self.diagnostics)),
             _ => Err(self.diagnostics),
         }
     }
-
-    /// Gives the configuration to go on with at a reload: what is broken stays as it was in `previous`.
-    ///
-    /// None where `config.toml` itself is broken: then everything stays as it was.
-    pub fn keeping(self, previous: &Config) -> (Option<Config>, Diagnostics) {
-        let Some(mut config) = self.config else { return (None, self.diagnostics) };
-        let kept = self.broken_mappings.iter().filter_map(|name| previous.mappings.get(name));
-        let of_now = config.mappings.iter().filter(|mapping| !self.broken_mappings.contains(&mapping.name));
-        let mappings =
-            Mappings::new(of_now.chain(kept).map(|mapping| mapping.as_ref().clone()), mappings::dictionary());
-        config.mappings = Arc::new(mappings);
-        for (id, site) in &previous.sites {
-            let broken = |broken: &BrokenSite| {
-                broken.id.as_ref() == Some(id) || (broken.id.is_none() && broken.file == site.file)
-            };
-            let unmapped = config.sites.get(id).is_some_and(|site| !has_its_mappings(site, &config.mappings));
-            if unmapped || self.broken_sites.iter().any(broken) {
-                config.sites.insert(id.clone(), site.clone());
-            }
-        }
-        config.sites.retain(|_, site| has_its_mappings(site, &config.mappings));
-        (Some(config), self.diagnostics)
-    }
-}
-
-fn has_its_mappings(site: &Site, mappings: &Mappings) -> bool {
-    let mut named = site.rules.forms.iter().filter_map(|form| form.mapping.as_deref());
-    named.all(|name| mappings.get(name).is_some())
 }
 
 /// Loads the configuration at `path`; `today` decides which tokens have expired.
 pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
-    let mut files = Files::open(path);
+    load_with(path, None, sources, today)
+}
+
+/// Loads the configuration; where `config.toml` can't be read, the last good one says which files it includes.
+pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Loaded {
+    let mut files = Files::open(path, last_good);
     let parsed = files.config.parse();
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
-    let sections = root.as_ref().and_then(|root| Sections::compile(root, sources));
+    let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
-    let (sites, broken_sites) = compile_sites(root.as_ref(), &files.sites, &context);
-    if sites.is_empty() && broken_sites.is_empty() && !files.config.is_broken() {
+    let sites = sites::compile(root.as_ref(), &files.sites, &context);
+    if sites.usable.is_empty() && sites.broken.is_empty() && !files.config.is_broken() {
         advice::warn_of_no_sites(&files.config);
     }
     for file in files.sites.iter().chain([&files.config]) {
-        warn_if_readable(file);
+        sites::warn_if_readable(file);
     }
-    let sections = sections.filter(|_| !files.config.is_broken());
-    let config = sections.map(|sections| sections.into_config(sites, Mappings::new(sound, mappings::dictionary())));
+    let mut parts = Parts {
+        is_config_read: root.is_some(),
+        sections,
+        sites,
+        mappings: sound.into_iter().map(Arc::new).collect(),
+        ..files.parts()
+    };
+    // Of two sites of one id either file may be the wrong one.
+    let disputed: BTreeSet<_> = parts.sites.broken.iter().map(|site| absolute(&site.file)).collect();
+    for (file, is_sound) in &mut parts.files {
+        *is_sound &= !disputed.contains(file);
+    }
     drop(parsed);
     let watched = files.take_watched();
-    Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics(), watched }
+    let (config, broken_sites) = parts.wholly_sound();
+    Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics(), watched, parts }
+}
+
+impl Parts {
+    /// Tells whether `config.toml` has an error, in whatever part, or can't be read.
+    pub(super) fn is_config_broken(&self) -> bool {
+        let config = absolute(&self.config);
+        self.files.iter().any(|(file, is_sound)| !is_sound && *file == config)
+    }
+
+    /// Gives what can be used exactly as it is written, and which sites can't.
+    fn wholly_sound(&self) -> (Option<Config>, Vec<BrokenSite>) {
+        let lacking = self.sites.usable.values().filter(|site| site.lacks_something).map(|lacking| &lacking.site);
+        let lacking = lacking.map(|site| BrokenSite { id: Some(site.id.clone()), file: site.file.clone() });
+        let broken = self.sites.broken.iter().cloned().chain(lacking).collect();
+        let config = self.sections.clone().into_config().filter(|_| self.sections.is_whole()).map(|mut config| {
+            let sound = self.sites.usable.iter().filter(|(_, site)| !site.lacks_something);
+            config.sites = sound.map(|(id, sound)| (id.clone(), Arc::clone(&sound.site))).collect();
+            config.mappings = Arc::new(Mappings::new(
+                self.mappings.iter().map(|mapping| mapping.as_ref().clone()),
+                mappings::dictionary(),
+            ));
+            config
+        });
+        (config, broken)
+    }
 }
 
 /// Every file, in the order in which problems are shown.
 struct Files {
     config: SourceFile,
+    /// The last good `[sites]` and `[mappings]`, where they are needed.
+    includes: Option<SourceFile>,
     mappings: Vec<MappingFile>,
     sites: Vec<SourceFile>,
     /// Not read, and said to be so.
     unread: Vec<SourceFile>,
+    included_sites: Included,
+    included_mappings: Included,
 }
 
 impl Files {
     /// Opens `config.toml` and what it includes, even if the rest of it can't be parsed.
-    fn open(path: &Path) -> Self {
+    fn open(path: &Path, last_good: Option<&Texts>) -> Self {
         let config = SourceFile::read(path);
-        let entries = config.parse_leniently();
-        let root = Table::unchecked(&config, &entries, KEYS);
-        let sites = include::files(&root, "sites", include::SITES, "sites/*.toml");
-        let mappings = include::files(&root, "mappings", include::MAPPINGS, "mappings/*.toml");
+        let last_good = last_good.filter(|_| !config.is_toml());
+        let includes = last_good.map(|texts| SourceFile::from_text(path, texts.includes()));
+        let including = includes.as_ref().unwrap_or(&config);
+        let entries = including.parse_leniently();
+        let root = Table::unchecked(including, &entries, KEYS);
+        let included_sites = include::files(&root, "sites", include::SITES, "sites/*.toml");
+        let included_mappings = include::files(&root, "mappings", include::MAPPINGS, "mappings/*.toml");
         drop(entries);
-        let sites = sites.iter().map(|path| SourceFile::read(path)).collect();
+        let sites = included_sites.files.iter().map(|path| SourceFile::read(path)).collect();
+        let mappings = mappings::open(&included_mappings.files);
         let unread = advice::unread_beside(&config);
-        Self { config, mappings: mappings::open(&mappings), sites, unread }
+        Self { config, includes, mappings, sites, unread, included_sites, included_mappings }
+    }
+
+    /// Notes what was read, and in what state.
+    fn parts(&self) -> Parts {
+        let mut texts = Texts::default();
+        texts.add_config(&self.config);
+        self.sites.iter().for_each(|file| texts.add_site_file(file));
+        let own = self.mappings.iter().filter(|mapping| mapping.own);
+        own.clone().for_each(|mapping| texts.add_mapping(&mapping.name, &mapping.file));
+        let all = own.clone().map(|mapping| &mapping.file).chain(&self.sites).chain([&self.config]);
+        Parts {
+            config: self.config.path().to_owned(),
+            own_mappings: self.own_mappings(),
+            mapping_folders: self.included_mappings.folders.iter().map(|folder| absolute(folder)).collect(),
+            texts,
+            is_unreadable: all.clone().any(SourceFile::is_unreadable),
+            files: all.map(|file| (absolute(file.path()), !file.is_broken())).collect(),
+            unlisted_sites: self.included_sites.unknown.clone(),
+            ..Parts::default()
+        }
+    }
+
+    /// Names the operator's mappings; an exact copy of a shipped one is sound, and is the shipped one.
+    fn own_mappings(&self) -> BTreeMap<String, bool> {
+        let there = self.included_mappings.files.iter().map(|file| (mappings::name_of(file), true));
+        let broken = self.mappings.iter().filter(|mapping| mapping.own && mapping.file.is_broken());
+        there.chain(broken.map(|mapping| (mapping.name.clone(), false))).collect()
     }
 
     fn take_watched(&mut self) -> Watched {
-        let mut watched = self.config.take_watched();
+        let mut watched = Watched::default();
+        for file in [&mut self.config].into_iter().chain(&mut self.includes) {
+            watched.extend(file.take_watched());
+        }
         let mappings = self.mappings.iter_mut().map(|mapping| &mut mapping.file);
         for file in mappings.chain(&mut self.sites) {
             watched.extend(file.take_watched());
@@ -139,110 +219,10 @@ impl Files {
 
     fn into_diagnostics(self) -> Diagnostics {
         let mappings = self.mappings.into_iter().map(|mapping| mapping.file);
-        let files = [self.config].into_iter().chain(mappings).chain(self.sites).chain(self.unread);
+        let files = [self.config].into_iter().chain(self.includes).chain(mappings).chain(self.sites).chain(self.unread);
         let mut diagnostics = Diagnostics::default();
         diagnostics.extend(files.flat_map(SourceFile::into_problems));
         diagnostics.gather();
         diagnostics
-    }
-}
-
-/// Everything of `config.toml` but its sites and mappings.
-struct Sections {
-    server: Server,
-    admin: Admin,
-    upstream: Upstream,
-    queue: Queue,
-    limits: Limits,
-    backup: Option<Backup>,
-}
-
-impl Sections {
-    fn compile(root: &Table<'_>, sources: &Sources) -> Option<Self> {
-        let server = root.section("server", server::KEYS, |table| server::compile(table, sources));
-        let admin = root.section("admin", admin::KEYS, |table| admin::compile(table, sources));
-        let upstream = root.section("kaicalls", upstream::KEYS, upstream::compile);
-        let beside = queue::default_beside(root.file().path());
-        let queue = root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?));
-        let limits = root.section("limits", limits::KEYS, limits::compile);
-        let backup = root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?));
-        let sections = Self {
-            server: server?,
-            admin: admin?,
-            upstream: upstream?,
-            queue: queue?,
-            limits: limits?,
-            backup: backup?,
-        };
-        let admin_at = sections.admin.listen;
-        // Port 0 is a different one each time.
-        if admin_at.port() != 0 && sections.server.listen.iter().any(|listen| listen.address == admin_at) {
-            let place = root.get("admin").or_else(|| root.get("server"))?;
-            place.error("[server] and [admin] listen on the same address", None);
-        }
-        Some(sections)
-    }
-
-    fn into_config(self, sites: BTreeMap<SiteId, Arc<Site>>, mappings: Mappings) -> Config {
-        let Self { server, admin, upstream, queue, limits, backup } = self;
-        Config { server, admin, upstream, queue, limits, backup, sites, mappings: Arc::new(mappings) }
-    }
-}
-
-type SiteMap = BTreeMap<SiteId, Arc<Site>>;
-
-/// Compiles the sites of `config.toml` and of the files; the sound ones apart from the broken.
-fn compile_sites(
-    root: Option<&Table<'_>>,
-    files: &[SourceFile],
-    context: &site::Context<'_>,
-) -> (SiteMap, Vec<BrokenSite>) {
-    let inline = root.and_then(|root| root.sections("site", site::KEYS, |table| Some(site::compile(table, context))));
-    let mut sites = inline.unwrap_or_default();
-    let parsed: Vec<_> = files.iter().map(|file| (file, file.parse())).collect();
-    sites.extend(parsed.iter().map(|(file, parsed)| match parsed {
-        Some(entries) if !advice::is_nested_site(file, entries) => {
-            site::compile(&Table::root(file, entries, site::KEYS), context)
-        }
-        _ => CompiledSite::unread(file),
-    }));
-    let twice = report_same_ids(&sites);
-    advice::warn_of_shared_tokens(&sites);
-    advice::warn_of_shared_pairs(&sites);
-    let (mut sound, mut broken) = (BTreeMap::new(), Vec::new());
-    for compiled in sites {
-        let id = compiled.id.map(|(id, _)| id);
-        let usable = !compiled.file.is_broken() && id.as_ref().is_some_and(|id| !twice.contains(id));
-        match (compiled.site.filter(|_| usable), id) {
-            (Some(site), Some(id)) => drop(sound.insert(id, Arc::new(site))),
-            (_, id) => broken.push(BrokenSite { id, file: compiled.file.path().to_owned() }),
-        }
-    }
-    (sound, broken)
-}
-
-/// Reports ids that two sites claim, and returns them: neither is used, since either may be the one that is meant.
-fn report_same_ids(sites: &[CompiledSite<'_>]) -> BTreeSet<SiteId> {
-    let mut seen: BTreeMap<&SiteId, String> = BTreeMap::new();
-    let mut twice = BTreeSet::new();
-    for (file, (id, span)) in sites.iter().filter_map(|site| site.id.as_ref().map(|id| (site.file, id))) {
-        if let Some(first) = seen.get(id) {
-            let message = format!("there is a site `{id}` already, at {first}");
-            file.report(Severity::Error, span.clone(), &message, Some("a site's id is its own: it stands in its URLs"));
-            twice.insert(id.clone());
-        } else {
-            seen.insert(id, file.location(span));
-        }
-    }
-    twice
-}
-
-fn warn_if_readable(file: &SourceFile) {
-    if file.holds_secret() && readable_by_others(file.path()) {
-        let subject = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let recurring = Recurring { kind: Kind::Readable(folder_of(file.path())), subject };
-        let message = "this file holds a secret and can be read by other users";
-        let hint = format!("chmod 600 {}, or keep the secret in a file of its own", file.path().display());
-        file.report_recurring(Severity::Warning, None, recurring, message, Some(&hint));
     }
 }

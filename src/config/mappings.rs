@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostics, Severity};
+use super::last_good::Text;
 use super::mapping::{self, example};
 use super::reader::Table;
 use super::shipped::SHIPPED;
@@ -27,8 +28,15 @@ pub(super) struct CompiledMappings {
 /// A mapping file: its name, and whether the operator wrote it.
 pub(super) struct MappingFile {
     pub(super) file: SourceFile,
-    name: String,
-    own: bool,
+    pub(super) name: String,
+    pub(super) own: bool,
+}
+
+impl MappingFile {
+    /// Opens the text of a last good version.
+    pub(super) fn kept(name: &str, kept: &Text) -> Self {
+        Self { file: SourceFile::kept(&kept.file, kept.text.clone()), name: name.to_owned(), own: true }
+    }
 }
 
 /// Opens the shipped mappings and the operator's files; an exact copy of a shipped one replaces nothing.
@@ -47,12 +55,17 @@ pub(super) fn open(operators: &[PathBuf]) -> Vec<MappingFile> {
 
 fn open_own(path: &Path) -> MappingFile {
     let file = SourceFile::read(path);
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = name_of(path);
     if let Err(invalid) = FormId::parse(&name) {
         let message = format!("a mapping is called by its file's name without .toml, which {invalid}");
         file.report_file(Severity::Error, &message, None);
     }
     MappingFile { file, name, own: true }
+}
+
+/// A mapping is called by its file.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Compiles mappings and runs their examples.

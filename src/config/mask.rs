@@ -11,7 +11,7 @@ use super::suggest::distance;
 pub(super) const MASK: &str = "***";
 
 /// Keys whose strings may be shown inside a secret's table or list: they say where it is, or are public.
-const OPEN_KEYS: [&str; 5] = ["env", "file", "sha256", "note", "expires"];
+pub(super) const OPEN_KEYS: [&str; 5] = ["env", "file", "sha256", "note", "expires"];
 
 /// Returns the byte ranges to hide, sorted, without overlap.
 pub(super) fn secret_ranges(text: &str) -> Vec<Range<usize>> {
@@ -68,7 +68,7 @@ fn key_before(before: &str) -> &str {
     trimmed.get(start..).unwrap_or_default()
 }
 
-fn is_secret_key(key: &str) -> bool {
+pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "token", "password", "authorization", "cookie"].iter().any(|word| key.contains(word))
         || ["secret", "secret_key", "wpforms_secret", "token"].iter().any(|known| distance(&key, known) <= 2)

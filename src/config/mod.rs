@@ -9,6 +9,8 @@ mod advice;
 
 mod backup;
 
+mod certificate;
+
 mod diagnostic;
 
 mod find;
@@ -18,6 +20,8 @@ mod form;
 mod include;
 
 mod keys;
+
+mod last_good;
 
 mod limits;
 
@@ -31,6 +35,8 @@ mod mappings;
 
 mod mask;
 
+mod merge;
+
 mod queue;
 
 mod reader;
@@ -39,15 +45,23 @@ mod recurring;
 
 mod secret;
 
+mod sections;
+
 mod server;
 
 mod shipped;
 
 mod site;
 
+mod sites;
+
 mod snapshot;
 
 mod source;
+
+mod stand_in;
+
+mod start;
 
 mod suggest;
 
@@ -61,6 +75,7 @@ mod watched;
 
 mod words;
 
+pub use certificate::Validity;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
@@ -70,7 +85,9 @@ pub use mappings::shipped_mappings;
 pub use reader::Keys;
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
-    Token, Upstream,
+    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site,
+    StoreUrl, Token, Upstream,
 };
+pub use stand_in::{By, Fault, Part, StandIn};
+pub use start::{Origin, Starting, start};
 pub use watched::Watched;

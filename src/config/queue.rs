@@ -57,7 +57,7 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Queue> {
     Some(Queue { url: url?, retry: retry?, keep: keep?, dedupe: dedupe?, max_size: max_size? })
 }
 
-fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
+pub(super) fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
     match value.text()? {
         "memory:" => Some(StoreUrl::Memory),
         text => {

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use toml::de::DeValue;
 
 use super::advice::warn_of_open_doors;
+use super::certificate::warn_of_expiry;
 use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
@@ -78,12 +80,13 @@ fn from_here(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Compiles `[server]`.
-pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Server> {
+pub(super) fn compile(table: &Table<'_>, sources: &Sources, today: Date) -> Option<Server> {
     let default = Server::default();
-    let tls = table.read("tls", |value| tls(value, sources));
+    let files = TlsFiles { sources, today };
+    let tls = table.read("tls", |value| files.read(value));
     let common = tls.clone().flatten();
     let common = common.as_ref();
-    let listen = table.or("listen", with_tls(default.listen, common), |value| listen(value, common, sources));
+    let listen = table.or("listen", with_tls(default.listen, common), |value| listen(value, common, &files));
     let public_url = table.read("public_url", origin);
     let data = table.read("data", |value| value.filled().map(|path| value.file().resolve(path)));
     let client_address = table.read("client_address", header_name);
@@ -122,11 +125,11 @@ fn origin(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>, sources: &Sources) -> Option<Vec<Listen>> {
+fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>, files: &TlsFiles<'_>) -> Option<Vec<Listen>> {
     let list = value.one_or_more(|item| match item.inner() {
         DeValue::Table(_) => {
             let table = item.table(LISTEN)?;
-            let (address, tls) = (table.need("address", address), table.read("tls", |value| tls(value, sources)));
+            let (address, tls) = (table.need("address", address), table.read("tls", |value| files.read(value)));
             Some(Listen { address: address?, tls: tls?.or_else(|| common.cloned()) })
         }
         _ => Some(Listen { address: address(item)?, tls: common.cloned() }),
@@ -158,16 +161,27 @@ pub(super) fn address(value: &Value<'_>) -> Option<SocketAddr> {
     address
 }
 
-fn tls(value: &Value<'_>, sources: &Sources) -> Option<(PathBuf, PathBuf)> {
-    let table = value.table(TLS)?;
-    let (cert, key) = (table.need("cert", existing_file), table.need("key", |value| key_file(value, sources)));
-    Some((cert?, key?))
+/// Reads which files hold a certificate and its key, and warns of what is wrong with these.
+struct TlsFiles<'a> {
+    sources: &'a Sources,
+    today: Date,
 }
 
-fn key_file(value: &Value<'_>, sources: &Sources) -> Option<PathBuf> {
-    let path = existing_file(value)?;
-    warn_of_readers(value, value.key(), &path, sources);
-    Some(path)
+impl TlsFiles<'_> {
+    fn read(&self, value: &Value<'_>) -> Option<(PathBuf, PathBuf)> {
+        let table = value.table(TLS)?;
+        let cert = table.need("cert", |value| {
+            let path = existing_file(value)?;
+            warn_of_expiry(value, &path, self.today);
+            Some(path)
+        });
+        let key = table.need("key", |value| {
+            let path = existing_file(value)?;
+            warn_of_readers(value, value.key(), &path, self.sources);
+            Some(path)
+        });
+        Some((cert?, key?))
+    }
 }
 
 fn existing_file(value: &Value<'_>) -> Option<PathBuf> {

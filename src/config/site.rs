@@ -13,7 +13,7 @@ use super::snapshot::Site;
 use super::source::SourceFile;
 use super::token;
 use crate::destination::{KeyPair, Secret};
-use crate::lead::{Region, SiteId};
+use crate::lead::{FormId, Region, SiteId};
 use crate::pipeline::SiteRules;
 
 pub(super) const KEYS: Keys = Keys {
@@ -49,6 +49,8 @@ pub(super) struct CompiledSite<'a> {
     pub(super) id: Option<(SiteId, Range<usize>)>,
     /// None: something in it is wrong.
     pub(super) site: Option<Site>,
+    /// Keys, a secret or a mapping that it names can't be had.
+    pub(super) lacks_something: bool,
     pub(super) tokens: Vec<token::Placed>,
     /// The key pairs of the site and of its forms.
     pub(super) pairs: Vec<PlacedPair>,
@@ -57,17 +59,20 @@ pub(super) struct CompiledSite<'a> {
 impl<'a> CompiledSite<'a> {
     /// A site of which nothing could be read.
     pub(super) fn unread(file: &'a SourceFile) -> Self {
-        Self { file, id: None, site: None, tokens: Vec::new(), pairs: Vec::new() }
+        Self { file, id: None, site: None, lacks_something: false, tokens: Vec::new(), pairs: Vec::new() }
     }
 }
 
 /// Compiles a site.
 pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledSite<'a> {
+    let (file, before) = (table.file(), table.file().faults());
     let id = table.need("id", |value| Some((value.parse(SiteId::parse)?, value.span())));
     let name = id.as_ref().map_or("SITE", |(id, _)| id.as_str());
     let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
     let placed = tokens.clone().unwrap_or_default();
     let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
+    let faults = file.faults().since(before);
+    let site = site.filter(|_| faults.own == 0 && !table.has_unknown());
     let mut pairs = Vec::new();
     if let Some(site) = &site {
         warn_of_no_token(table, site);
@@ -77,13 +82,13 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
             pairs = placed_pairs(table, site);
         }
     }
-    CompiledSite { file: table.file(), id, site, tokens: placed, pairs }
+    CompiledSite { file, id, site, lacks_something: faults.aside > 0, tokens: placed, pairs }
 }
 
 fn placed_pairs(table: &Table<'_>, site: &Site) -> Vec<PlacedPair> {
     let span = |key| table.get(key).map_or_else(|| table.span(), |value| value.span());
-    let of_forms = site.form_keys.values().map(|pair| PlacedPair::new(pair, span("forms")));
-    std::iter::once(PlacedPair::new(&site.keys, span("public_key"))).chain(of_forms).collect()
+    let place = |form: Option<&FormId>| span(if form.is_some() { "forms" } else { "public_key" });
+    site.key_pairs().map(|(form, pair)| PlacedPair::new(pair, place(form))).collect()
 }
 
 fn read_site(
@@ -95,8 +100,7 @@ fn read_site(
     let name = table.read("name", |value| value.filled().map(str::to_owned));
     let url = table.read("url", web_address);
     let keys = keys(table, context.sources);
-    let wpforms_secrets =
-        table.or("wpforms_secret", Vec::new(), |value| value.one_or_more(|item| secret(item, context.sources)));
+    let (wpforms_secrets, lacks_signature_secret) = signature_secrets(table, context.sources);
     let deliver = table.or("deliver", true, Value::boolean);
     let hosts = table.or("hosts", Vec::new(), |value| value.list_of(host));
     let region = table.read("region", region);
@@ -111,10 +115,11 @@ fn read_site(
         id: id?.clone(),
         name: name?,
         url: url?,
-        keys: keys?,
+        keys,
         form_keys,
         tokens: tokens?.into_iter().map(|placed| placed.token).collect(),
-        wpforms_secrets: wpforms_secrets?,
+        wpforms_secrets,
+        lacks_signature_secret,
         deliver: deliver?,
         hosts: hosts?,
         rules: SiteRules { region: region?, forms: rules, hold_unknown_forms: hold_unknown_forms? },
@@ -122,8 +127,21 @@ fn read_site(
     })
 }
 
-/// Reads `public_key` and `secret_key`, both of which must be there.
+/// Reads `wpforms_secret`, one or several: those that can be had, and whether one can't.
+fn signature_secrets(table: &Table<'_>, sources: &Sources) -> (Vec<Secret>, bool) {
+    let Some(value) = table.get("wpforms_secret") else { return (Vec::new(), false) };
+    let items = value.items().unwrap_or_else(|| vec![value.clone()]);
+    let read = table.file().aside(|| items.iter().map(|item| secret(item, sources)).collect::<Vec<_>>());
+    let lacks_one = read.iter().any(Option::is_none);
+    (read.into_iter().flatten().collect(), lacks_one)
+}
+
+/// Reads `public_key` and `secret_key`, both of which must be there. A site can take submissions without them.
 pub(super) fn keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
+    table.file().aside(|| read_keys(table, sources))
+}
+
+fn read_keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
     let public_key = table.need("public_key", |value| {
         let key = public(value, sources)?;
         if let Err(fault) = KeyPair::check_public(&key) {

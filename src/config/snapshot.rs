@@ -24,19 +24,26 @@ pub struct Config {
     pub backup: Option<Backup>,
     pub sites: BTreeMap<SiteId, Arc<Site>>,
     pub mappings: Arc<Mappings>,
+    pub missing: Missing,
+}
+
+/// What neither the files nor their last good versions give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// There may be a site that `sites` doesn't know, or a site's secret for signatures isn't known: a credential that
+    /// fits nothing may still be valid.
+    pub credentials: bool,
+    /// A site's keys aren't known: a key pair that fits nothing may still be valid.
+    pub keys: bool,
+    /// `[kaicalls]` isn't known: nothing may be sent.
+    pub upstream: bool,
 }
 
 impl Config {
     /// Returns the folder for what the gateway keeps beside the store (admin token, socket, audit): `[server].data`,
     /// else the folder of the SQLite store; none for a store in memory.
     pub fn data_folder(&self) -> Option<&Path> {
-        let beside_store = || match &self.queue.url {
-            StoreUrl::Memory => None,
-            StoreUrl::Sqlite(path) => {
-                Some(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-            }
-        };
-        self.server.data.as_deref().or_else(beside_store)
+        self.server.data.as_deref().or_else(|| self.queue.url.folder())
     }
 }
 
@@ -125,6 +132,18 @@ pub enum StoreUrl {
     Memory,
 }
 
+impl StoreUrl {
+    /// Returns the folder the store lies in; none where it is in memory.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Memory => None,
+            Self::Sqlite(path) => {
+                Some(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+            }
+        }
+    }
+}
+
 /// When a failed lead is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -179,12 +198,15 @@ pub struct Site {
     pub id: SiteId,
     pub name: Option<String>,
     pub url: Option<String>,
-    pub keys: KeyPair,
-    /// Forms whose branch has keys of its own.
-    pub form_keys: BTreeMap<FormId, KeyPair>,
+    /// None: they can't be read, and the site's leads wait until they can.
+    pub keys: Option<KeyPair>,
+    /// Forms whose branch has keys of its own; none of them where they can't be read.
+    pub form_keys: BTreeMap<FormId, Option<KeyPair>>,
     pub tokens: Vec<Token>,
     /// Never empty strings.
     pub wpforms_secrets: Vec<Secret>,
+    /// A secret of `wpforms_secret` can't be read: a signature that fits none may still be valid.
+    pub lacks_signature_secret: bool,
     pub deliver: bool,
     /// Lower case; empty: any.
     pub hosts: Vec<String>,
@@ -194,9 +216,26 @@ pub struct Site {
 }
 
 impl Site {
+    /// Every pair of keys that is known, with the form whose own it is.
+    pub fn key_pairs(&self) -> impl Iterator<Item = (Option<&FormId>, &KeyPair)> {
+        let own = self.keys.iter().map(|keys| (None, keys));
+        own.chain(self.form_keys.iter().filter_map(|(form, keys)| Some((Some(form), keys.as_ref()?))))
+    }
+
     /// Tells whether a pair of keys is the site's, or one of its forms'.
     pub fn has_keys(&self, keys: &KeyPair) -> bool {
-        self.keys == *keys || self.form_keys.values().any(|of_form| of_form == keys)
+        self.key_pairs().any(|(_, known)| known == keys)
+    }
+
+    /// Returns the keys that a form's leads are sent with; none where they can't be read. A form with keys of its own
+    /// never falls back on the site's: its leads would reach another business.
+    pub fn keys_of(&self, form: &FormId) -> Option<&KeyPair> {
+        self.form_keys.get(form).map_or(self.keys.as_ref(), Option::as_ref)
+    }
+
+    /// Tells whether keys of the site or of a form can't be read.
+    pub fn lacks_keys(&self) -> bool {
+        self.keys.is_none() || self.form_keys.values().any(Option::is_none)
     }
 }
 

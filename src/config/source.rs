@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::DeTable;
@@ -24,9 +24,30 @@ pub(super) struct SourceFile {
     text: String,
     unreadable: bool,
     problems: RefCell<Vec<(usize, Diagnostic)>>,
+    faults: Cell<Faults>,
+    /// What is reported now concerns only what the file refers to.
+    is_aside: Cell<bool>,
+    /// The text is of a file that may be gone, with its folder.
+    is_kept: bool,
     secrets: OnceCell<Vec<Range<usize>>>,
     holds_secret: Cell<bool>,
     watched: RefCell<Watched>,
+}
+
+/// How many problems keep something from being used as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Faults {
+    /// In what is written.
+    pub(super) own: usize,
+    /// In what it refers to: a key that can't be read, a mapping that isn't there.
+    pub(super) aside: usize,
+}
+
+impl Faults {
+    /// Tells what was found since `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { own: self.own - before.own, aside: self.aside - before.aside }
+    }
 }
 
 impl SourceFile {
@@ -52,10 +73,18 @@ impl SourceFile {
             text,
             unreadable: false,
             problems: RefCell::default(),
+            faults: Cell::default(),
+            is_aside: Cell::new(false),
+            is_kept: false,
             secrets: OnceCell::new(),
             holds_secret: Cell::new(false),
             watched: RefCell::default(),
         }
+    }
+
+    /// Takes the text that a file had when it was last good.
+    pub(super) fn kept(path: &Path, text: String) -> Self {
+        Self { is_kept: true, ..Self::from_text(path, text) }
     }
 
     /// Parses the file as TOML. Where that fails there is no table, only problems: what a half-read table lacks or
@@ -74,6 +103,11 @@ impl SourceFile {
         errors.is_empty().then(|| Spanned::into_inner(table))
     }
 
+    /// Tells whether the file is there and is TOML.
+    pub(super) fn is_toml(&self) -> bool {
+        !self.unreadable && DeTable::parse_recoverable(&self.text).1.is_empty()
+    }
+
     /// Parses what can be parsed, without reporting anything.
     pub(super) fn parse_leniently(&self) -> DeTable<'_> {
         Spanned::into_inner(DeTable::parse_recoverable(&self.text).0)
@@ -85,7 +119,10 @@ impl SourceFile {
 
     /// Returns a path that this file names: relative ones are relative to it.
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        let path = folder.join(path);
+        // `gone/../secrets` leads nowhere while `gone` is away.
+        if self.is_kept && !folder.is_dir() { without_parents(&path) } else { path }
     }
 
     /// Returns the text of a span as it stands in the file.
@@ -106,7 +143,7 @@ impl SourceFile {
     pub(super) fn report(&self, severity: Severity, span: Range<usize>, message: &str, hint: Option<&str>) {
         let start = span.start;
         let diagnostic = Diagnostic::new(severity, &self.path, Some(self.place(span)), message, hint);
-        self.problems.borrow_mut().push((start, diagnostic));
+        self.add(start, diagnostic);
     }
 
     /// Reports what many sites or files may share, and which one it is here.
@@ -121,18 +158,53 @@ impl SourceFile {
         let start = span.as_ref().map_or(0, |span| span.start);
         let place = span.map(|span| self.place(span));
         let diagnostic = Diagnostic::new(severity, &self.path, place, message, hint);
-        self.problems.borrow_mut().push((start, Diagnostic { recurring: Some(recurring), ..diagnostic }));
+        self.add(start, Diagnostic { recurring: Some(recurring), ..diagnostic });
     }
 
     /// Reports a problem of the file as a whole.
     pub(super) fn report_file(&self, severity: Severity, message: &str, hint: Option<&str>) {
         let diagnostic = Diagnostic::new(severity, &self.path, None, message, hint);
-        self.problems.borrow_mut().push((0, diagnostic));
+        self.add(0, diagnostic);
+    }
+
+    fn add(&self, start: usize, diagnostic: Diagnostic) {
+        if diagnostic.severity >= Severity::Unresolved {
+            let mut faults = self.faults.get();
+            if self.is_aside.get() {
+                faults.aside += 1;
+            } else {
+                faults.own += 1;
+            }
+            self.faults.set(faults);
+        }
+        self.problems.borrow_mut().push((start, diagnostic));
+    }
+
+    /// Reads what is only referred to: where that fails, what refers to it can still be used without it.
+    pub(super) fn aside<T>(&self, read: impl FnOnce() -> T) -> T {
+        let before = self.is_aside.replace(true);
+        let found = read();
+        self.is_aside.set(before);
+        found
+    }
+
+    /// Returns the problems found so far that keep something from being used.
+    pub(super) fn faults(&self) -> Faults {
+        self.faults.get()
     }
 
     /// Tells whether something was found that keeps the file from being used.
     pub(super) fn is_broken(&self) -> bool {
-        self.problems.borrow().iter().any(|(_, problem)| problem.severity >= Severity::Unresolved)
+        self.faults.get().own > 0
+    }
+
+    /// Tells whether the file is there but can't be read, or isn't there.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.unreadable
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Notes that the file itself holds a secret, so that others should not be able to read it.
@@ -211,6 +283,19 @@ impl SourceFile {
         let width = end.unwrap_or(shown.len()).saturating_sub(caret).max(1);
         Shown::cut(&shown, caret, width)
     }
+}
+
+/// Resolves `..` by the text alone.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir && resolved.file_name().is_some() {
+            resolved.pop();
+        } else {
+            resolved.push(part);
+        }
+    }
+    resolved
 }
 
 struct Shown {

@@ -71,11 +71,11 @@ impl Watched {
         self.listings.extend(other.listings);
     }
 
-    /// Looks at the same files again.
+    /// Looks at the same files again, and at those that are new in a listing: they may be being written.
     pub(super) fn look_again(&self) -> Self {
-        Self {
-            files: self.files.keys().map(|path| (path.clone(), Stamp::of(path))).collect(),
-            listings: self.listings.keys().map(|pattern| (pattern.clone(), include::found(pattern))).collect(),
-        }
+        let listings: BTreeMap<_, _> =
+            self.listings.keys().map(|pattern| (pattern.clone(), include::found(pattern))).collect();
+        let files = self.files.keys().chain(listings.values().flatten());
+        Self { files: files.map(|path| (path.clone(), Stamp::of(path))).collect(), listings }
     }
 }

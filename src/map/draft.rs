@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::auto::Auto;
 use super::dictionary::Dictionary;
 use super::extras::{self, Said, Sorted};
+use super::fate::Fate;
 use super::form_field::FormField;
 use super::mapping::{ExtrasRule, LeadRule, LeadRules, Mapping, Source};
 use super::selector::Selector;
@@ -29,6 +30,8 @@ pub struct Rules<'a> {
 pub struct Mapped {
     pub draft: Draft,
     pub fields: Vec<FormField>,
+    /// What became of each of `fields`.
+    pub fates: Vec<Fate>,
     /// How each lead field was found.
     pub found_by: BTreeMap<LeadField, String>,
     /// Keys of the fields left out on purpose.
@@ -65,22 +68,29 @@ impl<'a> Look<'a> {
 pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped {
     let same = std::ptr::eq(look.mapping, rules.mapping);
     let Look { view, form, .. } = if same { look } else { Look::new(look.view.submission, rules.mapping) };
-    let mut work =
-        Work { view: &view, rules, used: BTreeSet::new(), texts: BTreeSet::new(), found_by: BTreeMap::new() };
+    let mut work = Work {
+        view: &view,
+        rules,
+        used: BTreeSet::new(),
+        sources: BTreeMap::new(),
+        texts: BTreeSet::new(),
+        found_by: BTreeMap::new(),
+    };
     let draft = work.draft();
     let extras_rules = work.extras_rules();
-    let Work { used, texts, found_by, .. } = work;
+    let Work { used, sources, texts, found_by, .. } = work;
     let said = Said {
         fields: used,
+        sources,
         texts,
         name: draft.name.clone(),
         email: draft.email.clone(),
         message: draft.message.clone(),
     };
-    let Sorted { extras, dropped } = extras::sort(&view, &extras_rules, &said, rules.dictionary);
+    let Sorted { extras, dropped, fates } = extras::sort(&view, &extras_rules, &said, rules.dictionary);
     let draft =
         Draft { extras, form_name: form.name.clone().or_else(|| form.id.clone()), region: rules.region, ..draft };
-    Mapped { draft, found_by, dropped, form, fields: view.fields }
+    Mapped { draft, found_by, dropped, form, fates, fields: view.fields }
 }
 
 /// Reads what the body says about its form.
@@ -101,6 +111,8 @@ struct Work<'a> {
     view: &'a View<'a>,
     rules: Rules<'a>,
     used: BTreeSet<usize>,
+    /// Of which fields each lead field was made.
+    sources: BTreeMap<LeadField, BTreeSet<usize>>,
     /// Values the lead holds: their copies are no extras.
     texts: BTreeSet<String>,
     found_by: BTreeMap<LeadField, String>,
@@ -165,7 +177,10 @@ impl<'a> Work<'a> {
                 (template.fill(|selector| self.joined(field, selector)), "template".to_owned())
             }
         };
-        let text = Some(text).filter(|text| !text.trim().is_empty())?;
+        if text.trim().is_empty() {
+            self.sources.remove(&field);
+            return None;
+        }
         self.found_by.insert(field, by);
         self.texts.insert(text.trim().to_owned());
         Some(text)
@@ -193,7 +208,7 @@ impl<'a> Work<'a> {
             .collect();
         let best = choices.iter().find(|(text, ..)| valid(text)).or(choices.first())?;
         let (text, selector, from) = best.clone();
-        self.used.extend(from);
+        self.take(field, &from);
         Some((text, selector.as_str().to_owned()))
     }
 
@@ -201,9 +216,14 @@ impl<'a> Work<'a> {
     fn joined(&mut self, field: LeadField, selector: &Selector) -> String {
         let found = self.find(selector);
         for found in &found {
-            self.used.extend(&found.from);
+            self.take(field, &found.from);
         }
         merged(found, selector, separator(field)).0
+    }
+
+    fn take(&mut self, field: LeadField, from: &BTreeSet<usize>) {
+        self.used.extend(from);
+        self.sources.entry(field).or_default().extend(from);
     }
 
     fn find(&self, selector: &Selector) -> Vec<Found> {
@@ -226,7 +246,7 @@ impl<'a> Work<'a> {
                     .collect();
                 self.found_by.insert(field, format!("auto by {}: {}", guess.why, keys.join(" + ")));
                 self.texts.insert(guess.text.trim().to_owned());
-                self.used.extend(guess.from);
+                self.take(field, &guess.from);
                 values.insert(field, Some(guess.text));
             }
         }

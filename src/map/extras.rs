@@ -1,14 +1,15 @@
 //! The fields that are none of the four: which are kept, under which label, in which words.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::dictionary::{Dictionary, Role};
+use super::fate::Fate;
 use super::form_field::FormField;
 use super::glob::Glob;
 use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::view::View;
-use crate::lead::Extra;
+use crate::lead::{Extra, LeadField};
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
 const COPY_LINES: usize = 5;
@@ -18,6 +19,8 @@ const COPY_LINES: usize = 5;
 pub(super) struct Sorted {
     pub(super) extras: Vec<Extra>,
     pub(super) dropped: Vec<String>,
+    /// What became of each field, in order.
+    pub(super) fates: Vec<Fate>,
 }
 
 /// What the lead already says, so that no extra says it again.
@@ -25,6 +28,8 @@ pub(super) struct Sorted {
 pub(super) struct Said {
     /// Indices of the fields that were used.
     pub(super) fields: BTreeSet<usize>,
+    /// Which of them each lead field was made of.
+    pub(super) sources: BTreeMap<LeadField, BTreeSet<usize>>,
     /// Values that lead fields were made of.
     pub(super) texts: BTreeSet<String>,
     pub(super) name: Option<String>,
@@ -42,20 +47,33 @@ pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictiona
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
         if said.fields.contains(&index) {
+            sorted.fates.push(said.fate(index));
             continue;
         }
         if dropped.contains(&index) || drop_all {
             sorted.dropped.push(field.key.clone());
-        } else if !field.values.is_empty() {
-            let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
-            let value = value.trim();
-            if !value.is_empty() && !heard.says(value, || dictionary.role(field)) {
-                lines.add(label(form_field, rules), value);
-            }
+            sorted.fates.push(if form_field.meta { Fate::Meta } else { Fate::Dropped });
+            continue;
         }
+        let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
+        let value = value.trim();
+        sorted.fates.push(match value {
+            "" => Fate::Empty,
+            _ if heard.says(value, || dictionary.role(field)) => Fate::Repeated,
+            _ => Fate::Extra(lines.add(label(form_field, rules), value)),
+        });
     }
     sorted.extras = lines.extras;
     sorted
+}
+
+impl Said {
+    /// Tells what became of a field that was used. Blank text may come to nothing all the same.
+    fn fate(&self, index: usize) -> Fate {
+        let made_of = |(field, sources): (&LeadField, &BTreeSet<usize>)| sources.contains(&index).then_some(*field);
+        let fields: Vec<LeadField> = self.sources.iter().filter_map(made_of).collect();
+        if fields.is_empty() { Fate::Empty } else { Fate::Lead(fields) }
+    }
 }
 
 /// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
@@ -118,17 +136,17 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(&mut self, label: String, value: &str) {
-        match self.by_label.get(&label).and_then(|&index| self.extras.get_mut(index)) {
+    /// Adds a value and returns the index of its line.
+    fn add(&mut self, label: String, value: &str) -> usize {
+        let index = *self.by_label.entry(label.clone()).or_insert(self.extras.len());
+        match self.extras.get_mut(index) {
             Some(extra) => {
                 extra.value.push_str(", ");
                 extra.value.push_str(value);
             }
-            None => {
-                self.by_label.insert(label.clone(), self.extras.len());
-                self.extras.push(Extra { label, value: value.to_owned() });
-            }
+            None => self.extras.push(Extra { label, value: value.to_owned() }),
         }
+        index
     }
 }
 

@@ -14,6 +14,8 @@ mod draft;
 
 mod extras;
 
+mod fate;
+
 mod form_field;
 
 mod glob;
@@ -33,6 +35,7 @@ mod view;
 pub use condition::Facts;
 pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Look, Mapped, Rules, apply};
+pub use fate::Fate;
 pub use form_field::FormField;
 pub use glob::Glob;
 pub use mapping::{

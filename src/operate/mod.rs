@@ -40,6 +40,8 @@ mod retry;
 
 mod show;
 
+mod status;
+
 mod summary;
 
 mod text;
@@ -64,6 +66,7 @@ pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restor
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ShownCorrection, ShownField, Taken, Today, show};
+pub use status::{Degradation, LastError, Leads, Process, Status, StoreStatus, Wait, WaitsFor, status};
 pub use summary::Summary;
 pub use text::SearchText;
 pub use trace::{Step, Trace, trace};

@@ -101,6 +101,15 @@ pub struct Salvaged {
     pub unreadable: Vec<String>,
 }
 
+/// How large a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes in use, as `max_size` counts them.
+    pub bytes: u64,
+    /// The version of its tables; none where it has none.
+    pub schema: Option<u32>,
+}
+
 /// Why a store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -213,6 +222,11 @@ pub trait Store: Send + Sync + 'static {
     /// Counts entries per site and state, sorted by both; may lag a second. Nothing is said where there are none.
     async fn counts(&self) -> Result<Vec<Counts>, StoreError>;
 
+    /// Tells how large it is; of a store in memory nothing is known.
+    async fn extent(&self) -> Result<Extent, StoreError> {
+        Ok(Extent::default())
+    }
+
     /// Tells that something may have become due. A hint that may be lost: callers poll as well.
     fn changed(&self) -> watch::Receiver<u64>;
 
@@ -226,6 +240,17 @@ pub trait Store: Send + Sync + 'static {
     /// Safe to do again: what is there already is left as it is.
     async fn salvage(&self) -> Result<Salvaged, StoreError>;
 
-    /// Checks that the store can be written, for `/readyz`; a file set aside and not yet salvaged is an error too.
+    /// Checks that an entry appended now would be stored, for `/readyz`. Writes a little.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Returns what needs a person although the store may be ready: a file set aside and not yet salvaged (`SetAside`),
+    /// parts that can't be read (`Corrupt`). Writes nothing.
+    async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Returns once this process can never write the store again: what wrote it has died. Until then it waits.
+    async fn ended(&self) {
+        std::future::pending::<()>().await;
+    }
 }

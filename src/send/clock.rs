@@ -15,7 +15,7 @@ impl Clock {
         Self(Arc::new(tell))
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         (self.0)()
     }
 }

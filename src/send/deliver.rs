@@ -89,6 +89,11 @@ impl Sender {
         }
     }
 
+    fn count_delivered(&self, entry: &Entry, now: Timestamp) {
+        self.metrics.delivered_at_age(age(entry, now));
+        self.metrics.site_delivered(entry.site.as_str());
+    }
+
     /// Settles a lease whose lead is there already; none where it is to be posted.
     async fn deliver_by_asking(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
         let (entry, keys, started) = (&lease.entry, &ready.keys, Instant::now());
@@ -121,7 +126,7 @@ impl Sender {
             words: None,
             confirmed: Some(Confirmed::Widget),
         };
-        self.metrics.delivered_at_age(age(entry, now));
+        self.count_delivered(entry, now);
         let resumed = self.manners.taken(site, keys);
         self.publish(now);
         let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
@@ -171,6 +176,7 @@ fn tell(metrics: &Metrics, entry: &Entry, attempt: &Attempt, duration: Duration,
     metrics.attempt(end, duration);
     if end == DeliveryEnd::Delivered {
         metrics.delivered_at_age(age(entry, now));
+        metrics.site_delivered(entry.site.as_str());
     }
     tracing::info!(
         id = %entry.id,

@@ -54,6 +54,9 @@ pub(super) struct Room {
 impl Manners {
     /// Tells how many leads of all sites may be sent now.
     pub(super) fn room(&self, config: &Config, now: Timestamp) -> Room {
+        if config.missing.upstream {
+            return Room { leads: 0, more_after: None };
+        }
         let rated = match config.upstream.rate {
             None => Room { leads: usize::MAX, more_after: None },
             Some(rate) => {

@@ -63,11 +63,17 @@ impl Pauses {
     pub(super) fn quotas(&self, config: &Config, now: Timestamp) -> Vec<(SiteId, usize)> {
         let paused = self.paused.lock();
         let of_all_leads = |id: &SiteId, pause: &Pause| {
-            config.sites.get(id).is_some_and(|site| site.form_keys.is_empty() && site.keys == pause.keys)
+            config
+                .sites
+                .get(id)
+                .is_some_and(|site| site.form_keys.is_empty() && site.keys.as_ref() == Some(&pause.keys))
         };
         let paused = paused.iter().filter(|((id, _), pause)| of_all_leads(id, pause));
         let quota = |pause: &Pause| usize::from(until(pause.holdup.next_probe, now, PROBE_AFTER).is_none());
-        paused.map(|((id, _), pause)| (id.clone(), quota(pause))).collect()
+        let paused = paused.map(|((id, _), pause)| (id.clone(), quota(pause)));
+        // Claimed without keys, they would only be put back.
+        let without_keys = config.sites.values().filter(|site| site.form_keys.is_empty() && site.keys.is_none());
+        paused.chain(without_keys.map(|site| (site.id.clone(), 0))).collect()
     }
 
     /// Notes that a lead is sent: where that is the probe, no other is until the next one's time.

@@ -34,6 +34,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 const NEW: Duration = Duration::from_secs(10 * 60);
 /// After a refusal a lead is tried once more: a bad deploy refuses good leads too.
 pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+/// How long a lead waits where the keys it is sent with can't be read.
+const KEYS_WAIT: Duration = Duration::from_secs(30);
 /// Rounds in which a site's waits are ended, [`HASTEN_MAX`] a round; what is left comes up by itself.
 const HASTEN_ROUNDS: usize = 1_000;
 
@@ -224,7 +226,9 @@ impl Sender {
             return Err(held(Reason::DeliverOff));
         }
         let lead = entry.content.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
-        let keys = site.form_keys.get(&entry.form).unwrap_or(&site.keys);
+        let Some(keys) = site.keys_of(&entry.form) else {
+            return Err(Settlement::Postponed { after: KEYS_WAIT, attempt: None });
+        };
         let wait = refused_wait(entry, now).or_else(|| confirm::wait(entry, now));
         match wait.or_else(|| self.manners.wait(config, site, keys, entry, now)) {
             Some(after) => Err(Settlement::Postponed { after, attempt: None }),

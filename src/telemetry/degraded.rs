@@ -69,6 +69,30 @@ impl Degraded {
             Self::CertificateExpiring => "certificate_expiring",
         }
     }
+
+    /// Says what it is and what to do about it.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::ConfigBroken => {
+                "a configuration file is broken or gone, its last good version is in force: `formgate check`"
+            }
+            Self::ReloadRefused => {
+                "too many sites would vanish with their files: bring them back, or `formgate sites remove`"
+            }
+            Self::DeliveryOff => "[kaicalls] is unusable, so nothing is sent: mend it; `formgate check` shows how",
+            Self::AdminBroken => "[admin] is unusable, its defaults are in force: `formgate check`",
+            Self::AdminSocketMissing => {
+                "the admin socket can't be opened: see `admin.socket_missing` in the log; [admin].listen works, with the token"
+            }
+            Self::SitesPaused => "KaiCalls refuses the keys of a site: put the right ones into its file",
+            Self::UpstreamFailing => "KaiCalls fails for all sites: leads wait and are sent when it is back",
+            Self::TaskFailing => "a background task ended by itself and was started again: see the log",
+            Self::StoreSetAside => "the store was damaged and is set aside: `formgate store salvage`",
+            Self::StoreDamaged => "part of the store can't be read: restart, so that it is checked",
+            Self::BackupFailed => "the last backup failed: see `backup.failed` in the log",
+            Self::CertificateExpiring => "a certificate expires within 14 days, or has expired: renew it",
+        }
+    }
 }
 
 /// The degradations in force.

@@ -63,6 +63,13 @@ pub async fn catch_async<T>(future: impl Future<Output = T>) -> Result<T, Panick
 }
 
 impl Panicked {
+    /// Goes on panicking, for a [`catch`] further out: that finds the same location.
+    pub fn resume(self) -> ! {
+        // Where the thread ends just now, the location is lost and nothing else.
+        LOCATION.try_with(|told| *told.borrow_mut() = Some(self.location)).ok();
+        std::panic::resume_unwind(Box::new(()))
+    }
+
     fn here() -> Self {
         let told = LOCATION.try_with(|told| told.borrow_mut().take()).ok().flatten();
         Self { location: told.unwrap_or_else(|| "unknown".to_owned()) }
@@ -98,6 +105,8 @@ mod tests {
         assert!(panicked.location.starts_with(&format!("{}:{line}:", file!())), "{panicked:?}");
         assert!(!format!("{panicked} {panicked:?}").contains("jane"));
         assert_eq!(catch(|| 7), Ok(7));
+        let again: Result<(), Panicked> = catch(|| panicked.clone().resume());
+        assert_eq!(again, Err(panicked));
         assert_eq!(CATCHING.with(Cell::get), 0);
     }
 

@@ -1,10 +1,14 @@
 //! The admin listener over real sockets.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use formgate::accept::Bounds;
+use formgate::telemetry::{Degraded, NotTaking};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::gateway::{
     Trouble, header, json, lead_body, read_to_end, send, start, start_admin, start_admin_within, status, try_send,
@@ -25,6 +29,7 @@ async fn health_and_metrics_are_open() {
     assert_eq!(status(&send(address, get("/readyz", "localhost:9")).await), 200);
     let verbose = json(&send(address, get("/readyz?verbose", "localhost")).await);
     assert_eq!((&verbose["status"], &verbose["checks"]["store"]), (&"ready".into(), &"ok".into()));
+    assert_eq!((&verbose["degraded"], &verbose["reasons"]), (&serde_json::json!([]), &serde_json::json!([])));
     let page = send(address, get("/metrics", "localhost")).await;
     assert!(page.contains("\nformgate_queue_entries{state=\"queued\"} 1\n"), "{page}");
     assert!(page.contains("\nformgate_submissions_received_total{outcome=\"queued\"} 1\n"), "{page}");
@@ -45,6 +50,33 @@ async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
         assert_eq!(status(&send(address, get("/livez", "localhost")).await), 200);
         assert_eq!(status(&send(address, get("/metrics", "localhost")).await), 200);
     }
+}
+
+#[tokio::test]
+async fn what_only_needs_a_person_is_named_and_leaves_the_gateway_ready() {
+    let gateway = start();
+    let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+    for reason in Degraded::ALL {
+        gateway.metrics.set_degraded(reason, true);
+    }
+    let answer = send(address, get("/readyz", "localhost")).await;
+    let mut expected: Vec<&str> = Degraded::ALL.map(Degraded::as_str).into();
+    // The store itself says how it is.
+    expected.retain(|reason| !["store_set_aside", "store_damaged"].contains(reason));
+    assert_eq!((status(&answer), &json(&answer)["degraded"]), (200, &serde_json::json!(expected)));
+    gateway.metrics.stop_taking(NotTaking::Stopping);
+    let answer = send(address, get("/readyz", "localhost")).await;
+    assert_eq!((status(&answer), &json(&answer)["reasons"]), (503, &serde_json::json!(["stopping"])));
+}
+
+#[tokio::test]
+async fn a_hundred_who_ask_at_once_make_one_probe() {
+    let gateway = start();
+    let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+    let ask = |_| async move { status(&send(address, get("/readyz", "localhost")).await) };
+    let answers = JoinSet::from_iter((0..100).map(ask)).join_all().await;
+    assert_eq!(answers, [200; 100]);
+    assert_eq!(Arc::clone(&gateway.shelf).probes.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
 use serde_json::{Value, json};
 
+use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
 
 const ADMIN: &str = "fga_an_admin_token_for_tests";
@@ -23,13 +24,16 @@ struct Api {
 impl Api {
     /// A gateway whose KaiCalls is away.
     fn start() -> Self {
+        Self::start_on(Arc::new(MemoryStore::new(Duration::ZERO)))
+    }
+
+    fn start_on(store: Arc<dyn Store>) -> Self {
         let mut config = gateway::config();
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         config.server.listen = vec![Listen { address, tls: None }];
         config.admin.listen = address;
         config.admin.token = Some(Secret::new(ADMIN.to_owned()));
         config.mappings = Arc::new(formgate::config::shipped_mappings().0);
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
         let app = app::start_on(config, Arc::clone(&store)).expect("started");
         Self { store, app }
     }
@@ -234,4 +238,74 @@ async fn a_long_retry_keeps_no_monitor_waiting() {
     assert_eq!(api.get("/api/v1/leads").await.0, 200);
     assert!(!retry.is_finished(), "it goes on meanwhile");
     retry.abort();
+}
+
+impl Api {
+    /// Runs the program beside the gateway in this process.
+    async fn run(&self, line: &[&str], admin: &str) -> Ran {
+        let config = format!("[admin]\ntoken = \"{ADMIN}\"\n[queue]\nurl = \"memory:\"\n");
+        let place = Place::of(&[("config.toml", &config)]);
+        let mut command = tokio::process::Command::from(place.command(line));
+        Ran::of(command.args(["--admin", admin]).output().await.expect("it runs"))
+    }
+
+    async fn metrics(&self) -> String {
+        send(self.app.admin(), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_tells_how_the_gateway_is_and_check_in_one_line() {
+    let api = Api::start();
+    api.hold(2).await;
+    let (code, told) = api.get("/api/v1/status").await;
+    assert_eq!(
+        (code, &told["ready"], &told["sites"], &told["leads"]["held"]),
+        (200, &true.into(), &1.into(), &2.into())
+    );
+    assert_eq!((&told["version"], &told["store"]["kind"]), (&env!("CARGO_PKG_VERSION").into(), &"memory".into()));
+    assert_eq!(told["causes"][0]["leads"], 2);
+    let (_, brief) = api.get("/api/v1/status?brief=true").await;
+    assert_eq!(brief["causes"], json!([]));
+
+    let admin = api.app.admin().to_string();
+    let ran = api.run(&["status"], &admin).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.data.contains("\nleads   0 queued, 2 held, 0 dead, 0 delivered\n"), "{}", ran.data);
+    assert!(ran.data.contains("2 leads held, 1 site: no valid lead: email invalid"), "{}", ran.data);
+    assert_eq!(api.run(&["status", "--output", "json"], &admin).await.json()["leads"]["held"], 2);
+    let ran = api.run(&["status", "--check"], &admin).await;
+    assert_eq!((ran.code, ran.data.as_str(), ran.talk.as_str()), (0, "ready\n", ""));
+
+    let nobody = "127.0.0.1:1";
+    let ran = api.run(&["status"], nobody).await;
+    assert_eq!((ran.code, ran.data.as_str()), (69, ""), "{}", ran.talk);
+    let ran = api.run(&["status", "--check"], nobody).await;
+    assert_eq!((ran.code, ran.data.lines().count()), (1, 1), "{}{}", ran.data, ran.talk);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_has_metrics_of_its_own_and_a_restart_remembers_when_it_posted() {
+    let api = Api::start();
+    api.hold(2).await;
+    let page = api.metrics().await;
+    for line in [
+        "formgate_site_received_total{site=\"acme\"} 2",
+        "formgate_site_delivered_total{site=\"acme\"} 0",
+        "formgate_site_queue_entries{site=\"acme\",state=\"held\"} 2",
+        "formgate_site_paused{site=\"acme\"} 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+    }
+    let last = "formgate_site_last_received_timestamp_seconds{site=\"acme\"} ";
+    assert!(page.contains(last), "{page}");
+
+    let again = Api::start_on(Arc::clone(&api.store));
+    let remembered = async {
+        while !again.metrics().await.contains(last) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), remembered).await.expect("it is read from the store");
+    assert!(again.metrics().await.contains("formgate_site_received_total{site=\"acme\"} 0\n"));
 }

@@ -77,6 +77,7 @@ fn help_is_as_it_was() {
         &["init", "--help"],
         &["serve", "--help"],
         &["check", "--help"],
+        &["status", "--help"],
         &["explain", "--help"],
         &["test", "--help"],
         &["replay", "--help"],

@@ -142,7 +142,7 @@ fn the_example_has_no_error_and_lacks_only_its_keys() {
     assert_eq!(loaded.diagnostics.count(Severity::Warning), 0, "{}", loaded.diagnostics.render(false));
     assert_eq!(loaded.diagnostics.count(Severity::Unresolved), 2, "{}", loaded.diagnostics.render(false));
     assert!(loaded.diagnostics.render(false).contains("formgate sandbox --keys"));
-    assert!(loaded.config.is_none());
+    assert!(loaded.complete().is_err());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn the_example_works_beside_the_sandbox_and_says_that_a_token_is_needed() {
         ("data/sandbox/secret_key", "wp_sk_a_0123456789abcdef\n"),
     ]);
     let (config, diagnostics) = folder.load().complete().expect("a configuration");
-    assert_eq!(site_of(&config, "example").keys.secret().expose(), "wp_sk_a_0123456789abcdef");
+    assert_eq!(site_of(&config, "example").keys.as_ref().expect("keys").secret().expose(), "wp_sk_a_0123456789abcdef");
     assert_eq!(diagnostics.count(Severity::Warning), 1);
     assert!(diagnostics.render(false).contains("run `formgate sites token example`"));
 }
@@ -234,7 +234,7 @@ fn paths_are_relative_to_the_file_that_names_them() {
     ]);
     let config = folder.config();
     assert_eq!(config.queue.url, StoreUrl::Sqlite(folder.path("store/a.db")));
-    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_filed_0123456789abcdef");
+    assert_eq!(site_of(&config, "acme").keys.as_ref().expect("keys").secret().expose(), "wp_sk_filed_0123456789abcdef");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_secret_may_be_a_credential_of_the_unit() {
     let credentials = folder.path("credentials");
     let sources = Sources::with_environment([("CREDENTIALS_DIRECTORY", credentials.to_str().expect("a path"))]);
     let (config, diagnostics) = load(&folder.path("config.toml"), &sources, TODAY).complete().expect("a configuration");
-    assert_eq!(site_of(&config, "acme").keys.secret().expose(), "wp_sk_unit_0123456789abcdef");
+    assert_eq!(site_of(&config, "acme").keys.as_ref().expect("keys").secret().expose(), "wp_sk_unit_0123456789abcdef");
     assert!(diagnostics.is_empty(), "{}", diagnostics.render(false));
     let whole = format!("{{ file = \"{}\" }}", credentials.join("acme_sk").display());
     folder.write("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", &whole));
@@ -293,65 +293,6 @@ fn keys_left_out_move_with_those_given() {
     assert_eq!((config.server.max_upload, config.server.max_reading), (50 << 20, 256 << 20));
     assert_eq!(config.queue.retry.first, Duration::from_secs(2));
     assert_eq!(config.limits.site.burst.get(), 60);
-}
-
-#[test]
-fn a_broken_site_keeps_its_last_good_version_at_a_reload() {
-    let folder = Folder::of(&[
-        ("config.toml", ""),
-        ("sites/acme.toml", ACME),
-        ("sites/beta.toml", &ACME.replace("acme", "beta")),
-    ]);
-    let before = folder.config();
-    folder.write("sites/acme.toml", &ACME.replace("id = \"acme\"", "id = \"acme\"\nnmae = \"Acme\""));
-    folder.write("sites/beta.toml", "id = \"beta");
-    folder.write("sites/gamma.toml", &ACME.replace("acme", "gamma"));
-    let loaded = folder.load();
-    assert_eq!(loaded.config.as_ref().map(|config| config.sites.len()), Some(1));
-    let (config, diagnostics) = loaded.keeping(&before);
-    let config = config.expect("a configuration");
-    assert!(diagnostics.has_errors());
-    assert_eq!(config.sites.keys().map(SiteId::as_str).collect::<Vec<_>>(), ["acme", "beta", "gamma"]);
-    assert!(Arc::ptr_eq(site_of(&config, "acme"), site_of(&before, "acme")));
-}
-
-#[test]
-fn a_site_taken_out_is_gone_at_a_reload() {
-    let folder = Folder::of(&[
-        ("config.toml", ""),
-        ("sites/acme.toml", ACME),
-        ("sites/beta.toml", &ACME.replace("acme", "beta")),
-    ]);
-    let before = folder.config();
-    fs::remove_file(folder.path("sites/beta.toml")).expect("removed");
-    let (config, _) = folder.load().keeping(&before);
-    assert_eq!(config.expect("a configuration").sites.len(), 1);
-}
-
-#[test]
-fn a_broken_mapping_keeps_its_last_good_version_at_a_reload() {
-    let with_form = format!("{ACME}[forms.a]\nmapping = \"mine\"\n");
-    let folder =
-        Folder::of(&[("config.toml", ""), ("sites/acme.toml", &with_form), ("mappings/mine.toml", "title = \"One\"")]);
-    let before = folder.config();
-    folder.write("mappings/mine.toml", "title = \"Two\"\n[lead]\nemail = \"$[\"\n");
-    folder.write("mappings/new.toml", "titel = \"New\"\n");
-    folder.write("sites/beta.toml", &with_form.replace("acme", "beta").replace("mine", "new"));
-    let (config, _) = folder.load().keeping(&before);
-    let config = config.expect("a configuration");
-    assert_eq!(config.mappings.get("mine").and_then(|mapping| mapping.title.as_deref()), Some("One"));
-    assert!(config.sites.contains_key(&site("acme")));
-    assert!(!config.sites.contains_key(&site("beta")), "its mapping never worked");
-}
-
-#[test]
-fn a_broken_config_file_changes_nothing_at_a_reload() {
-    let folder = Folder::of(&[("config.toml", ""), ("sites/acme.toml", ACME)]);
-    let before = folder.config();
-    folder.write("config.toml", "[server]\nlisten = 1\n");
-    let (config, diagnostics) = folder.load().keeping(&before);
-    assert!(config.is_none());
-    assert!(diagnostics.has_errors());
 }
 
 #[test]
@@ -437,6 +378,36 @@ fn doors_that_stand_open_are_warned_of() {
         warned("[server]\nclient_address = \"x-real-ip\"\ntrusted_proxies = [\"0.0.0.0/1\", \"128.0.0.0/1\"]\n");
     assert!(halves.len() == 1 && halves[0].contains("trusts every IPv4 address"), "{halves:?}");
     assert!(halves[0].contains("`x-real-ip`"), "{halves:?}");
+}
+
+#[test]
+fn a_certificate_that_ends_is_warned_of() {
+    let server = "[server]\ntls = { cert = \"chain.pem\", key = \"a.key\" }\n";
+    let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("a.key", "")]);
+    let warned = |certificate: &str, today: Date| {
+        fs::copy(root().join("tests/it/tls").join(certificate), folder.path("chain.pem")).expect("copied");
+        let diagnostics = load(&folder.path("config.toml"), &sources(), today).diagnostics;
+        assert!(!diagnostics.prevent_serving());
+        diagnostics.iter().map(|diagnostic| (diagnostic.location(), diagnostic.message.clone())).collect::<Vec<_>>()
+    };
+    for (certificate, today, expected) in [
+        ("good.pem", TODAY, None),
+        ("expired.pem", date(2020, 12, 17), None),
+        ("expired.pem", date(2020, 12, 18), Some("expires in 14 days, on 2021-01-01")),
+        ("expired.pem", date(2020, 12, 31), Some("expires tomorrow")),
+        ("expired.pem", date(2021, 1, 1), Some("expires today")),
+        ("expired.pem", TODAY, Some("expired on 2021-01-01: clients refuse it")),
+        ("ca.pem", date(2026, 11, 20), Some("is not valid before 2026-11-21: clients refuse it until then")),
+    ] {
+        let warned = warned(certificate, today);
+        match expected {
+            None => assert!(warned.is_empty(), "{certificate} {today}: {warned:?}"),
+            Some(expected) => {
+                let [(place, message)] = warned.as_slice() else { panic!("{certificate} {today}: {warned:?}") };
+                assert!(place.ends_with("config.toml:2:16") && message.ends_with(expected), "{place} {message}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,6 +49,8 @@ pub(crate) struct Running {
 pub(crate) struct Shelf {
     entries: Mutex<Vec<(NewEntry, Option<DedupeKey>)>>,
     trouble: Mutex<Option<Trouble>>,
+    /// How often it was asked whether it is ready.
+    pub(crate) probes: AtomicUsize,
 }
 
 #[derive(Clone, Copy)]
@@ -167,6 +170,9 @@ impl Store for Shelf {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        // So that others ask meanwhile.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.check().await
     }
 }
@@ -372,6 +378,7 @@ pub(crate) fn config() -> Config {
         limits: Limits { gateway: limit(6000), client: limit(6000), site: limit(6000), over_site: OverLimit::Slow },
         sites: BTreeMap::from([(acme.id.clone(), acme)]),
         mappings: Arc::new(Mappings::default()),
+        missing: config::Missing::default(),
     }
 }
 
@@ -381,13 +388,14 @@ pub(crate) fn acme() -> Site {
         id: SiteId::parse("acme").expect("a site"),
         name: None,
         url: None,
-        keys: KeyPair::new(PUBLIC, &secret).expect("keys"),
+        keys: Some(KeyPair::new(PUBLIC, &secret).expect("keys")),
         form_keys: BTreeMap::from([(
             FormId::parse("branch").expect("a form"),
-            KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys"),
+            Some(KeyPair::new("wp_pk_branch", &Secret::new("wp_sk_branch".to_owned())).expect("keys")),
         )]),
         tokens: vec![Token { sha256: Sha256::digest(TOKEN.as_bytes()).into(), note: None, expires: None }],
         wpforms_secrets: Vec::new(),
+        lacks_signature_secret: false,
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),

@@ -89,7 +89,7 @@ fn panics_as_a_child() {
         quoting.join().expect_err("it panicked");
     };
     panic();
-    log_to_stderr(LogFormat::Json).expect("logging");
+    let _logging = log_to_stderr(LogFormat::Json).expect("logging");
     panic();
 }
 

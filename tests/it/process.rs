@@ -129,6 +129,24 @@ async fn a_term_signal_ends_the_process_with_success() {
 }
 
 #[tokio::test]
+async fn a_stderr_that_nobody_reads_stops_no_request_and_no_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = ScriptedApi::start().await;
+    write_config(folder.path(), &api.base_url(), "");
+    // From here on its log is not read: the pipe holds 64 KiB.
+    let (mut child, address, _unread) = serve_with_log(folder.path()).await;
+    for number in 0..500 {
+        let posted = tokio::time::timeout(PATIENCE, post(address, &format!("jane{number}@example.com"))).await;
+        assert_eq!(status(&posted.expect("it waits for nobody")), 200);
+    }
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill is there");
+    assert!(sent.success());
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").expect("a status");
+    assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_hangup_signal_reads_the_configuration_again_and_a_broken_one_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let api = ScriptedApi::start().await;

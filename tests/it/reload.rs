@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use formgate::app::{self, Origin};
-use formgate::config::{Config, Live, Reloaded, Sources, load};
+use formgate::app;
+use formgate::config::{self, Config, Live, Origin, Reloaded, Sources};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::operate::{Recheck, recheck_held};
 use formgate::queue::memory::MemoryStore;
@@ -20,13 +20,13 @@ use sha2::{Digest as _, Sha256};
 use crate::gateway::{self, TOKEN, lead_body, status};
 use crate::scripted_api::{Reply, ScriptedApi};
 
-const TODAY: Date = date(2026, 11, 21);
+pub(crate) const TODAY: Date = date(2026, 11, 21);
 
 /// A configuration in files: two sites, each with its secret in a file, and a mapping.
-struct Files(tempfile::TempDir);
+pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    fn new(base_url: &str) -> Self {
+    pub(crate) fn new(base_url: &str) -> Self {
         let files = Self(tempfile::tempdir().expect("a folder"));
         files.write(
             "config.toml",
@@ -50,19 +50,19 @@ impl Files {
         files
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(path, text).expect("written");
     }
 
     /// Saves as most editors do: a new file takes the old one's name.
-    fn replace(&self, name: &str, text: &str) {
+    pub(crate) fn replace(&self, name: &str, text: &str) {
         self.write(&format!("{name}~"), text);
         fs::rename(self.path(&format!("{name}~")), self.path(name)).expect("renamed");
     }
 
-    fn write_site(&self, id: &str, title: &str) {
+    pub(crate) fn write_site(&self, id: &str, title: &str) {
         let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
         let site = format!(
             "id = \"{id}\"\nname = \"{title}\"\npublic_key = \"wp_pk_{id}\"\n\
@@ -75,20 +75,24 @@ impl Files {
         self.0.path().join(name)
     }
 
-    fn config_path(&self) -> PathBuf {
+    pub(crate) fn config_path(&self) -> PathBuf {
         self.path("config.toml")
     }
 
-    fn sources() -> Sources {
+    pub(crate) fn sources() -> Sources {
         Sources::with_environment([])
     }
 
     fn start(&self) -> (Live, Arc<ArcSwap<Config>>) {
-        let loaded = load(&self.config_path(), &Self::sources(), TODAY);
-        let watched = loaded.watched.clone();
-        let (config, _warnings) = loaded.complete().expect("it is sound");
+        let (config, origin) = self.in_force();
         let config = Arc::new(ArcSwap::from_pointee(config));
-        (Live::new(self.config_path(), Self::sources(), watched, Arc::clone(&config)), config)
+        (Live::new(origin, Arc::clone(&config)), config)
+    }
+
+    fn in_force(&self) -> (Config, Origin) {
+        let starting = config::start(&self.config_path(), &Self::sources(), TODAY);
+        assert!(!starting.loaded.diagnostics.has_errors(), "{}", starting.loaded.diagnostics.render(false));
+        starting.in_force.expect("it can be served")
     }
 }
 
@@ -101,7 +105,7 @@ fn title(config: &ArcSwap<Config>, site: &str) -> Option<String> {
 }
 
 fn sound(reloaded: &Reloaded) {
-    assert!(reloaded.is_in_force, "{}", reloaded.diagnostics.render(false));
+    assert!(reloaded.stand_ins.is_empty(), "{:?}", reloaded.stand_ins);
     assert!(!reloaded.diagnostics.has_errors(), "{}", reloaded.diagnostics.render(false));
 }
 
@@ -141,8 +145,8 @@ fn a_broken_site_harms_only_itself_and_goes_on_as_it_was() {
     files.write("sites/acme.toml", "id = \"acme\"\nsecret_key = \"wp_sk_hush");
     files.write_site("beta", "Beta anew");
     let reloaded = live.reload(TODAY);
-    assert!(reloaded.is_in_force && reloaded.diagnostics.has_errors());
-    assert_eq!(reloaded.kept_sites, [id("acme")]);
+    assert!(reloaded.diagnostics.has_errors());
+    assert_eq!(reloaded.kept_sites(), [id("acme")]);
     assert_eq!(
         (title(&config, "acme").as_deref(), title(&config, "beta").as_deref()),
         (Some("acme"), Some("Beta anew"))
@@ -151,7 +155,7 @@ fn a_broken_site_harms_only_itself_and_goes_on_as_it_was() {
 
     // Still broken at the next reload, still there.
     let reloaded = live.reload(TODAY);
-    assert_eq!(reloaded.kept_sites, [id("acme")]);
+    assert_eq!(reloaded.kept_sites(), [id("acme")]);
     files.write_site("acme", "Acme mended");
     sound(&live.reload(TODAY));
     assert_eq!(title(&config, "acme").as_deref(), Some("Acme mended"));
@@ -163,20 +167,41 @@ fn a_site_without_its_secret_goes_on_with_the_last_one() {
     let (live, config) = files.start();
     fs::remove_file(files.path("secrets/acme")).expect("removed");
     files.write_site("acme", "Acme anew");
-    assert_eq!(live.reload(TODAY).kept_sites, [id("acme")]);
+    assert_eq!(live.reload(TODAY).kept_sites(), [id("acme")]);
     assert_eq!(title(&config, "acme").as_deref(), Some("acme"));
 }
 
 #[test]
-fn a_broken_configuration_changes_nothing_at_all() {
+fn a_broken_table_of_the_configuration_harms_only_itself() {
     let files = Files::new("http://127.0.0.1:1");
     let (live, config) = files.start();
-    let before = config.load_full();
-    files.write("config.toml", "[kaicalls]\nbase_url = \"ftp://x\"\n");
+    let sound = fs::read_to_string(files.config_path()).expect("text");
+    files.write("config.toml", &sound.replace("http://127.0.0.1:1", "ftp://x"));
     files.write_site("beta", "Beta anew");
     let reloaded = live.reload(TODAY);
-    assert!(!reloaded.is_in_force && reloaded.diagnostics.has_errors());
-    assert!(Arc::ptr_eq(&before, &config.load_full()));
+    assert!(reloaded.is_config_broken && reloaded.diagnostics.has_errors());
+    assert_eq!(reloaded.stand_ins.len(), 1, "{:?}", reloaded.stand_ins);
+    assert_eq!(config.load().upstream.base_url.as_str(), "http://127.0.0.1:1");
+    assert_eq!(title(&config, "beta").as_deref(), Some("Beta anew"));
+}
+
+#[test]
+fn a_configuration_that_is_no_toml_leaves_everything_as_it_was_but_what_it_includes() {
+    let files = Files::new("http://127.0.0.1:1");
+    let text = fs::read_to_string(files.config_path()).expect("text");
+    let inline = "[sites]\ninclude = [\"sites/*.toml\", \"more/*.toml\"]\n[[site]]\nid = \"inline\"\npublic_key = \"wp_pk_1\"\nsecret_key = \"wp_sk_1\"\n";
+    files.write("config.toml", &format!("{text}\n{inline}"));
+    fs::create_dir(files.path("more")).expect("a folder");
+    fs::rename(files.path("sites/beta.toml"), files.path("more/beta.toml")).expect("moved");
+    let (live, config) = files.start();
+    files.write("config.toml", "what");
+    files.write_site("acme", "Acme anew");
+    let reloaded = live.reload(TODAY);
+    assert!(reloaded.is_config_broken);
+    assert_eq!(config.load().sites.len(), 3);
+    assert_eq!(title(&config, "acme").as_deref(), Some("Acme anew"));
+    assert_eq!(title(&config, "beta").as_deref(), Some("beta"));
+    assert!(config.load().sites[&id("inline")].keys.is_some(), "it goes on with its keys");
 }
 
 #[test]
@@ -202,10 +227,8 @@ async fn post(address: std::net::SocketAddr, site: &str, email: &str) -> u16 {
 }
 
 fn start(files: &Files) -> app::Running {
-    let loaded = load(&files.config_path(), &Files::sources(), TODAY);
-    let watched = loaded.watched.clone();
-    let (config, _warnings) = loaded.complete().expect("it is sound");
-    app::start(config, Origin { path: files.config_path(), sources: Files::sources(), watched }).expect("started")
+    let (config, origin) = files.in_force();
+    app::start(config, origin).expect("started")
 }
 
 async fn until<T>(what: impl Future<Output = T>) -> T {
@@ -300,10 +323,11 @@ fn a_certificate_that_is_away_for_a_moment_delays_no_change_for_long() {
     let text = fs::read_to_string(files.config_path()).expect("text");
     files.write("config.toml", &text.replace("[server]", "[server]\ntls = { cert = \"tls.pem\", key = \"tls.pem\" }"));
     files.write_site("acme", "changed meanwhile");
-    assert!(!live.reload(TODAY).is_in_force);
+    assert!(live.reload(TODAY).is_config_broken);
+    assert_eq!(title(&config, "acme").as_deref(), Some("changed meanwhile"));
     files.write("tls.pem", "");
     assert_eq!([live.has_changed(), live.has_changed()], [false, true]);
-    assert!(live.reload(TODAY).is_in_force);
+    assert!(!live.reload(TODAY).is_config_broken);
     assert_eq!(title(&config, "acme").as_deref(), Some("changed meanwhile"));
 }
 
@@ -313,7 +337,7 @@ fn a_file_that_cannot_be_read_is_watched_too() {
     let (live, _config) = files.start();
     let path: &Path = &files.config_path();
     fs::remove_file(path).expect("removed");
-    assert!(!live.reload(TODAY).is_in_force);
+    assert!(live.reload(TODAY).is_config_broken);
     assert_eq!([live.has_changed(), live.has_changed()], [false, false]);
     files.write("config.toml", "");
     assert_eq!([live.has_changed(), live.has_changed()], [false, true]);

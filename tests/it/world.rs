@@ -189,7 +189,7 @@ impl World {
 pub(crate) fn site(name: &str, secret: &str) -> (SiteId, Arc<Site>) {
     let id = SiteId::parse(name).expect("a slug");
     let keys = KeyPair::new(&format!("wp_pk_{name}"), &Secret::new(format!("wp_sk_{secret}"))).expect("keys");
-    let site = Site { id: id.clone(), keys, form_keys: BTreeMap::new(), ..gateway::acme() };
+    let site = Site { id: id.clone(), keys: Some(keys), form_keys: BTreeMap::new(), ..gateway::acme() };
     (id, Arc::new(site))
 }
 

@@ -167,7 +167,12 @@ async fn recovers(place: &Place, row: &mut Row, heard: &mut Heard) -> anyhow::Re
         sleep(Duration::from_millis(20)).await;
         number += 1;
     }
-    let ready = once(place.admin, &get(place.admin, "/readyz")).await?;
+    // What it said last holds for a second.
+    let mut ready = once(place.admin, &get(place.admin, "/readyz")).await?;
+    while ready.status != 200 && started.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(100)).await;
+        ready = once(place.admin, &get(place.admin, "/readyz")).await?;
+    }
     row.expect(ready.status == 200, || format!("/readyz says {} afterwards", ready.status));
     row.tell(format!("recovered after {} ms", started.elapsed().as_millis()));
     Ok(())

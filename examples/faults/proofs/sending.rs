@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use formgate::config::{Admin, Config, Limits, OverLimit, Queue, Server, Site, Upstream};
+use formgate::config::{Admin, Config, Limits, Missing, OverLimit, Queue, Server, Site, Upstream};
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{Client, Options};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
@@ -48,6 +48,7 @@ impl Sending {
             mappings: Arc::new(Mappings::default()),
             upstream,
             backup: None,
+            missing: Missing::default(),
         };
         let client = Client::new(Options { timeout, ..Options::new(base_url) })?;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -108,10 +109,11 @@ fn site(number: usize) -> anyhow::Result<(SiteId, Arc<Site>)> {
         id: id.clone(),
         name: None,
         url: None,
-        keys,
+        keys: Some(keys),
         form_keys: BTreeMap::new(),
         tokens: Vec::new(),
         wpforms_secrets: Vec::new(),
+        lacks_signature_secret: false,
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),

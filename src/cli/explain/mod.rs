@@ -152,13 +152,36 @@ mod tests {
         ];
         let good = json("application/json", BODY);
         assert_eq!(keys(&good), whole);
-        assert_eq!(keys(&good["fields"][0]), ["key", "label", "type", "values"]);
+        assert_eq!(keys(&good["fields"][0]), ["key", "label", "type", "values", "becomes"]);
         assert_eq!(keys(&good["rules"]), ["name", "email", "phone", "message"]);
         assert_eq!(keys(&good["lead"]), ["name", "email", "message"]);
         assert_eq!(good["plugin"], "contact-form-7");
         assert_eq!(good["extras"][0], serde_json::json!({"label": "Subject", "value": "Boiler"}));
         assert_eq!(good["dropped"], serde_json::json!(["_wpcf7"]));
         assert!(good["rules"]["phone"].is_null() && good["rules"]["name"].is_string());
+    }
+
+    #[test]
+    fn each_field_is_told_by_what_became_of_it_and_not_by_its_value() {
+        let became = |body: &str| {
+            let told = json("application/json", body);
+            let fields = told["fields"].as_array().expect("fields").iter();
+            let extra = |field: &serde_json::Value| {
+                let index = field["extra"].as_u64().and_then(|index| usize::try_from(index).ok());
+                index.map(|index| told["extras"][index]["label"].as_str().expect("a label").to_owned())
+            };
+            let became = |field: &serde_json::Value| extra(field).unwrap_or_else(|| field["becomes"][0].to_string());
+            fields.map(became).collect::<Vec<_>>()
+        };
+        let lead = r#""name":"Jo Do","email":"jo@example.com","message":"Hi""#;
+        // One value inside the other; the same value twice; values that stand in a lead field.
+        assert_eq!(
+            became(&format!(r#"{{{lead},"photo":"http://x/3","how_many":"3"}}"#)),
+            ["\"name\"", "\"email\"", "\"message\"", "Photo", "How many"]
+        );
+        assert_eq!(became(&format!(r#"{{{lead},"red":"7","blue":"7"}}"#))[3..], ["Red", "Blue"]);
+        assert_eq!(became(&format!(r#"{{{lead},"host":"example.com"}}"#))[3..], ["Host"]);
+        assert_eq!(became(&format!(r#"{{{lead},"again":"Hi","none":""}}"#))[3..], ["\"repeated\"", "\"empty\""]);
     }
 
     #[test]

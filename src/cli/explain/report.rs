@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Subject;
 use crate::lead::{Extra, FieldError, Lead, LeadField};
-use crate::map::FormField;
+use crate::map::{Fate, FormField};
 use crate::pipeline::End;
 
 #[derive(Serialize)]
@@ -33,6 +33,11 @@ struct Field<'a> {
     #[serde(rename = "type")]
     kind: Option<&'a str>,
     values: &'a [String],
+    /// What became of it: the lead fields made of it, or one of `extra`, `repeated`, `dropped`, `meta`, `empty`.
+    becomes: Vec<&'static str>,
+    /// Which of `extras` it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra: Option<usize>,
 }
 
 /// How each field of the lead was found; none where it was not.
@@ -53,7 +58,9 @@ impl<'a> Report<'a> {
             mapping: explained.processed.mapping.as_deref(),
             form: explained.processed.form.as_str(),
             oddities: &explained.processed.oddities,
-            fields: mapped.map(|mapped| mapped.fields.iter().map(Field::of).collect()).unwrap_or_default(),
+            fields: mapped
+                .map(|mapped| mapped.fields.iter().zip(&mapped.fates).map(Field::of).collect())
+                .unwrap_or_default(),
             document: explained.submission.as_ref().map(|submission| &submission.document),
             lead: lead(&explained.processed.end),
             errors: errors(&explained.processed.end),
@@ -81,9 +88,19 @@ pub(super) fn errors(end: &End) -> &[FieldError] {
 }
 
 impl<'a> Field<'a> {
-    fn of(form_field: &'a FormField) -> Self {
+    fn of((form_field, fate): (&'a FormField, &Fate)) -> Self {
         let field = &form_field.field;
-        Self { key: &field.key, label: field.label.as_deref(), kind: field.kind.as_deref(), values: &field.values }
+        let becomes = match fate {
+            Fate::Lead(fields) => fields.iter().map(|field| field.as_str()).collect(),
+            Fate::Extra(_) => vec!["extra"],
+            Fate::Repeated => vec!["repeated"],
+            Fate::Dropped => vec!["dropped"],
+            Fate::Meta => vec!["meta"],
+            Fate::Empty => vec!["empty"],
+        };
+        let extra = if let Fate::Extra(index) = fate { Some(*index) } else { None };
+        let (label, kind) = (field.label.as_deref(), field.kind.as_deref());
+        Self { key: &field.key, label, kind, values: &field.values, becomes, extra }
     }
 }
 

@@ -6,13 +6,15 @@ use crate::cli::console::Paint;
 use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
-use crate::map::{FormField, Mapped};
+use crate::map::{Fate, Mapped};
 use crate::pipeline::{DECODER_PANICKED, End, Hold};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
 const LABEL_MAX: usize = 28;
 const VALUE_MAX: usize = 48;
+/// How much of a rule and its fields is shown, in characters.
+const FOUND_BY_MAX: usize = 80;
 
 /// Writes the explanation.
 pub(super) fn text(subject: &Subject<'_>, paint: Paint) -> String {
@@ -54,13 +56,14 @@ fn fields(mapped: &Mapped, extras: &[Extra], paint: Paint) -> String {
     let rows: Vec<Vec<String>> = mapped
         .fields
         .iter()
-        .map(|form_field| {
+        .zip(&mapped.fates)
+        .map(|(form_field, of_field)| {
             let field = &form_field.field;
             let label = field.label.as_deref().map(|label| shown::short(label, LABEL_MAX)).unwrap_or_default();
             let mut row = vec![format!("  {}", shown::short(&field.key, KEY_MAX))];
             row.extend(has_labels.then_some(label));
             row.push(shown::short(&field.values.join(" | "), VALUE_MAX));
-            row.push(format!("→ {}", fate(form_field, mapped, extras)));
+            row.push(format!("→ {}", fate(of_field, extras)));
             row
         })
         .collect();
@@ -68,64 +71,29 @@ fn fields(mapped: &Mapped, extras: &[Extra], paint: Paint) -> String {
 }
 
 /// Says what became of a field.
-fn fate(form_field: &FormField, mapped: &Mapped, extras: &[Extra]) -> String {
-    let field = &form_field.field;
-    let used: Vec<&str> = LeadField::ALL
-        .into_iter()
-        .filter(|lead_field| is_used(form_field, mapped, *lead_field))
-        .map(LeadField::as_str)
-        .collect();
-    let text = field.values.join(", ");
-    let extra = extras.iter().find(|extra| extra.value.contains(text.trim()));
-    match (used.is_empty(), extra) {
-        (false, _) => used.join(", "),
-        _ if form_field.meta => "meta".to_owned(),
-        _ if mapped.dropped.contains(&field.key) => "dropped".to_owned(),
-        _ if field.values.is_empty() => "empty".to_owned(),
-        (true, Some(extra)) => format!("extra \"{}\"", shown::short(&extra.label, LABEL_MAX)),
-        (true, None) if is_copy(&text, mapped) => "a copy of what the lead holds".to_owned(),
-        // Serialised values are written otherwise than they came.
-        (true, None) => "extra, written readably".to_owned(),
+fn fate(fate: &Fate, extras: &[Extra]) -> String {
+    match fate {
+        Fate::Lead(fields) => fields.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(", "),
+        Fate::Extra(index) => {
+            let label = extras.get(*index).map_or("", |extra| extra.label.as_str());
+            format!("extra \"{}\"", shown::short(label, LABEL_MAX))
+        }
+        Fate::Repeated => "a copy of what the lead holds".to_owned(),
+        Fate::Dropped => "dropped".to_owned(),
+        Fate::Meta => "meta".to_owned(),
+        Fate::Empty => "empty".to_owned(),
     }
 }
 
-/// Tells whether a lead field was made of this one, by what auto says or by the value itself.
-fn is_used(form_field: &FormField, mapped: &Mapped, lead_field: LeadField) -> bool {
-    let Some(by) = mapped.found_by.get(&lead_field) else { return false };
-    let field = &form_field.field;
-    if let Some((_, keys)) = by.strip_prefix("auto by ").and_then(|by| by.split_once(": ")) {
-        return keys == field.key || keys.split(" + ").any(|key| key == field.key);
-    }
-    if by == "default" || form_field.meta {
-        return false;
-    }
-    let value = drafted(mapped, lead_field).unwrap_or_default();
-    let mut texts = field.values.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
-    by == &field.key || texts.any(|text| value.trim() == text || words_of(value, text))
-}
-
-/// Tells whether a text stands in a value as whole words.
-fn words_of(value: &str, text: &str) -> bool {
-    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-    value.match_indices(text).any(|(at, _)| {
-        let before = value.get(..at).and_then(|before| before.chars().next_back());
-        let behind = value.get(at + text.len()..).and_then(|behind| behind.chars().next());
-        !is_word(before) && !is_word(behind)
-    })
-}
-
-fn drafted(mapped: &Mapped, field: LeadField) -> Option<&str> {
-    let draft = &mapped.draft;
-    match field {
-        LeadField::Name => draft.name.as_deref(),
-        LeadField::Email => draft.email.as_deref(),
-        LeadField::Phone => draft.phone.as_deref(),
-        LeadField::Message => draft.message.as_deref(),
-    }
-}
-
-fn is_copy(text: &str, mapped: &Mapped) -> bool {
-    LeadField::ALL.into_iter().filter_map(|field| drafted(mapped, field)).any(|value| value.trim() == text.trim())
+/// Says by which rule a lead field was found and, where the rule doesn't name it, from which fields.
+fn found_by(mapped: &Mapped, lead_field: LeadField) -> Option<String> {
+    let by = mapped.found_by.get(&lead_field)?;
+    let fated = mapped.fields.iter().zip(&mapped.fates);
+    let sources = fated.filter(|(_, fate)| matches!(fate, Fate::Lead(fields) if fields.contains(&lead_field)));
+    let keys: Vec<&str> = sources.map(|(form_field, _)| form_field.field.key.as_str()).collect();
+    let named = by.starts_with("auto by ") || keys.as_slice() == [by.as_str()];
+    let from = if named || keys.is_empty() { String::new() } else { format!(", from {}", keys.join(" + ")) };
+    Some(shown::short(&format!("{by}{from}"), FOUND_BY_MAX))
 }
 
 fn end(subject: &Subject<'_>, paint: Paint) -> String {
@@ -159,7 +127,7 @@ fn rows(lead: &Lead, mapped: Option<&Mapped>, paint: Paint) -> String {
         LeadField::Message => Some(lead.message()),
     };
     let row = |field: LeadField| {
-        let by = mapped.and_then(|mapped| mapped.found_by.get(&field)).map(|by| shown::short(by, 80));
+        let by = mapped.and_then(|mapped| found_by(mapped, field));
         let label = format!("  {:<9}", field.as_str());
         let Some(text) = value(field) else {
             let why = by.map_or_else(|| "no field gives one".to_owned(), |by| format!("found by {by}, but no phone"));
@@ -190,8 +158,8 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {:<9}{}: {}", field, error.code.as_str(), shown::line(&error.detail)));
         lines.push(format!("           {}", paint.dim(&format!("help: {}", cure(error, form)))));
-        let by = subject.explained.mapped.as_ref().and_then(|mapped| mapped.found_by.get(&error.field?));
-        lines.extend(by.map(|by| format!("           {}", paint.dim(&format!("found by {}", shown::short(by, 80))))));
+        let by = subject.explained.mapped.as_ref().and_then(|mapped| found_by(mapped, error.field?));
+        lines.extend(by.map(|by| format!("           {}", paint.dim(&format!("found by {by}")))));
     }
     lines.join("\n")
 }

@@ -13,12 +13,13 @@ use super::list::name_unreadable;
 use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
+use crate::cli::rules::ConfigArg;
 use crate::config::{Config, StoreUrl};
 use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
 };
-use crate::queue::{Order, Salvaged, Store, StoreError};
+use crate::queue::{Order, Salvaged, Store};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -58,50 +59,21 @@ impl<'a> Parameters<'a> {
 impl Desk {
     /// Finds the gateway, or opens the store.
     pub(super) async fn open(place: &Where, console: &mut Console) -> Result<Self, Error> {
-        let (path, loaded) = place.config.load()?;
-        let Some(config) = loaded.config else {
-            console.say(loaded.diagnostics.render(console.talk_paint().colour));
-            let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
-            return Err(error.hint("`formgate check` shows every problem"));
-        };
-        if let Some(remote) = Self::by_socket(place, &config).await? {
+        let config = read_config(&place.config, console)?;
+        if !place.offline
+            && let Some(remote) = find_gateway(&config, place.admin.as_deref()).await?
+        {
             return Ok(Self::Gateway(remote));
-        }
-        let address = match &place.admin {
-            Some(address) => Some(address.clone()),
-            None => reachable(config.admin.listen).map(|address| address.to_string()),
-        };
-        if let Some(address) = address.filter(|_| !place.offline) {
-            // A token that can't be read is as good as none: the gateway says whether one is needed.
-            let token = admin::read_token(&config).unwrap_or_default();
-            match Remote::hello(&address, token).await? {
-                Hello::Answered(remote) => return Ok(Self::Gateway(remote)),
-                Hello::Nobody if place.admin.is_some() => {
-                    let error = Error::admin(anyhow!("no gateway answers at {address}"));
-                    return Err(error.hint("is it running? Without --admin the store itself does, where none runs"));
-                }
-                Hello::Nobody => {}
-            }
         }
         let local = Local::open(config)?;
         if !place.offline {
             console.say("no gateway answers: working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
-        if let Err(aside @ StoreError::SetAside { .. }) = local.store.ready().await {
-            console.say(aside.to_string());
+        for problem in local.store.problems().await.unwrap_or_default() {
+            console.say(problem.to_string());
         }
         Ok(Self::Store(local))
-    }
-
-    /// Finds the gateway by its socket, unless another way is asked for; none where nobody answers there.
-    async fn by_socket(place: &Where, config: &Config) -> Result<Option<Remote>, Error> {
-        let socket = admin::socket_file(config).filter(|_| !place.offline && place.admin.is_none());
-        let Some(socket) = socket else { return Ok(None) };
-        match Remote::hello_socket(&socket).await? {
-            Hello::Answered(remote) => Ok(Some(remote)),
-            Hello::Nobody => Ok(None),
-        }
     }
 
     /// Tells whether no gateway runs that would send what is queued.
@@ -251,6 +223,54 @@ impl Local {
             |error| Error::store(error).context("the store can't be opened").hint("run this as the gateway's user");
         let (store, audit) = (app::open_store(&config).map_err(failed)?, Audit::of(&config));
         Ok(Self { store, config: Arc::new(config), audit })
+    }
+}
+
+/// Finds the gateway that the configuration names, or the command line; none where nobody answers.
+pub(in crate::cli) async fn gateway(
+    config: &ConfigArg,
+    admin: Option<&str>,
+    console: &mut Console,
+) -> Result<Option<Remote>, Error> {
+    find_gateway(&read_config(config, console)?, admin).await
+}
+
+fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
+    let (path, loaded) = arg.load()?;
+    loaded.config.ok_or_else(|| {
+        console.say(loaded.diagnostics.render(console.talk_paint().colour));
+        let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
+        error.hint("`formgate check` shows every problem")
+    })
+}
+
+/// Asks whether a gateway answers where the configuration, or the command line, says.
+async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Remote>, Error> {
+    if admin.is_none()
+        && let Some(remote) = by_socket(config).await?
+    {
+        return Ok(Some(remote));
+    }
+    let of_config = || reachable(config.admin.listen).map(|address| address.to_string());
+    let Some(address) = admin.map(str::to_owned).or_else(of_config) else { return Ok(None) };
+    // A token that can't be read is as good as none: the gateway says whether one is needed.
+    let token = admin::read_token(config).unwrap_or_default();
+    match Remote::hello(&address, token).await? {
+        Hello::Answered(remote) => Ok(Some(remote)),
+        Hello::Nobody if admin.is_some() => {
+            let error = Error::admin(anyhow!("no gateway answers at {address}"));
+            Err(error.hint("is it running? Without --admin the configuration says where it is asked"))
+        }
+        Hello::Nobody => Ok(None),
+    }
+}
+
+/// Reaches the gateway through its socket, where there is one.
+async fn by_socket(config: &Config) -> Result<Option<Remote>, Error> {
+    let Some(socket) = admin::socket_file(config) else { return Ok(None) };
+    match Remote::hello_socket(&socket).await? {
+        Hello::Answered(remote) => Ok(Some(remote)),
+        Hello::Nobody => Ok(None),
     }
 }
 

@@ -33,7 +33,9 @@ mod view;
 use clap::{Args, Subcommand};
 
 pub(super) use args::Output;
-pub(super) use view::plural;
+pub(super) use desk::gateway;
+pub(super) use remote::Remote;
+pub(super) use view::{duration, plural};
 
 use super::console::Console;
 use super::error::Error;

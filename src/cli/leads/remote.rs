@@ -26,7 +26,7 @@ const STORE_TIME: Duration = Duration::from_secs(2 * 60 * 60);
 const HELLO_TIME: Duration = Duration::from_secs(5);
 
 /// A gateway that answers. No `Debug`: it holds the token.
-pub(super) struct Remote {
+pub(in crate::cli) struct Remote {
     client: Client,
     base: String,
     /// How messages call the gateway.
@@ -98,7 +98,11 @@ impl Remote {
         }
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<T, Error> {
+    pub(in crate::cli) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Error> {
         let request = self.client.get(self.url(path, query)?).timeout(CALL_TIME);
         self.call(self.authorized(request)).await
     }

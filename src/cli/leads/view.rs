@@ -32,7 +32,7 @@ pub(in crate::cli) fn plural(count: u64, what: &str) -> String {
 }
 
 /// Writes a duration in the unit that says it best.
-pub(super) fn duration(milliseconds: i64) -> String {
+pub(in crate::cli) fn duration(milliseconds: i64) -> String {
     let seconds = milliseconds / 1_000;
     match seconds {
         ..1 => format!("{milliseconds} ms"),

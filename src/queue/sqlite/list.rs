@@ -6,8 +6,9 @@ use rusqlite::{Connection, params};
 use super::check::Watch;
 use super::failure::Failure;
 use super::row::{SELECT_BY_ID, read_entry, text, time, unsigned, word};
+use super::schema::{self, PAGE_SIZE};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{Counts, Entry, Filter, Order, Page, State};
+use crate::queue::{Counts, Entry, Extent, Filter, Order, Page, State};
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
 
@@ -36,6 +37,14 @@ const ALL_NEWEST: &str = scan!("entry_by_state", "?1 IS NULL", "<", "DESC");
 
 /// Sorts behind every id.
 const BEHIND_ALL: [u8; 17] = [u8::MAX; 17];
+
+/// Measures the store.
+pub(super) fn extent(connection: &Connection) -> Result<Extent, Failure> {
+    let pages = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let used = pages("page_count")?.saturating_sub(pages("freelist_count")?);
+    let schema = Some(schema::check_version(connection)?);
+    Ok(Extent { bytes: u64::from(used) * PAGE_SIZE as u64, schema })
+}
 
 /// Reads one entry.
 pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>, Failure> {

@@ -6,7 +6,7 @@
 //! wait, further callers wait for a place. One transaction takes 512 of them. `max_size` counts the pages in use of the
 //! database, not the log, which is usually below 16 MiB and grows only while a reader holds on to old pages (a backup
 //! does). It holds back appends alone: with a full store everything else goes on, and what expires or is erased makes
-//! room. After an append found no room, `ready` fails until as much as that wanted can be written.
+//! room. After an append found no room, or met damage, `ready` fails until as much as that wanted can be written.
 //!
 //! # On disk
 //!
@@ -48,10 +48,10 @@
 //!
 //! A start looks for damage, as far as that is cheap: the header, the schema, the file's length, both ends of each table;
 //! of a store up to 32 MiB, or where damage was met before, every page. A damaged store is set aside with its log and a
-//! new one begun; `ready` says so until `salvage` has merged back every entry whose own pages are whole. Only a process
+//! new one begun; `problems` says so until `salvage` has merged back every entry whose own pages are whole. Only a process
 //! that is alone with the store does so. A whole database of another program is refused and left alone.
 //!
-//! Damage met while the store is in use gives `Corrupt` for what lies on it, and `ready` fails until the next start; all
+//! Damage met while the store is in use gives `Corrupt` for what lies on it, and `problems` says so until the next start; all
 //! other entries are served, and claims pass over what can't be read. SQLite commits no transaction that met damage.
 //!
 //! A store that is removed or replaced under the running program takes nothing more until the next start. What it held
@@ -114,8 +114,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry, Order,
-    PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
+    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry,
+    Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
@@ -337,6 +337,10 @@ impl Store for SqliteStore {
         self.readers.read(list::counts).await
     }
 
+    async fn extent(&self) -> Result<Extent, StoreError> {
+        self.readers.read(list::extent).await
+    }
+
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -355,16 +359,25 @@ impl Store for SqliteStore {
     async fn ready(&self) -> Result<(), StoreError> {
         let probe = |workspace: &mut Workspace| {
             append::check_room(workspace, workspace.missing.max(READY_ROOM))?;
-            workspace.damage.check()?;
             change::probe(workspace)
         };
-        if self.writer.write(probe).await? > 0 {
-            self.writer.write(change::end_probe).await?;
+        // As an append does it: damage among what is entered keeps none from being stored.
+        if self.writer.append(probe).await? > 0 {
+            self.writer.append(change::end_probe).await?;
         }
-        match aside::corrupt(&self.path).map_err(Failure::from)?.into_iter().next() {
-            Some(file) => Err(StoreError::SetAside { file }),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
+        let path = self.path.clone();
+        let listed = tokio::task::spawn_blocking(move || aside::corrupt(&path)).await.map_err(Failure::unavailable)?;
+        let aside = listed.map_err(Failure::from)?.into_iter().next();
+        let aside = aside.map(|file| StoreError::SetAside { file });
+        Ok(aside.into_iter().chain(self.damage.check().err().map(StoreError::from)).collect())
+    }
+
+    async fn ended(&self) {
+        self.writer.ended().await;
     }
 }
 
@@ -606,7 +619,31 @@ mod tests {
         let page = store.scan(&Filter::default(), Order::Oldest, None, 100).await.expect("scanned");
         // Beside a damaged page lie rows that can be read but not written.
         assert!(page.entries.len() >= claimed && page.entries.len() + page.unreadable.len() == 60);
-        assert!(matches!(store.ready().await, Err(StoreError::Corrupt(_))));
+        assert!(matches!(store.problems().await.expect("read")[..], [StoreError::Corrupt(_)]));
+        assert!(store.ready().await.is_ok());
         assert!(store.append(entry(99, 10), None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panics_ends_the_store_and_leaves_nobody_waiting() {
+        let (_folder, store) = store();
+        let waiting = (0..9).map(|number| {
+            let store = Arc::clone(&store);
+            async move {
+                if number == 4 {
+                    store.writer.write(|_| -> Result<(), Failure> { panic!("jane@example.com") }).await.is_err()
+                } else {
+                    // Before the panic or after it; never for ever.
+                    drop(store.append(entry(number, 10), None).await);
+                    true
+                }
+            }
+        });
+        assert!(JoinSet::from_iter(waiting).join_all().await.into_iter().all(|told| told));
+        store.ended().await;
+        assert!(matches!(store.append(entry(99, 10), None).await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(store.ready().await, Err(StoreError::Unavailable(_))));
+        // What reads goes on: nothing that is stored is out of sight.
+        assert!(store.counts().await.is_ok());
     }
 }

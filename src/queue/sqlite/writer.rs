@@ -185,6 +185,13 @@ impl Writer {
         Ok(done)
     }
 
+    /// Returns once the thread has ended; only a panic ends it before the store is dropped.
+    pub(super) async fn ended(&self) {
+        if let Some(messages) = &self.messages {
+            messages.closed().await;
+        }
+    }
+
     fn messages(&self) -> Result<&mpsc::Sender<Message>, StoreError> {
         self.messages.as_ref().ok_or_else(|| Failure::unavailable(Closed).into())
     }
@@ -272,6 +279,10 @@ impl Batches {
         let done = self.attempt(jobs);
         match &done {
             Err(Spoilt::Whole(Failure::DiskFull)) => self.workspace.missing = self.workspace.asked,
+            // An append met damage: `ready` tries whether others fare better.
+            Err(_) if self.workspace.spoilt && self.workspace.asked > 0 => {
+                self.workspace.missing = self.workspace.asked;
+            }
             Ok(()) if self.workspace.asked > 0 => self.workspace.missing = 0,
             _ => {}
         }

@@ -56,8 +56,11 @@ fn overwrite(file: &Path, pages: std::ops::Range<usize>, with: u8) {
     fs::write(file, bytes).expect("written");
 }
 
-fn is_set_aside(ready: &Result<(), StoreError>, name: &str) -> bool {
-    matches!(ready, Err(StoreError::SetAside { file }) if file.file_name().is_some_and(|file| file == name))
+/// Tells whether a store says that this was set aside; it takes entries all the same.
+async fn is_set_aside(store: &SqliteStore, name: &str) -> bool {
+    assert!(store.ready().await.is_ok());
+    let problems = store.problems().await.expect("read");
+    matches!(&problems[..], [StoreError::SetAside { file }] if file.file_name().is_some_and(|file| file == name))
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -85,7 +88,7 @@ async fn a_store_without_its_header_is_set_aside_and_salvaged_whole() {
     let (folder, expected) = filled(40).await;
     overwrite(&folder.path().join("store.db"), 0..1, 0xff);
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE), "{:?}", store.ready().await);
+    assert!(is_set_aside(&store, ASIDE).await);
     assert_eq!(all(&store).await, BTreeMap::new());
 
     // The new one is as good as any, and the state outlives a restart.
@@ -93,14 +96,14 @@ async fn a_store_without_its_header_is_set_aside_and_salvaged_whole() {
     assert_eq!(claim_one(&store, 400).await.entry.id, id(200));
     drop(store);
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE));
+    assert!(is_set_aside(&store, ASIDE).await);
 
     let salvaged = store.salvage().await.expect("salvaged");
     assert_eq!((salvaged.recovered, salvaged.present, &*salvaged.unreadable), (40, 0, &[][..]));
     let aside = folder.path().canonicalize().expect("there").join("store.db.salvaged-20251009T085320Z");
     assert_eq!(salvaged.files, std::slice::from_ref(&aside));
     assert!(aside.exists());
-    assert!(store.ready().await.is_ok());
+    assert!(store.problems().await.expect("read").is_empty());
     let mut found = all(&store).await;
     assert!(found.remove(&id(200)).is_some());
     assert_eq!(found, expected);
@@ -169,7 +172,7 @@ async fn of_a_truncated_store_what_is_left_comes_back() {
         let cut = fs::OpenOptions::new().write(true).open(damaged.path().join("store.db")).expect("opened");
         cut.set_len(len * eighths / 8 + 77).expect("cut");
         let store = open(damaged.path());
-        assert!(is_set_aside(&store.ready().await, ASIDE));
+        assert!(is_set_aside(&store, ASIDE).await);
         let salvaged = store.salvage().await.expect("salvaged");
         let found = all(&store).await;
         let same = |(id, entry): (_, &Entry)| expected.get(id).is_some_and(|known| known.content == entry.content);
@@ -188,7 +191,7 @@ async fn a_store_with_damaged_pages_in_its_middle_is_set_aside() {
     let pages = usize::try_from(fs::metadata(&file).expect("there").len()).expect("small") / PAGE;
     overwrite(&file, pages / 2..pages / 2 + 5, 0x5a);
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE));
+    assert!(is_set_aside(&store, ASIDE).await);
     let salvaged = store.salvage().await.expect("salvaged");
     assert!((20..40).contains(&salvaged.recovered), "{salvaged:?}");
     assert!(all(&store).await.iter().all(|(id, entry)| expected.get(id) == Some(entry)));
@@ -208,7 +211,7 @@ async fn a_log_is_salvaged_with_its_database_or_alone() {
     // SQLite would remove a log that it finds alone.
     fs::remove_file(killed.path().join("store.db")).expect("removed");
     let store = open(killed.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE));
+    assert!(is_set_aside(&store, ASIDE).await);
     assert_eq!(store.salvage().await.expect("salvaged").recovered, 40);
     assert_eq!(all(&store).await, expected);
 }
@@ -241,11 +244,11 @@ async fn a_file_of_nonsense_is_set_aside_as_it_was() {
     let letter = "a letter to a friend, longer than a header".repeat(900);
     fs::write(folder.path().join("store.db"), &letter).expect("written");
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE));
+    assert!(is_set_aside(&store, ASIDE).await);
     assert_eq!(fs::read_to_string(folder.path().join(ASIDE)).expect("kept"), letter);
     let salvaged = store.salvage().await.expect("salvaged");
     assert_eq!((salvaged.recovered, salvaged.unreadable.len()), (0, 1), "{salvaged:?}");
-    assert!(store.ready().await.is_ok());
+    assert!(store.problems().await.expect("read").is_empty());
     add(&store, entry(1, "acme")).await;
 }
 
@@ -262,7 +265,7 @@ async fn two_files_of_one_second_are_kept_apart_and_the_newer_state_stays() {
     back("store.db.salvaged-20251009T085320Z");
     overwrite(&folder.path().join("store.db"), 0..1, 0);
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, &format!("{ASIDE}-2")));
+    assert!(is_set_aside(&store, &format!("{ASIDE}-2")).await);
     let salvaged = store.salvage().await.expect("salvaged");
     assert_eq!((salvaged.files.len(), salvaged.recovered, salvaged.present), (2, 9, 9));
     let found = entry_of(&store, lease.entry.id).await;
@@ -337,14 +340,14 @@ async fn damage_met_later_costs_the_entries_on_it_and_is_set_aside_at_the_next_s
         }
     }
     assert!((5..24).contains(&readable.len()), "{readable:?}");
-    let ready = store.ready().await;
-    assert!(matches!(ready, Err(StoreError::Corrupt(_))), "{ready:?}");
+    let problems = store.problems().await.expect("read");
+    assert!(matches!(problems[..], [StoreError::Corrupt(_)]), "{problems:?}");
     assert!(names(folder.path()).contains(&"store.db.damaged".to_owned()));
 
     drop(store);
 
     let store = open(folder.path());
-    assert!(is_set_aside(&store.ready().await, ASIDE));
+    assert!(is_set_aside(&store, ASIDE).await);
     assert!(!names(folder.path()).contains(&"store.db.damaged".to_owned()));
     assert_eq!(store.salvage().await.expect("salvaged").recovered, 24);
 }

@@ -570,4 +570,7 @@ pub(super) async fn changed_tells_of_what_may_be_due(store: AnyStore) {
 
 pub(super) async fn a_new_store_is_ready(store: AnyStore) {
     assert!(store.ready().await.is_ok());
+    assert!(store.problems().await.expect("read").is_empty());
+    let ended = tokio::time::timeout(std::time::Duration::ZERO, store.ended());
+    assert!(ended.await.is_err(), "it goes on");
 }

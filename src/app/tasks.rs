@@ -1,0 +1,233 @@
+//! The tasks beside the path of a submission, each by its name: follower, sender, admin, expiry, watch.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::{SignedDuration, Timestamp};
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::admin_socket::{self, AdminSocket};
+use super::expiry;
+use super::supervise::{Fatal, Supervisor};
+use crate::accept::{self, Bounded, Gateway, Listeners};
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::queue::Store;
+use crate::send::{Clock, Sender, Stopped};
+use crate::telemetry::{Metrics, dropped_log_lines};
+
+/// How often is looked whether something in the store needs a person.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// When expired entries are first removed after a start, and how often after that.
+const EXPIRE_FIRST: Duration = Duration::from_secs(60 * 60);
+const EXPIRE_EVERY: Duration = Duration::from_secs(10);
+/// A clock that is off by more has been set.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+/// How many expired entries are removed at a time.
+const EXPIRE_AT_ONCE: usize = 500;
+
+/// The background tasks that are begun, each by its name.
+pub(super) struct Tasks {
+    pub(super) supervisor: Supervisor,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) services: JoinSet<()>,
+}
+
+impl Tasks {
+    pub(super) fn new(supervisor: Supervisor, stopping: watch::Receiver<bool>) -> Self {
+        Self { supervisor, stopping, services: JoinSet::new() }
+    }
+
+    /// Begins to take submissions, until `stop` says true. Ends when no connection is accepted any more.
+    pub(super) fn accept(
+        &self,
+        gateway: Vec<Service<Gateway>>,
+        listeners: Listeners,
+        stop: watch::Receiver<bool>,
+    ) -> JoinSet<()> {
+        let (supervisor, mut accepting) = (self.supervisor.clone(), JoinSet::new());
+        accepting.spawn(async move { supervisor.need(Fatal::Listener, accept::run(gateway, listeners, stop)).await });
+        accepting
+    }
+
+    /// Begins a task that is started again whenever it ends.
+    pub(super) fn keep<F>(
+        &mut self,
+        name: &'static str,
+        mut start: impl FnMut(watch::Receiver<bool>) -> F + Send + 'static,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (supervisor, stopping) = (self.supervisor.clone(), self.stopping.clone());
+        self.services.spawn(async move {
+            supervisor.keep(name, || start(stopping.clone())).await;
+        });
+    }
+
+    /// Begins work that is done once, and that nothing waits for.
+    pub(super) fn once(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let supervisor = self.supervisor.clone();
+        self.services.spawn(async move { supervisor.once(name, work).await });
+    }
+
+    /// Begins the admin socket, if there is one; where it ends by itself, another is made in its place.
+    pub(super) fn keep_admin_socket(
+        &mut self,
+        socket: Option<AdminSocket>,
+        config: Arc<ArcSwap<Config>>,
+        metrics: Arc<Metrics>,
+        (admin, bounded): (Admin, Bounded<Admin>),
+    ) {
+        let Some(socket) = socket else { return };
+        let mut opened = Some(socket);
+        self.keep("admin_socket", move |stopping| {
+            let socket = opened.take().or_else(|| admin_socket::open(&config.load(), false, &metrics));
+            let (admin, bounded) = (admin.clone(), bounded.clone());
+            async move {
+                if let Some(socket) = socket {
+                    socket.serve(admin, bounded, stopping).await;
+                }
+            }
+        });
+    }
+
+    /// Begins the admin listener, which goes on until `stop` says true.
+    pub(super) fn keep_admin(
+        &mut self,
+        admin: Bounded<Admin>,
+        address: SocketAddr,
+        listeners: Listeners,
+        stop: watch::Receiver<bool>,
+    ) {
+        let mut is_bound = true;
+        self.keep("admin", move |_stopping| {
+            let (admin, listeners, stop) = (admin.clone(), listeners.clone(), stop.clone());
+            let was_bound = std::mem::replace(&mut is_bound, false);
+            async move {
+                // Its service owned the socket, and closed it when it ended.
+                match if was_bound { Ok(()) } else { listeners.bind_again(address) } {
+                    Ok(()) => accept::run(vec![accept::service("admin", admin, address)], listeners, stop).await,
+                    Err(error) => tracing::error!(%address, %error, "admin.unbound: the address can't be listened on"),
+                }
+            }
+        });
+    }
+
+    /// Begins what tells when a certificate expires.
+    pub(super) fn keep_certificates(&mut self, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) {
+        self.keep("certificates", move |stopping| {
+            expiry::follow_certificates(Arc::clone(&config), Arc::clone(&metrics), stopping)
+        });
+    }
+
+    /// Begins what looks after the store.
+    pub(super) fn keep_store(&mut self, store: Arc<dyn Store>, metrics: &Arc<Metrics>, clock: Clock) {
+        let (expired, looked_at, metrics) = (Arc::clone(&store), Arc::clone(&store), Arc::clone(metrics));
+        self.keep("expiry", move |stopping| expire(Arc::clone(&expired), clock.clone(), stopping));
+        self.keep("watch", move |stopping| look(Arc::clone(&looked_at), Arc::clone(&metrics), stopping));
+        let (supervisor, mut stopping) = (self.supervisor.clone(), self.stopping.clone());
+        self.services.spawn(async move {
+            let ended = async {
+                tokio::select! {
+                    () = store.ended() => {}
+                    _ = stopping.wait_for(|stop| *stop) => {}
+                }
+            };
+            supervisor.need(Fatal::Store, ended).await;
+        });
+    }
+
+    pub(super) fn sender(&self, sender: Sender) -> JoinHandle<Option<Stopped>> {
+        let (supervisor, stopping) = (self.supervisor.clone(), self.stopping.clone());
+        tokio::spawn(async move { supervisor.keep("sender", || sender.run(stopping.clone())).await })
+    }
+}
+
+/// Tells whether the wall clock went otherwise than time did.
+fn is_jump(elapsed: Duration, from: Timestamp, to: Timestamp) -> bool {
+    let told = to.duration_since(from);
+    let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
+    told.saturating_sub(elapsed).unsigned_abs() > CLOCK_TOLERANCE
+}
+
+/// Tells while something in the store needs a person, and that log lines were lost.
+async fn look(store: Arc<dyn Store>, metrics: Arc<Metrics>, mut stopping: watch::Receiver<bool>) {
+    let mut told = dropped_log_lines();
+    loop {
+        admin::tell_problems(&*store, &metrics).await;
+        let dropped = dropped_log_lines();
+        if dropped > told {
+            tracing::warn!(lines = dropped - told, "log.lines_dropped: stderr was not read; see what should read it");
+            // Where that line was dropped too, it is said again.
+            told = if dropped_log_lines() == dropped { dropped } else { told };
+        }
+        if tokio::time::timeout(LOOK_EVERY, stopping.wait_for(|stop| *stop)).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Removes what has been kept long enough.
+async fn expire(store: Arc<dyn Store>, clock: Clock, mut stopping: watch::Receiver<bool>) {
+    // Not soon after a start: a clock that is wrong then is often set right within the hour.
+    let mut wait = EXPIRE_FIRST;
+    let mut last = (Instant::now(), clock.now());
+    while tokio::time::timeout(wait, stopping.wait_for(|stop| *stop)).await.is_err() {
+        wait = EXPIRE_EVERY;
+        let before = std::mem::replace(&mut last, (Instant::now(), clock.now()));
+        if is_jump(last.0.duration_since(before.0), before.1, last.1) {
+            tracing::warn!("queue.clock_jumped: nothing is removed for being old within the next hour");
+            wait = EXPIRE_FIRST;
+            continue;
+        }
+        match store.expire(clock.now(), EXPIRE_AT_ONCE).await {
+            Ok(0) => {}
+            Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
+            Err(error) => tracing::error!(%error, "queue.expire_failed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::queue::memory::MemoryStore;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_either_way() {
+        let at = |seconds| Timestamp::from_second(seconds).expect("a time");
+        let ten = Duration::from_secs(10);
+        assert!(!is_jump(ten, at(1_000), at(1_010)));
+        assert!(!is_jump(ten, at(1_000), at(1_069)));
+        assert!(is_jump(ten, at(1_000), at(1_071)));
+        assert!(is_jump(ten, at(1_000), at(940)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_expiry_that_panics_starts_again() {
+        let (stop, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let supervisor = Supervisor::new(Arc::clone(&metrics), stopping.clone());
+        let mut tasks = Tasks::new(supervisor.clone(), stopping);
+        // The first look at the clock is at the start, the second an hour later.
+        let looks = AtomicUsize::new(0);
+        let clock = Clock::by(move || match looks.fetch_add(1, Ordering::Relaxed) {
+            1 => panic!("a clock that fails"),
+            _ => Timestamp::UNIX_EPOCH,
+        });
+        tasks.keep_store(Arc::new(MemoryStore::new(Duration::ZERO)), &metrics, clock);
+        tokio::time::sleep(EXPIRE_FIRST + Duration::from_secs(2)).await;
+        let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
+        assert!(page.contains(r#"formgate_task_restarts_total{task="expiry"} 1"#), "{page}");
+        stop.send_replace(true);
+        while tasks.services.join_next().await.is_some() {}
+        assert!(supervisor.has_panicked());
+    }
+}

@@ -1,0 +1,317 @@
+//! `formgate status`.
+
+use anyhow::anyhow;
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::console::{Console, Format, Paint};
+use super::error::Error;
+use super::exit::Exit;
+use super::leads::{Remote, duration, gateway, plural};
+use super::rules::ConfigArg;
+use super::runtime::block_on;
+use super::shown;
+use crate::operate::{Status, Wait, WaitsFor};
+
+/// Longest cause or error that is shown, in characters.
+const WORDS_MAX: usize = 100;
+/// Sites that are listed; the rest is counted.
+const WAITS_MAX: usize = 10;
+
+/// Shows how the running gateway is, on one screen.
+///
+/// What it takes and keeps, what waits, is held or dead and why, and what needs a person. Exits with 69 where no gateway
+/// answers.
+#[derive(Args, Debug)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The running gateway's admin API [default: as the configuration says]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// For health checks: one line; exits with 0 where a submission posted now would be stored, else with 1
+    ///
+    /// What is degraded is named and fails nothing: a gateway that takes submissions must not be restarted for it.
+    #[arg(long)]
+    check: bool,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// The request's parameters.
+#[derive(Serialize)]
+struct Asked {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    brief: Option<bool>,
+}
+
+pub(super) fn run(args: &StatusArgs, console: &mut Console) -> Result<Exit, Error> {
+    let status = block_on(async { ask(args, console).await });
+    if args.check {
+        return check(args, status, console);
+    }
+    let status = status?;
+    match args.output {
+        Format::Json => console.json(&status)?,
+        Format::Text => {
+            for line in lines(&status, console.paint()) {
+                console.data(line)?;
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> {
+    let remote: Option<Remote> = gateway(&args.config, args.admin.as_deref(), console).await?;
+    let remote = remote.ok_or_else(|| {
+        Error::admin(anyhow!("no gateway answers")).hint(
+            "is it running, with this configuration? `formgate serve` starts it; `formgate leads list` reads the store \
+             without it",
+        )
+    })?;
+    remote.get("/status", &Asked { brief: args.check.then_some(true) }).await
+}
+
+fn check(args: &StatusArgs, status: Result<Status, Error>, console: &mut Console) -> Result<Exit, Error> {
+    let (ready, line) = match &status {
+        Ok(status) if status.ready => (true, summary(status)),
+        Ok(status) => (false, format!("not ready: {}", status.unready.as_deref().unwrap_or("the store"))),
+        Err(error) => (false, error.render().lines().next().unwrap_or_default().to_owned()),
+    };
+    match (args.output, &status) {
+        (Format::Json, Ok(status)) => console.json(status)?,
+        _ => console.data(line)?,
+    }
+    Ok(if ready { Exit::Ok } else { Exit::Findings })
+}
+
+fn summary(status: &Status) -> String {
+    let reasons: Vec<_> = status.degraded.iter().map(|it| it.reason.as_str()).collect();
+    let degraded = if reasons.is_empty() { String::new() } else { format!("; degraded: {}", reasons.join(", ")) };
+    format!("ready{degraded}")
+}
+
+/// Writes the screen: short where all is well.
+fn lines(status: &Status, paint: Paint) -> Vec<String> {
+    let mut lines = head(status, paint);
+    lines.extend(degraded(status, paint));
+    lines.extend(waits(status));
+    lines.extend(causes(status));
+    lines.extend(errors(status));
+    let is_well = status.ready && status.degraded.is_empty() && status.waits.is_empty() && status.causes.is_empty();
+    if is_well {
+        lines.push(format!("\n{}", paint.green("nothing needs you")));
+    }
+    lines
+}
+
+fn head(status: &Status, paint: Paint) -> Vec<String> {
+    let ready = match &status.unready {
+        None => paint.green("ready"),
+        Some(why) => paint.red(&format!("not ready: {}", shown::line(why))),
+    };
+    let up = ago(status.since, status.now);
+    let local = if status.is_public { "" } else { "  (this machine alone: [server].public_url is not set)" };
+    vec![
+        format!("formgate {}  up {up}  {ready}", status.version),
+        format!("url     {}{local}", shown::line(&status.url)),
+        format!("store   {}", store(status)),
+        format!("sites   {}", status.sites),
+        format!("leads   {}", leads(status)),
+    ]
+}
+
+fn store(status: &Status) -> String {
+    let store = &status.store;
+    let schema = store.schema.map(|schema| format!(", schema {schema}")).unwrap_or_default();
+    match &store.file {
+        Some(file) => {
+            let room = format!("{} of {}", size(store.bytes), size(store.max_bytes));
+            format!("{}, {room}{schema}", shown::line(file))
+        }
+        None => "in memory: nothing outlives the process".to_owned(),
+    }
+}
+
+fn leads(status: &Status) -> String {
+    let leads = &status.leads;
+    let oldest = leads.oldest_queued.map(|oldest| format!(" (oldest {})", ago(oldest, status.now)));
+    let queued = format!("{} queued{}", leads.queued, oldest.unwrap_or_default());
+    format!("{queued}, {} held, {} dead, {} delivered", leads.held, leads.dead, leads.delivered)
+}
+
+fn degraded(status: &Status, paint: Paint) -> Vec<String> {
+    let line = |it: &crate::operate::Degradation| format!("  {}  {}", paint.yellow(&it.reason), it.cure);
+    titled("degraded", status.degraded.iter().map(line).collect())
+}
+
+fn waits(status: &Status) -> Vec<String> {
+    let mut lines: Vec<_> = status.waits.iter().take(WAITS_MAX).map(|wait| waiting(wait, status.now)).collect();
+    if let Some(more) = status.waits.len().checked_sub(WAITS_MAX).filter(|more| *more > 0) {
+        lines.push(format!("  and {more} more: --output json"));
+    }
+    titled("waiting", lines)
+}
+
+fn waiting(wait: &Wait, now: Timestamp) -> String {
+    let site = wait.site.as_ref().map(|site| site.as_str()).unwrap_or("all sites");
+    let what = match wait.waits_for {
+        WaitsFor::Upstream | WaitsFor::Site => "KaiCalls fails",
+        WaitsFor::Keys => "KaiCalls refuses its keys",
+    };
+    let why = shown::short(&wait.why, WORDS_MAX);
+    let (queued, since) = (plural(wait.queued, "lead"), ago(wait.since, now));
+    format!("  {site}: {what} since {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
+}
+
+fn causes(status: &Status) -> Vec<String> {
+    let line = |group: &crate::operate::Group| {
+        let sites = plural(u64::try_from(group.sites).unwrap_or(u64::MAX), "site");
+        let cause = shown::short(&group.cause, WORDS_MAX);
+        format!("  {} {}, {sites}: {cause}", plural(group.leads, "lead"), group.state.as_str())
+    };
+    let mut lines: Vec<_> = status.causes.iter().map(line).collect();
+    if !lines.is_empty() {
+        lines.push("  formgate leads list --group reason".to_owned());
+    }
+    titled("for a person", lines)
+}
+
+fn errors(status: &Status) -> Vec<String> {
+    let line = |error: &crate::operate::LastError| {
+        format!("  {} ago  {}: {}", ago(error.at, status.now), error.site, shown::short(&error.words, WORDS_MAX))
+    };
+    titled("last errors", status.errors.iter().map(line).collect())
+}
+
+fn titled(title: &str, lines: Vec<String>) -> Vec<String> {
+    if lines.is_empty() {
+        return lines;
+    }
+    std::iter::once(format!("\n{title}")).chain(lines).collect()
+}
+
+fn ago(then: Timestamp, now: Timestamp) -> String {
+    duration(now.as_millisecond().saturating_sub(then.as_millisecond()).max(0))
+}
+
+fn until(then: Timestamp, now: Timestamp) -> String {
+    if then.duration_since(now) <= SignedDuration::ZERO { "now".to_owned() } else { format!("in {}", ago(now, then)) }
+}
+
+/// Writes bytes in the unit that says it best.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shown = (bytes, "B");
+    for unit in UNITS {
+        if shown.0 < 1024 {
+            break;
+        }
+        shown = (shown.0.div_ceil(1024), unit);
+    }
+    format!("{} {}", shown.0, shown.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lead::SiteId;
+    use crate::operate::{Degradation, Group, LastError, Leads, StoreStatus};
+    use crate::queue::{Reason, State};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(NOW + seconds).expect("a time")
+    }
+
+    fn site(name: &str) -> SiteId {
+        SiteId::parse(name).expect("a slug")
+    }
+
+    fn healthy() -> Status {
+        Status {
+            version: "1.2.3".to_owned(),
+            since: at(-3 * 86_400),
+            now: at(0),
+            url: "https://gate.agency.example".to_owned(),
+            is_public: true,
+            ready: true,
+            unready: None,
+            degraded: Vec::new(),
+            store: StoreStatus {
+                kind: "sqlite".to_owned(),
+                file: Some("data/formgate.db".to_owned()),
+                bytes: 12 << 20,
+                max_bytes: 10 << 30,
+                schema: Some(3),
+            },
+            sites: 300,
+            leads: Leads { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
+            waits: Vec::new(),
+            causes: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn screen(status: &Status) -> String {
+        lines(status, Paint::default()).join("\n")
+    }
+
+    #[test]
+    fn the_screen_is_short_where_all_is_well() {
+        insta::assert_snapshot!("healthy", screen(&healthy()));
+    }
+
+    #[test]
+    fn the_screen_says_what_waits_and_what_needs_a_person() {
+        let group = |leads, sites, cause: &str, state, reason| Group {
+            cause: cause.to_owned(),
+            state,
+            reason,
+            leads,
+            sites,
+            site_names: vec![site("acme")],
+            oldest: at(-90_000),
+            example: crate::lead::EntryId::from_bytes([1; 16]),
+        };
+        let wait = |waits_for, name: Option<&str>, why: &str, queued| Wait {
+            waits_for,
+            site: name.map(site),
+            since: at(-7_300),
+            why: why.to_owned(),
+            next_try: at(45),
+            queued,
+        };
+        let status = Status {
+            is_public: false,
+            url: "http://127.0.0.1:8080".to_owned(),
+            ready: false,
+            unready: Some("the store is full: no space is left on the disk".to_owned()),
+            degraded: vec![Degradation {
+                reason: "backup_failed".to_owned(),
+                cure: "the last backup failed: see `backup.failed` in the log".to_owned(),
+            }],
+            leads: Leads { queued: 40, held: 37, dead: 4, delivered: 9, oldest_queued: Some(at(-7_300)) },
+            waits: vec![
+                wait(WaitsFor::Upstream, None, "503 Service Unavailable", 40),
+                wait(WaitsFor::Keys, Some("acme"), "401 Invalid \u{1b}[31mkey", 12),
+            ],
+            causes: vec![
+                group(37, 4, "no valid lead: email missing", State::Held, Reason::Invalid),
+                group(1, 1, "KaiCalls refused the lead: 400 Bad phone", State::Dead, Reason::Refused),
+            ],
+            errors: vec![LastError { at: at(-30), site: site("acme"), words: "503 Service Unavailable".to_owned() }],
+            ..healthy()
+        };
+        insta::assert_snapshot!("troubled", screen(&status));
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_say_them() {
+        assert_eq!([0, 1_023, 1_024, 10 << 30].map(size), ["0 B", "1023 B", "1 KiB", "10 GiB"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! What is kept of a table: everything but its secrets and comments.
+
+use toml::{Table, Value};
+
+use super::super::mask::{OPEN_KEYS, is_secret_key, without_credentials};
+
+/// What stands in the place of a secret.
+#[derive(Clone, Copy)]
+pub(super) enum Withheld {
+    /// A reference that resolves to nothing: what needs it knows that it lacks it.
+    Unresolved,
+    LeftOut,
+}
+
+/// Writes a table without its secrets.
+pub(super) fn text_of(mut table: Table, withheld: Withheld) -> String {
+    clear_table(&mut table, withheld);
+    toml::to_string(&table).unwrap_or_default()
+}
+
+fn clear_table(table: &mut Table, withheld: Withheld) {
+    let keys: Vec<String> = table.keys().cloned().collect();
+    for key in keys {
+        let Some(value) = table.get_mut(&key) else { continue };
+        if !is_secret_key(&key) {
+            clear(value, withheld);
+        } else if matches!(value, Value::String(_)) {
+            match withheld {
+                Withheld::Unresolved => *value = Value::Table(Table::new()),
+                Withheld::LeftOut => drop(table.remove(&key)),
+            }
+        } else {
+            clear_secret(value);
+        }
+    }
+}
+
+/// Clears what stands under a key for secrets: only what says where a secret is, or is public, stays.
+fn clear_secret(value: &mut Value) {
+    match value {
+        Value::String(_) => *value = Value::Table(Table::new()),
+        Value::Array(items) => items.iter_mut().for_each(clear_secret),
+        Value::Table(table) => {
+            for (key, value) in table.iter_mut() {
+                if OPEN_KEYS.contains(&key.as_str()) {
+                    clear(value, Withheld::Unresolved);
+                } else if !matches!(value, Value::Datetime(_)) {
+                    clear_secret(value);
+                }
+            }
+        }
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+    }
+}
+
+/// Masks what looks like a credential wherever it stands.
+fn clear(value: &mut Value, withheld: Withheld) {
+    match value {
+        Value::String(text) => *text = without_credentials(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| clear(item, withheld)),
+        Value::Table(table) => clear_table(table, withheld),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(text: &str, withheld: Withheld) -> String {
+        text_of(text.parse().expect("TOML"), withheld)
+    }
+
+    #[test]
+    fn secrets_and_comments_are_withheld_and_references_stay() {
+        let text = "id = \"acme\" # hush\nname = \"wp_sk_hush\"\nsecret_key = \"wp_sk_hush\"\n\
+                    wpforms_secret = [\"hush\", { env = \"E\" }]\n\
+                    tokens = [{ sha256 = \"ab\", note = \"n\", expires = 2027-06-30 }]\n\
+                    [forms.b]\nsecret_key = { file = \"f\" }\n[forms.a]\nsecret_key = 'hush'\n";
+        let kept = kept(text, Withheld::Unresolved);
+        assert!(!kept.contains("hush"), "{kept}");
+        for part in ["env = \"E\"", "sha256 = \"ab\"", "expires = 2027-06-30", "file = \"f\"", "note = \"n\""] {
+            assert!(kept.contains(part), "{part} in {kept}");
+        }
+        let again: Table = kept.parse().expect("TOML");
+        assert_eq!(again.get("secret_key"), Some(&Value::Table(Table::new())));
+        // The order of forms decides which is asked first.
+        assert!(kept.find("[forms.b") < kept.find("[forms.a"), "{kept}");
+    }
+
+    #[test]
+    fn a_section_does_without_its_secret() {
+        let text = "[admin]\nlisten = \"x\"\ntoken = \"hush\"\n[mail]\npassword = { file = \"f\" }\n";
+        let kept = kept(text, Withheld::LeftOut);
+        assert!(!kept.contains("hush") && !kept.contains("token"), "{kept}");
+        assert!(kept.contains("listen = \"x\"") && kept.contains("file = \"f\""), "{kept}");
+    }
+}

@@ -1,0 +1,121 @@
+//! The tables of `config.toml` that say how the gateway runs: each can be broken without harm to the others.
+
+use jiff::civil::Date;
+
+use super::reader::{Keys, Table};
+use super::secret::Sources;
+use super::snapshot::{Admin, Backup, Config, Limits, Missing, Queue, Server, Upstream};
+use super::{admin, backup, limits, queue, server, upstream};
+
+/// Everything of `config.toml` but its sites and mappings; none where it can't be used.
+#[derive(Clone, Default)]
+pub(super) struct Sections {
+    pub(super) server: Option<Server>,
+    pub(super) admin: Option<Admin>,
+    pub(super) upstream: Option<Upstream>,
+    pub(super) queue: Option<Queue>,
+    pub(super) limits: Option<Limits>,
+    /// Some(None) where there is no such table.
+    pub(super) backup: Option<Option<Backup>>,
+}
+
+impl Sections {
+    pub(super) fn compile(root: &Table<'_>, sources: &Sources, today: Date) -> Self {
+        let mut sections = Self {
+            server: sound(root, |root| {
+                root.section("server", server::KEYS, |table| server::compile(table, sources, today))
+            }),
+            admin: sound(root, |root| root.section("admin", admin::KEYS, |table| admin::compile(table, sources))),
+            upstream: sound(root, |root| root.section("kaicalls", upstream::KEYS, upstream::compile)),
+            queue: sound(root, |root| {
+                let beside = queue::default_beside(root.file().path());
+                root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?))
+            }),
+            limits: sound(root, |root| root.section("limits", limits::KEYS, limits::compile)),
+            backup: sound(root, |root| root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?))),
+        };
+        if sections.listen_on_one_address() {
+            let place = root.get("admin").or_else(|| root.get("server"));
+            place.inspect(|place| place.error("[server] and [admin] listen on the same address", None));
+            sections.admin = None;
+        }
+        sections
+    }
+
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            server: Some(config.server.clone()),
+            admin: Some(config.admin.clone()),
+            upstream: Some(config.upstream.clone()).filter(|_| !config.missing.upstream),
+            queue: Some(config.queue.clone()),
+            limits: Some(config.limits),
+            backup: Some(config.backup.clone()),
+        }
+    }
+
+    /// Takes from others what is broken here.
+    pub(super) fn or(self, others: &Self) -> Self {
+        Self {
+            server: self.server.or_else(|| others.server.clone()),
+            admin: self.admin.or_else(|| others.admin.clone()),
+            upstream: self.upstream.or_else(|| others.upstream.clone()),
+            queue: self.queue.or_else(|| others.queue.clone()),
+            limits: self.limits.or(others.limits),
+            backup: self.backup.or_else(|| others.backup.clone()),
+        }
+    }
+
+    /// Names the tables, each with whether it can be used.
+    pub(super) fn states(&self) -> [(&'static str, bool); 6] {
+        [
+            ("server", self.server.is_some()),
+            ("admin", self.admin.is_some()),
+            ("kaicalls", self.upstream.is_some()),
+            ("queue", self.queue.is_some()),
+            ("limits", self.limits.is_some()),
+            ("backup", self.backup.is_some()),
+        ]
+    }
+
+    /// Gives the configuration as far as it goes, without sites and mappings.
+    ///
+    /// None without `[server]`, `[queue]` or `[limits]`: none of them can be guessed, and another address or another
+    /// store would be worse than a start that fails.
+    pub(super) fn into_config(self) -> Option<Config> {
+        let missing = Missing { upstream: self.upstream.is_none(), ..Missing::default() };
+        Some(Config {
+            server: self.server?,
+            admin: self.admin.unwrap_or_default(),
+            upstream: self.upstream.unwrap_or_default(),
+            queue: self.queue?,
+            limits: self.limits?,
+            backup: self.backup.flatten(),
+            sites: std::collections::BTreeMap::new(),
+            mappings: std::sync::Arc::default(),
+            missing,
+        })
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.states().iter().all(|(_, is_sound)| *is_sound)
+    }
+
+    /// Port 0 is a different one each time.
+    fn listen_on_one_address(&self) -> bool {
+        let Some((server, admin)) = self.server.as_ref().zip(self.admin.as_ref()) else { return false };
+        admin.listen.port() != 0 && server.listen.iter().any(|listen| listen.address == admin.listen)
+    }
+}
+
+/// Reads a table; none where anything in it is wrong.
+fn sound<'a, T>(root: &Table<'a>, read: impl FnOnce(&Table<'a>) -> Option<T>) -> Option<T> {
+    let before = root.file().faults();
+    let found = read(root);
+    found.filter(|_| root.file().faults().since(before).own == 0)
+}
+
+/// The keys of a root whose tables are read by [`Sections`] and by what includes sites and mappings.
+pub(super) const KEYS: Keys = Keys {
+    table: "the configuration",
+    keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
+};

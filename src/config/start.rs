@@ -1,0 +1,139 @@
+//! What a start begins with: the files, and the last good copy for what of them is broken or gone.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+
+use super::last_good::{Fallback, Folder, Removed, Texts};
+use super::load::{Loaded, load, load_with};
+use super::merge::merge;
+use super::reader::Table;
+use super::secret::Sources;
+use super::sections::{KEYS, Sections};
+use super::snapshot::{Config, StoreUrl};
+use super::source::SourceFile;
+use super::stand_in::StandIn;
+use super::watched::{Stamp, Watched};
+use super::{queue, server};
+use crate::lead::SiteId;
+
+/// Where a configuration in force came from, so that it can follow its files.
+pub struct Origin {
+    pub(super) path: PathBuf,
+    pub(super) sources: Sources,
+    pub(super) watched: Watched,
+    pub(super) is_unreadable: bool,
+    pub(super) texts: Texts,
+    /// The copy as it was found.
+    pub(super) copied: Option<Texts>,
+    pub(super) removed: Removed,
+    pub(super) put_back: Removed,
+    /// What of the files is broken or gone.
+    pub stand_ins: Vec<StandIn>,
+    /// Many sites would have vanished at once.
+    pub is_refused: bool,
+}
+
+impl Origin {
+    /// Tells whether a site was taken out on purpose.
+    pub fn is_removed(&self, site: &SiteId) -> bool {
+        self.removed.sites.contains(site)
+    }
+
+    /// Tells whether the copy knows sites that were not taken out on purpose.
+    pub fn copy_has_sites(&self) -> bool {
+        self.copied.iter().flat_map(|copied| copied.sites.keys()).any(|site| !self.is_removed(site))
+    }
+}
+
+/// What a start finds.
+pub struct Starting {
+    /// The files, with every problem; also with what is gone.
+    pub loaded: Loaded,
+    /// None where nothing can be served.
+    pub in_force: Option<(Config, Origin)>,
+    /// What of the files is broken or gone; known also where nothing can be served.
+    pub stand_ins: Vec<StandIn>,
+}
+
+/// Loads the configuration to start with. The last good copy stands in for what is broken or gone, but never for
+/// `[server]`, `[queue]` and `[limits]` of a `config.toml` that can be read.
+pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
+    let mut loaded = load(path, sources, today);
+    let folder = data_folder(path, &loaded.parts.sections).map(|data| Folder::in_data(&data));
+    let mut removed_watched = Watched::default();
+    folder.iter().for_each(|folder| watch_removed(&mut removed_watched, folder));
+    let (copied, removed) = read(folder.as_ref(), &mut loaded, path);
+    if let Some(texts) = copied.as_ref().filter(|_| !loaded.parts.is_config_read) {
+        loaded = load_with(path, Some(texts), sources, today);
+    }
+    let mut fallback = copied.clone().map(|texts| Fallback::compile(texts, sources, today)).unwrap_or_default();
+    if loaded.parts.is_config_read {
+        fallback.sections = Sections { server: None, queue: None, limits: None, ..fallback.sections };
+    }
+    let merged = merge(&loaded.parts, &fallback, &removed, &mut loaded.diagnostics);
+    let mut watched = loaded.watched.clone();
+    watched.extend(removed_watched);
+    let in_force = merged.in_force.map(|(config, texts)| {
+        let origin = Origin {
+            path: path.to_owned(),
+            sources: sources.clone(),
+            watched,
+            is_unreadable: loaded.parts.is_unreadable,
+            texts,
+            copied,
+            put_back: removed.put_back(&loaded.parts.texts),
+            removed,
+            stand_ins: merged.stand_ins.clone(),
+            is_refused: merged.is_refused,
+        };
+        (config, origin)
+    });
+    Starting { loaded, in_force, stand_ins: merged.stand_ins }
+}
+
+pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
+    let file = folder.removed_file();
+    let stamp = Stamp::of(&file);
+    watched.add_file(file, stamp);
+}
+
+/// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
+fn read(folder: Option<&Folder>, loaded: &mut Loaded, path: &Path) -> (Option<Texts>, Removed) {
+    let Some(folder) = folder else { return (None, Removed::default()) };
+    let mut tell = |error: io::Error| {
+        let message = format!("the copy of the last good configuration can't be read: {error}");
+        let hint =
+            format!("nothing stands in for what is broken now; it is written anew, in {}", folder.path().display());
+        loaded.diagnostics.add_warning(path, &message, &hint);
+    };
+    let copied = folder.read().unwrap_or_else(|error| {
+        tell(error);
+        None
+    });
+    let removed = folder.removed().unwrap_or_else(|error| {
+        tell(error);
+        Removed::default()
+    });
+    (copied, removed)
+}
+
+/// Returns the data folder, also where the tables that name it are broken.
+pub(super) fn data_folder(path: &Path, sections: &Sections) -> Option<PathBuf> {
+    // A file of its own: its problems are told already.
+    let file = SourceFile::read(path);
+    let entries = file.parse_leniently();
+    let root = Table::unchecked(&file, &entries, KEYS);
+    let named = || {
+        let table = root.get("server")?.table(server::KEYS)?;
+        Some(file.resolve(table.get("data")?.filled()?))
+    };
+    let url = || queue::store_url(&root.get("queue")?.table(queue::KEYS)?.get("url")?);
+    let data = sections.server.as_ref().map_or_else(named, |server| server.data.clone());
+    let store = || match &sections.queue {
+        Some(queue) => queue.url.clone(),
+        None => url().unwrap_or_else(|| queue::default_beside(path).url),
+    };
+    data.or_else(|| StoreUrl::folder(&store()).map(Path::to_owned))
+}

@@ -1,0 +1,219 @@
+//! `status`: how the gateway is, on one screen.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::group::{Group, groups};
+use super::query::Query;
+use super::summary::last_attempt;
+use crate::config::{Config, StoreUrl};
+use crate::lead::SiteId;
+use crate::queue::{AttemptResult, Counts, Extent, Filter, Holdup, Order, SendingStatus, State, Store, StoreError};
+use crate::telemetry::Degraded;
+
+/// Causes and errors that are shown; `leads list --group reason` has all.
+const SHOWN_MAX: usize = 10;
+/// The newest entries of a state in which errors are looked for.
+const LOOKED_AT_MAX: usize = 200;
+/// How old an error may be.
+const RECENT: SignedDuration = SignedDuration::from_hours(24);
+
+/// What of it only the running process knows.
+#[derive(Clone, Debug)]
+pub struct Process<'a> {
+    pub version: &'a str,
+    pub since: Timestamp,
+    pub degraded: Vec<Degraded>,
+    pub sending: &'a SendingStatus,
+    /// Why a submission posted now would not be stored; none: it would be.
+    pub unready: Option<String>,
+    /// Leaves out causes and errors, for which entries are read.
+    pub brief: bool,
+}
+
+/// How the gateway is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub since: Timestamp,
+    pub now: Timestamp,
+    /// Where forms post to, without the path.
+    pub url: String,
+    /// Whether `url` is the world's, as `[server].public_url` says.
+    pub is_public: bool,
+    pub ready: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready: Option<String>,
+    pub degraded: Vec<Degradation>,
+    pub store: StoreStatus,
+    pub sites: usize,
+    pub leads: Leads,
+    /// Why leads wait that are not on their way.
+    pub waits: Vec<Wait>,
+    /// What is held or dead, by cause: the largest groups.
+    pub causes: Vec<Group>,
+    /// The newest failed attempts of the last 24 hours, one a site.
+    pub errors: Vec<LastError>,
+}
+
+/// Something that needs a person though submissions are taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degradation {
+    pub reason: String,
+    pub cure: String,
+}
+
+/// Where submissions are kept. Bytes are of the database, without its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    pub bytes: u64,
+    pub max_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<u32>,
+}
+
+/// How many leads are in which state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leads {
+    pub queued: u64,
+    pub held: u64,
+    pub dead: u64,
+    pub delivered: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_queued: Option<Timestamp>,
+}
+
+/// What leads wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// KaiCalls fails for every site.
+    Upstream,
+    /// KaiCalls fails for this site.
+    Site,
+    /// KaiCalls refuses keys of this site.
+    Keys,
+}
+
+/// Leads that are not sent now, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    pub waits_for: WaitsFor,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteId>,
+    pub since: Timestamp,
+    pub why: String,
+    pub next_try: Timestamp,
+    /// What is queued of the site, or of all.
+    pub queued: u64,
+}
+
+/// How an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    pub at: Timestamp,
+    pub site: SiteId,
+    pub words: String,
+}
+
+/// Gathers how the gateway is; what the store can't tell is left out, since that is when one asks.
+pub async fn status(store: &dyn Store, config: &Config, process: Process<'_>, now: Timestamp) -> Status {
+    let counts = store.counts().await.unwrap_or_default();
+    let (causes, errors) = match process.brief {
+        true => (Vec::new(), Vec::new()),
+        false => {
+            let causes = groups(store, &Query::default()).await.map(|found| found.groups).unwrap_or_default();
+            (causes, last_errors(store, now).await.unwrap_or_default())
+        }
+    };
+    let extent = store.extent().await.unwrap_or_default();
+    let cure = |reason: Degraded| Degradation { reason: reason.as_str().to_owned(), cure: reason.cure().to_owned() };
+    Status {
+        version: process.version.to_owned(),
+        since: process.since,
+        now,
+        url: config.server.base_url(),
+        is_public: config.server.public_url.is_some(),
+        ready: process.unready.is_none(),
+        unready: process.unready,
+        degraded: process.degraded.into_iter().map(cure).collect(),
+        store: store_status(config, extent),
+        sites: config.sites.len(),
+        leads: leads(&counts),
+        waits: waits(process.sending, &counts),
+        causes: causes.into_iter().filter(|group| group.state != State::Queued).take(SHOWN_MAX).collect(),
+        errors,
+    }
+}
+
+fn store_status(config: &Config, Extent { bytes, schema }: Extent) -> StoreStatus {
+    let (kind, file) = match &config.queue.url {
+        StoreUrl::Memory => ("memory", None),
+        StoreUrl::Sqlite(path) => ("sqlite", Some(path.display().to_string())),
+    };
+    StoreStatus { kind: kind.to_owned(), file, bytes, max_bytes: config.queue.max_size, schema }
+}
+
+fn leads(counts: &[Counts]) -> Leads {
+    let mut leads = Leads::default();
+    for count in counts.iter().filter(|count| count.entries > 0) {
+        match count.state {
+            State::Queued => {
+                leads.queued += count.entries;
+                let oldest = leads.oldest_queued.map_or(count.oldest, |oldest| oldest.min(count.oldest));
+                leads.oldest_queued = Some(oldest);
+            }
+            State::Held => leads.held += count.entries,
+            State::Dead => leads.dead += count.entries,
+            State::Delivered => leads.delivered += count.entries,
+        }
+    }
+    leads
+}
+
+fn waits(sending: &SendingStatus, counts: &[Counts]) -> Vec<Wait> {
+    let queued_of = |site: Option<&SiteId>| {
+        let of_site = counts.iter().filter(|count| site.is_none_or(|site| count.site == *site));
+        of_site.filter(|count| count.state == State::Queued).map(|count| count.entries).sum()
+    };
+    let wait = |waits_for, site: Option<&SiteId>, holdup: &Holdup| Wait {
+        waits_for,
+        site: site.cloned(),
+        since: holdup.since,
+        why: holdup.why.clone(),
+        next_try: holdup.next_probe,
+        queued: queued_of(site),
+    };
+    let upstream = sending.upstream.iter().map(|holdup| wait(WaitsFor::Upstream, None, holdup));
+    let paused = sending.paused_sites.iter().flat_map(|(site, keys)| keys.iter().map(move |keys| (site, &keys.holdup)));
+    let paused = paused.map(|(site, holdup)| wait(WaitsFor::Keys, Some(site), holdup));
+    let failing = sending.failing_sites.iter().map(|(site, holdup)| wait(WaitsFor::Site, Some(site), holdup));
+    upstream.chain(paused).chain(failing).collect()
+}
+
+async fn last_errors(store: &dyn Store, now: Timestamp) -> Result<Vec<LastError>, StoreError> {
+    let mut newest: BTreeMap<SiteId, LastError> = BTreeMap::new();
+    for state in [State::Queued, State::Dead] {
+        let filter = Filter { state: Some(state), ..Filter::default() };
+        let page = store.scan(&filter, Order::Newest, None, LOOKED_AT_MAX).await?;
+        for entry in &page.entries {
+            let Some(attempt) = last_attempt(entry) else { continue };
+            let at = entry.history.iter().rev().find(|event| event.attempt.is_some()).map(|event| event.at);
+            let Some(at) = at.filter(|at| now.duration_since(*at) < RECENT) else { continue };
+            let is_newer = newest.get(&entry.site).is_none_or(|known| known.at < at);
+            if attempt.result != AttemptResult::Delivered && is_newer {
+                let error = LastError { at, site: entry.site.clone(), words: attempt.in_words() };
+                newest.insert(entry.site.clone(), error);
+            }
+        }
+    }
+    let mut errors: Vec<_> = newest.into_values().collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.at));
+    errors.truncate(SHOWN_MAX);
+    Ok(errors)
+}

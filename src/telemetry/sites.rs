@@ -1,0 +1,163 @@
+//! Metrics with a `site` label: of sites of the configuration alone, and of no more than it allows.
+
+use std::collections::BTreeSet;
+
+use parking_lot::RwLock;
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
+
+use super::{MetricsError, Set};
+
+/// When a site last posted something that was stored, in seconds since 1970.
+const SITE_LAST_RECEIVED: &str = "formgate_site_last_received_timestamp_seconds";
+/// Submissions of a site that were stored, repeated ones included.
+const SITE_RECEIVED: &str = "formgate_site_received_total";
+/// Leads of a site that KaiCalls took.
+const SITE_DELIVERED: &str = "formgate_site_delivered_total";
+/// Entries of a site that are queued or held.
+const SITE_ENTRIES: &str = "formgate_site_queue_entries";
+/// How long the oldest queued entry of a site has waited.
+const SITE_OLDEST_AGE: &str = "formgate_site_queue_oldest_age_seconds";
+/// 1 where KaiCalls refuses keys of the site.
+const SITE_PAUSED: &str = "formgate_site_paused";
+
+/// What a site has in the store, and whether it is paused.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SiteDepth {
+    pub queued: u64,
+    pub held: u64,
+    pub oldest_queued_seconds: f64,
+    pub is_paused: bool,
+}
+
+/// The series of the sites that have some.
+pub(super) struct SiteMetrics {
+    last_received: GaugeVec,
+    received: IntCounterVec,
+    delivered: IntCounterVec,
+    entries: IntGaugeVec,
+    oldest_age: GaugeVec,
+    paused: IntGaugeVec,
+    /// Nothing is counted of any other: a series that nobody removes would stay for ever.
+    sites: RwLock<BTreeSet<String>>,
+}
+
+impl SiteMetrics {
+    pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
+        let site = &["site"];
+        Ok(Self {
+            last_received: set.float_gauges(SITE_LAST_RECEIVED, "When the site last posted what was stored.", site)?,
+            received: set.counters(SITE_RECEIVED, "Submissions of the site that were stored.", site)?,
+            delivered: set.counters(SITE_DELIVERED, "Leads of the site that KaiCalls took.", site)?,
+            entries: set.gauges_of(SITE_ENTRIES, "Entries of the site by state.", &["site", "state"])?,
+            oldest_age: set.float_gauges(SITE_OLDEST_AGE, "How long its oldest queued entry has waited.", site)?,
+            paused: set.gauges_of(SITE_PAUSED, "1 where KaiCalls refuses keys of the site.", site)?,
+            sites: RwLock::default(),
+        })
+    }
+
+    /// Gives these sites series, and takes them from all others.
+    pub(super) fn set_sites(&self, sites: BTreeSet<String>) {
+        let mut known = self.sites.write();
+        for site in known.difference(&sites) {
+            // One that was never counted has none.
+            drop(self.last_received.remove_label_values(&[site]));
+            drop(self.received.remove_label_values(&[site]));
+            drop(self.delivered.remove_label_values(&[site]));
+            drop(self.oldest_age.remove_label_values(&[site]));
+            drop(self.paused.remove_label_values(&[site]));
+            for state in ["queued", "held"] {
+                drop(self.entries.remove_label_values(&[site.as_str(), state]));
+            }
+        }
+        // From zero on, so that a rate is seen with the first one.
+        for site in sites.difference(&known) {
+            self.received.with_label_values(&[site]);
+            self.delivered.with_label_values(&[site]);
+            self.set(site, SiteDepth::default());
+        }
+        *known = sites;
+    }
+
+    pub(super) fn received(&self, site: &str, at_seconds: f64) {
+        let known = self.sites.read();
+        if known.contains(site) {
+            self.received.with_label_values(&[site]).inc();
+            self.last_received.with_label_values(&[site]).set(at_seconds);
+        }
+    }
+
+    /// Says when a site last posted before this process began; what came since goes before.
+    pub(super) fn received_before(&self, site: &str, at_seconds: f64) {
+        let known = self.sites.read();
+        if known.contains(site) {
+            let last = self.last_received.with_label_values(&[site]);
+            last.set(last.get().max(at_seconds));
+        }
+    }
+
+    pub(super) fn delivered(&self, site: &str) {
+        let known = self.sites.read();
+        if known.contains(site) {
+            self.delivered.with_label_values(&[site]).inc();
+        }
+    }
+
+    /// Sets what `depth` says of each site that has series.
+    pub(super) fn depths(&self, depth: impl Fn(&str) -> SiteDepth) {
+        for site in self.sites.read().iter() {
+            self.set(site, depth(site));
+        }
+    }
+
+    fn set(&self, site: &str, depth: SiteDepth) {
+        let whole = |entries| i64::try_from(entries).unwrap_or(i64::MAX);
+        self.entries.with_label_values(&[site, "queued"]).set(whole(depth.queued));
+        self.entries.with_label_values(&[site, "held"]).set(whole(depth.held));
+        self.oldest_age.with_label_values(&[site]).set(depth.oldest_queued_seconds);
+        self.paused.with_label_values(&[site]).set(depth.is_paused.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    fn of_sites(metrics: &Metrics) -> Vec<String> {
+        let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
+        page.lines()
+            .filter(|line| line.starts_with("formgate_site_") && line.contains('{'))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn only_sites_of_the_configuration_have_series_and_lose_them_with_it() {
+        let metrics = Metrics::new().expect("metrics");
+        metrics.site_received("acme", 5);
+        metrics.site_delivered("acme");
+        assert_eq!(of_sites(&metrics), [""; 0]);
+        metrics.set_sites(["acme", "beta"].into_iter(), 1);
+        metrics.site_received("acme", 1_800_000_000);
+        metrics.site_received("beta", 1_800_000_000);
+        metrics.site_received_before("acme", 1_700_000_000);
+        let depth = SiteDepth { queued: 2, held: 1, oldest_queued_seconds: 90.0, is_paused: true };
+        metrics.site_depths(|_site| depth);
+        assert_eq!(
+            of_sites(&metrics),
+            [
+                r#"formgate_site_delivered_total{site="acme"} 0"#,
+                r#"formgate_site_last_received_timestamp_seconds{site="acme"} 1800000000"#,
+                r#"formgate_site_paused{site="acme"} 1"#,
+                r#"formgate_site_queue_entries{site="acme",state="held"} 1"#,
+                r#"formgate_site_queue_entries{site="acme",state="queued"} 2"#,
+                r#"formgate_site_queue_oldest_age_seconds{site="acme"} 90"#,
+                r#"formgate_site_received_total{site="acme"} 1"#,
+            ]
+        );
+        metrics.set_sites(["beta"].into_iter(), 1);
+        assert!(of_sites(&metrics).iter().all(|line| line.contains(r#"site="beta""#)), "{:?}", of_sites(&metrics));
+        metrics.set_sites(["beta"].into_iter(), 0);
+        assert_eq!(of_sites(&metrics), [""; 0]);
+    }
+}

@@ -1,0 +1,450 @@
+//! Files that break or vanish take no site with them: neither while the gateway runs nor when it starts.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use formgate::app::{self, Running};
+use formgate::config::{self, By, Config, Fault, Live, Part, Reloaded, Sources, StandIn, Starting};
+use formgate::lead::SiteId;
+use jiff::civil::{Date, date};
+use sha2::{Digest as _, Sha256};
+
+use crate::gateway::{self, TOKEN, header, lead_body, status};
+use crate::scripted_api::ScriptedApi;
+
+const TODAY: Date = date(2026, 11, 21);
+const SITES: usize = 30;
+
+/// A fleet of sites, each in a file with its key in another, and a mapping that `site-00` names.
+struct Fleet(tempfile::TempDir);
+
+impl Fleet {
+    fn new(base_url: &str) -> Self {
+        let fleet = Self(tempfile::tempdir().expect("a folder"));
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [kaicalls]\nbase_url = \"{base_url}\"\n"
+        );
+        fleet.write("config.toml", &config);
+        fleet.write("mappings/visits.toml", "title = \"Visits\"\n[lead]\nmessage = \"wish\"\n");
+        for number in 0..SITES {
+            fleet.write(&format!("secrets/{number:02}"), "wp_sk_filed");
+            let more = if number == 0 { "[forms.contact]\nmapping = \"visits\"\n" } else { "" };
+            fleet.write(&format!("sites/{number:02}.toml"), &site(number, more));
+        }
+        fleet
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let before = fs::read_to_string(self.path(name)).expect("text");
+        self.write(name, &(before + text));
+    }
+
+    fn remove(&self, name: &str) {
+        let path = self.path(name);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("renamed");
+    }
+
+    fn starting(&self) -> Starting {
+        config::start(&self.path("config.toml"), &Sources::with_environment([]), TODAY)
+    }
+
+    /// Starts to follow the files, and leaves a copy of what they give.
+    fn follow(&self) -> (Live, Arc<ArcSwap<Config>>) {
+        let (config, origin) = self.starting().in_force.expect("it can be served");
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let live = Live::new(origin, Arc::clone(&config));
+        live.keep_copy().expect("copied");
+        (live, config)
+    }
+
+    fn run(&self) -> Running {
+        let (config, origin) = self.starting().in_force.expect("it can be served");
+        app::start(config, origin).expect("started")
+    }
+
+    fn command(&self, line: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
+        command.args(line).args(["--config", "config.toml"]).current_dir(self.0.path()).env_clear();
+        command.output().expect("it runs")
+    }
+}
+
+fn site(number: usize, more: &str) -> String {
+    let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "id = \"site-{number:02}\"\npublic_key = \"wp_pk_{number:02}\"\n\
+         secret_key = {{ file = \"../secrets/{number:02}\" }}\ntokens = [{{ sha256 = \"{sha256}\" }}]\n{more}"
+    )
+}
+
+fn inline_site(number: usize, secret: &str) -> String {
+    let key = format!("secret_key = \"{secret}\"");
+    let site = site(number, "").replace(&format!("secret_key = {{ file = \"../secrets/{number:02}\" }}"), &key);
+    format!("[[site]]\n{site}")
+}
+
+fn id(number: usize) -> SiteId {
+    SiteId::parse(&format!("site-{number:02}")).expect("a slug")
+}
+
+fn in_force(config: &ArcSwap<Config>) -> usize {
+    config.load().sites.len()
+}
+
+fn faults(stand_ins: &[StandIn]) -> Vec<(Part, Fault, By)> {
+    stand_ins.iter().map(|stand_in| (stand_in.part.clone(), stand_in.fault, stand_in.by)).collect()
+}
+
+fn nothing_stands_in(reloaded: &Reloaded) {
+    assert_eq!(reloaded.stand_ins, [], "{}", reloaded.diagnostics.render(false));
+}
+
+async fn post_with(address: SocketAddr, number: usize, token: &str) -> String {
+    let token = format!("Authorization: Bearer {token}\r\n");
+    let path = format!("/hooks/site-{number:02}/contact");
+    gateway::send(address, gateway::post(&path, &token, &lead_body(&format!("jane{number}@example.com")))).await
+}
+
+async fn post(address: SocketAddr, number: usize) -> u16 {
+    status(&post_with(address, number, TOKEN).await)
+}
+
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), poll).await.expect("it comes");
+}
+
+async fn metrics(running: &Running) -> String {
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", running.admin());
+    gateway::send(running.admin(), &request).await
+}
+
+#[tokio::test]
+async fn a_renamed_mapping_drops_no_site_that_names_it() {
+    let api = ScriptedApi::start().await;
+    let fleet = Fleet::new(&api.base_url());
+    let running = fleet.run();
+    fleet.rename("mappings/visits.toml", "mappings/bookings.toml");
+    running.reload();
+    until(async || metrics(&running).await.contains("formgate_config_broken 1\n")).await;
+    assert!(metrics(&running).await.contains(r#"formgate_degraded{reason="config_broken"} 1"#));
+    assert_eq!(post(running.gateway()[0], 0).await, 200);
+    let sent = tokio::time::timeout(Duration::from_secs(20), api.wait_for(1)).await.expect("delivered");
+    assert_eq!(sent[0].header("authorization"), Some("Bearer wp_pk_00:wp_sk_filed"));
+    // The site's own file may follow, and then nothing stands in any more.
+    fleet.write("sites/00.toml", &site(0, "[forms.contact]\nmapping = \"bookings\"\n"));
+    until(async || metrics(&running).await.contains("formgate_config_broken 0\n")).await;
+    running.stop().await;
+}
+
+#[test]
+fn a_site_whose_mapping_is_gone_takes_changes_of_its_own() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    fleet.remove("mappings/visits.toml");
+    fleet.write("sites/00.toml", &site(0, "name = \"New\"\n[forms.contact]\nmapping = \"visits\"\n"));
+    let reloaded = live.reload(TODAY);
+    let mapping = (Part::Mapping("visits".to_owned()), Fault::Gone, By::LastGood);
+    assert_eq!(faults(&reloaded.stand_ins), [mapping]);
+    assert!(reloaded.diagnostics.has_errors());
+    assert_eq!(config.load().sites[&id(0)].name.as_deref(), Some("New"));
+    assert_eq!(
+        config.load().mappings.get("visits").and_then(|mapping| mapping.title.clone()),
+        Some("Visits".to_owned())
+    );
+    // Named by nobody, it is gone.
+    fleet.write("sites/00.toml", &site(0, ""));
+    nothing_stands_in(&live.reload(TODAY));
+    assert!(config.load().mappings.get("visits").is_none());
+}
+
+#[test]
+fn an_own_mapping_in_the_place_of_a_shipped_one_stays_while_a_site_names_it() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.write("mappings/wpforms.toml", "title = \"Mine\"\n");
+    fleet.write("sites/01.toml", &site(1, "[forms.contact]\nmapping = \"wpforms\"\n"));
+    let (live, config) = fleet.follow();
+    let is_own = |config: &ArcSwap<Config>| config.load().mappings.get("wpforms").map(|mapping| mapping.own);
+    fleet.remove("mappings/wpforms.toml");
+    assert_eq!(live.reload(TODAY).stand_ins.len(), 1);
+    assert_eq!(is_own(&config), Some(true));
+    // A copy of the shipped one says that this is meant.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/wpforms.toml");
+    fs::copy(shipped, fleet.path("mappings/wpforms.toml")).expect("copied");
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(is_own(&config), Some(false));
+}
+
+#[test]
+fn a_mistyped_include_loses_nothing_that_was_there() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    for wrong in [
+        "[mappings]\ninclude = [\"maps/*.toml\"]\n",
+        "[mappings]\ninclude = [\"mappings/visits.tml\"]\n",
+        "[mappings]\ninclude = \"mappings/*.toml\"\n",
+        "[sites]\ninclude = [\"site/*.toml\"]\n",
+        "[sites]\ninclude = [\"sites/*.tml\"]\n",
+        "[sites]\ninclude = [\"*/*.toml\"]\n",
+        "[sites]\ninclude = []\n[mappings]\ninclude = []\n",
+    ] {
+        fleet.write("config.toml", &format!("{sound}{wrong}"));
+        let reloaded = live.reload(TODAY);
+        assert!(!reloaded.stand_ins.is_empty() && reloaded.diagnostics.has_errors(), "{wrong}");
+        assert_eq!(in_force(&config), SITES, "{wrong}");
+        assert!(config.load().mappings.get("visits").is_some(), "{wrong}");
+        assert_eq!(fleet.starting().in_force.expect("it starts").0.sites.len(), SITES, "{wrong}");
+    }
+    fleet.write("config.toml", &sound);
+    nothing_stands_in(&live.reload(TODAY));
+}
+
+#[test]
+fn a_folder_that_vanishes_takes_no_site_with_it() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    fleet.rename("sites", "away");
+    assert_eq!([live.has_changed(), live.has_changed()], [false, true]);
+    let reloaded = live.reload(TODAY);
+    assert_eq!((in_force(&config), reloaded.stand_ins.len(), reloaded.is_refused), (SITES, SITES, true));
+    let errors = reloaded.diagnostics.render(false);
+    assert!(errors.contains("and 25 more were read from here"), "{errors}");
+    assert!(errors.contains("formgate sites remove SITE"), "{errors}");
+    // Another folder in its place, as an empty mount is.
+    fs::create_dir(fleet.path("sites")).expect("a folder");
+    assert!(live.reload(TODAY).is_refused);
+    assert_eq!(in_force(&config), SITES);
+    fleet.write("sites/30.toml", &site(30, "").replace("secrets/30", "secrets/00"));
+    assert!(live.reload(TODAY).is_refused);
+    assert_eq!(in_force(&config), SITES + 1);
+    fleet.remove("sites");
+    fleet.rename("away", "sites");
+    let reloaded = live.reload(TODAY);
+    assert_eq!(faults(&reloaded.stand_ins), [(Part::Site(id(30)), Fault::Gone, By::LastGood)]);
+    assert!(!reloaded.is_refused);
+}
+
+#[test]
+fn a_site_moves_from_file_to_file_and_into_the_configuration() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    fleet.rename("sites/01.toml", "sites/one.toml");
+    fleet.remove("sites/02.toml");
+    fleet.append("config.toml", &inline_site(2, "wp_sk_inline"));
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(in_force(&config), SITES);
+    // Twice meanwhile: neither is taken, both go on.
+    fs::copy(fleet.path("sites/one.toml"), fleet.path("sites/03.toml")).expect("copied");
+    let reloaded = live.reload(TODAY);
+    assert_eq!(in_force(&config), SITES);
+    assert!(reloaded.kept_sites().contains(&id(1)) && reloaded.kept_sites().contains(&id(3)), "{reloaded:?}");
+    // An id that is changed where it stands is a site less and a site more.
+    fleet.write("sites/03.toml", &site(3, "").replace("site-03", "renamed"));
+    nothing_stands_in(&live.reload(TODAY));
+    assert!(!config.load().sites.contains_key(&id(3)));
+    assert_eq!(in_force(&config), SITES);
+}
+
+#[test]
+fn many_sites_are_never_taken_out_of_a_file_at_once() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.remove("sites");
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    let with =
+        |count: usize| sound.clone() + &(0..count).map(|number| inline_site(number, "wp_sk_1")).collect::<String>();
+    fleet.write("config.toml", &with(20));
+    let (live, config) = fleet.follow();
+    fleet.write("config.toml", &with(18));
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(in_force(&config), 18);
+    fleet.write("config.toml", &with(16));
+    let reloaded = live.reload(TODAY);
+    assert_eq!((in_force(&config), reloaded.is_refused), (18, true));
+    assert_eq!(reloaded.stand_ins[0].fault, Fault::TakenOut);
+    fleet.write("config.toml", &sound);
+    assert!(live.reload(TODAY).is_refused);
+    assert_eq!(in_force(&config), 18);
+}
+
+#[test]
+fn a_copy_under_way_is_not_read() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    let whole = site(40, "");
+    for part in [whole.len() / 3, whole.len() / 2, whole.len()] {
+        fleet.write("sites/40.toml", &whole[..part]);
+        assert!(!live.has_changed(), "it grew since the last look");
+    }
+    assert!(live.has_changed());
+}
+
+#[test]
+fn one_broken_file_of_many_stops_no_start() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    for broken in ["id = \"site-03", "id = \"site-03\"\nnmae = \"x\"\n", ""] {
+        fleet.write("sites/03.toml", broken);
+        let starting = fleet.starting();
+        assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(3)), Fault::Broken, By::LastGood)], "{broken}");
+        let (config, _) = starting.in_force.expect("it starts");
+        assert_eq!((config.sites.len(), config.missing), (SITES, config::Missing::default()), "{broken}");
+        assert!(config.sites[&id(3)].keys.is_some(), "what the copy refers to is there");
+    }
+    // What stood in at a start is still there at the next.
+    let before = fs::read(fleet.path("data/last-good/configuration.json")).expect("the copy");
+    drop(live);
+    drop(fleet.follow());
+    assert_eq!(fs::read(fleet.path("data/last-good/configuration.json")).expect("the copy"), before);
+}
+
+#[tokio::test]
+async fn without_a_copy_a_site_that_cannot_be_read_turns_refusals_into_503() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let sound = fs::read_to_string(fleet.path("sites/03.toml")).expect("text");
+    fleet.write("sites/03.toml", "id = \"site-03");
+    let running = fleet.run();
+    let address = running.gateway()[0];
+    assert_eq!(post(address, 4).await, 200);
+    for (number, token) in [(3, TOKEN), (4, "fg_wrong"), (99, TOKEN)] {
+        let answer = post_with(address, number, token).await;
+        assert_eq!(status(&answer), 503, "{answer}");
+        assert!(header(&answer, "retry-after").is_some(), "{answer}");
+    }
+    fleet.write("sites/03.toml", &sound);
+    running.reload();
+    until(async || metrics(&running).await.contains("formgate_config_broken 0\n")).await;
+    assert_eq!(post(address, 3).await, 200);
+    assert_eq!(status(&post_with(address, 4, "fg_wrong").await), 401);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_without_its_key_takes_submissions_and_sends_them_once_it_is_there() {
+    let api = ScriptedApi::start().await;
+    let fleet = Fleet::new(&api.base_url());
+    fleet.remove("secrets/05");
+    let starting = fleet.starting();
+    assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(5)), Fault::Incomplete, By::Itself)]);
+    let running = fleet.run();
+    let address = running.gateway()[0];
+    assert_eq!((post(address, 5).await, post(address, 6).await), (200, 200));
+    let sent = tokio::time::timeout(Duration::from_secs(20), api.wait_for(1)).await.expect("delivered");
+    assert_eq!(sent[0].header("authorization"), Some("Bearer wp_pk_06:wp_sk_filed"));
+    assert_eq!(status(&post_with(address, 5, "fg_wrong").await), 401);
+    fleet.write("secrets/05", "wp_sk_found");
+    running.reload();
+    let sent = tokio::time::timeout(Duration::from_secs(20), api.wait_for(2)).await.expect("delivered");
+    assert_eq!(sent[1].header("authorization"), Some("Bearer wp_pk_05:wp_sk_found"));
+    running.stop().await;
+}
+
+#[test]
+fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    drop(fleet.follow());
+    fleet.remove("sites");
+    fleet.remove("mappings");
+    let (config, _) = fleet.starting().in_force.expect("it starts");
+    assert_eq!(config.sites.len(), SITES);
+    assert_eq!(config.sites[&id(7)].keys.as_ref().map(|keys| keys.secret().expose()), Some("wp_sk_filed"));
+    assert!(config.mappings.get("visits").is_some());
+    // Even without config.toml, or with something else in its place.
+    for text in [None, Some("what")] {
+        text.map_or_else(|| fleet.remove("config.toml"), |text| fleet.write("config.toml", text));
+        let (config, _) = fleet.starting().in_force.expect("it starts");
+        assert_eq!((config.sites.len(), config.upstream.base_url.as_str()), (SITES, "http://127.0.0.1:1"));
+    }
+}
+
+#[test]
+fn what_serves_is_never_guessed_and_the_rest_is() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    drop(fleet.follow());
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    for table in ["server", "queue", "limits"] {
+        let listen = "listen = \"127.0.0.1:0\"\n[admin]";
+        let broken = match table {
+            "server" => sound.replacen(listen, "lisen = 1\n[admin]", 1),
+            _ => format!("{sound}[{table}]\nodd = 1\n"),
+        };
+        fleet.write("config.toml", &broken);
+        assert!(fleet.starting().in_force.is_none(), "{table}");
+        assert_eq!(fleet.command(&["serve"]).status.code(), Some(78), "{table}");
+    }
+    for (broken, by) in [("[backup]\nodd = 1\n", By::LastGood), ("[notfy]\n", By::Itself)] {
+        fleet.write("config.toml", &format!("{sound}{broken}"));
+        let starting = fleet.starting();
+        assert_eq!(starting.stand_ins.iter().map(|stand_in| stand_in.by).collect::<Vec<_>>(), [by]);
+        assert!(starting.in_force.is_some());
+        assert_eq!(fleet.command(&["check"]).status.code(), Some(78));
+        assert_eq!(fleet.command(&["serve", "--strict"]).status.code(), Some(78));
+    }
+    fleet.remove("data");
+    fleet.write("config.toml", &sound.replace("http://127.0.0.1:1", "ftp://x"));
+    let (config, _) = fleet.starting().in_force.expect("it takes submissions");
+    assert!(config.missing.upstream, "nothing may be sent to a guessed address");
+}
+
+#[test]
+fn sites_that_were_there_and_are_nowhere_stop_a_start() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let running = fleet.run();
+        assert_eq!(post(running.gateway()[0], 8).await, 200);
+        running.stop().await;
+    });
+    fleet.remove("sites");
+    fleet.remove("data/last-good");
+    let ran = fleet.command(&["serve"]);
+    assert_eq!(ran.status.code(), Some(75), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[test]
+fn the_copy_is_its_owners_alone_and_holds_no_secret() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", &inline_site(31, "wp_sk_hush"));
+    fleet.append("config.toml", "wpforms_secret = [\"hush-sign\"] # hush\n[site.forms.a]\npublic_key = \"wp_pk_b\"\nsecret_key = 'wp_sk_hush2'\n");
+    let (_live, config) = fleet.follow();
+    assert_eq!(in_force(&config), SITES + 1);
+    let mode = |name: &str| fs::metadata(fleet.path(name)).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode("data/last-good"), mode("data/last-good/configuration.json")), (0o700, 0o600));
+    let copy = fs::read_to_string(fleet.path("data/last-good/configuration.json")).expect("text");
+    for secret in ["hush", "wp_sk_filed", TOKEN] {
+        assert!(!copy.contains(secret), "{secret}");
+    }
+    // Its site takes submissions all the same; its leads wait, and none goes out by another's keys.
+    fleet.write("config.toml", "what");
+    let (config, _) = fleet.starting().in_force.expect("it starts");
+    let site = &config.sites[&id(31)];
+    assert!(site.keys.is_none() && site.lacks_signature_secret && site.tokens.len() == 1);
+    assert!(site.keys_of(&formgate::lead::FormId::parse("a").expect("a slug")).is_none());
+    assert!(config.missing.credentials && config.missing.keys);
+}
