@@ -1,4 +1,4 @@
-//! Deadlines and caps of the gateway that are no matter of configuration.
+//! Deadlines and caps of the gateway's listeners.
 
 use std::time::Duration;
 
