@@ -221,7 +221,7 @@ impl Standing {
 }
 
 /// Notices when time goes back between claims.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
     latest: Option<Timestamp>,
 }

@@ -38,8 +38,7 @@ pub(super) struct Tally {
 pub(super) struct Workspace {
     pub(super) connection: Connection,
     pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) last_sites: LastSites,
+    pub(super) memory: Memory,
     pub(super) damage: Arc<Watch>,
     pub(super) waiting: Waiting,
     /// Bytes that the appends of this transaction ask for.
@@ -54,12 +53,10 @@ pub(super) struct Workspace {
 
 impl Workspace {
     pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>) -> Self {
-        let (clock, last_sites) = (Clock::default(), LastSites::default());
         Self {
             connection,
             options,
-            clock,
-            last_sites,
+            memory: Memory::default(),
             damage,
             waiting: Waiting::default(),
             asked: 0,
@@ -68,6 +65,14 @@ impl Workspace {
             woke: false,
         }
     }
+}
+
+/// What jobs remember of those before them. It is true only of what was committed, so it is set back with a job that
+/// failed and with a transaction that was rolled back: a claim that sees the clock go back must see it again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    pub(super) clock: Clock,
+    pub(super) last_sites: LastSites,
 }
 
 /// The caller's end of the thread. Dropping it waits until everything that was queued is done.
@@ -275,6 +280,7 @@ impl Batches {
     /// Runs jobs in one transaction; nothing is left of it unless it returns `Ok`.
     fn run_together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         let before = self.workspace.connection.total_changes();
+        let remembered = self.workspace.memory.clone();
         self.workspace.asked = 0;
         let done = self.attempt(jobs);
         match &done {
@@ -294,6 +300,7 @@ impl Batches {
             self.tally.waiting.store(self.workspace.waiting.len(), Ordering::Release);
         } else {
             self.workspace.waiting.distrust();
+            self.workspace.memory = remembered;
         }
         if done.is_ok() && self.workspace.connection.total_changes() != before {
             self.tally.commits.fetch_add(1, Ordering::Relaxed);
@@ -310,7 +317,11 @@ impl Batches {
         arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)?;
         for job in jobs {
             let before = self.workspace.connection.total_changes();
+            let remembered = self.workspace.memory.clone();
             let worked = job.run(&mut self.workspace);
+            if !worked {
+                self.workspace.memory = remembered;
+            }
             let connection = &self.workspace.connection;
             // A job that failed before it wrote leaves the transaction as it was. On some errors (a full disk)
             // SQLite rolls everything back by itself.
