@@ -35,7 +35,7 @@ use super::fault::Fault;
 use super::reply::Reply;
 use super::request::{self, Parameters};
 use super::{Admin, Caller, token};
-use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked};
+use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
 
 /// How long a call may take; the verbs themselves end well before.
@@ -112,15 +112,22 @@ impl Admin {
             ["leads"] => {
                 let query = parameters.filter.read(now)?;
                 let order = parameters.order.unwrap_or(Order::Newest);
-                found(&operate::list(store, &query, order, parameters.cursor, parameters.limit()).await?)
+                let (cursor, limit) = (parameters.cursor, parameters.limit());
+                found(&operate::list(store, &query, order, cursor, limit, &self.situation(now)).await?)
             }
             _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
-            ["leads", "groups"] => found(&operate::groups(store, &parameters.filter.read(now)?).await?),
+            ["leads", "groups"] => {
+                found(&operate::groups(store, &parameters.filter.read(now)?, &self.situation(now)).await?)
+            }
             ["leads", "export"] => self.export(&parameters, now).await,
-            ["leads", id] => found(&operate::show(store, &self.config.load_full(), id).await?),
-            ["leads", id, "trace"] => found(&operate::trace(store, id).await?),
+            ["leads", id] => found(&operate::show(store, &self.situation(now), id).await?),
+            ["leads", id, "trace"] => found(&operate::trace(store, &self.situation(now), id).await?),
             _ => Err(Fault::NoSuchPath),
         }
+    }
+
+    fn situation(&self, now: Timestamp) -> Situation {
+        Situation { config: self.config.load_full(), sending: Some(self.sending.borrow().clone()), now }
     }
 
     async fn export(&self, parameters: &Parameters, now: Timestamp) -> Answer {
@@ -128,7 +135,7 @@ impl Admin {
         let no_format = || Fault::Request("`format` is csv, ndjson or json".to_owned());
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
-        let export = Export::begin(&self.audit, query, format, self.by(), now).await?;
+        let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
         Ok(Reply::export(export, format.media_type()))
     }
 

@@ -161,6 +161,7 @@ fn waiting(wait: &Wait, now: Timestamp) -> String {
     let what = match wait.waits_for {
         WaitsFor::Upstream | WaitsFor::Site => "KaiCalls fails",
         WaitsFor::Keys => "KaiCalls refuses its keys",
+        _ => "held back",
     };
     let why = shown::short(&wait.why, WORDS_MAX);
     let (queued, since) = (plural(wait.queued, "lead"), ago(wait.since, now));
@@ -266,18 +267,22 @@ mod tests {
         insta::assert_snapshot!("healthy", screen(&healthy()));
     }
 
-    #[test]
-    fn the_screen_says_what_waits_and_what_needs_a_person() {
-        let group = |leads, sites, cause: &str, state, reason| Group {
+    fn group(leads: u64, sites: usize, cause: &str, state: State, reason: Reason) -> Group {
+        Group {
             cause: cause.to_owned(),
             state,
             reason,
+            waits_for: None,
             leads,
             sites,
             site_names: vec![site("acme")],
             oldest: at(-90_000),
             example: crate::lead::EntryId::from_bytes([1; 16]),
-        };
+        }
+    }
+
+    #[test]
+    fn the_screen_says_what_waits_and_what_needs_a_person() {
         let wait = |waits_for, name: Option<&str>, why: &str, queued| Wait {
             waits_for,
             site: name.map(site),

@@ -6,6 +6,7 @@ use super::audit::{Act, Audit, AuditError, Begun, By};
 use super::choice::Choice;
 use super::query::Query;
 use super::summary::Summary;
+use super::waiting::Situation;
 use super::walk::{Cursor, Walk};
 use super::{OperateError, csv};
 use crate::lead::EntryId;
@@ -63,6 +64,8 @@ impl ExportFormat {
 pub struct Export {
     query: Query,
     format: ExportFormat,
+    /// As of its beginning.
+    situation: Situation,
     begun: Option<Begun>,
     at: Place,
     entries: usize,
@@ -82,11 +85,11 @@ impl Export {
         query: Query,
         format: ExportFormat,
         by: By,
-        now: Timestamp,
+        situation: Situation,
     ) -> Result<Self, AuditError> {
         let choice = Choice::Query(query.clone());
-        let begun = audit.begin(Act::of("export", by, &choice), now).await?;
-        Ok(Self { query, format, begun: Some(begun), at: Place::Start, entries: 0, unreadable: Vec::new() })
+        let begun = audit.begin(Act::of("export", by, &choice), situation.now).await?;
+        Ok(Self { query, format, situation, begun: Some(begun), at: Place::Start, entries: 0, unreadable: Vec::new() })
     }
 
     /// Writes the next piece, which may be empty; none when all is written.
@@ -137,7 +140,7 @@ impl Export {
     ) -> Result<Option<Cursor>, StoreError> {
         let mut walk = Walk::new(store, &self.query, &[None], from, PIECE);
         while let Some(entry) = walk.next().await? {
-            piece.push_str(&self.row(&Summary::of(&entry)));
+            piece.push_str(&self.row(&Summary::of(&entry, &self.situation)));
             self.entries += 1;
         }
         self.unreadable.extend(walk.unreadable());

@@ -1,4 +1,4 @@
-//! `list --group reason`: what needs a person, by its cause, over all sites.
+//! `list --group reason`: the list of work. What needs a person, by its cause, over all sites, and what holds leads back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::summary::{cause, last_attempt};
+use super::waiting::{self, Situation, Waiting, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{AttemptResult, Entry, Filter, Order, Reason, State, Store, StoreError};
+use crate::queue::{AttemptResult, Counts, Entry, Filter, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are grouped.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -19,6 +20,8 @@ const GROUPS_MAX: usize = 1_000;
 const SITES_NAMED: usize = 20;
 /// Queued entries of a site in which a refused key is looked for: the oldest are tried first.
 const TRIED_FIRST: usize = 20;
+/// Queued entries in which those are counted that wait, where a site's count alone doesn't say.
+const COUNTED_MAX: usize = 10_000;
 /// What needs a person.
 const STAGES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
 
@@ -28,6 +31,9 @@ pub struct Group {
     pub cause: String,
     pub state: State,
     pub reason: Reason,
+    /// What queued ones wait for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
     pub leads: u64,
     /// How many sites they are of.
     pub sites: usize,
@@ -54,18 +60,24 @@ struct Gathered {
     sites: BTreeSet<SiteId>,
 }
 
-/// Groups what is held or dead by its cause, and what waits because a site's keys were refused; with a state in the
-/// query, what is in that.
-pub async fn groups(store: &dyn Store, query: &Query) -> Result<Groups, StoreError> {
+/// Groups what is held or dead by its cause, and what waits for more than its turn; with a state or a reason in the
+/// query, what is meant by that. What an operator dropped is done with: it counts only where the query asks for it.
+pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> Result<Groups, StoreError> {
     let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX);
     let mut gathered = BTreeMap::new();
     let mut has_more = false;
+    let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
     while let Some(entry) = walk.next().await? {
-        has_more |= !gather(&mut gathered, &entry, cause(&entry), 1);
+        if is_work && entry.reason == Reason::Dropped {
+            continue;
+        }
+        let waits_for = (entry.state == State::Queued).then(|| Waiting::of(&entry, situation).waits_for);
+        has_more |= !gather(&mut gathered, &entry, (cause(&entry, situation), waits_for), 1);
     }
     has_more |= walk.cursor().is_some();
-    if query.filter.state.is_none() && query.filter.reason.is_none() && query.text.is_none() {
-        has_more |= !refused_keys(store, query, &mut gathered).await?;
+    if is_work && query.text.is_none() {
+        let held_back = HeldBack { store, query, situation };
+        has_more |= !held_back.gather(&mut gathered).await?;
     }
     let mut groups: Vec<Group> = gathered.into_values().map(Gathered::finish).collect();
     groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
@@ -75,7 +87,7 @@ pub async fn groups(store: &dyn Store, query: &Query) -> Result<Groups, StoreErr
 type Gathering = BTreeMap<(State, Reason, String), Gathered>;
 
 /// Counts entries in; false where there are too many causes.
-fn gather(gathered: &mut Gathering, entry: &Entry, cause: String, leads: u64) -> bool {
+fn gather(gathered: &mut Gathering, entry: &Entry, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
     let key = (entry.state, entry.reason, cause);
     if gathered.len() >= GROUPS_MAX && !gathered.contains_key(&key) {
         return false;
@@ -84,6 +96,7 @@ fn gather(gathered: &mut Gathering, entry: &Entry, cause: String, leads: u64) ->
         cause: key.2.clone(),
         state: entry.state,
         reason: entry.reason,
+        waits_for,
         leads: 0,
         sites: 0,
         site_names: Vec::new(),
@@ -97,25 +110,106 @@ fn gather(gathered: &mut Gathering, entry: &Entry, cause: String, leads: u64) ->
     true
 }
 
-/// Adds the sites whose keys KaiCalls refuses: one of their leads was tried, and all of them wait.
-async fn refused_keys(store: &dyn Store, query: &Query, gathered: &mut Gathering) -> Result<bool, StoreError> {
-    let mut all_in = true;
-    let wanted = |site: &SiteId| query.filter.site.as_ref().is_none_or(|wanted| wanted == site);
-    let plain = Filter { site: None, ..query.filter.clone() } == Filter::default();
-    let queued = store.counts().await?.into_iter().filter(|count| count.state == State::Queued && wanted(&count.site));
-    for count in queued {
-        let filter = Filter { site: Some(count.site), state: Some(State::Queued), ..query.filter.clone() };
-        let page = store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
-        let is_refused = |entry: &&Entry| last_attempt(entry).is_some_and(|it| it.result == AttemptResult::KeyRefused);
-        if let Some(tried) = page.entries.iter().find(is_refused) {
-            // With a form or a time in the query only what was seen is known to fit.
-            let leads = if plain { count.entries } else { page.entries.len() as u64 };
-            all_in &= plain || page.next.is_none();
-            let waiting = Entry { reason: Reason::Accepted, ..tried.clone() };
-            all_in &= gather(gathered, &waiting, cause(&waiting), leads);
+/// Queued leads that wait for more than their turn.
+struct HeldBack<'a> {
+    store: &'a dyn Store,
+    query: &'a Query,
+    situation: &'a Situation,
+}
+
+/// Why the leads of a site are held back.
+struct Cause {
+    waits_for: WaitsFor,
+    words: String,
+    /// All queued leads of the site, not only those with the same cause of their own.
+    is_of_whole_site: bool,
+}
+
+impl HeldBack<'_> {
+    /// Adds them; false where not all could be counted.
+    async fn gather(&self, gathered: &mut Gathering) -> Result<bool, StoreError> {
+        let is_wanted = |site: &SiteId| self.query.filter.site.as_ref().is_none_or(|wanted| wanted == site);
+        let counts = self.store.counts().await?.into_iter();
+        let mut all_in = true;
+        for count in counts.filter(|count| count.state == State::Queued && is_wanted(&count.site)) {
+            all_in &= self.gather_site(&count, gathered).await?;
         }
+        Ok(all_in)
     }
-    Ok(all_in)
+
+    async fn gather_site(&self, count: &Counts, gathered: &mut Gathering) -> Result<bool, StoreError> {
+        let filter = Filter { site: Some(count.site.clone()), state: Some(State::Queued), ..self.query.filter.clone() };
+        let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
+        let Some(cause) = self.cause(&page.entries) else { return Ok(true) };
+        let is_plain = Filter { site: None, ..self.query.filter.clone() } == Filter::default();
+        if is_plain && cause.is_of_whole_site {
+            let Some(example) = page.entries.first() else { return Ok(true) };
+            return Ok(add(gathered, example, &cause, count.entries));
+        }
+        // With a form or a time in the query, or with keys for some forms only, each has to be looked at.
+        let query = Query { filter, text: None };
+        let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
+        let mut all_in = true;
+        while let Some(entry) = walk.next().await? {
+            let waits_for = Waiting::of(&entry, self.situation).waits_for;
+            if cause.is_of_whole_site || waits_for == cause.waits_for {
+                all_in &= add(gathered, &entry, &cause, 1);
+            }
+        }
+        Ok(all_in && walk.cursor().is_none())
+    }
+
+    /// Says why a site's leads are held back, told by the first of them; none where they are on their way.
+    fn cause(&self, first: &[Entry]) -> Option<Cause> {
+        let situation = self.situation;
+        let oldest = first.first()?;
+        let whole = |waits_for, words| Some(Cause { waits_for, words, is_of_whole_site: true });
+        let Some(site) = situation.config.sites.get(&oldest.site) else {
+            let words = format!("{}; its leads are held after a day", waiting::SITE_GONE);
+            return whole(WaitsFor::Configuration, words);
+        };
+        if situation.config.missing.upstream {
+            return whole(WaitsFor::Delivery, waiting::NO_UPSTREAM.to_owned());
+        }
+        let lacks_keys = |entry: &Entry| site.keys_of(&entry.form).is_none();
+        if first.iter().any(lacks_keys) {
+            let (words, is_of_whole_site) = (waiting::NO_KEYS.to_owned(), site.form_keys.is_empty());
+            return Some(Cause { waits_for: WaitsFor::SecretKey, words, is_of_whole_site });
+        }
+        let was_refused = |entry: &Entry| {
+            last_attempt(entry).filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
+        };
+        let Some(sending) = &situation.sending else {
+            return match first.iter().find_map(was_refused) {
+                Some(words) => whole(WaitsFor::Keys, format!("key refused: {words}")),
+                None => whole(WaitsFor::Gateway, waiting::NO_GATEWAY.to_owned()),
+            };
+        };
+        if let Some(paused) = sending.paused_sites.get(&oldest.site) {
+            let own = site.keys.as_ref().map(|keys| keys.public());
+            let keys = paused.iter().max_by_key(|keys| Some(keys.public_key.as_str()) == own)?;
+            let is_of_whole_site = site.form_keys.is_empty();
+            return Some(Cause { waits_for: WaitsFor::Keys, words: waiting::refused(keys), is_of_whole_site });
+        }
+        if let Some(outage) = &sending.upstream {
+            return whole(WaitsFor::Upstream, situation.outage(outage));
+        }
+        if let Some(holdup) = sending.failing_sites.get(&oldest.site) {
+            return whole(WaitsFor::Site, situation.failing(holdup));
+        }
+        // After a start nobody has been refused yet; the store knows who was.
+        let is_waiting = |entry: &&Entry| Waiting::of(entry, situation).waits_for == WaitsFor::Retry;
+        let refused = first.iter().filter(is_waiting).find_map(was_refused)?;
+        whole(WaitsFor::Keys, format!("key refused: {refused}"))
+    }
+}
+
+/// Counts leads in under the cause of their site.
+fn add(gathered: &mut Gathering, entry: &Entry, cause: &Cause, leads: u64) -> bool {
+    // One group, whatever became of each before.
+    let reason = if cause.waits_for == WaitsFor::Configuration { Reason::SiteGone } else { Reason::Accepted };
+    let entry = Entry { reason, ..entry.clone() };
+    gather(gathered, &entry, (cause.words.clone(), Some(cause.waits_for)), leads)
 }
 
 impl Gathered {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::summary::Summary;
+use super::waiting::Situation;
 use super::walk::{Cursor, Walk};
 use crate::lead::EntryId;
 use crate::queue::{Order, Store, StoreError};
@@ -30,12 +31,13 @@ pub async fn list(
     order: Order,
     cursor: Option<Cursor>,
     limit: usize,
+    situation: &Situation,
 ) -> Result<Listed, StoreError> {
     let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order);
     let mut leads = Vec::new();
     while leads.len() < limit.max(1) {
         let Some(entry) = walk.next().await? else { break };
-        leads.push(Summary::of(&entry));
+        leads.push(Summary::of(&entry, situation));
     }
     Ok(Listed { leads, next: walk.cursor(), unreadable: walk.unreadable() })
 }

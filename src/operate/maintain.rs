@@ -116,7 +116,7 @@ async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u
             return Ok(held);
         }
         for lease in leases {
-            let settlement = Settlement::Held { reason: Reason::Restored, keep };
+            let settlement = Settlement::Held { reason: Reason::Restored, attempt: None, keep };
             if store.settle(&lease, settlement, now).await? == Set::Done {
                 held += 1;
             }

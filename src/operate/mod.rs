@@ -50,6 +50,8 @@ mod text;
 
 mod trace;
 
+mod waiting;
+
 mod walk;
 
 mod when;
@@ -69,10 +71,11 @@ pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restor
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ShownCorrection, ShownField, Taken, Today, show};
-pub use status::{Degradation, LastError, Leads, Process, Status, StoreStatus, Wait, WaitsFor, status};
+pub use status::{Degradation, LastError, Leads, Process, Status, StoreStatus, Wait, status};
 pub use summary::Summary;
 pub use text::SearchText;
 pub use trace::{Step, Trace, trace};
+pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
 
 use crate::queue::StoreError;

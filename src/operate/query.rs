@@ -23,6 +23,8 @@ const REASONS: &[Reason] = &[
     Reason::OtherHost,
     Reason::Ambiguous,
     Reason::SiteGone,
+    Reason::SiteBack,
+    Reason::Poison,
     Reason::Delivered,
     Reason::Refused,
     Reason::Retrying,

@@ -14,7 +14,7 @@ use super::again::Remade;
 use super::audit::{Act, Audit, By};
 use super::choice::{BadChoice, Choice, Done, Outcome, Picker};
 use super::query::FilterAsked;
-use super::summary::cause;
+use super::summary::settled;
 use super::walk::Cursor;
 use crate::config::{Config, Site};
 use crate::lead::SiteId;
@@ -149,7 +149,7 @@ impl Retry<'_> {
                     (Change::Retry { content: Box::new(remade.content) }, Outcome::Queued, String::new())
                 }
                 Plan::Hold(reason, remade) => {
-                    let why = cause(&Entry { reason, content: remade.content.clone(), ..entry.clone() });
+                    let why = settled(&Entry { reason, content: remade.content.clone(), ..entry.clone() });
                     (Change::Hold { reason, content: Box::new(remade.content) }, Outcome::Held, why)
                 }
             };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::again::{Remade, explain};
 use super::summary::Summary;
+use super::waiting::Situation;
 use super::{OperateError, find};
-use crate::config::Config;
 use jiff::Timestamp;
 
 use crate::lead::{Draft, Extra, FieldError, LeadField};
@@ -99,16 +99,17 @@ impl std::fmt::Debug for ShownCorrection {
 }
 
 /// Shows the entry of an id, or of an id's beginning.
-pub async fn show(store: &dyn Store, config: &Arc<Config>, id: &str) -> Result<Life, OperateError> {
+pub async fn show(store: &dyn Store, situation: &Situation, id: &str) -> Result<Life, OperateError> {
     let entry = find(store, id).await??;
-    let config = Arc::clone(config);
+    let situation = situation.clone();
     // Decoding a large body takes a while; requests must not wait for it.
-    let told = tokio::task::spawn_blocking(move || Life::of(&config, entry)).await;
+    let told = tokio::task::spawn_blocking(move || Life::of(&situation, entry)).await;
     Ok(told.map_err(|error| StoreError::Corrupt(error.into()))?)
 }
 
 impl Life {
-    fn of(config: &Config, entry: Entry) -> Self {
+    fn of(situation: &Situation, entry: Entry) -> Self {
+        let config = &*situation.config;
         let site = config.sites.get(&entry.site).map(Arc::as_ref);
         let explained = explain(config, site, &entry);
         let lead_now = match site {
@@ -129,7 +130,7 @@ impl Life {
         let fields = fields.collect();
         let amended = corrections(&entry, mapped.as_ref().map(|mapped| &mapped.draft));
         let (rules, dropped) = mapped.map(|mapped| (mapped.found_by, mapped.dropped)).unwrap_or_default();
-        let summary = Summary::of(&entry);
+        let summary = Summary::of(&entry, situation);
         let Entry { revision, content, history, .. } = entry;
         Self {
             entry: summary,

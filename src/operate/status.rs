@@ -1,6 +1,7 @@
 //! `status`: how the gateway is, on one screen.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::group::{Group, groups};
 use super::query::Query;
 use super::summary::last_attempt;
+use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
 use crate::lead::SiteId;
 use crate::queue::{AttemptResult, Counts, Extent, Filter, Holdup, Order, SendingStatus, State, Store, StoreError};
@@ -88,18 +90,6 @@ pub struct Leads {
     pub oldest_queued: Option<Timestamp>,
 }
 
-/// What leads wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WaitsFor {
-    /// KaiCalls fails for every site.
-    Upstream,
-    /// KaiCalls fails for this site.
-    Site,
-    /// KaiCalls refuses keys of this site.
-    Keys,
-}
-
 /// Leads that are not sent now, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
@@ -122,13 +112,14 @@ pub struct LastError {
 }
 
 /// Gathers how the gateway is; what the store can't tell is left out, since that is when one asks.
-pub async fn status(store: &dyn Store, config: &Config, process: Process<'_>, now: Timestamp) -> Status {
+pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_>, now: Timestamp) -> Status {
     let counts = store.counts().await.unwrap_or_default();
     let (causes, errors) = match process.brief {
         true => (Vec::new(), Vec::new()),
         false => {
-            let causes = groups(store, &Query::default()).await.map(|found| found.groups).unwrap_or_default();
-            (causes, last_errors(store, now).await.unwrap_or_default())
+            let situation = Situation { config: Arc::clone(config), sending: Some(process.sending.clone()), now };
+            let causes = groups(store, &Query::default(), &situation).await.map(|found| found.groups);
+            (causes.unwrap_or_default(), last_errors(store, now).await.unwrap_or_default())
         }
     };
     let extent = store.extent().await.unwrap_or_default();

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::waiting::{Situation, Waiting, WaitsFor};
 use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField, SiteId};
-use crate::queue::{Attempt, AttemptResult, Confirmed, Entry, Reason, State};
+use crate::queue::{Attempt, Confirmed, Entry, Reason, State};
 
 /// Longest cause, in characters: it stands in a table.
 const CAUSE_MAX: usize = 200;
@@ -19,7 +20,11 @@ pub struct Summary {
     pub reason: Reason,
     /// Why it is in its state, for people; the same words for the same cause.
     pub cause: String,
+    /// What a queued one waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
     pub accepted_at: Timestamp,
+    /// When it is tried next, where that is known; never in the past.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,16 +41,18 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &Entry, situation: &Situation) -> Self {
+        let waiting = (entry.state == State::Queued).then(|| Waiting::of(entry, situation));
         Self {
             id: entry.id,
             site: entry.site.clone(),
             form: entry.form.clone(),
             state: entry.state,
             reason: entry.reason,
-            cause: cause(entry),
+            cause: cause(entry, situation),
+            waits_for: waiting.as_ref().map(|waiting| waiting.waits_for),
             accepted_at: entry.accepted_at,
-            due_at: entry.due_at,
+            due_at: waiting.and_then(|waiting| waiting.next_try),
             expires_at: entry.expires_at,
             attempts: entry.attempts,
             seen: entry.seen,
@@ -57,9 +64,20 @@ impl Summary {
 }
 
 /// Says why an entry is in its state. No value of the submission is in it.
-pub(super) fn cause(entry: &Entry) -> String {
+pub(super) fn cause(entry: &Entry, situation: &Situation) -> String {
+    let words = match entry.state {
+        State::Queued => Waiting::of(entry, situation).cause,
+        State::Held | State::Delivered | State::Dead => settled(entry),
+    };
+    words.chars().take(CAUSE_MAX).collect()
+}
+
+/// Says why an entry that isn't queued is in its state.
+pub(super) fn settled(entry: &Entry) -> String {
     let words = match entry.reason {
-        Reason::Accepted | Reason::Retried | Reason::Amended | Reason::Retrying => waiting(entry),
+        Reason::Accepted | Reason::Retried | Reason::Amended | Reason::Retrying | Reason::SiteBack => {
+            "queued".to_owned()
+        }
         Reason::Undecodable => with_detail("can't be decoded", &entry.content.errors),
         Reason::Invalid => invalid(&entry.content.errors),
         Reason::HoldRule => format!("hold rule: {}", entry.content.hold_rule.as_deref().unwrap_or("no reason given")),
@@ -69,6 +87,9 @@ pub(super) fn cause(entry: &Entry) -> String {
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
         Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
+        Reason::Poison => {
+            "formgate itself failed each time it sent the lead: report the panic that the log shows".to_owned()
+        }
         Reason::Delivered => delivered(entry).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
         Reason::GaveUp => format!("gave up: {}", last_words(entry)),
@@ -89,18 +110,6 @@ fn delivered(entry: &Entry) -> &'static str {
     match last_attempt(entry).and_then(|attempt| attempt.confirmed) {
         Some(Confirmed::Widget) => "delivered, as KaiCalls' dashboard widget shows",
         None => "delivered",
-    }
-}
-
-fn waiting(entry: &Entry) -> String {
-    let since = entry.history.iter().rev().take_while(|event| !event.begins_anew());
-    let Some(attempt) = since.filter_map(|event| event.attempt.as_ref()).next() else {
-        return if entry.reason == Reason::Retried { "sent again by an operator" } else { "on its way" }.to_owned();
-    };
-    match attempt.result {
-        AttemptResult::KeyRefused => format!("key refused: {}", attempt.in_words()),
-        AttemptResult::LeadRefused => format!("refused once, tried again: {}", attempt.in_words()),
-        _ => format!("tried again: {}", attempt.in_words()),
     }
 }
 

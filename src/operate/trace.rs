@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::summary::cause;
+use super::summary::settled;
+use super::waiting::{Situation, Waiting};
 use super::{OperateError, find};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{AttemptResult, Confirmed, Entry, Event, State, Store};
@@ -35,12 +36,12 @@ pub struct Step {
 }
 
 /// Traces the entry of an id, or of an id's beginning.
-pub async fn trace(store: &dyn Store, id: &str) -> Result<Trace, OperateError> {
-    Ok(Trace::of(&find(store, id).await??))
+pub async fn trace(store: &dyn Store, situation: &Situation, id: &str) -> Result<Trace, OperateError> {
+    Ok(Trace::of(&find(store, id).await??, situation))
 }
 
 impl Trace {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, situation: &Situation) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut number = 0;
         for event in &entry.history {
@@ -52,7 +53,9 @@ impl Trace {
             steps.push(Step { at, after_ms: since(before, at), state: Some(event.state), what, duration_ms });
         }
         let last = steps.last().map_or(entry.accepted_at, |step| step.at);
-        let next = [(entry.due_at, "next try"), (entry.expires_at, "may be removed")];
+        let next_try = || Waiting::of(entry, situation).next_try;
+        let next_try = (entry.state == State::Queued).then(next_try).flatten();
+        let next = [(next_try, "next try"), (entry.expires_at, "may be removed")];
         let next = next.into_iter().filter_map(|(at, what)| Some((at?, what)));
         steps.extend(next.map(|(at, what)| Step {
             at,
@@ -76,7 +79,7 @@ fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
         return match (is_first, event.state) {
             (true, State::Queued) => "accepted, queued".to_owned(),
             // Only of the last change the cause is known.
-            (true, State::Held) if entry.history.len() == 1 => format!("accepted, held: {}", cause(entry)),
+            (true, State::Held) if entry.history.len() == 1 => format!("accepted, held: {}", settled(entry)),
             (true, _) => format!("accepted, {}: {what}", event.state.as_str()),
             (false, _) => format!("{}: {what}", event.state.as_str()),
         };

@@ -41,8 +41,12 @@ pub enum Reason {
     OtherHost,
     /// Several sites share the key pair that it came with, and it names none of them.
     Ambiguous,
-    /// The site has left the configuration.
+    /// The site has left the configuration. Its leads stay queued for [`SITE_GONE_MAX`], then are held.
     SiteGone,
+    /// The site is back in the configuration.
+    SiteBack,
+    /// Sending it failed inside this program, again and again.
+    Poison,
     /// KaiCalls took it.
     Delivered,
     /// KaiCalls refused the lead for good.
@@ -89,6 +93,8 @@ impl Reason {
             Self::OtherHost => "other_host",
             Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",
+            Self::SiteBack => "site_back",
+            Self::Poison => "poison",
             Self::Delivered => "delivered",
             Self::Refused => "refused",
             Self::Retrying => "retrying",
@@ -167,6 +173,38 @@ pub struct Entry {
     pub history: Vec<Event>,
 }
 
+impl Entry {
+    /// Returns since when a queued entry's site is known to be gone from the configuration.
+    pub fn site_gone_since(&self) -> Option<Timestamp> {
+        if self.state != State::Queued || self.reason != Reason::SiteGone {
+            return None;
+        }
+        self.history.iter().rev().find(|event| event.reason == Reason::SiteGone).map(|event| event.at)
+    }
+
+    /// Returns where in the history an operator sent the entry again last.
+    pub fn last_retried(&self) -> Option<usize> {
+        self.history.iter().rposition(Event::begins_anew)
+    }
+
+    /// Returns the attempts since the entry was last queued, newest first, and when they ended.
+    pub fn attempts_since_queued(&self) -> impl Iterator<Item = (Timestamp, &Attempt)> {
+        let since = self.history.iter().skip(self.last_retried().unwrap_or_default()).rev();
+        since.filter_map(|event| Some((event.at, event.attempt.as_ref()?)))
+    }
+
+    /// Tells whether a claim is out for the entry: it counted an attempt that is not written down yet. Where the middle
+    /// of the history is left out, that can't be told, and this says yes.
+    pub fn is_under_way(&self) -> bool {
+        // One that told of a refused key was taken back.
+        let counted = self.attempts_since_queued().filter(|(_, attempt)| attempt.result != AttemptResult::KeyRefused);
+        usize::try_from(self.attempts).unwrap_or(usize::MAX) > counted.count()
+    }
+}
+
+/// How long the leads of a site that has left the configuration stay queued.
+pub const SITE_GONE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Events at the beginning of a history that are never left out.
 pub const HISTORY_FIRST: usize = 10;
 /// Most events kept with an entry; the first [`HISTORY_FIRST`] and the newest stay.
@@ -205,7 +243,26 @@ pub struct Attempt {
     pub confirmed: Option<Confirmed>,
 }
 
+/// Said of an attempt that panicked. The panic's own message may quote a visitor, so it is never kept.
+const PANICKED: &str = "formgate itself failed while it sent the lead";
+
 impl Attempt {
+    /// An attempt that ended in a panic: the lead may have arrived.
+    pub fn panicked(duration: Duration) -> Self {
+        Self {
+            result: AttemptResult::Ambiguous,
+            status: None,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            words: Some(PANICKED.to_owned()),
+            confirmed: None,
+        }
+    }
+
+    /// Tells whether it ended in a panic.
+    pub fn has_panicked(&self) -> bool {
+        self.status.is_none() && self.words.as_deref() == Some(PANICKED)
+    }
+
     /// Says how it ended: the status and KaiCalls' words, or the transport's failure.
     pub fn in_words(&self) -> String {
         match (self.status, self.words.as_deref()) {
@@ -264,9 +321,16 @@ pub enum Settlement {
         attempt: Option<Attempt>,
         keep: Duration,
     },
+    /// Needs a person. With an attempt where one led to that; otherwise no attempt is counted.
     Held {
         reason: Reason,
+        attempt: Option<Attempt>,
         keep: Duration,
+    },
+    /// Stays queued although its site is not in the configuration; counts no attempt. The first of several in a row
+    /// leaves an event: its time is the one from which [`SITE_GONE_MAX`] counts, also after a restart.
+    SiteGone {
+        after: Duration,
     },
     /// Could not be tried now; counts no attempt. With an attempt where one told so (a refused key).
     Postponed {
@@ -288,6 +352,8 @@ pub enum Change {
     Drop { keep: Duration },
     /// Filed under another site, and held as before.
     Assign { site: SiteId },
+    /// Held because its site was gone, to queued as it is: the site is back.
+    SiteBack,
 }
 
 /// Which entries to list; an empty filter is all.

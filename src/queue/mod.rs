@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 pub use entry::{
     Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
-    Lease, NewEntry, Order, Page, Reason, Settlement, State,
+    Lease, NewEntry, Order, Page, Reason, SITE_GONE_MAX, Settlement, State,
 };
 
 pub use sending::{Holdup, PausedKeys, SendingStatus};
@@ -183,8 +183,9 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a lease: compare-and-set on it.
     ///
     /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded (of
-    /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `Held` and
-    /// `Dead` without an attempt take it back, and so does a `Delivered` that was only confirmed. `Postponed` without an attempt leaves no event.
+    /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `SiteGone`, and
+    /// `Held` and `Dead` without an attempt take it back, and so does a `Delivered` that was only confirmed. `Postponed`
+    /// without an attempt leaves no event, unless it is the first since the entry's site was gone.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
 
     /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.

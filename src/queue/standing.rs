@@ -76,24 +76,23 @@ impl Standing {
                 self.wait(now, after);
                 self.record(now, Some(attempt));
             }
-            Settlement::Dead { reason, attempt, keep } => {
-                if attempt.is_none() {
-                    self.take_back_attempt();
-                }
-                self.rest(State::Dead, reason, later(now, keep));
-                self.record(now, attempt);
-            }
-            Settlement::Held { reason, keep } => {
-                self.take_back_attempt();
-                self.rest(State::Held, reason, later(now, keep));
-                self.record(now, None);
-            }
+            Settlement::Dead { reason, attempt, keep } => self.end((State::Dead, reason), attempt, keep, now),
+            Settlement::Held { reason, attempt, keep } => self.end((State::Held, reason), attempt, keep, now),
             Settlement::Postponed { after, attempt } => {
                 self.take_back_attempt();
                 self.wait(now, after);
+                let was_gone = self.change_reason(Reason::SiteGone, Reason::SiteBack);
                 // A paused site postpones for days: events that say nothing would push out those that do.
-                if attempt.is_some() {
+                if attempt.is_some() || was_gone {
                     self.record(now, attempt);
+                }
+            }
+            Settlement::SiteGone { after } => {
+                self.take_back_attempt();
+                self.wait(now, after);
+                if self.reason != Reason::SiteGone {
+                    self.reason = Reason::SiteGone;
+                    self.record(now, None);
                 }
             }
         }
@@ -117,6 +116,12 @@ impl Standing {
             Change::Drop { keep } => self.rest(State::Dead, Reason::Dropped, later(now, *keep)),
             // Which site an entry belongs to is no part of its standing.
             Change::Assign { .. } => {}
+            Change::SiteBack => {
+                self.state = State::Queued;
+                self.reason = Reason::SiteBack;
+                self.expires_at = None;
+                self.wait(now, Duration::ZERO);
+            }
         }
         self.revision += 1;
         self.record(now, None);
@@ -178,6 +183,15 @@ impl Standing {
         self.record(now, Some(attempt));
     }
 
+    /// Ends the way of an entry that isn't delivered.
+    fn end(&mut self, (state, reason): (State, Reason), attempt: Option<Attempt>, keep: Duration, now: Timestamp) {
+        if attempt.is_none() {
+            self.take_back_attempt();
+        }
+        self.rest(state, reason, later(now, keep));
+        self.record(now, attempt);
+    }
+
     fn permits(&self, change: &Change) -> bool {
         match change {
             Change::Retry { .. } => true,
@@ -185,6 +199,7 @@ impl Standing {
             Change::Hold { .. } => self.state != State::Queued,
             Change::Assign { .. } => self.state == State::Held,
             Change::Drop { .. } => matches!(self.state, State::Held | State::Queued),
+            Change::SiteBack => self.state == State::Held && self.reason == Reason::SiteGone,
         }
     }
 
@@ -194,6 +209,14 @@ impl Standing {
         self.attempts = 0;
         self.expires_at = None;
         self.wait(now, Duration::ZERO);
+    }
+
+    fn change_reason(&mut self, from: Reason, to: Reason) -> bool {
+        let is_from = self.reason == from;
+        if is_from {
+            self.reason = to;
+        }
+        is_from
     }
 
     fn wait(&mut self, now: Timestamp, wait: Duration) {
@@ -221,7 +244,7 @@ impl Standing {
 }
 
 /// Notices when time goes back between claims.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
     latest: Option<Timestamp>,
 }

@@ -10,7 +10,7 @@ use crate::lead::SiteId;
 pub(super) type Lanes<S, T> = Vec<(S, VecDeque<T>)>;
 
 /// The site whose turn was last, for each kind of claim: were it one for both, two sites could be passed over for ever.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LastSites {
     any: Option<SiteId>,
     new: Option<SiteId>,

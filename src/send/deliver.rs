@@ -6,21 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::confirm::{self, CONFIRM_AFTER, Finding};
 use super::manners::Learned;
 use super::retry;
 use super::share::Seat;
 use super::slots::End;
 use super::verdict::{Verdict, judge};
-use super::worker::{Chain, LEASE_MARGIN, REFUSED_WAIT, STORE_REST, Sender, since_queued};
+use super::worker::{Chain, LEASE_MARGIN, REFUSED_WAIT, STORE_REST, Sender};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::kaicalls::{Answer, Envelope, Reply};
 use crate::lead::Lead;
-use crate::queue::{
-    Attempt, AttemptResult, Confirmed, Entry, HASTEN_MAX, Lease, Reason, Set, Settlement, Store, StoreError,
-};
-use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics};
+use crate::queue::{Attempt, AttemptResult, Entry, HASTEN_MAX, Lease, Reason, Set, Settlement, Store, StoreError};
+use crate::telemetry::{DeliveryEnd, Metrics};
 
 /// Said of an attempt that was cut off.
 const CUT: &str = "the gateway stopped before an answer came";
@@ -35,16 +32,14 @@ pub(super) struct Ready {
 pub(super) struct Delivery {
     pub(super) config: Arc<Config>,
     pub(super) ready: Ready,
-    pub(super) lease: Lease,
+    pub(super) lease: Arc<Lease>,
     pub(super) seat: Seat,
 }
 
 impl Sender {
     /// Sends one lead, unless it turns out to be there already, and settles its lease.
     pub(super) async fn deliver(&self, delivery: Delivery) -> End {
-        if confirm::is_suspect(&delivery.lease.entry)
-            && let Some(end) = self.deliver_by_asking(&delivery).await
-        {
+        if let Some(end) = self.settle_by_asking(&delivery).await {
             return end;
         }
         let Delivery { config, ready: Ready { keys, lead }, lease, mut seat } = delivery;
@@ -89,57 +84,14 @@ impl Sender {
         }
     }
 
-    fn count_delivered(&self, entry: &Entry, now: Timestamp) {
+    pub(super) fn count_delivered(&self, entry: &Entry, now: Timestamp) {
         self.metrics.delivered_at_age(age(entry, now));
         self.metrics.site_delivered(entry.site.as_str());
-    }
-
-    /// Settles a lease whose lead is there already; none where it is to be posted.
-    async fn deliver_by_asking(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
-        let (entry, keys, started) = (&lease.entry, &ready.keys, Instant::now());
-        let mut cut = self.cut.subscribe();
-        let finding = tokio::select! {
-            finding = self.confirm(config, keys, entry) => Some(finding),
-            _ = cut.wait_for(|cut| *cut) => None,
-        };
-        let Some(finding) = finding else {
-            // Nothing was posted.
-            let postponed = Settlement::Postponed { after: Duration::ZERO, attempt: None };
-            settle(&*self.store, lease, postponed, self.clock.now()).await;
-            return Some(End::Cut);
-        };
-        let (id, site, now) = (entry.id, &entry.site, self.clock.now());
-        let found = match finding {
-            Finding::Confirmed => ConfirmationEnd::Confirmed,
-            Finding::NotShown => ConfirmationEnd::NotShown,
-            Finding::Unknown => ConfirmationEnd::Unknown,
-        };
-        self.metrics.asked(found);
-        tracing::info!(%id, %site, trace_id = entry.content.received.trace_id(), found = found.as_str(), "send.confirm");
-        if finding != Finding::Confirmed {
-            return None;
-        }
-        let attempt = Attempt {
-            result: AttemptResult::Delivered,
-            status: None,
-            duration_ms: milliseconds(started.elapsed()),
-            words: None,
-            confirmed: Some(Confirmed::Widget),
-        };
-        self.count_delivered(entry, now);
-        let resumed = self.manners.taken(site, keys);
-        self.publish(now);
-        let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
-        settle(&*self.store, lease, settlement, now).await;
-        if resumed == Learned::Resumed {
-            self.hasten(site, HASTEN_MAX).await;
-        }
-        Some(End::Settled)
     }
 }
 
 /// Rounded up: only an attempt whose end nobody saw has none.
-fn milliseconds(duration: Duration) -> u64 {
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
 }
 
@@ -203,16 +155,15 @@ fn settlement(config: &Config, entry: &Entry, verdict: Verdict, attempt: Attempt
         Verdict::Again { .. } if retry::is_over(retry, entry, now) => {
             Settlement::Dead { reason: Reason::GaveUp, attempt: Some(attempt), keep: keep.dead }
         }
-        Verdict::Again { wait, ambiguous } => {
-            let wait = retry::delay(retry, entry.attempts, wait, rand::random());
-            Settlement::Again { after: if ambiguous { wait.max(CONFIRM_AFTER) } else { wait }, attempt }
+        Verdict::Again { wait, .. } => {
+            Settlement::Again { after: retry::delay(retry, entry.attempts, wait, rand::random()), attempt }
         }
     }
 }
 
 /// Tells whether KaiCalls has refused the lead before, since it was last queued.
 fn was_refused(entry: &Entry) -> bool {
-    since_queued(entry).any(|(_, result)| result == AttemptResult::LeadRefused)
+    entry.attempts_since_queued().any(|(_, attempt)| attempt.result == AttemptResult::LeadRefused)
 }
 
 /// Writes a lease's end down, as of when it ended. Where the store is away it is tried until the lease has run out.

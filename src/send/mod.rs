@@ -7,7 +7,8 @@
 //! ([`Circuits`]), one over its rate. While the upstream's circuit is open, or its rate is used up, nothing is claimed; nor
 //! of a site that has as many leads under way as its share allows.
 //!
-//! A lead that may have arrived already is asked for before it is posted again, so that few arrive twice.
+//! A lead of a site that has left the configuration waits a day for it to come back. With `[kaicalls].confirm` a lead that
+//! may have arrived already is asked for before it is posted again.
 
 mod circuit;
 
@@ -17,11 +18,15 @@ mod confirm;
 
 mod deliver;
 
+mod gone;
+
 mod manners;
 
 mod pace;
 
 mod pause;
+
+mod poison;
 
 mod publish;
 
@@ -31,8 +36,6 @@ mod share;
 
 mod slots;
 
-mod survey;
-
 mod verdict;
 
 mod worker;
@@ -41,6 +44,7 @@ pub use circuit::{Circuits, OPENS_AFTER, PROBE_EVERY};
 pub use clock::Clock;
 pub use confirm::{CONFIRM_AFTER, Finding};
 pub use pause::{PROBE_AFTER, Pauses};
+pub use poison::PANICS_MAX;
 pub use retry::{ATTEMPTS_MIN, delay, is_over};
 pub use verdict::{RETRY_AFTER_MAX, Verdict, judge};
 pub use worker::{Sender, Stopped};

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::verdict::RETRY_AFTER_MAX;
 use super::worker::REFUSED_WAIT;
 use crate::config::Retry;
-use crate::queue::{Attempt, AttemptResult, Entry, Event, HISTORY_FIRST, HISTORY_MAX};
+use crate::queue::{Attempt, AttemptResult, Entry, HISTORY_FIRST, HISTORY_MAX, Reason};
 
 /// However old a lead is, it is tried so often before it is given up.
 pub const ATTEMPTS_MIN: u32 = 12;
@@ -32,14 +32,14 @@ pub fn is_over(retry: Retry, entry: &Entry, now: Timestamp) -> bool {
 }
 
 /// Returns how long a lead has been tried since it was last queued: its age without the time in which its site was
-/// paused.
+/// paused or gone.
 ///
 /// No pause is written down, so it is told from the gaps between attempts: of each, no more counts than the longest wait
 /// that the attempt before can have led to. So time doesn't count either in which a circuit was open for longer than that,
 /// or nothing ran: a lead is rather tried too long than too short. Where a history's middle is left out, that gap counts
 /// whole.
 fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
-    let (queued, begun) = (last_retried(entry), queued_at(entry));
+    let (queued, begun) = (entry.last_retried(), queued_at(entry));
     let cut_at = (entry.history.len() >= HISTORY_MAX).then_some(HISTORY_FIRST);
     let (mut from, mut longest, mut tried) = (begun, retry.max, Duration::ZERO);
     for (index, event) in entry.history.iter().enumerate().skip(queued.map_or(0, |at| at + 1)) {
@@ -47,19 +47,19 @@ fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
         let gap_counts_whole = cut_at == Some(index);
         tried += if gap_counts_whole { gap } else { gap.min(longest) };
         from = event.at;
-        longest = event.attempt.as_ref().map_or(longest, |attempt| longest_wait(retry, attempt));
+        longest = match (&event.attempt, event.reason) {
+            (Some(attempt), _) => longest_wait(retry, attempt),
+            (None, Reason::SiteGone) => Duration::ZERO,
+            (None, Reason::SiteBack) => retry.max,
+            (None, _) => longest,
+        };
     }
     tried + elapsed(from, now).min(longest)
 }
 
 /// Returns when a lead was queued: when it came, or when an operator last sent it again.
 pub(super) fn queued_at(entry: &Entry) -> Timestamp {
-    last_retried(entry).and_then(|at| entry.history.get(at)).map_or(entry.accepted_at, |event| event.at)
-}
-
-/// Returns where in its history an operator sent the entry again last.
-pub(super) fn last_retried(entry: &Entry) -> Option<usize> {
-    entry.history.iter().rposition(Event::begins_anew)
+    entry.last_retried().and_then(|at| entry.history.get(at)).map_or(entry.accepted_at, |event| event.at)
 }
 
 /// Returns the longest wait that an attempt can have led to.
@@ -81,7 +81,6 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::lead::{EntryId, FormId, SiteId};
-    use crate::queue::Reason;
     use crate::queue::{Content, Event, State};
     use crate::received::Received;
 
@@ -182,6 +181,13 @@ mod tests {
         assert_eq!(hours(&entry(3, history.clone()), 700), 3);
         history.push(failed(700));
         assert_eq!(hours(&entry(4, history), 701), 4);
+    }
+
+    #[test]
+    fn time_in_which_a_site_was_gone_does_not_count() {
+        let mut history = hourly(1..3);
+        history.extend([event(3, Reason::SiteGone, None), event(400, Reason::SiteBack, None), failed(401)]);
+        assert_eq!(hours(&entry(3, history), 401), 4);
     }
 
     #[test]

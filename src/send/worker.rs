@@ -6,14 +6,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::clock::{Clock, until};
-use super::confirm;
+use super::confirm::{self, Surveys};
 use super::deliver::{Delivery, Ready, settle};
+use super::gone::GoneSites;
 use super::manners::Manners;
+use super::poison::do_unless_it_panics;
 use super::publish::Publisher;
 use super::slots::{End, Flight, Slot};
-use super::survey::{SURVEY_MAX, Surveys};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::lead::SiteId;
@@ -49,6 +51,9 @@ pub struct Sender {
     pub(super) manners: Arc<Manners>,
     pub(super) surveys: Arc<Surveys>,
     pub(super) publisher: Arc<Publisher>,
+    pub(super) gone_sites: Arc<GoneSites>,
+    /// Goes up with each new configuration.
+    reloads: watch::Sender<u64>,
     pub(super) clock: Clock,
     /// Turns true when attempts under way are to be cut off.
     pub(super) cut: watch::Sender<bool>,
@@ -73,6 +78,8 @@ impl Sender {
             manners: Arc::default(),
             surveys: Arc::default(),
             publisher: Arc::default(),
+            gone_sites: Arc::default(),
+            reloads: watch::Sender::new(0),
             clock: Clock::default(),
             cut: watch::Sender::new(false),
         }
@@ -87,9 +94,24 @@ impl Sender {
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Stopped {
         // Registered before the first look, so that nothing due in between is missed.
         let mut changed = self.store.changed();
-        let mut flight = Flight::default();
+        let mut reloads = self.reloads.subscribe();
+        reloads.mark_changed();
+        let (mut flight, mut returning) = (Flight::default(), JoinSet::new());
         while !*shutdown.borrow_and_update() {
             changed.borrow_and_update();
+            if reloads.has_changed().unwrap_or_default() {
+                reloads.mark_unchanged();
+                // At most one at a time; it ends with this loop.
+                returning.shutdown().await;
+                returning.spawn(self.clone().bring_back());
+            }
+            if let Some(Err(panicked)) = returning.try_join_next()
+                && panicked.is_panic()
+            {
+                tracing::error!(
+                    "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"
+                );
+            }
             let Next::LookAfter(wait) = self.fill(&mut flight).await else { continue };
             let has_room = self.has_room(&flight);
             // Each branch only wakes the loop, so dropping one loses nothing.
@@ -126,6 +148,8 @@ impl Sender {
         for site in resumed.probed.difference(&resumed.changed) {
             self.hasten(site, 1).await;
         }
+        self.send_returned().await;
+        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Ends the waits of a site's leads: all, or only so many as are to be tried.
@@ -183,7 +207,7 @@ impl Sender {
             return Some(0);
         }
         let since = (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN));
-        let lease = config.upstream.timeout + SURVEY_MAX + LEASE_MARGIN;
+        let lease = config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN;
         let quota = self.manners.quota(config, slot, now);
         let leases = match self.store.claim_within(max, lease, now, since, &quota).await {
             Ok(leases) => leases,
@@ -202,11 +226,15 @@ impl Sender {
     /// Begins to send a lease, or to settle it where it can't be sent now.
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, slot: Slot, lease: Lease, now: Timestamp) {
         let (sender, resumptions) = (self.clone(), self.manners.resumptions());
-        match self.ready(config, &lease.entry, now) {
+        let lease = Arc::new(lease);
+        let Some(readied) = do_unless_it_panics(|| self.ready(config, &lease.entry, now)) else {
+            return flight.begin(slot, async move { sender.settle_panicked(&lease, Duration::ZERO).await });
+        };
+        match readied {
             Ok(ready) => {
                 let seat = self.manners.seat(slot, &lease.entry.site);
-                let delivery = Delivery { config: Arc::clone(config), ready, lease, seat };
-                flight.begin(slot, async move { sender.deliver(delivery).await });
+                let delivery = Delivery { config: Arc::clone(config), ready, lease: Arc::clone(&lease), seat };
+                flight.begin(slot, async move { sender.guard(&lease, sender.deliver(delivery)).await });
             }
             Err(settlement) => flight.begin(slot, async move {
                 settle(&*sender.store, &lease, settlement, now).await;
@@ -220,8 +248,10 @@ impl Sender {
 
     /// Returns what is needed to send an entry, or why it can't be sent now.
     fn ready(&self, config: &Config, entry: &Entry, now: Timestamp) -> Result<Ready, Settlement> {
-        let held = |reason| Settlement::Held { reason, keep: config.queue.keep.held };
-        let site = config.sites.get(&entry.site).ok_or_else(|| held(Reason::SiteGone))?;
+        let keep = config.queue.keep;
+        let held = |reason| Settlement::Held { reason, attempt: None, keep: keep.held };
+        let gone = || self.gone_sites.settlement(entry, keep, now);
+        let site = config.sites.get(&entry.site).ok_or_else(gone)?;
         if !site.deliver {
             return Err(held(Reason::DeliverOff));
         }
@@ -229,7 +259,7 @@ impl Sender {
         let Some(keys) = site.keys_of(&entry.form) else {
             return Err(Settlement::Postponed { after: KEYS_WAIT, attempt: None });
         };
-        let wait = refused_wait(entry, now).or_else(|| confirm::wait(entry, now));
+        let wait = refused_wait(entry, now).or_else(|| confirm::wait(config, entry, now));
         match wait.or_else(|| self.manners.wait(config, site, keys, entry, now)) {
             Some(after) => Err(Settlement::Postponed { after, attempt: None }),
             None => Ok(Ready { keys: keys.clone(), lead: lead.clone() }),
@@ -261,14 +291,8 @@ enum Next {
 
 /// Returns how long a lead that was refused once has to wait, though its site's waits were ended meanwhile.
 fn refused_wait(entry: &Entry, now: Timestamp) -> Option<Duration> {
-    let refused = since_queued(entry).find(|(_, result)| *result == AttemptResult::LeadRefused);
+    let refused = entry.attempts_since_queued().find(|(_, attempt)| attempt.result == AttemptResult::LeadRefused);
     until(super::clock::later(refused?.0, REFUSED_WAIT), now, REFUSED_WAIT)
-}
-
-/// Returns the attempts since an entry was last queued, newest first.
-pub(super) fn since_queued(entry: &Entry) -> impl Iterator<Item = (Timestamp, AttemptResult)> {
-    let events = entry.history.iter().rev().take_while(|event| !event.begins_anew());
-    events.filter_map(|event| Some((event.at, event.attempt.as_ref()?.result)))
 }
 
 /// An error with its causes, in one line.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use formgate::config::Retry;
+use formgate::config::{Config, Retry};
 use formgate::lead::EntryId;
 use formgate::queue::{AttemptResult, Confirmed, Reason, State};
 use jiff::Timestamp;
@@ -109,7 +109,13 @@ fn widget(rows: &[serde_json::Value], headers: &[(&str, &str)]) -> Reply {
 
 /// A world that tries again after five seconds.
 async fn world() -> World {
-    World::with(|config| config.queue.retry = soon()).await
+    World::with(asking).await
+}
+
+/// Confirmation is off unless it is asked for.
+fn asking(config: &mut Config) {
+    config.queue.retry = soon();
+    config.upstream.confirm = true;
 }
 
 fn soon() -> Retry {
@@ -141,6 +147,20 @@ fn fates(fates: &'static [Fate]) -> impl FnMut() -> Fate + Send + 'static {
 }
 
 #[tokio::test]
+async fn unless_it_is_set_a_lead_that_may_have_arrived_is_posted_again_at_once_and_nobody_is_asked() {
+    let world = World::with(|config| config.queue.retry = soon()).await;
+    let book = Book::of(&world);
+    book.open(&world, fates(&[Fate::Taken]));
+    let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
+    world.step().await;
+    let site = world.entry(id).await.site;
+    assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
+    world.step().await;
+    assert_eq!(world.state(id).await, (State::Delivered, Reason::Delivered, 2));
+    assert!(world.api.requests().iter().all(|request| request.path.ends_with("/intake")));
+}
+
+#[tokio::test]
 async fn a_lead_that_was_taken_without_a_word_is_found_and_not_posted_again() {
     let world = world().await;
     Book::of(&world).open(&world, fates(&[Fate::Taken]));
@@ -150,7 +170,7 @@ async fn a_lead_that_was_taken_without_a_word_is_found_and_not_posted_again() {
     // Not even where the site's waits are ended.
     world.pass(4);
     let site = world.entry(id).await.site;
-    assert_eq!(world.store.hasten(&site, 9, world.now()).await.expect("hastened"), 1);
+    assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
     world.step().await;
     assert_eq!((world.widgets(), world.sent().len()), (0, 1));
 
@@ -219,7 +239,7 @@ async fn whatever_is_not_certain_is_posted_again() {
     ] {
         let api = ScriptedApi::start().await;
         let base_url = api.base_url();
-        let world = World::at(api, &base_url, Duration::from_millis(300), |config| config.queue.retry = soon());
+        let world = World::at(api, &base_url, Duration::from_millis(300), asking);
         world.api.on_intake(Reply::close());
         world.api.on("/dashboard-widget", reply);
         let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
@@ -369,6 +389,7 @@ fn dice(unsaid: Arc<Mutex<usize>>) -> impl FnMut() -> Fate + Send + 'static {
 async fn run(names: fn(u64) -> String, shown: Option<usize>, (at_once, every_s): (usize, u64)) -> Figures {
     let world = World::with(|config| {
         config.queue.retry = Retry { first: Duration::from_secs(5), max: Duration::from_secs(60), ..RETRY };
+        config.upstream.confirm = true;
     })
     .await;
     let book = Book { shown, ..Book::of(&world) };

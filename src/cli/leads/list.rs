@@ -274,6 +274,7 @@ mod tests {
             state: State::Held,
             reason: Reason::Invalid,
             cause: "no valid lead: email invalid".to_owned(),
+            waits_for: None,
             accepted_at: Timestamp::UNIX_EPOCH,
             due_at: None,
             expires_at: None,

@@ -49,7 +49,7 @@ pub(super) fn amend(
                 write_content(&workspace.connection, number, content)?;
             }
             Change::Assign { site } => assign(&workspace.connection, number, site)?,
-            Change::Drop { .. } => {}
+            Change::Drop { .. } | Change::SiteBack => {}
         }
         workspace.woke = true;
     }

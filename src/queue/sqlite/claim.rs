@@ -41,10 +41,10 @@ pub(super) struct Claim {
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
     let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
-    if workspace.clock.went_back(now) {
+    if workspace.memory.clock.went_back(now) {
         rewind(&workspace.connection, now)?;
     }
-    let last_site = workspace.last_sites.of(accepted_since);
+    let last_site = workspace.memory.last_sites.of(accepted_since);
     let lanes = due(&workspace.connection, last_site.as_ref(), claim, &workspace.damage)?;
     let (numbers, last) = turns::take(lanes, max);
     if numbers.is_empty() {

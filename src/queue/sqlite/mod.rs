@@ -596,6 +596,52 @@ mod tests {
         assert_eq!(number(&store, probes).await, 8);
     }
 
+    /// A claim at a time, and a commit that fails after it.
+    async fn claim_in_vain(store: &SqliteStore, now: Timestamp) {
+        let claim =
+            Claim { max: 1, lease: Duration::from_secs(60), now, accepted_since: None, quota: Quota::default() };
+        let in_vain = move |workspace: &mut Workspace| {
+            let leases = claim::claim(workspace, &claim)?;
+            // Checked by the commit alone.
+            workspace.connection.execute("INSERT INTO child (parent) VALUES (1)", [])?;
+            Ok(leases)
+        };
+        assert!(store.writer.write(in_vain).await.is_err(), "the commit fails");
+    }
+
+    #[tokio::test]
+    async fn what_a_claim_remembers_is_set_back_with_its_transaction() {
+        let (_folder, store) = store();
+        let tables = |workspace: &mut Workspace| {
+            Ok(workspace.connection.execute_batch(
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+                 CREATE TABLE child (parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+            )?)
+        };
+        store.writer.write(tables).await.expect("made");
+        let sites = ["acme", "beta", "gamma"].map(|site| SiteId::parse(site).expect("a slug"));
+        for (number, site) in (1..).zip(&sites) {
+            assert!(store.append(NewEntry { site: site.clone(), ..entry(number, 1) }, None).await.is_ok());
+        }
+        let at = |seconds| Timestamp::from_second(seconds).expect("a time");
+        let claim = async |now| {
+            let leases = store.claim(1, Duration::from_secs(60), at(now), None).await.expect("claimed");
+            leases.into_iter().next().map(|lease| (lease.entry.site.clone(), lease))
+        };
+        let (site, lease) = claim(10_000).await.expect("one is due");
+        assert_eq!(site, sites[0]);
+        // The turn of the next site is not lost with its claim.
+        claim_in_vain(&store, at(10_001)).await;
+        assert_eq!(claim(10_002).await.map(|(site, _)| site), Some(sites[1].clone()));
+        // It waits until 10,100; the clock goes back by more than that, and the claim that notices fails.
+        let again = Settlement::Postponed { after: Duration::from_secs(90), attempt: None };
+        assert_eq!(store.settle(&lease, again, at(10_010)).await.expect("settled"), Set::Done);
+        claim_in_vain(&store, at(500)).await;
+        assert!(claim(501).await.is_none_or(|(site, _)| site != sites[0]));
+        let entry = store.get(lease.entry.id).await.expect("read").expect("it is there");
+        assert_eq!(entry.due_at, Some(at(501 + 90)), "its wait begins anew");
+    }
+
     #[tokio::test]
     async fn entries_that_cannot_be_read_keep_no_other_waiting() {
         let (_folder, store) = store();

@@ -26,8 +26,7 @@ pub(super) struct Tally {
 pub(super) struct Workspace {
     pub(super) connection: Connection,
     pub(super) options: Options,
-    pub(super) clock: Clock,
-    pub(super) last_sites: LastSites,
+    pub(super) memory: Memory,
     pub(super) damage: Arc<Watch>,
     pub(super) waiting: Waiting,
     pub(super) reserve: Reserve,
@@ -43,12 +42,10 @@ pub(super) struct Workspace {
 
 impl Workspace {
     pub(super) fn new(connection: Connection, options: Options, damage: Arc<Watch>, reserve: Reserve) -> Self {
-        let (clock, last_sites) = (Clock::default(), LastSites::default());
         Self {
             connection,
             options,
-            clock,
-            last_sites,
+            memory: Memory::default(),
             damage,
             waiting: Waiting::default(),
             reserve,
@@ -58,4 +55,12 @@ impl Workspace {
             woke: false,
         }
     }
+}
+
+/// What jobs remember of those before them. It is true only of what was committed, so it is set back with a job that
+/// failed and with a transaction that was rolled back: a claim that sees the clock go back must see it again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory {
+    pub(super) clock: Clock,
+    pub(super) last_sites: LastSites,
 }

@@ -270,6 +270,7 @@ impl Batches {
     /// Runs jobs in one transaction; nothing is left of it unless it returns `Ok`.
     fn run_together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         let before = self.workspace.connection.total_changes();
+        let remembered = self.workspace.memory.clone();
         self.workspace.asked = 0;
         let done = self.attempt(jobs);
         match &done {
@@ -289,6 +290,7 @@ impl Batches {
             self.tally.waiting.store(self.workspace.waiting.len(), Ordering::Release);
         } else {
             self.workspace.waiting.distrust();
+            self.workspace.memory = remembered;
         }
         if done.is_ok() && self.workspace.connection.total_changes() != before {
             self.tally.commits.fetch_add(1, Ordering::Relaxed);
@@ -305,7 +307,11 @@ impl Batches {
         arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)?;
         for job in jobs {
             let before = self.workspace.connection.total_changes();
+            let remembered = self.workspace.memory.clone();
             let worked = job.run(&mut self.workspace);
+            if !worked {
+                self.workspace.memory = remembered;
+            }
             let connection = &self.workspace.connection;
             // A job that failed before it wrote leaves the transaction as it was. On some errors (a full disk)
             // SQLite rolls everything back by itself.

@@ -78,8 +78,8 @@ fn write() -> impl Strategy<Value = Action> {
         5 => (0_usize..6, 1_u8..90, prop::option::of(0_u8..250))
             .prop_map(|(max, lease, new)| Action::Claim { max, lease, new }),
         1 => (0_u8..3, 0_usize..4).prop_map(|(site, max)| Action::Hasten { site, max }),
-        6 => (any::<usize>(), 0_u8..6).prop_map(|(lease, how)| Action::Settle { lease, how }),
-        3 => (0_u8..40, any::<bool>(), 0_u8..4).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
+        6 => (any::<usize>(), 0_u8..7).prop_map(|(lease, how)| Action::Settle { lease, how }),
+        3 => (0_u8..40, any::<bool>(), 0_u8..5).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
         1 => (0_u8..40).prop_map(|number| Action::Erase { number }),
         1 => (0_u8..3).prop_map(|days| Action::Expire { days }),
     ]
@@ -134,7 +134,8 @@ fn settlement(how: u8) -> Settlement {
         1 => again(30),
         2 => postponed(10),
         3 => Settlement::Postponed { after: Duration::ZERO, attempt: Some(told) },
-        4 => Settlement::Held { reason: Reason::SiteGone, keep: KEEP },
+        4 => Settlement::Held { reason: Reason::SiteGone, attempt: None, keep: KEEP },
+        5 => Settlement::SiteGone { after: Duration::from_secs(10) },
         _ => Settlement::Dead { reason: Reason::GaveUp, attempt: None, keep: KEEP },
     }
 }
@@ -144,6 +145,7 @@ fn change(how: u8) -> Change {
         0 => Change::Retry { content: Box::new(content("mended, and longer than it was before")) },
         1 => Change::Hold { reason: Reason::Invalid, content: Box::new(content("no")) },
         2 => Change::Assign { site: site("gamma") },
+        3 => Change::SiteBack,
         _ => Change::Drop { keep: KEEP },
     }
 }

@@ -281,7 +281,7 @@ pub(super) async fn a_postponed_entry_has_no_attempt_counted(store: AnyStore) {
 pub(super) async fn what_was_not_tried_has_no_attempt_counted(store: AnyStore) {
     let refused = Some(attempt(AttemptResult::LeadRefused));
     let settlements = [
-        (Settlement::Held { reason: Reason::SiteGone, keep: KEEP }, State::Held, Reason::SiteGone, 0),
+        (Settlement::Held { reason: Reason::SiteGone, attempt: None, keep: KEEP }, State::Held, Reason::SiteGone, 0),
         (Settlement::Dead { reason: Reason::GaveUp, attempt: None, keep: KEEP }, State::Dead, Reason::GaveUp, 0),
         (Settlement::Dead { reason: Reason::Refused, attempt: refused, keep: KEEP }, State::Dead, Reason::Refused, 1),
     ];

@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::clock::until;
-use super::confirm::{self, Finding, Known, Shown};
-use super::worker::Sender;
+use super::super::clock::{later, until};
+use super::super::worker::Sender;
+use super::evidence::{self, Finding, Known, Shown};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::kaicalls::{Answer, Envelope, Reply};
@@ -35,7 +35,7 @@ const PAGE: usize = 20;
 
 /// The last look at each site's widget, by its public key.
 #[derive(Default)]
-pub(super) struct Surveys {
+pub(in crate::send) struct Surveys {
     sites: Mutex<HashMap<(SiteId, String), Arc<Place>>>,
 }
 
@@ -64,7 +64,7 @@ impl Surveys {
 
 impl Look {
     fn is_fresh(&self, now: Timestamp) -> bool {
-        self.asked_at == now || until(super::clock::later(self.asked_at, LOOK_KEPT), now, LOOK_KEPT).is_some()
+        self.asked_at == now || until(later(self.asked_at, LOOK_KEPT), now, LOOK_KEPT).is_some()
     }
 }
 
@@ -82,7 +82,7 @@ impl Sender {
         if !shown.has(lead.name()) {
             return Some(Finding::NotShown);
         }
-        if !confirm::is_all_kept(entry, config.queue.keep, self.clock.now()) {
+        if !evidence::is_all_kept(entry, config.queue.keep, self.clock.now()) {
             return None;
         }
         let longest = config.upstream.timeout;
@@ -96,7 +96,7 @@ impl Sender {
         let place = self.surveys.place(&entry.site, keys, self.clock.now());
         let mut last = place.lock().await;
         let asked_at = self.clock.now();
-        let fits = |look: &Look| look.is_fresh(asked_at) && confirm::wait(entry, look.asked_at).is_none();
+        let fits = |look: &Look| look.is_fresh(asked_at) && evidence::wait(entry, look.asked_at).is_none();
         if let Some(look) = last.as_ref().filter(|look| fits(look)) {
             return Arc::clone(look);
         }

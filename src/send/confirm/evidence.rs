@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::{later, until};
-use super::retry::last_retried;
+use super::super::clock::{later, until};
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;
@@ -144,7 +143,7 @@ impl Known {
     /// Takes in what an entry's history tells, if its name is one of those that are shown.
     pub(super) fn add(&mut self, entry: &Entry, shown: &Shown) {
         let Some(lead) = &entry.content.lead else { return };
-        let queued = last_retried(entry).unwrap_or_default();
+        let queued = entry.last_retried().unwrap_or_default();
         let is_shown = shown.has(lead.name());
         for (index, event) in entry.history.iter().enumerate() {
             let Some((attempt, left)) = event.attempt.as_ref().and_then(|attempt| Some((attempt, left_by(attempt)?)))
@@ -160,7 +159,7 @@ impl Known {
                 self.of_name.entry(lead.name().to_owned()).or_default().push(trace(left, is_suspect));
             }
         }
-        let is_open = entry.state == State::Queued && (suspects(entry).next().is_some() || is_under_way(entry));
+        let is_open = entry.state == State::Queued && (suspects(entry).next().is_some() || entry.is_under_way());
         if is_shown && (is_open || entry.history.len() >= HISTORY_MAX) {
             self.open.entry(lead.name().to_owned()).or_default().push(entry.id);
         }
@@ -206,18 +205,9 @@ pub(super) fn is_all_kept(entry: &Entry, keep: Keep, now: Timestamp) -> bool {
 
 /// Returns the attempts since the entry was last queued that may have arrived.
 fn suspects(entry: &Entry) -> impl Iterator<Item = (&Event, &Attempt)> {
-    let since = entry.history.iter().skip(last_retried(entry).unwrap_or_default());
+    let since = entry.history.iter().skip(entry.last_retried().unwrap_or_default());
     let attempts = since.filter_map(|event| Some((event, event.attempt.as_ref()?)));
     attempts.filter(|(_, attempt)| attempt.result == AttemptResult::Ambiguous)
-}
-
-/// Tells whether a claim is out for the entry: it counted an attempt that is not written down yet.
-fn is_under_way(entry: &Entry) -> bool {
-    let since = entry.history.iter().skip(last_retried(entry).unwrap_or_default());
-    // One that told of a refused key was taken back.
-    let counted = since.filter_map(|event| event.attempt.as_ref());
-    let counted = counted.filter(|attempt| attempt.result != AttemptResult::KeyRefused);
-    usize::try_from(entry.attempts).unwrap_or(usize::MAX) > counted.count()
 }
 
 /// Returns what an attempt has left; none where it certainly left nothing.

@@ -1,0 +1,83 @@
+//! With `[kaicalls].confirm`: a lead that may have arrived is asked for before it is posted again (decision 0008).
+//!
+//! This is the only part that the rest of the sender knows of. Without the setting each of its functions returns what
+//! leaves the sender as it is.
+
+mod evidence;
+
+mod survey;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::deliver::{Delivery, milliseconds, settle};
+use super::manners::Learned;
+use super::slots::End;
+use super::worker::Sender;
+use crate::config::Config;
+use crate::queue::{Attempt, AttemptResult, Confirmed, Entry, HASTEN_MAX, Settlement};
+use crate::telemetry::ConfirmationEnd;
+pub use evidence::{CONFIRM_AFTER, Finding};
+pub(super) use survey::Surveys;
+
+/// Returns how much longer than a POST an attempt may take.
+pub(super) fn longest(config: &Config) -> Duration {
+    if config.upstream.confirm { survey::SURVEY_MAX } else { Duration::ZERO }
+}
+
+/// Returns how long an entry has to wait yet before it may be asked for.
+pub(super) fn wait(config: &Config, entry: &Entry, now: Timestamp) -> Option<Duration> {
+    if config.upstream.confirm { evidence::wait(entry, now) } else { None }
+}
+
+impl Sender {
+    /// Settles a lease whose lead turns out to be at KaiCalls already; none where it is to be posted.
+    pub(super) async fn settle_by_asking(&self, delivery: &Delivery) -> Option<End> {
+        let is_asked_for = delivery.config.upstream.confirm && evidence::is_suspect(&delivery.lease.entry);
+        if is_asked_for { self.ask(delivery).await } else { None }
+    }
+
+    async fn ask(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
+        let (entry, keys, started) = (&lease.entry, &ready.keys, Instant::now());
+        let mut cut = self.cut.subscribe();
+        let finding = tokio::select! {
+            finding = self.confirm(config, keys, entry) => Some(finding),
+            _ = cut.wait_for(|cut| *cut) => None,
+        };
+        let Some(finding) = finding else {
+            // Nothing was posted.
+            let postponed = Settlement::Postponed { after: Duration::ZERO, attempt: None };
+            settle(&*self.store, lease, postponed, self.clock.now()).await;
+            return Some(End::Cut);
+        };
+        let (id, site, now) = (entry.id, &entry.site, self.clock.now());
+        let found = match finding {
+            Finding::Confirmed => ConfirmationEnd::Confirmed,
+            Finding::NotShown => ConfirmationEnd::NotShown,
+            Finding::Unknown => ConfirmationEnd::Unknown,
+        };
+        self.metrics.asked(found);
+        tracing::info!(%id, %site, trace_id = entry.content.received.trace_id(), found = found.as_str(), "send.confirm");
+        if finding != Finding::Confirmed {
+            return None;
+        }
+        let attempt = Attempt {
+            result: AttemptResult::Delivered,
+            status: None,
+            duration_ms: milliseconds(started.elapsed()),
+            words: None,
+            confirmed: Some(Confirmed::Widget),
+        };
+        self.count_delivered(entry, now);
+        let resumed = self.manners.taken(site, keys);
+        self.publish(now);
+        let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };
+        settle(&*self.store, lease, settlement, now).await;
+        if resumed == Learned::Resumed {
+            self.hasten(site, HASTEN_MAX).await;
+        }
+        Some(End::Settled)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a queued lead waits for, as `show`, `list` and `list --group reason` say it.
+
+use std::time::Duration;
+
+use formgate::lead::EntryId;
+use formgate::operate::{self, Audit, By, Query, RetryAsked, Situation, WaitsFor};
+use formgate::queue::{Change, Order, Set, State};
+use jiff::Timestamp;
+
+use crate::scripted_api::Reply;
+use crate::world::{START, World, limit};
+
+/// What it waits for, why, and in how many seconds it is tried next.
+async fn shown(world: &World, id: EntryId) -> (Option<WaitsFor>, String, Option<i64>) {
+    let shown = world.show(id).await;
+    let listed = operate::list(&*world.store, &Query::default(), Order::Oldest, None, 100, &world.situation())
+        .await
+        .expect("listed");
+    assert_eq!(listed.leads.iter().find(|lead| lead.id == id), Some(&shown), "list and show agree");
+    let wait = shown.due_at.map(|at| at.duration_since(world.now()).as_secs());
+    assert!(wait.is_none_or(|wait| wait > 0), "the next try is not in the past: {wait:?}");
+    (shown.waits_for, shown.cause, wait)
+}
+
+/// The moment as it is written.
+fn minute(milliseconds: i64) -> String {
+    let at = Timestamp::from_millisecond(milliseconds).expect("a time").to_zoned(jiff::tz::TimeZone::UTC);
+    at.strftime("%H:%M UTC").to_string()
+}
+
+#[tokio::test]
+async fn a_lead_of_a_paused_site_says_so_and_an_operators_retry_does_not_hide_it() {
+    let world = World::new().await;
+    world.api.always(Reply::error(401, "Unauthorized"));
+    let tried = world.queue("acme", 1).await;
+    world.step().await;
+    let untried = world.queue("acme", 2).await;
+    let other = world.queue("beta", 3).await;
+    world.pass(60);
+    let refused = (Some(WaitsFor::Keys), "key refused: 401 Unauthorized".to_owned(), Some(240));
+    assert_eq!([shown(&world, tried).await, shown(&world, untried).await], [refused.clone(), refused.clone()]);
+    assert_eq!(shown(&world, other).await, (Some(WaitsFor::Turn), "on its way".to_owned(), None));
+    assert_eq!(world.work().await, [(2, 1, refused.1.clone())]);
+
+    let again = RetryAsked { ids: vec![tried.to_string()], again: true, ..RetryAsked::default() };
+    let audit = Audit::of(&world.config.load());
+    operate::retry(&*world.store, &world.config.load_full(), &audit, &again, By::Cli, world.now()).await.expect("done");
+    world.pass(60);
+    assert_eq!(shown(&world, tried).await, (refused.0, refused.1.clone(), Some(180)));
+    assert_eq!(world.work().await, [(2, 1, refused.1)]);
+    // The probe is due, and has not been sent yet.
+    world.pass(200);
+    assert_eq!(shown(&world, untried).await.2, None);
+}
+
+#[tokio::test]
+async fn an_outage_is_told_for_all_that_waits() {
+    let world = World::new().await;
+    world.api.go_away().await;
+    for (number, site) in (1..).zip(["acme", "beta", "gamma"]) {
+        world.queue(site, number).await;
+    }
+    world.step().await;
+    let new = world.queue("delta", 4).await;
+    world.pass(20);
+    let why =
+        format!("KaiCalls can't be reached since {} (connection refused); leads go on by themselves", minute(START));
+    assert_eq!(shown(&world, new).await, (Some(WaitsFor::Upstream), why.clone(), Some(40)));
+    assert_eq!(world.work().await, [(4, 4, why)]);
+    world.api.come_back().await;
+    world.pass(40);
+    world.step().await;
+    assert_eq!(world.work().await, []);
+}
+
+#[tokio::test]
+async fn a_failing_site_is_told_apart_from_the_upstream() {
+    let world = World::new().await;
+    world.api.always(Reply::error(402, "Account closed"));
+    for number in 1..=3 {
+        world.queue("acme", number).await;
+    }
+    world.step().await;
+    let (waiting, other) = (world.queue("acme", 4).await, world.queue("beta", 5).await);
+    world.pass(10);
+    let why = format!("the site's leads fail since {}: 402 Account closed", minute(START));
+    assert_eq!(shown(&world, waiting).await, (Some(WaitsFor::Site), why.clone(), Some(50)));
+    assert_eq!(shown(&world, other).await.1, "on its way");
+    assert_eq!(world.work().await, [(4, 1, why)]);
+}
+
+#[tokio::test]
+async fn a_lead_in_line_says_that_its_rate_keeps_it() {
+    let world = World::with(|config| config.limits.site = limit(6, 1)).await;
+    let ids = [world.queue("acme", 1).await, world.queue("acme", 2).await, world.queue("acme", 3).await];
+    world.step().await;
+    let why = "over the site's rate: sent as fast as [limits].site allows".to_owned();
+    assert_eq!(shown(&world, ids[1]).await, (Some(WaitsFor::Rate), why.clone(), Some(10)));
+    assert_eq!(shown(&world, ids[2]).await, (Some(WaitsFor::Rate), why, Some(20)));
+    assert_eq!(world.work().await, [], "it needs nobody");
+
+    let world = World::with(|config| config.upstream.rate = Some(limit(1, 1).rate)).await;
+    let ids = [world.queue("acme", 1).await, world.queue("beta", 2).await];
+    world.step().await;
+    world.pass(1);
+    world.step().await;
+    let (waits_for, why, wait) = shown(&world, ids[1]).await;
+    assert_eq!((waits_for, wait), (Some(WaitsFor::Rate), Some(59)));
+    assert_eq!(why, "over [kaicalls].rate: sent as fast as that allows");
+}
+
+#[tokio::test]
+async fn a_lead_that_failed_waits_for_its_next_try_and_one_under_way_for_nothing() {
+    let world = World::new().await;
+    world.api.on_intake(Reply::error(500, "Oops"));
+    let id = world.queue("acme", 1).await;
+    world.step().await;
+    let (waits_for, why, wait) = shown(&world, id).await;
+    assert_eq!((waits_for, why.as_str()), (Some(WaitsFor::Retry), "tried again: 500 Oops"));
+    assert!(wait.is_some());
+
+    let told = std::sync::Arc::new(tokio::sync::Notify::new());
+    let other = world.queue("beta", 2).await;
+    world.api.on_intake(Reply::success("lead_1").when(&told));
+    let sender = world.sender.clone();
+    let sending = tokio::spawn(async move { sender.send_due().await });
+    world.api.wait_for(2).await;
+    assert_eq!(shown(&world, other).await, (Some(WaitsFor::Turn), "on its way".to_owned(), None));
+    told.notify_one();
+    sending.await.expect("sent");
+}
+
+#[tokio::test]
+async fn without_a_gateway_the_store_and_the_configuration_tell_what_they_know() {
+    let world = World::new().await;
+    world.api.on_intake(Reply::error(401, "Unauthorized"));
+    let refused = world.queue("acme", 1).await;
+    world.step().await;
+    let (queued, gone) = (world.queue("beta", 2).await, world.queue("nowhere", 3).await);
+    let offline = Situation { sending: None, ..world.situation() };
+    let cause = async |id: EntryId| {
+        let life = operate::show(&*world.store, &offline, &id.to_string()).await.expect("shown");
+        (life.entry.cause, life.entry.due_at)
+    };
+    assert_eq!(cause(refused).await, ("key refused: 401 Unauthorized".to_owned(), None));
+    assert_eq!(cause(queued).await, ("waits for the gateway: it isn't running".to_owned(), None));
+    assert_eq!(cause(gone).await, ("its site is not in the configuration; held in 24 h".to_owned(), None));
+    let groups = operate::groups(&*world.store, &Query::default(), &offline).await.expect("grouped").groups;
+    let mut causes: Vec<_> = groups.iter().map(|group| (group.leads, group.waits_for)).collect();
+    causes.sort();
+    assert_eq!(causes, [WaitsFor::Keys, WaitsFor::Configuration, WaitsFor::Gateway].map(|it| (1, Some(it))));
+}
+
+#[tokio::test]
+async fn what_an_operator_dropped_is_no_work() {
+    let world = World::new().await;
+    let id = world.queue("acme", 1).await;
+    let entry = world.entry(id).await;
+    let drop = Change::Drop { keep: Duration::from_secs(1_000) };
+    assert_eq!(world.store.amend(id, entry.revision, drop, world.now()).await.expect("dropped"), Set::Done);
+    assert_eq!(world.work().await, []);
+    let query =
+        Query { filter: formgate::queue::Filter { state: Some(State::Dead), ..Default::default() }, text: None };
+    let dead = operate::groups(&*world.store, &query, &world.situation()).await.expect("grouped");
+    assert_eq!(dead.groups.len(), 1, "it is there for who asks");
+}
