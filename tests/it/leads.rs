@@ -385,7 +385,7 @@ async fn a_stored_request_becomes_a_fixture_that_passes_and_can_be_posted() {
         let captured = desk.done(&["capture", &good, "--to", by]).await;
         let file = captured.data.lines().next().expect("a file").to_owned();
         assert!(
-            file.starts_with(&format!("{by}/generic/contact-{}", &good[..18])) && file.ends_with(".http"),
+            file.starts_with(&format!("{by}/kaicalls/contact-{}", &good[..18])) && file.ends_with(".http"),
             "{file}"
         );
         assert!(captured.talk.contains("what a visitor wrote"), "{}", captured.talk);

@@ -39,8 +39,8 @@ use Upstream::{Answers, NoHandshake, NoSuchName, Refuses, Stalls, Tls};
 
 /// It did not arrive, or was turned away.
 const FAILED: Expected = Again(AttemptResult::Failed, 0);
-/// It may have arrived: it is asked for, 5 s later at the soonest.
-const AMBIGUOUS: Expected = Again(AttemptResult::Ambiguous, 5);
+/// It may have arrived, and is posted again all the same: nothing is asked for unless `[kaicalls].confirm` says so.
+const AMBIGUOUS: Expected = Again(AttemptResult::Ambiguous, 0);
 
 const NO: &str = r#"{"success":false,"error":"No."}"#;
 const NOISE: &str = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";

@@ -93,7 +93,8 @@ async fn operators_go_on(place: &Place, elsewhere: &Path, row: &mut Row, heard: 
     let copy = elsewhere.join(format!("copy-{}.db", heard.ids.len()));
     let copy = copy.to_string_lossy().into_owned();
     let erased = heard.ids.pop().ok_or_else(|| anyhow::anyhow!("nothing was taken"))?;
-    let dropped = heard.ids.last().cloned().unwrap_or_default();
+    // It ends dead, or was delivered before: neither is a loss.
+    let dropped = heard.ids.pop().ok_or_else(|| anyhow::anyhow!("too few were taken"))?;
     for line in [["backup", &copy], ["drop", &dropped], ["erase", &erased]] {
         let ran = place.leads(&line).await?;
         let said = String::from_utf8_lossy(&ran.stderr).into_owned();

@@ -97,6 +97,8 @@ mod image;
 
 mod list;
 
+mod opening;
+
 mod reserve;
 
 mod restore;
@@ -118,7 +120,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Connection;
+
 use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
@@ -133,6 +135,7 @@ use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
+use opening::{begin_anew, open_sound};
 use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
 use schema::PAGE_SIZE;
@@ -231,37 +234,6 @@ impl SqliteStore {
     pub fn operations(&self) -> u64 {
         self.tally.jobs.load(Ordering::Relaxed)
     }
-}
-
-/// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
-fn open_sound(path: &Path, alone: bool) -> Result<Connection, Failure> {
-    check::check_log(path)?;
-    let mut connection = connection::open_writer(path)?;
-    schema::migrate(&mut connection)?;
-    if alone {
-        check::check(&connection, path)?;
-        release_leases(&connection)?;
-    }
-    Ok(connection)
-}
-
-/// Sets a damaged store aside and makes an empty file in its place.
-fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Result<(), Failure> {
-    let aside = aside::set_aside(path, now)?;
-    check::forget(path)?;
-    files::create(path)?;
-    tracing::error!(
-        file = %aside.display(),
-        error = %StoreError::from(failure.clone()),
-        "queue.set_aside: the store was damaged and a new one is begun; run `formgate leads salvage`"
-    );
-    Ok(())
-}
-
-fn release_leases(connection: &Connection) -> Result<(), Failure> {
-    let transaction = connection.unchecked_transaction()?;
-    claim::release_all(&transaction)?;
-    Ok(transaction.commit()?)
 }
 
 #[async_trait]

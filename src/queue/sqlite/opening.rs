@@ -1,0 +1,41 @@
+//! Opening a store: what is there is checked, and a damaged store is set aside.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+
+use super::failure::Failure;
+use super::{aside, check, claim, connection, files, schema};
+use crate::queue::StoreError;
+
+/// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
+pub(super) fn open_sound(path: &Path, alone: bool) -> Result<Connection, Failure> {
+    check::check_log(path)?;
+    let mut connection = connection::open_writer(path)?;
+    schema::migrate(&mut connection)?;
+    if alone {
+        check::check(&connection, path)?;
+        release_leases(&connection)?;
+    }
+    Ok(connection)
+}
+
+/// Sets a damaged store aside and makes an empty file in its place.
+pub(super) fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Result<(), Failure> {
+    let aside = aside::set_aside(path, now)?;
+    check::forget(path)?;
+    files::create(path)?;
+    tracing::error!(
+        file = %aside.display(),
+        error = %StoreError::from(failure.clone()),
+        "queue.set_aside: the store was damaged and a new one is begun; run `formgate leads salvage`"
+    );
+    Ok(())
+}
+
+fn release_leases(connection: &Connection) -> Result<(), Failure> {
+    let transaction = connection.unchecked_transaction()?;
+    claim::release_all(&transaction)?;
+    Ok(transaction.commit()?)
+}
