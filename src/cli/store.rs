@@ -140,9 +140,9 @@ fn not_restored(error: NotRestored) -> Error {
             Error::store(error).hint("stop the gateway (SIGTERM), restore, and start it again; nothing was changed")
         }
         NotRestored::Restore(RestoreError::Copy { .. }) => {
-            Error::store(error).hint("nothing was changed; take an older copy, the newest is the last of the folder")
+            Error::store(error).hint("nothing was changed; take another copy: their names sort by time")
         }
-        NotRestored::Restore(RestoreError::Same { .. }) => Error::usage(error),
+        NotRestored::Restore(RestoreError::Same { .. } | RestoreError::NotAFile { .. }) => Error::usage(error),
         error => Error::store(error),
     }
 }

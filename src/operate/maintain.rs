@@ -66,7 +66,7 @@ pub struct Restored {
 /// Why a copy was not restored, or not entirely.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRestored {
-    #[error("the store at hand holds {leads} leads that are queued or held and would be missed")]
+    #[error("leads of the store at hand that are queued or held would be missed: {leads}")]
     Missed { leads: u64 },
     #[error(transparent)]
     Restore(#[from] RestoreError),

@@ -47,7 +47,7 @@ async fn a_restored_copy_holds_what_was_queued_and_keeps_the_former_store() {
     let place = place_with_copy().await;
     let ran = run(&place, &["store", "restore", "copy.db"]).await;
     assert_eq!(ran.code, 1, "the store at hand has leads of its own: {}", ran.data);
-    assert!(ran.talk.contains("3 leads that are queued or held and would be missed"), "{}", ran.talk);
+    assert!(ran.talk.contains("leads of the store at hand that are queued or held would be missed: 3"), "{}", ran.talk);
 
     let ran = run(&place, &["store", "restore", "copy.db", "--force"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
@@ -143,4 +143,31 @@ async fn a_copy_is_restored_where_there_is_no_store_or_a_damaged_one() {
         assert_eq!((ran.code, former(&place).len()), (0, usize::from(damage.is_some())), "{}", ran.talk);
         assert_eq!(entry_of(&open(&place.path("data")), id(2)).await.state, State::Held);
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_restore_left_is_removed_by_who_next_has_the_store_alone() {
+    let place = place_with_copy().await;
+    let leave = || {
+        for folder in [".store.db.restore-k1LLed", ".other.db.restore-goesOn"] {
+            fs::create_dir_all(place.path("data").join(folder)).expect("a folder");
+            fs::write(place.path("data").join(folder).join("store.db"), "visitors' data").expect("written");
+        }
+    };
+    let left = |folder: &str| place.path("data").join(folder).exists();
+    leave();
+    drop(open(&place.path("data")));
+    assert!(!left(".store.db.restore-k1LLed"), "opening the store removes it");
+    assert!(left(".other.db.restore-goesOn"), "another store's is not ours to remove");
+    leave();
+    let ran = run(&place, &["store", "restore", "copy.db", "--force"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(!left(".store.db.restore-k1LLed"));
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_refused_by_its_name() {
+    let place = place_with_copy().await;
+    let ran = run(&place, &["store", "restore", "data", "--force"]).await;
+    assert_eq!((ran.code, ran.talk.as_str()), (2, "error: data is not a file\n"));
 }

@@ -181,6 +181,11 @@ impl SqliteStore {
     fn open_files(path: &Path, options: Options) -> Result<Self, Failure> {
         let path = files::create(path)?;
         let mut presence = Presence::announce(&path)?;
+        if presence.is_alone()
+            && let Err(error) = restore::remove_interrupted(&path)
+        {
+            tracing::warn!(%error, "queue.restore_left: remove the folders named `.<store>.restore-…` beside the store");
+        }
         let reserve = Reserve::of(&path);
         let opened = match open_sound(&path, presence.is_alone()) {
             Err(Failure::DiskFull) if reserve.release() => open_sound(&path, presence.is_alone()),

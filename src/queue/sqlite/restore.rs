@@ -1,8 +1,10 @@
 //! Putting a copy in the store's place: copied beside it and checked there, and renamed last.
 //!
 //! The lock that says that a process has the store open is held alone from beginning to end, so no gateway runs
-//! meanwhile. Until the last step the store at hand is as it was; what stood in its place is kept beside it.
+//! meanwhile. Until the last step the store at hand is as it was; what stood in its place is kept beside it. What a
+//! killed restore leaves is removed by whoever next has the store to itself.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -16,6 +18,9 @@ use super::files::{Presence, beside, sync_folder};
 use super::{aside, check, connection, copy_check};
 use crate::queue::StoreError;
 
+/// Stands in the name of the folder in which a copy is prepared, after the store's name.
+const STAGING: &str = ".restore-";
+
 /// Why a copy was not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -23,6 +28,8 @@ pub enum RestoreError {
     InUse { store: PathBuf },
     #[error("{} is the store itself", file.display())]
     Same { file: PathBuf },
+    #[error("{} is not a file", file.display())]
+    NotAFile { file: PathBuf },
     #[error("{} can't be restored", file.display())]
     Copy {
         file: PathBuf,
@@ -65,8 +72,13 @@ impl Restoration {
         if store.metadata().is_ok_and(|store| (store.dev(), store.ino()) == (found.dev(), found.ino())) {
             return Err(RestoreError::Same { file: copy.to_owned() });
         }
+        // A pipe would be waited for without end.
+        if !found.is_file() {
+            return Err(RestoreError::NotAFile { file: copy.to_owned() });
+        }
         let folder = store.parent().unwrap_or(Path::new("/"));
-        let staging = tempfile::Builder::new().prefix(".formgate-restore-").tempdir_in(folder).map_err(at(folder))?;
+        remove_interrupted(&store).map_err(at(folder))?;
+        let staging = tempfile::Builder::new().prefix(&staging_name(&store)).tempdir_in(folder).map_err(at(folder))?;
         let mut restoration = Self { store, staging, entries: 0, _alone: alone };
         let staged = restoration.staged();
         fs::copy(copy, &staged).map_err(at(&staged))?;
@@ -106,6 +118,30 @@ impl Restoration {
         sync_folder(&self.store).map_err(failed)?;
         Ok(aside)
     }
+}
+
+/// Removes what a killed restore left: it holds all that visitors wrote, where nobody would look for it.
+///
+/// Only who is alone with the store may: another process may be in the middle of it.
+pub(super) fn remove_interrupted(store: &Path) -> io::Result<()> {
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let prefix = staging_name(store);
+    for found in folder.read_dir()? {
+        let found = found?;
+        let is_staging = found.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes());
+        if is_staging && found.file_type()?.is_dir() {
+            fs::remove_dir_all(found.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The store's name is part of it: other stores of this folder have locks of their own.
+fn staging_name(store: &Path) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(store.file_name().unwrap_or_default());
+    name.push(STAGING);
+    name
 }
 
 /// A store that was copied as files may have its newest entries in a log beside it.
