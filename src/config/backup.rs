@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Keys, Table};
-use super::snapshot::Backup;
+use super::reader::{Keys, Table, Value};
+use super::snapshot::{Backup, Queue, StoreUrl};
 
 pub(super) const KEYS: Keys = Keys { table: "[backup]", keys: &["every", "to", "keep"] };
 
@@ -27,4 +27,12 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Backup> {
     let to = table.need("to", |value| value.filled().map(|path| value.file().resolve(path)));
     let keep = table.or("keep", KEEP, |value| value.count(KEEP_MAX));
     Some(Backup { every: every?, to: to?, keep: keep? })
+}
+
+/// Warns where copies are wanted of a store that is no file.
+pub(super) fn warn_of_no_file(place: &Value<'_>, queue: &Queue) {
+    if queue.url == StoreUrl::Memory {
+        let message = "[backup] makes no copies: the store is in memory";
+        place.warn(message, Some("set [queue].url to a file, such as \"sqlite:data/formgate.db\", or remove [backup]"));
+    }
 }

@@ -34,6 +34,9 @@ impl Sections {
             limits: sound(root, |root| root.section("limits", limits::KEYS, limits::compile)),
             backup: sound(root, |root| root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?))),
         };
+        if let (Some(queue), Some(Some(_)), Some(place)) = (&sections.queue, &sections.backup, root.get("backup")) {
+            backup::warn_of_no_file(&place, queue);
+        }
         if sections.listen_on_one_address() {
             let place = root.get("admin").or_else(|| root.get("server"));
             place.inspect(|place| place.error("[server] and [admin] listen on the same address", None));

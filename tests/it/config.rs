@@ -381,6 +381,18 @@ fn doors_that_stand_open_are_warned_of() {
 }
 
 #[test]
+fn backups_of_a_store_in_memory_are_warned_of() {
+    let told = |config: &str| {
+        let diagnostics = Folder::of(&[("config.toml", config), ("sites/acme.toml", ACME)]).load().diagnostics;
+        assert!(!diagnostics.prevent_serving(), "{}", diagnostics.render(false));
+        diagnostics.iter().map(|it| format!("{} {}", it.location(), it.message)).collect::<Vec<_>>()
+    };
+    let warned = told("[queue]\nurl = \"memory:\"\n[backup]\nto = \"backups\"\n");
+    assert!(warned.len() == 1 && warned[0].contains("makes no copies: the store is in memory"), "{warned:?}");
+    assert_eq!(told("[backup]\nto = \"backups\"\n"), [""; 0]);
+}
+
+#[test]
 fn a_certificate_that_ends_is_warned_of() {
     let server = "[server]\ntls = { cert = \"chain.pem\", key = \"a.key\" }\n";
     let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("a.key", "")]);
