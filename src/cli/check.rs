@@ -86,7 +86,7 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         errors: diagnostics.count(Severity::Error),
         unresolved: diagnostics.count_places(Severity::Unresolved),
         warnings: diagnostics.count(Severity::Warning),
-        content: loaded.config.as_ref().map(Content::of),
+        content: loaded.config.as_ref().map(|config| Content::of(config, loaded.broken_sites.len())),
         diagnostics,
         can_serve: in_force.is_some(),
         stand_ins: stand_ins.iter().map(ShownStandIn::of).collect(),
@@ -148,9 +148,10 @@ impl Report<'_> {
 }
 
 impl Content {
-    fn of(config: &Config) -> Self {
+    /// Counts what is written, sites whose keys are not on this machine too.
+    fn of(config: &Config, lacking: usize) -> Self {
         Self {
-            sites: config.sites.len(),
+            sites: config.sites.len() + lacking,
             forms: config.sites.values().map(|site| site.rules.forms.len()).sum(),
             mappings: config.mappings.iter().count(),
             examples: config.mappings.iter().map(|mapping| mapping.examples.len()).sum(),

@@ -65,7 +65,8 @@ impl Kind {
             Self::Readable(folder) => {
                 let folder = folder.display();
                 let message = format!("{count} files in {folder} hold a secret and can be read by other users");
-                return (message, format!("chmod 600 {folder}/*"));
+                // Never by a pattern: a folder that loses its `x` bit can't be entered any more.
+                return (message, format!("find {folder} -maxdepth 1 -type f -exec chmod 600 {{}} +"));
             }
         };
         (format!("{count} {message}"), hint.to_owned())
@@ -172,5 +173,7 @@ mod tests {
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[0], "2 files in a hold a secret and can be read by other users: a/1, a/2");
         assert_eq!(told[1..], ["x", "b/1"]);
+        let cure = gather(vec![readable("a", "a/1"), readable("a", "a/2")]).remove(0).hint;
+        assert_eq!(cure.as_deref(), Some("find a -maxdepth 1 -type f -exec chmod 600 {} +"));
     }
 }

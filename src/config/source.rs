@@ -121,8 +121,16 @@ impl SourceFile {
     pub(super) fn resolve(&self, path: &str) -> PathBuf {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let path = folder.join(path);
+        if !path.components().any(|part| part == Component::ParentDir) {
+            return path;
+        }
+        let short = without_parents(&path);
         // `gone/../secrets` leads nowhere while `gone` is away.
-        if self.is_kept && !folder.is_dir() { without_parents(&path) } else { path }
+        let is_away = self.is_kept && !folder.is_dir();
+        // `sites/../secrets` reads badly in a message; where `sites` is a link it is another folder than `secrets`.
+        let parent = |path: &Path| path.parent().and_then(|parent| parent.canonicalize().ok());
+        let is_same = || parent(&short).is_some_and(|short| Some(short) == parent(&path));
+        if is_away || is_same() { short } else { path }
     }
 
     /// Returns the text of a span as it stands in the file.

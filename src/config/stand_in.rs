@@ -79,7 +79,7 @@ impl By {
     pub fn words(self) -> &'static str {
         match self {
             Self::LastGood => "its last good version is in force",
-            Self::Itself => "it is in force without what is missing",
+            Self::Itself => "what can be read of it is in force",
             Self::Default => "its defaults are in force",
             Self::Nothing => "nothing stands in for it",
         }

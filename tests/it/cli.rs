@@ -237,7 +237,7 @@ fn explain_works_without_and_with_a_configuration() {
     assert_eq!((json["rules"]["name"].as_str(), json["rules"]["phone"].as_str()), (Some("email"), Some("default")));
     let ran = place.run(&["explain", "--site", "nobody", "a.http"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.talk.contains("there is no site `nobody`\n  help: there are acme"), "{}", ran.talk);
+    assert!(ran.talk.contains("there is no site `nobody`\n  help: there is only acme"), "{}", ran.talk);
     fs::write(place.path("config.toml"), "nonsense").expect("written");
     assert_eq!(place.run(&["explain", "a.http"]).code, 78);
 }

@@ -48,6 +48,9 @@ fn init_makes_what_check_takes_and_shows_the_url_once() {
 
     let checked = place.run(&["check", "--config", "gate/config.toml", "--output", "json"]).json();
     assert_eq!((checked["errors"].as_u64(), checked["unresolved"].as_u64()), (Some(0), Some(2)), "{checked}");
+    assert_eq!(checked["sites"], 1, "a site whose keys are yet to come is one");
+    let told = place.run(&["check", "--config", "gate/config.toml"]).data;
+    assert!(told.contains("there is no file gate/secrets/acme-dental_public_key yet"), "{told}");
     for (name, key) in [("public_key", "wp_pk_0123456789abcdef"), ("secret_key", "wp_sk_0123456789abcdef")] {
         fs::write(place.path(&format!("gate/secrets/acme-dental_{name}")), key).expect("written");
     }

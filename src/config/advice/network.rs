@@ -94,7 +94,8 @@ pub(in crate::config) fn warn_of_open_admin(place: &Value<'_>, address: IpAddr) 
     if is_public(address) {
         let reached = every_interface(place);
         let message = format!("the admin listener is on a public address{reached}, and speaks plain HTTP");
-        let hint = "listen on 127.0.0.1:8081 or a private address; reach it through a tunnel or a proxy that ends TLS";
+        let hint = "listen on 127.0.0.1:8081 or a private address; reach it through a tunnel or a proxy that ends TLS; \
+                    in a container, publish its port on 127.0.0.1 alone";
         place.warn(&message, Some(hint));
     }
 }
