@@ -159,13 +159,13 @@ fn waits(status: &Status) -> Vec<String> {
 fn waiting(wait: &Wait, now: Timestamp) -> String {
     let site = wait.site.as_ref().map(|site| site.as_str()).unwrap_or("all sites");
     let what = match wait.waits_for {
-        WaitsFor::Upstream | WaitsFor::Site => "KaiCalls fails",
-        WaitsFor::Keys => "KaiCalls refuses its keys",
+        WaitsFor::Upstream | WaitsFor::Site => "KaiCalls has failed",
+        WaitsFor::Keys => "KaiCalls has refused its keys",
         _ => "held back",
     };
     let why = shown::short(&wait.why, WORDS_MAX);
     let (queued, since) = (plural(wait.queued, "lead"), ago(wait.since, now));
-    format!("  {site}: {what} since {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
+    format!("  {site}: {what} for {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
 }
 
 fn causes(status: &Status) -> Vec<String> {

@@ -151,15 +151,15 @@ impl Situation {
     /// Says that KaiCalls fails for every site.
     pub(super) fn outage(&self, outage: &Holdup) -> String {
         format!(
-            "KaiCalls can't be reached since {} ({}); leads go on by themselves",
-            self.moment(outage.since),
-            outage.why
+            "KaiCalls can't be reached ({}, since {}); leads go on by themselves",
+            outage.why,
+            self.moment(outage.since)
         )
     }
 
     /// Says that all leads of a site fail.
     pub(super) fn failing(&self, holdup: &Holdup) -> String {
-        format!("the site's leads fail since {}: {}", self.moment(holdup.since), holdup.why)
+        format!("the site's leads have failed since {}: {}", self.moment(holdup.since), holdup.why)
     }
 
     /// Writes a moment: the time today, else with its day.

@@ -64,7 +64,7 @@ async fn an_outage_is_told_for_all_that_waits() {
     let new = world.queue("delta", 4).await;
     world.pass(20);
     let why =
-        format!("KaiCalls can't be reached since {} (connection refused); leads go on by themselves", minute(START));
+        format!("KaiCalls can't be reached (connection refused, since {}); leads go on by themselves", minute(START));
     assert_eq!(shown(&world, new).await, (Some(WaitsFor::Upstream), why.clone(), Some(40)));
     assert_eq!(world.work().await, [(4, 4, why)]);
     world.api.come_back().await;
@@ -83,7 +83,7 @@ async fn a_failing_site_is_told_apart_from_the_upstream() {
     world.step().await;
     let (waiting, other) = (world.queue("acme", 4).await, world.queue("beta", 5).await);
     world.pass(10);
-    let why = format!("the site's leads fail since {}: 402 Account closed", minute(START));
+    let why = format!("the site's leads have failed since {}: 402 Account closed", minute(START));
     assert_eq!(shown(&world, waiting).await, (Some(WaitsFor::Site), why.clone(), Some(50)));
     assert_eq!(shown(&world, other).await.1, "on its way");
     assert_eq!(world.work().await, [(4, 1, why)]);
