@@ -18,8 +18,8 @@ use crate::lead::{FormId, SiteId};
 /// Removes a site for good: its file, or its table in config.toml, and its last good version.
 ///
 /// A site whose file only vanishes goes on as it was. The running gateway follows by itself: posts to the site are
-/// answered 401 then, and its queued leads wait a day for it to come back before they are held. The file with its secret
-/// key stays.
+/// answered 401 then, and its queued leads wait a day for it to come back before they are held. Key files that it names
+/// are kept.
 #[derive(Args, Debug)]
 pub(super) struct RemoveArgs {
     /// The site
