@@ -212,6 +212,11 @@ fn start_with(
         let gateway = flooded.clone();
         async move { gateway.report_floods(stopping).await }
     });
+    let audited = admin.clone();
+    tasks.keep("audit", move |stopping| {
+        let admin = audited.clone();
+        async move { admin.keep_audit(stopping).await }
+    });
     let gateway = accept::services(&gateway, &listen)?;
     // Last of what is opened: an upgrade that fails before leaves the old process its socket.
     let socket = admin_socket::open(&served.load(), takes_over, &metrics);

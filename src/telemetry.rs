@@ -25,7 +25,7 @@ pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd}
 use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
-pub use self::panics::{Panicked, catch, catch_async, install_panic_hook};
+pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
 use self::set::Set;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
@@ -50,7 +50,6 @@ pub struct Depth {
 pub struct Metrics {
     registry: Registry,
     submissions: IntCounterVec,
-    refused: IntCounterVec,
     connections_refused: IntCounter,
     connections_closed: IntCounterVec,
     accept_duration: Histogram,
@@ -97,7 +96,6 @@ impl Metrics {
                 "Requests to the gateway by how they ended.",
                 &["outcome"],
             )?,
-            refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
             connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
             connections_closed: set.counters(
                 CONNECTIONS_CLOSED,
@@ -158,11 +156,6 @@ impl Metrics {
     pub fn request(&self, end: RequestEnd, duration: Duration) {
         self.submissions.with_label_values(&[end.as_str()]).inc();
         self.accept_duration.observe(duration.as_secs_f64());
-    }
-
-    /// Counts a refusal; `site` is one of the configuration's.
-    pub fn refused(&self, site: &str, reason: &'static str) {
-        self.refused.with_label_values(&[site, reason]).inc();
     }
 
     /// Counts a new connection for which there was no place, and no idle one that could leave for it.
@@ -321,6 +314,7 @@ mod tests {
     fn the_page_holds_every_metric_that_was_counted() {
         let metrics = Metrics::new().expect("names are unique");
         metrics.request(RequestEnd::Queued, Duration::from_millis(3));
+        metrics.set_sites(["acme"].into_iter(), 1);
         metrics.refused("acme", "unauthorized");
         metrics.attempt(DeliveryEnd::Ambiguous, Duration::from_secs(30));
         metrics.depth(Depth { queued: 7, oldest_queued: Duration::from_secs(90), ..Depth::default() });

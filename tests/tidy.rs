@@ -110,6 +110,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),
+    ("spawn_blocking", &["telemetry", "accept/offload"]),
     ("Timestamp::now", &["accept", "send", "admin", "sandbox", "app", "cli"]),
 ];
 

@@ -46,6 +46,8 @@ pub use token::{make_token, read_token, token_file};
 /// The socket's place in the data folder.
 const SOCKET: &str = "run/admin.sock";
 
+/// How often the audit's lines that found no room are tried again.
+const AUDIT_EVERY: Duration = Duration::from_secs(10);
 /// For a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most requests to the API at one time.
@@ -145,6 +147,16 @@ impl Admin {
         Self { sending, ..self }
     }
 
+    /// Writes lines of the audit that found no room as soon as there is some, until `stopping` says true.
+    ///
+    /// No request does: a monitor must not decide how often the disk is written, nor wait for one that hangs.
+    pub async fn keep_audit(&self, mut stopping: watch::Receiver<bool>) {
+        while timeout(AUDIT_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
+            drop(self.audit.waiting().await);
+        }
+        drop(self.audit.waiting().await);
+    }
+
     /// One line for each request to the API. Of who shows no token, nothing is repeated.
     fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &Reply) {
         let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
@@ -165,8 +177,6 @@ impl Admin {
     }
 
     async fn answer(&self, session: &mut ServerSession) -> Reply {
-        // Lines that found no room, as soon as there is some: whoever asks for metrics or health asks often.
-        drop(self.audit.waiting().await);
         let head = session.req_header();
         // No page can make a browser open a Unix socket.
         let is_network = matches!(self.caller, Caller::Network);

@@ -12,10 +12,12 @@ use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::protocols::l4::stream::Stream;
 use pingora::server::ShutdownWatch;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::accept::Bounded;
 use crate::admin::{Admin, socket_file};
@@ -26,6 +28,8 @@ use crate::telemetry::{Degraded, Metrics};
 const PATH_MAX: usize = 107;
 /// How long is waited after a connection could not be accepted, so that a lack of descriptors is no busy loop.
 const REST: Duration = Duration::from_millis(100);
+/// How often is looked whether the socket can be reached, or opened where it is missing.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why there is no socket; over TCP the API is there all the same.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +59,38 @@ struct OwnFile {
     inode: u64,
 }
 
+/// Serves at the socket until `stopping` says true; opens one wherever there is none, be it that it could not be opened
+/// before, or that its file is gone.
+pub(super) async fn keep(
+    mut socket: Option<AdminSocket>,
+    config: &ArcSwap<Config>,
+    metrics: &Metrics,
+    (admin, bounded): (Admin, Bounded<Admin>),
+    mut stopping: ShutdownWatch,
+) {
+    let mut connections = JoinSet::new();
+    while !*stopping.borrow() {
+        match socket.take() {
+            Some(socket) => socket.serve(&admin, &bounded, &mut connections, stopping.clone()).await,
+            None => drop(timeout(LOOK_EVERY, stopping.wait_for(|stop| *stop)).await),
+        }
+        if !*stopping.borrow() {
+            socket = open(&config.load(), false, metrics);
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
 /// Opens the admin API's socket; without one the API is there over TCP.
 pub(super) fn open(config: &Config, takes_over: bool, metrics: &Metrics) -> Option<AdminSocket> {
     let opened = AdminSocket::open(config, takes_over);
+    let was_missing = metrics.degraded().contains(&Degraded::AdminSocketMissing);
     metrics.set_degraded(Degraded::AdminSocketMissing, opened.is_err());
     match &opened {
         Ok(Some(socket)) => tracing::info!(path = %socket.path().display(), "admin.socket_open"),
         Ok(None) => {}
+        Err(_) if was_missing => {}
         Err(error) => {
             let error: &dyn std::error::Error = error;
             tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
@@ -109,14 +138,26 @@ impl AdminSocket {
         &self.file.path
     }
 
-    /// Serves until `shutdown` says true, then removes the file and lets requests under way end.
-    pub(super) async fn serve(self, admin: Admin, bounded: Bounded<Admin>, mut shutdown: ShutdownWatch) {
-        let mut connections = JoinSet::new();
+    /// Takes connections until `shutdown` says true, or nobody can reach the socket any more; then removes its file.
+    async fn serve(
+        self,
+        admin: &Admin,
+        bounded: &Bounded<Admin>,
+        connections: &mut JoinSet<()>,
+        mut shutdown: ShutdownWatch,
+    ) {
         let stopping = shutdown.clone();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             let accepted = tokio::select! {
                 biased;
                 _stop = shutdown.wait_for(|stop| *stop) => break,
+                _ = looks.tick() => {
+                    if self.file.is_lost() {
+                        break;
+                    }
+                    continue;
+                }
                 accepted = self.listener.accept() => accepted,
                 Some(_ended) = connections.join_next() => continue,
             };
@@ -133,16 +174,23 @@ impl AdminSocket {
                 }
             }
         }
-        drop(self);
-        while connections.join_next().await.is_some() {}
+    }
+}
+
+impl OwnFile {
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+    }
+
+    /// Tells whether the file is gone, or what has replaced it belongs to a process that died: an upgrade that failed.
+    fn is_lost(&self) -> bool {
+        !self.is_there() && BlockingStream::connect(&self.path).is_err()
     }
 }
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        let is_own =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
-        if is_own {
+        if self.is_there() {
             drop(fs::remove_file(&self.path));
         }
     }
@@ -150,7 +198,11 @@ impl Drop for OwnFile {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config::{Sources, load};
+    use crate::queue::memory::MemoryStore;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o777
@@ -183,6 +235,39 @@ mod tests {
         drop(first);
         BlockingStream::connect(&path).expect("the first removed what is not its own");
         drop(second);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_was_missing_or_is_gone_is_opened_again() {
+        let data = tempfile::tempdir().expect("a folder");
+        let file = data.path().join("config.toml");
+        fs::write(&file, "[queue]\nurl = \"sqlite:formgate.db\"\n").expect("written");
+        let today = jiff::civil::date(2026, 11, 21);
+        let config = load(&file, &Sources::with_environment([]), today).config.expect("a configuration");
+        let path = socket_file(&config).expect("a path");
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let other = AdminSocket::at(path.clone(), false).expect("another gateway's");
+        assert!(open(&config.load(), false, &metrics).is_none());
+        assert_eq!(metrics.degraded(), [Degraded::AdminSocketMissing]);
+        let store = Arc::new(MemoryStore::new(Duration::ZERO));
+        let admin = Admin::new(Arc::clone(&config), store, Arc::clone(&metrics));
+        let bounded = Bounded::new(admin.clone(), crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
+        let (stop, stopping) = tokio::sync::watch::channel(false);
+        let kept = tokio::spawn({
+            let (config, metrics) = (Arc::clone(&config), Arc::clone(&metrics));
+            async move { keep(None, &config, &metrics, (admin, bounded), stopping).await }
+        });
+        drop(other);
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        assert!(metrics.degraded().is_empty());
+        BlockingStream::connect(&path).expect("it listens");
+        fs::remove_file(&path).expect("removed");
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        BlockingStream::connect(&path).expect("it listens again");
+        stop.send_replace(true);
+        kept.await.expect("it ends");
         assert!(!path.exists());
     }
 

@@ -15,13 +15,12 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::config::{Backup, Config, StoreUrl};
 use crate::queue::sqlite::check_copy;
 use crate::queue::{Store, StoreError};
-use crate::telemetry::{Degraded, Metrics};
+use crate::telemetry::{self, Degraded, Metrics};
 
 /// How often it is looked whether a copy is due: so a reload and a clock that was set count soon.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -120,7 +119,7 @@ impl Backups {
             return last.ended.elapsed() >= wait;
         }
         let (to, now) = (backup.to.clone(), Timestamp::now());
-        let Ok(Some(newest)) = spawn_blocking(move || newest(&to)).await else { return true };
+        let Ok(Some(newest)) = telemetry::blocking(move || newest(&to)).await else { return true };
         self.metrics.backed_up(newest.as_second());
         // One of the future says nothing: the clock was wrong then, or is now.
         let age = Duration::try_from(now.duration_since(newest));
@@ -129,7 +128,7 @@ impl Backups {
 
     async fn copy(&self, backup: &Backup) -> Result<Option<Made>, BackupError> {
         let to = backup.to.clone();
-        let prepared = spawn_blocking(move || prepare(&to)).await.unwrap_or_else(|_panic| Ok(None));
+        let prepared = telemetry::blocking(move || prepare(&to)).await.unwrap_or_else(|_panic| Ok(None));
         let failed = |source| BackupError::Folder { path: backup.to.clone(), source };
         // Held until this copy has its name.
         let Some(_lock) = prepared.map_err(failed)? else { return Ok(None) };
@@ -137,7 +136,7 @@ impl Backups {
         let unchecked = backup.to.join(UNCHECKED).join(&name);
         let expected = self.store.backup(&unchecked).await.map_err(BackupError::Copy)?;
         let (file, keep) = (backup.to.join(name), backup.keep.get());
-        let named = spawn_blocking(move || {
+        let named = telemetry::blocking(move || {
             let checked = name_if_whole(&unchecked, &file, expected);
             if checked.is_err() {
                 drop(fs::remove_file(&unchecked));

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::watch;
 
 use crate::config::{Config, Site, Validity};
-use crate::telemetry::{Degraded, Metrics};
+use crate::telemetry::{self, Degraded, Metrics};
 
 /// How often certificates are read: they are renewed, and time passes.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub(super) async fn follow_certificates(
             certificates.look(&config, &metrics, Timestamp::now());
             certificates
         };
-        match tokio::task::spawn_blocking(look).await {
+        match telemetry::blocking(look).await {
             Ok(known) => certificates = known,
             Err(error) => {
                 tracing::error!(%error, "tls.look_failed: whether a certificate expires is judged anew in a minute");

@@ -17,7 +17,7 @@ use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::{Degraded, Metrics, catch_async};
+use crate::telemetry::{self, Degraded, Metrics, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -88,14 +88,14 @@ impl Follower {
 
     async fn has_changed(&self) -> bool {
         let live = Arc::clone(&self.live);
-        tokio::task::spawn_blocking(move || live.has_changed()).await.unwrap_or_default()
+        telemetry::blocking(move || live.has_changed()).await.unwrap_or_default()
     }
 
     /// Reads the files again; tells whether what is in force may be another configuration.
     async fn reload(&mut self, is_asked: bool) -> bool {
         let (live, now) = (Arc::clone(&self.live), Timestamp::now());
         let today = now.to_zoned(TimeZone::UTC).date();
-        let Ok(reloaded) = tokio::task::spawn_blocking(move || live.reload(today)).await else {
+        let Ok(reloaded) = telemetry::blocking(move || live.reload(today)).await else {
             self.metrics.config_loaded(None);
             tracing::error!("config.reload_failed: it could not be compiled; the last good one stays in force");
             return false;
@@ -117,7 +117,7 @@ impl Follower {
     /// Keeps a copy of what is in force, for a start that finds less.
     async fn keep_copy(&self) {
         let live = Arc::clone(&self.live);
-        let kept = tokio::task::spawn_blocking(move || live.keep_copy()).await;
+        let kept = telemetry::blocking(move || live.keep_copy()).await;
         if let Ok(Err(error)) = kept {
             tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
         }

@@ -75,7 +75,7 @@ impl Tasks {
         self.services.spawn(async move { supervisor.once(name, work).await });
     }
 
-    /// Begins the admin socket, if there is one; where it ends by itself, another is made in its place.
+    /// Begins the admin socket. Where it could not be opened, or its file goes, another is opened as soon as that works.
     pub(super) fn keep_admin_socket(
         &mut self,
         socket: Option<AdminSocket>,
@@ -83,16 +83,14 @@ impl Tasks {
         metrics: Arc<Metrics>,
         (admin, bounded): (Admin, Bounded<Admin>),
     ) {
-        let Some(socket) = socket else { return };
-        let mut opened = Some(socket);
+        if admin::socket_file(&config.load()).is_none() {
+            return;
+        }
+        let mut opened = socket;
         self.keep("admin_socket", move |stopping| {
-            let socket = opened.take().or_else(|| admin_socket::open(&config.load(), false, &metrics));
-            let (admin, bounded) = (admin.clone(), bounded.clone());
-            async move {
-                if let Some(socket) = socket {
-                    socket.serve(admin, bounded, stopping).await;
-                }
-            }
+            let (socket, config, metrics) = (opened.take(), Arc::clone(&config), Arc::clone(&metrics));
+            let served = (admin.clone(), bounded.clone());
+            async move { admin_socket::keep(socket, &config, &metrics, served, stopping).await }
         });
     }
 

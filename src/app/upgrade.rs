@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use crate::accept::{HandOverError, Listeners};
 use crate::config::{Config, StoreUrl};
+use crate::telemetry;
 
 /// How long a new process waits for the sockets.
 const TAKE_OVER_TIME: Duration = Duration::from_secs(60);
@@ -115,6 +115,6 @@ async fn heard(serving: &UnixListener) -> Result<(), UpgradeError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, HandOverError> + Send + 'static,
 ) -> Result<T, HandOverError> {
-    let done = spawn_blocking(work).await;
+    let done = telemetry::blocking(work).await;
     done.unwrap_or_else(|panicked| Err(HandOverError::NoSocket(Box::new(panicked))))
 }

@@ -13,6 +13,7 @@ use crate::config::{Config, Site};
 use crate::lead::overlay::{Correction, Overlay};
 use crate::lead::{FieldError, LeadField, SiteId};
 use crate::queue::{Change, Entry, Reason, Set, State, Store, StoreError};
+use crate::telemetry;
 
 /// How often a change is made again where somebody else changed the entry at the same time.
 const LOST_MAX: usize = 3;
@@ -178,7 +179,7 @@ impl Amend<'_> {
 /// Runs an entry through the pipeline, where that keeps no request waiting.
 async fn remade(config: &Arc<Config>, site: &Arc<Site>, entry: Entry) -> Result<Remade, StoreError> {
     let (config, site) = (Arc::clone(config), Arc::clone(site));
-    let remade = tokio::task::spawn_blocking(move || Remade::of(&config, &site, &entry)).await;
+    let remade = telemetry::blocking(move || Remade::of(&config, &site, &entry)).await;
     remade.map_err(|error| StoreError::Corrupt(error.into()))
 }
 

@@ -24,6 +24,7 @@ use super::choice::Choice;
 use crate::config::Config;
 use crate::lead::LeadField;
 use crate::queue::private_file;
+use crate::telemetry;
 
 const FILE: &str = "audit.ndjson";
 /// Bytes reserved behind the end of the file, and of these at least.
@@ -215,7 +216,7 @@ impl Audit {
             waiting.clear();
             Ok(())
         };
-        tokio::task::spawn_blocking(write).await?
+        telemetry::blocking(write).await.map_err(io::Error::other)?
     }
 }
 

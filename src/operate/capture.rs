@@ -17,6 +17,7 @@ use crate::lead::{EntryId, FieldError, FormId, Lead};
 use crate::pipeline::End;
 use crate::queue::{Entry, Store, StoreError};
 use crate::received::Received;
+use crate::telemetry;
 
 /// So much of an id tells a case from all others of its form.
 const ID_SHORT: usize = 18;
@@ -128,7 +129,7 @@ pub async fn capture(
     let begun = audit.begin(Act::of("capture", by, &choice), now).await?;
     let config = Arc::clone(config);
     // Decoding a large body takes a while; requests must not wait for it.
-    let captured = tokio::task::spawn_blocking(move || Captured::of(&config, &entry)).await;
+    let captured = telemetry::blocking(move || Captured::of(&config, &entry)).await;
     begun.end(usize::from(captured.is_ok()), captured.is_ok(), now).await?;
     Ok(captured.map_err(|error| StoreError::Corrupt(error.into()))?)
 }

@@ -14,6 +14,7 @@ use super::query::Query;
 use super::walk::{Cursor, Walk};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{Entry, State, Store, StoreError};
+use crate::telemetry;
 
 /// Most entries that one call looks at.
 const LOOKED_AT_MAX: usize = 2_000;
@@ -139,7 +140,7 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
     while let Some(entry) = walk.next().await? {
         let (person, found) = (person.clone(), Found::of(&entry));
         // Decoding large bodies takes a while; requests must not wait for it.
-        let is_in = tokio::task::spawn_blocking(move || person.is_in(&entry)).await;
+        let is_in = telemetry::blocking(move || person.is_in(&entry)).await;
         if is_in.map_err(|error| StoreError::Corrupt(error.into()))? {
             erased.entries.push(found);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::again::Remade;
 use crate::config::Config;
 use crate::queue::{Entry, Filter, Order, Reason, State, Store, StoreError};
+use crate::telemetry;
 
 /// Most entries that are looked at: so many have a person busy for days.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -30,8 +31,8 @@ pub async fn recheck_held(store: &dyn Store, config: &Arc<Config>) -> Result<Rec
         found.looked_at += page.entries.len() + page.unreadable.len();
         let config = Arc::clone(config);
         let passing = move || page.entries.iter().filter(|entry| would_pass(&config, entry)).count();
-        // Large bodies take a while; requests must not wait for it. A panic would be a bug of the pipeline: it passes none.
-        found.would_pass += tokio::task::spawn_blocking(passing).await.unwrap_or_default();
+        // Large bodies take a while; requests must not wait for it.
+        found.would_pass += telemetry::blocking(passing).await.unwrap_or_default();
         cursor = page.next;
         if cursor.is_none() || found.looked_at >= LOOKED_AT_MAX {
             return Ok(Recheck { has_more: cursor.is_some(), ..found });

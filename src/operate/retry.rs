@@ -19,6 +19,7 @@ use super::walk::Cursor;
 use crate::config::{Config, Site};
 use crate::lead::SiteId;
 use crate::queue::{Change, Entry, Filter, Reason, Set, State, Store, StoreError};
+use crate::telemetry;
 
 /// Entries a second, unless another rate is asked for: neither the store's writer nor KaiCalls is flooded.
 pub const RATE_DEFAULT: u32 = 20;
@@ -203,7 +204,7 @@ impl Retry<'_> {
         };
         let (config, site_of, subject) = (Arc::clone(self.config), Arc::clone(site), entry.clone());
         let remake = move || Remade::of(&config, &site_of, &subject);
-        let remade = tokio::task::spawn_blocking(remake).await.map_err(|error| StoreError::Corrupt(error.into()))?;
+        let remade = telemetry::blocking(remake).await.map_err(|error| StoreError::Corrupt(error.into()))?;
         Ok(self.judge(site, entry, remade))
     }
 

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::lead::{Draft, Extra, FieldError, LeadField};
 use crate::queue::{Entry, Event, Store, StoreError};
+use crate::telemetry;
 
 /// Everything about an entry. Names and order of its keys are a promise.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,7 +104,7 @@ pub async fn show(store: &dyn Store, situation: &Situation, id: &str) -> Result<
     let entry = find(store, id).await??;
     let situation = situation.clone();
     // Decoding a large body takes a while; requests must not wait for it.
-    let told = tokio::task::spawn_blocking(move || Life::of(&situation, entry)).await;
+    let told = telemetry::blocking(move || Life::of(&situation, entry)).await;
     Ok(told.map_err(|error| StoreError::Corrupt(error.into()))?)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::query::Query;
 use crate::lead::EntryId;
 use crate::queue::{Entry, Filter, Order, Page, State, Store, StoreError};
+use crate::telemetry;
 
 /// Entries that are held in memory at a time.
 const PAGE: usize = 50;
@@ -130,7 +131,7 @@ impl<'a> Walk<'a> {
             Some(text) => {
                 // Decoding large bodies takes a while; requests must not wait for it.
                 let found = move || entries.into_iter().filter(|entry| text.stands_in(entry)).collect();
-                tokio::task::spawn_blocking(found).await.map_err(|error| StoreError::Corrupt(error.into()))?
+                telemetry::blocking(found).await.map_err(|error| StoreError::Corrupt(error.into()))?
             }
         };
         Ok(())

@@ -13,14 +13,13 @@ use super::confirm::{self, Surveys};
 use super::deliver::{Delivery, Ready, settle};
 use super::gone::GoneSites;
 use super::manners::Manners;
-use super::poison::do_unless_it_panics;
 use super::publish::Publisher;
 use super::slots::{End, Flight, Slot};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::lead::SiteId;
 use crate::queue::{AttemptResult, Entry, HASTEN_MAX, Lease, Reason, Settlement, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, catch, catch_async};
 
 /// How much longer than the longest POST a lease lasts.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(60);
@@ -91,12 +90,30 @@ impl Sender {
     }
 
     /// Sends until `shutdown` says true, then lets the attempts in flight end.
+    ///
+    /// A panic ends it when the attempts in flight have ended: they are no part of what panicked, and settle their leases.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Stopped {
+        let mut flight = Flight::default();
+        let sent = catch_async(self.send(&mut flight, shutdown.clone())).await;
+        if sent.is_err() {
+            tokio::select! {
+                _cut = flight.all_ended() => {}
+                _stop = shutdown.wait_for(|stop| *stop) => {}
+            }
+        }
+        let stopped = self.drain(flight).await;
+        match sent {
+            Ok(()) => stopped,
+            Err(panicked) => panicked.resume(),
+        }
+    }
+
+    async fn send(&self, flight: &mut Flight, mut shutdown: watch::Receiver<bool>) {
         // Registered before the first look, so that nothing due in between is missed.
         let mut changed = self.store.changed();
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
-        let (mut flight, mut returning) = (Flight::default(), JoinSet::new());
+        let mut returning = JoinSet::new();
         while !*shutdown.borrow_and_update() {
             changed.borrow_and_update();
             if reloads.has_changed().unwrap_or_default() {
@@ -112,8 +129,8 @@ impl Sender {
                     "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"
                 );
             }
-            let Next::LookAfter(wait) = self.fill(&mut flight).await else { continue };
-            let has_room = self.has_room(&flight);
+            let Next::LookAfter(wait) = self.fill(flight).await else { continue };
+            let has_room = self.has_room(flight);
             // Each branch only wakes the loop, so dropping one loses nothing.
             tokio::select! {
                 _ = shutdown.changed() => {}
@@ -122,7 +139,6 @@ impl Sender {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.drain(flight).await
     }
 
     /// Sends what is due now and waits until it is settled; tells how many leases that took.
@@ -227,8 +243,12 @@ impl Sender {
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, slot: Slot, lease: Lease, now: Timestamp) {
         let (sender, resumptions) = (self.clone(), self.manners.resumptions());
         let lease = Arc::new(lease);
-        let Some(readied) = do_unless_it_panics(|| self.ready(config, &lease.entry, now)) else {
-            return flight.begin(slot, async move { sender.settle_panicked(&lease, Duration::ZERO).await });
+        let readied = match catch(|| self.ready(config, &lease.entry, now)) {
+            Ok(readied) => readied,
+            Err(panicked) => {
+                let settled = async move { sender.settle_panicked(&lease, &panicked, Duration::ZERO).await };
+                return flight.begin(slot, settled);
+            }
         };
         match readied {
             Ok(ready) => {

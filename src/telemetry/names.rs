@@ -2,8 +2,6 @@
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
-/// Requests refused, by configured site and reason.
-pub const REFUSED: &str = "formgate_refused_total";
 /// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
 /// Idle connections that were closed for new ones, by reason.

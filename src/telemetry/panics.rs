@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use tokio::task::spawn_blocking;
+
 /// A panic that was caught.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it panicked at {location}")]
@@ -62,6 +64,26 @@ pub async fn catch_async<T>(future: impl Future<Output = T>) -> Result<T, Panick
     poll.await
 }
 
+/// Runs work on a thread where it may block; it begins at once, and is finished even where the caller goes away.
+///
+/// A panic in it is logged, and given without its words: tokio's own error for it quotes them.
+pub fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Panicked>> + Send {
+    let done = spawn_blocking(move || {
+        catch(work).inspect_err(|Panicked { location }| {
+            tracing::error!(location, "work.panicked: whatever asked for it fails; please report the location");
+        })
+    });
+    async move {
+        match done.await {
+            Ok(done) => done,
+            // Nothing panics past `catch`: the runtime is shutting down, and drops the caller next.
+            Err(_never_begun) => std::future::pending().await,
+        }
+    }
+}
+
 impl Panicked {
     /// Goes on panicking, for a [`catch`] further out: that finds the same location.
     pub fn resume(self) -> ! {
@@ -108,6 +130,15 @@ mod tests {
         let again: Result<(), Panicked> = catch(|| panicked.clone().resume());
         assert_eq!(again, Err(panicked));
         assert_eq!(CATCHING.with(Cell::get), 0);
+    }
+
+    #[tokio::test]
+    async fn work_that_may_block_panics_without_its_words() {
+        install_panic_hook();
+        let panicked = blocking(|| panic!("jane@example.com")).await.map(|_: ()| ()).expect_err("a panic");
+        assert!(panicked.location.starts_with(file!()), "{panicked:?}");
+        assert!(!format!("{panicked} {panicked:?}").contains("jane"));
+        assert_eq!(blocking(|| 7).await, Ok(7));
     }
 
     #[tokio::test]

@@ -1,13 +1,15 @@
 //! Metrics with a `site` label: of sites of the configuration alone, and of no more than it allows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
 use super::set::Set;
 use super::{Metrics, MetricsError, seconds};
 
+/// Requests to a site that were refused, by reason.
+const REFUSED: &str = "formgate_refused_total";
 /// When a site last posted something that was stored, in seconds since 1970.
 const SITE_LAST_RECEIVED: &str = "formgate_site_last_received_timestamp_seconds";
 /// Submissions of a site that were stored, repeated ones included.
@@ -32,20 +34,23 @@ pub struct SiteDepth {
 
 /// The series of the sites that have some.
 pub(super) struct SiteMetrics {
+    refused: IntCounterVec,
     last_received: GaugeVec,
     received: IntCounterVec,
     delivered: IntCounterVec,
     entries: IntGaugeVec,
     oldest_age: GaugeVec,
     paused: IntGaugeVec,
-    /// Nothing is counted of any other: a series that nobody removes would stay for ever.
-    sites: RwLock<BTreeSet<String>>,
+    /// Nothing is counted of any other: a series that nobody removes would stay for ever. With the reasons for which
+    /// requests to each were refused.
+    sites: RwLock<BTreeMap<String, Mutex<BTreeSet<&'static str>>>>,
 }
 
 impl SiteMetrics {
     pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
         let site = &["site"];
         Ok(Self {
+            refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
             last_received: set.float_gauges(SITE_LAST_RECEIVED, "When the site last posted what was stored.", site)?,
             received: set.counters(SITE_RECEIVED, "Submissions of the site that were stored.", site)?,
             delivered: set.counters(SITE_DELIVERED, "Leads of the site that KaiCalls took.", site)?,
@@ -59,7 +64,10 @@ impl SiteMetrics {
     /// Gives these sites series, and takes them from all others.
     pub(super) fn set_sites(&self, sites: BTreeSet<String>) {
         let mut known = self.sites.write();
-        for site in known.difference(&sites) {
+        for (site, reasons) in known.iter().filter(|(site, _)| !sites.contains(*site)) {
+            for reason in reasons.lock().iter() {
+                drop(self.refused.remove_label_values(&[site.as_str(), reason]));
+            }
             // One that was never counted has none.
             drop(self.last_received.remove_label_values(&[site]));
             drop(self.received.remove_label_values(&[site]));
@@ -71,17 +79,28 @@ impl SiteMetrics {
             }
         }
         // From zero on, so that a rate is seen with the first one.
-        for site in sites.difference(&known) {
+        for site in sites.iter().filter(|site| !known.contains_key(*site)) {
             self.received.with_label_values(&[site]);
             self.delivered.with_label_values(&[site]);
             self.set(site, SiteDepth::default());
         }
-        *known = sites;
+        known.retain(|site, _| sites.contains(site));
+        for site in sites {
+            known.entry(site).or_default();
+        }
+    }
+
+    pub(super) fn refused(&self, site: &str, reason: &'static str) {
+        let known = self.sites.read();
+        if let Some(reasons) = known.get(site) {
+            reasons.lock().insert(reason);
+            self.refused.with_label_values(&[site, reason]).inc();
+        }
     }
 
     pub(super) fn received(&self, site: &str, at_seconds: f64) {
         let known = self.sites.read();
-        if known.contains(site) {
+        if known.contains_key(site) {
             self.received.with_label_values(&[site]).inc();
             self.last_received.with_label_values(&[site]).set(at_seconds);
         }
@@ -90,7 +109,7 @@ impl SiteMetrics {
     /// Says when a site last posted before this process began; what came since goes before.
     pub(super) fn received_before(&self, site: &str, at_seconds: f64) {
         let known = self.sites.read();
-        if known.contains(site) {
+        if known.contains_key(site) {
             let last = self.last_received.with_label_values(&[site]);
             last.set(last.get().max(at_seconds));
         }
@@ -98,14 +117,14 @@ impl SiteMetrics {
 
     pub(super) fn delivered(&self, site: &str) {
         let known = self.sites.read();
-        if known.contains(site) {
+        if known.contains_key(site) {
             self.delivered.with_label_values(&[site]).inc();
         }
     }
 
     /// Sets what `depth` says of each site that has series.
     pub(super) fn depths(&self, depth: impl Fn(&str) -> SiteDepth) {
-        for site in self.sites.read().iter() {
+        for site in self.sites.read().keys() {
             self.set(site, depth(site));
         }
     }
@@ -123,6 +142,11 @@ impl Metrics {
     /// Gives the first `max` of these sites, in the order of their ids, metrics of their own, and takes those of all others.
     pub fn set_sites<'a>(&self, sites: impl Iterator<Item = &'a str>, max: usize) {
         self.sites.set_sites(sites.take(max).map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+
+    /// Counts a request to a site that was refused.
+    pub fn refused(&self, site: &str, reason: &'static str) {
+        self.sites.refused(site, reason);
     }
 
     /// Counts a submission of a site that was stored at a time, in seconds since 1970.
@@ -153,10 +177,7 @@ mod tests {
 
     fn of_sites(metrics: &Metrics) -> Vec<String> {
         let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
-        page.lines()
-            .filter(|line| line.starts_with("formgate_site_") && line.contains('{'))
-            .map(str::to_owned)
-            .collect()
+        page.lines().filter(|line| line.contains(r#"site=""#)).map(str::to_owned).collect()
     }
 
     #[test]
@@ -164,16 +185,20 @@ mod tests {
         let metrics = Metrics::new().expect("metrics");
         metrics.site_received("acme", 5);
         metrics.site_delivered("acme");
+        metrics.refused("acme", "unauthorized");
         assert_eq!(of_sites(&metrics), [""; 0]);
         metrics.set_sites(["acme", "beta"].into_iter(), 1);
         metrics.site_received("acme", 1_800_000_000);
         metrics.site_received("beta", 1_800_000_000);
         metrics.site_received_before("acme", 1_700_000_000);
+        metrics.refused("acme", "rate_limited");
+        metrics.refused("beta", "rate_limited");
         let depth = SiteDepth { queued: 2, held: 1, oldest_queued_seconds: 90.0, is_paused: true };
         metrics.site_depths(|_site| depth);
         assert_eq!(
             of_sites(&metrics),
             [
+                r#"formgate_refused_total{reason="rate_limited",site="acme"} 1"#,
                 r#"formgate_site_delivered_total{site="acme"} 0"#,
                 r#"formgate_site_last_received_timestamp_seconds{site="acme"} 1800000000"#,
                 r#"formgate_site_paused{site="acme"} 1"#,

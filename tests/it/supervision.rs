@@ -14,13 +14,13 @@ use formgate::destination::BaseUrl;
 use formgate::lead::{EntryId, SiteId};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, Store,
-    StoreError,
+    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, State,
+    Store, StoreError,
 };
 use formgate::telemetry::{Degraded, Metrics, install_panic_hook};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::gateway::{self, TOKEN, json, lead_body, status};
 use crate::reload::{Files, TODAY};
@@ -193,6 +193,30 @@ async fn a_sender_that_panics_starts_again_and_is_told() {
     assert_eq!((status, &body["degraded"]), (200, &serde_json::json!(["task_failing"])));
     let ended = app.stop().await;
     assert!(ended.has_panicked && ended.fatal.is_none());
+}
+
+#[tokio::test]
+async fn an_attempt_in_flight_ends_though_its_sender_panics() {
+    install_panic_hook();
+    let (api, answer) = (ScriptedApi::start().await, Arc::new(Notify::new()));
+    api.on_intake(Reply::success("lead_1").when(&answer));
+    let store = Frail::new();
+    let app = app::start_on(config_for(&api.base_url()), Arc::<Frail>::clone(&store)).expect("started");
+    assert_eq!(status(&post(&app, "acme").await), 200);
+    tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
+    store.panic_at(Call::Claim);
+    let panicked = async {
+        while store.panics.lock().is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), panicked).await.expect("the sender looks for more");
+    answer.notify_one();
+    until(|| has_restarted(&app, "sender")).await;
+    let delivered = Filter { state: Some(State::Delivered), ..Filter::default() };
+    let page = store.scan(&delivered, Order::Oldest, None, 2).await.expect("a page");
+    assert_eq!((page.entries.len(), api.requests().len()), (1, 1));
+    assert!(app.stop().await.has_panicked);
 }
 
 #[tokio::test]

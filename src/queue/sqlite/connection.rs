@@ -14,6 +14,7 @@ use super::failure::{Closed, Failure, NoLog};
 use super::reserve::Reserve;
 use super::schema::PAGE_SIZE;
 use crate::queue::StoreError;
+use crate::telemetry;
 
 /// How often a connection looks whether another process' transaction has ended. SQLite's own wait grows to 100 ms, so
 /// that who waits would miss nearly every gap between the transactions of who is busy.
@@ -120,7 +121,7 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_closed| Failure::unavailable(Closed))?;
         let readers = Arc::clone(self);
-        let read = tokio::task::spawn_blocking(move || {
+        let read = telemetry::blocking(move || {
             let value = readers.read_blocking(work).inspect_err(|failure| readers.damage.note(failure));
             // Held until here, even if the caller goes away.
             drop(permit);

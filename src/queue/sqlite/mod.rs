@@ -129,6 +129,7 @@ use super::{
     Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
+use crate::telemetry;
 use append::Prepared;
 use claim::Claim;
 use connection::Readers;
@@ -375,7 +376,7 @@ impl Store for SqliteStore {
 
     async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
         let path = self.path.clone();
-        let listed = tokio::task::spawn_blocking(move || aside::corrupt(&path)).await.map_err(Failure::unavailable)?;
+        let listed = telemetry::blocking(move || aside::corrupt(&path)).await.map_err(Failure::unavailable)?;
         let aside = listed.map_err(Failure::from)?.into_iter().next();
         let aside = aside.map(|file| StoreError::SetAside { file });
         Ok(aside.into_iter().chain(self.damage.check().err().map(StoreError::from)).collect())

@@ -20,6 +20,7 @@ use super::row::{SELECT_BY_NUMBER, padding, read_entry, read_standing, write_sta
 use super::writer::{Workspace, Writer};
 use crate::lead::EntryId;
 use crate::queue::{Salvaged, StoreError};
+use crate::telemetry;
 
 /// Entries merged in one transaction.
 const BATCH_MAX: usize = 64;
@@ -60,7 +61,7 @@ pub(super) async fn salvage(path: &Path, writer: &Writer) -> Result<Salvaged, St
     // The newest first: of an entry that is in several, its latest state is the one to keep.
     for file in aside::corrupt(path).map_err(Failure::from)? {
         let (found, mut batches) = mpsc::channel(1);
-        let reading = tokio::task::spawn_blocking({
+        let reading = telemetry::blocking({
             let file = file.clone();
             move || read(&file, &found)
         });
