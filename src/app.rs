@@ -178,9 +178,12 @@ fn start_with(
         Sockets::TakenOver(listeners) => (listeners, true),
     };
     let client = client(&config.upstream)?;
-    let ((listen, admin_address), meeting) = (bind_all(&config, &listeners)?, Meeting::of(&config));
+    let admin_is_broken = origin.as_ref().is_some_and(Origin::admin_is_broken);
+    let bound = bind_all(&config, &listeners, admin_is_broken)?;
+    let meeting = Meeting::of(&config);
     let metrics = Arc::new(Metrics::new()?);
-    metrics.config_loaded(Some(Timestamp::now().as_second()));
+    let is_sound = origin.as_ref().is_none_or(|origin| origin.stand_ins.is_empty());
+    metrics.config_loaded(is_sound.then(|| Timestamp::now().as_second()));
     expiry::record(&config, &metrics);
     metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
@@ -217,16 +220,16 @@ fn start_with(
         let admin = audited.clone();
         async move { admin.keep_audit(stopping).await }
     });
-    let gateway = accept::services(&gateway, &listen)?;
+    let gateway = accept::services(&gateway, &bound.gateway)?;
     // Last of what is opened: an upgrade that fails before leaves the old process its socket.
     let socket = admin_socket::open(&served.load(), takes_over, &metrics);
     tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
-    tasks.keep_admin(bounded, admin_address, listeners.clone(), stop.admin.subscribe());
+    tasks.keep_admin(bounded, &bound, listeners.clone(), stop.admin.subscribe());
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
     Ok(Running {
-        gateway: listen.iter().map(|listen| listen.address).collect(),
-        admin: admin_address,
+        gateway: bound.gateway.iter().map(|listen| listen.address).collect(),
+        admin: bound.admin,
         listeners,
         meeting,
         in_flight,
@@ -356,16 +359,28 @@ async fn answer_the_last(mut accepting: JoinSet<()>, in_flight: &InFlight) -> us
 }
 
 /// Listens on every address, and gives them back with the ports the system chose: the gateway's, and the admin's.
-fn bind_all(config: &Config, listeners: &Listeners) -> Result<(Vec<Listen>, SocketAddr), StartError> {
+fn bind_all(config: &Config, listeners: &Listeners, admin_is_broken: bool) -> Result<Bound, StartError> {
     let bind = |address: SocketAddr| listeners.bind(address).map_err(|source| StartError::Listen { address, source });
-    let listen: Vec<Listen> = config
+    let gateway: Vec<Listen> = config
         .server
         .listen
         .iter()
         .map(|listen| Ok(Listen { address: bind(listen.address)?, tls: listen.tls.clone() }))
         .collect::<Result<_, StartError>>()?;
-    let admin = bind(config.admin.listen)?;
-    let addresses: Vec<_> = listen.iter().map(|listen| listen.address).chain([admin]).collect();
+    let (admin, admin_is_bound) = match bind(config.admin.listen) {
+        Ok(address) => (address, true),
+        // Nobody chose this address, or not now: submissions are taken without it. Its task tries again.
+        Err(_) if admin_is_broken => (config.admin.listen, false),
+        Err(error) => return Err(error),
+    };
+    let addresses: Vec<_> = gateway.iter().map(|listen| listen.address).chain([admin]).collect();
     listeners.keep_only(&addresses);
-    Ok((listen, admin))
+    Ok(Bound { gateway, admin, admin_is_bound })
+}
+
+/// Where the gateway and its admin API are reached.
+struct Bound {
+    gateway: Vec<Listen>,
+    admin: SocketAddr,
+    admin_is_bound: bool,
 }

@@ -241,7 +241,10 @@ fn mapped(
     };
     let form_rules = choose_form(site, named, &facts);
     let form = form_id(named, form_rules, &about);
-    let own_mapping = form_rules.and_then(|rules| mappings.get(rules.mapping.as_deref()?));
+    let named_mapping = form_rules.and_then(|rules| rules.mapping.as_deref());
+    let own_mapping = named_mapping.and_then(|name| mappings.get(name));
+    // Another mapping could make another lead of it: a person decides, or the mapping comes back.
+    let lost_mapping = named_mapping.filter(|_| own_mapping.is_none()).map(|name| format!("no mapping `{name}`"));
     let mapping = own_mapping.map_or(recognised, Arc::as_ref);
     let rules = Rules {
         mapping,
@@ -254,9 +257,10 @@ fn mapped(
     if named.is_some() || form_rules.is_some() {
         mapped.draft.form_name = mapped.draft.form_name.or_else(|| Some(form.to_string()));
     }
-    let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts));
+    let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
+    let held = lost_mapping.as_deref().or(held);
     let unknown = site.hold_unknown_forms && form_rules.is_none();
-    let (end, extras) = end(&submission, &mapped, overlay, held.map(|rule| rule.reason.as_str()), unknown);
+    let (end, extras) = end(&submission, &mapped, overlay, held, unknown);
     let processed = Processed {
         form,
         mapping: Some(mapping.name.clone()),

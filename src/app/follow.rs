@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::expiry;
 use super::warnings::Warnings;
-use crate::config::{Config, Diagnostic, Diagnostics, Live, Origin, Part, Reloaded, Severity, StandIn};
+use crate::config::{self, Config, Diagnostic, Diagnostics, Group, Live, Origin, Part, Reloaded, Severity, StandIn};
 use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
@@ -23,6 +23,8 @@ use crate::telemetry::{self, Degraded, Metrics, catch_async};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Most problems that are logged one by one.
 const PROBLEMS_MAX: usize = 50;
+/// Most sites that one line names.
+const SITES_NAMED: usize = 20;
 
 /// Reads the configuration again when its files change, or when it is asked to.
 #[derive(Clone)]
@@ -94,6 +96,7 @@ impl Follower {
     /// Reads the files again; tells whether what is in force may be another configuration.
     async fn reload(&mut self, is_asked: bool) -> bool {
         let (live, now) = (Arc::clone(&self.live), Timestamp::now());
+        let previous = self.config.load_full();
         let today = now.to_zoned(TimeZone::UTC).date();
         let Ok(reloaded) = telemetry::blocking(move || live.reload(today)).await else {
             self.metrics.config_loaded(None);
@@ -104,6 +107,7 @@ impl Follower {
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
         let config = self.config.load_full();
         self.told.reloaded(&reloaded, config.sites.len(), is_asked);
+        tell_gone_sites(&previous, &config);
         self.told.stand_ins(&reloaded.stand_ins, is_asked, now);
         self.warnings.tell(&reloaded.diagnostics);
         degrade(&self.metrics, &config, &reloaded.stand_ins, reloaded.is_refused);
@@ -177,28 +181,43 @@ impl Told {
     /// Says what stands in for what, and what no longer has to; all of it to who asks.
     fn stand_ins(&mut self, now_standing: &[StandIn], is_asked: bool, now: Timestamp) {
         let standing: BTreeSet<_> = now_standing.iter().collect();
-        let mut lines = 0;
-        self.stand_ins.retain(|stand_in, since| {
-            let stays = standing.contains(stand_in);
-            if !stays && lines < PROBLEMS_MAX {
-                lines += 1;
-                let StandIn { part, file, .. } = stand_in;
-                tracing::info!(%part, file = %file.display(), %since, "config.mended");
-            }
-            stays
-        });
-        lines = 0;
+        let mended: BTreeMap<_, _> = self
+            .stand_ins
+            .iter()
+            .filter(|(told, _)| !standing.contains(told))
+            .map(|(told, at)| (told.clone(), *at))
+            .collect();
+        for Group { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
+            let (file, since) = (first.file.display(), mended.get(first));
+            tracing::info!(parts, %file, since = since.map(tracing::field::display), "config.mended");
+        }
+        self.stand_ins.retain(|told, _| standing.contains(told));
+        let to_tell = now_standing.iter().filter(|stand_in| is_asked || !self.stand_ins.contains_key(*stand_in));
+        for Group { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
+            let StandIn { file, fault, by, .. } = first;
+            let since = self.stand_ins.get(first).unwrap_or(&now);
+            let (file, fault, words) = (file.display(), fault.as_str(), by.words());
+            tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
+        }
         for stand_in in now_standing {
-            let is_new = !self.stand_ins.contains_key(stand_in);
-            let since = *self.stand_ins.entry(stand_in.clone()).or_insert(now);
-            if (is_new || is_asked) && lines < PROBLEMS_MAX {
-                lines += 1;
-                let StandIn { part, file, fault, by } = stand_in;
-                let (file, fault, words) = (file.display(), fault.as_str(), by.words());
-                tracing::error!(%part, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
-            }
+            self.stand_ins.entry(stand_in.clone()).or_insert(now);
         }
     }
+}
+
+/// A site that was taken out on purpose is said too: a changed id looks the same, and its forms are refused then.
+fn tell_gone_sites(previous: &Config, config: &Config) {
+    let gone: Vec<_> = previous.sites.keys().filter(|id| !config.sites.contains_key(*id)).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let names: Vec<_> = gone.iter().take(SITES_NAMED).map(|id| id.as_str()).collect();
+    tracing::warn!(
+        sites = names.join(", "),
+        count = gone.len(),
+        "config.sites_gone: posts to them are answered 401 from now on; what is queued for them waits a day for them to \
+         come back, then is held"
+    );
 }
 
 /// Diagnostics hold no secret: what they show was masked when they were made.

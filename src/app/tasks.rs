@@ -1,6 +1,5 @@
 //! The tasks beside the path of a submission, each by its name: follower, sender, admin, expiry, watch.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::Bound;
 use super::admin_socket::{self, AdminSocket};
 use super::expiry;
 use super::supervise::{Fatal, Supervisor};
@@ -94,15 +94,17 @@ impl Tasks {
         });
     }
 
-    /// Begins the admin listener, which goes on until `stop` says true.
+    /// Begins the admin listener, which goes on until `stop` says true. Where its address isn't bound yet, that is tried
+    /// again and again.
     pub(super) fn keep_admin(
         &mut self,
         admin: Bounded<Admin>,
-        address: SocketAddr,
+        bound: &Bound,
         listeners: Listeners,
         stop: watch::Receiver<bool>,
     ) {
-        let mut is_bound = true;
+        let address = bound.admin;
+        let mut is_bound = bound.admin_is_bound;
         self.keep("admin", move |_stopping| {
             let (admin, listeners, stop) = (admin.clone(), listeners.clone(), stop.clone());
             let was_bound = std::mem::replace(&mut is_bound, false);

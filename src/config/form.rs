@@ -1,7 +1,9 @@
 //! `[forms.<id>]` of a site.
 
+use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
 use super::reader::{Keys, Named, Table, Value, all};
+use super::recurring::{Kind, Recurring};
 use super::site::{Context, keys, region};
 use super::suggest::nearest;
 use crate::destination::KeyPair;
@@ -66,6 +68,11 @@ fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
         || format!("there are {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
         |known| format!("did you mean \"{known}\"?"),
     );
-    value.file().aside(|| value.error(&format!("there is no mapping `{name}`"), Some(&hint)));
+    let subject = value.file().path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let recurring = Recurring { kind: Kind::NoMapping(name.to_owned()), subject };
+    let message = format!("there is no mapping `{name}`");
+    value.file().aside(|| {
+        value.file().report_recurring(Severity::Error, Some(value.span()), recurring, &message, Some(&hint));
+    });
     Some(name.to_owned())
 }

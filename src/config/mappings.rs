@@ -60,6 +60,11 @@ fn open_own(path: &Path) -> MappingFile {
         let message = format!("a mapping is called by its file's name without .toml, which {invalid}");
         file.report_file(Severity::Error, &message, None);
     }
+    let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    if !file.is_broken() && !file.text().lines().any(says_something) {
+        // What an interrupted copy, or a full disk, leaves.
+        file.report_file(Severity::Error, "this mapping is empty", Some("write what it does, or remove the file"));
+    }
     MappingFile { file, name, own: true }
 }
 

@@ -161,7 +161,8 @@ impl Merge<'_> {
         }
     }
 
-    /// Puts what was last good in the place of sites that name a mapping nobody knows.
+    /// Puts what was last good in the place of sites that name a mapping nobody knows. One without a last good version
+    /// takes submissions all the same: the pipeline holds those that the mapping was meant for.
     fn replace_unmapped(&mut self, sites: &mut Sites, written: &ByName) {
         let fallback = self.fallback;
         let kept = |name: &str| fallback.mappings.contains_key(name) && !self.removed.mappings.contains(name);
@@ -169,16 +170,17 @@ impl Merge<'_> {
         let unmapped: Vec<_> = sites.iter().filter(|(_, site)| !is_mapped(site)).map(|(id, _)| id.clone()).collect();
         for id in unmapped {
             let last_good = fallback.sites.get(&id).filter(|site| is_mapped(site));
-            let by = if last_good.is_some() { By::LastGood } else { By::Nothing };
-            self.is_blind |= last_good.is_none();
-            let Some(site) = sites.remove(&id) else { continue };
+            let by = if last_good.is_some() { By::LastGood } else { By::Itself };
+            let Some(site) = sites.get_mut(&id) else { continue };
             self.stand_ins.push(StandIn {
-                part: Part::Site(id.clone()),
+                part: Part::Site(id),
                 file: site.file.clone(),
                 fault: Fault::Incomplete,
                 by,
             });
-            sites.extend(last_good.map(|site| (id, Arc::clone(site))));
+            if let Some(last_good) = last_good {
+                *site = Arc::clone(last_good);
+            }
         }
     }
 

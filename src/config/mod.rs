@@ -88,7 +88,7 @@ pub use snapshot::{
     Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site,
     StoreUrl, Token, Upstream,
 };
-pub use stand_in::{By, Fault, Part, StandIn};
+pub use stand_in::{By, Fault, Group, Part, StandIn, gather};
 pub use start::{Origin, Starting, record_removed, start};
 pub use suggest::known_names;
 pub use watched::Watched;

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     TokenExpires,
     /// A value is missing on this machine, where a stand-in or nothing takes its place.
     MissingValue,
+    /// Forms name a mapping that isn't there.
+    NoMapping(String),
     /// Files in this folder hold a secret and can be read by others.
     Readable(PathBuf),
 }
@@ -62,6 +64,10 @@ impl Kind {
                 "`formgate sites token SITE` makes a new one; both work until the old one is removed",
             ),
             Self::MissingValue => ("values are not on this machine", "set them where formgate runs"),
+            Self::NoMapping(name) => {
+                let message = format!("there is no mapping `{name}`, which {count} forms name");
+                return (message, "put the mapping back, or name another in the sites' files".to_owned());
+            }
             Self::Readable(folder) => {
                 let folder = folder.display();
                 let message = format!("{count} files in {folder} hold a secret and can be read by other users");
@@ -77,6 +83,7 @@ impl Kind {
         match self {
             Self::KeyLength | Self::Readable(_) => "files",
             Self::MissingValue => "values",
+            Self::NoMapping(_) => "files",
             _of_sites => "sites",
         }
     }

@@ -89,27 +89,73 @@ impl By {
 /// Most names that are listed in one message.
 const NAMES_SHOWN: usize = 5;
 
-/// Reports what is gone, once a folder: a folder that isn't mounted is one problem, not three hundred.
-pub(super) fn report_gone(stand_ins: &[StandIn], diagnostics: &mut Diagnostics) {
-    let mut groups: BTreeMap<(&Path, Fault, bool), Vec<&StandIn>> = BTreeMap::new();
-    for gone in stand_ins.iter().filter(|stand_in| matches!(stand_in.fault, Fault::Gone | Fault::TakenOut)) {
-        let folder = gone.file.parent().unwrap_or(&gone.file);
-        let is_site = matches!(gone.part, Part::Site(_));
-        groups.entry((folder, gone.fault, is_site)).or_default().push(gone);
+/// What one message tells of together: a folder that isn't mounted is one problem, not three hundred.
+pub struct Group<'a> {
+    pub first: &'a StandIn,
+    /// The first few by name, the rest by number.
+    pub parts: String,
+    pub count: usize,
+}
+
+/// Puts together what is of one folder and one kind, has the same fault and the same in its place.
+pub fn gather<'a>(stand_ins: impl IntoIterator<Item = &'a StandIn>) -> Vec<Group<'a>> {
+    let mut groups: BTreeMap<(&Path, Fault, By, bool), Vec<&StandIn>> = BTreeMap::new();
+    for stand_in in stand_ins {
+        let is_site = matches!(stand_in.part, Part::Site(_));
+        // A file has no other name than its path.
+        let folder = stand_in.file.parent().filter(|_| stand_in.part != Part::File);
+        groups
+            .entry((folder.unwrap_or(&stand_in.file), stand_in.fault, stand_in.by, is_site))
+            .or_default()
+            .push(stand_in);
     }
-    for ((_, fault, is_site), gone) in groups {
-        let Some(first) = gone.first() else { continue };
-        let names: Vec<_> = gone.iter().take(NAMES_SHOWN).map(|gone| gone.part.to_string()).collect();
-        let more = gone.len().saturating_sub(NAMES_SHOWN);
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        let (verb, names) = (if gone.len() == 1 { "was" } else { "were" }, names.join(", "));
-        let how = match fault {
+    groups.into_values().filter_map(|members| Group::of(&members)).collect()
+}
+
+impl<'a> Group<'a> {
+    fn of(members: &[&'a StandIn]) -> Option<Self> {
+        let names: Vec<_> = members.iter().take(NAMES_SHOWN).map(|stand_in| stand_in.part.to_string()).collect();
+        let mut parts = names.join(", ");
+        if let more @ 1.. = members.len().saturating_sub(NAMES_SHOWN) {
+            parts.push_str(&format!(" and {more} more"));
+        }
+        Some(Self { first: members.first()?, parts, count: members.len() })
+    }
+}
+
+/// Reports what is gone.
+pub(super) fn report_gone(stand_ins: &[StandIn], diagnostics: &mut Diagnostics) {
+    let gone = stand_ins.iter().filter(|stand_in| matches!(stand_in.fault, Fault::Gone | Fault::TakenOut));
+    for Group { first, parts, count } in gather(gone) {
+        let verb = if count == 1 { "was" } else { "were" };
+        let how = match first.fault {
             Fault::TakenOut => "taken out of this file, too many at once",
             _ => "read from here, and can't be found any more",
         };
+        let is_site = matches!(first.part, Part::Site(_));
         let remove = if is_site { "`formgate sites remove SITE`" } else { "`formgate sites remove --mapping NAME`" };
-        let message = format!("{names}{more} {verb} {how}; the last good version stays in force");
+        let message = format!("{parts} {verb} {how}; the last good version stays in force");
         let hint = format!("put back what is missing, or say that it is meant: {remove}");
         diagnostics.add_error_with_hint(&first.file, &message, &hint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(id: &str, fault: Fault, by: By) -> StandIn {
+        let id = SiteId::parse(id).expect("a slug");
+        StandIn { file: format!("sites/{id}.toml").into(), part: Part::Site(id), fault, by }
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_told_in_one_line() {
+        let mut all: Vec<_> =
+            (0..300).map(|number| site(&format!("s{number:03}"), Fault::Gone, By::LastGood)).collect();
+        all.push(site("typo", Fault::Broken, By::LastGood));
+        let told: Vec<_> = gather(&all).into_iter().map(|group| (group.parts, group.count)).collect();
+        let sites = "site `s000`, site `s001`, site `s002`, site `s003`, site `s004` and 295 more";
+        assert_eq!(told, [("site `typo`".to_owned(), 1), (sites.to_owned(), 300)]);
     }
 }

@@ -36,6 +36,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Tells whether `[admin]` can't be used as it is written.
+    pub fn admin_is_broken(&self) -> bool {
+        self.stand_ins.iter().any(|stand_in| stand_in.part == Part::Section("admin"))
+    }
+
     /// Tells whether a site was taken out on purpose.
     pub fn is_removed(&self, site: &SiteId) -> bool {
         self.removed.sites.contains(site)

@@ -331,6 +331,9 @@ async fn without_a_copy_a_site_that_cannot_be_read_turns_refusals_into_503() {
     fleet.write("sites/03.toml", "id = \"site-03");
     let running = fleet.run();
     let address = running.gateway()[0];
+    let counted = metrics(&running).await;
+    assert!(counted.contains("formgate_config_reload_total{result=\"failed\"} 1\n"), "{counted}");
+    assert!(!counted.contains("formgate_config_reload_total{result=\"ok\"} 1\n"), "{counted}");
     assert_eq!(post(address, 4).await, 200);
     for (number, token) in [(3, TOKEN), (4, "fg_wrong"), (99, TOKEN)] {
         let answer = post_with(address, number, token).await;
@@ -343,6 +346,58 @@ async fn without_a_copy_a_site_that_cannot_be_read_turns_refusals_into_503() {
     assert_eq!(post(address, 3).await, 200);
     assert_eq!(status(&post_with(address, 4, "fg_wrong").await), 401);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_copy_what_a_lost_mapping_was_meant_for_is_held() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let mapping = fs::read_to_string(fleet.path("mappings/visits.toml")).expect("text");
+    fleet.remove("mappings/visits.toml");
+    for number in 1..20 {
+        fleet.write(&format!("sites/{number:02}.toml"), &site(number, "[forms.contact]\nmapping = \"visits\"\n"));
+    }
+    let starting = fleet.starting();
+    assert_eq!(starting.stand_ins.len(), 20);
+    assert!(starting.stand_ins.iter().all(|part| part.fault == Fault::Incomplete && part.by == By::Itself));
+    assert_eq!(
+        starting.loaded.diagnostics.count(config::Severity::Error),
+        1,
+        "one problem, however many sites name it"
+    );
+    let running = fleet.run();
+    let address = running.gateway()[0];
+    let answer = post_with(address, 0, TOKEN).await;
+    assert!(status(&answer) == 200 && answer.contains("\"held\""), "{answer}");
+    assert_eq!(status(&post_with(address, 0, "fg_wrong").await), 401, "every site is known");
+    fleet.write("mappings/visits.toml", &mapping);
+    running.reload();
+    until(async || metrics(&running).await.contains("formgate_config_broken 0\n")).await;
+    assert!(post_with(address, 0, TOKEN).await.contains("\"queued\""));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_broken_admin_table_stops_no_start_where_its_default_port_is_taken() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    fleet.write("config.toml", &sound.replace("[admin]\nlisten", "[admin]\nlissen"));
+    // By this, or else by another.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:8081");
+    let running = fleet.run();
+    assert_eq!(post(running.gateway()[0], 4).await, 200);
+    running.stop().await;
+}
+
+#[test]
+fn an_emptied_mapping_stays_as_it_was() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    for emptied in ["", "\n# what it does\n"] {
+        fleet.write("mappings/visits.toml", emptied);
+        let stand_ins = live.reload(TODAY).stand_ins;
+        assert_eq!(faults(&stand_ins), [(Part::Mapping("visits".to_owned()), Fault::Broken, By::LastGood)]);
+        assert!(config.load().mappings.get("visits").is_some_and(|mapping| mapping.title.is_some()));
+    }
 }
 
 #[tokio::test]
