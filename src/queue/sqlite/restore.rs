@@ -76,6 +76,8 @@ impl Restoration {
         if !found.is_file() {
             return Err(RestoreError::NotAFile { file: copy.to_owned() });
         }
+        // Else the error would name the file it is copied to.
+        drop(fs::File::open(copy).map_err(at(copy))?);
         let folder = store.parent().unwrap_or(Path::new("/"));
         remove_interrupted(&store).map_err(at(folder))?;
         let staging = tempfile::Builder::new().prefix(&staging_name(&store)).tempdir_in(folder).map_err(at(folder))?;
@@ -166,7 +168,11 @@ fn own_as(store: &Path, staged: &Path) -> io::Result<()> {
     };
     let ours = staged.metadata()?;
     if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
-        chown(staged, Some(like.uid()), Some(like.gid()))?;
+        match chown(staged, Some(like.uid()), Some(like.gid())) {
+            // The owner may not be of the folder's group, and reads the store all the same.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && ours.uid() == like.uid() => {}
+            given => given?,
+        }
     }
     fs::set_permissions(staged, mode)
 }
