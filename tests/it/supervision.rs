@@ -1,6 +1,7 @@
 //! Tasks that die: each is seen, those that can be are started again, and what can't be ends the process.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +202,10 @@ async fn an_attempt_in_flight_ends_though_its_sender_panics() {
     let (api, answer) = (ScriptedApi::start().await, Arc::new(Notify::new()));
     api.on_intake(Reply::success("lead_1").when(&answer));
     let store = Frail::new();
-    let app = app::start_on(config_for(&api.base_url()), Arc::<Frail>::clone(&store)).expect("started");
+    let mut config = config_for(&api.base_url());
+    // With room for more, so that the sender looks for it.
+    config.upstream.max_in_flight = NonZeroU32::new(8).expect("not zero");
+    let app = app::start_on(config, Arc::<Frail>::clone(&store)).expect("started");
     assert_eq!(status(&post(&app, "acme").await), 200);
     tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
     store.panic_at(Call::Claim);
