@@ -6,17 +6,19 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, StatVfs, fallocate, statvfs};
 
 use super::files::beside;
 use super::schema::PAGE_SIZE;
 use crate::queue::private_file;
 
-/// Its part of the file system, and its size at least and at most. Emptying the log may take as much as the log is long,
+/// Its part of the file system, its part of the room that is left, and its size at least and at most. Emptying the log may take as much as the log is long,
 /// and entering what waits (see `arrival`) some MiB.
 const PART: u64 = 16;
+const PART_OF_ROOM: u64 = 2;
 const BYTES_MIN: u64 = 256 * 1_024;
 const BYTES_MAX: u64 = 16 * 1_024 * 1_024;
 
@@ -31,8 +33,12 @@ impl Reserve {
     /// Returns that of a store, whether it is there or not.
     pub(super) fn of(store: &Path) -> Self {
         let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let disk = statvfs(folder).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
-        Self { file: beside(store, ".reserve"), size: (disk / PART).clamp(BYTES_MIN, BYTES_MAX) }
+        let bytes = |blocks, disk: &StatVfs| disk.f_frsize.saturating_mul(blocks);
+        let (disk, free) = statvfs(folder)
+            .map_or((u64::MAX, u64::MAX), |disk| (bytes(disk.f_blocks, &disk), bytes(disk.f_bavail, &disk)));
+        let file = beside(store, ".reserve");
+        let own = file.metadata().map_or(0, |found| found.blocks().saturating_mul(512));
+        Self { file, size: size(disk, free.saturating_add(own)) }
     }
 
     /// Returns how many pages the log may hold before it is copied into the database, so that the reserve is enough for
@@ -72,11 +78,30 @@ impl Reserve {
     }
 }
 
+/// Returns how large it is on a disk with so much room, its own included. A disk that is nearly full when the gateway
+/// starts still takes posts: it never takes all that is left.
+fn size(disk: u64, room: u64) -> u64 {
+    (disk / PART).min(room / PART_OF_ROOM).clamp(BYTES_MIN, BYTES_MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt as _;
-
     use super::*;
+
+    #[test]
+    fn on_a_nearly_full_disk_a_reserve_leaves_room_for_posts() {
+        const MIB: u64 = 1_024 * 1_024;
+        for (disk, room, wanted) in [
+            (u64::MAX, u64::MAX, BYTES_MAX),
+            (200 * MIB, 100 * MIB, 200 * MIB / PART),
+            (200 * MIB, 10 * MIB, 5 * MIB),
+            (100_000 * MIB, 12 * MIB, 6 * MIB),
+            (MIB, MIB, BYTES_MIN),
+            (200 * MIB, 0, BYTES_MIN),
+        ] {
+            assert_eq!(size(disk, room), wanted, "{disk} {room}");
+        }
+    }
 
     #[test]
     fn a_reserve_takes_room_until_it_is_released() {
