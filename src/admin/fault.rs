@@ -88,7 +88,12 @@ fn operate(error: &OperateError) -> Reply {
             invalid.with_errors(errors.clone())
         }
         OperateError::BadAmend(
-            BadAmend::Queued | BadAmend::Delivered | BadAmend::NoSite(_) | BadAmend::NotCorrected(_) | BadAmend::Busy,
+            BadAmend::Queued
+            | BadAmend::Delivered
+            | BadAmend::Ambiguous
+            | BadAmend::NoSite(_)
+            | BadAmend::NotCorrected(_)
+            | BadAmend::Busy,
         ) => Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended as it is", words),
         OperateError::NotFound(NotFound::NoId)
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))

@@ -51,6 +51,8 @@ pub enum BadAmend {
     Queued,
     #[error("the lead was delivered: correct it at KaiCalls")]
     Delivered,
+    #[error("several sites share the lead's key pair; first say whose it is (`formgate leads retry ID --assign SITE`)")]
+    Ambiguous,
     #[error("the lead's site `{0}` is not in the configuration, or broken there; mend that first")]
     NoSite(SiteId),
     #[error("this makes no valid lead: {}", reasons(.0))]
@@ -160,6 +162,8 @@ impl Amend<'_> {
 
     async fn plan(&self, entry: &Entry) -> Result<Planned, OperateError> {
         match entry.state {
+            // Its site is a guess, and so is whose keys it would be sent with.
+            State::Held if entry.reason == Reason::Ambiguous => return Err(BadAmend::Ambiguous.into()),
             State::Held | State::Dead => {}
             State::Queued => return Err(BadAmend::Queued.into()),
             State::Delivered => return Err(BadAmend::Delivered.into()),

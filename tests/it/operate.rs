@@ -250,6 +250,9 @@ async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() 
     let invalid = place.add(2, "acme", GOOD, Reason::Invalid).await;
     let release = RetryAsked { release: true, ..by_ids(&[ambiguous]) };
     assert_eq!(place.retry(release).await, [Outcome::Unchanged], "nobody knows whose it is");
+    let refused = place.amend(amend_email(ambiguous, "jane@example.com")).await.err();
+    assert!(matches!(refused, Some(OperateError::BadAmend(BadAmend::Ambiguous))), "{refused:?}");
+    assert_eq!(place.entry(ambiguous).await.reason, Reason::Ambiguous);
 
     let assign = |to: &str| RetryAsked { assign: Some(to.to_owned()), ..by_ids(&[ambiguous, invalid]) };
     assert!(place.try_retry(assign("nobody")).await.is_err());
