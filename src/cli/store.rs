@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use super::leads::{Output, backup, plural, salvage};
+use super::leads::{Output, backup, plural, read_config, salvage};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
@@ -68,11 +68,7 @@ pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error
 }
 
 async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (path, loaded) = args.config.load()?;
-    let Some(config) = loaded.config else {
-        console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
-    };
+    let config = read_config(&args.config, console)?;
     let StoreUrl::Sqlite(store) = &config.queue.url else {
         return Err(Error::config(anyhow!("[queue].url names no file: there is nothing to restore to")));
     };

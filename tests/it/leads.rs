@@ -592,6 +592,26 @@ async fn the_admin_token_is_made_once_and_a_wrong_one_is_told() {
 }
 
 #[tokio::test]
+async fn a_broken_configuration_keeps_nobody_from_the_leads() {
+    let (mut desk, [_, bad, _]) = with_three().await;
+    let sound = fs::read_to_string(desk.path("config.toml")).expect("text");
+    let broken = sound.replace("base_url = \"http", "base_url = \"nonsense").replace("id = \"acme\"", "id = \"acme");
+    fs::write(desk.path("config.toml"), broken).expect("written");
+    desk.done(&["show", &bad]).await;
+    assert_eq!(desk.run(&["status"]).await.code, 0);
+    desk.stop().await;
+    let ran = desk.run(&["leads", "list", "--offline"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.talk.contains("`formgate check` shows what"), "{}", ran.talk);
+
+    fs::write(desk.path("config.toml"), sound.replace("base_url = \"http", "base_url = \"nonsense")).expect("written");
+    fs::remove_dir_all(desk.path("data/last-good")).expect("removed");
+    desk.done(&["amend", &bad, "--email", "bob@example.com"]).await;
+    let shown = desk.done(&["show", &bad]).await.data;
+    assert!(shown.contains("[kaicalls] can't be used"), "{shown}");
+}
+
+#[tokio::test]
 async fn each_failure_has_its_exit_code_and_its_cure() {
     let mut desk = Desk::new().await;
     let code = async |desk: &Desk, line: &[&str]| {

@@ -13,8 +13,8 @@ use super::list::name_unreadable;
 use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
-use crate::cli::rules::ConfigArg;
-use crate::config::{Config, StoreUrl};
+use crate::cli::rules::{ConfigArg, today};
+use crate::config::{self, Config, Sources, Starting, StoreUrl};
 use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
@@ -266,13 +266,23 @@ pub(in crate::cli) async fn gateway(
     find_gateway(&read_config(config, console)?, admin).await
 }
 
-fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
-    let (path, loaded) = arg.load()?;
-    loaded.config.ok_or_else(|| {
+/// Reads the configuration as a gateway that starts now would: what is broken in it keeps nobody from the leads.
+pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
+    let path = arg.find()?;
+    if !path.exists() {
+        // A mistyped path: the copy beside it would stand in unseen.
+        return Err(Error::config(anyhow!("there is no {}", path.display())).hint("is --config right?"));
+    }
+    let Starting { loaded, in_force, stand_ins } = config::start(&path, &Sources::process(), today());
+    let Some((config, _)) = in_force else {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
         let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
-        error.hint("`formgate check` shows every problem")
-    })
+        return Err(error.hint("`formgate check` shows every problem"));
+    };
+    if !stand_ins.is_empty() {
+        console.say("part of the configuration is broken or gone: `formgate check` shows what");
+    }
+    Ok(config)
 }
 
 /// Asks whether a gateway answers where the configuration, or the command line, says.
