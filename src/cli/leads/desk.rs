@@ -269,6 +269,10 @@ pub(in crate::cli) async fn gateway(
 /// Reads the configuration as a gateway that starts now would: what is broken in it keeps nobody from the leads.
 pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
     let path = arg.find()?;
+    if !path.exists() {
+        // A mistyped path: the copy beside it would stand in unseen.
+        return Err(Error::config(anyhow!("there is no {}", path.display())).hint("is --config right?"));
+    }
     let Starting { loaded, in_force, stand_ins } = config::start(&path, &Sources::process(), today());
     let Some((config, _)) = in_force else {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
