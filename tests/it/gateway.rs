@@ -228,6 +228,7 @@ pub(crate) fn start_behind(
     let shelf = Arc::new(Shelf::default());
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(&shelf);
     let metrics = Arc::new(Metrics::new().expect("metrics"));
+    metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
     let gateway = adapt(Gateway::new(Arc::clone(&config), store, Arc::clone(&metrics), options));
     let in_flight = gateway.in_flight();
