@@ -298,7 +298,8 @@ impl Running {
         if in_time.is_err() {
             self.services.shutdown().await;
         }
-        let (fatal, has_panicked) = (self.supervisor.fatal(), self.supervisor.has_panicked());
+        let fatal = self.supervisor.fatal();
+        let has_panicked = self.supervisor.has_panicked();
         Ended { unanswered, attempts_cut, fatal, has_panicked }
     }
 }

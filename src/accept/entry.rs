@@ -96,7 +96,8 @@ impl Verdict {
     /// Whatever becomes of it, a person has to say first which site it belongs to.
     fn ambiguous(self) -> Self {
         let rejected = self.rejected.filter(|rejected| !matches!(rejected, Rejected::Invalid(_)));
-        let (state, reason) = (State::Held, Reason::Ambiguous);
+        let state = State::Held;
+        let reason = Reason::Ambiguous;
         // Nothing of the site it is kept under may become its duplicate.
         Self { state, reason, rejected, fingerprint: None, ..self }
     }

@@ -229,7 +229,9 @@ impl Gateway {
         body: &Bytes,
         query: Option<&str>,
     ) -> bool {
-        let (site, body, query) = (site.cloned(), body.clone(), query.map(str::to_owned));
+        let site = site.cloned();
+        let body = body.clone();
+        let query = query.map(str::to_owned);
         let bytes = body.len();
         let check = move || {
             let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
@@ -292,8 +294,10 @@ impl Gateway {
         id: EntryId,
     ) -> Processed {
         let pipeline = self.pipeline;
-        let (config, rules_of) = (Arc::clone(config), Arc::clone(site));
-        let (named, subject) = (form.cloned(), received.clone());
+        let config = Arc::clone(config);
+        let rules_of = Arc::clone(site);
+        let named = form.cloned();
+        let subject = received.clone();
         let work = move || pipeline(&config.mappings, &rules_of.rules, named.as_ref(), &subject);
         self.offload.run(received.body.len(), work).await.unwrap_or_else(|panicked| {
             let location = panicked.location;

@@ -60,7 +60,8 @@ impl<'a> Ongoing<'a> {
 
     /// The one place where a request is counted and logged.
     fn record(&self, outcome: &Outcome, status: Option<StatusCode>) {
-        let (gateway, trail) = (self.gateway, &self.trail);
+        let gateway = self.gateway;
+        let trail = &self.trail;
         let duration = trail.started.elapsed();
         let reason = outcome.reason();
         gateway.metrics.request(outcome.end(), duration);

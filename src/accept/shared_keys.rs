@@ -140,7 +140,8 @@ mod tests {
             map.insert(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
         }
         let path = "/".to_owned();
-        let (framing, expects_continue) = (Framing::None, false);
+        let framing = Framing::None;
+        let expects_continue = false;
         let head = Head { method: Method::POST, path, query: None, headers: map, framing, expects_continue };
         let owner = owner(&holders, &head).expect("there are holders");
         (!owner.is_ambiguous).then(|| owner.holder.site.id.to_string())

@@ -112,7 +112,8 @@ impl Admin {
             ["leads"] => {
                 let query = parameters.filter.read(now)?;
                 let order = parameters.order.unwrap_or(Order::Newest);
-                let (cursor, limit) = (parameters.cursor, parameters.limit());
+                let cursor = parameters.cursor;
+                let limit = parameters.limit();
                 found(&operate::list(store, &query, order, cursor, limit, &self.situation(now)).await?)
             }
             _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
@@ -148,7 +149,9 @@ impl Admin {
     }
 
     async fn post_leads(&self, session: &mut ServerSession, verb: &str) -> Answer {
-        let (store, audit, by) = (&*self.store, &self.audit, self.by());
+        let store = &*self.store;
+        let audit = &self.audit;
+        let by = self.by();
         match verb {
             "retry" => {
                 let asked: RetryAsked = request::json(session).await?;
@@ -179,7 +182,9 @@ impl Admin {
     }
 
     async fn post_store(&self, session: &mut ServerSession, verb: &str) -> Answer {
-        let (store, audit, by) = (&*self.store, &self.audit, self.by());
+        let store = &*self.store;
+        let audit = &self.audit;
+        let by = self.by();
         match verb {
             "salvage" => {
                 let NothingAsked {} = request::json(session).await?;

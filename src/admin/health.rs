@@ -112,7 +112,8 @@ impl Admin {
     pub(super) async fn status(&self, brief: bool) -> Status {
         let unready = self.is_taking().await.err();
         tell_problems(&*self.store, &self.metrics).await;
-        let (config, sending) = (self.config.load_full(), self.sending.borrow().clone());
+        let config = self.config.load_full();
+        let sending = self.sending.borrow().clone();
         let process = Process {
             version: env!("CARGO_PKG_VERSION"),
             since: self.since,

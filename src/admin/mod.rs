@@ -159,7 +159,9 @@ impl Admin {
 
     /// One line for each request to the API. Of who shows no token, nothing is repeated.
     fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &Reply) {
-        let (path, status, request_id) = (head.uri.path(), reply.status.as_u16(), id.as_str());
+        let path = head.uri.path();
+        let status = reply.status.as_u16();
+        let request_id = id.as_str();
         let by = tracing::field::display(self.by());
         match reply.status {
             _ if !path.starts_with("/api/") => {}

@@ -164,7 +164,8 @@ impl AdminSocket {
             // Who connected is asked of the kernel: what a client says of itself proves nothing.
             match accepted.and_then(|(stream, _)| Ok((stream.peer_cred()?.uid(), stream))) {
                 Ok((uid, stream)) => {
-                    let (bounded, stopping) = (bounded.with_app(admin.for_local_user(uid)), stopping.clone());
+                    let bounded = bounded.with_app(admin.for_local_user(uid));
+                    let stopping = stopping.clone();
                     let stream: pingora::protocols::Stream = Box::new(Stream::from(stream));
                     connections.spawn(async move { bounded.take(stream, &stopping).await });
                 }
@@ -256,7 +257,8 @@ mod tests {
         let bounded = Bounded::new(admin.clone(), crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let kept = tokio::spawn({
-            let (config, metrics) = (Arc::clone(&config), Arc::clone(&metrics));
+            let config = Arc::clone(&config);
+            let metrics = Arc::clone(&metrics);
             async move { keep(None, &config, &metrics, (admin, bounded), stopping).await }
         });
         drop(other);

@@ -118,7 +118,8 @@ impl Backups {
             let wait = if last.succeeded { backup.every } else { backup.every.min(RETRY_AFTER) };
             return last.ended.elapsed() >= wait;
         }
-        let (to, now) = (backup.to.clone(), Timestamp::now());
+        let to = backup.to.clone();
+        let now = Timestamp::now();
         let Ok(Some(newest)) = telemetry::blocking(move || newest(&to)).await else { return true };
         self.metrics.backed_up(newest.as_second());
         // One of the future says nothing: the clock was wrong then, or is now.
@@ -135,7 +136,8 @@ impl Backups {
         let name = name_of(Timestamp::now());
         let unchecked = backup.to.join(UNCHECKED).join(&name);
         let expected = self.store.backup(&unchecked).await.map_err(BackupError::Copy)?;
-        let (file, keep) = (backup.to.join(name), backup.keep.get());
+        let file = backup.to.join(name);
+        let keep = backup.keep.get();
         let named = telemetry::blocking(move || {
             let checked = name_if_whole(&unchecked, &file, expected);
             if checked.is_err() {

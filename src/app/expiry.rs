@@ -40,7 +40,8 @@ pub(super) async fn follow_certificates(
 ) {
     let mut certificates = Certificates::default();
     loop {
-        let (config, metrics) = (config.load_full(), Arc::clone(&metrics));
+        let config = config.load_full();
+        let metrics = Arc::clone(&metrics);
         let look = move || {
             certificates.look(&config, &metrics, Timestamp::now());
             certificates
@@ -109,7 +110,8 @@ mod tests {
             folder.path(),
             "[server]\nlisten = \"127.0.0.1:1\"\ntls = { cert = \"chain.pem\", key = \"key.pem\" }\n",
         );
-        let (metrics, mut certificates) = (Metrics::new().expect("metrics"), Certificates::default());
+        let metrics = Metrics::new().expect("metrics");
+        let mut certificates = Certificates::default();
         let mut degraded_at = |now: &str| {
             certificates.look(&config, &metrics, now.parse().expect("a time"));
             metrics.degraded() == [Degraded::CertificateExpiring]

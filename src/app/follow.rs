@@ -188,7 +188,8 @@ impl Told {
             .map(|(told, at)| (told.clone(), *at))
             .collect();
         for Group { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
-            let (file, since) = (first.file.display(), mended.get(first));
+            let file = first.file.display();
+            let since = mended.get(first);
             tracing::info!(parts, %file, since = since.map(tracing::field::display), "config.mended");
         }
         self.stand_ins.retain(|told, _| standing.contains(told));
@@ -196,7 +197,9 @@ impl Told {
         for Group { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
             let StandIn { file, fault, by, .. } = first;
             let since = self.stand_ins.get(first).unwrap_or(&now);
-            let (file, fault, words) = (file.display(), fault.as_str(), by.words());
+            let file = file.display();
+            let fault = fault.as_str();
+            let words = by.words();
             tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
         }
         for stand_in in now_standing {

@@ -181,11 +181,13 @@ mod tests {
     async fn a_task_that_ends_is_started_again_and_is_well_after_a_while() {
         let (supervisor, metrics, stop) = supervisor();
         let starts = Arc::new(AtomicUsize::new(0));
-        let (counted, stopping) = (Arc::clone(&starts), supervisor.stopping.clone());
+        let counted = Arc::clone(&starts);
+        let stopping = supervisor.stopping.clone();
         let kept = supervisor.clone();
         let task = tokio::spawn(async move {
             let start = || {
-                let (start, mut stopping) = (counted.fetch_add(1, Ordering::Relaxed), stopping.clone());
+                let start = counted.fetch_add(1, Ordering::Relaxed);
+                let mut stopping = stopping.clone();
                 async move {
                     match start {
                         0 => panic!("jane@example.com"),

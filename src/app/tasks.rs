@@ -50,7 +50,8 @@ impl Tasks {
         listeners: Listeners,
         stop: watch::Receiver<bool>,
     ) -> JoinSet<()> {
-        let (supervisor, mut accepting) = (self.supervisor.clone(), JoinSet::new());
+        let supervisor = self.supervisor.clone();
+        let mut accepting = JoinSet::new();
         accepting.spawn(async move { supervisor.need(Fatal::Listener, accept::run(gateway, listeners, stop)).await });
         accepting
     }
@@ -63,7 +64,8 @@ impl Tasks {
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (supervisor, stopping) = (self.supervisor.clone(), self.stopping.clone());
+        let supervisor = self.supervisor.clone();
+        let stopping = self.stopping.clone();
         self.services.spawn(async move {
             supervisor.keep(name, || start(stopping.clone())).await;
         });
@@ -88,7 +90,9 @@ impl Tasks {
         }
         let mut opened = socket;
         self.keep("admin_socket", move |stopping| {
-            let (socket, config, metrics) = (opened.take(), Arc::clone(&config), Arc::clone(&metrics));
+            let socket = opened.take();
+            let config = Arc::clone(&config);
+            let metrics = Arc::clone(&metrics);
             let served = (admin.clone(), bounded.clone());
             async move { admin_socket::keep(socket, &config, &metrics, served, stopping).await }
         });
@@ -106,7 +110,9 @@ impl Tasks {
         let address = bound.admin;
         let mut is_bound = bound.admin_is_bound;
         self.keep("admin", move |_stopping| {
-            let (admin, listeners, stop) = (admin.clone(), listeners.clone(), stop.clone());
+            let admin = admin.clone();
+            let listeners = listeners.clone();
+            let stop = stop.clone();
             let was_bound = std::mem::replace(&mut is_bound, false);
             async move {
                 // Its service owned the socket, and closed it when it ended.
@@ -127,10 +133,13 @@ impl Tasks {
 
     /// Begins what looks after the store.
     pub(super) fn keep_store(&mut self, store: Arc<dyn Store>, metrics: &Arc<Metrics>, clock: Clock) {
-        let (expired, looked_at, metrics) = (Arc::clone(&store), Arc::clone(&store), Arc::clone(metrics));
+        let expired = Arc::clone(&store);
+        let looked_at = Arc::clone(&store);
+        let metrics = Arc::clone(metrics);
         self.keep("expiry", move |stopping| expire(Arc::clone(&expired), clock.clone(), stopping));
         self.keep("watch", move |stopping| look(Arc::clone(&looked_at), Arc::clone(&metrics), stopping));
-        let (supervisor, mut stopping) = (self.supervisor.clone(), self.stopping.clone());
+        let supervisor = self.supervisor.clone();
+        let mut stopping = self.stopping.clone();
         self.services.spawn(async move {
             let ended = async {
                 tokio::select! {
@@ -143,7 +152,8 @@ impl Tasks {
     }
 
     pub(super) fn sender(&self, sender: Sender) -> JoinHandle<Option<Stopped>> {
-        let (supervisor, stopping) = (self.supervisor.clone(), self.stopping.clone());
+        let supervisor = self.supervisor.clone();
+        let stopping = self.stopping.clone();
         tokio::spawn(async move { supervisor.keep("sender", || sender.run(stopping.clone())).await })
     }
 }

@@ -49,7 +49,8 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             load(&path, &Sources::with_environment([]), date(2026, 11, 21)).diagnostics
         };
-        let (plain, open) = ("", "[admin]\nlisten = \"0.0.0.0:8081\"\n");
+        let plain = "";
+        let open = "[admin]\nlisten = \"0.0.0.0:8081\"\n";
         let warnings = Warnings::default();
         let told: Vec<usize> =
             [plain, open, open, plain, open].iter().map(|text| warnings.new_ones(&read(text)).len()).collect();

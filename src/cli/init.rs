@@ -86,7 +86,8 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     let url = config.server.hook_url(&site);
     let url_with_token = format!("{url}?token={token}");
     let keys = keys(args, &site).map(|key| args.folder.join(key));
-    let (config_file, site_file) = (args.folder.join("config.toml"), args.folder.join(&files.site_name));
+    let config_file = args.folder.join("config.toml");
+    let site_file = args.folder.join(&files.site_name);
     let made = Made { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
     match args.output {
         Format::Json => console.json(&made)?,

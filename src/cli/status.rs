@@ -164,7 +164,8 @@ fn waiting(wait: &Wait, now: Timestamp) -> String {
         _ => "held back",
     };
     let why = shown::short(&wait.why, WORDS_MAX);
-    let (queued, since) = (plural(wait.queued, "lead"), ago(wait.since, now));
+    let queued = plural(wait.queued, "lead");
+    let since = ago(wait.since, now);
     format!("  {site}: {what} for {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
 }
 

@@ -65,7 +65,8 @@ impl Validity {
 pub(super) fn warn_of_expiry(value: &Value<'_>, path: &Path, today: Date) {
     let Some(validity) = Validity::read(path) else { return };
     let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-    let (first, last) = (day(validity.begins), day(validity.ends));
+    let first = day(validity.begins);
+    let last = day(validity.ends);
     let days = (last - today).get_days();
     let problem = match days {
         _ if last < today => format!("expired on {last}: clients refuse it"),

@@ -71,7 +71,8 @@ impl Diagnostic {
         hint: Option<&str>,
     ) -> Self {
         let hint = hint.map(presentable);
-        let (message, also) = (presentable(message), Vec::new());
+        let message = presentable(message);
+        let also = Vec::new();
         Self { severity, file: file.to_owned(), place, message, hint, also, recurring: None }
     }
 
@@ -94,7 +95,8 @@ impl Diagnostic {
             None => writeln_to(text, format_args!("{:gutter$}{arrow} {file}", "")),
             // The line of one of many says nothing of the others.
             Some(_) if !self.also.is_empty() => {
-                let (first, others) = (self.location(), self.also.len());
+                let first = self.location();
+                let others = self.also.len();
                 writeln_to(text, format_args!("{:gutter$}{arrow} {first} and {others} more", ""));
             }
             Some(Place { line, column, source_line, caret, width }) => {

@@ -221,7 +221,8 @@ impl Merge<'_> {
 
     /// Gathers what gave the versions in force.
     fn texts(&self, sites: &Sites, mappings: &ByName) -> Texts {
-        let (written, kept) = (&self.parts.texts, &self.fallback.texts);
+        let written = &self.parts.texts;
+        let kept = &self.fallback.texts;
         let of_last_good =
             |part: &Part| self.stand_ins.iter().any(|stand_in| stand_in.part == *part && stand_in.by == By::LastGood);
         let mut sections = if self.parts.is_config_read { written.sections.clone() } else { kept.sections.clone() };

@@ -36,7 +36,8 @@ pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Pla
     for (index, token) in tokens.iter().enumerate() {
         if tokens.iter().take(index).any(|other| other.token.sha256 == token.token.sha256) {
             let recurring = Recurring { kind: Kind::RepeatedToken, subject: site.to_owned() };
-            let (span, message) = (Some(token.span.clone()), "this token stands here twice");
+            let span = Some(token.span.clone());
+            let message = "this token stands here twice";
             value.file().report_recurring(Severity::Warning, span, recurring, message, Some("remove one of the two"));
         }
     }

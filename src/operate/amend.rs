@@ -123,7 +123,8 @@ pub async fn amend(
     let amend = Amend { store, config, asked, by, now };
     let planned = amend.plan(&entry).await?;
     if asked.dry_run {
-        let (before, after) = (entry.content.lead.clone(), planned.content().lead.clone());
+        let before = entry.content.lead.clone();
+        let after = planned.content().lead.clone();
         return Ok(Done { before, after, ..planned.done(&entry) });
     }
     let begun = audit.begin(Act::fields("amend", by, &fields), now).await?;
@@ -182,7 +183,8 @@ impl Amend<'_> {
 
 /// Runs an entry through the pipeline, where that keeps no request waiting.
 async fn remade(config: &Arc<Config>, site: &Arc<Site>, entry: Entry) -> Result<Remade, StoreError> {
-    let (config, site) = (Arc::clone(config), Arc::clone(site));
+    let config = Arc::clone(config);
+    let site = Arc::clone(site);
     let remade = telemetry::blocking(move || Remade::of(&config, &site, &entry)).await;
     remade.map_err(|error| StoreError::Corrupt(error.into()))
 }

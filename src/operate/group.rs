@@ -173,7 +173,8 @@ impl HeldBack<'_> {
         }
         let lacks_keys = |entry: &Entry| site.keys_of(&entry.form).is_none();
         if first.iter().any(lacks_keys) {
-            let (words, is_of_whole_site) = (waiting::NO_KEYS.to_owned(), site.form_keys.is_empty());
+            let words = waiting::NO_KEYS.to_owned();
+            let is_of_whole_site = site.form_keys.is_empty();
             return Some(Cause { waits_for: WaitsFor::SecretKey, words, is_of_whole_site });
         }
         let was_refused = |entry: &Entry| {

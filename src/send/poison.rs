@@ -26,7 +26,9 @@ impl Sender {
 
     /// Settles a lease whose attempt panicked: the lead may have arrived.
     pub(super) async fn settle_panicked(&self, lease: &Lease, panicked: &Panicked, duration: Duration) -> End {
-        let (entry, config, now) = (&lease.entry, self.config.load_full(), self.clock.now());
+        let entry = &lease.entry;
+        let config = self.config.load_full();
+        let now = self.clock.now();
         let before = entry.attempts_since_queued().filter(|(_, attempt)| attempt.has_panicked());
         let panics = before.count() + 1;
         let attempt = Attempt::panicked(duration);

@@ -39,7 +39,8 @@ pub fn is_over(retry: Retry, entry: &Entry, now: Timestamp) -> bool {
 /// or nothing ran: a lead is rather tried too long than too short. Where a history's middle is left out, that gap counts
 /// whole.
 fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
-    let (queued, begun) = (entry.last_retried(), queued_at(entry));
+    let queued = entry.last_retried();
+    let begun = queued_at(entry);
     let cut_at = (entry.history.len() >= HISTORY_MAX).then_some(HISTORY_FIRST);
     let (mut from, mut longest, mut tried) = (begun, retry.max, Duration::ZERO);
     for (index, event) in entry.history.iter().enumerate().skip(queued.map_or(0, |at| at + 1)) {

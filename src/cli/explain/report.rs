@@ -99,7 +99,8 @@ impl<'a> Field<'a> {
             Fate::Empty => vec!["empty"],
         };
         let extra = if let Fate::Extra(index) = fate { Some(*index) } else { None };
-        let (label, kind) = (field.label.as_deref(), field.kind.as_deref());
+        let label = field.label.as_deref();
+        let kind = field.kind.as_deref();
         Self { key: &field.key, label, kind, values: &field.values, becomes, extra }
     }
 }

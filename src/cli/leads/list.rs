@@ -141,7 +141,8 @@ impl Listing {
         console.progress("");
         let rows = std::mem::take(&mut self.rows);
         let is_first = self.given == rows.len();
-        let (paint, width) = (console.paint(), console.width());
+        let paint = console.paint();
+        let width = console.width();
         let states = std::iter::once(None).chain(rows.iter().map(|lead| Some(lead.state)));
         let lines = table_lines(&rows, width).into_iter().zip(states);
         // One head above all.

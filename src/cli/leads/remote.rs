@@ -75,7 +75,8 @@ impl Remote {
     /// Asks whether a gateway answers at a socket of this machine.
     pub(super) async fn hello_socket(socket: &Path) -> Result<Hello, Error> {
         let client = post::socket_client(socket).map_err(Error::store)?;
-        let (base, name) = ("http://localhost".to_owned(), socket.display().to_string());
+        let base = "http://localhost".to_owned();
+        let name = socket.display().to_string();
         Self { client, base, name, token: None, is_token_withheld: false }.greet().await
     }
 

@@ -120,7 +120,8 @@ fn made(life: &Life, paint: Paint) -> String {
     };
     for it in &life.amended {
         let was = it.received.as_deref().map_or("nothing".to_owned(), |was| shown::short(was, VALUE_MAX));
-        let (field, value) = (it.field.as_str(), shown::short(&it.value, VALUE_MAX));
+        let field = it.field.as_str();
+        let value = shown::short(&it.value, VALUE_MAX);
         lines.push(format!("  amended  {field}: {was} → {value} (by {}, {} UTC)", it.by, second(it.at)));
     }
     for error in &life.errors {

@@ -42,7 +42,7 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     let starting = config::start(&path, &Sources::process(), today());
     let files = files_of(&part, &starting);
     if files.is_empty() && !is_remembered(&part, &starting) {
-        console.say(format!("there is no {part}, or it is removed already"));
+        console.say(format!("there is no {part}, or it is removed already{}", others(&part, &starting)));
         return Ok(Exit::Ok);
     }
     if let Part::Site(site) = &part {
@@ -59,8 +59,19 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     let recorded = config::record_removed(&path, &part, &Sources::process(), today());
     let is_recorded = recorded.context("the removal can't be recorded").map_err(Error::store)?;
     let kept = if is_recorded { "" } else { "; a gateway that runs goes on with it until it is started again" };
-    console.say(format!("{part} is removed{kept}"));
+    let from = files.first().map_or_else(String::new, |file| format!(" from {}", file.display()));
+    console.say(format!("{part} is removed{from}{kept}"));
     Ok(Exit::Ok)
+}
+
+/// Says which sites there are: the name may be mistyped.
+fn others(part: &Part, starting: &Starting) -> String {
+    let sites = starting.in_force.iter().flat_map(|(config, _)| config.sites.keys());
+    let names: Vec<&str> = sites.map(SiteId::as_str).collect();
+    match part {
+        Part::Site(site) if !names.is_empty() => format!("; {}", config::known_names(site.as_str(), names)),
+        _ => String::new(),
+    }
 }
 
 /// Finds where a site is written, well or not.

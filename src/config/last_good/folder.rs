@@ -126,7 +126,8 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 #[cfg(unix)]
 fn keep_owner(made: &File, folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt as _, fchown};
-    let (of_file, of_folder) = (made.metadata()?, fs::metadata(folder)?);
+    let of_file = made.metadata()?;
+    let of_folder = fs::metadata(folder)?;
     if of_file.uid() == of_folder.uid() {
         return Ok(());
     }
