@@ -129,7 +129,8 @@ fn listen(value: &Value<'_>, common: Option<&(PathBuf, PathBuf)>, files: &TlsFil
     let list = value.one_or_more(|item| match item.inner() {
         DeValue::Table(_) => {
             let table = item.table(LISTEN)?;
-            let (address, tls) = (table.need("address", address), table.read("tls", |value| files.read(value)));
+            let address = table.need("address", address);
+            let tls = table.read("tls", |value| files.read(value));
             Some(Listen { address: address?, tls: tls?.or_else(|| common.cloned()) })
         }
         _ => Some(Listen { address: address(item)?, tls: common.cloned() }),

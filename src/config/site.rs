@@ -65,7 +65,8 @@ impl<'a> CompiledSite<'a> {
 
 /// Compiles a site.
 pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledSite<'a> {
-    let (file, before) = (table.file(), table.file().faults());
+    let file = table.file();
+    let before = file.faults();
     let id = table.need("id", |value| Some((value.parse(SiteId::parse)?, value.span())));
     let name = id.as_ref().map_or("SITE", |(id, _)| id.as_str());
     let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
