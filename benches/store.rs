@@ -132,7 +132,7 @@ fn entry(number: u64) -> Outcome<(NewEntry, DedupeKey)> {
     id.iter_mut().zip(key.iter().chain(&random)).for_each(|(to, from)| *to = *from);
     let millisecond = 1_760_000_000_000 + number / 10;
     let message = format!("entry {number}: {}", "what a visitor wrote ".repeat(10));
-    let draft = Draft { email: Some("jane@example.com".to_owned()), message: Some(message), ..Draft::default() };
+    let draft = Draft { email: Some("jane@example.com"), message: Some(&message), ..Draft::default() };
     let mut body = format!("email=jane%40example.com&number={number}&message=").into_bytes();
     body.resize(BODY, b'x');
     let received = Received {

@@ -1,59 +1,21 @@
 //! The pure seam: what a site's rules make of what was received. Accept, retry, explain and the fixtures all call it.
 
-use std::sync::Arc;
+mod mappings;
 
-use crate::decode::{self, DecodeError, Submission};
+mod told;
+
+use crate::decode::{self, Arena, DecodeError, Submission};
 pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
 use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
-use crate::map::{self, Condition, Dictionary, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
+use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
 use crate::received::Received;
-
-/// The mapping that is asked last and fits everything.
-pub const LAST: &str = "generic";
+pub use mappings::{LAST, Mappings};
+pub use told::{Told, ToldField};
 
 /// The oddity of what could not be decoded because of a panic.
 pub const DECODER_PANICKED: &str = "decoder_panicked";
-
-/// Every mapping there is, in the order in which they are tried.
-#[derive(Clone, Debug, Default)]
-pub struct Mappings {
-    list: Vec<Arc<Mapping>>,
-    dictionary: Arc<Dictionary>,
-}
-
-impl Mappings {
-    /// Orders mappings: the operator's before the shipped, then by name. An operator's replaces the shipped of its name.
-    pub fn new(mappings: impl IntoIterator<Item = Mapping>, dictionary: Arc<Dictionary>) -> Self {
-        let mut list: Vec<Arc<Mapping>> = mappings.into_iter().map(Arc::new).collect();
-        list.sort_by(|a, b| b.own.cmp(&a.own).then_with(|| a.name.cmp(&b.name)));
-        let mut names = std::collections::HashSet::new();
-        list.retain(|mapping| names.insert(mapping.name.clone()));
-        Self { list, dictionary }
-    }
-
-    /// Returns the mapping of a name.
-    pub fn get(&self, name: &str) -> Option<&Arc<Mapping>> {
-        self.list.iter().find(|mapping| mapping.name == name)
-    }
-
-    /// Returns the mapping that fits best: the operator's before the shipped, the one that asks most, then by name.
-    ///
-    /// Where none fits it is `generic`.
-    pub fn recognise(&self, facts: &Facts<'_>) -> Option<&Arc<Mapping>> {
-        let named = self.list.iter().filter(|mapping| mapping.name != LAST);
-        let fitting = named.filter_map(|mapping| Some((mapping, (mapping.own, mapping.fits(facts)?))));
-        // The list is in order of name and `max_by_key` takes the last of equals.
-        let best = fitting.rev().max_by_key(|(_, weight)| *weight).map(|(mapping, _)| mapping);
-        best.or_else(|| self.get(LAST))
-    }
-
-    /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Mapping>> {
-        self.list.iter()
-    }
-}
 
 /// What a site says about its forms.
 #[derive(Clone, Debug, Default)]
@@ -136,14 +98,14 @@ pub struct Fingerprint(pub [u8; 32]);
 #[derive(Clone, Debug)]
 pub struct Explained {
     pub processed: Processed,
-    pub submission: Option<Submission>,
-    pub mapped: Option<Mapped>,
-    pub extras: Vec<Extra>,
+    /// None where the body could not be decoded.
+    pub told: Option<Told>,
+    pub extras: Vec<Extra<'static>>,
 }
 
 /// Runs a submission through decode, map and lead. `form` is the one the URL names.
 pub fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
-    explain(mappings, site, form, received).processed
+    run(mappings, site, form, received, &Overlay::default(), |way| way.processed)
 }
 
 /// Does what [`process`] does, and keeps what was found on the way.
@@ -159,9 +121,32 @@ pub fn explain_amended(
     received: &Received,
     overlay: &Overlay,
 ) -> Explained {
-    match decode::decode(received) {
-        Ok(submission) => mapped(mappings, site, form, received, overlay, submission),
-        Err(error) => undecodable(site, form, overlay, error),
+    run(mappings, site, form, received, overlay, |way| way.explained())
+}
+
+/// A submission at the end of its way, with all that was found on it.
+struct Way<'a> {
+    processed: Processed,
+    mapped: Option<(&'a Submission<'a>, &'a Mapping, Mapped<'a>)>,
+    extras: Vec<Extra<'a>>,
+}
+
+/// The memory that decoding takes for a body of some length, in bytes.
+const ARENA_MIN: usize = 4_096;
+
+/// Runs a submission through decode, map and lead; `end` takes what it wants of it before its memory is freed.
+fn run<T>(
+    mappings: &Mappings,
+    site: &SiteRules,
+    form: Option<&FormId>,
+    received: &Received,
+    overlay: &Overlay,
+    end: impl FnOnce(Way<'_>) -> T,
+) -> T {
+    let arena = Arena::with_capacity(received.body.len() + ARENA_MIN);
+    match decode::decode(received, &arena) {
+        Ok(submission) => end(mapped(mappings, site, form, received, overlay, &submission)),
+        Err(error) => end(undecodable(site, form, overlay, error)),
     }
 }
 
@@ -170,12 +155,12 @@ pub fn explain_amended(
 /// The caller catches the panic, and logs it: nothing here may.
 pub fn panicked(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay) -> Explained {
     let detail = "decoding it failed in formgate itself; the log has the location".to_owned();
-    let explained = unread(site, form, overlay, Hold::Panicked, detail);
+    let explained = unread(site, form, overlay, Hold::Panicked, detail).explained();
     let oddities = vec![DECODER_PANICKED.to_owned()];
     Explained { processed: Processed { oddities, ..explained.processed }, ..explained }
 }
 
-fn undecodable(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error: DecodeError) -> Explained {
+fn undecodable<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error: DecodeError) -> Way<'a> {
     let hold = match error {
         DecodeError::UnsupportedType => Hold::UnsupportedType,
         _ => Hold::Undecodable,
@@ -184,12 +169,12 @@ fn undecodable(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error
 }
 
 /// Nothing is known of a submission but what the URL says of its form, and what an operator says of the lead.
-fn unread(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold, detail: String) -> Explained {
+fn unread<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold, detail: String) -> Way<'a> {
     let form = form.cloned().unwrap_or_else(FormId::fallback);
     let rules = site.forms.iter().find(|rules| rules.id == form);
     let errors = vec![FieldError { field: None, code: Code::Invalid, detail }];
     let region = rules.and_then(|rules| rules.region).or(site.region);
-    let (end, extras) = undecodable_end(hold, errors, overlay, form.to_string(), region);
+    let (end, extras) = undecodable_end(hold, errors, overlay, form.as_str(), region);
     let processed = Processed {
         on_invalid: rules.and_then(|rules| rules.on_invalid).unwrap_or_default(),
         form,
@@ -198,7 +183,7 @@ fn unread(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold
         page: None,
         end,
     };
-    Explained { processed, submission: None, mapped: None, extras }
+    Way { processed, mapped: None, extras }
 }
 
 /// What can't be decoded is a lead all the same where an operator said all that one needs.
@@ -206,14 +191,14 @@ fn undecodable_end(
     hold: Hold,
     mut errors: Vec<FieldError>,
     overlay: &Overlay,
-    form: String,
+    form: &str,
     region: Option<Region>,
-) -> (End, Vec<Extra>) {
+) -> (End, Vec<Extra<'static>>) {
     if !overlay.is_empty() {
         match Lead::check(overlay.apply(Draft { form_name: Some(form), region, ..Draft::default() })) {
             Ok(Checked { lead, extras }) => {
                 let fingerprint = Fingerprint::of(&lead, &extras, None);
-                return (End::Lead { lead, fingerprint }, extras);
+                return (End::Lead { lead, fingerprint }, extras.into_iter().map(Extra::into_owned).collect());
             }
             Err(rejection) => errors.extend(rejection.errors),
         }
@@ -221,31 +206,26 @@ fn undecodable_end(
     (End::Held { hold, reason: None, lead: None, errors }, Vec::new())
 }
 
-fn mapped(
-    mappings: &Mappings,
-    site: &SiteRules,
-    named: Option<&FormId>,
-    received: &Received,
-    overlay: &Overlay,
-    submission: Submission,
-) -> Explained {
-    let empty = Mapping::default();
-    let facts = Facts { headers: &received.headers, submission: &submission, form_name: None, page: None };
-    let recognised = mappings.recognise(&facts).map_or(&empty, Arc::as_ref);
-    let look = Look::new(&submission, recognised);
-    let about = look.form.clone();
-    let facts = Facts {
-        form_name: about.name.as_deref(),
-        page: about.page.as_deref().or_else(|| received.header("referer")),
-        ..facts
-    };
+fn mapped<'a>(
+    mappings: &'a Mappings,
+    site: &'a SiteRules,
+    named: Option<&'a FormId>,
+    received: &'a Received,
+    overlay: &'a Overlay,
+    submission: &'a Submission<'a>,
+) -> Way<'a> {
+    let facts = Facts { headers: &received.headers, submission, form_name: None, page: None };
+    let recognised = mappings.recognise(&facts).map_or(&*NO_MAPPING, |mapping| &**mapping);
+    let look = Look::new(submission, recognised);
+    let about = look.form;
+    let facts = Facts { form_name: about.name, page: about.page.or_else(|| received.header("referer")), ..facts };
     let form_rules = choose_form(site, named, &facts);
     let form = form_id(named, form_rules, &about);
     let named_mapping = form_rules.and_then(|rules| rules.mapping.as_deref());
     let own_mapping = named_mapping.and_then(|name| mappings.get(name));
     // Another mapping could make another lead of it: a person decides, or the mapping comes back.
     let lost_mapping = named_mapping.filter(|_| own_mapping.is_none()).map(|name| format!("no mapping `{name}`"));
-    let mapping = own_mapping.map_or(recognised, Arc::as_ref);
+    let mapping = own_mapping.map_or(recognised, |mapping| &**mapping);
     let rules = Rules {
         mapping,
         own_lead: form_rules.map(|rules| &rules.lead),
@@ -255,22 +235,26 @@ fn mapped(
     };
     let mut mapped = map::apply(look, rules);
     if named.is_some() || form_rules.is_some() {
-        mapped.draft.form_name = mapped.draft.form_name.or_else(|| Some(form.to_string()));
+        let called = || &*submission.arena.alloc_str(form.as_str());
+        mapped.draft.form_name = Some(mapped.draft.form_name.unwrap_or_else(called));
     }
     let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
     let held = lost_mapping.as_deref().or(held);
     let unknown = site.hold_unknown_forms && form_rules.is_none();
-    let (end, extras) = end(&submission, &mapped, overlay, held, unknown);
+    let (end, extras) = end(submission, &mapped, overlay, held, unknown);
     let processed = Processed {
         form,
         mapping: Some(mapping.name.clone()),
         oddities: submission.oddities.iter().map(|oddity| oddity.as_str().to_owned()).collect(),
         on_invalid: form_rules.and_then(|rules| rules.on_invalid).or(mapping.on_invalid).unwrap_or_default(),
-        page: mapped.form.page.clone(),
+        page: mapped.form.page.map(str::to_owned),
         end,
     };
-    Explained { processed, submission: Some(submission), mapped: Some(mapped), extras }
+    Way { processed, mapped: Some((submission, recognised, mapped)), extras }
 }
+
+/// Where there is no mapping at all, nothing is known of any form.
+static NO_MAPPING: std::sync::LazyLock<Mapping> = std::sync::LazyLock::new(Mapping::default);
 
 /// Returns the form's rules: those of the URL's name, else of the first `match` that holds, else the default's.
 fn choose_form<'a>(site: &'a SiteRules, named: Option<&FormId>, facts: &Facts<'_>) -> Option<&'a FormRules> {
@@ -284,18 +268,18 @@ fn choose_form<'a>(site: &'a SiteRules, named: Option<&FormId>, facts: &Facts<'_
     }
 }
 
-fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts) -> FormId {
-    let told = || [&about.id, &about.name].into_iter().flatten().find_map(|text| FormId::from_text(text));
+fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts<'_>) -> FormId {
+    let told = || [about.id, about.name].into_iter().flatten().find_map(FormId::from_text);
     named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
 }
 
-fn end(
-    submission: &Submission,
-    mapped: &Mapped,
-    overlay: &Overlay,
+fn end<'a>(
+    submission: &Submission<'a>,
+    mapped: &Mapped<'a>,
+    overlay: &'a Overlay,
     held: Option<&str>,
     unknown_form: bool,
-) -> (End, Vec<Extra>) {
+) -> (End, Vec<Extra<'a>>) {
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
     if submission.fields.is_empty() && overlay.is_empty() {
@@ -309,7 +293,7 @@ fn end(
                 (Some(reason), _) => hold(Hold::Rule, Some(reason), Some(checked.lead), Vec::new()),
                 (None, true) => hold(Hold::UnknownForm, None, Some(checked.lead), Vec::new()),
                 (None, false) => {
-                    let fingerprint = Fingerprint::of(&checked.lead, &checked.extras, mapped.form.entry.as_deref());
+                    let fingerprint = Fingerprint::of(&checked.lead, &checked.extras, mapped.form.entry);
                     End::Lead { lead: checked.lead, fingerprint }
                 }
             };
@@ -321,7 +305,7 @@ fn end(
 impl Fingerprint {
     /// The plugin's own name for the submission where it has one, else everything the lead says and, since a message may be
     /// cut, all extras; the e-mail either way.
-    fn of(lead: &Lead, extras: &[Extra], entry: Option<&str>) -> Self {
+    fn of(lead: &Lead, extras: &[Extra<'_>], entry: Option<&str>) -> Self {
         use sha2::{Digest, Sha256};
         let mut digest = Sha256::new();
         let mut add = |part: &str| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use formgate::decode::{self, DecodeError, Oddity, Submission};
+use formgate::decode::{self, Arena, DecodeError, Oddity, Submission};
 use serde::Deserialize;
 
 use crate::suite::{Tally, request, rows};
@@ -20,14 +20,15 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
     let mut tally = Tally::new("json_parsing");
     for row in rows::<Row>(folder, "json_parsing.jsonl")? {
         let bytes = STANDARD.decode(&row.bytes_b64)?;
-        let found = decode::decode(&request("application/json", bytes.clone()));
+        let (arena, received) = (Arena::new(), request("application/json", bytes.clone()));
+        let found = decode::decode(&received, &arena);
         let agrees = match row.expect.as_str() {
             "accept" => found.as_ref().is_ok_and(|submission| same_document(&bytes, submission)),
             "reject" => found.is_err(),
             _ => true,
         };
         tally.count(agrees, reason(&bytes, &found), || {
-            let shown = found.as_ref().map(|submission| (&submission.document, &submission.oddities));
+            let shown = found.as_ref().map(|submission| (submission.json(), &submission.oddities));
             format!("{}: {}, here {shown:?}, of {:?}", row.name, row.expect, String::from_utf8_lossy(&bytes))
         });
     }
@@ -36,13 +37,13 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
 
 fn same_document(bytes: &[u8], submission: &Submission) -> bool {
     let plain = submission.oddities.iter().all(|oddity| *oddity == Oddity::RepeatedKey);
-    plain && serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value == submission.document)
+    plain && serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value == *submission.json())
 }
 
 fn same_but_exponents(bytes: &[u8], submission: &Submission) -> bool {
     let number = |text: &str| serde_json::from_str(text).ok().filter(serde_json::Value::is_number);
     let Ok(serde_json::Value::Array(plain)) = serde_json::from_slice(bytes) else { return false };
-    let items = submission.document.as_array().into_iter().flatten();
+    let items = submission.json().as_array().into_iter().flatten();
     let items: Vec<_> = items.map(|item| item.as_str().and_then(number).unwrap_or_else(|| item.clone())).collect();
     plain == items
 }

@@ -19,12 +19,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
     let mut tally = Tally::new("phones");
     for row in rows::<Row>(folder, "phones.jsonl")? {
         let region = row.region.as_deref().map(Region::parse).transpose()?;
-        let draft = Draft {
-            email: Some("ann@example.com".to_owned()),
-            phone: Some(row.raw.clone()),
-            region,
-            ..Draft::default()
-        };
+        let draft = Draft { email: Some("ann@example.com"), phone: Some(&row.raw), region, ..Draft::default() };
         let lead = Lead::check(draft)?.lead;
         let found = lead.phone().filter(|_| Phone::is_valid(&row.raw, region));
         let extension_kept = row

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use formgate::decode;
+use formgate::decode::{self, Submission};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
 
 fn compare(tally: &mut Tally, input: &str, php: &Value) {
     let form = request("application/x-www-form-urlencoded", input.to_owned());
-    let document = decode::decode(&form).map(|submission| submission.document);
+    let document = decode::read(&form, |submission| submission.json().clone());
     let agrees = document.as_ref().is_ok_and(|document| *document == as_record(php));
     tally.count(agrees, reason(input, php), || format!("{input:?}: {php}, here {document:?}"));
 }
@@ -87,7 +87,8 @@ fn reason(input: &str, php: &Value) -> Option<&'static str> {
 fn pairs(input: &str) -> Vec<String> {
     let mut received = request("application/json", "{}");
     received.query = Some(input.to_owned());
-    decode::decode(&received).map(|read| read.query.into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+    let names = |read: &Submission<'_>| read.query.iter().map(|(name, _)| (*name).to_owned()).collect();
+    decode::read(&received, names).unwrap_or_default()
 }
 
 fn base(name: &str) -> &str {
@@ -104,7 +105,7 @@ fn many(tally: &mut Tally, generator: &Generator) {
     let pairs: Vec<String> =
         (0..generator.count).map(|index| generator.shape.replace("%d", &index.to_string())).collect();
     let form = request("application/x-www-form-urlencoded", pairs.join(&generator.join));
-    let taken = decode::decode(&form).is_ok();
+    let taken = decode::read(&form, |_| ()).is_ok();
     let over = generator.count > decode::LIMITS.fields;
     let reason = (over && !taken).then_some("over 1,000 fields: refused and held, where PHP drops the rest");
     tally.count(taken && !over, reason, || format!("{} of {}", generator.count, generator.shape));

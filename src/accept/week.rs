@@ -91,7 +91,7 @@ mod tests {
     async fn add(store: &MemoryStore, number: u8, seconds_ago: i64, name: Option<&str>) {
         let accepted_at = Timestamp::from_second(NOW - seconds_ago).expect("a time");
         let lead = name.map(|name| {
-            let (name, email) = (Some(name.to_owned()), Some("jane@example.com".to_owned()));
+            let (name, email) = (Some(name), Some("jane@example.com"));
             Lead::check(Draft { name, email, ..Draft::default() }).expect("a lead").lead
         });
         let new = NewEntry {

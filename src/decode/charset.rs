@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use encoding_rs::{Encoding, UTF_8};
 
 use super::Oddity;
+use super::document::Arena;
+use super::urlencoded::kept;
 
 /// The kind of body a media type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,27 +39,32 @@ impl Declared {
     }
 
     /// Decodes a whole text; bytes that are none are replaced and flagged. A byte order mark goes.
-    pub(super) fn decode<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Cow<'a, str> {
+    pub(super) fn decode<'a>(&self, bytes: &'a [u8], arena: &'a Arena, odd: &mut BTreeSet<Oddity>) -> &'a str {
         let (text, malformed) = match bytes {
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [0xEF, 0xBB, 0xBF, ..] => {
                 let (text, _, malformed) = self.encoding.decode(bytes);
                 (text, malformed)
             }
-            _ => self.encoding.decode_without_bom_handling(bytes),
+            _ => self.text(bytes),
         };
         if malformed {
             odd.insert(Oddity::InvalidText);
         }
-        text
+        kept(text, arena)
     }
 
     /// Decodes one value of a form: what looks like a byte order mark was typed.
-    pub(super) fn decode_value<'a>(&self, bytes: &'a [u8], odd: &mut BTreeSet<Oddity>) -> Cow<'a, str> {
-        let (text, malformed) = self.encoding.decode_without_bom_handling(bytes);
+    pub(super) fn decode_value<'a>(&self, bytes: &'a [u8], arena: &'a Arena, odd: &mut BTreeSet<Oddity>) -> &'a str {
+        let (text, malformed) = self.text(bytes);
         if malformed {
             odd.insert(Oddity::InvalidText);
         }
-        text
+        kept(text, arena)
+    }
+
+    /// Decodes a text, and tells whether bytes that are none were replaced.
+    pub(super) fn text<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
+        self.encoding.decode_without_bom_handling(bytes)
     }
 
     /// Returns the charset of a name.
@@ -106,22 +113,22 @@ mod tests {
         ] {
             assert_eq!(Declared::read(Some(content_type)).kind, kind, "{content_type}");
         }
-        let mut odd = BTreeSet::new();
+        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
         let latin = Declared::read(Some("text/plain; x=y; charset=\"iso-8859-1\""));
-        assert_eq!(latin.decode(b"caf\xe9", &mut odd), "café");
+        assert_eq!(latin.decode(b"caf\xe9", &arena, &mut odd), "café");
         assert!(odd.is_empty());
         let unknown = Declared::read(Some("text/plain; charset=klingon"));
-        assert_eq!(unknown.decode(b"caf\xe9", &mut odd), "caf\u{FFFD}");
+        assert_eq!(unknown.decode(b"caf\xe9", &arena, &mut odd), "caf\u{FFFD}");
         assert!(odd.contains(&Oddity::InvalidText));
     }
 
     #[test]
     fn a_byte_order_mark_begins_a_text_and_not_a_value() {
-        let mut odd = BTreeSet::new();
+        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
         let json = Declared::read(Some("application/json"));
-        assert_eq!(json.decode(b"\xEF\xBB\xBF{}", &mut odd), "{}");
-        assert_eq!(json.decode(b"\xFF\xFE{\0}\0", &mut odd), "{}");
-        assert_eq!(json.decode_value(b"\xEF\xBB\xBFJane", &mut odd), "\u{FEFF}Jane");
+        assert_eq!(json.decode(b"\xEF\xBB\xBF{}", &arena, &mut odd), "{}");
+        assert_eq!(json.decode(b"\xFF\xFE{\0}\0", &arena, &mut odd), "{}");
+        assert_eq!(json.decode_value(b"\xEF\xBB\xBFJane", &arena, &mut odd), "\u{FEFF}Jane");
         assert!(odd.is_empty());
     }
 }

@@ -3,8 +3,6 @@
 //! Browsers write a `"` in a name as `%22` and leave a `\` alone; others write `\"`, old ones a bare `"`. So a quote ends a
 //! value only where the header ends or another parameter begins. Nothing else is decoded: names are as on the wire.
 
-use std::collections::BTreeSet;
-
 use super::DecodeError;
 use super::charset::Declared;
 
@@ -104,7 +102,7 @@ fn decode_extended(value: &str) -> Option<String> {
     let (charset, rest) = value.split_once('\'')?;
     let (_, encoded) = rest.split_once('\'')?;
     let bytes: Vec<u8> = percent_encoding::percent_decode_str(encoded).collect();
-    Some(Declared::named(charset)?.decode_value(&bytes, &mut BTreeSet::new()).into_owned())
+    Some(Declared::named(charset)?.text(&bytes).0.into_owned())
 }
 
 fn last_piece(path: &str) -> &str {

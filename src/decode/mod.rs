@@ -8,6 +8,8 @@ mod delimiters;
 
 mod disposition;
 
+mod document;
+
 mod fields;
 
 mod json;
@@ -16,38 +18,63 @@ mod keep;
 
 mod multipart;
 
+mod names;
+
 mod php_json;
 
 mod repair;
 
-mod tree;
+mod repeats;
 
 mod urlencoded;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use fields::{Field, child_path};
+pub use document::{Arena, Content, Document, Key, NodeId, Order};
+pub use fields::Field;
 pub use keep::{Keeper, Kept, TooMuchToKeep};
 pub use php_json::php_json;
 
 use crate::received::Received;
-use charset::Declared;
-use tree::{Style, Tree};
+use charset::{Declared, Kind};
+use fields::Style;
 
 /// A decoded submission, the same whatever encoding it came in.
 ///
 /// `Debug` shows keys only: values are personal data.
-#[derive(Clone, Default)]
-pub struct Submission {
+#[derive(Clone)]
+pub struct Submission<'a> {
     /// The form's fields in the order in which they came.
-    pub fields: Vec<Field>,
-    /// The same as one JSON tree; bracket names are nested.
-    pub document: Value,
+    pub fields: Vec<Field<'a>>,
+    /// The same as one tree; bracket names are nested.
+    pub document: Document<'a>,
     /// Query parameters beside a body: no fields, but a selector can name them as `query.NAME`.
-    pub query: Vec<(String, String)>,
+    pub query: Vec<(&'a str, &'a str)>,
     pub oddities: BTreeSet<Oddity>,
+    /// Where texts go that are made of it.
+    pub arena: &'a Arena,
+    json: OnceCell<Value>,
+}
+
+impl Submission<'_> {
+    /// Returns the document as JSON, made when it is first asked for.
+    pub fn json(&self) -> &Value {
+        self.json.get_or_init(|| self.document.json(self.document.root()))
+    }
+}
+
+impl<'a> Submission<'a> {
+    /// Returns what a value is called, as text.
+    pub fn name(&self, id: NodeId) -> &'a str {
+        match self.document.key(id) {
+            Key::Name(name) => name,
+            Key::Index(_) => self.arena.alloc_str(&self.document.name(id)),
+            Key::Root | Key::Next => "",
+        }
+    }
 }
 
 /// What was unusual about the bytes, though they could be read.
@@ -117,103 +144,167 @@ impl Limits {
 
 /// Reads a text that is one JSON value, within the limits of a body: numbers as written, the last of repeated names.
 pub fn json_value(text: &str) -> Option<Value> {
-    json::parse(text).ok().map(|tree| tree.into_document(Style::Dots, &mut BTreeSet::new()))
+    let arena = Arena::new();
+    let mut document = json::parse(text, &arena).ok()?;
+    repeats::merge(&mut document, Style::Dots, &mut BTreeSet::new());
+    Some(document.json(document.root()))
 }
 
 /// Decodes a submission: the body's fields, or the query's where there is no body.
-pub fn decode(received: &Received) -> Result<Submission, DecodeError> {
+pub fn decode<'a>(received: &'a Received, arena: &'a Arena) -> Result<Submission<'a>, DecodeError> {
     let mut odd = BTreeSet::new();
     let query = received.query.as_deref().unwrap_or_default().as_bytes();
-    if received.body.is_empty() {
-        // A multipart body has a last boundary even without a part: this one was cut off.
-        if query.is_empty() && Declared::read(received.content_type()).kind == charset::Kind::Multipart {
-            return Err(DecodeError::BrokenMultipart);
-        }
-        let tree = urlencoded::parse(query, Declared::UTF_8, &mut odd)?;
-        return finish(tree, Style::Brackets, Vec::new(), odd);
+    let declared = Declared::read(received.content_type());
+    if !received.body.is_empty() {
+        let (document, style) = read_body(received, declared, arena, &mut odd)?;
+        let query = urlencoded::pairs(query, Declared::UTF_8, arena, &mut BTreeSet::new())?;
+        return finish(document, style, query, arena, odd);
     }
-    let (tree, style) = decode_body(received, &mut odd)?;
-    let query = urlencoded::pairs(query, Declared::UTF_8, &mut BTreeSet::new())?;
-    finish(tree, style, query, odd)
+    // A multipart body has a last boundary even without a part: this one was cut off.
+    if query.is_empty() && declared.kind == Kind::Multipart {
+        return Err(DecodeError::BrokenMultipart);
+    }
+    let document = urlencoded::parse(query, Declared::UTF_8, arena, &mut odd)?;
+    finish(document, Style::Brackets, Vec::new(), arena, odd)
 }
 
-fn finish(
-    tree: Tree,
+/// Decodes a submission for one look at it.
+pub fn read<T>(received: &Received, look: impl FnOnce(&Submission<'_>) -> T) -> Result<T, DecodeError> {
+    let arena = Arena::new();
+    decode(received, &arena).map(|submission| look(&submission))
+}
+
+/// Decodes a form's text, for tests of what comes after.
+#[cfg(test)]
+pub fn form<'a>(text: &'a str, arena: &'a Arena) -> Submission<'a> {
+    let mut odd = BTreeSet::new();
+    let document = urlencoded::parse(text.as_bytes(), Declared::UTF_8, arena, &mut odd).expect("a form");
+    finish(document, Style::Brackets, Vec::new(), arena, odd).expect("within limits")
+}
+
+fn finish<'a>(
+    mut document: Document<'a>,
     style: Style,
-    query: Vec<(String, String)>,
+    query: Vec<(&'a str, &'a str)>,
+    arena: &'a Arena,
     mut oddities: BTreeSet<Oddity>,
-) -> Result<Submission, DecodeError> {
-    let fields = fields::collect(&tree, style);
+) -> Result<Submission<'a>, DecodeError> {
+    let fields = fields::collect(&document, style, arena);
     Limits::check("fields", fields.len(), LIMITS.fields)?;
     for field in &fields {
         Limits::check("key length", field.key.len(), LIMITS.key_bytes)?;
     }
-    let document = tree.into_document(style, &mut oddities);
-    Ok(Submission { fields, document, query, oddities })
+    repeats::merge(&mut document, style, &mut oddities);
+    Ok(Submission { fields, document, query, oddities, arena, json: OnceCell::new() })
 }
 
-/// Tries what the type says first, and what the body looks like after that: both are wrong at times.
-fn decode_body(received: &Received, odd: &mut BTreeSet<Oddity>) -> Result<(Tree, Style), DecodeError> {
-    let declared = Declared::read(received.content_type());
-    let body = received.body.as_ref();
-    match declared.kind {
-        charset::Kind::Multipart => {
-            let content_type = received.content_type().unwrap_or_default();
-            let tree = multipart::parse(content_type, &received.body, received.cut, declared, odd)?;
-            Ok((tree, Style::Brackets))
+/// A way to read a body that isn't multipart.
+#[derive(Clone, Copy)]
+enum Attempt {
+    /// JSON as it should be; past a limit it is refused.
+    Json,
+    /// The same, where a form may come after it.
+    JsonOfAForm,
+    /// Broken JSON whose intent is plain.
+    Mended,
+    /// The same, where a form may come after it: what begins as the name of a field isn't mended.
+    MendedOfAForm,
+    Form,
+}
+
+/// Decides once, by the declared type and the first sign of the body, in which ways it is read: both are wrong at times.
+fn read_body<'a>(
+    received: &'a Received,
+    declared: Declared,
+    arena: &'a Arena,
+    odd: &mut BTreeSet<Oddity>,
+) -> Decoded<'a> {
+    use Attempt::{Form, Json, JsonOfAForm, Mended, MendedOfAForm};
+    let attempts: &[Attempt] = match (declared.kind, looks_like_json(&received.body)) {
+        (Kind::Multipart, _) => return multipart::parse(received, declared, arena, odd).map(in_brackets),
+        (Kind::Other, _) => return Err(DecodeError::UnsupportedType),
+        (Kind::Json | Kind::Text, true) => &[Json, Mended],
+        (Kind::Json, false) => &[Json, Form],
+        (Kind::Form, true) => &[JsonOfAForm, MendedOfAForm, Form],
+        (Kind::Form | Kind::Text, false) => &[Form],
+    };
+    let mut source = Source { body: &received.body, declared, arena, odd, text: None };
+    let read = attempts.iter().find_map(|attempt| source.read(*attempt).transpose());
+    read.unwrap_or(Err(DecodeError::NotAForm))
+}
+
+type Decoded<'a> = Result<(Document<'a>, Style), DecodeError>;
+
+fn in_brackets(document: Document<'_>) -> (Document<'_>, Style) {
+    (document, Style::Brackets)
+}
+
+/// A body on its way to become a document.
+struct Source<'o, 'a> {
+    body: &'a [u8],
+    declared: Declared,
+    arena: &'a Arena,
+    odd: &'o mut BTreeSet<Oddity>,
+    text: Option<&'a str>,
+}
+
+impl<'a> Source<'_, 'a> {
+    /// Reads the body in one way; none where it isn't written so.
+    fn read(&mut self, attempt: Attempt) -> Result<Option<(Document<'a>, Style)>, DecodeError> {
+        let is_form = self.declared.kind == Kind::Form;
+        if matches!(attempt, Attempt::Form) {
+            return self.form(is_form);
         }
-        charset::Kind::Form => decode_form(body, declared, odd),
-        charset::Kind::Json => decode_json(body, declared, odd),
-        charset::Kind::Text if looks_like_json(body) => decode_json(body, declared, odd),
-        charset::Kind::Text => {
-            odd.insert(Oddity::Mislabelled);
-            decode_form(body, declared, odd)
+        let (text, arena) = (self.text(), self.arena);
+        let found = match attempt {
+            Attempt::Json => json_or_limit(json::parse(text, arena))?,
+            Attempt::JsonOfAForm => json::parse(text, arena).ok(),
+            Attempt::Mended => self.mended(repair::parse(text, arena)?),
+            Attempt::MendedOfAForm if opens_a_name(text) => self.mended(repair::parse(text, arena).ok().flatten()),
+            Attempt::MendedOfAForm | Attempt::Form => None,
+        };
+        if is_form && found.is_some() {
+            self.odd.insert(Oddity::Mislabelled);
         }
-        charset::Kind::Other => Err(DecodeError::UnsupportedType),
+        Ok(found.map(|document| (document, Style::Dots)))
+    }
+
+    /// Returns the whole body as text, decoded once.
+    fn text(&mut self) -> &'a str {
+        self.text.get_or_insert_with(|| self.declared.decode(self.body, self.arena, self.odd))
+    }
+
+    fn mended(&mut self, document: Option<Document<'a>>) -> Option<Document<'a>> {
+        if document.is_some() {
+            self.odd.insert(Oddity::Repaired);
+        }
+        document
+    }
+
+    fn form(&mut self, is_declared: bool) -> Result<Option<(Document<'a>, Style)>, DecodeError> {
+        let is_form = if is_declared { urlencoded::can_be_form } else { urlencoded::looks_like_form };
+        if !is_form(self.body) {
+            return Ok(None);
+        }
+        if !is_declared {
+            self.odd.insert(Oddity::Mislabelled);
+        }
+        urlencoded::parse(self.body, self.declared, self.arena, self.odd).map(in_brackets).map(Some)
     }
 }
 
-fn decode_form(body: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<(Tree, Style), DecodeError> {
-    if looks_like_json(body)
-        && let Some(read) = json_after_all(&declared.decode(body, odd), odd)
-    {
-        odd.insert(Oddity::Mislabelled);
-        return Ok(read);
-    }
-    let declared_form = declared.kind == charset::Kind::Form;
-    if !(if declared_form { urlencoded::can_be_form(body) } else { urlencoded::looks_like_form(body) }) {
-        return Err(DecodeError::NotAForm);
-    }
-    Ok((urlencoded::parse(body, declared, odd)?, Style::Brackets))
-}
-
-/// Reads JSON that came as a form; what is broken only where it can't be the name of a field.
-fn json_after_all(text: &str, odd: &mut BTreeSet<Oddity>) -> Option<(Tree, Style)> {
-    if let Ok(tree) = json::parse(text) {
-        return Some((tree, Style::Dots));
-    }
-    let names = text.trim_start_matches('\u{FEFF}').trim_start().strip_prefix('{')?.trim_start().starts_with('"');
-    let tree = if names { repair::parse(text).ok()?? } else { return None };
-    odd.insert(Oddity::Repaired);
-    Some((tree, Style::Dots))
-}
-
-fn decode_json(body: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<(Tree, Style), DecodeError> {
-    let text = declared.decode(body, odd);
-    match json::parse(&text) {
-        Ok(tree) => Ok((tree, Style::Dots)),
+fn json_or_limit(read: Result<Document<'_>, json::JsonError>) -> Result<Option<Document<'_>>, DecodeError> {
+    match read {
+        Ok(document) => Ok(Some(document)),
+        Err(json::JsonError::Syntax) => Ok(None),
         Err(json::JsonError::Limit(error)) => Err(error),
-        Err(json::JsonError::Syntax) if looks_like_json(body) => {
-            let tree = repair::parse(&text)?.ok_or(DecodeError::NotAForm)?;
-            odd.insert(Oddity::Repaired);
-            Ok((tree, Style::Dots))
-        }
-        Err(json::JsonError::Syntax) if urlencoded::looks_like_form(body) => {
-            odd.insert(Oddity::Mislabelled);
-            Ok((urlencoded::parse(body, declared, odd)?, Style::Brackets))
-        }
-        Err(json::JsonError::Syntax) => Err(DecodeError::NotAForm),
     }
+}
+
+/// Tells whether a text opens an object and its first name.
+fn opens_a_name(text: &str) -> bool {
+    let object = text.trim_start_matches('\u{FEFF}').trim_start().strip_prefix('{');
+    object.is_some_and(|members| members.trim_start().starts_with('"'))
 }
 
 /// Tells whether the first sign of text opens an object or a list.
@@ -236,10 +327,10 @@ impl Oddity {
     }
 }
 
-impl std::fmt::Debug for Submission {
+impl std::fmt::Debug for Submission<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Submission")
-            .field("keys", &self.fields.iter().map(|field| field.key.as_str()).collect::<Vec<_>>())
+            .field("keys", &self.fields.iter().map(|field| field.key).collect::<Vec<_>>())
             .field("oddities", &self.oddities)
             .finish_non_exhaustive()
     }
@@ -256,7 +347,8 @@ mod tests {
             body: body.to_owned().into(),
             ..Received::default()
         };
-        decode(&received).map(|read| (read.document.to_string(), read.oddities.into_iter().collect()))
+        let arena = Arena::new();
+        decode(&received, &arena).map(|read| (read.json().to_string(), read.oddities.into_iter().collect()))
     }
 
     #[test]

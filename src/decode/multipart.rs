@@ -17,9 +17,10 @@ use super::charset::Declared;
 use super::delimiters::{self, Delimiters};
 use super::disposition::Disposition;
 pub(super) use super::disposition::boundary;
-use super::tree::Tree;
-use super::urlencoded::{Builder, file_value};
+use super::document::{Arena, Content, Document};
+use super::names::Builder;
 use super::{DecodeError, LIMITS, Limits, Oddity};
+use crate::received::Received;
 
 /// What a body consists of, in the order in which it comes.
 pub(super) enum Piece {
@@ -141,25 +142,37 @@ enum PartContent {
     Nothing,
 }
 
-/// Reads a whole body as a tree, names nested as in a form; `cut` says that file sizes stand in `Content-Length`.
-pub(super) fn parse(
-    content_type: &str,
-    body: &Bytes,
-    cut: bool,
+/// Reads a whole body as a document, names nested as in a form.
+pub(super) fn parse<'a>(
+    received: &'a Received,
     declared: Declared,
+    arena: &'a Arena,
     odd: &mut BTreeSet<Oddity>,
-) -> Result<Tree, DecodeError> {
-    let mut builder = Builder::default();
-    for part in parts(content_type, body, cut)? {
+) -> Result<Document<'a>, DecodeError> {
+    let parts = parts(received.content_type().unwrap_or_default(), &received.body, received.cut)?;
+    let mut builder = Builder::new(arena, parts.len());
+    for part in parts {
         if part.name.contains(char::REPLACEMENT_CHARACTER) {
             odd.insert(Oddity::InvalidText);
         }
-        let value = match part.content {
-            PartContent::Text(bytes) => Tree::Text(declared.decode_value(&bytes, odd).into_owned()),
-            PartContent::File { name, kind, size, told: _ } => file_value(name, kind, size),
-            PartContent::Nothing => continue,
-        };
-        builder.insert(&part.name, value)?;
+        let name = arena.alloc_str(&part.name);
+        match part.content {
+            PartContent::Text(bytes) => {
+                let value = declared.decode_value(arena.alloc_slice_copy(&bytes), arena, odd);
+                builder.insert(name, Content::Text(value))?;
+            }
+            // No file was chosen where it has no name.
+            PartContent::File { name: file, .. } if file.is_empty() => {
+                builder.insert(name, Content::Text(""))?;
+            }
+            PartContent::File { name: file, kind, size, told: _ } => {
+                let id = builder.insert(name, Content::Null)?;
+                let kind = kind.map(|kind| &*arena.alloc_str(&kind));
+                let size = bumpalo::format!(in arena, "{}", size).into_bump_str();
+                builder.document().set_file(id, arena.alloc_str(&file), kind, size);
+            }
+            PartContent::Nothing => {}
+        }
     }
     Ok(builder.finish())
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::Oddity;
 use super::charset::Declared;
-use super::tree::Tree;
+use super::document::{Arena, Content, Document, Key, NodeId};
 use super::urlencoded;
 
 /// The member of a date that holds it in seconds, as a number.
@@ -23,53 +23,55 @@ enum Types {
 
 /// Returns the texts that the array behind a form may have been written as; none where the bytes are no form of UTF-8.
 pub fn php_json(form: &[u8]) -> Vec<String> {
-    let mut odd = BTreeSet::new();
-    let Ok(tree) = urlencoded::parse(form, Declared::UTF_8, &mut odd) else { return Vec::new() };
+    let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+    let Ok(document) = urlencoded::parse(form, Declared::UTF_8, &arena, &mut odd) else { return Vec::new() };
     if odd.contains(&Oddity::InvalidText) || odd.contains(&Oddity::Unencoded) {
         return Vec::new();
     }
-    let mut texts: Vec<String> = [Types::Text, Types::Seconds].map(|types| written(&tree, types)).into();
+    let mut texts: Vec<String> = [Types::Text, Types::Seconds].map(|types| written(&document, types)).into();
     texts.dedup();
     texts
 }
 
-fn written(tree: &Tree, types: Types) -> String {
+fn written(document: &Document<'_>, types: Types) -> String {
     let mut text = String::new();
-    write_value(tree, None, types, &mut text);
+    write_value(document, document.root(), types, &mut text);
     text
 }
 
 /// Writes a value; its depth is what the form's reader allows.
-fn write_value(tree: &Tree, name: Option<&str>, types: Types, out: &mut String) {
-    match tree {
-        Tree::Record(members) if !is_counted(members) => {
-            write_items('{', members, out, |(name, member), out| {
-                write_text(name, out);
+fn write_value(document: &Document<'_>, id: NodeId, types: Types, out: &mut String) {
+    match (document.content(id), document.key(id)) {
+        (Content::Record, _) if !is_counted(document, id) => {
+            write_items('{', document, id, out, |member, out| {
+                write_text(&document.name(member), out);
                 out.push(':');
-                write_value(member, Some(name), types, out);
+                write_value(document, member, types, out);
             });
             out.push('}');
         }
-        Tree::Record(members) => {
-            write_items('[', members, out, |(name, member), out| write_value(member, Some(name), types, out));
+        (Content::Record | Content::List, _) => {
+            write_items('[', document, id, out, |item, out| write_value(document, item, types, out));
             out.push(']');
         }
-        Tree::List(items) => {
-            write_items('[', items, out, |item, out| write_value(item, None, types, out));
-            out.push(']');
+        (Content::Text(value), Key::Name(SECONDS)) if matches!(types, Types::Seconds) && is_integer(value) => {
+            out.push_str(value);
         }
-        Tree::Text(value) => match (name, types) {
-            (Some(SECONDS), Types::Seconds) if is_integer(value) => out.push_str(value),
-            _ => write_text(value, out),
-        },
+        (Content::Text(value), _) => write_text(value, out),
         // A form has no other values.
-        Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::File(_) => out.push_str("null"),
+        (Content::Null | Content::Bool(_) | Content::Number(_) | Content::File(_), _) => out.push_str("null"),
     }
 }
 
-fn write_items<T>(open: char, items: &[T], out: &mut String, write: impl Fn(&T, &mut String)) {
+fn write_items(
+    open: char,
+    document: &Document<'_>,
+    container: NodeId,
+    out: &mut String,
+    write: impl Fn(NodeId, &mut String),
+) {
     out.push(open);
-    for (index, item) in items.iter().enumerate() {
+    for (index, item) in document.children(container).enumerate() {
         if index > 0 {
             out.push(',');
         }
@@ -78,8 +80,8 @@ fn write_items<T>(open: char, items: &[T], out: &mut String, write: impl Fn(&T, 
 }
 
 /// PHP writes an array whose keys count up from 0 as a list, the empty one too.
-fn is_counted(members: &[(String, Tree)]) -> bool {
-    members.iter().enumerate().all(|(index, (name, _))| *name == index.to_string())
+fn is_counted(document: &Document<'_>, record: NodeId) -> bool {
+    document.children(record).enumerate().all(|(index, member)| document.name(member) == index.to_string())
 }
 
 fn is_integer(text: &str) -> bool {

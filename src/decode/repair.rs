@@ -5,17 +5,23 @@
 
 use std::collections::HashSet;
 
-use super::tree::Tree;
+use bumpalo::collections::String as Text;
+
+use super::document::{Arena, Content, Document, Key, NodeId};
 use super::{DecodeError, LIMITS, Limits};
 
 /// How far ahead of a quote is looked for the next name's colon, in bytes.
 const NAME_LOOK_AHEAD: usize = 256;
 
 /// Reads broken JSON; none where the intent isn't plain.
-pub(super) fn parse(text: &str) -> Result<Option<Tree>, DecodeError> {
-    let mut reader = Reader { rest: text.trim_start_matches('\u{FEFF}'), nodes: 0 };
-    let tree = reader.value(0, Place::Top)?;
-    Ok(tree.filter(|tree| reader.rest.trim().is_empty() && holds_a_value(tree)))
+pub(super) fn parse<'a>(text: &'a str, arena: &'a Arena) -> Result<Option<Document<'a>>, DecodeError> {
+    let rest = text.trim_start_matches('\u{FEFF}');
+    let mut reader = Reader { rest, document: Document::default(), arena, nodes: 0 };
+    let read = reader.value(None, Key::Root, 0, Place::Top)?;
+    let is_whole = read.is_some() && reader.rest.trim().is_empty();
+    let document = reader.document;
+    let holds_a_value = |document: &Document<'_>| document.ids().any(|id| document.text(id).is_some());
+    Ok(Some(document).filter(|document| is_whole && holds_a_value(document)))
 }
 
 /// Where a value stands: it decides what may follow it.
@@ -28,40 +34,54 @@ enum Place {
 
 struct Reader<'a> {
     rest: &'a str,
+    document: Document<'a>,
+    arena: &'a Arena,
     nodes: usize,
 }
 
+/// What was read; none where the intent isn't plain.
+type Read = Result<Option<()>, DecodeError>;
+
 impl<'a> Reader<'a> {
-    fn value(&mut self, depth: usize, place: Place) -> Result<Option<Tree>, DecodeError> {
+    fn value(&mut self, parent: Option<NodeId>, key: Key<'a>, depth: usize, place: Place) -> Read {
         self.nodes += 1;
         Limits::check("values", self.nodes, LIMITS.nodes)?;
         Limits::check("depth", depth, LIMITS.depth)?;
         self.space();
-        match self.rest.chars().next() {
-            Some('{') => self.record(depth),
-            Some('[') => self.list(depth),
-            Some('"') => Ok(self.string(place).map(Tree::Text)),
-            Some(_) if place != Place::Top => Ok(Some(self.bare())),
-            _ => Ok(None),
-        }
+        let content = match self.rest.chars().next() {
+            Some('{') => {
+                let record = self.document.push(parent, key, Content::Record);
+                return self.record(record, depth);
+            }
+            Some('[') => {
+                let list = self.document.push(parent, key, Content::List);
+                return self.list(list, depth);
+            }
+            Some('"') => self.string(place).map(Content::Text),
+            Some(_) if place != Place::Top => Some(self.bare()),
+            _ => None,
+        };
+        let Some(content) = content else { return Ok(None) };
+        self.document.push(parent, key, content);
+        Ok(Some(()))
     }
 
-    fn record(&mut self, depth: usize) -> Result<Option<Tree>, DecodeError> {
+    fn record(&mut self, record: NodeId, depth: usize) -> Read {
         self.skip("{");
-        let mut members = Vec::new();
         let mut names = HashSet::new();
         loop {
             self.space();
             if self.skip("}") {
-                return Ok(Some(Tree::Record(members)));
+                return Ok(Some(()));
             }
             let Some(name) = self.name() else { return Ok(None) };
             // A template names each member once: twice is another document, or something a visitor pasted.
-            if !names.insert(name.clone()) {
+            if !names.insert(name) {
                 return Ok(None);
             }
-            let Some(value) = self.value(depth + 1, Place::Member)? else { return Ok(None) };
-            members.push((name, value));
+            let Some(()) = self.value(Some(record), Key::Name(name), depth + 1, Place::Member)? else {
+                return Ok(None);
+            };
             self.space();
             if !self.skip(",") && !self.rest.starts_with('}') {
                 return Ok(None);
@@ -69,32 +89,31 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, depth: usize) -> Result<Option<Tree>, DecodeError> {
+    fn list(&mut self, list: NodeId, depth: usize) -> Read {
         self.skip("[");
-        let mut items = Vec::new();
-        loop {
+        for index in 0.. {
             self.space();
             if self.skip("]") {
-                return Ok(Some(Tree::List(items)));
+                break;
             }
-            let Some(value) = self.value(depth + 1, Place::Item)? else { return Ok(None) };
-            items.push(value);
+            let Some(()) = self.value(Some(list), Key::Index(index), depth + 1, Place::Item)? else { return Ok(None) };
             self.space();
             if !self.skip(",") && !self.rest.starts_with(']') {
                 return Ok(None);
             }
         }
+        Ok(Some(()))
     }
 
     /// Reads `"name" :`. Names come from the template, not from the visitor: they are well formed.
-    fn name(&mut self) -> Option<String> {
+    fn name(&mut self) -> Option<&'a str> {
         let (name, rest) = self.rest.strip_prefix('"')?.split_once('"')?;
         self.rest = rest.trim_start().strip_prefix(':')?;
-        Some(name.to_owned())
+        Some(name)
     }
 
     /// Reads a string up to the quote after which JSON goes on.
-    fn string(&mut self, place: Place) -> Option<String> {
+    fn string(&mut self, place: Place) -> Option<&'a str> {
         let inner = self.rest.strip_prefix('"')?;
         // A backslash before the quote may be the last sign that was typed: what follows decides here too.
         for (at, _) in inner.match_indices('"') {
@@ -102,22 +121,22 @@ impl<'a> Reader<'a> {
             let after = after.strip_prefix('"')?;
             if goes_on(after, place) {
                 self.rest = after;
-                return Some(unescape(value));
+                return Some(unescape(value, self.arena));
             }
         }
         None
     }
 
     /// Reads a value without quotes, as written: a phone with its zero, a number, a tag that came out empty.
-    fn bare(&mut self) -> Tree {
+    fn bare(&mut self) -> Content<'a> {
         let end = self.rest.find([',', '}', ']', '\n']).unwrap_or(self.rest.len());
         let (value, rest) = self.rest.split_at_checked(end).unwrap_or((self.rest, ""));
         self.rest = rest;
         match value.trim() {
-            "" | "null" => Tree::Null,
-            "true" => Tree::Bool(true),
-            "false" => Tree::Bool(false),
-            other => Tree::text(other),
+            "" | "null" => Content::Null,
+            "true" => Content::Bool(true),
+            "false" => Content::Bool(false),
+            other => Content::Text(other),
         }
     }
 
@@ -169,11 +188,11 @@ fn begins_item(text: &str) -> bool {
 }
 
 /// Decodes the escapes that `json_encode` writes; any other backslash was typed.
-fn unescape(text: &str) -> String {
+fn unescape<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
     if !text.contains('\\') {
-        return text.to_owned();
+        return text;
     }
-    let mut out = String::with_capacity(text.len());
+    let mut out = Text::with_capacity_in(text.len(), arena);
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
@@ -190,11 +209,11 @@ fn unescape(text: &str) -> String {
         };
     }
     out.push_str(rest);
-    out
+    out.into_bump_str()
 }
 
 /// Decodes `u` and four hex digits, or a surrogate pair of them, at the head of `after`.
-fn unicode<'a>(after: &'a str, out: &mut String) -> &'a str {
+fn unicode<'t>(after: &'t str, out: &mut Text<'_>) -> &'t str {
     let unit =
         |text: &str| text.strip_prefix('u').and_then(|t| t.get(..4)).and_then(|h| u16::from_str_radix(h, 16).ok());
     let Some(first) = unit(after) else {
@@ -216,24 +235,14 @@ fn unicode<'a>(after: &'a str, out: &mut String) -> &'a str {
     }
 }
 
-fn holds_a_value(tree: &Tree) -> bool {
-    match tree {
-        Tree::Record(members) => members.iter().any(|(_, member)| holds_a_value(member)),
-        Tree::List(items) => items.iter().any(holds_a_value),
-        scalar => scalar.as_value().is_some(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::tree::Style;
     use super::*;
 
     fn repaired(text: &str) -> Option<String> {
-        let tree = parse(text).expect("within limits")?;
-        Some(tree.into_document(Style::Dots, &mut BTreeSet::new()).to_string())
+        let arena = Arena::new();
+        let document = parse(text, &arena).expect("within limits")?;
+        Some(document.json(document.root()).to_string())
     }
 
     #[test]
@@ -275,6 +284,7 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let deep = "[".repeat(100_000);
-        assert_eq!(parse(&deep), Err(DecodeError::Limit { limit: "depth", max: LIMITS.depth }));
+        let error = parse(&deep, &Arena::new()).err();
+        assert_eq!(error, Some(DecodeError::Limit { limit: "depth", max: LIMITS.depth }));
     }
 }

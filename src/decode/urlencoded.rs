@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use percent_encoding::percent_decode;
+use serde::Deserialize;
 
 use super::charset::Declared;
-use super::tree::{File, Tree};
+use super::document::{Arena, Content, Document};
+use super::names::Builder;
 use super::{DecodeError, LIMITS, Limits, Oddity};
 
 /// Longest name that an unencoded body's `&` is taken to begin, in bytes.
@@ -17,47 +19,72 @@ const PLAIN_NAME_MAX: usize = 64;
 /// Fewest digits of an international phone number.
 const PHONE_DIGITS_MIN: usize = 7;
 
+/// A name and a value.
+pub(super) type Pair<'a> = (&'a str, &'a str);
+
 /// Reads a body or a query as a tree.
-pub(super) fn parse(bytes: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Result<Tree, DecodeError> {
-    let mut builder = Builder::default();
-    for (name, value) in pairs(bytes, declared, odd)? {
-        builder.insert(&name, Tree::Text(value))?;
+pub(super) fn parse<'a>(
+    bytes: &'a [u8],
+    declared: Declared,
+    arena: &'a Arena,
+    odd: &mut BTreeSet<Oddity>,
+) -> Result<Document<'a>, DecodeError> {
+    let pairs = pairs(bytes, declared, arena, odd)?;
+    let mut builder = Builder::new(arena, pairs.len());
+    for (name, value) in pairs {
+        builder.insert(name, Content::Text(value))?;
     }
     Ok(builder.finish())
 }
 
+/// A pair as serde_urlencoded reads it: borrowed where nothing is encoded.
+#[derive(Deserialize)]
+struct Read<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+
 /// Reads the pairs in order.
-pub(super) fn pairs(
-    bytes: &[u8],
+pub(super) fn pairs<'a>(
+    bytes: &'a [u8],
     declared: Declared,
+    arena: &'a Arena,
     odd: &mut BTreeSet<Oddity>,
-) -> Result<Vec<(String, String)>, DecodeError> {
+) -> Result<Vec<Pair<'a>>, DecodeError> {
     let bytes = bytes.trim_ascii();
-    let count = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).count();
-    Limits::check("fields", count, LIMITS.fields)?;
-    if bytes.iter().any(|byte| matches!(byte, b' ' | b'\n' | b'\r')) {
+    let count = || bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).count();
+    if memchr::memchr_iter(b'&', bytes).count() >= LIMITS.fields {
+        Limits::check("fields", count(), LIMITS.fields)?;
+    }
+    if memchr::memchr3(b' ', b'\n', b'\r', bytes).is_some() {
         odd.insert(Oddity::Unencoded);
-        let text = declared.decode(bytes, odd);
-        return Ok(unencoded(&text));
+        return Ok(unencoded(declared.decode(bytes, arena, odd), arena));
     }
     if declared.is_utf8() {
-        let mut pairs: Vec<(String, String)> =
+        let read: Vec<Read<'a>> =
             serde_urlencoded::from_bytes(bytes).map_err(|_never_for_pairs| DecodeError::NotAForm)?;
+        let mut pairs: Vec<Pair<'a>> = Vec::with_capacity(read.len());
+        pairs.extend(read.into_iter().map(|Read(name, value)| (kept(name, arena), kept(value, arena))));
         restore_typed_plus(bytes, &mut pairs, odd);
         if pairs.iter().any(|(name, value)| replaced(name) || replaced(value)) && !sends_replacement(bytes) {
             odd.insert(Oddity::InvalidText);
         }
         return Ok(pairs);
     }
-    Ok(in_charset(bytes, declared, odd))
+    Ok(in_charset(bytes, declared, arena, odd))
+}
+
+/// Keeps a text as long as the arena.
+pub(super) fn kept<'a>(text: Cow<'a, str>, arena: &'a Arena) -> &'a str {
+    match text {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(text) => arena.alloc_str(&text),
+    }
 }
 
 /// Gives back a `+` that was pasted as such into a body where nothing is encoded: in an address, or before a phone.
 ///
 /// An encoder writes both `+` and `@` as escapes, so a value with neither escaped was never through one. Any other `+`
 /// is left to be a space: people who write a body by hand mean it so.
-fn restore_typed_plus(bytes: &[u8], pairs: &mut [(String, String)], odd: &mut BTreeSet<Oddity>) {
-    if bytes.contains(&b'%') || !bytes.contains(&b'+') {
+fn restore_typed_plus<'a>(bytes: &'a [u8], pairs: &mut [Pair<'a>], odd: &mut BTreeSet<Oddity>) {
+    if memchr::memchr(b'%', bytes).is_some() || memchr::memchr(b'+', bytes).is_none() {
         return;
     }
     let raw = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
@@ -66,7 +93,7 @@ fn restore_typed_plus(bytes: &[u8], pairs: &mut [(String, String)], odd: &mut BT
         if let Some(typed) =
             typed.filter(|typed| typed.contains('+') && (is_typed_email(typed) || is_typed_phone(typed)))
         {
-            typed.clone_into(value);
+            *value = typed;
             odd.insert(Oddity::Unencoded);
         }
     }
@@ -114,11 +141,11 @@ fn sends_replacement(bytes: &[u8]) -> bool {
     String::from_utf8_lossy(bytes).to_ascii_uppercase().contains("%EF%BF%BD")
 }
 
-fn in_charset(bytes: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> Vec<(String, String)> {
+fn in_charset<'a>(bytes: &'a [u8], declared: Declared, arena: &'a Arena, odd: &mut BTreeSet<Oddity>) -> Vec<Pair<'a>> {
     let mut text = |bytes: &[u8]| {
         let spaced: Vec<u8> = bytes.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
         let decoded: Cow<'_, [u8]> = percent_decode(&spaced).into();
-        declared.decode_value(&decoded, odd).into_owned()
+        declared.decode_value(arena.alloc_slice_copy(&decoded), arena, odd)
     };
     let pairs = bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
     pairs
@@ -132,21 +159,22 @@ fn in_charset(bytes: &[u8], declared: Declared, odd: &mut BTreeSet<Oddity>) -> V
 /// Splits a body that was never encoded: a template's values pasted between `&name=`.
 ///
 /// An `&` begins a pair only before a plain name and `=`; any other belongs to the value.
-fn unencoded(text: &str) -> Vec<(String, String)> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
+fn unencoded<'a>(text: &'a str, arena: &'a Arena) -> Vec<Pair<'a>> {
+    let mut pairs: Vec<(&'a str, Cow<'a, str>)> = Vec::new();
     for piece in text.split('&') {
         match piece.split_once('=').filter(|(name, _)| is_plain_name(name)) {
-            Some((name, value)) => pairs.push((name.to_owned(), value.to_owned())),
+            Some((name, value)) => pairs.push((name, Cow::Borrowed(value))),
             None => match pairs.last_mut() {
                 Some((_, value)) => {
+                    let value = value.to_mut();
                     value.push('&');
                     value.push_str(piece);
                 }
-                None => pairs.push((piece.to_owned(), String::new())),
+                None => pairs.push((piece, Cow::Borrowed(""))),
             },
         }
     }
-    pairs
+    pairs.into_iter().map(|(name, value)| (name, kept(value, arena))).collect()
 }
 
 /// A single letter was typed rather than put into a template: `a=b&c=d`.
@@ -155,118 +183,14 @@ fn is_plain_name(name: &str) -> bool {
     (2..=PLAIN_NAME_MAX).contains(&name.len()) && name.chars().all(plain)
 }
 
-/// Builds a tree out of pairs with bracket names; also for the parts of a multipart body.
-#[derive(Default)]
-pub(super) struct Builder {
-    root: Branch,
-}
-
-/// A container while it is built: members with a name, or none where it was `[]`.
-#[derive(Default)]
-struct Branch {
-    members: Vec<(Option<String>, Node)>,
-}
-
-enum Node {
-    Leaf(Tree),
-    Branch(Branch),
-}
-
-impl Builder {
-    /// Adds a value under its wire name.
-    pub(super) fn insert(&mut self, name: &str, value: Tree) -> Result<(), DecodeError> {
-        Limits::check("key length", name.len(), LIMITS.key_bytes)?;
-        match split_name(name) {
-            None => self.root.members.push((Some(name.to_owned()), Node::Leaf(value))),
-            Some((base, steps)) => {
-                Limits::check("depth", steps.len(), LIMITS.depth)?;
-                let mut steps = std::iter::once(base).chain(steps).peekable();
-                let mut branch = &mut self.root;
-                while let Some(step) = steps.next() {
-                    let step = (!step.is_empty()).then_some(step);
-                    if steps.peek().is_none() {
-                        branch.members.push((step.map(str::to_owned), Node::Leaf(value)));
-                        break;
-                    }
-                    branch = branch.descend(step);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn finish(self) -> Tree {
-        Tree::Record(self.root.named())
-    }
-}
-
-impl Branch {
-    /// Returns the container under a name, made where there is none yet; `[]` always makes a new one.
-    fn descend(&mut self, step: Option<&str>) -> &mut Self {
-        let found = step.and_then(|name| {
-            let is_it = |(member, node): &(Option<String>, Node)| {
-                member.as_deref() == Some(name) && matches!(node, Node::Branch(_))
-            };
-            self.members.iter().position(is_it)
-        });
-        let index = found.unwrap_or_else(|| {
-            self.members.push((step.map(str::to_owned), Node::Branch(Self::default())));
-            self.members.len() - 1
-        });
-        match self.members.get_mut(index) {
-            Some((_, Node::Branch(branch))) => branch,
-            _ => unreachable!("the index is that of a branch"),
-        }
-    }
-
-    fn named(self) -> Vec<(String, Tree)> {
-        let mut next = 0;
-        let members = self.members.into_iter().map(|(name, node)| {
-            let name = name.unwrap_or_else(|| next.to_string());
-            if let Ok(index) = name.parse::<u64>() {
-                next = next.max(index.saturating_add(1));
-            }
-            let tree = match node {
-                Node::Leaf(tree) => tree,
-                Node::Branch(branch) => branch.finish(),
-            };
-            (name, tree)
-        });
-        members.collect()
-    }
-
-    /// A container whose names count up from 0 is a list, any other a record.
-    fn finish(self) -> Tree {
-        let members = self.named();
-        let counted = members.iter().enumerate().all(|(index, (name, _))| *name == index.to_string());
-        if counted { Tree::List(members.into_iter().map(|(_, tree)| tree).collect()) } else { Tree::Record(members) }
-    }
-}
-
-/// Splits `base[a][][b]`; none where the brackets don't end the name, since labels hold brackets too.
-fn split_name(name: &str) -> Option<(&str, Vec<&str>)> {
-    let (base, rest) = name.split_once('[')?;
-    let inner = rest.strip_suffix(']')?;
-    let steps: Vec<&str> = inner.split("][").collect();
-    let clean = !base.is_empty() && !steps.iter().any(|step| step.contains(['[', ']']));
-    clean.then_some((base, steps))
-}
-
-/// A file part as a value: no file was chosen where it has no name.
-pub(super) fn file_value(name: String, kind: Option<String>, size: u64) -> Tree {
-    if name.is_empty() { Tree::text("") } else { Tree::File(File { name, kind, size }) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Style;
     use super::*;
 
     fn document(body: &str) -> (String, Vec<Oddity>) {
-        let mut odd = BTreeSet::new();
-        let tree = parse(body.as_bytes(), Declared::UTF_8, &mut odd).expect("within limits");
-        let document = tree.into_document(Style::Brackets, &mut odd).to_string();
-        (document, odd.into_iter().collect())
+        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+        let document = parse(body.as_bytes(), Declared::UTF_8, &arena, &mut odd).expect("within limits");
+        (document.json(document.root()).to_string(), odd.into_iter().collect())
     }
 
     #[test]
@@ -323,7 +247,7 @@ mod tests {
     fn a_declared_charset_is_decoded_and_bad_utf8_is_replaced() {
         let mut odd = BTreeSet::new();
         let latin = Declared::read(Some("application/x-www-form-urlencoded; charset=windows-1252"));
-        assert_eq!(pairs(b"n=caf%E9+x", latin, &mut odd), Ok(vec![("n".to_owned(), "café x".to_owned())]));
+        assert_eq!(pairs(b"n=caf%E9+x", latin, &Arena::new(), &mut odd), Ok(vec![("n", "café x")]));
         assert!(odd.is_empty());
         assert_eq!(document("n=caf%E9"), ("{\"n\":\"caf\u{FFFD}\"}".to_owned(), vec![Oddity::InvalidText]));
         assert_eq!(document("n=%EF%BF%BD").1, []);
@@ -331,7 +255,7 @@ mod tests {
 
     #[test]
     fn limits_have_names() {
-        let read = |body: String| parse(body.as_bytes(), Declared::UTF_8, &mut BTreeSet::new()).err();
+        let read = |body: String| parse(body.as_bytes(), Declared::UTF_8, &Arena::new(), &mut BTreeSet::new()).err();
         let many = "a=1&".repeat(LIMITS.fields + 1);
         assert_eq!(read(many), Some(DecodeError::Limit { limit: "fields", max: LIMITS.fields }));
         let long = format!("{}=1", "k".repeat(LIMITS.key_bytes + 1));

@@ -161,10 +161,10 @@ mod tests {
 
     fn mask() -> Mask {
         let draft = Draft {
-            name: Some("Jane O'Doe".to_owned()),
-            email: Some("jane@example.com".to_owned()),
-            phone: Some("+1 503 555 0123".to_owned()),
-            message: Some("Hello there, dear dentist\nmy tooth hurts\nBudget: 1200 EUR".to_owned()),
+            name: Some("Jane O'Doe"),
+            email: Some("jane@example.com"),
+            phone: Some("+1 503 555 0123"),
+            message: Some("Hello there, dear dentist\nmy tooth hurts\nBudget: 1200 EUR"),
             ..Draft::default()
         };
         Mask::of(&Lead::check(draft).expect("a lead").lead)

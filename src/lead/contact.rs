@@ -1,5 +1,7 @@
 //! How the visitor can be reached: e-mail and phone.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// Longest address, in bytes: what fits an SMTP path (RFC 5321 §4.5.3.1.3, less its angle brackets).
@@ -28,17 +30,13 @@ impl Email {
     ///
     /// The rule is HTML's (<https://html.spec.whatwg.org/#valid-e-mail-address>): what a browser lets through an e-mail field.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
-        let (local, domain) = text.trim().rsplit_once('@').ok_or(InvalidEmail::Malformed)?;
-        let domain = ascii_domain(domain)?;
-        let well_formed = !local.is_empty()
-            && local.bytes().all(is_local_byte)
-            && domain.contains('.')
-            && domain.split('.').all(is_label);
-        if !well_formed {
-            return Err(InvalidEmail::Malformed);
-        }
-        let address = format!("{local}@{domain}");
-        (address.len() <= EMAIL_MAX).then_some(Self(address)).ok_or(InvalidEmail::TooLong)
+        let (local, domain) = halves(text)?;
+        Ok(Self(format!("{local}@{domain}")))
+    }
+
+    /// Tells whether text is an address.
+    pub fn is_valid(text: &str) -> bool {
+        halves(text).is_ok()
     }
 
     /// Returns the address as text.
@@ -52,7 +50,22 @@ impl Email {
     }
 }
 
-fn ascii_domain(domain: &str) -> Result<std::borrow::Cow<'_, str>, InvalidEmail> {
+/// Returns what stands on either side of the `@` of an address.
+fn halves(text: &str) -> Result<(&str, Cow<'_, str>), InvalidEmail> {
+    let (local, domain) = text.trim().rsplit_once('@').ok_or(InvalidEmail::Malformed)?;
+    let domain = ascii_domain(domain)?;
+    let well_formed = !local.is_empty()
+        && local.bytes().all(is_local_byte)
+        && domain.contains('.')
+        && domain.split('.').all(is_label);
+    if !well_formed {
+        return Err(InvalidEmail::Malformed);
+    }
+    let length = local.len() + "@".len() + domain.len();
+    (length <= EMAIL_MAX).then_some((local, domain)).ok_or(InvalidEmail::TooLong)
+}
+
+fn ascii_domain(domain: &str) -> Result<Cow<'_, str>, InvalidEmail> {
     if domain.is_ascii() {
         return Ok(domain.into());
     }

@@ -7,6 +7,8 @@ pub mod id;
 pub mod overlay;
 pub mod text;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use contact::{Email, InvalidRegion, Phone, Region};
@@ -19,21 +21,21 @@ pub use text::{Message, Name};
 ///
 /// `Debug` shows no value: a draft is personal data.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Draft {
-    pub name: Option<String>,
-    pub email: Option<String>,
-    pub phone: Option<String>,
+pub struct Draft<'a> {
+    pub name: Option<&'a str>,
+    pub email: Option<&'a str>,
+    pub phone: Option<&'a str>,
     /// What the visitor wrote, or the mapping's default.
-    pub message: Option<String>,
+    pub message: Option<&'a str>,
     /// Every other field the visitor filled, in the form's order.
-    pub extras: Vec<Extra>,
+    pub extras: Vec<Extra<'a>>,
     /// What the form is called, for a submission that says nothing else.
-    pub form_name: Option<String>,
+    pub form_name: Option<&'a str>,
     /// Reads phone numbers written without `+`.
     pub region: Option<Region>,
 }
 
-impl std::fmt::Debug for Draft {
+impl std::fmt::Debug for Draft<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Draft").field("extras", &self.extras.len()).finish_non_exhaustive()
     }
@@ -43,12 +45,19 @@ impl std::fmt::Debug for Draft {
 ///
 /// `Debug` shows no value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extra {
-    pub label: String,
-    pub value: String,
+pub struct Extra<'a> {
+    pub label: Cow<'a, str>,
+    pub value: Cow<'a, str>,
 }
 
-impl std::fmt::Debug for Extra {
+impl Extra<'_> {
+    /// Returns the same, of its own.
+    pub fn into_owned(self) -> Extra<'static> {
+        Extra { label: Cow::Owned(self.label.into_owned()), value: Cow::Owned(self.value.into_owned()) }
+    }
+}
+
+impl std::fmt::Debug for Extra<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Extra { .. }")
     }
@@ -106,21 +115,21 @@ pub struct Rejection {
 
 /// A lead and what else came to light while it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct Checked<'a> {
     pub lead: Lead,
     /// The extras as they stand in the message: the draft's, and what found no room in a field.
-    pub extras: Vec<Extra>,
+    pub extras: Vec<Extra<'a>>,
 }
 
 impl Lead {
     /// Checks a draft; the only way to a lead. All reasons come at once.
-    pub fn check(draft: Draft) -> Result<Checked, Rejection> {
+    pub fn check(draft: Draft<'_>) -> Result<Checked<'_>, Rejection> {
         let mut errors = Vec::new();
         let mut extras = draft.extras;
-        let email = check_email(draft.email.as_deref(), &mut errors);
-        let name = check_name(draft.name.as_deref(), email.as_ref(), &mut errors);
-        let phone = check_phone(draft.phone.as_deref(), draft.region, &mut extras);
-        let message = Message::compose(draft.message.as_deref(), &extras, draft.form_name.as_deref());
+        let email = check_email(draft.email, &mut errors);
+        let name = check_name(draft.name, email.as_ref(), &mut errors);
+        let phone = check_phone(draft.phone, draft.region, &mut extras);
+        let message = Message::compose(draft.message, &extras, draft.form_name);
         match (name, email) {
             (Some(name), Some(email)) if errors.is_empty() => {
                 Ok(Checked { lead: Self { name, email, phone, message }, extras })
@@ -181,8 +190,8 @@ fn check_name(text: Option<&str>, email: Option<&Email>, errors: &mut Vec<FieldE
 }
 
 /// A phone never rejects a lead: what no phone can hold goes with the extras.
-fn check_phone(text: Option<&str>, region: Option<Region>, extras: &mut Vec<Extra>) -> Option<Phone> {
-    let extra = |label: &str, value| Extra { label: label.to_owned(), value };
+fn check_phone(text: Option<&str>, region: Option<Region>, extras: &mut Vec<Extra<'_>>) -> Option<Phone> {
+    let extra = |label, value| Extra { label: Cow::Borrowed(label), value: Cow::Owned(value) };
     match Phone::read(text.unwrap_or_default(), region) {
         ReadPhone::Phone(phone, extension) => {
             extras.extend(extension.map(|digits| extra("Phone extension", digits)));
@@ -235,11 +244,11 @@ impl FieldError {
 mod tests {
     use super::*;
 
-    fn draft(name: &str, email: &str) -> Draft {
-        Draft { name: Some(name.to_owned()), email: Some(email.to_owned()), ..Draft::default() }
+    fn draft<'a>(name: &'a str, email: &'a str) -> Draft<'a> {
+        Draft { name: Some(name), email: Some(email), ..Draft::default() }
     }
 
-    fn codes(draft: Draft) -> Vec<(Option<LeadField>, Code)> {
+    fn codes(draft: Draft<'_>) -> Vec<(Option<LeadField>, Code)> {
         let errors = Lead::check(draft).expect_err("no lead").errors;
         errors.into_iter().map(|error| (error.field, error.code)).collect()
     }
@@ -262,7 +271,8 @@ mod tests {
     #[test]
     fn a_phone_too_long_stays_with_the_message() {
         let mut draft = draft("Jane", "jane@example.com");
-        draft.phone = Some("5".repeat(65));
+        let digits = "5".repeat(65);
+        draft.phone = Some(&digits);
         let checked = Lead::check(draft).expect("a lead");
         assert_eq!(checked.lead.phone(), None);
         assert_eq!(checked.lead.message(), format!("Phone: {}", "5".repeat(65)));
@@ -278,7 +288,7 @@ mod tests {
         );
         assert!(!format!("{checked:?}").contains("jane@"));
         let mut draft = draft("Jane", "jane@example.com");
-        draft.extras.push(Extra { label: "Budget".to_owned(), value: "secret".to_owned() });
+        draft.extras.push(Extra { label: "Budget".into(), value: "secret".into() });
         let shown = format!("{draft:?} {:?}", draft.extras);
         assert!(!shown.contains("jane@") && !shown.contains("secret"), "{shown}");
     }

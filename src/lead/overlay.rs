@@ -64,9 +64,9 @@ impl Overlay {
     }
 
     /// Puts the corrections into a draft. A corrected message is the whole message: no extras are added to it.
-    pub fn apply(&self, mut draft: Draft) -> Draft {
+    pub fn apply<'a>(&'a self, mut draft: Draft<'a>) -> Draft<'a> {
         for (field, Correction { value, .. }) in self.iter() {
-            let value = Some(value.clone());
+            let value = Some(value.as_str());
             match field {
                 LeadField::Name => draft.name = value,
                 LeadField::Email => draft.email = value,
@@ -92,9 +92,8 @@ mod tests {
 
     #[test]
     fn corrections_go_before_what_was_found_and_can_be_taken_back() {
-        let extras = vec![Extra { label: "Budget".to_owned(), value: "5".to_owned() }];
-        let draft =
-            Draft { email: Some("nowhere".to_owned()), message: Some("Hi".to_owned()), extras, ..Draft::default() };
+        let extras = vec![Extra { label: "Budget".into(), value: "5".into() }];
+        let draft = Draft { email: Some("nowhere"), message: Some("Hi"), extras, ..Draft::default() };
         let mut overlay = Overlay::default();
         overlay.set(LeadField::Email, correction("a@example.com")).expect("set");
         overlay.set(LeadField::Email, correction("jane@example.com")).expect("set again");

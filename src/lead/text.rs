@@ -81,13 +81,17 @@ impl Message {
     /// Puts the message together: what was written, an empty line, then a line an extra.
     ///
     /// If all of it is empty it says through which form it came.
-    pub(super) fn compose(written: Option<&str>, extras: &[Extra], form_name: Option<&str>) -> Self {
-        let mut text = paragraphs(written.unwrap_or_default());
-        let lines: Vec<String> = extras.iter().filter_map(extra_line).collect();
-        if !text.is_empty() && !lines.is_empty() {
-            text.push_str("\n\n");
+    pub(super) fn compose(written: Option<&str>, extras: &[Extra<'_>], form_name: Option<&str>) -> Self {
+        let written = written.unwrap_or_default();
+        let room = |extra: &Extra<'_>| extra.label.len() + extra.value.len() + ": \n".len();
+        let mut text = String::with_capacity(written.len() + "\n\n".len() + extras.iter().map(room).sum::<usize>());
+        push_paragraphs(written, "\n", &mut text);
+        let mut before = if text.is_empty() { "" } else { "\n\n" };
+        for extra in extras {
+            if push_extra(before, extra, &mut text) {
+                before = "\n";
+            }
         }
-        text.push_str(&lines.join("\n"));
         if text.is_empty() {
             let form = form_name.map(one_line).filter(|name| !name.is_empty());
             text = format!("Submitted through {}", form.as_deref().unwrap_or("the website's form"));
@@ -101,15 +105,25 @@ impl Message {
     }
 }
 
-/// Writes an extra as its line; further lines of the value are indented, so that a value can't forge a line.
-fn extra_line(extra: &Extra) -> Option<String> {
-    let value = paragraphs(&extra.value);
-    let label = one_line(&extra.label);
-    (!value.is_empty()).then(|| format!("{label}: {}", value.replace('\n', "\n  ")))
+/// Writes an extra as its line, after what stands before it; tells whether it has a value. Further lines of the value are
+/// indented, so that a value can't forge a line.
+fn push_extra(before: &str, extra: &Extra<'_>, out: &mut String) -> bool {
+    let start = out.len();
+    out.push_str(before);
+    push_line(&extra.label, out);
+    out.push_str(": ");
+    let value = out.len();
+    push_paragraphs(&extra.value, "\n  ", out);
+    let has_value = out.len() > value;
+    if !has_value {
+        out.truncate(start);
+    }
+    has_value
 }
 
 fn cut(text: String) -> String {
-    if text.chars().count() <= MESSAGE_MAX {
+    // No text has more characters than bytes.
+    if text.len() <= MESSAGE_MAX || !is_longer(&text, MESSAGE_MAX) {
         return text;
     }
     let keep = MESSAGE_MAX - CUT_MARK.chars().count();
@@ -126,25 +140,50 @@ pub(super) fn is_longer(text: &str, max: usize) -> bool {
 /// Makes one line of text: runs of white space become one space, control and bidi-override characters go.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_whitespace() {
-            if !line.is_empty() && !line.ends_with(' ') {
-                line.push(' ');
-            }
-        } else if !c.is_control() && !is_bidi_override(c) {
-            line.push(c);
-        }
-    }
-    line.truncate(line.trim_end().len());
+    push_line(text, &mut line);
     line
 }
 
-/// Makes clean lines of text: LF newlines, no control characters but tabs, nothing blank around it.
-fn paragraphs(text: &str) -> String {
-    // Line ends of other conventions too, or they would show as such after the lines have been indented.
-    let unix = text.replace("\r\n", "\n").replace(['\r', '\u{B}', '\u{C}', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
-    let clean: String = unix.chars().filter(|&c| c == '\n' || c == '\t' || !c.is_control()).collect();
-    clean.trim().to_owned()
+fn push_line(text: &str, out: &mut String) {
+    let start = out.len();
+    if text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
+        out.push_str(text);
+        return;
+    }
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if out.len() > start && !out.ends_with(' ') {
+                out.push(' ');
+            }
+        } else if !c.is_control() && !is_bidi_override(c) {
+            out.push(c);
+        }
+    }
+    if out.len() > start && out.ends_with(' ') {
+        out.pop();
+    }
+}
+
+/// Adds clean lines of text, each but the first after `line_end`: no control characters but tabs, nothing blank around it.
+fn push_paragraphs(text: &str, line_end: &str, out: &mut String) {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        out.push_str(text);
+        return;
+    }
+    let mut after_return = false;
+    for c in text.chars() {
+        match c {
+            // Of a pair of line ends the first was written.
+            '\n' if after_return => {}
+            // Line ends of other conventions too, or they would show as such after the lines have been indented.
+            '\n' | '\r' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push_str(line_end),
+            '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+        after_return = c == '\r';
+    }
 }
 
 /// Embeddings, overrides and isolates (UAX #9 §2): they make text read differently from what it says.
@@ -156,8 +195,8 @@ fn is_bidi_override(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn extra(label: &str, value: &str) -> Extra {
-        Extra { label: label.to_owned(), value: value.to_owned() }
+    fn extra(label: &'static str, value: &'static str) -> Extra<'static> {
+        Extra { label: label.into(), value: value.into() }
     }
 
     #[test]

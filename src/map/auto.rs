@@ -3,51 +3,56 @@
 //! Surer signs go first, no field is used twice, and a field that is there but empty is still that field: nothing else
 //! takes its place.
 
-use std::collections::BTreeSet;
-
 use super::dictionary::{Dictionary, Role};
 use super::form_field::FormField;
 use super::shape;
+use super::texts::join;
 use super::view::View;
+use crate::decode::{Key, Submission};
 use crate::lead::{LeadField, Region};
 
 /// What auto found for a field, and why.
-pub(super) struct Guess {
-    pub(super) text: String,
-    /// Indices into the view's fields.
-    pub(super) from: BTreeSet<usize>,
+///
+/// `Debug` shows no value.
+#[derive(Clone, Copy)]
+pub struct Guess<'a> {
+    pub(super) text: &'a str,
+    /// Indices into the view's fields, sorted.
+    pub(super) from: &'a [usize],
     pub(super) why: &'static str,
+}
+
+impl std::fmt::Debug for Guess<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guess").field("from", &self.from).field("why", &self.why).finish_non_exhaustive()
+    }
 }
 
 /// Which fields are still free, and what they are called.
 pub(super) struct Auto<'a> {
     dictionary: &'a Dictionary,
     region: Option<Region>,
+    submission: &'a Submission<'a>,
     candidates: Vec<Candidate<'a>>,
 }
 
 struct Candidate<'a> {
     index: usize,
-    form_field: &'a FormField,
+    form_field: FormField<'a>,
     role: Option<Role>,
     used: bool,
 }
 
-impl Candidate<'_> {
-    fn kind(&self) -> &str {
-        self.form_field.field.kind.as_deref().unwrap_or_default()
+impl<'a> Candidate<'a> {
+    fn kind(&self) -> &'a str {
+        self.form_field.field.kind.unwrap_or_default()
     }
 
-    fn values(&self) -> &[String] {
-        &self.form_field.field.values
+    fn values(&self) -> &'a [&'a str] {
+        self.form_field.field.values
     }
 
-    /// How deep in the document it stands: `name` is the visitor's sooner than `product.name`.
-    fn depth(&self) -> usize {
-        self.form_field.field.path.matches("][").count()
-    }
-
-    fn single(&self) -> Option<&str> {
+    fn single(&self) -> Option<&'a str> {
         match self.values() {
             [only] => Some(only),
             _ => None,
@@ -58,22 +63,24 @@ impl Candidate<'_> {
 impl<'a> Auto<'a> {
     /// `closed` are the fields that rules already used or that are dropped.
     pub(super) fn new(
-        view: &'a View<'_>,
+        view: &View<'a>,
         dictionary: &'a Dictionary,
         region: Option<Region>,
-        closed: &BTreeSet<usize>,
+        closed: impl Fn(usize) -> bool,
     ) -> Self {
-        let open = |(index, form_field): &(usize, &FormField)| !form_field.meta && !closed.contains(index);
-        let candidate = |(index, form_field): (usize, &'a FormField)| {
-            let role = dictionary.role(&form_field.field);
-            Candidate { index, form_field, role, used: false }
-        };
-        let candidates = view.fields.iter().enumerate().filter(open).map(candidate).collect();
-        Self { dictionary, region, candidates }
+        let submission = view.submission;
+        let mut candidates = Vec::with_capacity(view.fields.len());
+        for (index, form_field) in view.fields.iter().enumerate() {
+            if !form_field.meta && !closed(index) {
+                let role = dictionary.role(&form_field.field, submission.arena);
+                candidates.push(Candidate { index, form_field: *form_field, role, used: false });
+            }
+        }
+        Self { dictionary, region, submission, candidates }
     }
 
     /// Finds a lead field; what it takes is not found again.
-    pub(super) fn find(&mut self, field: LeadField) -> Option<Guess> {
+    pub(super) fn find(&mut self, field: LeadField) -> Option<Guess<'a>> {
         let guess = match field {
             LeadField::Email => self.email(),
             LeadField::Phone => self.phone(),
@@ -86,7 +93,7 @@ impl<'a> Auto<'a> {
         Some(guess)
     }
 
-    fn email(&self) -> Option<Guess> {
+    fn email(&self) -> Option<Guess<'a>> {
         let valid = |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| shape::is_email(value));
         let typed: Vec<_> = self.free().filter(|candidate| candidate.kind() == "email").collect();
         let called = self.called(Role::Email);
@@ -107,7 +114,7 @@ impl<'a> Auto<'a> {
         Some(self.guess(best, best.single()?, "value"))
     }
 
-    fn phone(&self) -> Option<Guess> {
+    fn phone(&self) -> Option<Guess<'a>> {
         let has_digit =
             |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| value.contains(char::is_numeric));
         let typed: Vec<_> = self.free().filter(|c| matches!(c.kind(), "tel" | "phone")).collect();
@@ -127,11 +134,11 @@ impl<'a> Auto<'a> {
         Some(self.guess(best, best.single()?, "value"))
     }
 
-    fn name(&self) -> Option<Guess> {
+    fn name(&self) -> Option<Guess<'a>> {
         let filled = |role: Role| self.called(role).into_iter().find(|candidate| !candidate.values().is_empty());
         let (whole, first, last) = (filled(Role::Name), filled(Role::FirstName), filled(Role::LastName));
         if let Some(typed) = self.free().find(|c| c.kind() == "name" && !c.values().is_empty()) {
-            return Some(self.guess(typed, &typed.values().join(" "), "type"));
+            return Some(self.guess(typed, join(self.submission, typed.values(), " "), "type"));
         }
         match (whole, first, last) {
             // In forms with a first name beside it, "Name" is the last name.
@@ -147,16 +154,15 @@ impl<'a> Auto<'a> {
 
     /// Two fields under one label and two keys are the parts of one name; the same twice is one.
     fn of_the_same_label<'c>(&'c self, name: &'c Candidate<'a>) -> Vec<&'c Candidate<'a>> {
-        let field = |candidate: &'c Candidate<'a>| &candidate.form_field.field;
-        let Some(label) = field(name).label.as_deref() else { return vec![name] };
-        let same = |c: &&Candidate<'_>| c.index != name.index && c.form_field.field.label.as_deref() == Some(label);
+        let Some(label) = name.form_field.field.label else { return vec![name] };
+        let same = |c: &&Candidate<'_>| c.index != name.index && c.form_field.field.label == Some(label);
         let mut parts = vec![name];
         parts.extend(self.free().filter(same).filter(|c| !c.values().is_empty() && c.values() != name.values()));
         parts
     }
 
     /// Forms ask for the name first: a line before the e-mail, else what looks like a name anywhere.
-    fn unnamed_name(&self) -> Option<Guess> {
+    fn unnamed_name(&self) -> Option<Guess<'a>> {
         let email = self.candidates.iter().find(|c| c.used && c.values().iter().any(|v| shape::is_email(v)));
         let before = |c: &&Candidate<'_>| email.is_some_and(|email| c.index < email.index);
         let plain = || self.free().filter(|c| c.role.is_none() && !is_excluded(c));
@@ -167,12 +173,12 @@ impl<'a> Auto<'a> {
         Some(self.guess(best, best.single()?, "value"))
     }
 
-    fn message(&self) -> Option<Guess> {
+    fn message(&self) -> Option<Guess<'a>> {
         let called = self.called(Role::Message);
         let typed: Vec<_> = self.free().filter(|c| c.kind() == "textarea" && !is_excluded(c)).collect();
         for (found, why) in [(called, "name"), (typed, "type")] {
             if let Some(best) = found.iter().find(|candidate| !candidate.values().is_empty()) {
-                return Some(self.guess(best, &best.values().join(", "), why));
+                return Some(self.guess(best, join(self.submission, best.values(), ", "), why));
             }
             if !found.is_empty() {
                 return None;
@@ -190,21 +196,41 @@ impl<'a> Auto<'a> {
     /// Returns the fields called so, the least deep first.
     fn called(&self, role: Role) -> Vec<&Candidate<'a>> {
         let mut called: Vec<_> = self.free().filter(|candidate| candidate.role == Some(role)).collect();
-        called.sort_by_key(|candidate| candidate.depth());
+        if called.len() > 1 {
+            called.sort_by_key(|candidate| self.depth(candidate));
+        }
         called
+    }
+
+    /// How deep in the document a field stands: `name` is the visitor's sooner than `product.name`, also where the brackets
+    /// of a cut name make no tree.
+    fn depth(&self, candidate: &Candidate<'a>) -> usize {
+        let document = &self.submission.document;
+        let Some(node) = candidate.form_field.field.node else { return 0 };
+        let cut = |node| match document.key(node) {
+            Key::Name(name) => name.matches("][").count(),
+            _ => 0,
+        };
+        let steps = document.way(node).skip(1).count();
+        steps + document.way(node).map(cut).sum::<usize>()
     }
 
     fn free(&self) -> impl DoubleEndedIterator<Item = &Candidate<'a>> {
         self.candidates.iter().filter(|candidate| !candidate.used)
     }
 
-    fn guess(&self, candidate: &Candidate<'_>, text: &str, why: &'static str) -> Guess {
-        Guess { text: text.to_owned(), from: BTreeSet::from([candidate.index]), why }
+    fn guess(&self, candidate: &Candidate<'a>, text: &'a str, why: &'static str) -> Guess<'a> {
+        Guess { text, from: self.submission.arena.alloc_slice_copy(&[candidate.index]), why }
     }
 
-    fn joined(&self, candidates: &[&Candidate<'_>]) -> Guess {
-        let parts: Vec<String> = candidates.iter().map(|candidate| candidate.values().join(" ")).collect();
-        Guess { text: parts.join(" "), from: candidates.iter().map(|candidate| candidate.index).collect(), why: "name" }
+    fn joined(&self, candidates: &[&Candidate<'a>]) -> Guess<'a> {
+        let arena = self.submission.arena;
+        let mut parts = bumpalo::collections::Vec::new_in(arena);
+        candidates.iter().for_each(|candidate| parts.push(join(self.submission, candidate.values(), " ")));
+        let mut from = bumpalo::collections::Vec::new_in(arena);
+        from.extend(candidates.iter().map(|candidate| candidate.index));
+        from.sort_unstable();
+        Guess { text: join(self.submission, &parts, " "), from: from.into_bump_slice(), why: "name" }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::view::fold;
-use crate::decode::Field;
+use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
+
+use super::fold::fold;
+use crate::decode::{Arena, Field};
 
 /// The part a field plays, told by what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,6 +69,9 @@ impl Role {
 pub struct Dictionary {
     /// Phrases by their first word, but for those whose first word is open: most names hold none of them.
     by_word: HashMap<String, Vec<(Role, Phrase)>>,
+    /// Phrases whose first word is open at its end alone, by the byte it begins with.
+    by_start: HashMap<u8, Vec<(Role, Phrase)>>,
+    /// Phrases whose first word is open at its start.
     open: Vec<(Role, Phrase)>,
     /// How a sentence that agrees to something begins.
     agreements: Vec<String>,
@@ -92,7 +97,11 @@ impl Dictionary {
     pub fn add(&mut self, role: Role, phrases: impl IntoIterator<Item = String>) {
         for phrase in phrases.into_iter().map(|phrase| Phrase::new(&phrase)) {
             match phrase.words.first() {
-                Some(first) if first.open_start || first.open_end => self.open.push((role, phrase)),
+                Some(first) if first.open_start => self.open.push((role, phrase)),
+                Some(first) if first.open_end => {
+                    let start = first.text.bytes().next().unwrap_or_default();
+                    self.by_start.entry(start).or_default().push((role, phrase));
+                }
                 Some(first) => self.by_word.entry(first.text.clone()).or_default().push((role, phrase)),
                 None => {}
             }
@@ -105,35 +114,43 @@ impl Dictionary {
     }
 
     /// Returns the part a field plays by its label, else by its key.
-    pub fn role(&self, field: &Field) -> Option<Role> {
-        let by_label = field.label.as_deref().and_then(|label| self.role_of(label));
-        by_label.or_else(|| self.role_of(&field.key))
+    pub fn role(&self, field: &Field<'_>, arena: &Arena) -> Option<Role> {
+        let by_label = field.label.and_then(|label| self.role_of(label, arena));
+        by_label.or_else(|| self.role_of(field.key, arena))
     }
 
-    fn role_of(&self, name: &str) -> Option<Role> {
-        let words = words(name);
-        let closed = words.iter().filter_map(|word| self.by_word.get(word)).flatten();
-        let roles = closed.chain(&self.open).filter(|(_, phrase)| phrase.is_in(&words)).map(|(role, _)| *role);
+    fn role_of(&self, name: &str, arena: &Arena) -> Option<Role> {
+        let words = words(name, arena);
+        let by_start = |word: &&str| self.by_start.get(&word.bytes().next()?);
+        let closed = words.iter().filter_map(|word| self.by_word.get(*word)).flatten();
+        let phrases = closed.chain(words.iter().filter_map(by_start).flatten()).chain(&self.open);
+        let roles = phrases.filter(|(_, phrase)| phrase.is_in(&words)).map(|(role, _)| *role);
         roles.min_by_key(|role| Role::ALL.iter().position(|asked| asked == role))
     }
 
     /// Tells whether text is a sentence of consent.
     pub fn is_agreement(&self, text: &str) -> bool {
-        let text = text.trim_start().to_lowercase();
-        self.agreements.iter().any(|beginning| text.starts_with(beginning.as_str()))
+        let text = text.trim_start();
+        self.agreements.iter().any(|beginning| {
+            let mut chars = text.chars().flat_map(char::to_lowercase);
+            beginning.chars().all(|c| chars.next() == Some(c))
+        })
     }
 }
 
 impl Phrase {
     fn new(phrase: &str) -> Self {
         let (whole, phrase) = phrase.strip_prefix('=').map_or((false, phrase), |rest| (true, rest));
-        let word =
-            |text: &str| Word { text: fold(text), open_start: text.starts_with('*'), open_end: text.ends_with('*') };
+        let word = |text: &str| Word {
+            text: fold(text).into_owned(),
+            open_start: text.starts_with('*'),
+            open_end: text.ends_with('*'),
+        };
         Self { whole, words: phrase.split_whitespace().map(word).filter(|word| !word.text.is_empty()).collect() }
     }
 
-    fn is_in(&self, words: &[String]) -> bool {
-        let fits = |window: &[String]| window.iter().zip(&self.words).all(|(word, wanted)| wanted.matches(word));
+    fn is_in(&self, words: &[&str]) -> bool {
+        let fits = |window: &[&str]| window.iter().zip(&self.words).all(|(word, wanted)| wanted.matches(word));
         let lengths_fit = if self.whole { words.len() == self.words.len() } else { words.len() >= self.words.len() };
         lengths_fit && words.windows(self.words.len()).any(fits)
     }
@@ -154,22 +171,38 @@ impl Word {
 const WORDS_MAX: usize = 50;
 
 /// Splits a key or label into folded words: at signs, and where lower case turns to upper.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
+fn words<'n>(name: &'n str, arena: &'n Arena) -> ArenaVec<'n, &'n str> {
+    let mut words = ArenaVec::new_in(arena);
+    let mut start = None;
     let mut lower_before = false;
-    for c in name.chars() {
-        let starts = c.is_uppercase() && lower_before;
-        if (starts || !c.is_alphanumeric()) && words.last().is_some_and(|word| !word.is_empty()) {
-            words.push(String::new());
-        }
-        if c.is_alphanumeric()
-            && let Some(word) = words.last_mut()
+    let marks = name.char_indices().chain([(name.len(), ' ')]);
+    for (at, c) in marks {
+        let begins = c.is_uppercase() && lower_before;
+        if (begins || !c.is_alphanumeric())
+            && let Some(start) = start.take()
+            && words.len() < WORDS_MAX
         {
-            word.push(c);
+            words.extend(
+                name.get(start..at).map(|word| folded(unnumbered(word), arena)).filter(|word| !word.is_empty()),
+            );
+        }
+        if c.is_alphanumeric() {
+            start = start.or(Some(at));
         }
         lower_before = c.is_lowercase();
     }
-    words.iter().take(WORDS_MAX).map(|word| fold(unnumbered(word))).filter(|word| !word.is_empty()).collect()
+    words
+}
+
+fn folded<'n>(word: &'n str, arena: &'n Arena) -> &'n str {
+    if word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+        return word;
+    }
+    if word.is_ascii() {
+        let lower = ArenaString::from_iter_in(word.chars().map(|c| c.to_ascii_lowercase()), arena);
+        return lower.into_bump_str();
+    }
+    arena.alloc_str(&fold(word))
 }
 
 /// `tel1` is a `tel`; a figure alone stays.
@@ -211,19 +244,13 @@ mod tests {
             ("unnamed", None),
             ("", None),
         ] {
-            assert_eq!(dictionary().role_of(name), role, "{name}");
+            assert_eq!(dictionary().role_of(name, &Arena::new()), role, "{name}");
         }
     }
 
     #[test]
     fn a_label_goes_before_the_key() {
-        let field = Field {
-            key: "email".to_owned(),
-            label: Some("Company".to_owned()),
-            kind: None,
-            values: Vec::new(),
-            path: "$".to_owned(),
-        };
-        assert_eq!(dictionary().role(&field), Some(Role::Company));
+        let field = Field { key: "email", label: Some("Company"), kind: None, values: &[], node: None };
+        assert_eq!(dictionary().role(&field, &Arena::new()), Some(Role::Company));
     }
 }

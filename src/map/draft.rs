@@ -1,12 +1,13 @@
 //! Applies a mapping to a submission: rules first, auto for what no rule names, everything else an extra.
 
-use std::collections::{BTreeMap, BTreeSet};
+use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
 use super::auto::Auto;
 use super::dictionary::Dictionary;
 use super::extras::{self, Said, Sorted};
 use super::fate::Fate;
 use super::form_field::FormField;
+use super::found_by::FoundBy;
 use super::mapping::{ExtrasRule, LeadRule, LeadRules, Mapping, Source};
 use super::selector::Selector;
 use super::shape;
@@ -27,37 +28,37 @@ pub struct Rules<'a> {
 
 /// A submission after its mapping.
 #[derive(Clone, Debug)]
-pub struct Mapped {
-    pub draft: Draft,
-    pub fields: Vec<FormField>,
+pub struct Mapped<'a> {
+    pub draft: Draft<'a>,
+    pub fields: Vec<FormField<'a>>,
     /// What became of each of `fields`.
     pub fates: Vec<Fate>,
     /// How each lead field was found.
-    pub found_by: BTreeMap<LeadField, String>,
+    pub found_by: Vec<(LeadField, FoundBy<'a>)>,
     /// Keys of the fields left out on purpose.
-    pub dropped: Vec<String>,
-    pub form: FormFacts,
+    pub dropped: Vec<&'a str>,
+    pub form: FormFacts<'a>,
 }
 
 /// What the body says about its form.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FormFacts {
-    pub id: Option<String>,
-    pub name: Option<String>,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FormFacts<'a> {
+    pub id: Option<&'a str>,
+    pub name: Option<&'a str>,
     /// What the plugin calls this submission; empty and `0` are none.
-    pub entry: Option<String>,
-    pub page: Option<String>,
+    pub entry: Option<&'a str>,
+    pub page: Option<&'a str>,
 }
 
 /// A submission looked at through a mapping, which may then be applied to it.
 pub struct Look<'a> {
     view: View<'a>,
     mapping: &'a Mapping,
-    pub form: FormFacts,
+    pub form: FormFacts<'a>,
 }
 
 impl<'a> Look<'a> {
-    pub fn new(submission: &'a Submission, mapping: &'a Mapping) -> Self {
+    pub fn new(submission: &'a Submission<'a>, mapping: &'a Mapping) -> Self {
         let view = View::new(submission, mapping);
         let form = form_facts(&view, mapping);
         Self { view, mapping, form }
@@ -65,88 +66,74 @@ impl<'a> Look<'a> {
 }
 
 /// Applies a mapping; `look` is taken over where it was through the same one.
-pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped {
+pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped<'a> {
     let same = std::ptr::eq(look.mapping, rules.mapping);
     let Look { view, form, .. } = if same { look } else { Look::new(look.view.submission, rules.mapping) };
-    let mut work = Work {
-        view: &view,
-        rules,
-        used: BTreeSet::new(),
-        sources: BTreeMap::new(),
-        texts: BTreeSet::new(),
-        found_by: BTreeMap::new(),
-    };
-    let draft = work.draft();
-    let extras_rules = work.extras_rules();
-    let Work { used, sources, texts, found_by, .. } = work;
-    let said = Said {
-        fields: used,
-        sources,
-        texts,
-        name: draft.name.clone(),
-        email: draft.email.clone(),
-        message: draft.message.clone(),
-    };
-    let Sorted { extras, dropped, fates } = extras::sort(&view, &extras_rules, &said, rules.dictionary);
-    let draft =
-        Draft { extras, form_name: form.name.clone().or_else(|| form.id.clone()), region: rules.region, ..draft };
+    let extras_rules = [rules.own_extras, Some(&rules.mapping.extras)];
+    let dropped = extras::dropped(&view, extras_rules);
+    let mut work =
+        Work { view: &view, rules, said: Said::default(), found_by: Vec::with_capacity(LeadField::ALL.len()) };
+    work.said.used.resize(view.fields.len(), None);
+    let draft = work.draft(&dropped);
+    let Work { mut said, found_by, .. } = work;
+    (said.name, said.email, said.message) = (draft.name, draft.email, draft.message);
+    let sorted = extras::sort(&view, extras_rules, &dropped, &said, rules.dictionary);
+    let Sorted { extras, dropped, fates } = sorted;
+    let draft = Draft { extras, form_name: form.name.or(form.id), region: rules.region, ..draft };
     Mapped { draft, found_by, dropped, form, fates, fields: view.fields }
 }
 
 /// Reads what the body says about its form.
-fn form_facts(view: &View<'_>, mapping: &Mapping) -> FormFacts {
+fn form_facts<'a>(view: &View<'a>, mapping: &Mapping) -> FormFacts<'a> {
     let text = |selectors: &[Selector]| {
-        let found = selectors.iter().flat_map(|selector| view.find(selector, None));
-        found.map(|found| found.text.trim().to_owned()).find(|text| !text.is_empty())
+        let mut found = selectors.iter().flat_map(|selector| view.find(selector, None));
+        found.find_map(|found| Some(found.text.trim()).filter(|text| !text.is_empty()))
     };
     FormFacts {
         id: text(&mapping.form.id),
         name: text(&mapping.form.name),
-        entry: text(&mapping.form.entry).filter(|entry| entry != "0"),
+        entry: text(&mapping.form.entry).filter(|entry| *entry != "0"),
         page: text(&mapping.form.page),
     }
 }
 
-struct Work<'a> {
-    view: &'a View<'a>,
+struct Work<'v, 'a> {
+    view: &'v View<'a>,
     rules: Rules<'a>,
-    used: BTreeSet<usize>,
-    /// Of which fields each lead field was made.
-    sources: BTreeMap<LeadField, BTreeSet<usize>>,
-    /// Values the lead holds: their copies are no extras.
-    texts: BTreeSet<String>,
-    found_by: BTreeMap<LeadField, String>,
+    said: Said<'a>,
+    found_by: Vec<(LeadField, FoundBy<'a>)>,
 }
 
-impl<'a> Work<'a> {
-    fn draft(&mut self) -> Draft {
-        let mut values = BTreeMap::new();
-        let mut open = Vec::new();
+/// What was found for a lead field.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    text: &'a str,
+    selector: &'a Selector,
+    from: &'a [usize],
+}
+
+impl<'a> Work<'_, 'a> {
+    fn draft(&mut self, dropped: &[bool]) -> Draft<'a> {
+        let mut draft = Draft::default();
+        let mut open = [None; LeadField::ALL.len()];
         // E-mail and phone are the surest to tell: auto asks for them first.
-        for field in [LeadField::Email, LeadField::Phone, LeadField::Name, LeadField::Message] {
+        let fields = [LeadField::Email, LeadField::Phone, LeadField::Name, LeadField::Message];
+        for (field, open) in fields.into_iter().zip(&mut open) {
             match self.rule(field).filter(|rule| !matches!(rule.source, Source::Auto)) {
                 Some(rule) => {
-                    let text = self.by_rule(field, rule);
-                    if text.is_none() && rule.auto {
-                        open.push(field);
-                    }
-                    values.insert(field, text);
+                    *slot(&mut draft, field) = self.by_rule(field, rule);
+                    *open = Some(field).filter(|_| slot(&mut draft, field).is_none() && rule.auto);
                 }
-                None => open.push(field),
+                None => *open = Some(field),
             }
         }
-        self.by_auto(&open, &mut values);
-        let mut take = |field| {
-            let found: Option<String> = values.remove(&field).flatten();
-            found.or_else(|| self.default(field))
-        };
-        Draft {
-            name: take(LeadField::Name),
-            email: take(LeadField::Email),
-            phone: take(LeadField::Phone),
-            message: take(LeadField::Message),
-            ..Draft::default()
+        self.by_auto(open, dropped, &mut draft);
+        for field in LeadField::ALL {
+            if slot(&mut draft, field).is_none() {
+                *slot(&mut draft, field) = self.default(field);
+            }
         }
+        draft
     }
 
     fn rule(&self, field: LeadField) -> Option<&'a LeadRule> {
@@ -154,102 +141,129 @@ impl<'a> Work<'a> {
         own.or_else(|| self.rules.mapping.lead.get(field))
     }
 
-    fn default(&mut self, field: LeadField) -> Option<String> {
-        let default = self.rule(field)?.default.clone()?;
-        self.found_by.insert(field, "default".to_owned());
+    fn default(&mut self, field: LeadField) -> Option<&'a str> {
+        let default = self.rule(field)?.default.as_deref()?;
+        self.found_by.push((field, FoundBy::Default));
         Some(default)
     }
 
-    fn extras_rules(&self) -> Vec<&'a ExtrasRule> {
-        self.rules.own_extras.into_iter().chain([&self.rules.mapping.extras]).collect()
-    }
-
-    fn by_rule(&mut self, field: LeadField, rule: &LeadRule) -> Option<String> {
+    fn by_rule(&mut self, field: LeadField, rule: &'a LeadRule) -> Option<&'a str> {
         let (text, by) = match &rule.source {
             Source::Auto => return None,
             Source::First(selectors) => self.first(field, selectors)?,
             Source::Join { parts, with } => {
-                let texts: Vec<String> =
-                    parts.iter().map(|part| self.joined(field, part)).filter(|t| !t.is_empty()).collect();
-                (texts.join(with), format!("join of {}", names(parts)))
+                let mut joined = ArenaString::new_in(self.view.submission.arena);
+                for text in parts.iter().map(|part| self.joined(field, part)) {
+                    if !joined.is_empty() && !text.is_empty() {
+                        joined.push_str(with);
+                    }
+                    joined.push_str(text);
+                }
+                (joined.into_bump_str(), FoundBy::Join(parts))
             }
             Source::Template(template) => {
-                (template.fill(|selector| self.joined(field, selector)), "template".to_owned())
+                let filled = template.fill(|selector| self.joined(field, selector));
+                (&*self.view.submission.arena.alloc_str(&filled), FoundBy::Template)
             }
         };
         if text.trim().is_empty() {
-            self.sources.remove(&field);
+            self.release(field);
             return None;
         }
-        self.found_by.insert(field, by);
-        self.texts.insert(text.trim().to_owned());
+        self.found_by.push((field, by));
+        self.said.texts.push(text.trim());
         Some(text)
     }
 
     /// Takes the first selector that gives a value; for e-mail and phone the first valid one, else the first.
-    fn first(&mut self, field: LeadField, selectors: &[Selector]) -> Option<(String, String)> {
+    fn first(&mut self, field: LeadField, selectors: &'a [Selector]) -> Option<(&'a str, FoundBy<'a>)> {
         let valid = |text: &str| match field {
             LeadField::Email => shape::is_email(text),
             LeadField::Phone => Phone::is_valid(text, self.rules.region),
             LeadField::Name | LeadField::Message => true,
         };
-        let choices: Vec<(String, &Selector, BTreeSet<usize>)> = selectors
-            .iter()
-            .flat_map(|selector| {
-                let found = self.find(selector);
-                match field {
-                    LeadField::Email | LeadField::Phone => {
-                        found.into_iter().map(|found| (found.text, selector, found.from)).collect()
-                    }
-                    LeadField::Name | LeadField::Message => vec![merged(found, selector, separator(field))],
-                }
-            })
-            .filter(|(text, ..)| !text.trim().is_empty())
-            .collect();
-        let best = choices.iter().find(|(text, ..)| valid(text)).or(choices.first())?;
-        let (text, selector, from) = best.clone();
-        self.take(field, &from);
-        Some((text, selector.as_str().to_owned()))
+        let mut first = None;
+        let mut best = None;
+        for selector in selectors {
+            let found = self.find(selector);
+            let merged = match field {
+                LeadField::Email | LeadField::Phone => None,
+                LeadField::Name | LeadField::Message => Some(self.merged(found, separator(field))),
+            };
+            let choices = merged.as_ref().map_or(found, std::slice::from_ref);
+            let choices = choices.iter().map(|found| Choice { text: found.text, selector, from: found.from });
+            for choice in choices.filter(|choice| !choice.text.trim().is_empty()) {
+                first = first.or(Some(choice));
+                best = best.or_else(|| Some(choice).filter(|choice| valid(choice.text)));
+            }
+            if best.is_some() {
+                break;
+            }
+        }
+        let Choice { text, selector, from } = best.or(first)?;
+        self.take(field, from);
+        Some((text, FoundBy::Selector(selector)))
     }
 
     /// Joins all a selector gives; used in joins and templates.
-    fn joined(&mut self, field: LeadField, selector: &Selector) -> String {
-        let found = self.find(selector);
-        for found in &found {
-            self.take(field, &found.from);
+    fn joined(&mut self, field: LeadField, selector: &Selector) -> &'a str {
+        let Found { text, from } = self.merged(self.find(selector), separator(field));
+        self.take(field, from);
+        text
+    }
+
+    fn merged(&self, found: &'a [Found<'a>], with: &str) -> Found<'a> {
+        if let [only] = found {
+            return *only;
         }
-        merged(found, selector, separator(field)).0
+        let submission = self.view.submission;
+        let texts = ArenaVec::from_iter_in(found.iter().map(|found| found.text), submission.arena);
+        let from = ArenaVec::from_iter_in(found.iter().flat_map(|found| found.from).copied(), submission.arena);
+        Found { text: super::texts::join(submission, &texts, with), from: from.into_bump_slice() }
     }
 
-    fn take(&mut self, field: LeadField, from: &BTreeSet<usize>) {
-        self.used.extend(from);
-        self.sources.entry(field).or_default().extend(from);
+    fn take(&mut self, field: LeadField, from: &[usize]) {
+        for index in from {
+            if let Some(used) = self.said.used.get_mut(*index) {
+                *used = Some(used.unwrap_or_default().with(field));
+            }
+        }
     }
 
-    fn find(&self, selector: &Selector) -> Vec<Found> {
+    /// What was taken for a lead field that came to nothing stays used, for none.
+    fn release(&mut self, field: LeadField) {
+        self.said.used.iter_mut().flatten().for_each(|fields| *fields = fields.without(field));
+    }
+
+    fn find(&self, selector: &Selector) -> &'a [Found<'a>] {
         self.view.find(selector, self.rules.mapping.values.split.as_deref())
     }
 
-    fn by_auto(&mut self, open: &[LeadField], values: &mut BTreeMap<LeadField, Option<String>>) {
-        let mut closed = extras::dropped(self.view, &self.extras_rules());
-        closed.extend(&self.used);
-        let mut auto = Auto::new(self.view, self.rules.dictionary, self.rules.region, &closed);
-        for &field in open {
+    fn by_auto(&mut self, open: [Option<LeadField>; 4], dropped: &[bool], draft: &mut Draft<'a>) {
+        if open.iter().all(Option::is_none) {
+            return;
+        }
+        let is_used = |index: usize| self.said.used.get(index).is_some_and(Option::is_some);
+        let is_closed = |index: usize| dropped.get(index).copied().unwrap_or_default() || is_used(index);
+        let mut auto = Auto::new(self.view, self.rules.dictionary, self.rules.region, is_closed);
+        for field in open.into_iter().flatten() {
             if let Some(guess) = auto.find(field) {
-                let keys: Vec<&str> = self
-                    .view
-                    .fields
-                    .iter()
-                    .enumerate()
-                    .filter(|(index, _)| guess.from.contains(index))
-                    .map(|(_, form_field)| form_field.field.key.as_str())
-                    .collect();
-                self.found_by.insert(field, format!("auto by {}: {}", guess.why, keys.join(" + ")));
-                self.texts.insert(guess.text.trim().to_owned());
-                self.take(field, &guess.from);
-                values.insert(field, Some(guess.text));
+                self.found_by.push((field, FoundBy::Auto(guess)));
+                self.said.texts.push(guess.text.trim());
+                self.take(field, guess.from);
+                *slot(draft, field) = Some(guess.text);
             }
         }
+    }
+}
+
+/// Returns the place of a lead field in a draft.
+fn slot<'d, 'a>(draft: &'d mut Draft<'a>, field: LeadField) -> &'d mut Option<&'a str> {
+    match field {
+        LeadField::Name => &mut draft.name,
+        LeadField::Email => &mut draft.email,
+        LeadField::Phone => &mut draft.phone,
+        LeadField::Message => &mut draft.message,
     }
 }
 
@@ -258,14 +272,4 @@ fn separator(field: LeadField) -> &'static str {
         LeadField::Message => ", ",
         LeadField::Name | LeadField::Email | LeadField::Phone => " ",
     }
-}
-
-fn merged<'s>(found: Vec<Found>, selector: &'s Selector, with: &str) -> (String, &'s Selector, BTreeSet<usize>) {
-    let from = found.iter().flat_map(|found| found.from.iter().copied()).collect();
-    let texts: Vec<String> = found.into_iter().map(|found| found.text).collect();
-    (texts.join(with), selector, from)
-}
-
-fn names(selectors: &[Selector]) -> String {
-    selectors.iter().map(Selector::as_str).collect::<Vec<_>>().join(" + ")
 }

@@ -1,181 +1,254 @@
 //! The fields that are none of the four: which are kept, under which label, in which words.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 
 use super::dictionary::{Dictionary, Role};
-use super::fate::Fate;
+use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
-use super::glob::Glob;
-use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
+use super::mapping::{ExtrasRule, ExtrasTo};
 use super::readable::readable;
+use super::texts::join;
 use super::view::View;
-use crate::lead::{Extra, LeadField};
+use crate::decode::Submission;
+use crate::lead::Extra;
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
 const COPY_LINES: usize = 5;
 
 /// The extras of a submission, and the keys of what was left out on purpose.
 #[derive(Default)]
-pub(super) struct Sorted {
-    pub(super) extras: Vec<Extra>,
-    pub(super) dropped: Vec<String>,
+pub(super) struct Sorted<'a> {
+    pub(super) extras: Vec<Extra<'a>>,
+    pub(super) dropped: Vec<&'a str>,
     /// What became of each field, in order.
     pub(super) fates: Vec<Fate>,
 }
 
 /// What the lead already says, so that no extra says it again.
 #[derive(Default)]
-pub(super) struct Said {
-    /// Indices of the fields that were used.
-    pub(super) fields: BTreeSet<usize>,
-    /// Which of them each lead field was made of.
-    pub(super) sources: BTreeMap<LeadField, BTreeSet<usize>>,
+pub(super) struct Said<'a> {
+    /// Of each field that was used: which lead fields it was found for.
+    pub(super) used: Vec<Option<LeadFields>>,
     /// Values that lead fields were made of.
-    pub(super) texts: BTreeSet<String>,
-    pub(super) name: Option<String>,
-    pub(super) email: Option<String>,
-    pub(super) message: Option<String>,
+    pub(super) texts: Vec<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) email: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
 }
 
-/// Sorts the fields that no lead field used. The form's rule goes before the mapping's.
-pub(super) fn sort(view: &View<'_>, rules: &[&ExtrasRule], said: &Said, dictionary: &Dictionary) -> Sorted {
-    let dropped = dropped(view, rules);
-    let drop_all = rules.iter().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
-    let mut sorted = Sorted::default();
+/// The form's rule, which goes before, and the mapping's.
+pub(super) type ExtrasRules<'a> = [Option<&'a ExtrasRule>; 2];
+
+/// Sorts the fields that no lead field used. `dropped` tells of each field whether it is no extra.
+pub(super) fn sort<'a>(
+    view: &View<'a>,
+    rules: ExtrasRules<'a>,
+    dropped: &[bool],
+    said: &Said<'a>,
+    dictionary: &Dictionary,
+) -> Sorted<'a> {
+    let drop_all = rules.into_iter().flatten().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
+    let count = view.fields.len();
+    let mut sorted = Sorted { fates: Vec::with_capacity(count), ..Sorted::default() };
     let mut lines = Lines::default();
     let heard = Heard::new(said);
+    let arena = view.submission.arena;
     for (index, form_field) in view.fields.iter().enumerate() {
         let field = &form_field.field;
-        if said.fields.contains(&index) {
-            sorted.fates.push(said.fate(index));
+        if let Some(fields) = said.used.get(index).copied().flatten() {
+            // Blank text may come to nothing all the same.
+            sorted.fates.push(if fields.is_empty() { Fate::Empty } else { Fate::Lead(fields) });
             continue;
         }
-        if dropped.contains(&index) || drop_all {
-            sorted.dropped.push(field.key.clone());
+        if drop_all || dropped.get(index).copied().unwrap_or_default() {
+            sorted.dropped.push(field.key);
             sorted.fates.push(if form_field.meta { Fate::Meta } else { Fate::Dropped });
             continue;
         }
-        let value = field.values.iter().map(|value| readable(value)).collect::<Vec<_>>().join(", ");
-        let value = value.trim();
+        let value = written(view.submission, field.values).trim();
         sorted.fates.push(match value {
             "" => Fate::Empty,
-            _ if heard.says(value, || dictionary.role(field)) => Fate::Repeated,
-            _ => Fate::Extra(lines.add(label(form_field, rules), value)),
+            _ if heard.says(value, || dictionary.role(field, arena)) => Fate::Repeated,
+            _ => Fate::Extra(lines.add(label(view.submission, form_field, rules), value, count)),
         });
     }
     sorted.extras = lines.extras;
     sorted
 }
 
-impl Said {
-    /// Tells what became of a field that was used. Blank text may come to nothing all the same.
-    fn fate(&self, index: usize) -> Fate {
-        let made_of = |(field, sources): (&LeadField, &BTreeSet<usize>)| sources.contains(&index).then_some(*field);
-        let fields: Vec<LeadField> = self.sources.iter().filter_map(made_of).collect();
-        if fields.is_empty() { Fate::Empty } else { Fate::Lead(fields) }
+/// Returns values as one text a person can read.
+fn written<'a>(submission: &Submission<'a>, values: &'a [&'a str]) -> &'a str {
+    let readable = |value: &&'a str| match readable(value) {
+        Cow::Borrowed(value) => value,
+        Cow::Owned(value) => &*submission.arena.alloc_str(&value),
+    };
+    match values {
+        [] => "",
+        [only] => readable(only),
+        _ => {
+            let mut texts = bumpalo::collections::Vec::with_capacity_in(values.len(), submission.arena);
+            texts.extend(values.iter().map(readable));
+            join(submission, &texts, ", ")
+        }
     }
 }
 
 /// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
-struct Heard {
-    texts: HashSet<String>,
-    name: Option<String>,
-    email: Option<String>,
-    message: Option<String>,
+struct Heard<'a> {
+    texts: Vec<Plain<'a>>,
+    name: Plain<'a>,
+    email: Plain<'a>,
+    message: Plain<'a>,
 }
 
-impl Heard {
-    fn new(said: &Said) -> Self {
-        let part = |text: &Option<String>| text.as_deref().map(plain).filter(|text| !text.is_empty());
+impl<'a> Heard<'a> {
+    fn new(said: &Said<'a>) -> Self {
+        let part = |text: Option<&'a str>| Plain::new(text.unwrap_or_default());
         Self {
-            texts: said.texts.iter().map(|text| plain(text)).collect(),
-            name: part(&said.name),
-            email: part(&said.email),
-            message: part(&said.message),
+            texts: said.texts.iter().map(|text| Plain::new(text)).collect(),
+            name: part(said.name),
+            email: part(said.email),
+            message: part(said.message),
         }
     }
 
     /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
-    fn says(&self, value: &str, role: impl Fn() -> Option<Role>) -> bool {
-        let value = plain(value);
-        let holds = |text: &Option<String>| text.as_deref().is_some_and(|text| value.contains(text));
-        let in_name = || self.name.as_deref().is_some_and(|name| name.contains(&value));
-        self.texts.contains(&value)
+    fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
+        let value = Plain::new(value);
+        let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
+        let may_be_in_name = !value.is_simple || self.name.raw.len() >= value.raw.len();
+        let in_name = || may_be_in_name && self.name.get().contains(value.get());
+        self.texts.iter().any(|text| text.is(&value))
             || (in_name() && matches!(role(), Some(Role::FirstName | Role::LastName)))
-            || (value.lines().count() >= COPY_LINES && holds(&self.email) && holds(&self.name) && holds(&self.message))
+            || (value.raw.lines().count() >= COPY_LINES
+                && holds(&self.email)
+                && holds(&self.name)
+                && holds(&self.message))
     }
 }
 
-fn plain(text: &str) -> String {
-    text.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase()
+/// A text as it is compared: LF newlines, case and what surrounds it aside; made when it is first asked for.
+struct Plain<'a> {
+    raw: &'a str,
+    /// It is ASCII, one line and without entities.
+    is_simple: bool,
+    plain: OnceCell<String>,
 }
 
-/// Returns which fields are no extras, whatever was filled in, and not looked at by auto.
-pub(super) fn dropped(view: &View<'_>, rules: &[&ExtrasRule]) -> BTreeSet<usize> {
-    let document = &view.submission.document;
-    let there = |rule: &&DropRule| rule.exists.iter().all(|path| !path.nodes(document).is_empty());
-    let conditional: Vec<&DropRule> = rules.iter().flat_map(|rule| &rule.drop_where).filter(there).collect();
-    let is_dropped = |(_, form_field): &(usize, &FormField)| {
+impl<'a> Plain<'a> {
+    fn new(raw: &'a str) -> Self {
+        let raw = raw.trim();
+        let is_simple = raw.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'&'));
+        Self { raw, is_simple, plain: OnceCell::new() }
+    }
+
+    fn get(&self) -> &str {
+        self.plain.get_or_init(|| match self.is_simple {
+            true => self.raw.to_ascii_lowercase(),
+            false => self.raw.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase(),
+        })
+    }
+
+    fn is(&self, other: &Plain<'_>) -> bool {
+        match (self.is_simple, other.is_simple) {
+            (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
+            _ => self.get() == other.get(),
+        }
+    }
+}
+
+/// Tells of each field whether it is no extra, whatever was filled in, and not looked at by auto.
+pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
+    let rules = || rules.into_iter().flatten();
+    let conditional = || rules().flat_map(|rule| &rule.drop_where);
+    let holds: Vec<bool> =
+        conditional().map(|rule| rule.exists.iter().all(|path| path.finds(view.submission))).collect();
+    let is_dropped = |form_field: &FormField<'_>| {
         let field = &form_field.field;
-        let named = |globs: &[Glob]| {
-            let on = |text: &str| globs.iter().any(|glob| glob.matches(text));
-            on(&field.key) || field.label.as_deref().is_some_and(on)
+        let named = |globs: &super::glob::Globs| {
+            globs.matches(field.key) || field.label.is_some_and(|label| globs.matches(label))
         };
-        form_field.meta
-            || rules.iter().any(|rule| named(&rule.drop))
-            || conditional.iter().any(|rule| named(&rule.fields) && !named(&rule.except))
+        let by_condition =
+            |(rule, holds): (&super::mapping::DropRule, &bool)| *holds && named(&rule.fields) && !named(&rule.except);
+        form_field.meta || rules().any(|rule| named(&rule.drop)) || conditional().zip(&holds).any(by_condition)
     };
-    view.fields.iter().enumerate().filter(is_dropped).map(|(index, _)| index).collect()
+    view.fields.iter().map(is_dropped).collect()
 }
 
 /// The extras as they come together: keys under one label are one line.
 #[derive(Default)]
-struct Lines {
-    extras: Vec<Extra>,
-    by_label: HashMap<String, usize>,
+struct Lines<'a> {
+    extras: Vec<Extra<'a>>,
+    by_label: HashMap<&'a str, usize>,
 }
 
-impl Lines {
-    /// Adds a value and returns the index of its line.
-    fn add(&mut self, label: String, value: &str) -> usize {
-        let index = *self.by_label.entry(label.clone()).or_insert(self.extras.len());
+impl<'a> Lines<'a> {
+    /// Adds a value and returns the index of its line; there are at most `count`.
+    fn add(&mut self, label: &'a str, value: &'a str, count: usize) -> usize {
+        if self.extras.is_empty() {
+            self.extras.reserve(count);
+            self.by_label.reserve(count);
+        }
+        let index = *self.by_label.entry(label).or_insert(self.extras.len());
         match self.extras.get_mut(index) {
             Some(extra) => {
-                extra.value.push_str(", ");
-                extra.value.push_str(value);
+                let lines = extra.value.to_mut();
+                lines.push_str(", ");
+                lines.push_str(value);
             }
-            None => self.extras.push(Extra { label, value: value.to_owned() }),
+            None => self.extras.push(Extra { label: Cow::Borrowed(label), value: Cow::Borrowed(value) }),
         }
         index
     }
 }
 
-fn label(form_field: &FormField, rules: &[&ExtrasRule]) -> String {
+fn label<'a>(submission: &Submission<'a>, form_field: &FormField<'a>, rules: ExtrasRules<'a>) -> &'a str {
     let field = &form_field.field;
-    let given = rules.iter().flat_map(|rule| &rule.labels).find(|(glob, _)| glob.matches(&field.key));
+    let rules = || rules.into_iter().flatten();
+    let given = rules().flat_map(|rule| &rule.labels).find(|(glob, _)| glob.matches(field.key));
     if let Some((_, label)) = given {
-        return label.clone();
+        return label;
     }
-    let mut name = field.label.as_deref().filter(|label| !label.trim().is_empty()).unwrap_or(&field.key);
-    let strips = || rules.iter().flat_map(|rule| &rule.strip);
-    if let Some(rest) = strips().find_map(|prefix| name.strip_prefix(prefix.as_str())).filter(|rest| !rest.is_empty()) {
+    let mut name = field.label.filter(|label| !label.trim().is_empty()).unwrap_or(field.key);
+    let mut strips = rules().flat_map(|rule| &rule.strip);
+    if let Some(rest) = strips.find_map(|prefix| name.strip_prefix(prefix.as_str())).filter(|rest| !rest.is_empty()) {
         name = rest;
     }
-    if field.label.is_some() { name.trim().to_owned() } else { spoken(name) }
+    if field.label.is_some() {
+        return name.trim();
+    }
+    match spoken(name) {
+        Cow::Borrowed(label) => label,
+        Cow::Owned(label) => submission.arena.alloc_str(&label),
+    }
 }
 
 /// Writes a key as a label: `service_type` becomes `Service type`; a figure alone becomes `Field 13`.
-fn spoken(key: &str) -> String {
+fn spoken(key: &str) -> Cow<'_, str> {
     if key.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return format!("Field {key}");
+        return Cow::Owned(format!("Field {key}"));
     }
     if key.contains(char::is_whitespace) {
-        return key.trim().to_owned();
+        return Cow::Borrowed(key.trim());
     }
-    let words: Vec<&str> = key.split(['_', '-', '.', '[', ']']).filter(|word| !word.is_empty()).collect();
-    let text = words.join(" ");
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    let is_mark = |c: char| matches!(c, '_' | '-' | '.' | '[' | ']');
+    if key.starts_with(|c: char| c.is_ascii_uppercase()) && !key.contains(is_mark) {
+        return Cow::Borrowed(key);
+    }
+    let mut text = String::with_capacity(key.len());
+    for word in key.split(is_mark).filter(|word| !word.is_empty()) {
+        if text.is_empty() {
+            let mut chars = word.chars();
+            text.extend(chars.next().into_iter().flat_map(char::to_uppercase));
+            text.push_str(chars.as_str());
+        } else {
+            text.push(' ');
+            text.push_str(word);
+        }
+    }
+    Cow::Owned(text)
 }
 
 #[cfg(test)]

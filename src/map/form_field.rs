@@ -3,22 +3,22 @@
 use crate::decode::Field;
 
 /// A field and whether it is the plugin's own remark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FormField {
-    pub field: Field,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormField<'a> {
+    pub field: Field<'a>,
     /// Never a lead field by auto, never an extra.
     pub meta: bool,
     /// The fields it was combined from: each can still be named.
-    pub parts: Vec<Field>,
+    pub parts: &'a [Field<'a>],
 }
 
-impl FormField {
-    pub(super) fn plain(field: Field) -> Self {
-        Self { field, meta: false, parts: Vec::new() }
+impl<'a> FormField<'a> {
+    pub(super) fn plain(field: Field<'a>) -> Self {
+        Self { field, meta: false, parts: &[] }
     }
 
     /// The field itself, then its parts.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Field> {
-        std::iter::once(&self.field).chain(&self.parts)
+    pub(super) fn names(&self) -> impl Iterator<Item = &Field<'a>> {
+        std::iter::once(&self.field).chain(self.parts)
     }
 }

@@ -10,6 +10,11 @@ pub struct Glob {
 }
 
 impl Glob {
+    /// Returns the first byte that every text begins with that matches, in lower case; none where any may.
+    pub(super) fn first_byte(&self) -> Option<u8> {
+        self.pieces.first().and_then(|piece| piece.bytes().next()).filter(u8::is_ascii)
+    }
+
     /// Compiles a glob; every text is one.
     pub fn new(pattern: &str) -> Self {
         Self { pieces: pattern.to_lowercase().split('*').map(str::to_owned).collect() }
@@ -47,6 +52,50 @@ impl Glob {
     }
 }
 
+/// Globs of which any may match, ready to be asked of every key of a form.
+#[derive(Clone, Debug, Default)]
+pub struct Globs {
+    /// Those without a star, in lower case, by their length.
+    plain: Vec<Vec<String>>,
+    starred: Vec<Glob>,
+}
+
+impl Globs {
+    /// Tells whether one of them matches the whole text.
+    pub fn matches(&self, text: &str) -> bool {
+        if text.is_ascii() {
+            self.matches_lower(text.as_bytes())
+        } else {
+            self.matches_lower(text.to_lowercase().as_bytes())
+        }
+    }
+
+    /// The case of ASCII letters is left to the comparison.
+    fn matches_lower(&self, text: &[u8]) -> bool {
+        let plain = self.plain.get(text.len()).into_iter().flatten();
+        plain.map(String::as_bytes).any(|plain| plain.eq_ignore_ascii_case(text))
+            || self.starred.iter().any(|glob| glob.matches_lower(text))
+    }
+}
+
+impl FromIterator<Glob> for Globs {
+    fn from_iter<T: IntoIterator<Item = Glob>>(globs: T) -> Self {
+        let mut set = Self::default();
+        for glob in globs {
+            match glob.pieces.as_slice() {
+                [plain] => {
+                    if set.plain.len() <= plain.len() {
+                        set.plain.resize_with(plain.len() + 1, Vec::new);
+                    }
+                    set.plain.get_mut(plain.len()).into_iter().for_each(|same_length| same_length.push(plain.clone()));
+                }
+                _ => set.starred.push(glob),
+            }
+        }
+        set
+    }
+}
+
 /// Returns what follows the first place where a piece stands.
 fn after<'t>(text: &'t [u8], piece: &[u8]) -> Option<&'t [u8]> {
     let last = text.len().checked_sub(piece.len())?;
@@ -76,6 +125,8 @@ mod tests {
             ("*é*", "CAFÉ NOIR", true),
         ] {
             assert_eq!(Glob::new(glob).matches(text), expected, "{glob} on {text}");
+            let among = ["no", glob, "none*"].map(Glob::new).into_iter().collect::<Globs>();
+            assert_eq!(among.matches(text), expected, "{glob} among others on {text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::glob::Glob;
+use super::glob::{Glob, Globs};
 use super::selector::{Path, Selector};
 use crate::lead::LeadField;
 
@@ -187,7 +187,7 @@ pub struct ExtrasRule {
     /// Where those that aren't dropped go; the first rule that says so is followed.
     pub to: Option<ExtrasTo>,
     /// Globs on key or label.
-    pub drop: Vec<Glob>,
+    pub drop: Globs,
     /// More of them, where the document has all of some paths.
     pub drop_where: Vec<DropRule>,
     /// Labels by glob on the key; keys under one label are joined.
@@ -209,9 +209,9 @@ pub enum ExtrasTo {
 pub struct DropRule {
     pub exists: Vec<Path>,
     /// Globs on key or label.
-    pub fields: Vec<Glob>,
+    pub fields: Globs,
     /// Globs of those that are the visitor's all the same.
-    pub except: Vec<Glob>,
+    pub except: Globs,
 }
 
 /// Submissions that are stored and not sent.

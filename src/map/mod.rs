@@ -8,6 +8,8 @@ mod combine;
 
 mod condition;
 
+mod describe;
+
 mod dictionary;
 
 mod draft;
@@ -16,7 +18,11 @@ mod extras;
 
 mod fate;
 
+mod fold;
+
 mod form_field;
+
+mod found_by;
 
 mod glob;
 
@@ -30,17 +36,21 @@ mod shape;
 
 mod template;
 
+mod texts;
+
 mod view;
 
+pub use auto::Guess;
 pub use condition::Facts;
 pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Look, Mapped, Rules, apply};
-pub use fate::Fate;
+pub use fate::{Fate, LeadFields};
 pub use form_field::FormField;
-pub use glob::Glob;
+pub use found_by::FoundBy;
+pub use glob::{Glob, Globs};
 pub use mapping::{
     CombineRule, Condition, DropRule, Example, Expect, ExtrasRule, ExtrasTo, FieldsRule, FormRule, HoldRule,
     InvalidKeyPattern, KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
 };
-pub use selector::{Path, SELECTOR_MAX, Selector, SelectorError};
+pub use selector::{FieldName, Path, SELECTOR_MAX, Selector, SelectorError};
 pub use template::TemplateError;

@@ -1,5 +1,7 @@
 //! Values a machine wrote, made readable: JSON in a text, and PHP's `serialize` format.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::decode::json_value;
@@ -9,11 +11,9 @@ const LOOK_MAX: usize = 65_536;
 const DEPTH_MAX: usize = 8;
 
 /// Writes a value that is itself JSON or PHP-serialised as a person would; any other stays as it is.
-pub(super) fn readable(value: &str) -> String {
-    parse(value.trim())
-        .map(|tree| written(&tree, 0))
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| value.to_owned())
+pub(super) fn readable(value: &str) -> Cow<'_, str> {
+    let text = parse(value.trim()).map(|tree| written(&tree, 0)).filter(|text| !text.is_empty());
+    text.map_or(Cow::Borrowed(value), Cow::Owned)
 }
 
 fn parse(text: &str) -> Option<Value> {

@@ -1,18 +1,34 @@
 //! Selectors: how a mapping names a value, by JSONPath or by a field's key or label.
 
-use jsonpath_rust::parser::model::JpQuery;
+use jsonpath_rust::parser::model::{JpQuery, Segment, Selector as Step};
 use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
 use serde_json::Value;
+
+use super::fold::fold;
+use crate::decode::{Document, NodeId, Submission};
 
 /// Longest selector, in bytes: evaluation takes time polynomial in it.
 pub const SELECTOR_MAX: usize = 512;
 
 /// A JSONPath (RFC 9535), parsed once.
+///
+/// Names, indices and `[*]` are walked on the document itself; from the first segment of another kind on it is jsonpath-rust's,
+/// which wants the document as JSON.
 #[derive(Clone, Debug)]
 pub struct Path {
     source: String,
     query: JpQuery,
+    /// The segments that can be walked, from the first on.
+    walked: Vec<Walked>,
+}
+
+/// A segment that is walked on the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Walked {
+    Name(String),
+    Index(usize),
+    Every,
 }
 
 /// How a mapping names a value.
@@ -21,7 +37,15 @@ pub enum Selector {
     /// Begins with `$`: the nodes of the document it gives.
     Path(Path),
     /// Anything else: a field by its key, or its label, or either with case, accents and punctuation aside.
-    Field(String),
+    Field(FieldName),
+}
+
+/// The name of a field.
+#[derive(Clone, Debug)]
+pub struct FieldName {
+    pub(super) name: String,
+    /// The same with case, accents and punctuation aside.
+    pub(super) folded: String,
 }
 
 /// Why text is no selector.
@@ -51,15 +75,65 @@ impl Path {
         if descents(&query) > 1 {
             return Err(SelectorError::Descents);
         }
-        Ok(Self { source: source.to_owned(), query })
+        let walked = query.segments.iter().map_while(Walked::of).collect();
+        Ok(Self { source: source.to_owned(), query, walked })
     }
 
-    /// Returns the nodes it gives, with the normalized path of each (RFC 9535 §2.7).
-    pub(super) fn nodes<'a>(&self, document: &'a Value) -> Vec<(String, &'a Value)> {
+    /// Returns the nodes it gives, in the order in which it gives them.
+    pub(super) fn nodes(&self, submission: &Submission<'_>) -> Vec<NodeId> {
+        let found = self.walk(&submission.document);
+        if self.is_plain() || found.is_empty() { found } else { self.evaluate(submission) }
+    }
+
+    /// Tells whether it gives a node.
+    pub(super) fn finds(&self, submission: &Submission<'_>) -> bool {
+        match self.only(&submission.document) {
+            Some(found) => found.is_some(),
+            None => !self.nodes(submission).is_empty(),
+        }
+    }
+
+    /// Returns the name of the root's member that must be there for it to give a node.
+    pub(super) fn first_name(&self) -> Option<&str> {
+        match self.walked.first() {
+            Some(Walked::Name(name)) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.walked.len() == self.query.segments.len()
+    }
+
+    /// Returns the one node that a path of names and indices gives, if any; none where it is another path.
+    pub(super) fn only(&self, document: &Document<'_>) -> Option<Option<NodeId>> {
+        let is_single = self.is_plain() && !self.walked.contains(&Walked::Every);
+        let mut steps = self.walked.iter();
+        is_single.then(|| steps.try_fold(document.root(), |id, step| step.one(document, id)))
+    }
+
+    fn walk(&self, document: &Document<'_>) -> Vec<NodeId> {
+        let mut found = vec![document.root()];
+        for step in &self.walked {
+            let from = std::mem::take(&mut found);
+            from.into_iter().for_each(|id| step.all(document, id, &mut found));
+        }
+        found
+    }
+
+    fn evaluate(&self, submission: &Submission<'_>) -> Vec<NodeId> {
         // An evaluation error can only mean that nothing was selected; its text holds the visitor's values.
-        js_path_process(&self.query, document)
-            .map(|nodes| nodes.into_iter().map(|node| (node.path, node.val)).collect())
-            .unwrap_or_default()
+        let Ok(found) = js_path_process(&self.query, submission.json()) else { return Vec::new() };
+        let mut wanted: Vec<usize> = found.iter().map(|node| address(node.val)).collect();
+        wanted.sort_unstable();
+        let mut places = Places { wanted, found: Vec::new() };
+        places.look(&submission.document, submission.document.root(), submission.json());
+        places.found.sort_unstable();
+        let at = |node: &Value| {
+            let place = places.found.binary_search_by_key(&address(node), |(address, _)| *address).ok()?;
+            places.found.get(place).map(|(_, id)| *id)
+        };
+        found.iter().filter_map(|node| at(node.val)).collect()
     }
 
     pub fn as_str(&self) -> &str {
@@ -81,7 +155,7 @@ impl Selector {
     pub fn field(name: &str) -> Result<Self, SelectorError> {
         match name.len() {
             0 => Err(SelectorError::Empty),
-            1..=SELECTOR_MAX => Ok(Self::Field(name.to_owned())),
+            1..=SELECTOR_MAX => Ok(Self::Field(FieldName { name: name.to_owned(), folded: fold(name).into_owned() })),
             _ => Err(SelectorError::TooLong),
         }
     }
@@ -89,9 +163,67 @@ impl Selector {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Path(path) => path.as_str(),
-            Self::Field(name) => name,
+            Self::Field(field) => &field.name,
         }
     }
+}
+
+impl Walked {
+    fn of(segment: &Segment) -> Option<Self> {
+        match segment {
+            Segment::Selector(Step::Name(name)) => Some(Self::Name(name.clone())),
+            Segment::Selector(Step::Index(index)) => usize::try_from(*index).ok().map(Self::Index),
+            Segment::Selector(Step::Wildcard) => Some(Self::Every),
+            _ => None,
+        }
+    }
+
+    /// Returns the only node it can give from a node.
+    fn one(&self, document: &Document<'_>, id: NodeId) -> Option<NodeId> {
+        match self {
+            // An item has no name.
+            Self::Name(name) => document.member(id, name),
+            Self::Index(index) => document.item(id, *index),
+            Self::Every => None,
+        }
+    }
+
+    /// Adds the nodes it gives from a node.
+    fn all(&self, document: &Document<'_>, id: NodeId, found: &mut Vec<NodeId>) {
+        match self {
+            Self::Every => found.extend(document.children(id)),
+            Self::Name(_) | Self::Index(_) => found.extend(self.one(document, id)),
+        }
+    }
+}
+
+/// Which nodes of a document some values of its JSON are.
+struct Places {
+    /// Their addresses, sorted.
+    wanted: Vec<usize>,
+    found: Vec<(usize, NodeId)>,
+}
+
+impl Places {
+    /// The document and its JSON have the same members and items in the same order.
+    fn look(&mut self, document: &Document<'_>, id: NodeId, value: &Value) {
+        if self.wanted.binary_search(&address(value)).is_ok() {
+            self.found.push((address(value), id));
+        }
+        match value {
+            Value::Array(items) => self.look_all(document, id, items.iter()),
+            Value::Object(members) => self.look_all(document, id, members.values()),
+            _ => {}
+        }
+    }
+
+    fn look_all<'v>(&mut self, document: &Document<'_>, id: NodeId, values: impl Iterator<Item = &'v Value>) {
+        document.children(id).zip(values).for_each(|(child, value)| self.look(document, child, value));
+    }
+}
+
+fn address(value: &Value) -> usize {
+    std::ptr::from_ref(value).addr()
 }
 
 /// Counts descendant segments, those inside filters too: the printed query shows each as `..`.
@@ -134,14 +266,5 @@ mod tests {
     fn a_broken_path_says_where() {
         let error = Path::parse("$.a[").expect_err("no path");
         assert!(matches!(error, SelectorError::Syntax { offset: Some(3..=4), .. }), "{error:?}");
-    }
-
-    #[test]
-    fn a_node_comes_with_its_normalized_path() {
-        let document = serde_json::json!({"a": [{"it's": 1}]});
-        let path = Path::parse("$.a[0]['it\\'s']").expect("a path");
-        let nodes = path.nodes(&document);
-        assert_eq!(nodes.len(), 1);
-        assert_eq!(nodes[0].0, r"$['a'][0]['it\'s']");
     }
 }

@@ -9,7 +9,7 @@ const NAME_WORDS: usize = 5;
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 
 pub(super) fn is_email(text: &str) -> bool {
-    Email::parse(text).is_ok()
+    Email::is_valid(text)
 }
 
 /// Tells whether somebody meant an address: `ann at example dot com`, `ann@example`.
@@ -55,11 +55,11 @@ fn without_extension(text: &str) -> &str {
 pub(super) fn is_date(text: &str) -> bool {
     let text = text.trim();
     let day = text.split([' ', 'T']).next().unwrap_or_default();
-    let parts: Vec<&str> = day.split(['-', '/', '.']).collect();
-    let figures = |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-    let short = parts.iter().filter(|part| part.len() <= 2).count();
+    let parts = || day.split(['-', '/', '.']);
+    let figures = |part: &str| (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let short = parts().filter(|part| part.len() <= 2).count();
     let clock = day.split_once(':').is_some_and(|(hour, _)| (1..=2).contains(&hour.len()));
-    clock || (parts.len() == 3 && parts.iter().all(figures) && short >= 2 && separators(day) == 1)
+    clock || (parts().count() == 3 && parts().all(figures) && short >= 2 && separators(day) == 1)
 }
 
 /// How many different separators a figure has.
@@ -79,13 +79,14 @@ pub(super) fn is_url(text: &str) -> bool {
 /// Tells whether text could be what a person is called: a few capitalised words without figures or signs.
 pub(super) fn is_name(text: &str) -> bool {
     let text = text.trim();
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let mut words = text.split_whitespace();
+    let first = words.next();
     let letter = |c: char| c.is_alphabetic() || " '’.-,\u{a0}".contains(c);
-    (1..=NAME_WORDS).contains(&words.len())
+    words.count() < NAME_WORDS
         && text.chars().count() <= NAME_CHARS
         && text.chars().any(char::is_alphabetic)
         && text.chars().all(letter)
-        && words.first().is_some_and(|word| !word.chars().next().is_some_and(char::is_lowercase))
+        && first.is_some_and(|word| !word.chars().next().is_some_and(char::is_lowercase))
 }
 
 /// Tells whether text is one line that a person could be called by.

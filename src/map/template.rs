@@ -31,7 +31,7 @@ impl Template {
     /// Fills the template; a line whose placeholders are all empty is left out.
     ///
     /// A value is text and is never expanded again.
-    pub(super) fn fill(&self, mut value: impl FnMut(&Selector) -> String) -> String {
+    pub(super) fn fill<'a>(&self, mut value: impl FnMut(&Selector) -> &'a str) -> String {
         let lines = self.lines.iter().filter_map(|pieces| fill_line(pieces, &mut value));
         lines.collect::<Vec<_>>().join("\n")
     }
@@ -53,7 +53,7 @@ fn parse_line(mut line: &str, mut offset: usize) -> Result<Vec<Piece>, TemplateE
     Ok(pieces)
 }
 
-fn fill_line(pieces: &[Piece], value: &mut impl FnMut(&Selector) -> String) -> Option<String> {
+fn fill_line<'a>(pieces: &[Piece], value: &mut impl FnMut(&Selector) -> &'a str) -> Option<String> {
     let mut line = String::new();
     let mut placeholders = 0;
     let mut filled = 0;
@@ -64,7 +64,7 @@ fn fill_line(pieces: &[Piece], value: &mut impl FnMut(&Selector) -> String) -> O
                 let value = value(selector);
                 placeholders += 1;
                 filled += usize::from(!value.trim().is_empty());
-                line.push_str(&value);
+                line.push_str(value);
             }
         }
     }
@@ -77,9 +77,9 @@ mod tests {
 
     fn fill(template: &str) -> String {
         Template::parse(template).expect("a template").fill(|selector| match selector.as_str() {
-            "a" => "{{ b }}".to_owned(),
-            "$.b" => "B\nb".to_owned(),
-            _ => String::new(),
+            "a" => "{{ b }}",
+            "$.b" => "B\nb",
+            _ => "",
         })
     }
 

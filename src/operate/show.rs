@@ -11,7 +11,8 @@ use super::waiting::Situation;
 use super::{OperateError, find};
 use jiff::Timestamp;
 
-use crate::lead::{Draft, Extra, FieldError, LeadField};
+use crate::lead::{Extra, FieldError, LeadField};
+use crate::pipeline::{Told, ToldField};
 use crate::queue::{Entry, Event, Store, StoreError};
 use crate::telemetry;
 
@@ -33,7 +34,7 @@ pub struct Life {
     /// What an operator corrected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amended: Vec<ShownCorrection>,
-    pub extras: Vec<Extra>,
+    pub extras: Vec<Extra<'static>>,
     pub dropped: Vec<String>,
     pub today: Today,
     pub history: Vec<Event>,
@@ -122,15 +123,10 @@ impl Life {
             mapping: explained.processed.mapping.clone(),
             same: lead_now == entry.content.lead,
         };
-        let mapped = explained.mapped;
-        let fields = mapped.iter().flat_map(|mapped| &mapped.fields).map(|form_field| ShownField {
-            key: form_field.field.key.clone(),
-            label: form_field.field.label.clone(),
-            values: form_field.field.values.clone(),
-        });
-        let fields = fields.collect();
-        let amended = corrections(&entry, mapped.as_ref().map(|mapped| &mapped.draft));
-        let (rules, dropped) = mapped.map(|mapped| (mapped.found_by, mapped.dropped)).unwrap_or_default();
+        let Told { fields, found_by: rules, found, dropped, .. } = explained.told.unwrap_or_default();
+        let shown = |field: ToldField| ShownField { key: field.key, label: field.label, values: field.values };
+        let fields = fields.into_iter().map(shown).collect();
+        let amended = corrections(&entry, &found);
         let summary = Summary::of(&entry, situation);
         let Entry { revision, content, history, .. } = entry;
         Self {
@@ -151,16 +147,10 @@ impl Life {
     }
 }
 
-fn corrections(entry: &Entry, draft: Option<&Draft>) -> Vec<ShownCorrection> {
-    let received = |field| match field {
-        LeadField::Name => draft?.name.clone(),
-        LeadField::Email => draft?.email.clone(),
-        LeadField::Phone => draft?.phone.clone(),
-        LeadField::Message => draft?.message.clone(),
-    };
+fn corrections(entry: &Entry, found: &BTreeMap<LeadField, String>) -> Vec<ShownCorrection> {
     let shown = entry.content.overlay.iter().map(|(field, correction)| ShownCorrection {
         field,
-        received: received(field),
+        received: found.get(&field).cloned(),
         value: correction.value.clone(),
         at: correction.at,
         by: correction.by.clone(),

@@ -57,10 +57,9 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
     // Without mappings: only the decoding is wanted.
     let rules = SiteRules::default();
     let explained = guarded(entry.id, || explain(&Mappings::default(), &rules, None, received));
-    match explained.and_then(|explained| explained.submission) {
-        Some(submission) => {
-            any_of(&submission.document, found)
-                || submission.query.iter().any(|(name, value)| found(name) || found(value))
+    match explained.and_then(|explained| explained.told) {
+        Some(told) => {
+            any_of(&told.document, found) || told.query.iter().any(|(name, value)| found(name) || found(value))
         }
         None => {
             let body = String::from_utf8_lossy(&received.body);

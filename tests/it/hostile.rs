@@ -19,7 +19,7 @@ fn request(content_type: &str, body: impl Into<Bytes>) -> Received {
 }
 
 fn refused(content_type: &str, body: String) -> Option<DecodeError> {
-    decode::decode(&request(content_type, body)).err()
+    decode::read(&request(content_type, body), |_| ()).err()
 }
 
 fn lead(content_type: &str, body: String) -> Lead {
@@ -136,7 +136,7 @@ fn odd_bodies_are_marked() {
         ("multipart-files", vec![]),
     ] {
         let request = received(&fixtures().join("hostile").join(case).with_extension("http"));
-        let oddities = decode::decode(&request).expect("can be decoded").oddities;
+        let oddities = decode::read(&request, |submission| submission.oddities.clone()).expect("can be decoded");
         assert_eq!(oddities.into_iter().collect::<Vec<_>>(), expected, "{case}");
     }
 }

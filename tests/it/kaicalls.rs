@@ -32,10 +32,10 @@ fn keys() -> KeyPair {
 
 fn lead() -> Lead {
     let draft = Draft {
-        name: Some("Jane Doe".to_owned()),
-        email: Some("jane@example.com".to_owned()),
-        phone: Some("+15035550123".to_owned()),
-        message: Some("Hello".to_owned()),
+        name: Some("Jane Doe"),
+        email: Some("jane@example.com"),
+        phone: Some("+15035550123"),
+        message: Some("Hello"),
         ..Draft::default()
     };
     Lead::check(draft).expect("a lead").lead

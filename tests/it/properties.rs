@@ -5,9 +5,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use formgate::config::shipped_mappings;
-use formgate::decode::{self, LIMITS};
+use formgate::decode::{self, Arena, LIMITS, Submission};
 use formgate::lead::{Draft, Email, Extra, Lead, Region};
-use formgate::map::{self, LeadRule, LeadRules, Mapping, Rules, Source, Template};
+use formgate::map::{self, Dictionary, LeadRule, LeadRules, Mapping, Rules, Source, Template};
 use formgate::pipeline::{self, End, Mappings, SiteRules};
 use formgate::received::Received;
 use proptest::collection::{btree_map, vec};
@@ -24,6 +24,15 @@ const MESSAGE_MAX: usize = 65_536;
 fn request(content_type: &str, body: impl Into<Bytes>) -> Received {
     let headers = [("content-type".to_owned(), content_type.to_owned())].into();
     Received { method: "POST".to_owned(), headers, body: body.into(), ..Received::default() }
+}
+
+fn owned<'t>(pairs: impl Iterator<Item = (&'t str, &'t str)>) -> Vec<(String, String)> {
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Returns each field's key and first value.
+fn first_values(submission: &Submission<'_>) -> Vec<(String, String)> {
+    owned(submission.fields.iter().map(|field| (field.key, field.values.first().copied().unwrap_or_default())))
 }
 
 fn content_types() -> impl Strategy<Value = &'static str> {
@@ -158,11 +167,12 @@ proptest! {
         query in any::<Option<String>>(),
     ) {
         let received = Received { query, ..request(content_type, body) };
-        if let Ok(submission) = decode::decode(&received) {
-            prop_assert!(submission.fields.len() <= LIMITS.fields);
-            prop_assert!(submission.fields.iter().all(|field| field.key.len() <= LIMITS.key_bytes));
-            prop_assert!(submission.query.len() <= LIMITS.fields);
-        }
+        let within = decode::read(&received, |submission| {
+            submission.fields.len() <= LIMITS.fields
+                && submission.fields.iter().all(|field| field.key.len() <= LIMITS.key_bytes)
+                && submission.query.len() <= LIMITS.fields
+        });
+        prop_assert!(within != Ok(false));
         let explained = pipeline::explain(&MAPPINGS, &SiteRules::default(), None, &received);
         match explained.processed.end {
             End::Lead { lead, .. } => assert_complete(&lead),
@@ -173,7 +183,8 @@ proptest! {
     #[test]
     fn what_is_decoded_twice_is_the_same(content_type in content_types(), body in bodies()) {
         let received = request(content_type, body);
-        let read = || decode::decode(&received).map(|read| (read.fields, read.document, read.oddities));
+        let fields = |read: &Submission<'_>| read.fields.iter().map(|field| format!("{} {:?}", field.key, field.values)).collect::<Vec<_>>();
+        let read = || decode::read(&received, |read| (fields(read), read.json().clone(), read.oddities.clone()));
         prop_assert!(read() == read());
     }
 
@@ -187,12 +198,12 @@ proptest! {
         region in prop::sample::select(vec![None, Some("US"), Some("PL")]),
     ) {
         let draft = Draft {
-            name,
-            email: Some(email),
-            phone,
-            message,
+            name: name.as_deref(),
+            email: Some(&email),
+            phone: phone.as_deref(),
+            message: message.as_deref(),
             form_name: None,
-            extras: extras.into_iter().map(|(label, value)| Extra { label, value }).collect(),
+            extras: extras.into_iter().map(|(label, value)| Extra { label: label.into(), value: value.into() }).collect(),
             region: region.and_then(|code| Region::parse(code).ok()),
         };
         match Lead::check(draft) {
@@ -208,17 +219,19 @@ proptest! {
         message in text(),
         domain in "[a-zü]{1,9}\\.[a-z]{2,3}",
     ) {
-        let draft = |name: &str, email: &str, phone: Option<&str>, message: &str| Draft {
-            name: Some(name.to_owned()),
-            email: Some(email.to_owned()),
-            phone: phone.map(str::to_owned),
-            message: Some(message.to_owned()),
-            ..Draft::default()
-        };
-        let first = Lead::check(draft(&name, &format!("ann@{domain}"), Some(&phone), &message));
+        let email = format!("ann@{domain}");
+        let draft =
+            Draft { name: Some(&name), email: Some(&email), phone: Some(&phone), message: Some(&message), ..Draft::default() };
+        let first = Lead::check(draft);
         prop_assume!(first.is_ok());
         let first = first.expect("a lead").lead;
-        let again = draft(first.name(), first.email(), first.phone(), first.message());
+        let again = Draft {
+            name: Some(first.name()),
+            email: Some(first.email()),
+            phone: first.phone(),
+            message: Some(first.message()),
+            ..Draft::default()
+        };
         let again = Lead::check(again).expect("a lead").lead;
         prop_assert!(first == again);
     }
@@ -239,10 +252,9 @@ proptest! {
         let body = serde_urlencoded::to_string(&pairs).expect("pairs");
         let mut beside = request(JSON, "{}");
         beside.query = Some(body.clone());
-        prop_assert_eq!(&decode::decode(&beside).expect("a query").query, &pairs);
-        let fields = decode::decode(&request(FORM, body)).expect("a form").fields;
-        let first = |values: Vec<String>| values.into_iter().next().unwrap_or_default();
-        let found: Vec<_> = fields.into_iter().map(|field| (field.key, first(field.values))).collect();
+        let query = decode::read(&beside, |read| owned(read.query.iter().copied())).expect("a query");
+        prop_assert_eq!(&query, &pairs);
+        let found = decode::read(&request(FORM, body), first_values).expect("a form");
         prop_assert_eq!(found, pairs);
     }
 
@@ -252,10 +264,8 @@ proptest! {
             format!("--a line of no form\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
         };
         let body: String = pairs.iter().map(part).chain(["--a line of no form--\r\n".to_owned()]).collect();
-        let read = decode::decode(&request("multipart/form-data; boundary=\"a line of no form\"", body)).expect("parts");
-        let found: Vec<_> = read.fields.into_iter()
-            .map(|field| (field.key, field.values.into_iter().next().unwrap_or_default())).collect();
-        prop_assert_eq!(found, pairs);
+        let request = request("multipart/form-data; boundary=\"a line of no form\"", body);
+        prop_assert_eq!(decode::read(&request, first_values).expect("parts"), pairs);
     }
 
     #[test]
@@ -264,8 +274,8 @@ proptest! {
         let text = value.to_string();
         // A record of a file's name and content is cut to name and size.
         prop_assume!(!(text.contains("filename") && text.contains("content")));
-        let read = decode::decode(&request(JSON, text.clone())).expect("JSON");
-        prop_assert_eq!(read.document.to_string(), text);
+        let read = decode::read(&request(JSON, text.clone()), |read| read.json().to_string()).expect("JSON");
+        prop_assert_eq!(read, text);
     }
 
     #[test]
@@ -274,8 +284,8 @@ proptest! {
         let rule = LeadRule { source: Source::Template(template), default: None, auto: false };
         let mapping = Mapping { lead: LeadRules { message: Some(rule), ..LeadRules::default() }, ..Mapping::default() };
         let body = serde_json::json!({"said": value, "secret": "4711"}).to_string();
-        let submission = decode::decode(&request(JSON, body)).expect("JSON");
-        let dictionary = Default::default();
+        let (arena, received, dictionary) = (Arena::new(), request(JSON, body), Dictionary::default());
+        let submission = decode::decode(&received, &arena).expect("JSON");
         let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary };
         let message = map::apply(map::Look::new(&submission, rules.mapping), rules).draft.message.expect("a message");
         prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
@@ -284,9 +294,12 @@ proptest! {
     #[test]
     fn an_extra_cannot_forge_a_line(label in text(), value in text(), message in "[a-z]{1,9}") {
         let draft = Draft {
-            email: Some("ann@example.com".to_owned()),
-            message: Some(message.clone()),
-            extras: vec![Extra { label, value }, Extra { label: "Last".to_owned(), value: "x".to_owned() }],
+            email: Some("ann@example.com"),
+            message: Some(&message),
+            extras: vec![
+                Extra { label: label.into(), value: value.into() },
+                Extra { label: "Last".into(), value: "x".into() },
+            ],
             ..Draft::default()
         };
         let lead = Lead::check(draft).expect("a lead").lead;

@@ -32,10 +32,10 @@ fn own_keys(sandbox: &Sandbox) -> KeyPair {
 
 fn lead(name: &str) -> Lead {
     let draft = Draft {
-        name: Some(name.to_owned()),
-        email: Some("jane@example.com".to_owned()),
-        phone: Some("+15035550123".to_owned()),
-        message: Some("Hello".to_owned()),
+        name: Some(name),
+        email: Some("jane@example.com"),
+        phone: Some("+15035550123"),
+        message: Some("Hello"),
         ..Draft::default()
     };
     Lead::check(draft).expect("a lead").lead

@@ -121,8 +121,7 @@ pub(crate) fn held(number: u8, site_name: &str) -> NewEntry {
 }
 
 fn content(body: &str) -> Content {
-    let draft =
-        Draft { email: Some("jane@example.com".to_owned()), message: Some(body.to_owned()), ..Draft::default() };
+    let draft = Draft { email: Some("jane@example.com"), message: Some(body), ..Draft::default() };
     Content {
         received: Received {
             method: "POST".to_owned(),

@@ -116,12 +116,8 @@ impl World {
 
     /// Queues a lead of this name, else of its address'.
     pub(crate) async fn queue_named(&self, site: &str, number: u64, name: Option<&str>) -> EntryId {
-        let draft = Draft {
-            name: name.map(str::to_owned),
-            email: Some(format!("jane{number}@example.com")),
-            message: Some("Hello".to_owned()),
-            ..Draft::default()
-        };
+        let email = format!("jane{number}@example.com");
+        let draft = Draft { name, email: Some(&email), message: Some("Hello"), ..Draft::default() };
         let content = Content {
             received: Received { traceparent: Some(TRACE.to_owned()), ..Received::default() },
             mapping: None,

@@ -72,8 +72,8 @@ pub(crate) fn open(folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
 
 /// Appends a lead of a site and returns its id.
 pub(crate) async fn append(store: &dyn Store, number: usize, of_site: usize, at: Timestamp) -> anyhow::Result<EntryId> {
-    let email = Some(format!("jane{number}@example.com"));
-    let lead = Lead::check(Draft { email, message: Some("Hello".to_owned()), ..Draft::default() });
+    let email = format!("jane{number}@example.com");
+    let lead = Lead::check(Draft { email: Some(&email), message: Some("Hello"), ..Draft::default() });
     let lead = lead.ok().context("a lead")?.lead;
     let entry = NewEntry {
         id: EntryId::new(at.as_millisecond().unsigned_abs(), &rand::random()),

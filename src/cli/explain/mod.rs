@@ -19,7 +19,6 @@ use super::exit::Exit;
 use super::rules::{ConfigArg, Met, Rules};
 use crate::lead::overlay::Overlay;
 use crate::lead::{FormId, SiteId};
-use crate::map::Facts;
 use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
 use crate::telemetry;
@@ -56,6 +55,13 @@ struct Subject<'a> {
     plugin: Option<&'a str>,
 }
 
+impl<'a> Subject<'a> {
+    fn of(received: &'a Received, explained: &'a Explained) -> Self {
+        let plugin = explained.told.as_ref().and_then(|told| told.plugin.as_deref());
+        Self { received, explained, plugin }
+    }
+}
+
 pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Error> {
     let capture = read(&args.file, args.content_type.as_deref())?;
     let rules = Rules::load(&args.config, console)?;
@@ -65,8 +71,7 @@ pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Err
     let met = rules.meet(args.site.as_ref(), args.form.as_ref(), &capture)?;
     let received = capture.received();
     let explained = explain(&rules.mappings, &met, &received);
-    let plugin = plugin(&rules.mappings, &received, &explained);
-    let subject = Subject { received: &received, explained: &explained, plugin };
+    let subject = Subject::of(&received, &explained);
     match args.output {
         Format::Json => console.json(&Report::of(&subject))?,
         Format::Text => {
@@ -111,13 +116,6 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, anyhow::Error> {
     Ok(bytes)
 }
 
-/// Returns the name of the mapping that knows the request; `generic` knows none.
-fn plugin<'a>(mappings: &'a Mappings, received: &Received, explained: &Explained) -> Option<&'a str> {
-    let submission = explained.submission.as_ref()?;
-    let facts = Facts { headers: &received.headers, submission, form_name: None, page: None };
-    mappings.recognise(&facts).map(|mapping| mapping.name.as_str()).filter(|name| *name != crate::pipeline::LAST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,8 +133,7 @@ mod tests {
         let (mappings, _) = shipped_mappings();
         let received = capture.received();
         let explained = explain(&mappings, &Met { site: Default::default(), form: None }, &received);
-        let plugin = plugin(&mappings, &received, &explained);
-        told(&Subject { received: &received, explained: &explained, plugin })
+        told(&Subject::of(&received, &explained))
     }
 
     fn json(content_type: &str, body: &str) -> serde_json::Value {

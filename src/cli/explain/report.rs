@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Subject;
 use crate::lead::{Extra, FieldError, Lead, LeadField};
-use crate::map::{Fate, FormField};
-use crate::pipeline::End;
+use crate::map::Fate;
+use crate::pipeline::{End, ToldField};
 
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
@@ -22,7 +22,7 @@ pub(super) struct Report<'a> {
     lead: Option<&'a Lead>,
     errors: &'a [FieldError],
     rules: Rules<'a>,
-    extras: &'a [Extra],
+    extras: &'a [Extra<'static>],
     dropped: &'a [String],
 }
 
@@ -52,21 +52,19 @@ struct Rules<'a> {
 impl<'a> Report<'a> {
     pub(super) fn of(subject: &Subject<'a>) -> Self {
         let explained = subject.explained;
-        let mapped = explained.mapped.as_ref();
+        let told = explained.told.as_ref();
         Self {
             plugin: subject.plugin,
             mapping: explained.processed.mapping.as_deref(),
             form: explained.processed.form.as_str(),
             oddities: &explained.processed.oddities,
-            fields: mapped
-                .map(|mapped| mapped.fields.iter().zip(&mapped.fates).map(Field::of).collect())
-                .unwrap_or_default(),
-            document: explained.submission.as_ref().map(|submission| &submission.document),
+            fields: told.map(|told| told.fields.iter().map(Field::of).collect()).unwrap_or_default(),
+            document: told.map(|told| &told.document),
             lead: lead(&explained.processed.end),
             errors: errors(&explained.processed.end),
-            rules: Rules::of(mapped.map(|mapped| &mapped.found_by)),
+            rules: Rules::of(told.map(|told| &told.found_by)),
             extras: &explained.extras,
-            dropped: mapped.map_or(&[], |mapped| mapped.dropped.as_slice()),
+            dropped: told.map_or(&[], |told| told.dropped.as_slice()),
         }
     }
 }
@@ -88,9 +86,8 @@ pub(super) fn errors(end: &End) -> &[FieldError] {
 }
 
 impl<'a> Field<'a> {
-    fn of((form_field, fate): (&'a FormField, &Fate)) -> Self {
-        let field = &form_field.field;
-        let becomes = match fate {
+    fn of(field: &'a ToldField) -> Self {
+        let becomes = match field.fate {
             Fate::Lead(fields) => fields.iter().map(|field| field.as_str()).collect(),
             Fate::Extra(_) => vec!["extra"],
             Fate::Repeated => vec!["repeated"],
@@ -98,7 +95,7 @@ impl<'a> Field<'a> {
             Fate::Meta => vec!["meta"],
             Fate::Empty => vec!["empty"],
         };
-        let extra = if let Fate::Extra(index) = fate { Some(*index) } else { None };
+        let extra = if let Fate::Extra(index) = field.fate { Some(index) } else { None };
         let label = field.label.as_deref();
         let kind = field.kind.as_deref();
         Self { key: &field.key, label, kind, values: &field.values, becomes, extra }

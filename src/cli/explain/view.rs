@@ -6,8 +6,8 @@ use crate::cli::console::Paint;
 use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
-use crate::map::{Fate, Mapped};
-use crate::pipeline::{DECODER_PANICKED, End, Hold};
+use crate::map::Fate;
+use crate::pipeline::{DECODER_PANICKED, End, Hold, Told, ToldField};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -20,8 +20,8 @@ const FOUND_BY_MAX: usize = 80;
 pub(super) fn text(subject: &Subject<'_>, paint: Paint) -> String {
     let explained = subject.explained;
     let mut sections = vec![request(subject, paint)];
-    if let Some(mapped) = &explained.mapped {
-        sections.push(fields(mapped, &explained.extras, paint));
+    if let Some(told) = &explained.told {
+        sections.push(fields(told, &explained.extras, paint));
     }
     sections.push(end(subject, paint));
     sections.extend(oddities(&explained.processed.oddities, paint));
@@ -48,22 +48,20 @@ fn request(subject: &Subject<'_>, paint: Paint) -> String {
     format!("{} {content_type}, {size}\n{recognised}, form {form}", paint.bold(&received.method))
 }
 
-fn fields(mapped: &Mapped, extras: &[Extra], paint: Paint) -> String {
-    if mapped.fields.is_empty() {
+fn fields(told: &Told, extras: &[Extra<'_>], paint: Paint) -> String {
+    if told.fields.is_empty() {
         return format!("{}\n  none", paint.bold("Fields"));
     }
-    let has_labels = mapped.fields.iter().any(|form_field| form_field.field.label.is_some());
-    let rows: Vec<Vec<String>> = mapped
+    let has_labels = told.fields.iter().any(|field| field.label.is_some());
+    let rows: Vec<Vec<String>> = told
         .fields
         .iter()
-        .zip(&mapped.fates)
-        .map(|(form_field, of_field)| {
-            let field = &form_field.field;
+        .map(|field| {
             let label = field.label.as_deref().map(|label| shown::short(label, LABEL_MAX)).unwrap_or_default();
             let mut row = vec![format!("  {}", shown::short(&field.key, KEY_MAX))];
             row.extend(has_labels.then_some(label));
             row.push(shown::short(&field.values.join(" | "), VALUE_MAX));
-            row.push(format!("→ {}", fate(of_field, extras)));
+            row.push(format!("→ {}", fate(field.fate, extras)));
             row
         })
         .collect();
@@ -71,11 +69,11 @@ fn fields(mapped: &Mapped, extras: &[Extra], paint: Paint) -> String {
 }
 
 /// Says what became of a field.
-fn fate(fate: &Fate, extras: &[Extra]) -> String {
+fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
     match fate {
         Fate::Lead(fields) => fields.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(", "),
         Fate::Extra(index) => {
-            let label = extras.get(*index).map_or("", |extra| extra.label.as_str());
+            let label = extras.get(index).map_or("", |extra| &*extra.label);
             format!("extra \"{}\"", shown::short(label, LABEL_MAX))
         }
         Fate::Repeated => "a copy of what the lead holds".to_owned(),
@@ -86,11 +84,11 @@ fn fate(fate: &Fate, extras: &[Extra]) -> String {
 }
 
 /// Says by which rule a lead field was found and, where the rule doesn't name it, from which fields.
-fn found_by(mapped: &Mapped, lead_field: LeadField) -> Option<String> {
-    let by = mapped.found_by.get(&lead_field)?;
-    let fated = mapped.fields.iter().zip(&mapped.fates);
-    let sources = fated.filter(|(_, fate)| matches!(fate, Fate::Lead(fields) if fields.contains(&lead_field)));
-    let keys: Vec<&str> = sources.map(|(form_field, _)| form_field.field.key.as_str()).collect();
+fn found_by(told: &Told, lead_field: LeadField) -> Option<String> {
+    let by = told.found_by.get(&lead_field)?;
+    let is_source =
+        |field: &&ToldField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
+    let keys: Vec<&str> = told.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
     let named = by.starts_with("auto by ") || keys.as_slice() == [by.as_str()];
     let from = if named || keys.is_empty() { String::new() } else { format!(", from {}", keys.join(" + ")) };
     Some(shown::short(&format!("{by}{from}"), FOUND_BY_MAX))
@@ -98,14 +96,14 @@ fn found_by(mapped: &Mapped, lead_field: LeadField) -> Option<String> {
 
 fn end(subject: &Subject<'_>, paint: Paint) -> String {
     let end = &subject.explained.processed.end;
-    let mapped = subject.explained.mapped.as_ref();
+    let told = subject.explained.told.as_ref();
     match (lead(end), end) {
         (Some(lead), End::Lead { .. }) => {
-            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, mapped, paint))
+            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, told, paint))
         }
         (Some(lead), End::Held { hold, reason, .. }) => {
             let why = paint.yellow(&held(*hold, reason.as_deref()));
-            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, mapped, paint))
+            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, told, paint))
         }
         (None, _) => no_lead(errors(end), subject, paint),
     }
@@ -119,7 +117,7 @@ fn held(hold: Hold, reason: Option<&str>) -> String {
     }
 }
 
-fn rows(lead: &Lead, mapped: Option<&Mapped>, paint: Paint) -> String {
+fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
     let value = |field| match field {
         LeadField::Name => Some(lead.name()),
         LeadField::Email => Some(lead.email()),
@@ -127,7 +125,7 @@ fn rows(lead: &Lead, mapped: Option<&Mapped>, paint: Paint) -> String {
         LeadField::Message => Some(lead.message()),
     };
     let row = |field: LeadField| {
-        let by = mapped.and_then(|mapped| found_by(mapped, field));
+        let by = told.and_then(|told| found_by(told, field));
         let label = format!("  {:<9}", field.as_str());
         let Some(text) = value(field) else {
             let why = by.map_or_else(|| "no field gives one".to_owned(), |by| format!("found by {by}, but no phone"));
@@ -158,7 +156,7 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {:<9}{}: {}", field, error.code.as_str(), shown::line(&error.detail)));
         lines.push(format!("           {}", paint.dim(&format!("help: {}", cure(error, form)))));
-        let by = subject.explained.mapped.as_ref().and_then(|mapped| found_by(mapped, error.field?));
+        let by = subject.explained.told.as_ref().and_then(|told| found_by(told, error.field?));
         lines.extend(by.map(|by| format!("           {}", paint.dim(&format!("found by {by}")))));
     }
     lines.join("\n")

@@ -169,12 +169,7 @@ mod tests {
         let api = kaicalls::Client::new(kaicalls::Options::new(base_url)).expect("a client");
         let secret = Secret::new(sandbox.keys().secret_key.clone());
         let keys = KeyPair::new(&sandbox.keys().public_key, &secret).expect("keys");
-        let draft = Draft {
-            name: Some("A".to_owned()),
-            email: Some("a@b.co".to_owned()),
-            message: Some("Hi".to_owned()),
-            ..Draft::default()
-        };
+        let draft = Draft { name: Some("A"), email: Some("a@b.co"), message: Some("Hi"), ..Draft::default() };
         let (id, checked) = (EntryId::new(1, &[7; 10]), Lead::check(draft).expect("a lead"));
         drop(api.intake(&keys, &checked.lead, id, None).await);
         let client = super::super::post::client(false).expect("a client");

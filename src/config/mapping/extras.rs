@@ -2,7 +2,7 @@
 
 use super::super::reader::{Keys, Table, Value, all};
 use super::selector;
-use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob};
+use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob, Globs};
 
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
@@ -13,7 +13,7 @@ pub(in super::super) const DROP_WHERE: Keys =
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
     let to = [("message", ExtrasTo::Message), ("drop", ExtrasTo::Drop)];
     let to = table.or("to", None, |value| value.choice(&to).map(Some));
-    let drop = table.or("drop", Vec::new(), |value| value.list_of(|item| item.filled().map(Glob::new)));
+    let drop = table.or("drop", Globs::default(), globs);
     let drop_where = table.sections("drop_where", DROP_WHERE, drop_rule);
     let labels = table.or("labels", Vec::new(), labels);
     let strip = table.or("strip", Vec::new(), |value| value.list_of(|item| item.filled().map(str::to_owned)));
@@ -22,9 +22,12 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
     let exists = table.need("exists", |value| value.list_of(selector::path));
-    let globs = |value: &Value<'_>| value.list_of(|item| item.filled().map(Glob::new));
-    let (fields, except) = (table.need("fields", globs), table.or("except", Vec::new(), globs));
+    let (fields, except) = (table.need("fields", globs), table.or("except", Globs::default(), globs));
     Some(DropRule { exists: exists?, fields: fields?, except: except? })
+}
+
+fn globs(value: &Value<'_>) -> Option<Globs> {
+    Some(value.list_of(|item| item.filled().map(Glob::new))?.into_iter().collect())
 }
 
 fn labels(value: &Value<'_>) -> Option<Vec<(Glob, String)>> {

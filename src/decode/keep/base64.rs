@@ -1,14 +1,13 @@
 //! JSON: the contents of `{filename, content}`, cut out of a text that stays byte for byte as it came around them.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use memchr::memmem;
 
 use super::super::charset::{Declared, Kind};
-use super::super::json::{self, NUMBER_TOKEN, base64_size};
+use super::super::document::Arena;
+use super::super::json;
 use super::super::looks_like_json;
 
 /// A content to cut out.
@@ -26,22 +25,44 @@ pub(super) fn cut(body: &[u8], declared: Declared) -> Option<Vec<u8>> {
     if !matches!(declared.kind, Kind::Json | Kind::Text | Kind::Form) || !looks_like_json(body) {
         return None;
     }
-    let text = declared.decode(body, &mut BTreeSet::new());
+    let arena = Arena::new();
+    let text = declared.decode(body, &arena, &mut BTreeSet::new());
     // Names written with escapes aren't looked for: no plugin writes these two so.
-    if !text.contains("\"filename\"") || !text.contains("\"content\"") {
+    let has = |name: &str| memmem::find(text.as_bytes(), name.as_bytes()).is_some();
+    if !has("\"filename\"") || !has("\"content\"") {
         return None;
     }
     // Where the charset or broken bytes make it another text, its places aren't those of the body.
     let mark = body.strip_suffix(text.as_bytes())?;
-    let tree = json::parse(&text).ok()?;
-    let mut cuts = Vec::new();
-    let finder = Finder { text: &text, depth: 0, cuts: &mut cuts };
-    finder.deserialize(&mut serde_json::Deserializer::from_str(&text)).ok()?;
-    // A record is cut after those within it, wherever they stand.
+    let read = json::read(text, &arena).ok()?;
+    let mut cuts: Vec<Cut> = read.files.iter().filter_map(|file| to_cut(text, file)).collect();
+    // A record is told after those within it, wherever they stand.
     cuts.sort_unstable_by_key(|cut| cut.range.start);
-    let rest = without(&text, &cuts)?;
-    let same = !cuts.is_empty() && json::parse(&rest).is_ok_and(|cut| cut == tree);
+    let rest = without(text, &cuts)?;
+    let same = !cuts.is_empty() && json::parse(&rest, &arena).is_ok_and(|cut| cut.is_same(&read.document));
     same.then(|| [mark, rest.as_bytes()].concat())
+}
+
+/// Returns what to cut of a file; none where its content isn't base64.
+fn to_cut(text: &str, file: &json::FileContent<'_>) -> Option<Cut> {
+    let size = base64_size(file.content)?;
+    Some(Cut { range: string_at(text, file.after_name)?, size: (!file.is_size_told).then_some(size) })
+}
+
+/// Returns where the string lies that is the value of a name, which ends at `after_name`.
+fn string_at(text: &str, after_name: usize) -> Option<Range<usize>> {
+    let rest = text.get(after_name..)?;
+    let value = rest.trim_start().strip_prefix(':')?.trim_start();
+    let start = text.len() - value.len();
+    let inner = value.strip_prefix('"')?;
+    let mut end = 0;
+    loop {
+        let at = end + memchr::memchr2(b'"', b'\\', inner.as_bytes().get(end..)?)?;
+        if inner.as_bytes().get(at) == Some(&b'"') {
+            return Some(start..start + at + 2);
+        }
+        end = at + 2;
+    }
 }
 
 fn without(text: &str, cuts: &[Cut]) -> Option<String> {
@@ -59,117 +80,17 @@ fn without(text: &str, cuts: &[Cut]) -> Option<String> {
     Some(rest)
 }
 
-/// Walks through a text that is known to be JSON within the limits.
-struct Finder<'a, 'c> {
-    text: &'a str,
-    depth: usize,
-    cuts: &'c mut Vec<Cut>,
-}
-
-/// What matters of a value here.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    is_text: bool,
-    /// What it says, read as a size.
-    size: Option<u64>,
-}
-
-impl<'a> Finder<'a, '_> {
-    fn deeper(&mut self) -> Finder<'a, '_> {
-        Finder { text: self.text, depth: self.depth + 1, cuts: self.cuts }
-    }
-
-    /// Looks at a member called `content`, which may be cut where it is base64.
-    fn content<E: Error>(&mut self, raw: &'a str) -> Result<Option<Cut>, E> {
-        if !raw.starts_with('"') {
-            let found = self.deeper().deserialize(&mut serde_json::Deserializer::from_str(raw));
-            return found.map(|_seen| None).map_err(E::custom);
+/// Returns how many bytes a text holds that is base64 as encoders write it: padded, perhaps in lines. Anything else is left
+/// alone, since a short text may be what somebody typed.
+fn base64_size(text: &str) -> Option<u64> {
+    let (mut digits, mut padding) = (0_u64, 0_u64);
+    for byte in text.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+        match byte {
+            b'=' => padding += 1,
+            _ if padding == 0 && (byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)) => digits += 1,
+            _ => return None,
         }
-        let content: String = serde_json::from_str(raw).map_err(E::custom)?;
-        let start = raw.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
-        let cut = || Cut { range: start..start + raw.len(), size: Some(base64_size(&content)) };
-        Ok(is_base64(&content).then(cut))
     }
-}
-
-/// Tells whether a text is base64 as encoders write it: padded, perhaps in lines. Anything else is left alone, since a
-/// short text may be what somebody typed.
-fn is_base64(text: &str) -> bool {
-    let digits = || text.bytes().filter(|byte| !byte.is_ascii_whitespace());
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-    let padding = digits().skip_while(|&byte| plain(byte));
-    !text.is_empty()
-        && digits().count() % 4 == 0
-        && padding.clone().count() <= 2
-        && padding.clone().all(|byte| byte == b'=')
-}
-
-impl<'a> DeserializeSeed<'a> for Finder<'a, '_> {
-    type Value = Seen;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Seen, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Finder<'a, '_> {
-    type Value = Seen;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
-
-    fn visit_bool<E>(self, _truth: bool) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Seen, E> {
-        Ok(Seen { is_text: false, size: Some(number) })
-    }
-
-    fn visit_i64<E>(self, _below_zero: i64) -> Result<Seen, E> {
-        Ok(Seen::default())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Seen, E> {
-        Ok(Seen { is_text: true, size: text.parse().ok() })
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(mut self, mut access: A) -> Result<Seen, A::Error> {
-        while access.next_element_seed(self.deeper())?.is_some() {}
-        Ok(Seen::default())
-    }
-
-    fn visit_map<A: MapAccess<'a>>(mut self, mut access: A) -> Result<Seen, A::Error> {
-        let (mut filename, mut size) = (None, None);
-        let mut content = None;
-        let mut is_first = true;
-        while let Some(name) = access.next_key::<String>()? {
-            if name == NUMBER_TOKEN && is_first {
-                let digits: String = access.next_value()?;
-                return Ok(Seen { is_text: false, size: digits.parse().ok() });
-            }
-            is_first = false;
-            if name == "content" && content.is_none() {
-                let raw: &RawValue = access.next_value()?;
-                content = Some(self.content::<A::Error>(raw.get())?);
-                continue;
-            }
-            let seen = access.next_value_seed(self.deeper())?;
-            match name.as_str() {
-                "filename" => filename = filename.or(Some(seen.is_text)),
-                "size" => size = size.or(seen.size),
-                _ => {}
-            }
-        }
-        // Where the whole submission is such a record, it may as well be a form with these two fields.
-        if let (Some(true), Some(Some(cut)), true) = (filename, content, self.depth > 0) {
-            self.cuts.push(Cut { size: cut.size.filter(|_| size.is_none()), ..cut });
-        }
-        Ok(Seen::default())
-    }
+    let is_base64 = !text.is_empty() && (digits + padding).is_multiple_of(4) && padding <= 2;
+    is_base64.then_some(digits * 3 / 4)
 }

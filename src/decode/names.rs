@@ -1,0 +1,107 @@
+//! Names with brackets, nested as PHP does: `a[b]`, `a[]`, `a[2]`.
+
+use super::document::{Arena, Content, Document, Key, NodeId};
+use super::{DecodeError, LIMITS, Limits};
+
+/// Builds a document out of pairs; also for the parts of a multipart body.
+pub(super) struct Builder<'a> {
+    document: Document<'a>,
+    /// The containers that names with brackets made.
+    branches: Vec<NodeId>,
+    arena: &'a Arena,
+}
+
+impl<'a> Builder<'a> {
+    /// Begins a document of about so many values.
+    pub(super) fn new(arena: &'a Arena, values: usize) -> Self {
+        Self { document: Document::record(values), branches: Vec::new(), arena }
+    }
+
+    /// Adds a value under its wire name, and returns where.
+    pub(super) fn insert(&mut self, name: &'a str, value: Content<'a>) -> Result<NodeId, DecodeError> {
+        Limits::check("key length", name.len(), LIMITS.key_bytes)?;
+        let root = self.document.root();
+        let Some((base, inner)) = split_name(name) else {
+            return Ok(self.document.push(Some(root), Key::Name(name), value));
+        };
+        Limits::check("depth", inner.matches("][").count() + 1, LIMITS.depth)?;
+        let mut branch = self.descend(root, Key::Name(base));
+        let mut steps = inner.split("][").peekable();
+        while let Some(step) = steps.next() {
+            let key = if step.is_empty() { Key::Next } else { Key::Name(step) };
+            if steps.peek().is_none() {
+                return Ok(self.document.push(Some(branch), key, value));
+            }
+            branch = self.descend(branch, key);
+        }
+        Ok(branch)
+    }
+
+    /// Returns the container under a name, made where there is none yet; `[]` always makes a new one.
+    fn descend(&mut self, parent: NodeId, key: Key<'a>) -> NodeId {
+        let document = &self.document;
+        let is_it = |id: &NodeId| document.key(*id) == key && document.content(*id) == Content::Record;
+        // Mostly names of one container come one after the other.
+        let last = document.last_child(parent).filter(is_it);
+        let found = last.or_else(|| document.children(parent).find(is_it)).filter(|_| key != Key::Next);
+        found.unwrap_or_else(|| {
+            let branch = self.document.push(Some(parent), key, Content::Record);
+            self.branches.push(branch);
+            branch
+        })
+    }
+
+    pub(super) fn document(&mut self) -> &mut Document<'a> {
+        &mut self.document
+    }
+
+    pub(super) fn finish(mut self) -> Document<'a> {
+        for branch in std::mem::take(&mut self.branches) {
+            self.number(branch);
+        }
+        self.document
+    }
+
+    /// Numbers what came without a name. A container whose names count up from 0 is a list, any other a record.
+    fn number(&mut self, branch: NodeId) {
+        let document = &mut self.document;
+        let members: Vec<NodeId> = document.children(branch).collect();
+        let (mut next, mut counted) = (0_u64, true);
+        for (index, member) in members.iter().enumerate() {
+            let number = match document.key(*member) {
+                Key::Name(name) => {
+                    let number = name.parse::<u64>().ok();
+                    counted &= number == Some(index as u64) && is_canonical(name);
+                    number
+                }
+                _ => {
+                    counted &= next == index as u64;
+                    let name = bumpalo::format!(in self.arena, "{}", next).into_bump_str();
+                    document.set_key(*member, Key::Name(name));
+                    Some(next)
+                }
+            };
+            next = number.map_or(next, |number| next.max(number.saturating_add(1)));
+        }
+        if counted {
+            document.set_content(branch, Content::List);
+            for (index, member) in (0..).zip(members) {
+                document.set_key(member, Key::Index(index));
+            }
+        }
+    }
+}
+
+/// Tells whether a number is written as a list's index is: `+1` and `01` are names.
+fn is_canonical(digits: &str) -> bool {
+    digits == "0" || digits.starts_with(|c: char| ('1'..='9').contains(&c))
+}
+
+/// Splits `base[a][][b]` into `base` and `a][][b`; none where the brackets don't end the name, since labels hold brackets
+/// too.
+fn split_name(name: &str) -> Option<(&str, &str)> {
+    let (base, rest) = name.split_once('[')?;
+    let inner = rest.strip_suffix(']')?;
+    let clean = !base.is_empty() && !inner.split("][").any(|step| step.contains(['[', ']']));
+    clean.then_some((base, inner))
+}

@@ -1,0 +1,145 @@
+//! Names that come more than once in a container: what stands in the document then.
+//!
+//! A form's become a list and JSON's the last one, as the makers of either expect; the fields keep them all. A name that is
+//! both a value and a tree keeps its value as the tree's member "".
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Oddity;
+use super::document::{Content, Document, Key, NodeId};
+use super::fields::Style;
+
+/// Up to this many members are compared with each other; more are looked up.
+const PAIRWISE_MAX: usize = 12;
+
+/// Makes every name of a document one node.
+pub(super) fn merge(document: &mut Document<'_>, style: Style, odd: &mut BTreeSet<Oddity>) {
+    // What a container holds comes after it: the innermost are merged first.
+    for id in document.ids().rev() {
+        if document.content(id) == Content::Record && has_repeats(document, id) {
+            odd.insert(Oddity::RepeatedKey);
+            merge_members(document, id, style, odd);
+        }
+    }
+}
+
+fn has_repeats(document: &Document<'_>, record: NodeId) -> bool {
+    let mut seen = Vec::new();
+    let mut names = document.children(record).map(|member| document.key(member));
+    for name in names.by_ref().take(PAIRWISE_MAX) {
+        if seen.contains(&name) {
+            return true;
+        }
+        seen.push(name);
+    }
+    let mut seen: std::collections::HashSet<&str> = seen.iter().filter_map(name_of).collect();
+    names.filter_map(|name| name_of(&name)).any(|name| !seen.insert(name))
+}
+
+fn name_of<'a>(key: &Key<'a>) -> Option<&'a str> {
+    match key {
+        Key::Name(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// A repeated name keeps its first place.
+fn merge_members<'a>(document: &mut Document<'a>, record: NodeId, style: Style, odd: &mut BTreeSet<Oddity>) {
+    let members: Vec<NodeId> = document.children(record).collect();
+    let mut kept: Vec<NodeId> = Vec::with_capacity(members.len());
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for member in members {
+        let name = name_of(&document.key(member)).unwrap_or_default();
+        let place = *places.entry(name).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some(earlier) => *earlier = merge_two(document, *earlier, member, style, odd),
+            None => kept.push(member),
+        }
+    }
+    document.clear(record);
+    kept.into_iter().for_each(|member| document.append(record, member));
+}
+
+/// Returns what stands for both.
+fn merge_two(
+    document: &mut Document<'_>,
+    earlier: NodeId,
+    later: NodeId,
+    style: Style,
+    odd: &mut BTreeSet<Oddity>,
+) -> NodeId {
+    if style == Style::Dots {
+        replace(document, earlier, later);
+        return later;
+    }
+    let is_tree = |id| matches!(document.content(id), Content::Record | Content::File(_));
+    match (is_tree(earlier), is_tree(later)) {
+        (true, false) => mix(document, earlier, later, odd),
+        (false, true) => mix(document, later, earlier, odd),
+        _ => list(document, earlier, later),
+    }
+}
+
+/// The later one stands where the earlier did, and each of its members where the earlier's of the name did.
+fn replace(document: &mut Document<'_>, earlier: NodeId, later: NodeId) {
+    document.stand_in(earlier, later);
+    let members: Vec<NodeId> = document.children(earlier).collect();
+    for member in members {
+        let key = document.key(member);
+        let same = document.children(later).find(|id| document.key(*id) == key);
+        if let Some(same) = same {
+            replace(document, member, same);
+        }
+    }
+}
+
+fn mix(document: &mut Document<'_>, tree: NodeId, value: NodeId, odd: &mut BTreeSet<Oddity>) -> NodeId {
+    odd.insert(Oddity::MixedKey);
+    let content = document.content(value);
+    let items: Vec<NodeId> = document.children(value).collect();
+    let unnamed = match document.member(tree, "") {
+        Some(unnamed) => {
+            document.clear(unnamed);
+            document.set_content(unnamed, content);
+            unnamed
+        }
+        None => document.push(Some(tree), Key::Name(""), content),
+    };
+    items.into_iter().for_each(|item| document.append(unnamed, item));
+    document.stand_in(value, tree);
+    tree
+}
+
+/// Puts two values, or the items of those that are lists, into one list.
+fn list(document: &mut Document<'_>, earlier: NodeId, later: NodeId) -> NodeId {
+    let is_list = document.content(earlier) == Content::List;
+    let list = if is_list { earlier } else { document.push(None, document.key(earlier), Content::List) };
+    if !is_list {
+        add(document, list, earlier);
+    }
+    add(document, list, later);
+    list
+}
+
+/// Adds a value, or its items where it is a list; what was at its place is at the list's.
+fn add(document: &mut Document<'_>, list: NodeId, value: NodeId) {
+    let items = match document.content(value) {
+        Content::List => document.children(value).collect(),
+        content => {
+            // A copy: the value itself is what the list stands for.
+            let copy = document.push(None, Key::Next, content);
+            let members: Vec<NodeId> = document.children(value).collect();
+            members.into_iter().for_each(|member| document.append(copy, member));
+            vec![copy]
+        }
+    };
+    let next = match document.last_child(list).map(|last| document.key(last)) {
+        Some(Key::Index(last)) => last + 1,
+        _ => 0,
+    };
+    for (index, item) in (next..).zip(items) {
+        document.set_key(item, Key::Index(index));
+        document.append(list, item);
+    }
+    document.stand_in(value, list);
+}

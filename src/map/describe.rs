@@ -1,0 +1,97 @@
+//! The fields that a plugin describes: which values tell a field, and what of them is its key, label, type and values.
+
+use bumpalo::collections::Vec as ArenaVec;
+
+use super::form_field::FormField;
+use super::mapping::{FieldsRule, Told};
+use super::texts::{join, texts};
+use crate::decode::{Field, NodeId, Submission};
+
+/// Puts the fields that rules describe in the place of the plain ones that stand for the same part of the document.
+///
+/// A node is described by the first rule that reaches it.
+pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &[FieldsRule], fields: &mut Vec<FormField<'a>>) {
+    let document = &submission.document;
+    let mut described: Vec<(NodeId, FormField<'a>)> = Vec::new();
+    let mut reached = std::collections::HashSet::new();
+    for rule in rules {
+        for node in rule.each.nodes(submission) {
+            if reached.insert(node) {
+                let field = describe_one(rule, submission, node);
+                described.push((node, FormField { meta: rule.meta, ..FormField::plain(field) }));
+            }
+        }
+    }
+    if described.is_empty() {
+        return;
+    }
+    let order = document.order();
+    described.sort_by_key(|(node, _)| order.of(*node));
+    let mut tops: Vec<NodeId> = described.iter().map(|(node, _)| document.top(*node)).collect();
+    tops.sort_unstable();
+    tops.dedup();
+    let is_covered =
+        |form_field: &FormField<'a>| form_field.field.node.is_some_and(|node| tops.contains(&document.top(node)));
+    let place = fields.iter().position(is_covered).unwrap_or(fields.len());
+    fields.retain(|form_field| !is_covered(form_field));
+    let place = place.min(fields.len());
+    fields.splice(place..place, described.into_iter().map(|(_, form_field)| form_field));
+}
+
+fn describe_one<'a>(rule: &FieldsRule, submission: &'a Submission<'a>, node: NodeId) -> Field<'a> {
+    let (document, arena) = (&submission.document, submission.arena);
+    let member = |name: &String| document.member(node, name).map(|member| texts(submission, member));
+    let text = |name: &String| member(name).and_then(|texts| texts.first().copied());
+    let told = |told: &Option<Told>| match told {
+        Some(Told::Member(name)) => text(name),
+        Some(Told::Fixed(text)) => Some(&*arena.alloc_str(text)),
+        None => None,
+    };
+    let mut values = match rule.value.as_slice() {
+        [] => texts(submission, node),
+        [name] => member(name).unwrap_or_default(),
+        names => {
+            let values = names.iter().filter_map(member).flatten().copied();
+            ArenaVec::from_iter_in(values, arena).into_bump_slice()
+        }
+    };
+    if let Some(with) = &rule.with
+        && values.len() > 1
+    {
+        values = arena.alloc_slice_copy(&[join(submission, values, with)]);
+    }
+    Field {
+        key: rule.key.as_ref().and_then(text).unwrap_or_else(|| submission.name(node)),
+        label: told(&rule.label),
+        kind: told(&rule.kind),
+        values,
+        node: Some(node),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::selector::Path;
+    use super::*;
+    use crate::decode::{Arena, form};
+
+    #[test]
+    fn fields_stand_as_they_came_in_the_place_of_the_plain_ones() {
+        let arena = Arena::new();
+        let submission = form("first=0&b[y][n]=1&a=2&b[x][n]=3&last=4", &arena);
+        let mut fields: Vec<_> = submission.fields.iter().copied().map(FormField::plain).collect();
+        let rule = |each: &str| FieldsRule {
+            each: Path::parse(each).expect("a path"),
+            key: None,
+            label: None,
+            kind: None,
+            value: vec!["n".to_owned()],
+            with: None,
+            meta: false,
+        };
+        describe(&submission, &[rule("$.b.x"), rule("$.b[*]"), rule("$.none[*]")], &mut fields);
+        let shown: Vec<_> = fields.iter().map(|it| (it.field.key, it.field.values.join(","))).collect();
+        let expected = [("first", "0"), ("y", "1"), ("x", "3"), ("a", "2"), ("last", "4")];
+        assert_eq!(shown, expected.map(|(key, value)| (key, value.to_owned())));
+    }
+}

@@ -1,0 +1,33 @@
+//! How a lead field was found: told in words when a person asks.
+
+use super::auto::Guess;
+use super::form_field::FormField;
+use super::selector::Selector;
+
+/// How a lead field was found.
+#[derive(Clone, Copy, Debug)]
+pub enum FoundBy<'a> {
+    Selector(&'a Selector),
+    Join(&'a [Selector]),
+    Template,
+    Default,
+    Auto(Guess<'a>),
+}
+
+impl FoundBy<'_> {
+    /// Says so in words; `fields` are those it was found among.
+    pub fn in_words(&self, fields: &[FormField<'_>]) -> String {
+        match self {
+            Self::Selector(selector) => selector.as_str().to_owned(),
+            Self::Join(parts) => {
+                format!("join of {}", parts.iter().map(Selector::as_str).collect::<Vec<_>>().join(" + "))
+            }
+            Self::Template => "template".to_owned(),
+            Self::Default => "default".to_owned(),
+            Self::Auto(guess) => {
+                let keys = guess.from.iter().filter_map(|index| Some(fields.get(*index)?.field.key));
+                format!("auto by {}: {}", guess.why, keys.collect::<Vec<_>>().join(" + "))
+            }
+        }
+    }
+}
