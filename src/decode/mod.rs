@@ -174,6 +174,13 @@ pub fn read<T>(received: &Received, look: impl FnOnce(&Submission<'_>) -> T) -> 
     decode(received, &arena).map(|submission| look(&submission))
 }
 
+/// Decodes a JSON text, for tests of what comes after.
+#[cfg(test)]
+pub fn json<'a>(text: &'a str, arena: &'a Arena) -> Submission<'a> {
+    let document = json::parse(text, arena).expect("JSON");
+    finish(document, Style::Dots, Vec::new(), arena, BTreeSet::new()).expect("within limits")
+}
+
 /// Decodes a form's text, for tests of what comes after.
 #[cfg(test)]
 pub fn form<'a>(text: &'a str, arena: &'a Arena) -> Submission<'a> {

@@ -250,7 +250,80 @@ fn syntax_error(error: &jsonpath_rust::parser::errors::JsonPathError) -> Selecto
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::decode::{Arena, Key, form, json};
+
+    /// Returns the values that a path gives, and where each stands (RFC 9535 §2.7).
+    fn given(submission: &Submission<'_>, path: &str) -> Vec<(String, Value)> {
+        let document = &submission.document;
+        let step = |id: NodeId| match document.key(id) {
+            Key::Index(index) => format!("[{index}]"),
+            _ => format!("['{}']", document.name(id)),
+        };
+        let place = |id: NodeId| {
+            let mut steps: Vec<String> = document.way(id).map(step).collect();
+            steps.reverse();
+            format!("${}", steps.concat())
+        };
+        let path = Path::parse(path).expect("a path");
+        let nodes = path.nodes(submission);
+        assert_eq!(path.finds(submission), !nodes.is_empty());
+        nodes.into_iter().map(|id| (place(id), document.json(id))).collect()
+    }
+
+    fn given_by_the_crate(submission: &Submission<'_>, path: &str) -> Vec<(String, Value)> {
+        let query = parse_json_path(path).expect("a path");
+        let nodes = js_path_process(&query, submission.json()).expect("it is evaluated");
+        nodes.into_iter().map(|node| (node.path, node.val.clone())).collect()
+    }
+
+    fn document() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![Just(Value::Null), Just(Value::from(1)), "[a-c]{0,2}".prop_map(Value::from)];
+        scalar.prop_recursive(4, 40, 4, |inner| {
+            let members = proptest::collection::vec(("[a-c1]|1[.]3|value", inner.clone()), 0..5);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..4).prop_map(Value::Array),
+                members.prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let walked = [".a", ".b", ".c", "['1.3']", "['1']", "['value']", "[0]", "[1]", "[3]", "[*]", ".*"];
+        let other = ["[-1]", "[0:2]", "['a','b']", "[?@.a]", "[?@.b == 1]", "[?$.a]", "..a", "..*"];
+        let steps = |count| proptest::collection::vec(prop::sample::select(walked.to_vec()), count);
+        let other = prop_oneof![3 => Just(""), 1 => prop::sample::select(other.to_vec())];
+        let steps = (steps(0..4), other, steps(0..2));
+        steps.prop_map(|(before, other, after)| format!("${}{other}{}", before.concat(), after.concat()))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_walked_is_what_the_crate_gives(document in document(), paths in proptest::collection::vec(path(), 4)) {
+            let (text, arena) = (document.to_string(), Arena::new());
+            let submission = json(&text, &arena);
+            for path in paths {
+                prop_assert_eq!(given(&submission, &path), given_by_the_crate(&submission, &path), "{}", path);
+            }
+        }
+
+        #[test]
+        fn a_forms_tree_is_walked_as_its_json_is(
+            names in proptest::collection::vec("[a-c](\\[[a-c01]?\\]){0,3}", 0..9),
+            paths in proptest::collection::vec(path(), 4),
+        ) {
+            let body = names.iter().enumerate().map(|(value, name)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+            let arena = Arena::new();
+            let submission = form(&body, &arena);
+            for path in paths {
+                prop_assert_eq!(given(&submission, &path), given_by_the_crate(&submission, &path), "{} of {}", path, body);
+            }
+        }
+    }
 
     #[test]
     fn a_selector_is_bounded() {
