@@ -3,7 +3,7 @@
 //! A form's become a list and JSON's the last one, as the makers of either expect; the fields keep them all. A name that is
 //! both a value and a tree keeps its value as the tree's member "".
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Oddity;
 use super::document::{Content, Document, Key, NodeId};
@@ -24,16 +24,17 @@ pub(super) fn merge(document: &mut Document<'_>, style: Style, odd: &mut BTreeSe
 }
 
 fn has_repeats(document: &Document<'_>, record: NodeId) -> bool {
-    let mut seen = Vec::new();
-    let mut names = document.children(record).map(|member| document.key(member));
-    for name in names.by_ref().take(PAIRWISE_MAX) {
-        if seen.contains(&name) {
+    let mut names = document.children(record).filter_map(|member| name_of(&document.key(member)));
+    let mut few = [""; PAIRWISE_MAX];
+    for (count, name) in names.by_ref().take(PAIRWISE_MAX).enumerate() {
+        if few.iter().take(count).any(|seen| *seen == name) {
             return true;
         }
-        seen.push(name);
+        few.get_mut(count).into_iter().for_each(|place| *place = name);
     }
-    let mut seen: std::collections::HashSet<&str> = seen.iter().filter_map(name_of).collect();
-    names.filter_map(|name| name_of(&name)).any(|name| !seen.insert(name))
+    let Some(next) = names.next() else { return false };
+    let mut seen: HashSet<&str> = few.into_iter().collect();
+    !seen.insert(next) || names.any(|name| !seen.insert(name))
 }
 
 fn name_of<'a>(key: &Key<'a>) -> Option<&'a str> {

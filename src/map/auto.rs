@@ -3,6 +3,8 @@
 //! Surer signs go first, no field is used twice, and a field that is there but empty is still that field: nothing else
 //! takes its place.
 
+use bumpalo::collections::Vec as ArenaVec;
+
 use super::dictionary::{Dictionary, Role};
 use super::form_field::FormField;
 use super::shape;
@@ -95,7 +97,7 @@ impl<'a> Auto<'a> {
 
     fn email(&self) -> Option<Guess<'a>> {
         let valid = |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| shape::is_email(value));
-        let typed: Vec<_> = self.free().filter(|candidate| candidate.kind() == "email").collect();
+        let typed = self.those(|candidate| candidate.kind() == "email");
         let called = self.called(Role::Email);
         for (found, why) in [(typed, "type"), (called, "name")] {
             let best = found.iter().find(|candidate| valid(candidate));
@@ -117,7 +119,7 @@ impl<'a> Auto<'a> {
     fn phone(&self) -> Option<Guess<'a>> {
         let has_digit =
             |candidate: &&Candidate<'_>| candidate.values().iter().any(|value| value.contains(char::is_numeric));
-        let typed: Vec<_> = self.free().filter(|c| matches!(c.kind(), "tel" | "phone")).collect();
+        let typed = self.those(|c| matches!(c.kind(), "tel" | "phone"));
         let called = self.called(Role::Phone);
         for (found, why) in [(typed, "type"), (called, "name")] {
             if let Some(best) = found.iter().find(|candidate| has_digit(candidate)) {
@@ -175,7 +177,7 @@ impl<'a> Auto<'a> {
 
     fn message(&self) -> Option<Guess<'a>> {
         let called = self.called(Role::Message);
-        let typed: Vec<_> = self.free().filter(|c| c.kind() == "textarea" && !is_excluded(c)).collect();
+        let typed = self.those(|c| c.kind() == "textarea" && !is_excluded(c));
         for (found, why) in [(called, "name"), (typed, "type")] {
             if let Some(best) = found.iter().find(|candidate| !candidate.values().is_empty()) {
                 return Some(self.guess(best, join(self.submission, best.values(), ", "), why));
@@ -194,8 +196,8 @@ impl<'a> Auto<'a> {
     }
 
     /// Returns the fields called so, the least deep first.
-    fn called(&self, role: Role) -> Vec<&Candidate<'a>> {
-        let mut called: Vec<_> = self.free().filter(|candidate| candidate.role == Some(role)).collect();
+    fn called(&self, role: Role) -> ArenaVec<'_, &Candidate<'a>> {
+        let mut called = self.those(|candidate| candidate.role == Some(role));
         if called.len() > 1 {
             called.sort_by_key(|candidate| self.depth(candidate));
         }
@@ -215,6 +217,10 @@ impl<'a> Auto<'a> {
         steps + document.way(node).map(cut).sum::<usize>()
     }
 
+    fn those(&self, wanted: impl Fn(&Candidate<'a>) -> bool) -> ArenaVec<'_, &Candidate<'a>> {
+        ArenaVec::from_iter_in(self.free().filter(|candidate| wanted(candidate)), self.submission.arena)
+    }
+
     fn free(&self) -> impl DoubleEndedIterator<Item = &Candidate<'a>> {
         self.candidates.iter().filter(|candidate| !candidate.used)
     }
@@ -225,9 +231,9 @@ impl<'a> Auto<'a> {
 
     fn joined(&self, candidates: &[&Candidate<'a>]) -> Guess<'a> {
         let arena = self.submission.arena;
-        let mut parts = bumpalo::collections::Vec::new_in(arena);
+        let mut parts = ArenaVec::new_in(arena);
         candidates.iter().for_each(|candidate| parts.push(join(self.submission, candidate.values(), " ")));
-        let mut from = bumpalo::collections::Vec::new_in(arena);
+        let mut from = ArenaVec::new_in(arena);
         from.extend(candidates.iter().map(|candidate| candidate.index));
         from.sort_unstable();
         Guess { text: join(self.submission, &parts, " "), from: from.into_bump_slice(), why: "name" }

@@ -1,7 +1,11 @@
 //! Combining fields whose keys share a stem into one.
 
+use std::collections::BTreeMap;
+
+use bumpalo::collections::Vec as ArenaVec;
+
 use super::form_field::FormField;
-use super::glob::Glob;
+use super::glob::{Glob, Globs};
 use super::mapping::{CombineRule, InvalidKeyPattern, KeyPattern};
 use super::texts::join;
 use crate::decode::{Field, Submission};
@@ -20,18 +24,59 @@ impl KeyPattern {
         }
     }
 
-    fn fits(&self, key: &str, stem: &str) -> bool {
-        let after = split(key, &self.before).filter(|(other, _)| *other == stem).map(|(_, after)| after);
-        after.is_some_and(|after| self.after.matches(after))
+    fn fits(&self, member: &Member<'_>) -> bool {
+        self.before == member.before && self.after.matches(member.after)
     }
 }
 
-impl CombineRule {
-    /// Compiles a rule's patterns for [`combine`]: what they begin with, and what may follow a stem.
-    pub(super) fn patterns(&self) -> impl Iterator<Item = &KeyPattern> {
-        let whens = self.when.iter().map(|(pattern, _)| pattern);
-        self.keys.iter().chain(&self.needs).chain(&self.unless).chain(whens)
+/// Every `[[combine]]` of a mapping, in its order.
+#[derive(Clone, Debug, Default)]
+pub struct CombineRules(Vec<Compiled>);
+
+/// A rule, and what its patterns have in common.
+#[derive(Clone, Debug)]
+struct Compiled {
+    rule: CombineRule,
+    /// What may follow a stem, by what stands before it: nearly all patterns of a rule begin alike, and nearly no key fits any.
+    afters: Vec<(String, Globs)>,
+}
+
+impl FromIterator<CombineRule> for CombineRules {
+    fn from_iter<T: IntoIterator<Item = CombineRule>>(rules: T) -> Self {
+        Self(rules.into_iter().map(Compiled::new).collect())
     }
+}
+
+impl Compiled {
+    fn new(rule: CombineRule) -> Self {
+        let mut by_before: BTreeMap<String, Vec<Glob>> = BTreeMap::new();
+        let whens = rule.when.iter().map(|(pattern, _)| pattern);
+        for pattern in rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens) {
+            by_before.entry(pattern.before.clone()).or_default().push(pattern.after.clone());
+        }
+        let afters = by_before.into_iter().map(|(before, globs)| (before, globs.into_iter().collect())).collect();
+        Self { rule, afters }
+    }
+
+    /// Returns the ways in which a key may be meant.
+    fn members<'r, 'a>(&'r self, index: usize, key: &'a str) -> impl Iterator<Item = Member<'a>> + use<'r, 'a>
+    where
+        'r: 'a,
+    {
+        self.afters.iter().filter_map(move |(before, globs)| {
+            let (stem, after) = split(key, before)?;
+            globs.matches(after).then_some(Member { stem, index, before, after })
+        })
+    }
+}
+
+/// A field that a rule speaks of, by its stem.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member<'a> {
+    stem: &'a str,
+    index: usize,
+    before: &'a str,
+    after: &'a str,
 }
 
 /// Splits a key into the stem that follows what stands before it, and the rest.
@@ -41,116 +86,100 @@ fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
     rest.split_at_checked(end).filter(|(stem, _)| !stem.is_empty())
 }
 
-/// A field that a rule speaks of, by its stem.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Member<'a> {
-    stem: &'a str,
-    index: usize,
-}
-
 /// Puts one field in the place of each group of parts; the parts stay known by their own keys.
-pub(super) fn combine<'a>(rule: &CombineRule, submission: &Submission<'a>, fields: &mut Vec<FormField<'a>>) {
-    let mut members = members(rule, fields);
-    if members.is_empty() {
+pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, fields: &mut Vec<FormField<'a>>) {
+    // Only these keys are looked at by each rule: what a rule makes of some has the beginning of their keys.
+    let may_fit = |key: &'a str| rules.0.iter().any(|rule| rule.members(0, key).next().is_some());
+    let candidates = fields.iter().enumerate().filter(|(_, form_field)| may_fit(form_field.field.key));
+    let candidates: Vec<usize> = candidates.map(|(index, _)| index).collect();
+    if candidates.is_empty() {
         return;
     }
-    // The fields of a stem side by side, each once, in the order in which they came.
-    members.sort_unstable();
-    members.dedup();
     let mut gone = vec![false; fields.len()];
-    for group in members.chunk_by(|a, b| a.stem == b.stem) {
-        combine_group(rule, submission, group, fields, &mut gone);
+    let mut members: Vec<Member<'a>> = Vec::with_capacity(candidates.len());
+    for compiled in &rules.0 {
+        members.clear();
+        for &index in candidates.iter().filter(|index| !gone.get(**index).copied().unwrap_or_default()) {
+            members.extend(fields.get(index).into_iter().flat_map(|it| compiled.members(index, it.field.key)));
+        }
+        // The fields of a stem side by side, in the order in which they came.
+        members.sort_unstable();
+        for group in members.chunk_by(|a, b| a.stem == b.stem) {
+            combine_group(&compiled.rule, submission, group, fields, &mut gone);
+        }
     }
     let mut is_gone = gone.into_iter();
     fields.retain(|_| !is_gone.next().unwrap_or_default());
 }
 
-/// Finds the fields that a rule speaks of: looking through all of them for each stem would take the square.
-fn members<'a>(rule: &CombineRule, fields: &[FormField<'a>]) -> Vec<Member<'a>> {
-    let mut members = Vec::new();
-    for (index, form_field) in fields.iter().enumerate() {
-        let key = form_field.field.key;
-        let mut last = ("", split(key, ""));
-        for pattern in rule.patterns() {
-            // Nearly all patterns of a rule begin alike, and nearly no key fits any.
-            if pattern.before != last.0 {
-                last = (&pattern.before, split(key, &pattern.before));
-            }
-            let Some((stem, after)) = last.1 else { continue };
-            if pattern.after.matches(after) {
-                members.push(Member { stem, index });
-            }
-        }
-    }
-    members
-}
-
 fn combine_group<'a>(
-    rule: &CombineRule,
+    rule: &'a CombineRule,
     submission: &Submission<'a>,
     group: &[Member<'a>],
     fields: &mut [FormField<'a>],
     gone: &mut [bool],
 ) {
-    let Some(stem) = group.first().map(|member| member.stem) else { return };
-    // A field may be known by several stems, where patterns begin in several ways.
-    let group: Vec<(usize, FormField<'a>)> = group
-        .iter()
-        .filter(|member| !gone.get(member.index).copied().unwrap_or_default())
-        .filter_map(|member| Some((member.index, *fields.get(member.index)?)))
-        .collect();
-    if !holds(rule, stem, &group) {
+    let is_there = |member: &&Member<'a>| !gone.get(member.index).copied().unwrap_or(true);
+    let group = || group.iter().filter(is_there);
+    if !holds(rule, group, fields) {
         return;
     }
-    let fits = |patterns: &[KeyPattern], form_field: &FormField<'a>| {
-        form_field.parts.is_empty() && patterns.iter().any(|pattern| pattern.fits(form_field.field.key, stem))
+    let is_part = |member: &Member<'a>| fields.get(member.index).is_some_and(|it| it.parts.is_empty());
+    let fits = |patterns: &[KeyPattern], member: &Member<'a>| {
+        patterns.iter().any(|pattern| pattern.fits(member)) && is_part(member)
     };
-    let Some((place, _)) = group.iter().find(|(_, form_field)| fits(&rule.keys, form_field)).copied() else { return };
     let consumes = rule.drop || !rule.when.is_empty();
-    let is_taken = |(_, form_field): &(usize, FormField<'a>)| {
-        fits(&rule.keys, form_field) || (consumes && fits(&rule.needs, form_field))
-    };
-    let taken: Vec<(usize, FormField<'a>)> = group.into_iter().filter(is_taken).collect();
-    for (index, _) in &taken {
-        gone.get_mut(*index).into_iter().for_each(|gone| *gone = true);
+    let is_taken = |member: &&Member<'a>| fits(&rule.keys, member) || (consumes && fits(&rule.needs, member));
+    let Some(place) = group().find(|member| fits(&rule.keys, member)).copied() else { return };
+    let mut taken: Vec<Member<'a>> = group().filter(is_taken).copied().collect();
+    let field = joined(rule, submission, &taken, fields);
+    taken.dedup_by_key(|member| member.index);
+    for member in &taken {
+        gone.get_mut(member.index).into_iter().for_each(|gone| *gone = true);
     }
-    if let (Some(slot), Some(gone), false) = (fields.get_mut(place), gone.get_mut(place), rule.drop) {
-        let parts: Vec<Field<'a>> = taken.into_iter().map(|(_, form_field)| form_field.field).collect();
-        (*slot, *gone) = (joined(rule, submission, stem, &parts), false);
+    if let (Some(slot), Some(gone), false) = (fields.get_mut(place.index), gone.get_mut(place.index), rule.drop) {
+        (*slot, *gone) = (field, false);
     }
 }
 
-fn holds(rule: &CombineRule, stem: &str, group: &[(usize, FormField<'_>)]) -> bool {
-    let fitting = |pattern: &KeyPattern| group.iter().filter(|(_, field)| pattern.fits(field.field.key, stem)).count();
+fn holds<'m, 'a: 'm, I>(rule: &CombineRule, group: impl Fn() -> I, fields: &[FormField<'a>]) -> bool
+where
+    I: Iterator<Item = &'m Member<'a>>,
+{
+    let is_there = |pattern: &KeyPattern| group().any(|member| pattern.fits(member));
     let has_value = |(pattern, glob): &(KeyPattern, Glob)| {
-        let mut found = group.iter().filter(|(_, form_field)| pattern.fits(form_field.field.key, stem));
-        found.any(|(_, form_field)| form_field.field.values.iter().any(|value| glob.matches(value)))
+        let mut fitting = group().filter(|member| pattern.fits(member)).filter_map(|member| fields.get(member.index));
+        fitting.any(|form_field| form_field.field.values.iter().any(|value| glob.matches(value)))
     };
-    rule.needs.iter().all(|pattern| fitting(pattern) > 0)
-        && rule.unless.iter().all(|pattern| fitting(pattern) == 0)
-        && rule.when.iter().all(has_value)
+    rule.needs.iter().all(is_there) && !rule.unless.iter().any(is_there) && rule.when.iter().all(has_value)
 }
 
-fn joined<'a>(rule: &CombineRule, submission: &Submission<'a>, stem: &'a str, parts: &[Field<'a>]) -> FormField<'a> {
+fn joined<'a>(
+    rule: &'a CombineRule,
+    submission: &Submission<'a>,
+    taken: &[Member<'a>],
+    fields: &[FormField<'a>],
+) -> FormField<'a> {
     let arena = submission.arena;
-    let mut values = bumpalo::collections::Vec::new_in(arena);
+    let field = |member: &Member<'a>| fields.get(member.index).map(|form_field| form_field.field);
+    let mut values = ArenaVec::new_in(arena);
     for pattern in &rule.keys {
-        let fitting = parts.iter().filter(|part| pattern.fits(part.key, stem));
+        let fitting = taken.iter().filter(|member| pattern.fits(member)).filter_map(field);
         fitting.for_each(|part| values.extend_from_slice_copy(part.values));
     }
     let values = match &rule.with {
         Some(with) if values.len() > 1 => arena.alloc_slice_copy(&[join(submission, &values, with)]),
         _ => values.into_bump_slice(),
     };
-    let key = match rule.keys.first() {
-        Some(pattern) if !pattern.before.is_empty() => {
-            bumpalo::format!(in arena, "{}{}", pattern.before, stem).into_bump_str()
-        }
+    let stem = taken.first().map_or("", |member| member.stem);
+    let key = match rule.keys.first().map(|pattern| pattern.before.as_str()) {
+        Some(before) if !before.is_empty() => bumpalo::format!(in arena, "{}{}", before, stem).into_bump_str(),
         _ => stem,
     };
-    let text = |text: &Option<String>| text.as_deref().map(|text| &*arena.alloc_str(text));
-    let field = Field { key, label: text(&rule.label), kind: text(&rule.kind), values, node: None };
-    FormField { field, meta: false, parts: arena.alloc_slice_copy(parts) }
+    let mut parts = ArenaVec::with_capacity_in(taken.len(), arena);
+    parts.extend(taken.chunk_by(|a, b| a.index == b.index).filter_map(|same| field(same.first()?)));
+    let (label, kind) = (rule.label.as_deref(), rule.kind.as_deref());
+    FormField { field: Field { key, label, kind, values, node: None }, meta: false, parts: parts.into_bump_slice() }
 }
 
 #[cfg(test)]
@@ -163,13 +192,14 @@ mod tests {
     }
 
     /// Reads fields of a form, combines them by a rule, and tells their keys, values and number of parts.
-    fn combined(rule: &CombineRule, pairs: &[(&str, &str)]) -> Vec<(String, String, usize)> {
+    fn combined(rule: CombineRule, pairs: &[(&str, &str)]) -> Vec<(String, String, usize)> {
         let arena = Arena::new();
         let body: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={}", value.replace(' ', "+"))).collect();
         let body = body.join("&");
         let submission = form(&body, &arena);
         let mut fields = submission.fields.iter().copied().map(FormField::plain).collect();
-        combine(rule, &submission, &mut fields);
+        let rules = CombineRules::from_iter([rule]);
+        combine(&rules, &submission, &mut fields);
         let shown = |it: &FormField<'_>| (it.field.key.to_owned(), it.field.values.join("|"), it.parts.len());
         fields.iter().map(shown).collect()
     }
@@ -196,7 +226,7 @@ mod tests {
         let fields =
             [("0", "x"), ("1.3", "Jane"), ("1.6", "Doe"), ("12.6", "Roe"), ("4.1", "a"), ("4.6", "b"), ("1.2", "")];
         let expected = [("0", "x", 0), ("1", "Jane Doe", 3), ("12", "Roe", 1), ("4.1", "a", 0), ("4.6", "b", 0)];
-        assert_eq!(combined(&rule(), &fields), shown(&expected));
+        assert_eq!(combined(rule(), &fields), shown(&expected));
     }
 
     #[test]
@@ -210,10 +240,10 @@ mod tests {
             ..rule()
         };
         let consent = [("8.1", "1"), ("8.2", "I agree"), ("8.3", "7"), ("9", "x")];
-        assert_eq!(combined(&rule, &consent), shown(&[("8", "I agree", 3), ("9", "x", 0)]));
+        assert_eq!(combined(rule.clone(), &consent), shown(&[("8", "I agree", 3), ("9", "x", 0)]));
         let unticked = [("8.1", ""), ("8.2", "I agree"), ("8.3", "7")];
-        assert_eq!(combined(&rule, &unticked).len(), 3);
-        assert_eq!(combined(&CombineRule { when: Vec::new(), drop: true, ..rule }, &unticked), []);
+        assert_eq!(combined(rule.clone(), &unticked).len(), 3);
+        assert_eq!(combined(CombineRule { when: Vec::new(), drop: true, ..rule }, &unticked), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::decode::{Field, NodeId, Submission};
 /// Puts the fields that rules describe in the place of the plain ones that stand for the same part of the document.
 ///
 /// A node is described by the first rule that reaches it.
-pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &[FieldsRule], fields: &mut Vec<FormField<'a>>) {
+pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRule], fields: &mut Vec<FormField<'a>>) {
     let document = &submission.document;
     let mut described: Vec<(NodeId, FormField<'a>)> = Vec::new();
     let mut reached = std::collections::HashSet::new();
@@ -38,13 +38,13 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &[FieldsRule],
     fields.splice(place..place, described.into_iter().map(|(_, form_field)| form_field));
 }
 
-fn describe_one<'a>(rule: &FieldsRule, submission: &'a Submission<'a>, node: NodeId) -> Field<'a> {
+fn describe_one<'a>(rule: &'a FieldsRule, submission: &'a Submission<'a>, node: NodeId) -> Field<'a> {
     let (document, arena) = (&submission.document, submission.arena);
     let member = |name: &String| document.member(node, name).map(|member| texts(submission, member));
     let text = |name: &String| member(name).and_then(|texts| texts.first().copied());
-    let told = |told: &Option<Told>| match told {
+    let told = |told: &'a Option<Told>| match told {
         Some(Told::Member(name)) => text(name),
-        Some(Told::Fixed(text)) => Some(&*arena.alloc_str(text)),
+        Some(Told::Fixed(text)) => Some(text.as_str()),
         None => None,
     };
     let mut values = match rule.value.as_slice() {
@@ -79,7 +79,6 @@ mod tests {
     fn fields_stand_as_they_came_in_the_place_of_the_plain_ones() {
         let arena = Arena::new();
         let submission = form("first=0&b[y][n]=1&a=2&b[x][n]=3&last=4", &arena);
-        let mut fields: Vec<_> = submission.fields.iter().copied().map(FormField::plain).collect();
         let rule = |each: &str| FieldsRule {
             each: Path::parse(each).expect("a path"),
             key: None,
@@ -89,7 +88,9 @@ mod tests {
             with: None,
             meta: false,
         };
-        describe(&submission, &[rule("$.b.x"), rule("$.b[*]"), rule("$.none[*]")], &mut fields);
+        let rules = [rule("$.b.x"), rule("$.b[*]"), rule("$.none[*]")];
+        let mut fields: Vec<_> = submission.fields.iter().copied().map(FormField::plain).collect();
+        describe(&submission, &rules, &mut fields);
         let shown: Vec<_> = fields.iter().map(|it| (it.field.key, it.field.values.join(","))).collect();
         let expected = [("first", "0"), ("y", "1"), ("x", "3"), ("a", "2"), ("last", "4")];
         assert_eq!(shown, expected.map(|(key, value)| (key, value.to_owned())));

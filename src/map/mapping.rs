@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::combine::CombineRules;
 use super::glob::{Glob, Globs};
 use super::selector::{Path, Selector};
 use crate::lead::LeadField;
@@ -24,7 +25,7 @@ pub struct Mapping {
     pub detect: Vec<Condition>,
     /// Where the plugin describes its fields; none: each top-level member is a field.
     pub fields: Vec<FieldsRule>,
-    pub combine: Vec<CombineRule>,
+    pub combine: CombineRules,
     pub values: ValuesRule,
     pub form: FormRule,
     pub lead: LeadRules,

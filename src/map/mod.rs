@@ -41,6 +41,7 @@ mod texts;
 mod view;
 
 pub use auto::Guess;
+pub use combine::CombineRules;
 pub use condition::Facts;
 pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Look, Mapped, Rules, apply};

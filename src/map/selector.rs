@@ -113,8 +113,14 @@ impl Path {
     }
 
     fn walk(&self, document: &Document<'_>) -> Vec<NodeId> {
-        let mut found = vec![document.root()];
-        for step in &self.walked {
+        // Most selectors of a mapping lead nowhere in a submission, after a name or two.
+        let mut singles = self.walked.iter().take_while(|step| **step != Walked::Every);
+        let count = singles.clone().count();
+        let Some(single) = singles.try_fold(document.root(), |id, step| step.one(document, id)) else {
+            return Vec::new();
+        };
+        let mut found = vec![single];
+        for step in self.walked.iter().skip(count) {
             let from = std::mem::take(&mut found);
             from.into_iter().for_each(|id| step.all(document, id, &mut found));
         }

@@ -33,7 +33,7 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(submission: &'a Submission<'a>, mapping: &Mapping) -> Self {
+    pub(super) fn new(submission: &'a Submission<'a>, mapping: &'a Mapping) -> Self {
         let mut fields: Vec<FormField<'a>> = submission.fields.iter().copied().map(FormField::plain).collect();
         describe(submission, &mapping.fields, &mut fields);
         if let Some(mark) = mapping.values.split.as_deref() {
@@ -41,9 +41,7 @@ impl<'a> View<'a> {
                 form_field.field.values = split(submission, form_field.field.values, Some(mark));
             }
         }
-        for rule in &mapping.combine {
-            combine(rule, submission, &mut fields);
-        }
+        combine(&mapping.combine, submission, &mut fields);
         Self { submission, fields, by_node: OnceCell::new() }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mappi
         on_invalid: on_invalid?,
         detect: detect?,
         fields: fields?,
-        combine: combine?,
+        combine: combine?.into_iter().collect(),
         values: values?,
         form: form?,
         lead: lead?,
