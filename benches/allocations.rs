@@ -18,21 +18,22 @@ use submissions::{Growth, Request, WORKLOADS, captured, grown, workload};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
-/// The goal for each submission.
-const GOAL: usize = 40;
+/// What is aimed at, whatever the submission; of those that grow it is what each field adds that matters.
+const GOAL: &str = "≤ 40";
 
 fn main() -> anyhow::Result<()> {
     let (mappings, _) = shipped_mappings();
     let mut rows = Vec::new();
     for row in captured()? {
-        rows.push(count(&mappings, &row.name, &row.requests)?);
+        rows.push(count(&mappings, &row.name, GOAL, &row.requests)?);
     }
     for name in WORKLOADS {
-        rows.push(count(&mappings, name, &[workload(name)?])?);
+        rows.push(count(&mappings, name, GOAL, &[workload(name)?])?);
     }
     for growth in [Growth::Fields, Growth::Kilobytes] {
-        for (encoding, units, request) in grown(growth)? {
-            rows.push(count(&mappings, &format!("{encoding}, {units} {}s", growth.unit()), &[request])?);
+        let (_, units) = growth.units();
+        for (encoding, size, request) in grown(growth)? {
+            rows.push(count(&mappings, &format!("{encoding}, {size} {units}"), "–", &[request])?);
         }
     }
     let head = ["submissions", "allocations each", "goal", "grown", "bytes", "reading them: allocations", "grown"];
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Counts what requests ask for, a submission, first on the way in and then on the path.
-fn count(mappings: &Mappings, name: &str, requests: &[Request]) -> anyhow::Result<Vec<String>> {
+fn count(mappings: &Mappings, name: &str, goal: &str, requests: &[Request]) -> anyhow::Result<Vec<String>> {
     // What is made once and kept is no submission's.
     for request in requests {
         black_box(process(mappings, &SiteRules::default(), None, &request.receive()?));
@@ -58,7 +59,7 @@ fn count(mappings: &Mappings, name: &str, requests: &[Request]) -> anyhow::Resul
     Ok(vec![
         name.to_owned(),
         each(path.allocations),
-        GOAL.to_string(),
+        goal.to_owned(),
         each(path.reallocations),
         each(path.bytes_allocated.saturating_add_signed(path.bytes_reallocated)),
         each(reading.allocations),

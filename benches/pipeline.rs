@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench pipeline [-- ROW...]
 //!
-//! A row is a folder of fixtures, `W1` to `W3`, or `growth`; without any, all. The floor is serde_json reading as many bytes
+//! A row is a folder of fixtures, `W1` to `W3`, or `growth`; without any, all. `loop W1` runs a workload for five seconds and
+//! prints nothing: for a profiler. The floor is serde_json reading as many bytes
 //! of JSON, measured in turn with ours: compare the ratios, since the time of a machine that others use drifts. The
 //! allocator is the program's.
 
@@ -37,12 +38,17 @@ const GOALS: [(&str, &str); 9] = [
     ("W3", "20"),
 ];
 /// Long enough that a scheduler's turn does not decide.
-const ROUND: Duration = Duration::from_millis(20);
-const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(10);
+const ROUNDS: usize = 21;
+/// Long enough for a profiler.
+const LOOP: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     let (mappings, _) = shipped_mappings();
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let Some((_, workloads)) = asked.split_first().filter(|(first, _)| *first == "loop") {
+        return workloads.iter().try_for_each(|name| run_for_a_profiler(&mappings, name));
+    }
     let is_asked = |row: &str| asked.is_empty() || asked.iter().any(|name| row == name);
     time_captured(&mappings, is_asked)?;
     time_workloads(&mappings, is_asked)?;
@@ -55,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 
 fn time_captured(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
     let head =
-        ["fixtures", "cases", "bytes", "us each", "floor us", "ratio", "goal", "with reading us", "floor us", "ratio"];
+        ["fixtures", "cases", "bytes", "µs each", "floor µs", "ratio", "goal", "with reading µs", "floor µs", "ratio"];
     let mut rows = Vec::new();
     for row in captured()?.into_iter().filter(|row| is_asked(row.name.split(',').next().unwrap_or_default())) {
         let received = receive(&row.requests)?;
@@ -92,7 +98,7 @@ fn time_captured(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow
 }
 
 fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    let head = ["workload", "bytes", "us", "goal", "with reading us", "plain reading by", "us", "floor us", "ratio"];
+    let head = ["workload", "bytes", "µs", "goal", "with reading µs", "plain reading by", "µs", "floor µs", "ratio"];
     let mut rows = Vec::new();
     for name in WORKLOADS.into_iter().filter(|name| is_asked(name)) {
         let request = workload(name)?;
@@ -129,31 +135,40 @@ fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyho
 }
 
 fn time_growth(mappings: &Mappings, growth: Growth) -> anyhow::Result<()> {
-    let unit = growth.unit();
-    let (plural, each, read_each) = (format!("{unit}s"), format!("us a {unit}"), format!("with reading us a {unit}"));
-    let head = ["encoding", plural.as_str(), "bytes", "us", each.as_str(), "with reading us", read_each.as_str()];
+    let (unit, units) = growth.units();
+    let (each, read_each) = (format!("µs a {unit}"), format!("with reading µs a {unit}"));
+    let head = ["encoding", units, "bytes", "µs", each.as_str(), "with reading µs", read_each.as_str()];
     let mut rows = Vec::new();
-    for (encoding, units, request) in grown(growth)? {
+    for (encoding, size, request) in grown(growth)? {
         let received = request.receive()?;
         let [ours, with_reading] =
             medians([&mut || run(mappings, &received), &mut || read_and_run(mappings, &request)]);
         rows.push(vec![
             encoding.to_owned(),
-            units.to_string(),
+            size.to_string(),
             request.body.len().to_string(),
             format!("{ours:.1}"),
-            format!("{:.2}", ours / units as f64),
+            format!("{:.2}", ours / size as f64),
             format!("{with_reading:.1}"),
-            format!("{:.2}", with_reading / units as f64),
+            format!("{:.2}", with_reading / size as f64),
         ]);
     }
-    table::print(&format!("Growth by {unit}s: linear where the figures a {unit} stay or fall"), &head, &rows);
+    table::print(&format!("Growth by {units}: linear where the figures a {unit} stay or fall"), &head, &rows);
     Ok(())
 }
 
 fn goal(row: &str) -> String {
     let goal = GOALS.iter().find(|(name, _)| *name == row);
     goal.map_or_else(|| "–".to_owned(), |(_, goal)| format!("≤ {goal}"))
+}
+
+fn run_for_a_profiler(mappings: &Mappings, name: &str) -> anyhow::Result<()> {
+    let received = workload(name)?.receive()?;
+    let started = Instant::now();
+    while started.elapsed() < LOOP {
+        (0..1_000).for_each(|_| run(mappings, &received));
+    }
+    Ok(())
 }
 
 fn receive(requests: &[Request]) -> anyhow::Result<Vec<Received>> {

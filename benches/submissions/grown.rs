@@ -25,11 +25,11 @@ enum Encoding {
 }
 
 impl Growth {
-    /// Returns what there are more and more of.
-    pub(crate) fn unit(self) -> &'static str {
+    /// Returns what it is called, one and many.
+    pub(crate) fn units(self) -> (&'static str, &'static str) {
         match self {
-            Self::Fields => "field",
-            Self::Kilobytes => "KB",
+            Self::Fields => ("field", "fields"),
+            Self::Kilobytes => ("KB", "KB"),
         }
     }
 }
