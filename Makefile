@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz faults soak audit conformance setup
+.PHONY: help demo test check fmt fuzz faults soak audit conformance bench setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,3 +42,6 @@ setup: ## Install what building and testing needs, or say what to install
 
 conformance: ## Compare with public suites, which FORMGATE_SUITES must name (docs/conformance.md)
 	@cargo run --locked --quiet --example conformance
+
+bench: ## Measure the pure path, and write the figures to docs/performance.md
+	@scripts/bench

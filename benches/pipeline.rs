@@ -1,98 +1,209 @@
-//! How long the pure path takes: one submission of each fixture's folder, decoded, mapped and checked.
+//! How long the pure path takes: submissions received, decoded, mapped and checked.
 //!
-//!     cargo bench --bench pipeline [-- FOLDER...]
+//!     cargo bench --bench pipeline [-- ROW...]
 //!
-//! The floor is serde_json reading as many bytes of JSON, measured in the same run: compare the ratios, since the time of a
-//! machine that others use drifts.
+//! A row is a folder of fixtures, `W1` to `W3`, or `growth`; without any, all. `loop W1` runs a workload for five seconds and
+//! prints nothing: for a profiler. The floor is serde_json reading as many bytes
+//! of JSON, measured in turn with ours: compare the ratios, since the time of a machine that others use drifts. The
+//! allocator is the program's.
 
-#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 
-use std::collections::BTreeMap;
+mod plain;
+mod submissions;
+mod table;
+
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use formgate::config::shipped_mappings;
 use formgate::pipeline::{Mappings, SiteRules, process};
 use formgate::received::Received;
 
-const FOLDERS: [&str; 6] = ["contact-form-7", "elementor", "gravity-forms", "wpforms", "kaicalls", "generic"];
+use submissions::{Growth, Request, WORKLOADS, captured, grown, workload};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is aimed at: for fixtures the ratio to the floor, for workloads microseconds.
+const GOALS: [(&str, &str); 9] = [
+    ("contact-form-7", "3"),
+    ("elementor", "2.5"),
+    ("gravity-forms", "2.5"),
+    ("wpforms", "3"),
+    ("kaicalls", "4"),
+    ("generic", "5"),
+    ("W1", "12"),
+    ("W2", "20"),
+    ("W3", "20"),
+];
 /// Long enough that a scheduler's turn does not decide.
-const ROUND: Duration = Duration::from_millis(20);
-const ROUNDS: usize = 9;
+const ROUND: Duration = Duration::from_millis(10);
+const ROUNDS: usize = 21;
+/// Long enough for a profiler.
+const LOOP: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     let (mappings, _) = shipped_mappings();
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    println!("{:<18} {:>5} {:>7} {:>9} {:>9} {:>7}", "fixtures", "cases", "bytes", "us each", "floor us", "ratio");
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let is_asked = |folder: &&str| asked.is_empty() || asked.iter().any(|name| name == folder);
-    for folder in FOLDERS.into_iter().filter(is_asked) {
-        let cases = cases(&fixtures.join(folder))?;
-        let bytes: usize = cases.iter().map(|case| case.body.len()).sum();
-        let json = format!("[{}]", vec!["\"a text of 20 signs.\""; bytes / 21 + 1].join(","));
-        let ours = median(|| cases.iter().for_each(|case| run(&mappings, case))) / u32::try_from(cases.len())?;
-        let floor = median(|| drop(black_box(serde_json::from_str::<serde_json::Value>(&json))));
-        let floor = floor / u32::try_from(cases.len())?;
-        let ratio = ours.as_secs_f64() / floor.as_secs_f64();
-        let (us, floor) = (ours.as_secs_f64() * 1e6, floor.as_secs_f64() * 1e6);
-        println!(
-            "{folder:<18} {:>5} {:>7} {us:>9.1} {floor:>9.1} {ratio:>7.1}",
-            cases.len(),
-            bytes / cases.len().max(1)
-        );
+    if let Some((_, workloads)) = asked.split_first().filter(|(first, _)| *first == "loop") {
+        return workloads.iter().try_for_each(|name| run_for_a_profiler(&mappings, name));
+    }
+    let is_asked = |row: &str| asked.is_empty() || asked.iter().any(|name| row == name);
+    time_captured(&mappings, is_asked)?;
+    time_workloads(&mappings, is_asked)?;
+    if is_asked("growth") {
+        time_growth(&mappings, Growth::Fields)?;
+        time_growth(&mappings, Growth::Kilobytes)?;
     }
     Ok(())
+}
+
+fn time_captured(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let head =
+        ["fixtures", "cases", "bytes", "µs each", "floor µs", "ratio", "goal", "with reading µs", "floor µs", "ratio"];
+    let mut rows = Vec::new();
+    for row in captured()?.into_iter().filter(|row| is_asked(row.name.split(',').next().unwrap_or_default())) {
+        let received = receive(&row.requests)?;
+        let count = received.len() as f64;
+        // What came, and what is left of it where files are cut.
+        let bytes: usize = row.requests.iter().map(|request| request.body.len()).sum();
+        let kept: usize = received.iter().map(|received| received.body.len()).sum();
+        let (read_floor, floor) = (plain::json(bytes), plain::json(kept));
+        let times = medians([
+            &mut || received.iter().for_each(|received| run(mappings, received)),
+            &mut || plain::read_json(floor.as_bytes()),
+            &mut || row.requests.iter().for_each(|request| read_and_run(mappings, request)),
+            &mut || plain::read_json(read_floor.as_bytes()),
+        ]);
+        let [ours, floor, with_reading, read_floor] = times.map(|time| time / count);
+        let goal = goal(&row.name);
+        rows.push(vec![
+            row.name,
+            received.len().to_string(),
+            (bytes / received.len()).to_string(),
+            format!("{ours:.1}"),
+            format!("{floor:.1}"),
+            format!("{:.1}", ours / floor),
+            goal,
+            format!("{with_reading:.1}"),
+            format!("{read_floor:.1}"),
+            format!("{:.1}", with_reading / read_floor),
+        ]);
+    }
+    if !rows.is_empty() {
+        table::print("Captured submissions, and serde_json reading as many bytes", &head, &rows);
+    }
+    Ok(())
+}
+
+fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let head = ["workload", "bytes", "µs", "goal", "with reading µs", "plain reading by", "µs", "floor µs", "ratio"];
+    let mut rows = Vec::new();
+    for name in WORKLOADS.into_iter().filter(|name| is_asked(name)) {
+        let request = workload(name)?;
+        let received = request.receive()?;
+        let (body, kind) = (&request.body, request.content_type().unwrap_or_default());
+        let (by, read): (_, &dyn Fn()) = match kind.split(['/', ';']).nth(1).unwrap_or_default() {
+            "json" => ("serde_json", &|| plain::read_json(body)),
+            "form-data" => ("multer", &|| plain::read_parts(kind, body)),
+            _ => ("serde_urlencoded", &|| plain::read_pairs(body)),
+        };
+        let floor = plain::json(body.len());
+        let [ours, with_reading, read, floor] = medians([
+            &mut || run(mappings, &received),
+            &mut || read_and_run(mappings, &request),
+            &mut || read(),
+            &mut || plain::read_json(floor.as_bytes()),
+        ]);
+        rows.push(vec![
+            name.to_owned(),
+            body.len().to_string(),
+            format!("{ours:.1}"),
+            goal(name),
+            format!("{with_reading:.1}"),
+            by.to_owned(),
+            format!("{read:.1}"),
+            format!("{floor:.1}"),
+            format!("{:.1}", ours / floor),
+        ]);
+    }
+    if !rows.is_empty() {
+        table::print("Workloads, and a plain reading of the same bytes", &head, &rows);
+    }
+    Ok(())
+}
+
+fn time_growth(mappings: &Mappings, growth: Growth) -> anyhow::Result<()> {
+    let (unit, units) = growth.units();
+    let (each, read_each) = (format!("µs a {unit}"), format!("with reading µs a {unit}"));
+    let head = ["encoding", units, "bytes", "µs", each.as_str(), "with reading µs", read_each.as_str()];
+    let mut rows = Vec::new();
+    for (encoding, size, request) in grown(growth)? {
+        let received = request.receive()?;
+        let [ours, with_reading] =
+            medians([&mut || run(mappings, &received), &mut || read_and_run(mappings, &request)]);
+        rows.push(vec![
+            encoding.to_owned(),
+            size.to_string(),
+            request.body.len().to_string(),
+            format!("{ours:.1}"),
+            format!("{:.2}", ours / size as f64),
+            format!("{with_reading:.1}"),
+            format!("{:.2}", with_reading / size as f64),
+        ]);
+    }
+    table::print(&format!("Growth by {units}: linear where the figures a {unit} stay or fall"), &head, &rows);
+    Ok(())
+}
+
+fn goal(row: &str) -> String {
+    let goal = GOALS.iter().find(|(name, _)| *name == row);
+    goal.map_or_else(|| "–".to_owned(), |(_, goal)| format!("≤ {goal}"))
+}
+
+fn run_for_a_profiler(mappings: &Mappings, name: &str) -> anyhow::Result<()> {
+    let received = workload(name)?.receive()?;
+    let started = Instant::now();
+    while started.elapsed() < LOOP {
+        (0..1_000).for_each(|_| run(mappings, &received));
+    }
+    Ok(())
+}
+
+fn receive(requests: &[Request]) -> anyhow::Result<Vec<Received>> {
+    requests.iter().map(Request::receive).collect()
 }
 
 fn run(mappings: &Mappings, received: &Received) {
     black_box(process(mappings, &SiteRules::default(), None, received));
 }
 
-/// Returns how long a call takes, in the middle of several rounds.
-fn median(mut call: impl FnMut()) -> Duration {
-    let mut times: Vec<Duration> = (0..ROUNDS)
-        .map(|_| {
-            let (started, mut calls) = (Instant::now(), 0_u32);
-            while started.elapsed() < ROUND {
-                call();
-                calls += 1;
-            }
-            started.elapsed() / calls
-        })
-        .collect();
-    times.sort_unstable();
-    times.get(ROUNDS / 2).copied().unwrap_or_default()
+fn read_and_run(mappings: &Mappings, request: &Request) {
+    if let Ok(received) = request.receive() {
+        run(mappings, &received);
+    }
 }
 
-/// Reads the requests of a folder, as they came over the wire.
-fn cases(folder: &Path) -> anyhow::Result<Vec<Received>> {
-    let files = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    let mut paths: Vec<PathBuf> = files.map(|file| file.map(|file| file.path())).collect::<Result<_, _>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "http"));
-    paths.sort();
-    paths.iter().map(|path| request(path)).collect()
-}
-
-fn request(path: &Path) -> anyhow::Result<Received> {
-    let bytes = std::fs::read(path)?;
-    let end = bytes.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("a head")?;
-    let (head, body) = bytes.split_at(end + 4);
-    let head = String::from_utf8_lossy(head);
-    let mut lines = head.lines();
-    let mut words = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
-    Ok(Received {
-        method: method.to_owned(),
-        query: target.split_once('?').map(|(_, query)| query.to_owned()),
-        headers,
-        body: body.to_vec().into(),
-        ..Received::default()
+/// Returns how many microseconds each call takes: the middle of several rounds, in which each has its turn.
+fn medians<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [f64; N] {
+    let mut times = [const { Vec::new() }; N];
+    for _ in 0..ROUNDS {
+        for (call, times) in calls.iter_mut().zip(&mut times) {
+            times.push(round(call));
+        }
+    }
+    times.map(|mut times| {
+        times.sort_unstable();
+        times.get(ROUNDS / 2).copied().unwrap_or_default().as_secs_f64() * 1e6
     })
+}
+
+fn round(call: &mut dyn FnMut()) -> Duration {
+    let (started, mut calls) = (Instant::now(), 0_u32);
+    while started.elapsed() < ROUND {
+        call();
+        calls += 1;
+    }
+    started.elapsed() / calls
 }
