@@ -1,7 +1,5 @@
 //! Combining fields whose keys share a stem into one.
 
-use std::collections::BTreeMap;
-
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::form_field::FormField;
@@ -23,60 +21,82 @@ impl KeyPattern {
             _ => Err(InvalidKeyPattern),
         }
     }
+}
 
+/// Every `[[combine]]` of a mapping, in its order.
+#[derive(Clone, Debug, Default)]
+pub struct CombineRules {
+    /// What may follow a stem in any rule, by what stands before it: patterns begin in a way or two, and few keys fit any.
+    afters: Vec<(String, Globs)>,
+    rules: Vec<Compiled>,
+}
+
+/// A rule with its patterns by where they begin.
+#[derive(Clone, Debug)]
+struct Compiled {
+    rule: CombineRule,
+    keys: Vec<Pattern>,
+    needs: Vec<Pattern>,
+    unless: Vec<Pattern>,
+    when: Vec<(Pattern, Glob)>,
+}
+
+/// A [`KeyPattern`] whose beginning is the one at an index of [`CombineRules::afters`].
+#[derive(Clone, Debug)]
+struct Pattern {
+    before: usize,
+    after: Glob,
+}
+
+impl Pattern {
     fn fits(&self, member: &Member<'_>) -> bool {
         self.before == member.before && self.after.matches(member.after)
     }
 }
 
-/// Every `[[combine]]` of a mapping, in its order.
-#[derive(Clone, Debug, Default)]
-pub struct CombineRules(Vec<Compiled>);
-
-/// A rule, and what its patterns have in common.
-#[derive(Clone, Debug)]
-struct Compiled {
-    rule: CombineRule,
-    /// What may follow a stem, by what stands before it: nearly all patterns of a rule begin alike, and nearly no key fits any.
-    afters: Vec<(String, Globs)>,
-}
-
 impl FromIterator<CombineRule> for CombineRules {
     fn from_iter<T: IntoIterator<Item = CombineRule>>(rules: T) -> Self {
-        Self(rules.into_iter().map(Compiled::new).collect())
-    }
-}
-
-impl Compiled {
-    fn new(rule: CombineRule) -> Self {
-        let mut by_before: BTreeMap<String, Vec<Glob>> = BTreeMap::new();
-        let whens = rule.when.iter().map(|(pattern, _)| pattern);
-        for pattern in rule.keys.iter().chain(&rule.needs).chain(&rule.unless).chain(whens) {
-            by_before.entry(pattern.before.clone()).or_default().push(pattern.after.clone());
+        let mut befores: Vec<(String, Vec<Glob>)> = Vec::new();
+        let mut compile = |pattern: &KeyPattern| {
+            let known = befores.iter().position(|(before, _)| *before == pattern.before);
+            let before = known.unwrap_or(befores.len());
+            if known.is_none() {
+                befores.push((pattern.before.clone(), Vec::new()));
+            }
+            befores.get_mut(before).into_iter().for_each(|(_, afters)| afters.push(pattern.after.clone()));
+            Pattern { before, after: pattern.after.clone() }
+        };
+        let compiled = rules.into_iter().map(|rule| {
+            let [keys, needs, unless] =
+                [&rule.keys, &rule.needs, &rule.unless].map(|patterns| patterns.iter().map(&mut compile).collect());
+            let when = rule.when.iter().map(|(pattern, glob)| (compile(pattern), glob.clone())).collect();
+            Compiled { keys, needs, unless, when, rule }
+        });
+        let rules = compiled.collect();
+        Self {
+            afters: befores.into_iter().map(|(before, globs)| (before, globs.into_iter().collect())).collect(),
+            rules,
         }
-        let afters = by_before.into_iter().map(|(before, globs)| (before, globs.into_iter().collect())).collect();
-        Self { rule, afters }
-    }
-
-    /// Returns the ways in which a key may be meant.
-    fn members<'r, 'a>(&'r self, index: usize, key: &'a str) -> impl Iterator<Item = Member<'a>> + use<'r, 'a>
-    where
-        'r: 'a,
-    {
-        self.afters.iter().filter_map(move |(before, globs)| {
-            let (stem, after) = split(key, before)?;
-            globs.matches(after).then_some(Member { stem, index, before, after })
-        })
     }
 }
 
-/// A field that a rule speaks of, by its stem.
+/// A field that some rule speaks of, by its stem.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Member<'a> {
     stem: &'a str,
     index: usize,
-    before: &'a str,
+    before: usize,
     after: &'a str,
+}
+
+impl CombineRules {
+    /// Returns the ways in which a field's key may be meant.
+    fn members<'a>(&self, index: usize, key: &'a str) -> impl Iterator<Item = Member<'a>> {
+        self.afters.iter().enumerate().filter_map(move |(number, (before, globs))| {
+            let (stem, after) = split(key, before)?;
+            globs.matches(after).then_some(Member { stem, index, before: number, after })
+        })
+    }
 }
 
 /// Splits a key into the stem that follows what stands before it, and the rest.
@@ -88,98 +108,106 @@ fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
 
 /// Puts one field in the place of each group of parts; the parts stay known by their own keys.
 pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, fields: &mut Vec<FormField<'a>>) {
-    // Only these keys are looked at by each rule: what a rule makes of some has the beginning of their keys.
-    let may_fit = |key: &'a str| rules.0.iter().any(|rule| rule.members(0, key).next().is_some());
-    let candidates = fields.iter().enumerate().filter(|(_, form_field)| may_fit(form_field.field.key));
-    let candidates: Vec<usize> = candidates.map(|(index, _)| index).collect();
-    if candidates.is_empty() {
+    if rules.rules.is_empty() {
         return;
     }
-    let mut gone = vec![false; fields.len()];
-    let mut members: Vec<Member<'a>> = Vec::with_capacity(candidates.len());
-    for compiled in &rules.0 {
-        members.clear();
-        for &index in candidates.iter().filter(|index| !gone.get(**index).copied().unwrap_or_default()) {
-            members.extend(fields.get(index).into_iter().flat_map(|it| compiled.members(index, it.field.key)));
-        }
-        // The fields of a stem side by side, in the order in which they came.
-        members.sort_unstable();
-        for group in members.chunk_by(|a, b| a.stem == b.stem) {
-            combine_group(&compiled.rule, submission, group, fields, &mut gone);
+    let keys = fields.iter().enumerate();
+    let mut members: Vec<Member<'a>> = Vec::new();
+    keys.for_each(|(index, form_field)| members.extend(rules.members(index, form_field.field.key)));
+    if members.is_empty() {
+        return;
+    }
+    // The fields of a stem side by side, in the order in which they came.
+    members.sort_unstable();
+    let mut work = Work { gone: vec![false; fields.len()], fields, submission };
+    for rule in &rules.rules {
+        let groups = members.chunk_by(|a, b| a.stem == b.stem);
+        let combined: Vec<usize> = groups.filter_map(|group| work.combine_group(rule, group)).collect();
+        if !combined.is_empty() {
+            members.retain(|member| work.is_there(member) && !combined.contains(&member.index));
+            for index in combined.into_iter().filter(|index| !work.gone.get(*index).copied().unwrap_or(true)) {
+                let key = work.fields.get(index).map_or("", |form_field| form_field.field.key);
+                members.extend(rules.members(index, key));
+            }
+            members.sort_unstable();
         }
     }
-    let mut is_gone = gone.into_iter();
+    let mut is_gone = work.gone.into_iter();
     fields.retain(|_| !is_gone.next().unwrap_or_default());
 }
 
-fn combine_group<'a>(
-    rule: &'a CombineRule,
-    submission: &Submission<'a>,
-    group: &[Member<'a>],
-    fields: &mut [FormField<'a>],
-    gone: &mut [bool],
-) {
-    let is_there = |member: &&Member<'a>| !gone.get(member.index).copied().unwrap_or(true);
-    let group = || group.iter().filter(is_there);
-    if !holds(rule, group, fields) {
-        return;
-    }
-    let is_part = |member: &Member<'a>| fields.get(member.index).is_some_and(|it| it.parts.is_empty());
-    let fits = |patterns: &[KeyPattern], member: &Member<'a>| {
-        patterns.iter().any(|pattern| pattern.fits(member)) && is_part(member)
-    };
-    let consumes = rule.drop || !rule.when.is_empty();
-    let is_taken = |member: &&Member<'a>| fits(&rule.keys, member) || (consumes && fits(&rule.needs, member));
-    let Some(place) = group().find(|member| fits(&rule.keys, member)).copied() else { return };
-    let mut taken: Vec<Member<'a>> = group().filter(is_taken).copied().collect();
-    let field = joined(rule, submission, &taken, fields);
-    taken.dedup_by_key(|member| member.index);
-    for member in &taken {
-        gone.get_mut(member.index).into_iter().for_each(|gone| *gone = true);
-    }
-    if let (Some(slot), Some(gone), false) = (fields.get_mut(place.index), gone.get_mut(place.index), rule.drop) {
-        (*slot, *gone) = (field, false);
-    }
+struct Work<'f, 'a> {
+    /// Which fields another one stands for.
+    gone: Vec<bool>,
+    fields: &'f mut Vec<FormField<'a>>,
+    submission: &'f Submission<'a>,
 }
 
-fn holds<'m, 'a: 'm, I>(rule: &CombineRule, group: impl Fn() -> I, fields: &[FormField<'a>]) -> bool
-where
-    I: Iterator<Item = &'m Member<'a>>,
-{
-    let is_there = |pattern: &KeyPattern| group().any(|member| pattern.fits(member));
-    let has_value = |(pattern, glob): &(KeyPattern, Glob)| {
-        let mut fitting = group().filter(|member| pattern.fits(member)).filter_map(|member| fields.get(member.index));
-        fitting.any(|form_field| form_field.field.values.iter().any(|value| glob.matches(value)))
-    };
-    rule.needs.iter().all(is_there) && !rule.unless.iter().any(is_there) && rule.when.iter().all(has_value)
-}
-
-fn joined<'a>(
-    rule: &'a CombineRule,
-    submission: &Submission<'a>,
-    taken: &[Member<'a>],
-    fields: &[FormField<'a>],
-) -> FormField<'a> {
-    let arena = submission.arena;
-    let field = |member: &Member<'a>| fields.get(member.index).map(|form_field| form_field.field);
-    let mut values = ArenaVec::new_in(arena);
-    for pattern in &rule.keys {
-        let fitting = taken.iter().filter(|member| pattern.fits(member)).filter_map(field);
-        fitting.for_each(|part| values.extend_from_slice_copy(part.values));
+impl<'a> Work<'_, 'a> {
+    fn is_there(&self, member: &Member<'a>) -> bool {
+        !self.gone.get(member.index).copied().unwrap_or(true)
     }
-    let values = match &rule.with {
-        Some(with) if values.len() > 1 => arena.alloc_slice_copy(&[join(submission, &values, with)]),
-        _ => values.into_bump_slice(),
-    };
-    let stem = taken.first().map_or("", |member| member.stem);
-    let key = match rule.keys.first().map(|pattern| pattern.before.as_str()) {
-        Some(before) if !before.is_empty() => bumpalo::format!(in arena, "{}{}", before, stem).into_bump_str(),
-        _ => stem,
-    };
-    let mut parts = ArenaVec::with_capacity_in(taken.len(), arena);
-    parts.extend(taken.chunk_by(|a, b| a.index == b.index).filter_map(|same| field(same.first()?)));
-    let (label, kind) = (rule.label.as_deref(), rule.kind.as_deref());
-    FormField { field: Field { key, label, kind, values, node: None }, meta: false, parts: parts.into_bump_slice() }
+
+    /// Tells whether a field fits a pattern and wasn't combined before.
+    fn is_part(&self, patterns: &[Pattern], member: &Member<'a>) -> bool {
+        let is_single = || self.fields.get(member.index).is_some_and(|it| it.parts.is_empty());
+        patterns.iter().any(|pattern| pattern.fits(member)) && self.is_there(member) && is_single()
+    }
+
+    /// Puts one field in the place of a group's parts; returns where.
+    fn combine_group(&mut self, rule: &'a Compiled, group: &[Member<'a>]) -> Option<usize> {
+        let place = group.iter().find(|member| self.is_part(&rule.keys, member))?.index;
+        if !self.holds(rule, group) {
+            return None;
+        }
+        let consumes = rule.rule.drop || !rule.when.is_empty();
+        let is_taken =
+            |member: &&Member<'a>| self.is_part(&rule.keys, member) || (consumes && self.is_part(&rule.needs, member));
+        let taken: Vec<Member<'a>> = group.iter().filter(is_taken).copied().collect();
+        let field = self.joined(rule, &taken);
+        for member in &taken {
+            self.gone.get_mut(member.index).into_iter().for_each(|gone| *gone = true);
+        }
+        if let (Some(slot), Some(gone), false) = (self.fields.get_mut(place), self.gone.get_mut(place), rule.rule.drop)
+        {
+            (*slot, *gone) = (field, false);
+        }
+        Some(place)
+    }
+
+    fn holds(&self, rule: &Compiled, group: &[Member<'a>]) -> bool {
+        let group = || group.iter().filter(|member| self.is_there(member));
+        let is_there = |pattern: &Pattern| group().any(|member| pattern.fits(member));
+        let has_value = |(pattern, glob): &(Pattern, Glob)| {
+            let fitting = group().filter(|member| pattern.fits(member));
+            let mut values = fitting.filter_map(|member| self.fields.get(member.index)).flat_map(|it| it.field.values);
+            values.any(|value| glob.matches(value))
+        };
+        rule.needs.iter().all(is_there) && !rule.unless.iter().any(is_there) && rule.when.iter().all(has_value)
+    }
+
+    fn joined(&self, Compiled { rule, keys, .. }: &'a Compiled, taken: &[Member<'a>]) -> FormField<'a> {
+        let arena = self.submission.arena;
+        let field = |member: &Member<'a>| self.fields.get(member.index).map(|form_field| form_field.field);
+        let mut values = ArenaVec::new_in(arena);
+        for pattern in keys {
+            let fitting = taken.iter().filter(|member| pattern.fits(member)).filter_map(field);
+            fitting.for_each(|part| values.extend_from_slice_copy(part.values));
+        }
+        let values = match &rule.with {
+            Some(with) if values.len() > 1 => arena.alloc_slice_copy(&[join(self.submission, &values, with)]),
+            _ => values.into_bump_slice(),
+        };
+        let stem = taken.first().map_or("", |member| member.stem);
+        let key = match rule.keys.first().map(|pattern| pattern.before.as_str()) {
+            Some(before) if !before.is_empty() => bumpalo::format!(in arena, "{}{}", before, stem).into_bump_str(),
+            _ => stem,
+        };
+        let mut parts = ArenaVec::with_capacity_in(taken.len(), arena);
+        parts.extend(taken.chunk_by(|a, b| a.index == b.index).filter_map(|same| field(same.first()?)));
+        let (label, kind) = (rule.label.as_deref(), rule.kind.as_deref());
+        FormField { field: Field { key, label, kind, values, node: None }, meta: false, parts: parts.into_bump_slice() }
+    }
 }
 
 #[cfg(test)]
