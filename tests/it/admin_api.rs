@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use formgate::app;
 use formgate::config::Listen;
-use formgate::destination::Secret;
+use formgate::destination::{BaseUrl, Secret};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
 use serde_json::{Value, json};
 
 use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
+use crate::scripted_api::{Reply, ScriptedApi};
 
 const ADMIN: &str = "fga_an_admin_token_for_tests";
 
@@ -28,7 +29,12 @@ impl Api {
     }
 
     fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::sending_to("http://127.0.0.1:1", store)
+    }
+
+    fn sending_to(kaicalls: &str, store: Arc<dyn Store>) -> Self {
         let mut config = gateway::config();
+        config.upstream.base_url = BaseUrl::parse(kaicalls).expect("a URL");
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         config.server.listen = vec![Listen { address, tls: None }];
         config.admin.listen = address;
@@ -58,9 +64,13 @@ impl Api {
     /// Posts what is held for want of an address.
     async fn hold(&self, count: usize) {
         for _ in 0..count {
-            let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body("nowhere"));
-            assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
+            self.queue("nowhere").await;
         }
+    }
+
+    async fn queue(&self, email: &str) {
+        let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body(email));
+        assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
     }
 }
 
@@ -308,4 +318,20 @@ async fn a_site_has_metrics_of_its_own_and_a_restart_remembers_when_it_posted() 
     };
     tokio::time::timeout(Duration::from_secs(30), remembered).await.expect("it is read from the store");
     assert!(again.metrics().await.contains("formgate_site_received_total{site=\"acme\"} 0\n"));
+}
+
+#[tokio::test]
+async fn a_sites_metrics_count_what_is_delivered_and_say_that_it_is_paused() {
+    let kaicalls = ScriptedApi::start().await;
+    let api = Api::sending_to(&kaicalls.base_url(), Arc::new(MemoryStore::new(Duration::ZERO)));
+    let shows = async |line: &str| {
+        let shown = async { while !api.metrics().await.lines().any(|found| found == line) {} };
+        assert!(tokio::time::timeout(Duration::from_secs(20), shown).await.is_ok(), "{line}: {}", api.metrics().await);
+    };
+    api.queue("jane@example.com").await;
+    shows("formgate_site_delivered_total{site=\"acme\"} 1").await;
+    kaicalls.always(Reply::error(401, "Unauthorized"));
+    api.queue("june@example.com").await;
+    shows("formgate_site_paused{site=\"acme\"} 1").await;
+    shows("formgate_site_queue_entries{site=\"acme\",state=\"queued\"} 1").await;
 }

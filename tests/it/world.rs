@@ -122,10 +122,19 @@ impl World {
             message: Some("Hello".to_owned()),
             ..Draft::default()
         };
+        let lead = Lead::check(draft).expect("a lead").lead;
+        let posted = serde_json::json!({ "name": lead.name(), "email": lead.email(), "message": lead.message() });
+        let received = Received {
+            method: "POST".to_owned(),
+            headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+            traceparent: Some(TRACE.to_owned()),
+            body: posted.to_string().into(),
+            ..Received::default()
+        };
         let content = Content {
-            received: Received { traceparent: Some(TRACE.to_owned()), ..Received::default() },
+            received,
             mapping: None,
-            lead: Some(Lead::check(draft).expect("a lead").lead),
+            lead: Some(lead),
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
