@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::app;
-use formgate::config::Listen;
+use formgate::config::{Config, Listen};
 use formgate::destination::{BaseUrl, Secret};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
@@ -29,12 +29,12 @@ impl Api {
     }
 
     fn start_on(store: Arc<dyn Store>) -> Self {
-        Self::sending_to("http://127.0.0.1:1", store)
+        Self::with(store, |_config| {})
     }
 
-    fn sending_to(kaicalls: &str, store: Arc<dyn Store>) -> Self {
+    fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = gateway::config();
-        config.upstream.base_url = BaseUrl::parse(kaicalls).expect("a URL");
+        change(&mut config);
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         config.server.listen = vec![Listen { address, tls: None }];
         config.admin.listen = address;
@@ -264,6 +264,26 @@ impl Api {
     }
 }
 
+#[tokio::test]
+async fn lines_of_the_audit_that_found_no_room_are_written_once_there_is_some() {
+    let data = tempfile::tempdir().expect("a folder");
+    let file = data.path().join("audit.ndjson");
+    // Every write into this one finds no room.
+    std::os::unix::fs::symlink("/dev/full", &file).expect("linked");
+    let api = Api::with(Arc::new(MemoryStore::new(Duration::ZERO)), |config| {
+        config.server.data = Some(data.path().to_owned());
+    });
+    api.hold(1).await;
+    let (code, dropped) = api.post("/api/v1/leads/drop", r#"{"filter":{}}"#).await;
+    assert_eq!((code, &dropped["audit_waits"]), (200, &true.into()), "{dropped}");
+    std::fs::remove_file(&file).expect("removed");
+    api.app.stop().await;
+    let lines = std::fs::read_to_string(&file).expect("an audit");
+    let outcomes: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["begun", "done"], "{lines}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_tells_how_the_gateway_is_and_check_in_one_line() {
     let api = Api::start();
@@ -323,7 +343,9 @@ async fn a_site_has_metrics_of_its_own_and_a_restart_remembers_when_it_posted() 
 #[tokio::test]
 async fn a_sites_metrics_count_what_is_delivered_and_say_that_it_is_paused() {
     let kaicalls = ScriptedApi::start().await;
-    let api = Api::sending_to(&kaicalls.base_url(), Arc::new(MemoryStore::new(Duration::ZERO)));
+    let api = Api::with(Arc::new(MemoryStore::new(Duration::ZERO)), |config| {
+        config.upstream.base_url = BaseUrl::parse(&kaicalls.base_url()).expect("a URL");
+    });
     let shows = async |line: &str| {
         let shown = async { while !api.metrics().await.lines().any(|found| found == line) {} };
         assert!(tokio::time::timeout(Duration::from_secs(20), shown).await.is_ok(), "{line}: {}", api.metrics().await);
