@@ -9,6 +9,7 @@ use formgate::config::{Config, Listen};
 use formgate::destination::{BaseUrl, Secret};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
+use formgate::telemetry::{Degraded, NotTaking};
 use serde_json::{Value, json};
 
 use crate::cli::{Place, Ran};
@@ -306,6 +307,12 @@ async fn status_tells_how_the_gateway_is_and_check_in_one_line() {
     assert_eq!(api.run(&["status", "--output", "json"], &admin).await.json()["leads"]["held"], 2);
     let ran = api.run(&["status", "--check"], &admin).await;
     assert_eq!((ran.code, ran.data.as_str(), ran.talk.as_str()), (0, "ready\n", ""));
+    api.app.metrics().set_degraded(Degraded::BackupFailed, true);
+    let ran = api.run(&["status", "--check"], &admin).await;
+    assert_eq!((ran.code, ran.data.as_str()), (0, "ready; degraded: backup_failed\n"), "it takes leads all the same");
+    api.app.metrics().stop_taking(NotTaking::Stopping);
+    let ran = api.run(&["status", "--check"], &admin).await;
+    assert_eq!((ran.code, ran.data.as_str()), (1, "not ready: not asked\n"), "{}", ran.talk);
 
     let nobody = "127.0.0.1:1";
     let ran = api.run(&["status"], nobody).await;

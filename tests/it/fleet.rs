@@ -479,6 +479,10 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
     assert_eq!(config.sites.len(), SITES);
     assert_eq!(config.sites[&id(7)].keys.as_ref().map(|keys| keys.secret().expose()), Some("wp_sk_filed"));
     assert!(config.mappings.get("visits").is_some());
+    let checked = fleet.command(&["check"]);
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(78), "{told}");
+    assert!(told.contains("and 25 more were read from here") && told.contains("mapping `visits` was read"), "{told}");
     // Even without config.toml, or with something else in its place.
     for text in [None, Some("what")] {
         text.map_or_else(|| fleet.remove("config.toml"), |text| fleet.write("config.toml", text));
