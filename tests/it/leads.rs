@@ -411,9 +411,13 @@ async fn a_stored_request_becomes_a_fixture_that_passes_and_can_be_posted() {
         "{}",
         replayed.data
     );
-    // What an operator corrected is not what the form says.
+}
+
+#[tokio::test]
+async fn what_an_operator_corrected_is_no_part_of_a_fixture() {
+    let (desk, [_, bad, _]) = with_three().await;
     desk.done(&["amend", &bad, "--email", "bob@example.com"]).await;
-    let captured = desk.done(&["capture", &bad, "--to", "fourth"]).await;
+    let captured = desk.done(&["capture", &bad, "--to", "fixtures"]).await;
     assert!(captured.talk.contains("an operator corrected this lead"), "{}", captured.talk);
     let file = captured.data.lines().next().expect("a file").replace(".http", ".json");
     let expected = fs::read_to_string(desk.path(&file)).expect("read");
