@@ -399,6 +399,19 @@ mod tests {
         assert_eq!(place.names().len(), 1);
     }
 
+    #[tokio::test]
+    async fn only_a_copy_that_is_whole_gets_its_name() {
+        let place = Place::new();
+        let (unchecked, file) = (place.folder.path().join("unchecked.db"), place.folder.path().join("named.db"));
+        let expected = place.backups.store.backup(&unchecked).await.expect("copied");
+        let lacking = name_if_whole(&unchecked, &file, expected + 1);
+        assert!(matches!(lacking, Err(BackupError::Incomplete { found: 0, expected: 1 })), "{lacking:?}");
+        fs::write(&unchecked, "no database").expect("written");
+        let damaged = name_if_whole(&unchecked, &file, expected);
+        assert!(matches!(damaged, Err(BackupError::Unreadable(_))), "{damaged:?}");
+        assert!(!file.exists());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_two_processes_copy_at_once_and_what_a_killed_one_left_goes() {
         let mut place = Place::new();

@@ -207,8 +207,12 @@ async fn expire(store: Arc<dyn Store>, clock: Clock, mut stopping: watch::Receiv
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use std::net::SocketAddr;
+
     use super::*;
+    use crate::config::{self, Sources};
     use crate::queue::memory::MemoryStore;
+    use crate::telemetry::Degraded;
 
     #[test]
     fn a_clock_that_was_set_is_noticed_either_way() {
@@ -218,6 +222,33 @@ mod tests {
         assert!(!is_jump(ten, at(1_000), at(1_069)));
         assert!(is_jump(ten, at(1_000), at(1_071)));
         assert!(is_jump(ten, at(1_000), at(940)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_admin_listener_that_ends_is_started_again_and_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, "").expect("written");
+        let loaded = config::load(&file, &Sources::with_environment([]), jiff::civil::date(2027, 1, 1));
+        let config = Arc::new(ArcSwap::from_pointee(loaded.config.expect("sound")));
+        let (stop, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stopping.clone()), stopping);
+        let admin = Admin::new(config, Arc::new(MemoryStore::new(Duration::ZERO)), Arc::clone(&metrics));
+        let bounded = Bounded::new(admin, crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
+        let listeners = Listeners::default();
+        let admin = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+        let bound = Bound { gateway: Vec::new(), admin, admin_is_bound: true };
+        // What it listens to for its end is gone: pingora's loop ends by itself.
+        let (gone, stopped) = watch::channel(false);
+        drop(gone);
+        tasks.keep_admin(bounded, &bound, listeners, stopped);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
+        assert!(page.contains(r#"formgate_task_restarts_total{task="admin"} "#), "{page}");
+        assert_eq!(metrics.degraded(), [Degraded::TaskFailing]);
+        stop.send_replace(true);
+        while tasks.services.join_next().await.is_some() {}
     }
 
     #[tokio::test(start_paused = true)]

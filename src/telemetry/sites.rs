@@ -190,6 +190,7 @@ mod tests {
         metrics.set_sites(["acme", "beta"].into_iter(), 1);
         metrics.site_received("acme", 1_800_000_000);
         metrics.site_received("beta", 1_800_000_000);
+        metrics.site_delivered("acme");
         metrics.site_received_before("acme", 1_700_000_000);
         metrics.refused("acme", "rate_limited");
         metrics.refused("beta", "rate_limited");
@@ -199,7 +200,7 @@ mod tests {
             of_sites(&metrics),
             [
                 r#"formgate_refused_total{reason="rate_limited",site="acme"} 1"#,
-                r#"formgate_site_delivered_total{site="acme"} 0"#,
+                r#"formgate_site_delivered_total{site="acme"} 1"#,
                 r#"formgate_site_last_received_timestamp_seconds{site="acme"} 1800000000"#,
                 r#"formgate_site_paused{site="acme"} 1"#,
                 r#"formgate_site_queue_entries{site="acme",state="held"} 1"#,

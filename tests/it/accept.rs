@@ -9,14 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use formgate::accept::Options;
 use formgate::config::{Limit, OverLimit, Rate};
 use formgate::queue::{Reason, State};
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use crate::gateway::{
     PUBLIC, TOKEN, Trouble, acme, config, header, json, lead_body, post, read_one, read_to_end, short, start,
-    start_with, status, try_send,
+    start_behind, start_with, status, try_send,
 };
+use crate::log_lines::LogLines;
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -477,8 +478,10 @@ async fn a_request_id_is_echoed_when_it_is_plain() {
 
 #[tokio::test]
 async fn over_its_cap_an_address_loses_its_own_idle_connection() {
+    let (lines, _guard) = LogLines::begin();
     let options = Options { connections_per_address: 1, ..Options::default() };
-    let gateway = start_with(options, |_config| {});
+    let mut reporting = None;
+    let gateway = start_behind(None, options, |_config| {}, |gateway| reporting.insert(gateway).clone());
     let mut first = TcpStream::connect(gateway.address).await.expect("a connection");
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("sent");
     assert_eq!(status(&read_one(&mut first).await), 404);
@@ -488,6 +491,10 @@ async fn over_its_cap_an_address_loses_its_own_idle_connection() {
     tokio::time::timeout(Duration::from_secs(10), answered).await.expect("it is answered");
     assert_eq!(read_to_end(&mut first).await, "");
     assert!(gateway.page().contains("formgate_connections_closed_total{reason=\"same_address\"} 1\n"));
+    // What was closed is summed up each minute, and at the end.
+    let (_stop, stopping) = watch::channel(true);
+    reporting.expect("a gateway").report_floods(stopping).await;
+    assert_eq!(lines.events("connections.closed")[0]["evicted_same_address"], 1, "{}", lines.text());
 }
 
 #[tokio::test]
@@ -590,16 +597,13 @@ async fn whatever_a_stranger_is_refused_for_counts_towards_its_limit() {
 
 #[tokio::test]
 async fn a_scanner_fills_no_log_and_every_request_is_counted() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = LogLines::begin();
     let gateway = start();
     for number in 0..50 {
         gateway.send(get(&format!("/admin/{number}"))).await;
     }
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("jane@example.com")).await), 200);
-    let text = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let text = lines.text();
     assert_eq!(text.matches("request not_found").count(), 10, "{text}");
     assert_eq!(text.matches("request queued").count(), 1, "whoever may post has a line for each");
     assert!(gateway.page().contains("formgate_submissions_received_total{outcome=\"refused\"} 50\n"));
@@ -628,34 +632,16 @@ async fn over_a_sites_limit_it_goes_as_the_operator_says() {
     assert_eq!(status(&gateway.post("/hooks/acme", "{}").await), 429);
 }
 
-/// Where log lines go in a test.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn each_request_is_one_log_line_without_a_value_or_a_secret() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (lines, _guard) = LogLines::begin();
     let gateway = start();
     let target = format!("/hooks/acme/contact?token={TOKEN}&utm=spring");
     gateway.send(post(&target, "X-Request-Id: r-1\r\n", &lead_body("jane@example.com"))).await;
     gateway.send(post("/hooks/stranger/contact", "", "{}")).await;
     gateway.shelf.fail(Trouble::Full);
     gateway.post("/hooks/acme", &lead_body("june@example.com")).await;
-    let text = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let text = lines.text();
     let logged: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
     assert_eq!(logged.len(), 3, "{text}");
     let id = gateway.shelf.only().id.to_string();

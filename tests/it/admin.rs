@@ -70,6 +70,20 @@ async fn what_only_needs_a_person_is_named_and_leaves_the_gateway_ready() {
 }
 
 #[tokio::test]
+async fn what_is_damaged_in_the_store_is_degraded_until_it_is_mended() {
+    let gateway = start();
+    let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
+    let degraded = async || {
+        let answer = send(address, get("/readyz", "localhost")).await;
+        (status(&answer), json(&answer)["degraded"].clone())
+    };
+    gateway.shelf.is_damaged.store(true, Ordering::Relaxed);
+    assert_eq!(degraded().await, (200, serde_json::json!(["store_damaged"])));
+    gateway.shelf.is_damaged.store(false, Ordering::Relaxed);
+    assert_eq!(degraded().await, (200, serde_json::json!([])));
+}
+
+#[tokio::test]
 async fn all_who_ask_at_once_make_one_probe() {
     let gateway = start();
     let (address, _stop) = start_admin(&gateway.shelf, &gateway.metrics);
@@ -117,6 +131,16 @@ async fn whoever_holds_its_connections_open_keeps_no_monitor_out() {
         line.strip_prefix("formgate_connections_closed_total{reason=\"admin_full\"} ")?.parse::<u32>().ok()
     });
     assert!(closed.is_some_and(|closed| closed >= 8), "{closed:?} of ten had to leave two places");
+}
+
+#[tokio::test]
+async fn no_connection_lasts_longer_than_it_may() {
+    let gateway = start();
+    let bounds = Bounds { connections: 9, head: Duration::from_secs(3600), connection: Duration::from_millis(100) };
+    let (address, _stop) = start_admin_within(bounds, &gateway.shelf, &gateway.metrics);
+    let mut held = TcpStream::connect(address).await.expect("a connection");
+    held.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").await.expect("sent");
+    assert_eq!(read_to_end(&mut held).await, "");
 }
 
 #[tokio::test]

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::app;
-use formgate::config::Listen;
-use formgate::destination::Secret;
+use formgate::config::{Config, Listen};
+use formgate::destination::{BaseUrl, Secret};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
+use formgate::telemetry::{Degraded, NotTaking};
 use serde_json::{Value, json};
 
 use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
+use crate::scripted_api::{Reply, ScriptedApi};
 
 const ADMIN: &str = "fga_an_admin_token_for_tests";
 
@@ -28,7 +30,12 @@ impl Api {
     }
 
     fn start_on(store: Arc<dyn Store>) -> Self {
+        Self::with(store, |_config| {})
+    }
+
+    fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = gateway::config();
+        change(&mut config);
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         config.server.listen = vec![Listen { address, tls: None }];
         config.admin.listen = address;
@@ -58,9 +65,13 @@ impl Api {
     /// Posts what is held for want of an address.
     async fn hold(&self, count: usize) {
         for _ in 0..count {
-            let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body("nowhere"));
-            assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
+            self.queue("nowhere").await;
         }
+    }
+
+    async fn queue(&self, email: &str) {
+        let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body(email));
+        assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
     }
 }
 
@@ -254,6 +265,26 @@ impl Api {
     }
 }
 
+#[tokio::test]
+async fn lines_of_the_audit_that_found_no_room_are_written_once_there_is_some() {
+    let data = tempfile::tempdir().expect("a folder");
+    let file = data.path().join("audit.ndjson");
+    // Every write into this one finds no room.
+    std::os::unix::fs::symlink("/dev/full", &file).expect("linked");
+    let api = Api::with(Arc::new(MemoryStore::new(Duration::ZERO)), |config| {
+        config.server.data = Some(data.path().to_owned());
+    });
+    api.hold(1).await;
+    let (code, dropped) = api.post("/api/v1/leads/drop", r#"{"filter":{}}"#).await;
+    assert_eq!((code, &dropped["audit_waits"]), (200, &true.into()), "{dropped}");
+    std::fs::remove_file(&file).expect("removed");
+    api.app.stop().await;
+    let lines = std::fs::read_to_string(&file).expect("an audit");
+    let outcomes: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["begun", "done"], "{lines}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn status_tells_how_the_gateway_is_and_check_in_one_line() {
     let api = Api::start();
@@ -276,6 +307,12 @@ async fn status_tells_how_the_gateway_is_and_check_in_one_line() {
     assert_eq!(api.run(&["status", "--output", "json"], &admin).await.json()["leads"]["held"], 2);
     let ran = api.run(&["status", "--check"], &admin).await;
     assert_eq!((ran.code, ran.data.as_str(), ran.talk.as_str()), (0, "ready\n", ""));
+    api.app.metrics().set_degraded(Degraded::BackupFailed, true);
+    let ran = api.run(&["status", "--check"], &admin).await;
+    assert_eq!((ran.code, ran.data.as_str()), (0, "ready; degraded: backup_failed\n"), "it takes leads all the same");
+    api.app.metrics().stop_taking(NotTaking::Stopping);
+    let ran = api.run(&["status", "--check"], &admin).await;
+    assert_eq!((ran.code, ran.data.as_str()), (1, "not ready: not asked\n"), "{}", ran.talk);
 
     let nobody = "127.0.0.1:1";
     let ran = api.run(&["status"], nobody).await;
@@ -308,4 +345,22 @@ async fn a_site_has_metrics_of_its_own_and_a_restart_remembers_when_it_posted() 
     };
     tokio::time::timeout(Duration::from_secs(30), remembered).await.expect("it is read from the store");
     assert!(again.metrics().await.contains("formgate_site_received_total{site=\"acme\"} 0\n"));
+}
+
+#[tokio::test]
+async fn a_sites_metrics_count_what_is_delivered_and_say_that_it_is_paused() {
+    let kaicalls = ScriptedApi::start().await;
+    let api = Api::with(Arc::new(MemoryStore::new(Duration::ZERO)), |config| {
+        config.upstream.base_url = BaseUrl::parse(&kaicalls.base_url()).expect("a URL");
+    });
+    let shows = async |line: &str| {
+        let shown = async { while !api.metrics().await.lines().any(|found| found == line) {} };
+        assert!(tokio::time::timeout(Duration::from_secs(20), shown).await.is_ok(), "{line}: {}", api.metrics().await);
+    };
+    api.queue("jane@example.com").await;
+    shows("formgate_site_delivered_total{site=\"acme\"} 1").await;
+    kaicalls.always(Reply::error(401, "Unauthorized"));
+    api.queue("june@example.com").await;
+    shows("formgate_site_paused{site=\"acme\"} 1").await;
+    shows("formgate_site_queue_entries{site=\"acme\",state=\"queued\"} 1").await;
 }

@@ -12,10 +12,12 @@ use arc_swap::ArcSwap;
 use formgate::app::{self, Running};
 use formgate::config::{self, By, Config, Fault, Live, Part, Reloaded, Sources, StandIn, Starting};
 use formgate::lead::SiteId;
+use formgate::telemetry::Degraded;
 use jiff::civil::{Date, date};
 use sha2::{Digest as _, Sha256};
 
 use crate::gateway::{self, TOKEN, header, lead_body, status};
+use crate::log_lines::LogLines;
 use crate::scripted_api::ScriptedApi;
 
 const TODAY: Date = date(2026, 11, 21);
@@ -160,6 +162,39 @@ async fn a_renamed_mapping_drops_no_site_that_names_it() {
     // The site's own file may follow, and then nothing stands in any more.
     fleet.write("sites/00.toml", &site(0, "[forms.contact]\nmapping = \"bookings\"\n"));
     until(async || metrics(&running).await.contains("formgate_config_broken 0\n")).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_stands_in_is_said_when_it_begins_and_when_it_ends() {
+    let (lines, _guard) = LogLines::begin();
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let running = fleet.run();
+    let address = running.gateway()[0];
+    let is_refused = || running.metrics().degraded().contains(&Degraded::ReloadRefused);
+    fleet.rename("sites", "away");
+    running.reload();
+    until(async || is_refused()).await;
+    assert_eq!(post(address, 7).await, 200);
+    until(async || !lines.events("config.reload_refused").is_empty()).await;
+    until(async || !lines.events("config.stand_in").is_empty()).await;
+    let told = &lines.events("config.stand_in")[0];
+    assert_eq!((&told["level"], &told["fault"]), (&"ERROR".into(), &"gone".into()));
+    assert!(told["parts"].as_str().is_some_and(|parts| parts.contains("site `site-00`")), "{told}");
+    assert!(told["message"].as_str().is_some_and(|words| words.contains("last good version")), "{told}");
+
+    fleet.rename("away", "sites");
+    running.reload();
+    until(async || !is_refused()).await;
+    until(async || !lines.events("config.mended").is_empty()).await;
+    assert!(!lines.events("config.warning").is_empty(), "no site has a region");
+    // A site that is taken out on purpose is said too: its forms are refused from then on.
+    assert!(lines.events("config.sites_gone").is_empty());
+    fleet.write("sites/03.toml", &site(3, "").replace("site-03", "renamed"));
+    running.reload();
+    until(async || !lines.events("config.sites_gone").is_empty()).await;
+    assert_eq!(lines.events("config.sites_gone")[0]["sites"], "site-03");
+    assert_eq!(post(address, 3).await, 401);
     running.stop().await;
 }
 
@@ -385,6 +420,20 @@ async fn a_broken_admin_table_stops_no_start_where_its_default_port_is_taken() {
     let _taken = std::net::TcpListener::bind("127.0.0.1:8081");
     let running = fleet.run();
     assert_eq!(post(running.gateway()[0], 4).await, 200);
+    let degraded = running.metrics().degraded();
+    assert!(degraded.starts_with(&[Degraded::ConfigBroken, Degraded::AdminBroken]), "{degraded:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn while_kaicalls_address_is_unknown_submissions_are_taken_and_that_is_degraded() {
+    let api = ScriptedApi::start().await;
+    let fleet = Fleet::new(&api.base_url());
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    fleet.write("config.toml", &sound.replace("http://", "ftp://"));
+    let running = fleet.run();
+    assert_eq!(post(running.gateway()[0], 4).await, 200);
+    assert_eq!(running.metrics().degraded(), [Degraded::ConfigBroken, Degraded::DeliveryOff]);
     running.stop().await;
 }
 
@@ -430,6 +479,10 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
     assert_eq!(config.sites.len(), SITES);
     assert_eq!(config.sites[&id(7)].keys.as_ref().map(|keys| keys.secret().expose()), Some("wp_sk_filed"));
     assert!(config.mappings.get("visits").is_some());
+    let checked = fleet.command(&["check"]);
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(78), "{told}");
+    assert!(told.contains("and 25 more were read from here") && told.contains("mapping `visits` was read"), "{told}");
     // Even without config.toml, or with something else in its place.
     for text in [None, Some("what")] {
         text.map_or_else(|| fleet.remove("config.toml"), |text| fleet.write("config.toml", text));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -51,6 +51,8 @@ pub(crate) struct Shelf {
     trouble: Mutex<Option<Trouble>>,
     /// How often it was asked whether it is ready.
     pub(crate) probes: AtomicUsize,
+    /// Whether part of it can't be read.
+    pub(crate) is_damaged: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -174,6 +176,11 @@ impl Store for Shelf {
         // So that others ask meanwhile.
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.check().await
+    }
+
+    async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
+        let damage = self.is_damaged.load(Ordering::Relaxed).then(|| StoreError::Corrupt("damaged".into()));
+        Ok(damage.into_iter().collect())
     }
 }
 

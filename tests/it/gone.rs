@@ -91,6 +91,7 @@ async fn a_second_leaving_has_a_day_of_its_own() {
     leave(&world, "acme");
     world.step().await;
     world.pass(2 * HOUR);
+    world.step().await;
     assert_eq!(world.state(id).await, (State::Queued, Reason::SiteGone, 0));
     assert!(world.show(id).await.cause.ends_with("held in 22 h"));
 }

@@ -136,6 +136,19 @@ async fn verify_says_so_when_kaicalls_refuses_the_keys() {
     assert_eq!(status(&answer), 200, "leads are taken all the same");
 }
 
+#[tokio::test]
+async fn a_key_pair_that_cannot_be_checked_now_is_told_to_come_again() {
+    let gateway = start_with(Options::default(), |config| config.missing.keys = true);
+    let answer = intake(&gateway, &keys("wp_pk_unread", SECRET), "jane@example.com").await;
+    assert_told(&answer, 503, "Failed to create lead");
+    assert!(header(&answer, "retry-after").is_some(), "{answer}");
+    assert_told(&gateway.send(widget(&keys("wp_pk_unread", SECRET))).await, 503, "Service Unavailable");
+    let pair = format!(r#"{{"publicKey":"wp_pk_unread","apiKey":"{SECRET}"}}"#);
+    let answer = gateway.send(post("/api/v1/wordpress/auth/verify", "", &pair)).await;
+    assert_told(&answer, 503, "Service Unavailable");
+    assert_eq!(status(&intake(&gateway, &keys(PUBLIC, SECRET), "jane@example.com").await), 200, "a pair that is known");
+}
+
 /// The body of an answer is KaiCalls' envelope with these words, and nothing beside them.
 fn assert_told(answer: &str, expected: u16, words: &str) {
     assert_eq!(status(answer), expected, "{answer}");

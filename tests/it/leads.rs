@@ -413,6 +413,17 @@ async fn a_stored_request_becomes_a_fixture_that_passes_and_can_be_posted() {
     );
 }
 
+#[tokio::test]
+async fn what_an_operator_corrected_is_no_part_of_a_fixture() {
+    let (desk, [_, bad, _]) = with_three().await;
+    desk.done(&["amend", &bad, "--email", "bob@example.com"]).await;
+    let captured = desk.done(&["capture", &bad, "--to", "fixtures"]).await;
+    assert!(captured.talk.contains("an operator corrected this lead"), "{}", captured.talk);
+    let file = captured.data.lines().next().expect("a file").replace(".http", ".json");
+    let expected = fs::read_to_string(desk.path(&file)).expect("read");
+    assert!(expected.contains("reject") && !expected.contains("bob@example.com"), "{expected}");
+}
+
 /// An operator may run a verb as root: the gateway's user must be able to write what that leaves.
 #[tokio::test]
 async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
@@ -437,6 +448,12 @@ async fn what_root_makes_belongs_to_the_owner_of_the_folder() {
     }
     for name in ["formgate.db-wal", "formgate.db-shm", "formgate.db.lock", "formgate.db.reserve", "audit.ndjson"] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
+    }
+    let removed = desk.run(&["sites", "remove", "acme"]).await;
+    assert_eq!(removed.code, 0, "{}", removed.talk);
+    for name in ["data/last-good", "data/last-good/removed.json"] {
+        let found = fs::metadata(desk.path(name)).expect("it is there");
+        assert_eq!((found.uid(), found.gid()), (USER, USER), "{name}");
     }
 }
 

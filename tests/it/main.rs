@@ -24,6 +24,7 @@ mod jsonpath;
 mod kaicalls;
 mod kaicalls_plugin;
 mod leads;
+mod log_lines;
 mod manners;
 mod operate;
 mod panics;

@@ -14,6 +14,7 @@ use formgate::operate::{
 };
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
+use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
     Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Order, Reason, SendingStatus, Set,
     Settlement, State, Store,
@@ -682,6 +683,35 @@ async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
     assert_eq!(trace.steps[1].after_ms, 499_000);
     let error = operate::show(&*place.store, &place.situation(), "ffff").await.expect_err("not there");
     assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));
+}
+
+#[tokio::test]
+async fn on_a_full_disk_what_frees_room_is_done_all_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut place = Place::new();
+    let ids = [1, 2].map(|number| id(number).to_string());
+    for number in [1, 2] {
+        place.add(number, "acme", GOOD, Reason::Undecodable).await;
+    }
+    // Every write into this one finds no room.
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("audit.ndjson")).expect("linked");
+    let mut config = gateway::config();
+    config.queue.url = formgate::config::StoreUrl::Sqlite(folder.path().join("formgate.db"));
+    place.audit = Audit::of(&config);
+    let (audit, now) = (&place.audit, at(1_000));
+    assert!(matches!(place.try_retry(by_ids(&[id(1)])).await, Err(OperateError::Audit(_))), "it frees nothing");
+    let drop = DropAsked { ids: vec![ids[0].clone()], ..DropAsked::default() };
+    let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, By::Cli, now).await.expect("dropped");
+    assert_eq!((outcomes(&dropped.results), dropped.audit_waits), (vec![Outcome::Dropped], true));
+    let erase = EraseAsked { ids: vec![ids[1].clone()], ..EraseAsked::default() };
+    let erased = operate::erase(&*place.store, audit, &erase, By::Cli, now).await.expect("erased");
+    assert_eq!((erased.entries.len(), erased.audit_waits), (1, true));
+    let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: now };
+    let store = SqliteStore::open(&folder.path().join("formgate.db"), options).expect("opened");
+    let copy = folder.path().join("elsewhere.db");
+    let copied = operate::backup(&store, audit, &copy, By::Cli, now).await.expect("copied");
+    assert!(copied.audit_waits && copy.exists());
+    assert_eq!(audit.waiting().await.len(), 6, "a beginning and an end of each");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::gateway::{self, Running, Trouble, json, lead_body, start, start_behind, status};
+use crate::log_lines::LogLines;
 
 /// Stands for a parser that meets what its author didn't think of.
 fn process(mappings: &Mappings, site: &SiteRules, form: Option<&FormId>, received: &Received) -> Processed {
@@ -28,6 +29,7 @@ fn start_with_poison() -> Running {
 #[tokio::test]
 async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
     install_panic_hook();
+    let (lines, _guard) = LogLines::begin();
     let gateway = start_with_poison();
     let large = format!("poison {}", "x".repeat(200_000));
     for (number, email) in ["poison@example.com", &large].into_iter().enumerate() {
@@ -40,6 +42,13 @@ async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
         assert_eq!(entry.content.received.body, body);
         assert!(gateway.page().contains(&count("held", number + 1)));
     }
+    let told = lines.events("pipeline.panicked");
+    assert_eq!(told.len(), 2, "{}", lines.text());
+    for (event, entry) in told.iter().zip(gateway.shelf.entries()) {
+        assert_eq!((&event["level"], &event["id"]), (&"ERROR".into(), &entry.id.to_string().into()));
+        assert!(event["location"].as_str().is_some_and(|location| location.starts_with(file!())), "{event}");
+    }
+    assert!(!lines.text().contains("poison"), "{}", lines.text());
     let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
     assert_eq!(json(&answer)["status"], "queued");
 }
@@ -47,12 +56,17 @@ async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
 #[tokio::test]
 async fn a_request_that_panics_has_one_outcome_and_an_answer() {
     install_panic_hook();
+    let (lines, _guard) = LogLines::begin();
     let gateway = start();
     gateway.shelf.fail(Trouble::Panicking);
     let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
     assert_eq!(status(&answer), 500, "{answer}");
     assert!(!answer.contains("jane"), "{answer}");
     assert_eq!(outcomes(&gateway), [count("panicked", 1)]);
+    let told = lines.events("request panicked");
+    assert_eq!((told.len(), &told[0]["level"]), (1, &"ERROR".into()), "{}", lines.text());
+    assert!(told[0]["location"].as_str().is_some_and(|location| location.contains(".rs:")), "{}", lines.text());
+    assert!(!lines.text().contains("jane"), "{}", lines.text());
 }
 
 #[test]

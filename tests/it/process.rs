@@ -2,10 +2,15 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use formgate::app;
+use formgate::config::Listen;
+use formgate::queue::memory::MemoryStore;
+use formgate::telemetry::{LogFormat, log_to_stderr};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::gateway::{self, TOKEN, json, lead_body, status};
@@ -144,6 +149,70 @@ async fn a_stderr_that_nobody_reads_stops_no_request_and_no_end() {
     assert!(sent.success());
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").expect("a status");
     assert_eq!(ended.code(), Some(0));
+}
+
+const CHILD: &str = "FORMGATE_TEST_LOG_LINES";
+
+/// Runs in a process of its own, started by the test below, which reads stderr only when it has been told the count.
+#[test]
+fn log_lines_as_a_child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let _logging = log_to_stderr(LogFormat::Json).expect("logging");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async {
+        let mut config = gateway::config();
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        config.server.listen = vec![Listen { address: local, tls: None }];
+        config.admin.listen = local;
+        let store = Arc::new(MemoryStore::new(Duration::ZERO));
+        let app = app::start_on(config, store).expect("started");
+        // The first look at the count is behind it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for number in 0..10_000 {
+            tracing::info!(number, "a line that is long enough to fill a pipe with a few hundred of its kind");
+        }
+        let page = String::from_utf8(app.metrics().text().expect("a page")).expect("text");
+        let count = page.lines().find(|line| line.starts_with("formgate_log_lines_dropped_total ")).expect("a count");
+        println!("\n{count}");
+        std::io::stdin().read_line(&mut String::new()).expect("there is room by now");
+        // The next look at the count.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        app.stop().await;
+    });
+}
+
+#[tokio::test]
+async fn log_lines_that_nobody_reads_are_counted_and_that_is_said() {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "process::log_lines_as_a_child", "--nocapture"])
+        .env(CHILD, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("it starts");
+    let mut told = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let counting = async {
+        loop {
+            let line = told.next_line().await.expect("its output").expect("it says so before it ends");
+            if let Some(count) = line.strip_prefix("formgate_log_lines_dropped_total ") {
+                return count.parse::<u64>().expect("a count");
+            }
+        }
+    };
+    let dropped = tokio::time::timeout(PATIENCE, counting).await.expect("nothing waits for a log line");
+    assert!((1..10_000).contains(&dropped), "{dropped}");
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    for _ in 0..1_000 {
+        assert!(log.next_line().await.expect("its log").is_some(), "some thousand wait");
+    }
+    child.stdin.take().expect("piped").write_all(b"\n").await.expect("written");
+    let event = until_event(&mut log, "log.lines_dropped").await;
+    assert!(event["lines"].as_u64().is_some_and(|lines| lines >= dropped), "{event}");
+    while let Ok(Some(_)) = log.next_line().await {}
 }
 
 #[tokio::test]

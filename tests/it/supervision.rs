@@ -27,12 +27,14 @@ use crate::gateway::{self, TOKEN, json, lead_body, status};
 use crate::reload::{Files, TODAY};
 use crate::scripted_api::{Reply, ScriptedApi};
 
-/// A call of the store, by those who make it: the sender, what watches the store, the follower.
+/// A call of the store, by those who make it: the sender, what watches the store, the follower, what reads at the start
+/// when each site last posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Claim,
     Problems,
     Hasten,
+    Scan,
 }
 
 /// A store in memory that panics once where it is told to, and ends when it is told to.
@@ -95,6 +97,7 @@ impl Store for Frail {
         cursor: Option<EntryId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        self.called(Call::Scan);
         self.inner.scan(filter, order, cursor, limit).await
     }
 
@@ -231,6 +234,17 @@ async fn what_watches_the_store_starts_again() {
     until(|| has_restarted(&app, "watch")).await;
     assert_eq!(app.metrics().degraded(), [Degraded::TaskFailing]);
     assert!(app.stop().await.has_panicked);
+}
+
+#[tokio::test]
+async fn what_is_done_once_dies_alone_and_is_remembered() {
+    let store = Frail::new();
+    store.panic_at(Call::Scan);
+    let app = app::start_on(config_for("http://127.0.0.1:1"), Arc::<Frail>::clone(&store)).expect("started");
+    until(|| store.panics.lock().is_none()).await;
+    assert_eq!(status(&post(&app, "acme").await), 200);
+    let ended = app.stop().await;
+    assert!(ended.has_panicked && ended.fatal.is_none());
 }
 
 #[tokio::test]

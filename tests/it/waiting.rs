@@ -1,14 +1,16 @@
 //! What a queued lead waits for, as `show`, `list` and `list --group reason` say it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::lead::EntryId;
-use formgate::operate::{self, Audit, By, Query, RetryAsked, Situation, WaitsFor};
+use formgate::config::Site;
+use formgate::lead::{EntryId, FormId};
+use formgate::operate::{self, Audit, By, Outcome, Query, RetryAsked, Situation, WaitsFor};
 use formgate::queue::{Change, Order, Set, State};
 use jiff::Timestamp;
 
 use crate::scripted_api::Reply;
-use crate::world::{START, World, limit};
+use crate::world::{START, World, limit, site};
 
 /// What it waits for, why, and in how many seconds it is tried next.
 async fn shown(world: &World, id: EntryId) -> (Option<WaitsFor>, String, Option<i64>) {
@@ -44,7 +46,9 @@ async fn a_lead_of_a_paused_site_says_so_and_an_operators_retry_does_not_hide_it
 
     let again = RetryAsked { ids: vec![tried.to_string()], again: true, ..RetryAsked::default() };
     let audit = Audit::of(&world.config.load());
-    operate::retry(&*world.store, &world.config.load_full(), &audit, &again, By::Cli, world.now()).await.expect("done");
+    let config = world.config.load_full();
+    let done = operate::retry(&*world.store, &config, &audit, &again, By::Cli, world.now()).await.expect("done");
+    assert_eq!(done.results[0].outcome, Outcome::Queued);
     world.pass(60);
     assert_eq!(shown(&world, tried).await, (refused.0, refused.1.clone(), Some(180)));
     assert_eq!(world.work().await, [(2, 1, refused.1)]);
@@ -119,7 +123,7 @@ async fn a_lead_that_failed_waits_for_its_next_try_and_one_under_way_for_nothing
     assert_eq!((waits_for, why.as_str()), (Some(WaitsFor::Retry), "tried again: 500 Oops"));
     assert!(wait.is_some());
 
-    let told = std::sync::Arc::new(tokio::sync::Notify::new());
+    let told = Arc::new(tokio::sync::Notify::new());
     let other = world.queue("beta", 2).await;
     world.api.on_intake(Reply::success("lead_1").when(&told));
     let sender = world.sender.clone();
@@ -128,6 +132,65 @@ async fn a_lead_that_failed_waits_for_its_next_try_and_one_under_way_for_nothing
     assert_eq!(shown(&world, other).await, (Some(WaitsFor::Turn), "on its way".to_owned(), None));
     told.notify_one();
     sending.await.expect("sent");
+}
+
+/// Checks what these wait for, as `show`, `list` and the list of work say it, whether or not a gateway runs.
+async fn wait_for(world: &World, ids: &[EntryId], waits_for: WaitsFor, why: &str) {
+    for id in ids {
+        assert_eq!(shown(world, *id).await, (Some(waits_for), why.to_owned(), None));
+    }
+    let offline = Situation { sending: None, ..world.situation() };
+    for situation in [world.situation(), offline] {
+        let life = operate::show(&*world.store, &situation, &ids[0].to_string()).await.expect("shown");
+        assert_eq!((life.entry.waits_for, life.entry.cause.as_str()), (Some(waits_for), why));
+        let groups = operate::groups(&*world.store, &Query::default(), &situation).await.expect("grouped").groups;
+        let group = groups.iter().find(|group| group.waits_for == Some(waits_for)).expect("a group of its own");
+        assert_eq!((group.leads, group.cause.as_str()), (ids.len() as u64, why));
+    }
+}
+
+#[tokio::test]
+async fn leads_of_a_site_whose_keys_cannot_be_read_say_so_and_go_once_they_can() {
+    let why = "the site's keys can't be read: `formgate check` shows why";
+    let own_keys = |site: &mut Site| site.keys = None;
+    // A form with keys of its own never falls back on its site's.
+    let keys_of_a_form = |site: &mut Site| {
+        site.form_keys.insert(FormId::parse("contact").expect("a slug"), None);
+    };
+    for take in [own_keys, keys_of_a_form] {
+        let world = World::new().await;
+        let ids = [world.queue("acme", 1).await, world.queue("acme", 2).await];
+        world.queue("beta", 3).await;
+        world.change(|config| {
+            let (id, whole) = site("acme", "1");
+            let mut lacking = Arc::into_inner(whole).expect("not shared");
+            take(&mut lacking);
+            config.sites.insert(id, Arc::new(lacking));
+        });
+        wait_for(&world, &ids, WaitsFor::SecretKey, why).await;
+        world.step().await;
+        assert_eq!(world.sent(), ["jane3"]);
+        wait_for(&world, &ids, WaitsFor::SecretKey, why).await;
+        world.change(|config| config.sites.extend([site("acme", "1")]));
+        world.pass(60);
+        world.step().await;
+        assert_eq!(world.sent(), ["jane3", "jane1", "jane2"]);
+    }
+}
+
+#[tokio::test]
+async fn while_kaicalls_address_is_unknown_all_leads_say_so_and_none_is_sent() {
+    let world = World::new().await;
+    let ids = [world.queue("acme", 1).await, world.queue("beta", 2).await];
+    world.change(|config| config.missing.upstream = true);
+    let why = "[kaicalls] can't be used: nothing is sent until it is mended";
+    wait_for(&world, &ids, WaitsFor::Delivery, why).await;
+    world.step().await;
+    assert_eq!(world.sent(), [""; 0]);
+    assert_eq!(world.work().await, [(2, 2, why.to_owned())]);
+    world.change(|_config| {});
+    world.step().await;
+    assert_eq!(world.sent(), ["jane1", "jane2"]);
 }
 
 #[tokio::test]

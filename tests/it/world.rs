@@ -118,10 +118,19 @@ impl World {
     pub(crate) async fn queue_named(&self, site: &str, number: u64, name: Option<&str>) -> EntryId {
         let email = format!("jane{number}@example.com");
         let draft = Draft { name, email: Some(&email), message: Some("Hello"), ..Draft::default() };
+        let lead = Lead::check(draft).expect("a lead").lead;
+        let posted = serde_json::json!({ "name": lead.name(), "email": lead.email(), "message": lead.message() });
+        let received = Received {
+            method: "POST".to_owned(),
+            headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+            traceparent: Some(TRACE.to_owned()),
+            body: posted.to_string().into(),
+            ..Received::default()
+        };
         let content = Content {
-            received: Received { traceparent: Some(TRACE.to_owned()), ..Received::default() },
+            received,
             mapping: None,
-            lead: Some(Lead::check(draft).expect("a lead").lead),
+            lead: Some(lead),
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),

@@ -176,6 +176,10 @@ mod tests {
             became(&format!(r#"{{{lead},"photo":"http://x/3","how_many":"3"}}"#)),
             ["\"name\"", "\"email\"", "\"message\"", "Photo", "How many"]
         );
+        let body = format!(r#"{{{lead},"photo":"http://x/3","how_many":"3"}}"#);
+        let text = with_subject("application/json", &body, |subject| view::text(subject, Default::default()));
+        let of_field = text.lines().find(|line| line.trim_start().starts_with("how_many"));
+        assert!(of_field.is_some_and(|line| line.ends_with("→ extra \"How many\"")), "{text}");
         assert_eq!(became(&format!(r#"{{{lead},"red":"7","blue":"7"}}"#))[3..], ["Red", "Blue"]);
         assert_eq!(became(&format!(r#"{{{lead},"host":"example.com"}}"#))[3..], ["Host"]);
         assert_eq!(became(&format!(r#"{{{lead},"again":"Hi","none":""}}"#))[3..], ["\"repeated\"", "\"empty\""]);

@@ -618,6 +618,15 @@ mod tests {
         assert!(claim(501).await.is_none_or(|(site, _)| site != sites[0]));
         let entry = store.get(lease.entry.id).await.expect("read").expect("it is there");
         assert_eq!(entry.due_at, Some(at(501 + 90)), "its wait begins anew");
+        // One that fails before it has written leaves the transaction to others.
+        let fails = move |workspace: &mut Workspace| {
+            workspace.memory.clock.went_back(at(100));
+            Ok(workspace.connection.execute("UPDATE nothing SET number = 1", [])?)
+        };
+        assert!(store.writer.write(fails).await.is_err());
+        assert!(claim(101).await.is_none_or(|(site, _)| site != sites[0]));
+        let entry = store.get(lease.entry.id).await.expect("read").expect("it is there");
+        assert_eq!(entry.due_at, Some(at(101 + 90)), "and again");
     }
 
     #[tokio::test]
