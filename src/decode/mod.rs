@@ -10,6 +10,8 @@ mod disposition;
 
 mod fields;
 
+mod heads;
+
 mod json;
 
 mod keep;
@@ -158,9 +160,12 @@ fn decode_body(received: &Received, odd: &mut BTreeSet<Oddity>) -> Result<(Tree,
     let body = received.body.as_ref();
     match declared.kind {
         charset::Kind::Multipart => {
-            let content_type = received.content_type().unwrap_or_default();
-            let tree = multipart::parse(content_type, &received.body, received.cut, declared, odd)?;
-            Ok((tree, Style::Brackets))
+            let read = match &received.parts {
+                Some(_) => Vec::new(),
+                None => multipart::index(received.content_type().unwrap_or_default(), &received.body, received.cut)?,
+            };
+            let parts = received.parts.as_deref().unwrap_or(&read);
+            Ok((multipart::parse(parts, body, declared, odd)?, Style::Brackets))
         }
         charset::Kind::Form => decode_form(body, declared, odd),
         charset::Kind::Json => decode_json(body, declared, odd),
