@@ -299,7 +299,7 @@ mod tests {
             for found in delimiters.found {
                 match found {
                     Found::Head | Found::End => out += &format!("[{}]", heads.next().expect("a head")),
-                    Found::NoHead => out += "[]",
+                    Found::NoHead => out += "[-]",
                     Found::Content { at, bytes } => {
                         let content = str::from_utf8(&bytes).expect("text");
                         assert!(body.get(at..).is_some_and(|body| body.starts_with(content)), "{content} at {at}");
@@ -345,23 +345,26 @@ mod tests {
 
     #[test]
     fn a_part_without_headers_ends_where_the_next_begins() {
-        assert_eq!(found("--XX\r\n\r\none\r\n--XX\r\nA: b\r\n\r\ntwo\r\n--XX--").as_deref(), Ok("[]one[|A: b]two[--]"));
+        assert_eq!(
+            found("--XX\r\n\r\none\r\n--XX\r\nA: b\r\n\r\ntwo\r\n--XX--").as_deref(),
+            Ok("[-]one[|A: b]two[--]")
+        );
     }
 
     #[test]
     fn a_line_that_only_begins_with_the_boundary_is_content() {
         for line in ["--XXY", "--XX-", "--XX-y", "--XX\ry", "--XX \r", "--XX\n", "-XX--"] {
             let body = format!("--XX\r\n\r\none\r\n{line}two\r\n--XX--\r\n");
-            assert_eq!(found(&body), Ok(format!("[]one\r\n{line}two[--]")), "{line:?}");
+            assert_eq!(found(&body), Ok(format!("[-]one\r\n{line}two[--]")), "{line:?}");
         }
     }
 
     #[test]
     fn bare_line_feeds_end_lines_where_the_first_one_is_bare() {
         let body = "--XX\nA: b\nC: d\n\none\ntwo\n--XX\n\nthree\n--XX--\n";
-        assert_eq!(found(body).as_deref(), Ok("[|A: b|C: d]one\ntwo[]three[--]"));
+        assert_eq!(found(body).as_deref(), Ok("[|A: b|C: d]one\ntwo[-]three[--]"));
         let mixed = "--XX\r\n\r\none\n--XX\n\ntwo\r\n--XX--\r\n";
-        assert_eq!(found(mixed).as_deref(), Ok("[]one\n--XX\n\ntwo[--]"));
+        assert_eq!(found(mixed).as_deref(), Ok("[-]one\n--XX\n\ntwo[--]"));
         let mixed = "--XX\nA: b\r\n\r\none\n\ntwo\n--XX--\n";
         assert_eq!(found(mixed).as_deref(), Ok("[|A: b]one\n\ntwo[--]"));
     }
@@ -387,6 +390,6 @@ mod tests {
         assert_eq!(found(&"x\r\n".repeat(max)), Err(DecodeError::Limit { limit: "preamble", max }));
         assert_eq!(found(&format!("--XX\r\n{long}")), Err(DecodeError::Limit { limit: "part header", max }));
         let padded = format!("--XX\r\n\r\none\r\n--XX{}\r\n\r\n\r\n--XX--", " ".repeat(PADDING_MAX + 1));
-        assert_eq!(found(&padded).map(|out| out.matches("[]").count()), Ok(1));
+        assert_eq!(found(&padded).map(|out| out.matches("[-]").count()), Ok(1));
     }
 }
