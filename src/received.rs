@@ -4,6 +4,8 @@
 //! size before it is built.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ pub const KEPT_HEADERS: [&str; 5] = ["content-type", "user-agent", "origin", "re
 /// One request as it is stored.
 ///
 /// `Debug` shows sizes only: the body is personal data.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Received {
     /// The request method, upper case.
     pub method: String,
@@ -33,6 +35,40 @@ pub struct Received {
     /// File contents were taken out of the body, their sizes are written where they stood.
     #[serde(default)]
     pub cut: bool,
+    /// What a multipart body consists of, where it was found out as the body came. It isn't stored, and says nothing
+    /// that the body doesn't.
+    #[serde(skip)]
+    pub parts: Option<Arc<[Part]>>,
+}
+
+/// One part of a multipart body.
+///
+/// No `Debug`: it is personal data.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Without a name it is no field.
+    pub name: Option<String>,
+    pub content: PartContent,
+}
+
+/// What a part holds.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PartContent {
+    /// A field's text: where it stands in the body.
+    Text(Range<usize>),
+    /// A file, or something without a name. An empty name: no file was chosen.
+    File { name: String, kind: Option<String>, size: u64 },
+}
+
+impl Part {
+    /// Returns how many bytes it takes.
+    pub fn held(&self) -> usize {
+        let content = match &self.content {
+            PartContent::Text(_) => 0,
+            PartContent::File { name, kind, .. } => name.len() + kind.as_deref().map_or(0, str::len),
+        };
+        size_of::<Self>() + self.name.as_deref().map_or(0, str::len) + content
+    }
 }
 
 /// A query taken apart.
@@ -111,7 +147,7 @@ impl Received {
         }
         // Two make none: nobody knows which is meant.
         let traceparent = traces.pop().flatten().filter(|_| traces.is_empty());
-        Self { method: method.to_owned(), query: kept_query, headers: kept, traceparent, body, cut: false }
+        Self { method: method.to_owned(), query: kept_query, headers: kept, traceparent, body, cut: false, parts: None }
     }
 
     /// Returns the id of the trace it is part of.
@@ -127,6 +163,17 @@ impl Received {
     /// Returns the `Content-Type` as it came.
     pub fn content_type(&self) -> Option<&str> {
         self.header("content-type")
+    }
+}
+
+impl Eq for Received {}
+
+impl PartialEq for Received {
+    fn eq(&self, other: &Self) -> bool {
+        // The parts are in the body already.
+        let Self { method, query, headers, traceparent, body, cut, parts: _ } = self;
+        (method, query, headers) == (&other.method, &other.query, &other.headers)
+            && (traceparent, body, cut) == (&other.traceparent, &other.body, &other.cut)
     }
 }
 

@@ -49,7 +49,7 @@ impl Request {
         let kept = keeper.finish()?;
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         let received = Received::from_parts(&self.method, query, headers, kept.body);
-        Ok(Received { cut: kept.cut, ..received })
+        Ok(Received { cut: kept.cut, parts: kept.parts, ..received })
     }
 
     pub(crate) fn content_type(&self) -> Option<&str> {

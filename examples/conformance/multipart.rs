@@ -124,7 +124,7 @@ fn same_values(case: &Case, submission: &Submission, spell: fn(&str) -> String) 
     }
     let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for field in &submission.fields {
-        found.entry(&field.key).or_default().extend(field.values.iter().map(|value| spell(value)));
+        found.entry(field.key).or_default().extend(field.values.iter().map(|value| spell(value)));
     }
     expected.values_mut().chain(found.values_mut()).for_each(|values| values.sort_unstable());
     expected == found

@@ -122,7 +122,7 @@ pub(super) async fn read(
     }
     let kept =
         offload.run(keeper.held(), move || keeper.finish()).await.unwrap_or_else(|panicked| panicked.resume())?;
-    share.hold(kept.body.len() as u64, limits.max_together)?;
+    share.hold(kept.held() as u64, limits.max_together)?;
     Ok(Body { kept, _share: share })
 }
 

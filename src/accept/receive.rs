@@ -19,23 +19,27 @@ pub(super) fn keeper(head: &Head, query: &SplitQuery, max_body: u64, max_upload:
 pub(super) fn receive(head: &Head, query: &SplitQuery, kept: &Kept) -> Received {
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let received = Received::from_parts(head.method.as_str(), query.kept.clone(), headers, kept.body.clone());
-    Received { cut: kept.cut, ..received }
+    Received { cut: kept.cut, parts: kept.parts.clone(), ..received }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_query_counts_to_what_is_kept() {
-        let head = Head {
+    fn head() -> Head {
+        Head {
             method: http::Method::POST,
             path: String::new(),
             query: None,
             headers: http::HeaderMap::new(),
             framing: super::super::head::Framing::Length(5),
             expects_continue: false,
-        };
+        }
+    }
+
+    #[test]
+    fn the_query_counts_to_what_is_kept() {
+        let head = head();
         let query = SplitQuery::of(Some("678&token=fg_t"));
         let kept = |max_body| {
             let mut keeper = keeper(&head, &query, max_body, u64::MAX)?;
@@ -45,5 +49,15 @@ mod tests {
         assert_eq!(kept(8), Ok("12345".into()));
         assert_eq!(kept(7), Err(BadBody::TooMuchToKeep));
         assert_eq!(kept(2), Err(BadBody::TooMuchToKeep));
+    }
+
+    #[test]
+    fn what_was_found_out_of_a_body_goes_with_it() {
+        let mut keeper = Keeper::new(Some("multipart/form-data; boundary=x"), 1000, 1000);
+        let body = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n--x--";
+        keeper.push(bytes::Bytes::from(body)).expect("little");
+        let kept = keeper.finish().unwrap_or_else(|error| panic!("{error}"));
+        let received = receive(&head(), &SplitQuery::default(), &kept);
+        assert!(kept.parts.is_some() && received.parts == kept.parts && received.body == kept.body);
     }
 }

@@ -3,6 +3,8 @@
 //! Browsers write a `"` in a name as `%22` and leave a `\` alone; others write `\"`, old ones a bare `"`. So a quote ends a
 //! value only where the header ends or another parameter begins. Nothing else is decoded: names are as on the wire.
 
+use std::borrow::Cow;
+
 use super::DecodeError;
 use super::charset::Declared;
 
@@ -22,16 +24,17 @@ impl Disposition {
     pub(super) fn read(header: &[u8]) -> Self {
         let text = String::from_utf8_lossy(header);
         let (_, rest) = text.split_once(';').unwrap_or_default();
-        let (mut read, mut extended) = (Self::default(), None);
+        let (mut read, mut file_name, mut extended) = (Self::default(), None, None);
         for (name, value) in parameters(rest) {
-            match name.to_ascii_lowercase().as_str() {
-                "name" => read.name = read.name.or(Some(value)),
-                "filename" => read.file_name = read.file_name.or(Some(value)),
-                "filename*" => extended = extended.or_else(|| decode_extended(&value)),
-                _ => {}
+            if name.eq_ignore_ascii_case("name") {
+                read.name = read.name.or_else(|| Some(value.into_owned()));
+            } else if name.eq_ignore_ascii_case("filename") {
+                file_name = file_name.or(Some(value));
+            } else if name.eq_ignore_ascii_case("filename*") {
+                extended = extended.or_else(|| decode_extended(&value));
             }
         }
-        read.file_name = read.file_name.or(extended).map(|path| last_piece(&path).to_owned());
+        read.file_name = file_name.or(extended.map(Cow::Owned)).map(|path| last_piece(&path).to_owned());
         read
     }
 }
@@ -39,48 +42,48 @@ impl Disposition {
 /// Returns the boundary that a `Content-Type` names.
 pub(super) fn boundary(content_type: &str) -> Result<String, DecodeError> {
     let (_, rest) = content_type.split_once(';').ok_or(DecodeError::NoBoundary)?;
-    let found = parameters(rest).into_iter().find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
-    let fits = |boundary: &String| {
+    let found = parameters(rest).find(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+    let fits = |boundary: &Cow<'_, str>| {
         (1..=BOUNDARY_MAX).contains(&boundary.len()) && boundary.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     };
-    found.map(|(_, value)| value).filter(fits).ok_or(DecodeError::NoBoundary)
+    found.map(|(_, value)| value).filter(fits).map(Cow::into_owned).ok_or(DecodeError::NoBoundary)
 }
 
 /// Splits `name="value"; name=value`; a piece without `=` is none.
-fn parameters(mut text: &str) -> Vec<(&str, String)> {
-    let mut found = Vec::new();
-    while let Some((name, rest)) = text.split_once('=') {
+fn parameters(mut text: &str) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    std::iter::from_fn(move || {
+        let (name, rest) = text.split_once('=')?;
         // Pieces without a value may stand before the name.
         let name = name.rsplit(';').next().unwrap_or_default().trim();
         let (value, after) = match rest.trim_start().strip_prefix('"') {
             Some(quoted) => quoted_value(quoted),
             None => {
                 let (value, after) = rest.split_once(';').unwrap_or((rest, ""));
-                (value.trim().to_owned(), after)
+                (Cow::Borrowed(value.trim()), after)
             }
         };
-        found.push((name, value));
         text = after;
-    }
-    found
+        Some((name, value))
+    })
 }
 
 /// Reads up to the quote that ends the value; returns what follows as well.
-fn quoted_value(text: &str) -> (String, &str) {
-    let mut value = String::new();
+fn quoted_value(text: &str) -> (Cow<'_, str>, &str) {
+    let mut value = Cow::Borrowed("");
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('"') {
-        value.push_str(before);
+        value += before;
         if ends_value(after) {
             return (value, after);
         }
+        let value = value.to_mut();
         if value.ends_with('\\') {
             value.pop();
         }
         value.push('"');
         rest = after;
     }
-    value.push_str(rest);
+    value += rest;
     (value, "")
 }
 

@@ -12,6 +12,8 @@ mod document;
 
 mod fields;
 
+mod heads;
+
 mod json;
 
 mod keep;

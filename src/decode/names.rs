@@ -51,8 +51,17 @@ impl<'a> Builder<'a> {
         })
     }
 
-    pub(super) fn document(&mut self) -> &mut Document<'a> {
-        &mut self.document
+    /// Adds a file under its wire name.
+    pub(super) fn insert_file(
+        &mut self,
+        name: &'a str,
+        file: &'a str,
+        kind: Option<&'a str>,
+        size: &'a str,
+    ) -> Result<(), DecodeError> {
+        let id = self.insert(name, Content::Null)?;
+        self.document.set_file(id, file, kind, size);
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Document<'a> {

@@ -281,7 +281,8 @@ fn kept(whole: &Received, chunk: usize) -> Received {
         keeper.push(Bytes::copy_from_slice(chunk)).expect("no limit");
     }
     let kept = keeper.finish().unwrap_or_else(|error| panic!("{error}"));
-    let kept = Received { body: kept.body, cut: kept.cut, ..whole.clone() };
+    let kept = Received { body: kept.body, cut: kept.cut, parts: kept.parts, ..whole.clone() };
+    let stored = Received { parts: None, ..kept.clone() };
     let told = |received: &Received| {
         decode::read(received, |submission| {
             let way = |field: &Field<'_>| {
@@ -296,6 +297,7 @@ fn kept(whole: &Received, chunk: usize) -> Received {
     };
     // Of what is broken only the beginning may be there, which breaks in another way.
     assert_eq!(told(&kept).ok(), told(whole).ok());
+    assert_eq!(told(&kept), told(&stored));
     kept
 }
 

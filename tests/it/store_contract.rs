@@ -130,6 +130,7 @@ fn content(body: &str) -> Content {
             traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
             body: Bytes::copy_from_slice(body.as_bytes()),
             cut: false,
+            parts: None,
         },
         mapping: Some("generic".to_owned()),
         lead: Some(Lead::check(draft).expect("a lead").lead),
