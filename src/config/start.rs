@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use super::cut_short;
+use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, Folder, Removed, Texts};
 use super::load::{Loaded, load, load_with};
 use super::merge::merge;
@@ -69,10 +71,18 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     let folder = data_folder(path, &loaded.parts.sections).map(|data| Folder::in_data(&data));
     let mut removed_watched = Watched::default();
     folder.iter().for_each(|folder| watch_removed(&mut removed_watched, folder));
-    let (copied, removed) = read(folder.as_ref(), &mut loaded, path);
-    if let Some(texts) = copied.as_ref().filter(|_| !loaded.parts.is_config_read) {
+    let mut of_copy = Diagnostics::default();
+    let (copied, removed) = read(folder.as_ref(), &mut of_copy, path);
+    if let Some(folder) =
+        folder.as_ref().filter(|_| copied.is_none() && of_copy.is_empty() && !loaded.parts.is_config_read)
+    {
+        tell_of_no_copy(folder, &mut of_copy, path);
+    }
+    let is_whole = |texts: &Texts| !cut_short::report(&SourceFile::read(path), Some(texts), sources, today);
+    if let Some(texts) = copied.as_ref().filter(|texts| !loaded.parts.is_config_read || !is_whole(texts)) {
         loaded = load_with(path, Some(texts), sources, today);
     }
+    loaded.diagnostics.extend(of_copy.iter().cloned());
     let mut fallback = copied.clone().map(|texts| Fallback::compile(texts, sources, today)).unwrap_or_default();
     if loaded.parts.is_config_read {
         fallback.sections = Sections { server: None, queue: None, limits: None, ..fallback.sections };
@@ -121,13 +131,13 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 }
 
 /// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
-fn read(folder: Option<&Folder>, loaded: &mut Loaded, path: &Path) -> (Option<Texts>, Removed) {
+fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, Removed) {
     let Some(folder) = folder else { return (None, Removed::default()) };
     let mut tell = |error: io::Error| {
         let message = format!("the copy of the last good configuration can't be read: {error}");
         let hint =
             format!("nothing stands in for what is broken now; it is written anew, in {}", folder.path().display());
-        loaded.diagnostics.add_warning(path, &message, &hint);
+        diagnostics.add_warning(path, &message, &hint);
     };
     let copied = folder.read().unwrap_or_else(|error| {
         tell(error);
@@ -138,6 +148,15 @@ fn read(folder: Option<&Folder>, loaded: &mut Loaded, path: &Path) -> (Option<Te
         Removed::default()
     });
     (copied, removed)
+}
+
+/// Says where a copy was looked for. A file that can't be read names no data folder: the copy may lie in another.
+fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) {
+    let folder = folder.path().display();
+    let message = format!("nothing stands in for this file: there is no copy of its last good version in {folder}");
+    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there, and is found \
+                again once the file names it";
+    diagnostics.add_error_with_hint(path, &message, hint);
 }
 
 /// Returns the data folder, also where the tables that name it are broken.
