@@ -438,6 +438,47 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
     }
 }
 
+#[test]
+fn a_removal_is_recorded_before_its_file_goes() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    let removed = || fs::read_to_string(fleet.path("data/last-good/removed.json")).expect("text");
+    assert_eq!(fleet.command(&["sites", "remove", "site-09"]).status.code(), Some(0));
+    let changed = |name: &str| fs::metadata(fleet.path(name)).and_then(|found| found.modified()).expect("a time");
+    assert!(changed("data/last-good/removed.json") <= changed("sites"), "the file went first");
+    nothing_stands_in(&live.reload(TODAY));
+    // Recorded while its file is there still, it goes on, whatever a reload makes of that.
+    let part = Part::Site(id(8));
+    let sources = Sources::with_environment([]);
+    assert!(config::record_removed(&fleet.path("config.toml"), &part, &sources, TODAY).expect("recorded"));
+    nothing_stands_in(&live.reload(TODAY));
+    live.keep_copy().expect("copied");
+    assert!(!removed().contains("site-08"), "it counts as put back");
+    assert_eq!(fleet.command(&["sites", "remove", "site-08"]).status.code(), Some(0));
+    nothing_stands_in(&live.reload(TODAY));
+}
+
+#[test]
+fn what_was_removed_is_written_anew_where_it_cannot_be_read() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    let removed = || fs::read_to_string(fleet.path("data/last-good/removed.json")).expect("text");
+    assert_eq!(fleet.command(&["sites", "remove", "site-07"]).status.code(), Some(0));
+    nothing_stands_in(&live.reload(TODAY));
+    for corrupt in ["", "{\"version\":1,\"content\":{\"sites\":[\"site", "what"] {
+        fleet.write("data/last-good/removed.json", corrupt);
+        nothing_stands_in(&live.reload(TODAY));
+        live.keep_copy().expect("copied");
+        assert!(removed().contains("site-07"), "what the gateway knew: {corrupt}");
+        fleet.write("data/last-good/removed.json", corrupt);
+        let ran = fleet.command(&["sites", "remove", "site-09"]);
+        assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(removed().contains("site-09"), "{corrupt}");
+        fleet.write("sites/09.toml", &site(9, ""));
+        fleet.write("data/last-good/removed.json", corrupt);
+    }
+}
+
 /// What an interrupted copy, or a full disk, leaves of `config.toml`: TOML all the same.
 #[test]
 fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
