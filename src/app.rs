@@ -264,6 +264,11 @@ impl Running {
         self.reload.notify_one();
     }
 
+    /// Makes one of the tasks that are started again panic, for those who test what comes of it.
+    pub fn panic_in(&self, task: &'static str) {
+        self.supervisor.sabotage(task);
+    }
+
     /// Hands the sockets to a gateway that was started to take this one's place, and waits until that one serves.
     ///
     /// Everything goes on meanwhile, and after an error too: then it is for whoever asked to look what the other does.

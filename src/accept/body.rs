@@ -11,8 +11,9 @@ use pingora::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::head::Framing;
+use super::keeping::{NoBody, Taken, Taking};
 use super::offload::Offload;
-use crate::pipeline::{Keeper, Kept, TooMuchToKeep};
+use crate::pipeline::Kept;
 
 /// The most that is read at once.
 const CHUNK: u64 = 64 * 1024;
@@ -36,7 +37,7 @@ pub(super) enum BadBody {
     TooLarge,
     /// It could be read, but not kept.
     TooMuchToKeep,
-    /// All bodies together are too large; later there may be room.
+    /// All bodies together are too large, or too many wait to be decoded; later there may be room.
     Busy,
     TooSlow,
     /// Its framing is broken, or the client went away in the middle.
@@ -56,8 +57,8 @@ pub(super) struct Share {
 
 /// What is kept of a body. Its share is given back when it is dropped, so hold it until the body is.
 pub(super) struct Body {
-    pub(super) kept: Kept,
-    _share: Share,
+    pub(super) taken: Taken,
+    pub(super) share: Share,
 }
 
 impl Reading {
@@ -95,15 +96,18 @@ pub(super) async fn read(
     session: &mut ServerSession,
     framing: Framing,
     expects_continue: bool,
-    keeper: Keeper,
+    taking: Taking,
     limits: BodyLimits,
     reading: &Reading,
     offload: &Offload,
-) -> Result<Body, BadBody> {
+) -> Result<Body, NoBody> {
     let mut share = reading.share();
     let declared = match framing {
-        Framing::None => return Ok(Body { kept: Kept::default(), _share: share }),
-        Framing::Length(length) if length > limits.max => return Err(BadBody::TooLarge),
+        Framing::None => {
+            let taken = Taken { kept: Kept::default(), panicked: None };
+            return Ok(Body { taken, share });
+        }
+        Framing::Length(length) if length > limits.max => return Err(BadBody::TooLarge.into()),
         Framing::Length(length) => Some(length),
         Framing::Undeclared => None,
     };
@@ -111,46 +115,50 @@ pub(super) async fn read(
         // pingora reads malformed chunks and trailers more kindly than others do: nothing after them is a request.
         session.set_keepalive(None);
     }
-    share.hold(to_hold(&keeper, declared, 0), limits.max_together)?;
+    share.hold(to_hold(&taking, declared, 0), limits.max_together)?;
     let started = Instant::now();
     if expects_continue {
         tell_to_continue(session, limits.time).await?;
     }
-    let (keeper, length) = read_chunks(session, keeper, declared, limits, started, &mut share).await?;
+    let (taking, length) = read_chunks(session, taking, declared, limits, started, &mut share).await?;
     if declared.is_some_and(|declared| declared != length) {
-        return Err(BadBody::Broken);
+        return Err(BadBody::Broken.into());
     }
-    let kept =
-        offload.run(keeper.held(), move || keeper.finish()).await.unwrap_or_else(|panicked| panicked.resume())?;
-    share.hold(kept.held() as u64, limits.max_together)?;
-    Ok(Body { kept, _share: share })
+    let taken = taking.finish(offload).await?;
+    share.hold(taken.kept.held() as u64, limits.max_together)?;
+    Ok(Body { taken, share })
 }
 
 /// Reads to the end; gives the length of what came, too.
 async fn read_chunks(
     session: &mut ServerSession,
-    mut keeper: Keeper,
+    mut taking: Taking,
     declared: Option<u64>,
     limits: BodyLimits,
     started: Instant,
     share: &mut Share,
-) -> Result<(Keeper, u64), BadBody> {
+) -> Result<(Taking, u64), NoBody> {
     let mut length = 0;
     while let Some(chunk) = next_chunk(session, limits.deadline(started, length)).await? {
         length += chunk.len() as u64;
         if length > limits.max {
-            return Err(BadBody::TooLarge);
+            return Err(BadBody::TooLarge.into());
         }
-        keeper.push(chunk)?;
-        share.hold(to_hold(&keeper, declared, length), limits.max_together)?;
+        taking.push(chunk)?;
+        let needed = to_hold(&taking, declared, length);
+        // A spare copy leaves half of the room to what is needed.
+        if share.hold(needed + taking.spare() as u64, limits.max_together / 2).is_err() {
+            taking.forget_spare()?;
+            share.hold(needed, limits.max_together)?;
+        }
     }
-    Ok((keeper, length))
+    Ok((taking, length))
 }
 
 /// Returns how much of a body is held at most until the next chunk is in.
-fn to_hold(keeper: &Keeper, declared: Option<u64>, read: u64) -> u64 {
-    if keeper.streams() {
-        declared.map_or(CHUNK, |declared| declared.min(CHUNK)) + keeper.held() as u64
+fn to_hold(taking: &Taking, declared: Option<u64>, read: u64) -> u64 {
+    if taking.streams() {
+        declared.map_or(CHUNK, |declared| declared.min(CHUNK)) + taking.held() as u64
     } else {
         declared.unwrap_or(0).max(read)
     }
@@ -171,12 +179,6 @@ async fn next_chunk(session: &mut ServerSession, deadline: Instant) -> Result<Op
     }
 }
 
-impl From<TooMuchToKeep> for BadBody {
-    fn from(_: TooMuchToKeep) -> Self {
-        Self::TooMuchToKeep
-    }
-}
-
 impl BodyLimits {
     fn deadline(&self, started: Instant, read: u64) -> Instant {
         let more = Duration::from_secs(read / self.bytes_per_second.max(1));
@@ -186,7 +188,9 @@ impl BodyLimits {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keeping::Keeping;
     use super::*;
+    use crate::pipeline::Keeper;
 
     #[test]
     fn a_share_is_given_back_and_never_exceeds_the_whole() {
@@ -208,14 +212,14 @@ mod tests {
 
     #[test]
     fn a_multipart_body_holds_a_chunk_and_any_other_what_it_declares() {
-        let keeper = |kind| Keeper::new(Some(kind), 1000, u64::MAX);
-        let parts = keeper("multipart/form-data; boundary=x");
+        let taking = |kind| Taking::new(Keeper::new(Some(kind), 1000, u64::MAX), 1000, Keeping::default());
+        let parts = taking("multipart/form-data; boundary=x");
         assert_eq!(to_hold(&parts, Some(100_000_000), 0), CHUNK);
         assert_eq!(to_hold(&parts, Some(100), 0), 100);
         assert_eq!(to_hold(&parts, None, 0), CHUNK);
         for kind in ["application/json", "application/x-www-form-urlencoded", ""] {
-            assert_eq!(to_hold(&keeper(kind), Some(100_000), 70_000), 100_000);
-            assert_eq!(to_hold(&keeper(kind), None, 70_000), 70_000);
+            assert_eq!(to_hold(&taking(kind), Some(100_000), 70_000), 100_000);
+            assert_eq!(to_hold(&taking(kind), None, 70_000), 70_000);
         }
     }
 }

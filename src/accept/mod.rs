@@ -13,6 +13,7 @@ mod floods;
 mod guard;
 mod head;
 mod host;
+mod keeping;
 mod limits;
 mod listeners;
 mod offload;
@@ -51,9 +52,11 @@ use self::entry::{Filed, Rules};
 use self::floods::Floods;
 use self::guard::Credentials;
 use self::head::Head;
+pub use self::keeping::Keeping;
+use self::keeping::{Taken, Taking, keep_whole};
 use self::limits::Limiters;
 pub use self::listeners::{HandOverError, Listeners};
-use self::offload::Offload;
+use self::offload::{Offload, Undone};
 use self::ongoing::Trail;
 pub use self::options::Options;
 use self::outcome::{Outcome, Refusal, Status, Stored};
@@ -66,10 +69,10 @@ use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules};
+use crate::pipeline::{self, Mappings, Processed, SiteRules};
 use crate::queue::{Appended, State, Store};
 use crate::received::{Received, SplitQuery};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Panicked};
 
 /// Tells whether KaiCalls refuses a site's key pair at the moment.
 pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
@@ -91,6 +94,7 @@ pub struct Gateway {
     in_flight: InFlight,
     refused_keys: RefusedKeys,
     offload: Offload,
+    keeping: Keeping,
     pipeline: Pipeline,
     /// What its listener does first; the other clones may be behind others.
     tls: Option<Arc<Tls>>,
@@ -127,7 +131,8 @@ impl Gateway {
             limiters,
             floods: Floods::default(),
             in_flight: InFlight::default(),
-            offload: Offload::default(),
+            offload: Offload::new(options.offload),
+            keeping: Keeping::default(),
             pipeline,
             refused_keys: Arc::new(|_site, _keys| false),
             tls: None,
@@ -147,6 +152,11 @@ impl Gateway {
     /// Puts another in the pipeline's place, for those who test what a failing one does.
     pub fn with_pipeline(self, pipeline: Pipeline) -> Self {
         Self { pipeline, ..self }
+    }
+
+    /// Puts another in the place of what keeps bodies, for the same.
+    pub fn with_keeping(self, keeping: Keeping) -> Self {
+        Self { keeping, ..self }
     }
 
     /// Returns the count of requests being answered, to wait on when shutting down.
@@ -208,17 +218,16 @@ impl Gateway {
         client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
         let body = self.strangers_body(session, request, config.server.max_body).await?;
         let site = config.sites.get(site);
-        let fits = self.is_signed(site, signature, &body.kept.body, query.kept.as_deref()).await;
+        let whole = body.taken.kept.body.clone();
+        let fits = self.is_signed(site, signature, &whole, query.kept.as_deref()).await?;
         let site = site.filter(|_| fits).ok_or_else(|| strangers::unauthorized(config))?;
         trail.is_stranger = false;
         let over_limit = self.limit(config, site)?;
-        let mut keeper = receive::keeper(head, query, config.server.max_body, config.server.max_upload)?;
-        let whole = body.kept.body.clone();
-        let keep = move || keeper.push(whole).and_then(|()| keeper.finish());
-        let kept = self.offload.run(body.kept.body.len(), keep).await.unwrap_or_else(|panicked| panicked.resume());
-        let kept = kept.map_err(BadBody::from)?;
+        let room = receive::room(query, config.server.max_body)?;
+        let keeper = receive::keeper(head, room, config.server.max_upload);
+        let taken = keep_whole(whole, keeper, room, self.keeping, &self.offload).await?;
         let address = Address { site, form, is_ambiguous: false };
-        self.file(request, address, &kept, over_limit, trail).await
+        self.file(request, address, taken, over_limit, trail).await
     }
 
     /// Tells whether a secret of the site has signed what came; no site has none.
@@ -228,7 +237,7 @@ impl Gateway {
         signature: Signature,
         body: &Bytes,
         query: Option<&str>,
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
         let site = site.cloned();
         let body = body.clone();
         let query = query.map(str::to_owned);
@@ -237,7 +246,11 @@ impl Gateway {
             let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
             signature.fits(secrets, &body, query.as_deref())
         };
-        self.offload.run(bytes, check).await.unwrap_or_else(|panicked| panicked.resume())
+        match self.offload.run(bytes, check).await {
+            Ok(fits) => Ok(fits),
+            Err(Undone::Busy) => Err(BadBody::Busy.into()),
+            Err(Undone::Panicked(panicked)) => panicked.resume(),
+        }
     }
 
     /// Takes a submission whose sender has shown that it may post.
@@ -251,9 +264,12 @@ impl Gateway {
         let Request { head, query, config, .. } = request;
         let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
-        let keeper = receive::keeper(head, query, server.max_body, server.max_upload)?;
-        let body = self.body(session, request, keeper, server.max_upload, server.max_reading).await?;
-        self.file(request, address, &body.kept, over_limit, trail).await
+        let room = receive::room(query, server.max_body)?;
+        let taking = Taking::new(receive::keeper(head, room, server.max_upload), room, self.keeping);
+        let Body { taken, share } = self.body(session, request, taking, server.max_upload, server.max_reading).await?;
+        let filed = self.file(request, address, taken, over_limit, trail).await;
+        drop(share);
+        filed
     }
 
     /// Runs what is kept through the pipeline and into the store.
@@ -261,15 +277,18 @@ impl Gateway {
         &self,
         Request { head, query, config, .. }: &Request<'_>,
         Address { site, form, is_ambiguous }: Address<'_>,
-        kept: &Kept,
+        Taken { kept, panicked }: Taken,
         over_limit: bool,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
-        let received = receive::receive(head, query, kept);
+        let received = receive::receive(head, query, &kept);
         let now = Timestamp::now();
         let id = entry::new_id(now);
-        let processed = self.process(config, site, form, &received, id).await;
+        let processed = match panicked {
+            Some(panicked) => Ok(held_as_it_came(site, form, id, panicked)),
+            None => self.process(config, site, form, &received, id).await,
+        }?;
         trail.form = Some(processed.form.clone());
         let rules = Rules {
             site,
@@ -292,23 +311,18 @@ impl Gateway {
         form: Option<&FormId>,
         received: &Received,
         id: EntryId,
-    ) -> Processed {
+    ) -> Result<Processed, Refusal> {
         let pipeline = self.pipeline;
         let config = Arc::clone(config);
         let rules_of = Arc::clone(site);
         let named = form.cloned();
         let subject = received.clone();
         let work = move || pipeline(&config.mappings, &rules_of.rules, named.as_ref(), &subject);
-        self.offload.run(received.body.len(), work).await.unwrap_or_else(|panicked| {
-            let location = panicked.location;
-            tracing::error!(
-                %id,
-                site = %site.id,
-                location,
-                "pipeline.panicked: the submission is held as it came; please report the location"
-            );
-            pipeline::panicked(&site.rules, form, &Overlay::default()).processed
-        })
+        match self.offload.run(received.body.len(), work).await {
+            Ok(processed) => Ok(processed),
+            Err(Undone::Busy) => Err(BadBody::Busy.into()),
+            Err(Undone::Panicked(panicked)) => Ok(held_as_it_came(site, form, id, panicked)),
+        }
     }
 
     /// Counts a submission; true where it is to be held for being over the site's limit.
@@ -327,7 +341,7 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        keeper: Keeper,
+        taking: Taking,
         max: u64,
         max_together: u64,
     ) -> Result<Body, Refusal> {
@@ -338,7 +352,7 @@ impl Gateway {
             bytes_per_second: self.options.body_bytes_per_second,
         };
         let Head { framing, expects_continue, .. } = *request.head;
-        let read = body::read(session, framing, expects_continue, keeper, limits, &self.reading, &self.offload).await;
+        let read = body::read(session, framing, expects_continue, taking, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
     }
@@ -356,6 +370,18 @@ impl Gateway {
             Err(_elapsed) => Err(Refusal::StoreSlow),
         }
     }
+}
+
+/// Keeps a submission that panicked on its way as it came, for a person to look at.
+fn held_as_it_came(site: &Site, form: Option<&FormId>, id: EntryId, panicked: Panicked) -> Processed {
+    let location = panicked.location;
+    tracing::error!(
+        %id,
+        site = %site.id,
+        location,
+        "pipeline.panicked: the submission is held as it came; please report the location"
+    );
+    pipeline::panicked(&site.rules, form, &Overlay::default()).processed
 }
 
 /// The one place where a request's clock becomes an argument.

@@ -15,6 +15,8 @@ pub struct Options {
     pub body: Duration,
     /// A body that comes slower than this for longer than `body` is cut.
     pub body_bytes_per_second: u64,
+    /// For a large body to begin to be decoded, while others are.
+    pub offload: Duration,
     /// For the store to make an entry durable.
     pub append: Duration,
     /// For the client to take the answer.
@@ -37,6 +39,7 @@ impl Default for Options {
             head: Duration::from_secs(10),
             body: Duration::from_secs(30),
             body_bytes_per_second: 16 * 1024,
+            offload: Duration::from_secs(15),
             append: Duration::from_secs(10),
             write: Duration::from_secs(10),
             farewell: Duration::from_millis(500),

@@ -1,6 +1,7 @@
 //! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
 
 use super::body::BadBody;
+use super::keeping::NoBody;
 use super::limits::Over;
 use super::route::{Allowed, NoRoute};
 use super::wire::BadHead;
@@ -66,6 +67,8 @@ pub(super) enum Refusal {
     /// KaiCalls' `verify`: which of the keys is wrong, in KaiCalls' words.
     Keys(WrongKeys),
     Body(BadBody),
+    /// A bug of this program, met by a body that is too large to be stored as it came.
+    Unkept(Panicked),
     Limited(Over),
     Store(StoreError),
     /// The store took too long.
@@ -103,6 +106,7 @@ impl Outcome {
                 Status::Duplicate => RequestEnd::Duplicate,
             },
             Self::Answered(_) => RequestEnd::Answered,
+            Self::Refused(Refusal::Unkept(_)) => RequestEnd::Panicked,
             Self::Refused(_) => RequestEnd::Refused,
             Self::Failed(Failed::Aborted) => RequestEnd::Aborted,
             Self::Failed(Failed::Panicked(_)) => RequestEnd::Panicked,
@@ -133,13 +137,18 @@ impl Outcome {
     pub(super) fn location(&self) -> Option<&str> {
         match self {
             Self::Failed(Failed::Panicked(panicked)) => panicked.as_ref().map(|panicked| panicked.location.as_str()),
+            Self::Refused(Refusal::Unkept(panicked)) => Some(&panicked.location),
             _ => None,
         }
     }
 
     /// Tells whether a submission could not be stored, or this program failed: somebody has to look.
     pub(super) fn needs_somebody(&self) -> bool {
-        matches!(self, Self::Refused(Refusal::Store(_) | Refusal::StoreSlow) | Self::Failed(Failed::Panicked(_)))
+        matches!(
+            self,
+            Self::Refused(Refusal::Store(_) | Refusal::StoreSlow | Refusal::Unkept(_))
+                | Self::Failed(Failed::Panicked(_))
+        )
     }
 
     /// Tells whether what follows on the connection can't be read as HTTP any more.
@@ -187,6 +196,7 @@ impl Refusal {
             Self::Body(BadBody::Busy) => "busy",
             Self::Body(BadBody::TooSlow) => "body_too_slow",
             Self::Body(BadBody::Broken) => "broken_body",
+            Self::Unkept(_) => "panicked",
             Self::Limited(_) => "rate_limited",
             Self::Store(StoreError::Full | StoreError::DiskFull) => "store_full",
             Self::Store(_) | Self::StoreSlow => "store_unavailable",
@@ -212,6 +222,15 @@ impl From<NoRoute> for Refusal {
 impl From<BadBody> for Refusal {
     fn from(bad: BadBody) -> Self {
         Self::Body(bad)
+    }
+}
+
+impl From<NoBody> for Refusal {
+    fn from(none: NoBody) -> Self {
+        match none {
+            NoBody::Bad(bad) => Self::Body(bad),
+            NoBody::Panicked(panicked) => Self::Unkept(panicked),
+        }
     }
 }
 

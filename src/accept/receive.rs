@@ -7,12 +7,16 @@ use super::head::Head;
 use crate::pipeline::{Keeper, Kept};
 use crate::received::{Received, SplitQuery};
 
-/// Begins to keep a body: of it and the query together at most `max_body`, of its at most `max_upload` bytes.
-pub(super) fn keeper(head: &Head, query: &SplitQuery, max_body: u64, max_upload: u64) -> Result<Keeper, BadBody> {
+/// Returns how much of a body may be stored: of it and the query together at most `max_body`.
+pub(super) fn room(query: &SplitQuery, max_body: u64) -> Result<usize, BadBody> {
     let query = query.kept.as_deref().map_or(0, str::len);
-    let max = usize::try_from(max_body).unwrap_or(usize::MAX).checked_sub(query).ok_or(BadBody::TooMuchToKeep)?;
+    usize::try_from(max_body).unwrap_or(usize::MAX).checked_sub(query).ok_or(BadBody::TooMuchToKeep)
+}
+
+/// Begins to keep a body: at most `room` of its at most `max_upload` bytes.
+pub(super) fn keeper(head: &Head, room: usize, max_upload: u64) -> Keeper {
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    Ok(Keeper::new(content_type.as_deref(), max, max_upload))
+    Keeper::new(content_type.as_deref(), room, max_upload)
 }
 
 /// Builds what is stored: what is kept of the body, the headers that are kept, the query without its token.
@@ -42,9 +46,9 @@ mod tests {
         let head = head();
         let query = SplitQuery::of(Some("678&token=fg_t"));
         let kept = |max_body| {
-            let mut keeper = keeper(&head, &query, max_body, u64::MAX)?;
-            keeper.push(bytes::Bytes::from("12345"))?;
-            Ok(keeper.finish().map(|kept| kept.body)?)
+            let mut keeper = keeper(&head, room(&query, max_body)?, u64::MAX);
+            let kept = keeper.push(bytes::Bytes::from("12345")).and_then(|()| keeper.finish());
+            kept.map(|kept| kept.body).map_err(|_too_much| BadBody::TooMuchToKeep)
         };
         assert_eq!(kept(8), Ok("12345".into()));
         assert_eq!(kept(7), Err(BadBody::TooMuchToKeep));

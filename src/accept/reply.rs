@@ -185,6 +185,7 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
         },
         Refusal::Keys(wrong) => keys_fault(*wrong),
         Refusal::Body(bad) => body_fault(*bad),
+        Refusal::Unkept(_) => unkept_fault(),
         Refusal::Limited(over) => Fault {
             retry_after: Some(over.wait),
             ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; come again later.")
@@ -197,6 +198,18 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
                 "The submission could not be written to disk and is not accepted; come again later.",
             )
         },
+    }
+}
+
+/// A sender that comes again meets the same bug, unless the program is another by then; a person sees that it failed.
+fn unkept_fault() -> Fault<'static> {
+    Fault {
+        retry_after: Some(STORE_RETRY),
+        ..Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "It could not be stored",
+            "A bug of the gateway kept this submission from being stored; its log names the request_id.",
+        )
     }
 }
 
@@ -233,7 +246,7 @@ fn body_fault(bad: BadBody) -> Fault<'static> {
             ..Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too much is being read",
-                "Other bodies take all the room there is (max_reading); come again later.",
+                "Other bodies take all the room there is (max_reading), or all the time to decode them; come again later.",
             )
         },
         BadBody::TooSlow => Fault::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not come in time."),

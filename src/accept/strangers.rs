@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use pingora::protocols::http::ServerSession;
 
 use super::body::Body;
+use super::keeping::Taking;
 use super::ongoing::Trail;
 use super::outcome::{Outcome, Refusal};
 use super::wire::BadHead;
@@ -58,7 +59,8 @@ impl Gateway {
         max: u64,
     ) -> Result<Body, Refusal> {
         let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let keeper = Keeper::as_it_comes(usize::try_from(max).unwrap_or(usize::MAX));
-        self.body(session, request, keeper, max, max_together).await
+        let room = usize::try_from(max).unwrap_or(usize::MAX);
+        let taking = Taking::new(Keeper::as_it_comes(room), room, self.keeping);
+        self.body(session, request, taking, max, max_together).await
     }
 }

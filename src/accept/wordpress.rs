@@ -48,7 +48,7 @@ impl Gateway {
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let body = self.strangers_body(session, request, VERIFY_MAX).await?;
-        let shown: VerifyRequest = serde_json::from_slice(&body.kept.body).unwrap_or_default();
+        let shown: VerifyRequest = serde_json::from_slice(&body.taken.kept.body).unwrap_or_default();
         if shown.public_key.is_empty() || shown.api_key.is_empty() {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }

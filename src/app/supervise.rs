@@ -6,6 +6,7 @@
 //! way is finished, and the exit code tells a service manager to start the gateway anew.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,19 +41,32 @@ pub(super) struct Supervisor {
     failing: Arc<Mutex<BTreeSet<&'static str>>>,
     has_panicked: Arc<AtomicBool>,
     fatal: watch::Sender<Option<Fatal>>,
+    /// The task that is to panic.
+    sabotaged: watch::Sender<Option<&'static str>>,
 }
 
 impl Supervisor {
     pub(super) fn new(metrics: Arc<Metrics>, stopping: watch::Receiver<bool>) -> Self {
-        let fatal = watch::Sender::new(None);
-        Self { metrics, stopping, failing: Arc::default(), has_panicked: Arc::default(), fatal }
+        Self {
+            metrics,
+            stopping,
+            failing: Arc::default(),
+            has_panicked: Arc::default(),
+            fatal: watch::Sender::new(None),
+            sabotaged: watch::Sender::new(None),
+        }
     }
 
     /// Runs a task, and starts it again whenever it ends, until the gateway stops; gives what it returned then.
     pub(super) async fn keep<F: Future>(&self, task: &'static str, mut start: impl FnMut() -> F) -> Option<F::Output> {
         let mut wait = WAIT_FIRST;
         loop {
-            let mut run = pin!(catch_async(async { start().await }));
+            let mut run = pin!(catch_async(async {
+                tokio::select! {
+                    ended = start() => ended,
+                    never = self.sabotaged(task) => match never {},
+                }
+            }));
             let ended = match timeout(WELL_AFTER, run.as_mut()).await {
                 Ok(ended) => ended,
                 Err(_elapsed) => {
@@ -71,6 +85,22 @@ impl Supervisor {
             self.metrics.task_restarted(task);
             wait = (wait * 2).min(WAIT_MAX);
         }
+    }
+
+    /// Makes a task panic where it stands, once: for those who test what comes of it.
+    pub(super) fn sabotage(&self, task: &'static str) {
+        self.sabotaged.send_replace(Some(task));
+    }
+
+    #[expect(clippy::panic, reason = "it is what is asked for")]
+    async fn sabotaged(&self, task: &'static str) -> Infallible {
+        let mut sabotaged = self.sabotaged.subscribe();
+        // The sender is our own: it is never gone.
+        if sabotaged.wait_for(|due| *due == Some(task)).await.is_ok() {
+            self.sabotaged.send_replace(None);
+            std::panic::panic_any("sabotaged");
+        }
+        std::future::pending().await
     }
 
     /// Runs work that isn't begun again; a panic of it is told.

@@ -228,7 +228,7 @@ mod tests {
     async fn an_admin_listener_that_ends_is_started_again_and_told() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("config.toml");
-        std::fs::write(&file, "").expect("written");
+        std::fs::write(&file, "[server]").expect("written");
         let loaded = config::load(&file, &Sources::with_environment([]), jiff::civil::date(2027, 1, 1));
         let config = Arc::new(ArcSwap::from_pointee(loaded.config.expect("sound")));
         let (stop, stopping) = watch::channel(false);

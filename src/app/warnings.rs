@@ -49,7 +49,7 @@ mod tests {
             std::fs::write(&path, text).expect("written");
             load(&path, &Sources::with_environment([]), date(2026, 11, 21)).diagnostics
         };
-        let plain = "";
+        let plain = "[server]\n";
         let open = "[admin]\nlisten = \"0.0.0.0:8081\"\n";
         let warnings = Warnings::default();
         let told: Vec<usize> =

@@ -141,8 +141,8 @@ impl Live {
             state.copied = Some(state.texts.clone());
         }
         // Read anew: another process may have removed more meanwhile.
-        let mut removed = folder.removed()?;
-        if removed.forget(&state.put_back) {
+        let (mut removed, is_readable) = folder.removed_or(state.removed.clone())?;
+        if removed.forget(&state.put_back) || !is_readable {
             folder.write_removed(&removed)?;
         }
         Ok(())

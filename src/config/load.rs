@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use super::advice;
+use super::cut_short;
 use super::diagnostic::Diagnostics;
 use super::include::{self, Included};
 use super::last_good::{Texts, absolute};
@@ -49,7 +50,7 @@ pub struct BrokenSite {
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) config: PathBuf,
-    /// False: `config.toml` isn't there, or isn't TOML.
+    /// False: `config.toml` isn't there, isn't TOML, or isn't whole.
     pub(super) is_config_read: bool,
     pub(super) sections: Sections,
     pub(super) sites: CompiledSites,
@@ -89,10 +90,11 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
     load_with(path, None, sources, today)
 }
 
-/// Loads the configuration; where `config.toml` can't be read, the last good one says which files it includes.
+/// Loads the configuration; where `config.toml` can't be read, or lacks what the last good one has at its end, that one
+/// says which files it includes.
 pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Loaded {
-    let mut files = Files::open(path, last_good);
-    let parsed = files.config.parse();
+    let mut files = Files::open(path, last_good, sources, today);
+    let parsed = files.config.parse().filter(|_| files.is_whole);
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
@@ -150,6 +152,8 @@ impl Parts {
 /// Every file, in the order in which problems are shown.
 struct Files {
     config: SourceFile,
+    /// The configuration is TOML, and not cut short.
+    is_whole: bool,
     /// The last good `[sites]` and `[mappings]`, where they are needed.
     includes: Option<SourceFile>,
     mappings: Vec<MappingFile>,
@@ -162,9 +166,10 @@ struct Files {
 
 impl Files {
     /// Opens `config.toml` and what it includes, even if the rest of it can't be parsed.
-    fn open(path: &Path, last_good: Option<&Texts>) -> Self {
+    fn open(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Self {
         let config = SourceFile::read(path);
-        let last_good = last_good.filter(|_| !config.is_toml());
+        let is_whole = config.is_toml() && !cut_short::report(&config, last_good, sources, today);
+        let last_good = last_good.filter(|_| !is_whole);
         let includes = last_good.map(|texts| SourceFile::from_text(path, texts.includes()));
         let including = includes.as_ref().unwrap_or(&config);
         let entries = including.parse_leniently();
@@ -175,7 +180,7 @@ impl Files {
         let sites = included_sites.files.iter().map(|path| SourceFile::read(path)).collect();
         let mappings = mappings::open(&included_mappings.files);
         let unread = advice::unread_beside(&config);
-        Self { config, includes, mappings, sites, unread, included_sites, included_mappings }
+        Self { config, is_whole, includes, mappings, sites, unread, included_sites, included_mappings }
     }
 
     /// Notes what was read, and in what state.

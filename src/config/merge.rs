@@ -225,7 +225,8 @@ impl Merge<'_> {
         let kept = &self.fallback.texts;
         let of_last_good =
             |part: &Part| self.stand_ins.iter().any(|stand_in| stand_in.part == *part && stand_in.by == By::LastGood);
-        let mut sections = if self.parts.is_config_read { written.sections.clone() } else { kept.sections.clone() };
+        let of_config = if self.parts.is_config_read { written } else { kept };
+        let mut sections = of_config.sections.clone();
         for (name, is_sound) in self.parts.sections.states() {
             if !is_sound {
                 sections.remove(name);
@@ -244,6 +245,7 @@ impl Merge<'_> {
         Texts {
             config: written.config.clone(),
             sections,
+            outline: of_config.outline.clone(),
             mappings: own.filter_map(mapping).collect(),
             sites: sites.keys().filter_map(site).collect(),
         }

@@ -11,6 +11,8 @@ mod backup;
 
 mod certificate;
 
+mod cut_short;
+
 mod diagnostic;
 
 mod find;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use super::cut_short;
+use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, Folder, Removed, Texts};
 use super::load::{Loaded, load, load_with};
 use super::merge::merge;
@@ -69,10 +71,18 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     let folder = data_folder(path, &loaded.parts.sections).map(|data| Folder::in_data(&data));
     let mut removed_watched = Watched::default();
     folder.iter().for_each(|folder| watch_removed(&mut removed_watched, folder));
-    let (copied, removed) = read(folder.as_ref(), &mut loaded, path);
-    if let Some(texts) = copied.as_ref().filter(|_| !loaded.parts.is_config_read) {
+    let mut of_copy = Diagnostics::default();
+    let (copied, removed) = read(folder.as_ref(), &mut of_copy, path);
+    if let Some(folder) =
+        folder.as_ref().filter(|_| copied.is_none() && of_copy.is_empty() && !loaded.parts.is_config_read)
+    {
+        tell_of_no_copy(folder, &mut of_copy, path);
+    }
+    let is_whole = |texts: &Texts| !cut_short::report(&SourceFile::read(path), Some(texts), sources, today);
+    if let Some(texts) = copied.as_ref().filter(|texts| !loaded.parts.is_config_read || !is_whole(texts)) {
         loaded = load_with(path, Some(texts), sources, today);
     }
+    loaded.diagnostics.extend(of_copy.iter().cloned());
     let mut fallback = copied.clone().map(|texts| Fallback::compile(texts, sources, today)).unwrap_or_default();
     if loaded.parts.is_config_read {
         fallback.sections = Sections { server: None, queue: None, limits: None, ..fallback.sections };
@@ -98,19 +108,22 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     Starting { loaded, in_force, stand_ins: merged.stand_ins }
 }
 
-/// Records that a part was taken out on purpose, so that its last good version stands in no more. Call it when it is
-/// written nowhere any more. False where there is no data folder to record it in.
+/// Records that a part is taken out on purpose, so that its last good version stands in no more. Call it before that is
+/// done, so that a gateway that runs never misses it, and again afterwards: what is recorded while it is still written
+/// counts as put back. False where there is no data folder to record it in.
 pub fn record_removed(path: &Path, part: &Part, sources: &Sources, today: Date) -> io::Result<bool> {
     let loaded = load(path, sources, today);
     let Some(data) = data_folder(path, &loaded.parts.sections) else { return Ok(false) };
     let folder = Folder::in_data(&data);
-    let mut removed = folder.removed()?;
-    match part {
-        Part::Site(id) => drop(removed.sites.insert(id.clone())),
-        Part::Mapping(name) => drop(removed.mappings.insert(name.clone())),
+    let (mut removed, is_readable) = folder.removed_or(Removed::default())?;
+    let is_new = match part {
+        Part::Site(id) => removed.sites.insert(id.clone()),
+        Part::Mapping(name) => removed.mappings.insert(name.clone()),
         Part::Section(_) | Part::File => return Ok(false),
+    };
+    if is_new || !is_readable {
+        folder.write_removed(&removed)?;
     }
-    folder.write_removed(&removed)?;
     Ok(true)
 }
 
@@ -121,13 +134,13 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 }
 
 /// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
-fn read(folder: Option<&Folder>, loaded: &mut Loaded, path: &Path) -> (Option<Texts>, Removed) {
+fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, Removed) {
     let Some(folder) = folder else { return (None, Removed::default()) };
     let mut tell = |error: io::Error| {
         let message = format!("the copy of the last good configuration can't be read: {error}");
         let hint =
             format!("nothing stands in for what is broken now; it is written anew, in {}", folder.path().display());
-        loaded.diagnostics.add_warning(path, &message, &hint);
+        diagnostics.add_warning(path, &message, &hint);
     };
     let copied = folder.read().unwrap_or_else(|error| {
         tell(error);
@@ -138,6 +151,15 @@ fn read(folder: Option<&Folder>, loaded: &mut Loaded, path: &Path) -> (Option<Te
         Removed::default()
     });
     (copied, removed)
+}
+
+/// Says where a copy was looked for. A file that can't be read names no data folder: the copy may lie in another.
+fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) {
+    let folder = folder.path().display();
+    let message = format!("nothing stands in for this file: there is no copy of its last good version in {folder}");
+    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there, and is found \
+                again once the file names it";
+    diagnostics.add_error_with_hint(path, &message, hint);
 }
 
 /// Returns the data folder, also where the tables that name it are broken.

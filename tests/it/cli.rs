@@ -64,7 +64,7 @@ impl Ran {
 const SITE: &str = "# Acme\nid = \"acme\"\nregion = \"US\"\npublic_key = \"wp_pk_0123456789abcdef\"\nsecret_key = \"wp_sk_hush0123456789abcdef\"\ntokens = [] # none yet\n\n[forms.contact]\n";
 
 fn sound() -> Place {
-    Place::of(&[("config.toml", ""), ("sites/acme.toml", SITE)])
+    Place::of(&[("config.toml", "[server]\n"), ("sites/acme.toml", SITE)])
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn check_reads_certificates_and_keys_as_serve_does() {
 #[test]
 fn secrets_that_are_not_on_this_machine_fail_no_check() {
     let site = SITE.replace("\"wp_sk_hush0123456789abcdef\"", "{ file = \"nowhere\" }");
-    let place = Place::of(&[("config.toml", ""), ("sites/acme.toml", &site)]);
+    let place = Place::of(&[("config.toml", "[server]\n"), ("sites/acme.toml", &site)]);
     let ran = place.run(&["check"]);
     assert_eq!(ran.code, 0, "{}", ran.data);
     assert!(ran.data.contains("1 value not on this machine"), "{}", ran.data);
@@ -201,8 +201,12 @@ fn explaining_and_testing_need_no_secret() {
         let form = format!("{site}mapping = \"own\"\n[forms.contact.extras]\nto = \"message\"\n");
         let mapping = "[lead]\nemail = \"email\"\n[extras]\nto = \"drop\"\n[[example]]\nbody = \"email=a%40b.co&b=1\"\n\
                        lead = { name = \"a\", email = \"a@b.co\", message = \"Submitted through example\" }\n";
-        let files =
-            [("config.toml", ""), ("sites/acme.toml", &form), ("mappings/own.toml", mapping), ("a.http", CAPTURE)];
+        let files = [
+            ("config.toml", "[server]\n"),
+            ("sites/acme.toml", &form),
+            ("mappings/own.toml", mapping),
+            ("a.http", CAPTURE),
+        ];
         let place = Place::of(&files);
         let ran = place.run(&["explain", "--site", "acme", "--form", "contact", "a.http", "--output", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.talk);
@@ -259,7 +263,7 @@ fn test_fails_with_1_where_a_case_differs_and_runs_the_fixtures_by_itself() {
 fn a_mapping_that_fails_its_example_fails_the_test() {
     let mapping =
         "[[detect]]\nkeys = [\"x\"]\n[[example]]\nbody = \"x=1&email=a%40b.co\"\nlead = { email = \"c@b.co\" }\n";
-    let place = Place::of(&[("config.toml", ""), ("mappings/mine.toml", mapping)]);
+    let place = Place::of(&[("config.toml", "[server]\n"), ("mappings/mine.toml", mapping)]);
     let ran = place.run(&["test"]);
     assert_eq!(ran.code, 1, "{}", ran.talk);
     assert!(ran.data.contains("mappings/mine.toml:3:1") && ran.data.contains("broken mappings: mine"), "{}", ran.data);
@@ -368,7 +372,7 @@ fn a_test_that_expects_nothing_passes_with_a_note_and_fails_where_it_must_be_who
 #[test]
 fn an_example_that_expects_nothing_fails_a_strict_test() {
     let mapping = "[[detect]]\nexists = [\"$.mine\"]\n[[example]]\nbody = \"mine=1&email=a%40b.co\"\nlead = {}\n";
-    let place = Place::of(&[("config.toml", ""), ("mappings/mine.toml", mapping)]);
+    let place = Place::of(&[("config.toml", "[server]\n"), ("mappings/mine.toml", mapping)]);
     let ran = place.run(&["test"]);
     assert!(ran.code == 0 && ran.data.contains("not tested mine, example 1"), "{}", ran.data);
     assert_eq!(place.run(&["test", "--strict"]).code, 1);

@@ -164,7 +164,7 @@ fn the_example_says_the_defaults() {
     let bare: Vec<_> = example.lines().take_while(|line| *line != "[[site]]").collect();
     let stated =
         Folder::of(&[("config.toml", &bare.join("\n").replace("http://127.0.0.1:9090", "https://www.kaicalls.com"))]);
-    let silent = Folder::of(&[("config.toml", "")]);
+    let silent = Folder::of(&[("config.toml", "[server]\n")]);
     let show = |folder: &Folder| {
         let Config { server, admin, upstream, queue, limits, .. } = folder.config();
         let shown = format!("{server:#?} {admin:#?} {upstream:#?} {queue:#?} {limits:#?}");
@@ -240,7 +240,7 @@ fn paths_are_relative_to_the_file_that_names_them() {
 #[test]
 fn a_secret_may_be_a_credential_of_the_unit() {
     let folder = Folder::of(&[
-        ("config.toml", ""),
+        ("config.toml", "[server]\n"),
         ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"acme_sk\" }")),
         ("credentials/acme_sk", "wp_sk_unit_0123456789abcdef"),
     ]);
@@ -260,7 +260,7 @@ fn a_secret_may_be_a_credential_of_the_unit() {
 #[test]
 fn secrets_that_others_can_read_are_warned_of() {
     let folder = Folder::of(&[
-        ("config.toml", ""),
+        ("config.toml", "[server]\n"),
         ("sites/acme.toml", &ACME.replace("{ env = \"ACME_SECRET\" }", "{ file = \"../acme_sk\" }")),
         ("acme_sk", "wp_sk_a_0123456789abcdef"),
     ]);
@@ -299,7 +299,7 @@ fn keys_left_out_move_with_those_given() {
 fn an_own_mapping_replaces_the_shipped_one_unless_it_is_its_copy() {
     let shipped = fs::read_to_string(root().join("mappings/generic.toml")).expect("a mapping");
     let folder = Folder::of(&[
-        ("config.toml", ""),
+        ("config.toml", "[server]\n"),
         ("mappings/generic.toml", &shipped),
         ("mappings/wpforms.toml", "title = \"Mine\""),
     ]);
@@ -321,7 +321,7 @@ fn bare_site(number: usize) -> String {
 
 #[test]
 fn what_a_fleet_shares_is_told_once() {
-    let folder = Folder::of(&[("config.toml", "")]);
+    let folder = Folder::of(&[("config.toml", "[server]\n")]);
     fleet(&folder, 300, bare_site);
     for number in 0..300 {
         folder.allow(&format!("sites/s{number:04}.toml"), 0o644);
@@ -426,7 +426,7 @@ fn a_certificate_that_ends_is_warned_of() {
 fn a_pair_of_keys_belongs_to_one_site() {
     let branch = "public_key = \"wp_pk_branch_0123456789abcdef\"\nsecret_key = \"wp_sk_branch_0123456789abcdef\"\n";
     let folder = Folder::of(&[
-        ("config.toml", ""),
+        ("config.toml", "[server]\n"),
         ("sites/acme.toml", &format!("{ACME}[forms.a]\n{branch}[forms.b]\n{branch}")),
         ("sites/beta.toml", &ACME.replace("acme", "beta")),
     ]);

@@ -492,6 +492,127 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
 }
 
 #[test]
+fn a_removal_is_recorded_before_its_file_goes() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    let removed = || fs::read_to_string(fleet.path("data/last-good/removed.json")).expect("text");
+    assert_eq!(fleet.command(&["sites", "remove", "site-09"]).status.code(), Some(0));
+    let changed = |name: &str| fs::metadata(fleet.path(name)).and_then(|found| found.modified()).expect("a time");
+    assert!(changed("data/last-good/removed.json") <= changed("sites"), "the file went first");
+    nothing_stands_in(&live.reload(TODAY));
+    // Recorded while its file is there still, it goes on, whatever a reload makes of that.
+    let part = Part::Site(id(8));
+    let sources = Sources::with_environment([]);
+    assert!(config::record_removed(&fleet.path("config.toml"), &part, &sources, TODAY).expect("recorded"));
+    nothing_stands_in(&live.reload(TODAY));
+    live.keep_copy().expect("copied");
+    assert!(!removed().contains("site-08"), "it counts as put back");
+    assert_eq!(fleet.command(&["sites", "remove", "site-08"]).status.code(), Some(0));
+    nothing_stands_in(&live.reload(TODAY));
+}
+
+#[test]
+fn what_was_removed_is_written_anew_where_it_cannot_be_read() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, _config) = fleet.follow();
+    let removed = || fs::read_to_string(fleet.path("data/last-good/removed.json")).expect("text");
+    assert_eq!(fleet.command(&["sites", "remove", "site-07"]).status.code(), Some(0));
+    nothing_stands_in(&live.reload(TODAY));
+    for corrupt in ["", "{\"version\":1,\"content\":{\"sites\":[\"site", "what"] {
+        fleet.write("data/last-good/removed.json", corrupt);
+        nothing_stands_in(&live.reload(TODAY));
+        live.keep_copy().expect("copied");
+        assert!(removed().contains("site-07"), "what the gateway knew: {corrupt}");
+        fleet.write("data/last-good/removed.json", corrupt);
+        let ran = fleet.command(&["sites", "remove", "site-09"]);
+        assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(removed().contains("site-09"), "{corrupt}");
+        fleet.write("sites/09.toml", &site(9, ""));
+        fleet.write("data/last-good/removed.json", corrupt);
+    }
+}
+
+/// What an interrupted copy, or a full disk, leaves of `config.toml`: TOML all the same.
+#[test]
+fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append(
+        "config.toml",
+        "[queue]\nurl = \"sqlite:data/other.db\"\ndedupe = \"1m\"\n[limits]\n[backup]\nto = \"b\"\n",
+    );
+    let (live, config) = fleet.follow();
+    let whole = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    let before = |table: &str| whole[..whole.find(table).expect("it is there")].to_owned();
+    for cut in [
+        String::new(),
+        "\n# The gateway of Acme\n".to_owned(),
+        before("[kaicalls]"),
+        before("base_url"),
+        before("[queue]"),
+        before("url = \"sqlite"),
+        before("[limits]"),
+    ] {
+        fleet.write("config.toml", &cut);
+        let starting = fleet.starting();
+        assert_eq!(starting.stand_ins.len(), 6, "{cut}");
+        assert!(starting.stand_ins.iter().all(|part| (part.fault, part.by) == (Fault::Broken, By::LastGood)), "{cut}");
+        assert!(starting.loaded.diagnostics.prevent_serving(), "{cut}");
+        let (started, _) = starting.in_force.expect("it starts");
+        assert_eq!(started.upstream.base_url.as_str(), "http://127.0.0.1:1", "{cut}");
+        assert_eq!((started.queue.dedupe.as_secs(), started.sites.len()), (60, SITES), "{cut}");
+        assert_eq!(started.server.listen[0].address.port(), 0, "{cut}");
+        assert!(live.reload(TODAY).is_config_broken, "{cut}");
+        assert!(config.load().backup.is_some(), "{cut}");
+        live.keep_copy().expect("copied");
+    }
+    fleet.write("config.toml", "");
+    for line in [&["check"][..], &["serve", "--strict"]] {
+        let ran = fleet.command(line);
+        assert_eq!(ran.status.code(), Some(78));
+        let told = [ran.stdout, ran.stderr].concat();
+        assert!(String::from_utf8_lossy(&told).contains("this file is empty"), "{line:?}");
+    }
+    // Restored, nothing is left of it.
+    fleet.write("config.toml", &whole);
+    nothing_stands_in(&live.reload(TODAY));
+}
+
+#[test]
+fn what_a_person_takes_out_of_the_configuration_is_gone() {
+    let tables = "[limits]\n[queue]\nurl = \"sqlite:data/other.db\"\n[backup]\nto = \"b\"\n";
+    for (out, with) in [
+        ("[backup]\nto = \"b\"\n", ""),
+        ("[limits]\n", ""),
+        // While something follows, nothing was cut off.
+        ("[queue]\nurl = \"sqlite:data/other.db\"\n", ""),
+        ("[kaicalls]\nbase_url = \"http://127.0.0.1:1\"\n", ""),
+        // The default, written out.
+        (
+            "[queue]\nurl = \"sqlite:data/other.db\"\n[backup]\nto = \"b\"\n",
+            "[queue]\nurl = \"sqlite:data/formgate.db\"\n",
+        ),
+    ] {
+        let fleet = Fleet::new("http://127.0.0.1:1");
+        fleet.append("config.toml", tables);
+        let (live, _config) = fleet.follow();
+        let whole = fs::read_to_string(fleet.path("config.toml")).expect("text");
+        fleet.write("config.toml", &whole.replace(out, with));
+        assert_eq!(fleet.starting().stand_ins, [], "{out}");
+        nothing_stands_in(&live.reload(TODAY));
+    }
+}
+
+#[test]
+fn an_empty_configuration_without_a_copy_says_where_one_was_looked_for() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.write("config.toml", "");
+    let ran = fleet.command(&["serve"]);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(78), "{told}");
+    assert!(told.contains("there is no copy of its last good version in data/last-good"), "{told}");
+}
+
+#[test]
 fn what_serves_is_never_guessed_and_the_rest_is() {
     let fleet = Fleet::new("http://127.0.0.1:1");
     drop(fleet.follow());

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use formgate::accept::Options;
+use bytes::Bytes;
+use formgate::accept::{Keeping, Options};
 use formgate::lead::FormId;
-use formgate::pipeline::{self, Mappings, Processed, SiteRules};
+use formgate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules, TooMuchToKeep};
 use formgate::queue::{Reason, State};
 use formgate::received::Received;
 use formgate::telemetry::{LogFormat, install_panic_hook, log_to_stderr};
@@ -12,7 +13,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::gateway::{self, Running, Trouble, json, lead_body, start, start_behind, status};
+use crate::gateway::{self, Running, Trouble, header, json, lead_body, start, start_behind, status};
 use crate::log_lines::LogLines;
 
 /// Stands for a parser that meets what its author didn't think of.
@@ -51,6 +52,72 @@ async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
     assert!(!lines.text().contains("poison"), "{}", lines.text());
     let answer = gateway.post("/hooks/acme/contact", &lead_body("jane@example.com")).await;
     assert_eq!(json(&answer)["status"], "queued");
+}
+
+/// Stands for what keeps a body, where that meets what its author didn't think of.
+fn push(keeper: &mut Keeper, chunk: Bytes) -> Result<(), TooMuchToKeep> {
+    assert!(!keeper.streams() || find(&chunk, b"poison").is_none(), "the keeper met {chunk:?}");
+    keeper.push(chunk)
+}
+
+fn finish(keeper: Keeper) -> Result<Kept, TooMuchToKeep> {
+    let kept = keeper.finish()?;
+    assert!(find(&kept.body, b"poison").is_none() && find(&kept.body, b"venom").is_none(), "the keeper met poison");
+    Ok(kept)
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+const MULTIPART: &str = "multipart/form-data; boundary=XX";
+
+async fn post_parts(gateway: &Running, parts: &[(&str, &str)]) -> (String, String) {
+    let part =
+        |(head, content): &(&str, &str)| format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n");
+    let body = parts.iter().map(part).collect::<String>() + "--XX--\r\n";
+    let token = format!("Authorization: Bearer {}\r\n", gateway::TOKEN);
+    let head = format!(
+        "POST /hooks/acme/contact HTTP/1.1\r\nHost: x\r\n{token}Content-Type: {MULTIPART}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    );
+    (gateway::send(gateway.address, head + &body).await, body)
+}
+
+#[tokio::test]
+async fn a_panic_while_a_body_is_read_holds_it_as_it_came() {
+    install_panic_hook();
+    let keeping = Keeping { push, finish };
+    let gateway = start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_keeping(keeping));
+    let held = |answer: &str, body: &str| {
+        assert_eq!((status(answer), &json(answer)["status"]), (200, &"held".into()), "{answer}");
+        let entry = gateway.shelf.entries().pop().expect("an entry");
+        assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
+        assert_eq!(entry.content.oddities, ["decoder_panicked"]);
+        assert_eq!(entry.content.received.body, body);
+        assert!(!entry.content.received.cut);
+    };
+    // Small and large; whole, in the middle of parts, and at their end.
+    for large in ["", &"x".repeat(200_000)] {
+        let body = lead_body(&format!("poison {large}"));
+        held(&gateway.post("/hooks/acme/contact", &body).await, &body);
+        for word in ["poison", "venom"] {
+            let (answer, body) = post_parts(&gateway, &[("name=\"a\"", word), ("name=\"b\"", large)]).await;
+            held(&answer, &body);
+        }
+    }
+    assert_eq!(outcomes(&gateway), [count("held", 6)]);
+    // What can't be stored whole as it came is not promised to be kept.
+    let file = "x".repeat(3 << 20);
+    let upload = [("name=\"f\"; filename=\"a.png\"", file.as_str()), ("name=\"a\"", "poison")];
+    let (answer, _body) = post_parts(&gateway, &upload).await;
+    assert_eq!(status(&answer), 503, "{answer}");
+    assert!(header(&answer, "retry-after").is_some() && !answer.contains("poison"), "{answer}");
+    assert_eq!(outcomes(&gateway), [count("held", 6), count("panicked", 1)]);
+    let (answer, _body) = post_parts(&gateway, &[("name=\"email\"", "jane@example.com")]).await;
+    assert_eq!(json(&answer)["status"], "queued");
+    assert_eq!(gateway.shelf.entries().len(), 7);
 }
 
 #[tokio::test]

@@ -248,6 +248,29 @@ async fn what_is_done_once_dies_alone_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn an_admin_listener_that_panics_listens_again() {
+    install_panic_hook();
+    let app = app::start_on(config_for("http://127.0.0.1:1"), Frail::new()).expect("started");
+    assert_eq!(readyz(&app).await.0, 200);
+    app.panic_in("admin");
+    until(|| has_restarted(&app, "admin")).await;
+    assert_eq!(status(&post(&app, "acme").await), 200, "submissions are taken all the while");
+    let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut answer = None;
+    for _ in 0..500 {
+        answer = gateway::try_send(app.admin(), request).await;
+        if answer.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let answer = answer.expect("it listens again");
+    assert_eq!((status(&answer), &json(&answer)["degraded"]), (200, &serde_json::json!(["task_failing"])));
+    let ended = app.stop().await;
+    assert!(ended.has_panicked && ended.fatal.is_none());
+}
+
+#[tokio::test]
 async fn a_follower_that_panics_starts_again_and_follows() {
     let api = ScriptedApi::start().await;
     let files = Files::new(&api.base_url());

@@ -45,19 +45,20 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
         console.say(format!("there is no {part}, or it is removed already{}", others(&part, &starting)));
         return Ok(Exit::Ok);
     }
-    if let Part::Site(site) = &part {
-        match files.as_slice() {
-            [] => {}
-            [file] => take_out(file, site, &path)?,
-            _ => {
-                let error = Error::config(anyhow!("there is more than one {part}"));
-                return Err(error.hint("`formgate check` shows where; remove all but one first"));
-            }
-        }
+    if files.len() > 1 {
+        let error = Error::config(anyhow!("there is more than one {part}"));
+        return Err(error.hint("`formgate check` shows where; remove all but one first"));
     }
-    // Last: what is recorded while its file is there counts as put back.
-    let recorded = config::record_removed(&path, &part, &Sources::process(), today());
-    let is_recorded = recorded.context("the removal can't be recorded").map_err(Error::store)?;
+    let record = || {
+        let recorded = config::record_removed(&path, &part, &Sources::process(), today());
+        recorded.context("the removal can't be recorded").map_err(Error::store)
+    };
+    let is_recorded = record()?;
+    if let (Part::Site(site), Some(file)) = (&part, files.first()) {
+        take_out(file, site, &path)?;
+        // A reload in between took it for put back.
+        record()?;
+    }
     let kept = if is_recorded { "" } else { "; a gateway that runs goes on with it until it is started again" };
     let from = files.first().map_or_else(String::new, |file| format!(" from {}", file.display()));
     console.say(format!("{part} is removed{from}{kept}"));

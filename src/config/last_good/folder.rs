@@ -73,6 +73,17 @@ impl Folder {
         Ok(read(&self.removed_file())?.unwrap_or_default())
     }
 
+    /// Returns what was removed and whether it can be read; what can't be understood any more is what is `known` of it.
+    pub(in crate::config) fn removed_or(&self, known: Removed) -> io::Result<(Removed, bool)> {
+        match self.removed() {
+            // Cut off, or no JSON of ours: reading it again won't help.
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
+                Ok((known, false))
+            }
+            read => Ok((read?, true)),
+        }
+    }
+
     pub(in crate::config) fn write_removed(&self, removed: &Removed) -> io::Result<()> {
         self.replace(REMOVED, removed)
     }

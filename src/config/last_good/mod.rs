@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::folder::{Folder, Removed};
 use self::withhold::{Withheld, text_of};
+use super::cut_short;
 use super::mappings::{self, MappingFile};
 use super::reader::Table;
 use super::secret::Sources;
@@ -39,6 +40,8 @@ pub(super) struct Texts {
     pub(super) config: PathBuf,
     /// Each as a document with that one table.
     pub(super) sections: BTreeMap<String, String>,
+    /// What `config.toml` had, from its beginning to its end; see [`cut_short`].
+    pub(super) outline: Vec<String>,
     pub(super) mappings: BTreeMap<String, Text>,
     pub(super) sites: BTreeMap<SiteId, Text>,
 }
@@ -55,6 +58,7 @@ impl Texts {
     pub(super) fn add_config(&mut self, file: &SourceFile) {
         self.config = absolute(file.path());
         let Ok(mut root) = file.text().parse::<toml::Table>() else { return };
+        self.outline = cut_short::outline(&root);
         for name in SECTIONS {
             if let Some(section) = root.remove(name) {
                 let alone = toml::Table::from_iter([(name.to_owned(), section)]);
