@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::area_code;
+
 /// Longest address, in bytes: what fits an SMTP path (RFC 5321 §4.5.3.1.3, less its angle brackets).
 const EMAIL_MAX: usize = 254;
 /// Longest label of a host name, in bytes (RFC 1035 §2.3.4).
@@ -144,7 +146,7 @@ impl Phone {
             return ReadPhone::TooLong(line);
         }
         match rlibphonenumber::PhoneNumber::parse(&line, region.map(|region| region.0)) {
-            Ok(number) if number.is_valid() => {
+            Ok(number) if area_code::is_valid(&number) => {
                 let e164 = number.format_as(rlibphonenumber::PhoneNumberFormat::E164);
                 ReadPhone::Phone(Self(e164.into_owned()), number.extension.filter(|digits| !digits.is_empty()))
             }
@@ -156,7 +158,7 @@ impl Phone {
     pub fn is_valid(text: &str, region: Option<Region>) -> bool {
         text.len() <= PHONE_MAX
             && rlibphonenumber::PhoneNumber::parse(text, region.map(|region| region.0))
-                .is_ok_and(|number| number.is_valid())
+                .is_ok_and(|number| area_code::is_valid(&number))
     }
 
     /// Returns the number as text.
@@ -167,6 +169,8 @@ impl Phone {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -205,6 +209,50 @@ mod tests {
         assert_eq!(read("٠٥٠ ١٢٣ ٤٥٦٧", Some("AE")).0, "+971501234567");
         assert_eq!(read("call me\n maybe", None).0, "call me maybe");
         assert_eq!(read(" \n", None).0, "");
+    }
+
+    /// Of territories, toll-free, premium, personal, in use by nobody, and Canada's own.
+    const AREA_CODES: [u32; 21] =
+        [242, 246, 340, 345, 658, 671, 684, 787, 809, 829, 849, 876, 939, 800, 833, 888, 900, 500, 523, 555, 600];
+
+    /// A number as people of North America write it, or something like one.
+    fn some_number() -> impl Strategy<Value = String> {
+        let area = prop_oneof![100..1_000_u32, proptest::sample::select(&AREA_CODES[..])];
+        let exchange = prop_oneof![4 => 200..1_000_u32, 1 => 0..200_u32];
+        let extension =
+            prop_oneof![3 => Just(""), 1 => Just(" x12"), 1 => Just(" ext. 4"), 1 => Just("0"), 1 => Just(" 5")];
+        (area, exchange, 0..10_000_u32, 0..7_usize, extension).prop_map(|(area, exchange, line, form, extension)| {
+            let number = match form {
+                0 => format!("+1{area}{exchange:03}{line:04}"),
+                1 => format!("+1 ({area}) {exchange:03}-{line:04}"),
+                2 => format!("({area}) {exchange:03}-{line:04}"),
+                3 => format!("1-{area}-{exchange:03}-{line:04}"),
+                4 => format!("{exchange:03}-{line:04}"),
+                5 => format!("001 {area} {exchange:03} {line:04}"),
+                _ => format!("+1 {area} {exchange:03} {line:03}"),
+            };
+            number + extension
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn a_north_american_number_is_what_the_library_makes_of_it(
+            text in some_number(),
+            region in proptest::sample::select(&[Some("US"), Some("CA"), Some("BS"), None][..]),
+        ) {
+            let code = region.map(|code| Region::parse(code).expect("a region"));
+            let number = rlibphonenumber::PhoneNumber::parse(&text, code.map(|code| code.0));
+            let valid = number.ok().filter(rlibphonenumber::PhoneNumber::is_valid);
+            prop_assert_eq!(Phone::is_valid(&text, code), valid.is_some());
+            let expected = valid.map_or((text.clone(), None), |number| {
+                let e164 = number.format_as(rlibphonenumber::PhoneNumberFormat::E164).into_owned();
+                (e164, number.extension)
+            });
+            prop_assert_eq!(read(&text, region), expected);
+        }
     }
 
     #[test]

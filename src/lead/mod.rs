@@ -2,6 +2,7 @@
 //!
 //! Pure. The rules of each field and their sources stand in [`contact`] (e-mail, phone) and [`text`] (name, message).
 
+mod area_code;
 pub mod contact;
 pub mod id;
 pub mod overlay;
