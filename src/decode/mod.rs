@@ -35,7 +35,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use document::{Arena, Content, Document, Key, NodeId, Order};
+pub use document::{Arena, Content, Document, Hashing, Key, NodeId, Order};
 pub use fields::Field;
 pub use keep::{Keeper, Kept, TooMuchToKeep};
 pub use php_json::php_json;

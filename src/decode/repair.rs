@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use bumpalo::collections::String as Text;
 
-use super::document::{Arena, Content, Document, Key, NodeId};
+use super::document::{Arena, Content, Document, Hashing, Key, NodeId};
 use super::{DecodeError, LIMITS, Limits};
 
 /// How far ahead of a quote is looked for the next name's colon, in bytes.
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
 
     fn record(&mut self, record: NodeId, depth: usize) -> Read {
         self.skip("{");
-        let mut names = HashSet::new();
+        let mut names: HashSet<&str, Hashing> = HashSet::default();
         loop {
             self.space();
             if self.skip("}") {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Oddity;
-use super::document::{Content, Document, Key, NodeId};
+use super::document::{Content, Document, Hashing, Key, NodeId};
 use super::fields::Style;
 
 /// Up to this many members are compared with each other; more are looked up.
@@ -33,7 +33,7 @@ fn has_repeats(document: &Document<'_>, record: NodeId) -> bool {
         few.get_mut(count).into_iter().for_each(|place| *place = name);
     }
     let Some(next) = names.next() else { return false };
-    let mut seen: HashSet<&str> = few.into_iter().collect();
+    let mut seen: HashSet<&str, Hashing> = few.into_iter().collect();
     !seen.insert(next) || names.any(|name| !seen.insert(name))
 }
 
@@ -48,7 +48,7 @@ fn name_of<'a>(key: &Key<'a>) -> Option<&'a str> {
 fn merge_members<'a>(document: &mut Document<'a>, record: NodeId, style: Style, odd: &mut BTreeSet<Oddity>) {
     let members: Vec<NodeId> = document.children(record).collect();
     let mut kept: Vec<NodeId> = Vec::with_capacity(members.len());
-    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut places: HashMap<&str, usize, Hashing> = HashMap::default();
     for member in members {
         let name = name_of(&document.key(member)).unwrap_or_default();
         let place = *places.entry(name).or_insert(kept.len());

@@ -1,5 +1,7 @@
 //! Combining fields whose keys share a stem into one.
 
+use std::ops::Range;
+
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::form_field::FormField;
@@ -101,6 +103,10 @@ impl CombineRules {
 
 /// Splits a key into the stem that follows what stands before it, and the rest.
 fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
+    // Asked of every key, with a beginning that few have.
+    if key.bytes().next() != before.bytes().next() && !before.is_empty() {
+        return None;
+    }
     let rest = key.strip_prefix(before)?;
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
     rest.split_at_checked(end).filter(|(stem, _)| !stem.is_empty())
@@ -117,23 +123,34 @@ pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, 
     if members.is_empty() {
         return;
     }
-    // The fields of a stem side by side, in the order in which they came.
-    members.sort_unstable();
+    let mut groups = grouped(&mut members);
     let mut work = Work { gone: vec![false; fields.len()], fields, submission };
     for rule in &rules.rules {
-        let groups = members.chunk_by(|a, b| a.stem == b.stem);
-        let combined: Vec<usize> = groups.filter_map(|group| work.combine_group(rule, group)).collect();
+        let members_of = |group: &Range<usize>| members.get(group.clone()).unwrap_or_default();
+        let combined: Vec<usize> =
+            groups.iter().filter_map(|group| work.combine_group(rule, members_of(group))).collect();
         if !combined.is_empty() {
             members.retain(|member| work.is_there(member) && !combined.contains(&member.index));
             for index in combined.into_iter().filter(|index| !work.gone.get(*index).copied().unwrap_or(true)) {
                 let key = work.fields.get(index).map_or("", |form_field| form_field.field.key);
                 members.extend(rules.members(index, key));
             }
-            members.sort_unstable();
+            groups = grouped(&mut members);
         }
     }
     let mut is_gone = work.gone.into_iter();
     fields.retain(|_| !is_gone.next().unwrap_or_default());
+}
+
+/// Puts the fields of a stem side by side, in the order in which they came; returns where each stem's are.
+fn grouped(members: &mut [Member<'_>]) -> Vec<Range<usize>> {
+    members.sort_unstable();
+    let mut end = 0;
+    let groups = members.chunk_by(|a, b| a.stem == b.stem).map(|group| {
+        end += group.len();
+        end - group.len()..end
+    });
+    groups.collect()
 }
 
 struct Work<'f, 'a> {

@@ -1,11 +1,13 @@
 //! The fields that a plugin describes: which values tell a field, and what of them is its key, label, type and values.
 
+use std::collections::HashSet;
+
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::form_field::FormField;
 use super::mapping::{FieldsRule, Told};
 use super::texts::{join, texts};
-use crate::decode::{Field, NodeId, Submission};
+use crate::decode::{Field, Hashing, NodeId, Submission};
 
 /// Puts the fields that rules describe in the place of the plain ones that stand for the same part of the document.
 ///
@@ -13,7 +15,7 @@ use crate::decode::{Field, NodeId, Submission};
 pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRule], fields: &mut Vec<FormField<'a>>) {
     let document = &submission.document;
     let mut described: Vec<(NodeId, FormField<'a>)> = Vec::new();
-    let mut reached = std::collections::HashSet::new();
+    let mut reached: HashSet<NodeId, Hashing> = HashSet::default();
     for rule in rules {
         for node in rule.each.nodes(submission) {
             if reached.insert(node) {

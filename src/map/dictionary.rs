@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
 use super::fold::fold;
-use crate::decode::{Arena, Field};
+use crate::decode::{Arena, Field, Hashing};
 
 /// The part a field plays, told by what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,9 +68,9 @@ impl Role {
 #[derive(Clone, Debug, Default)]
 pub struct Dictionary {
     /// Phrases by their first word, but for those whose first word is open: most names hold none of them.
-    by_word: HashMap<String, Vec<(Role, Phrase)>>,
+    by_word: HashMap<String, Vec<(Role, Phrase)>, Hashing>,
     /// Phrases whose first word is open at its end alone, by the byte it begins with.
-    by_start: HashMap<u8, Vec<(Role, Phrase)>>,
+    by_start: HashMap<u8, Vec<(Role, Phrase)>, Hashing>,
     /// Phrases whose first word is open at its start.
     open: Vec<(Role, Phrase)>,
     /// How a sentence that agrees to something begins.
@@ -132,6 +132,9 @@ impl Dictionary {
     pub fn is_agreement(&self, text: &str) -> bool {
         let text = text.trim_start();
         self.agreements.iter().any(|beginning| {
+            if beginning.is_ascii() {
+                return text.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning));
+            }
             let mut chars = text.chars().flat_map(char::to_lowercase);
             beginning.chars().all(|c| chars.next() == Some(c))
         })

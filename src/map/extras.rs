@@ -11,7 +11,7 @@ use super::mapping::{ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::texts::join;
 use super::view::View;
-use crate::decode::Submission;
+use crate::decode::{Hashing, Submission};
 use crate::lead::Extra;
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
@@ -181,7 +181,7 @@ pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
 #[derive(Default)]
 struct Lines<'a> {
     extras: Vec<Extra<'a>>,
-    by_label: HashMap<&'a str, usize>,
+    by_label: HashMap<&'a str, usize, Hashing>,
 }
 
 impl<'a> Lines<'a> {

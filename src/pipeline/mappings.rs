@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::decode::Key;
+use crate::decode::{Hashing, Key};
 use crate::map::{Condition, Dictionary, Facts, Mapping};
 
 /// The mapping that is asked last and fits everything.
@@ -75,9 +75,9 @@ impl Candidate {
 #[derive(Clone, Debug, Default)]
 struct Index {
     /// By the name of a member of the document.
-    by_member: HashMap<String, Vec<Candidate>>,
+    by_member: HashMap<String, Vec<Candidate>, Hashing>,
     /// By the first byte of a field's key.
-    by_key: HashMap<u8, Vec<Candidate>>,
+    by_key: HashMap<u8, Vec<Candidate>, Hashing>,
     /// Those that ask for nothing of the kind.
     others: Vec<Candidate>,
 }
