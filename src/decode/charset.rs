@@ -35,7 +35,7 @@ impl Declared {
         let content_type = content_type.unwrap_or_default();
         let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
         let encoding = parameters.split(';').find_map(charset).unwrap_or(UTF_8);
-        Self { kind: kind(&essence.trim().to_ascii_lowercase()), encoding }
+        Self { kind: kind(essence.trim()), encoding }
     }
 
     /// Decodes a whole text; bytes that are none are replaced and flagged. A byte order mark goes.
@@ -84,13 +84,18 @@ fn charset(parameter: &str) -> Option<&'static Encoding> {
 }
 
 fn kind(essence: &str) -> Kind {
+    let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
+    let begins = |kind: &str| essence.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
+    let ends = |kind: &str| {
+        let start = essence.len().checked_sub(kind.len());
+        start.and_then(|start| essence.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(kind))
+    };
     match essence {
-        "application/x-www-form-urlencoded" => Kind::Form,
-        "multipart/form-data" => Kind::Multipart,
-        "application/json" | "text/json" => Kind::Json,
         "" => Kind::Text,
-        _ if essence.ends_with("+json") => Kind::Json,
-        _ if essence.starts_with("text/") => Kind::Text,
+        _ if is("application/x-www-form-urlencoded") => Kind::Form,
+        _ if is("multipart/form-data") => Kind::Multipart,
+        _ if is("application/json") || is("text/json") || ends("+json") => Kind::Json,
+        _ if begins("text/") => Kind::Text,
         _ => Kind::Other,
     }
 }

@@ -146,11 +146,8 @@ pub(super) fn one_line(text: &str) -> String {
 
 fn push_line(text: &str, out: &mut String) {
     let start = out.len();
-    if text.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
-        out.push_str(text);
-        return;
-    }
-    for c in text.chars() {
+    let mut rest = text;
+    while let Some(c) = pass_plain(&mut rest, b'!', out) {
         if c.is_whitespace() {
             if out.len() > start && !out.ends_with(' ') {
                 out.push(' ');
@@ -166,24 +163,31 @@ fn push_line(text: &str, out: &mut String) {
 
 /// Adds clean lines of text, each but the first after `line_end`: no control characters but tabs, nothing blank around it.
 fn push_paragraphs(text: &str, line_end: &str, out: &mut String) {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        out.push_str(text);
-        return;
-    }
-    let mut after_return = false;
-    for c in text.chars() {
+    let mut rest = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    let mut after_return = None;
+    while let Some(c) = pass_plain(&mut rest, b' ', out) {
         match c {
             // Of a pair of line ends the first was written.
-            '\n' if after_return => {}
+            '\n' if after_return == Some(rest.len() + 1) => {}
             // Line ends of other conventions too, or they would show as such after the lines have been indented.
             '\n' | '\r' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push_str(line_end),
             '\t' => out.push(c),
             c if c.is_control() => {}
             c => out.push(c),
         }
-        after_return = c == '\r';
+        after_return = (c == '\r').then_some(rest.len());
     }
+}
+
+/// Writes what a text begins with of the ASCII signs from `first` to `~`, and takes the sign after them off, which may be any.
+fn pass_plain(rest: &mut &str, first: u8, out: &mut String) -> Option<char> {
+    let plain = rest.bytes().take_while(|byte| (first..=b'~').contains(byte)).count();
+    let (run, after) = rest.split_at_checked(plain)?;
+    out.push_str(run);
+    let mut chars = after.chars();
+    let next = chars.next();
+    *rest = chars.as_str();
+    next
 }
 
 /// Embeddings, overrides and isolates (UAX #9 §2): they make text read differently from what it says.

@@ -190,8 +190,9 @@ impl<'a> Auto<'a> {
             let text = candidate.single().filter(|_| candidate.role.is_none() && !is_excluded(candidate));
             text.filter(|text| !self.dictionary.is_agreement(text)).map_or(0, shape::prose)
         };
+        let amounts = self.free().map(|candidate| (candidate, amount(&candidate)));
         // Of two that are alike the first is kept: `max_by_key` would take the last.
-        let best = self.free().rev().max_by_key(amount).filter(|best| amount(best) > 0)?;
+        let (best, _) = amounts.rev().max_by_key(|(_, amount)| *amount).filter(|(_, amount)| *amount > 0)?;
         Some(self.guess(best, best.single()?, "value"))
     }
 

@@ -108,7 +108,10 @@ fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
         return None;
     }
     let rest = key.strip_prefix(before)?;
-    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
+    let is_of_stem = |c: char| c.is_alphanumeric() || c == '-';
+    // The signs of nearly all keys are told apart as bytes.
+    let ascii = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').count();
+    let end = ascii + rest.get(ascii..)?.find(|c: char| !is_of_stem(c)).unwrap_or(rest.len() - ascii);
     rest.split_at_checked(end).filter(|(stem, _)| !stem.is_empty())
 }
 

@@ -182,8 +182,8 @@ impl<'a> Work<'_, 'a> {
             LeadField::Phone => Phone::is_valid(text, self.rules.region),
             LeadField::Name | LeadField::Message => true,
         };
-        let mut first = None;
-        let mut best = None;
+        let mut first: Option<Choice<'a>> = None;
+        let mut best: Option<Choice<'a>> = None;
         for selector in selectors {
             let found = self.find(selector);
             let merged = match field {
@@ -193,8 +193,12 @@ impl<'a> Work<'_, 'a> {
             let choices = merged.as_ref().map_or(found, std::slice::from_ref);
             let choices = choices.iter().map(|found| Choice { text: found.text, selector, from: found.from });
             for choice in choices.filter(|choice| !choice.text.trim().is_empty()) {
+                // To tell whether a phone is valid takes longer than to look whether there is a choice at all.
+                best = match first {
+                    None => Some(choice).filter(|_| merged.is_some()),
+                    Some(first) => best.or_else(|| [first, choice].into_iter().find(|choice| valid(choice.text))),
+                };
                 first = first.or(Some(choice));
-                best = best.or_else(|| Some(choice).filter(|choice| valid(choice.text)));
             }
             if best.is_some() {
                 break;

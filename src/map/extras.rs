@@ -118,8 +118,7 @@ impl<'a> Heard<'a> {
     fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
         let value = Plain::new(value);
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
-        let may_be_in_name = !value.is_simple || self.name.raw.len() >= value.raw.len();
-        let in_name = || may_be_in_name && self.name.get().contains(value.get());
+        let in_name = || self.name.holds(&value);
         self.texts.iter().any(|text| text.is(&value))
             || (in_name() && matches!(role(), Some(Role::FirstName | Role::LastName)))
             || (value.raw.lines().count() >= COPY_LINES
@@ -154,8 +153,18 @@ impl<'a> Plain<'a> {
     fn is(&self, other: &Plain<'_>) -> bool {
         match (self.is_simple, other.is_simple) {
             (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
+            (false, true) => self.get().eq_ignore_ascii_case(other.raw),
             _ => self.get() == other.get(),
         }
+    }
+
+    fn holds(&self, part: &Plain<'_>) -> bool {
+        if !part.is_simple {
+            return self.get().contains(part.get());
+        }
+        let fits = !part.raw.is_empty() && part.raw.len() <= self.raw.len();
+        let is_it = |window: &[u8]| window.eq_ignore_ascii_case(part.raw.as_bytes());
+        part.raw.is_empty() || (fits && self.get().as_bytes().windows(part.raw.len()).any(is_it))
     }
 }
 

@@ -105,7 +105,10 @@ pub(super) fn prose(text: &str) -> usize {
     let lines = text.lines().count();
     let words = text.split_whitespace().count();
     // Scripts without spaces between words.
-    let dense = text.chars().filter(|c| ('\u{2E80}'..='\u{FAFF}').contains(c)).count() / 2;
+    let dense = match text.is_ascii() {
+        true => 0,
+        false => text.chars().filter(|c| ('\u{2E80}'..='\u{FAFF}').contains(c)).count() / 2,
+    };
     match lines.saturating_sub(1) * 10 + words.max(dense) {
         0 | 1 => 0,
         much => much,
