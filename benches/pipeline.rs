@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench pipeline [-- ROW...]
 //!
-//! A row is a folder of fixtures, `W1` to `W3`, or `growth`; without any, all. `loop W1` runs a workload for five seconds and
+//! A row is a folder of fixtures, `W1` to `W3`, or `growth`; without any, all. `loop ROW` runs a row for five seconds and
 //! prints nothing: for a profiler. The floor is serde_json reading as many bytes
 //! of JSON, measured in turn with ours: compare the ratios, since the speed of a machine that others use drifts. The
 //! time is the processor's, which the others don't take; the allocator is the program's.
@@ -14,7 +14,8 @@ mod table;
 use std::hint::black_box;
 
 use formgate::config::shipped_mappings;
-use formgate::pipeline::{Mappings, SiteRules, process};
+use formgate::lead::{Draft, Lead};
+use formgate::pipeline::{End, Mappings, SiteRules, process};
 use formgate::received::Received;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -50,6 +51,7 @@ fn main() -> anyhow::Result<()> {
     }
     let is_asked = |row: &str| asked.is_empty() || asked.iter().any(|name| row == name);
     time_captured(&mappings, is_asked)?;
+    time_the_least(&mappings, is_asked)?;
     time_workloads(&mappings, is_asked)?;
     if is_asked("growth") {
         time_growth(&mappings, Growth::Fields)?;
@@ -94,6 +96,58 @@ fn time_captured(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow
         table::print("Captured submissions, and serde_json reading as many bytes", &head, &rows);
     }
     Ok(())
+}
+
+/// What no pure path can go below while a body is read by these libraries and a lead is checked by these rules: nothing is
+/// decided, and nothing mapped.
+fn time_the_least(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let head = ["fixtures", "plain reading µs", "checks of the lead µs", "floor µs", "ratio of both"];
+    let mut rows = Vec::new();
+    for row in captured()?.into_iter().filter(|row| is_asked(&row.name)) {
+        let received = receive(&row.requests)?;
+        let count = received.len() as f64;
+        let floor = plain::json(received.iter().map(|received| received.body.len()).sum());
+        let leads: Vec<Lead> = received.iter().filter_map(|received| lead(mappings, received)).collect();
+        let read_floor = || plain::read_json(floor.as_bytes());
+        let times =
+            medians([&mut || received.iter().for_each(plain::read), &mut || leads.iter().for_each(check), &mut || {
+                read_floor()
+            }]);
+        let [read, checks, floor] = times.map(|time| time / count);
+        rows.push(vec![
+            row.name,
+            format!("{read:.1}"),
+            format!("{checks:.1}"),
+            format!("{floor:.1}"),
+            format!("{:.1}", (read + checks) / floor),
+        ]);
+    }
+    if !rows.is_empty() {
+        table::print(
+            "The least it can be: the libraries' reading of the body, and the checks of the lead it becomes",
+            &head,
+            &rows,
+        );
+    }
+    Ok(())
+}
+
+fn lead(mappings: &Mappings, received: &Received) -> Option<Lead> {
+    match process(mappings, &SiteRules::default(), None, received).end {
+        End::Lead { lead, .. } => Some(lead),
+        End::Held { lead, .. } => lead,
+    }
+}
+
+fn check(lead: &Lead) {
+    let draft = Draft {
+        name: Some(lead.name()),
+        email: Some(lead.email()),
+        phone: lead.phone(),
+        message: Some(lead.message()),
+        ..Draft::default()
+    };
+    black_box(Lead::check(draft)).ok();
 }
 
 fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow::Result<()> {
@@ -162,10 +216,14 @@ fn goal(row: &str) -> String {
 }
 
 fn run_for_a_profiler(mappings: &Mappings, name: &str) -> anyhow::Result<()> {
-    let received = workload(name)?.receive()?;
+    let folder = captured()?.into_iter().find(|row| row.name == name);
+    let received = match folder {
+        Some(row) => receive(&row.requests)?,
+        None => vec![workload(name)?.receive()?],
+    };
     let started = processor_time();
     while processor_time() - started < LOOP {
-        (0..1_000).for_each(|_| run(mappings, &received));
+        (0..100).for_each(|_| received.iter().for_each(|received| run(mappings, received)));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use formgate::received::Received;
 
 /// Text of JSON, exactly so many bytes: strings, as most values of forms are.
 pub(crate) fn json(bytes: usize) -> String {
@@ -24,6 +25,16 @@ pub(crate) fn read_json(text: &[u8]) {
 /// Reads a form into pairs.
 pub(crate) fn read_pairs(body: &[u8]) {
     black_box(serde_urlencoded::from_bytes::<Vec<(String, String)>>(body)).ok();
+}
+
+/// Reads a body by the library for its type.
+pub(crate) fn read(received: &Received) {
+    let kind = received.content_type().unwrap_or_default();
+    match kind.split(['/', ';']).nth(1).unwrap_or_default() {
+        "json" => read_json(&received.body),
+        "form-data" => read_parts(kind, &received.body),
+        _ => read_pairs(&received.body),
+    }
 }
 
 /// Reads every part of a multipart body whole.

@@ -182,6 +182,14 @@ impl<'a> Document<'a> {
         std::iter::successors(self.node(id).first, |child| self.node(*child).next)
     }
 
+    pub(super) fn first_child(&self, id: NodeId) -> Option<NodeId> {
+        self.node(id).first
+    }
+
+    pub(super) fn next_sibling(&self, id: NodeId) -> Option<NodeId> {
+        self.node(id).next
+    }
+
     pub(super) fn last_child(&self, id: NodeId) -> Option<NodeId> {
         self.node(id).last
     }

@@ -74,28 +74,31 @@ impl<'a> Builder<'a> {
     /// Numbers what came without a name. A container whose names count up from 0 is a list, any other a record.
     fn number(&mut self, branch: NodeId) {
         let document = &mut self.document;
-        let members: Vec<NodeId> = document.children(branch).collect();
         let (mut next, mut counted) = (0_u64, true);
-        for (index, member) in members.iter().enumerate() {
-            let number = match document.key(*member) {
+        let mut members = (0_u64.., document.first_child(branch));
+        while let (Some(index), Some(member)) = (members.0.next(), members.1) {
+            let number = match document.key(member) {
                 Key::Name(name) => {
                     let number = name.parse::<u64>().ok();
-                    counted &= number == Some(index as u64) && is_canonical(name);
+                    counted &= number == Some(index) && is_canonical(name);
                     number
                 }
                 _ => {
-                    counted &= next == index as u64;
+                    counted &= next == index;
                     let name = bumpalo::format!(in self.arena, "{}", next).into_bump_str();
-                    document.set_key(*member, Key::Name(name));
+                    document.set_key(member, Key::Name(name));
                     Some(next)
                 }
             };
             next = number.map_or(next, |number| next.max(number.saturating_add(1)));
+            members.1 = document.next_sibling(member);
         }
         if counted {
             document.set_content(branch, Content::List);
-            for (index, member) in (0..).zip(members) {
-                document.set_key(member, Key::Index(index));
+            let mut items = (0_u32.., document.first_child(branch));
+            while let (Some(index), Some(item)) = (items.0.next(), items.1) {
+                document.set_key(item, Key::Index(index));
+                items.1 = document.next_sibling(item);
             }
         }
     }

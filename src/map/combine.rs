@@ -103,11 +103,11 @@ impl CombineRules {
 
 /// Splits a key into the stem that follows what stands before it, and the rest.
 fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
-    // Asked of every key, with a beginning that few have.
-    if key.bytes().next() != before.bytes().next() && !before.is_empty() {
+    // Asked of every key: a comparison byte by byte is done before one by `memcmp` has begun.
+    if !before.bytes().zip(key.bytes()).all(|(a, b)| a == b) {
         return None;
     }
-    let rest = key.strip_prefix(before)?;
+    let rest = key.get(before.len()..)?;
     let is_of_stem = |c: char| c.is_alphanumeric() || c == '-';
     // The signs of nearly all keys are told apart as bytes.
     let ascii = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').count();

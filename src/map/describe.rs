@@ -17,7 +17,10 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRul
     let mut described: Vec<(NodeId, FormField<'a>)> = Vec::new();
     let mut reached: HashSet<NodeId, Hashing> = HashSet::default();
     for rule in rules {
-        for node in rule.each.nodes(submission) {
+        let nodes = rule.each.nodes(submission);
+        described.reserve(nodes.len());
+        reached.reserve(nodes.len());
+        for node in nodes {
             if reached.insert(node) {
                 let field = describe_one(rule, submission, node);
                 described.push((node, FormField { meta: rule.meta, ..FormField::plain(field) }));

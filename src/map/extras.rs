@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use bumpalo::collections::String as ArenaString;
+
 use super::dictionary::{Dictionary, Role};
 use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
@@ -11,7 +13,7 @@ use super::mapping::{ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::texts::join;
 use super::view::View;
-use crate::decode::{Hashing, Submission};
+use crate::decode::{Arena, Hashing, Submission};
 use crate::lead::Extra;
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
@@ -154,13 +156,20 @@ impl<'a> Plain<'a> {
         match (self.is_simple, other.is_simple) {
             (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
             (false, true) => self.get().eq_ignore_ascii_case(other.raw),
-            _ => self.get() == other.get(),
+            (_, false) => self.begins_like(other) && self.get() == other.get(),
         }
+    }
+
+    /// Tells whether the first signs are the same but for their case.
+    fn begins_like(&self, other: &Plain<'_>) -> bool {
+        let first = |text: &str| text.chars().next().and_then(|c| c.to_lowercase().next());
+        first(self.raw) == first(other.raw)
     }
 
     fn holds(&self, part: &Plain<'_>) -> bool {
         if !part.is_simple {
-            return self.get().contains(part.get());
+            // Of nothing does more than a fifth stay: `&amp;`.
+            return part.raw.len() <= self.raw.len() * "&amp;".len() && self.get().contains(part.get());
         }
         let fits = !part.raw.is_empty() && part.raw.len() <= self.raw.len();
         let is_it = |window: &[u8]| window.eq_ignore_ascii_case(part.raw.as_bytes());
@@ -190,17 +199,20 @@ pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
 #[derive(Default)]
 struct Lines<'a> {
     extras: Vec<Extra<'a>>,
+    /// Only past the first few: comparing with those is faster.
     by_label: HashMap<&'a str, usize, Hashing>,
 }
+
+/// Up to this many labels are compared with each other.
+const COMPARED_MAX: usize = 12;
 
 impl<'a> Lines<'a> {
     /// Adds a value and returns the index of its line; there are at most `count`.
     fn add(&mut self, label: &'a str, value: &'a str, count: usize) -> usize {
         if self.extras.is_empty() {
             self.extras.reserve(count);
-            self.by_label.reserve(count);
         }
-        let index = *self.by_label.entry(label).or_insert(self.extras.len());
+        let index = self.line(label);
         match self.extras.get_mut(index) {
             Some(extra) => {
                 let lines = extra.value.to_mut();
@@ -210,6 +222,25 @@ impl<'a> Lines<'a> {
             None => self.extras.push(Extra { label: Cow::Borrowed(label), value: Cow::Borrowed(value) }),
         }
         index
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// Returns the index of a label's line, there or to come.
+    fn line(&mut self, label: &'a str) -> usize {
+        let next = self.extras.len();
+        if next <= COMPARED_MAX {
+            return self.extras.iter().position(|extra| extra.label == label).unwrap_or(next);
+        }
+        if self.by_label.is_empty() {
+            let known = self.extras.iter().enumerate();
+            // Labels are borrowed where they came from, so they outlive the lines.
+            self.by_label.extend(known.filter_map(|(index, extra)| match extra.label {
+                Cow::Borrowed(label) => Some((label, index)),
+                Cow::Owned(_) => None,
+            }));
+        }
+        *self.by_label.entry(label).or_insert(next)
     }
 }
 
@@ -225,28 +256,22 @@ fn label<'a>(submission: &Submission<'a>, form_field: &FormField<'a>, rules: Ext
     if let Some(rest) = strips.find_map(|prefix| name.strip_prefix(prefix.as_str())).filter(|rest| !rest.is_empty()) {
         name = rest;
     }
-    if field.label.is_some() {
-        return name.trim();
-    }
-    match spoken(name) {
-        Cow::Borrowed(label) => label,
-        Cow::Owned(label) => submission.arena.alloc_str(&label),
-    }
+    if field.label.is_some() { name.trim() } else { spoken(name, submission.arena) }
 }
 
 /// Writes a key as a label: `service_type` becomes `Service type`; a figure alone becomes `Field 13`.
-fn spoken(key: &str) -> Cow<'_, str> {
+fn spoken<'a>(key: &'a str, arena: &'a Arena) -> &'a str {
     if key.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return Cow::Owned(format!("Field {key}"));
+        return bumpalo::format!(in arena, "Field {}", key).into_bump_str();
     }
     if key.contains(char::is_whitespace) {
-        return Cow::Borrowed(key.trim());
+        return key.trim();
     }
     let is_mark = |c: char| matches!(c, '_' | '-' | '.' | '[' | ']');
     if key.starts_with(|c: char| c.is_ascii_uppercase()) && !key.contains(is_mark) {
-        return Cow::Borrowed(key);
+        return key;
     }
-    let mut text = String::with_capacity(key.len());
+    let mut text = ArenaString::with_capacity_in(key.len(), arena);
     for word in key.split(is_mark).filter(|word| !word.is_empty()) {
         if text.is_empty() {
             let mut chars = word.chars();
@@ -257,7 +282,7 @@ fn spoken(key: &str) -> Cow<'_, str> {
             text.push_str(word);
         }
     }
-    Cow::Owned(text)
+    text.into_bump_str()
 }
 
 #[cfg(test)]
@@ -276,7 +301,7 @@ mod tests {
             ("", "Field "),
             ("联系", "联系"),
         ] {
-            assert_eq!(spoken(key), label, "{key}");
+            assert_eq!(spoken(key, &Arena::new()), label, "{key}");
         }
     }
 }
