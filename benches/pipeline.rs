@@ -108,11 +108,9 @@ fn time_the_least(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyho
         let count = received.len() as f64;
         let floor = plain::json(received.iter().map(|received| received.body.len()).sum());
         let leads: Vec<Lead> = received.iter().filter_map(|received| lead(mappings, received)).collect();
-        let read_floor = || plain::read_json(floor.as_bytes());
-        let times =
-            medians([&mut || received.iter().for_each(plain::read), &mut || leads.iter().for_each(check), &mut || {
-                read_floor()
-            }]);
+        let (mut read, mut checks) = (|| received.iter().for_each(plain::read), || leads.iter().for_each(check));
+        let mut read_floor = || plain::read_json(floor.as_bytes());
+        let times = medians([&mut read, &mut checks, &mut read_floor]);
         let [read, checks, floor] = times.map(|time| time / count);
         rows.push(vec![
             row.name,
