@@ -139,6 +139,8 @@ async fn read_chunks(
     share: &mut Share,
 ) -> Result<(Taking, u64), NoBody> {
     let mut length = 0;
+    // Its share is taken already.
+    taking.expect(declared.unwrap_or_default());
     while let Some(chunk) = next_chunk(session, limits.deadline(started, length)).await? {
         length += chunk.len() as u64;
         if length > limits.max {
@@ -160,7 +162,7 @@ fn to_hold(taking: &Taking, declared: Option<u64>, read: u64) -> u64 {
     if taking.streams() {
         declared.map_or(CHUNK, |declared| declared.min(CHUNK)) + taking.held() as u64
     } else {
-        declared.unwrap_or(0).max(read)
+        declared.unwrap_or(0).max(read).max(taking.held() as u64)
     }
 }
 

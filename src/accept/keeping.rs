@@ -58,9 +58,20 @@ impl Taking {
         self.keeper.streams()
     }
 
-    /// Returns how many bytes are held of a body that streams, beside the spare copy.
+    /// Makes room for a body that is held whole, once: growing by and by takes twice as much.
+    pub(super) fn expect(&mut self, length: u64) {
+        if let Some(raw) = self.raw.as_mut().filter(|_| !self.keeper.streams()) {
+            raw.reserve(usize::try_from(length).unwrap_or_default());
+        }
+    }
+
+    /// Returns how many bytes are held: of a body that streams what its keeper needs, of any other its room.
     pub(super) fn held(&self) -> usize {
-        if self.panicked.is_some() { 0 } else { self.keeper.held() }
+        match &self.raw {
+            Some(raw) if !self.streams() => raw.capacity(),
+            _ if self.panicked.is_some() => 0,
+            _ => self.keeper.held(),
+        }
     }
 
     /// Returns how many bytes the copy takes that is held only for the case that the keeper panics.

@@ -29,10 +29,39 @@ pub struct Keeper {
 enum Keeping {
     /// Without a type nothing is looked for in it.
     Whole {
-        bytes: BytesMut,
+        bytes: Whole,
         declared: Option<Declared>,
     },
     Parts(Box<Parts>),
+}
+
+/// A body that is held whole. What comes in one piece isn't copied.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    /// All of it, once there is a second piece.
+    joined: BytesMut,
+}
+
+impl Whole {
+    fn push(&mut self, chunk: Bytes) {
+        if self.len() == 0 {
+            self.first = chunk;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(&chunk);
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn finish(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
 }
 
 /// What is kept of a body. No `Debug`: it is personal data.
@@ -58,14 +87,14 @@ impl Keeper {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
             Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload))),
-            _ => Keeping::Whole { bytes: BytesMut::new(), declared: Some(declared) },
+            _ => Keeping::Whole { bytes: Whole::default(), declared: Some(declared) },
         };
         Self { max, keeping }
     }
 
     /// Begins a body that is kept byte for byte, whatever it is: for those who check a signature of it.
     pub fn as_it_comes(max: usize) -> Self {
-        Self { max, keeping: Keeping::Whole { bytes: BytesMut::new(), declared: None } }
+        Self { max, keeping: Keeping::Whole { bytes: Whole::default(), declared: None } }
     }
 
     /// Tells whether it holds less than what it is given.
@@ -85,7 +114,7 @@ impl Keeper {
     pub fn push(&mut self, chunk: Bytes) -> Result<(), TooMuchToKeep> {
         match &mut self.keeping {
             Keeping::Whole { bytes, .. } => {
-                bytes.extend_from_slice(&chunk);
+                bytes.push(chunk);
                 Ok(())
             }
             Keeping::Parts(parts) => parts.push(chunk),
@@ -95,10 +124,13 @@ impl Keeper {
     /// Ends the body.
     pub fn finish(self) -> Result<Kept, TooMuchToKeep> {
         let kept = match self.keeping {
-            Keeping::Whole { bytes, declared } => match declared.and_then(|declared| base64::cut(&bytes, declared)) {
-                Some(cut) => Kept { body: cut.into(), cut: true, parts: None },
-                None => Kept { body: bytes.freeze(), cut: false, parts: None },
-            },
+            Keeping::Whole { bytes, declared } => {
+                let whole = bytes.finish();
+                match declared.and_then(|declared| base64::cut(&whole, declared)) {
+                    Some(cut) => Kept { body: cut.into(), cut: true, parts: None },
+                    None => Kept { body: whole, cut: false, parts: None },
+                }
+            }
             Keeping::Parts(parts) => parts.finish(),
         };
         // Nothing at all would be taken for a request without a body.
