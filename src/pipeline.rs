@@ -131,8 +131,8 @@ struct Way<'a> {
     extras: Vec<Extra<'a>>,
 }
 
-/// The memory that decoding takes for a body of some length, in bytes.
-const ARENA_MIN: usize = 4_096;
+/// What a submission takes beside a copy of its body, in bytes: nodes don't count, decoded texts and lists of them do.
+const ARENA_BESIDE: usize = 4_096;
 
 /// Runs a submission through decode, map and lead; `end` takes what it wants of it before its memory is freed.
 fn run<T>(
@@ -143,7 +143,7 @@ fn run<T>(
     overlay: &Overlay,
     end: impl FnOnce(Way<'_>) -> T,
 ) -> T {
-    let arena = Arena::with_capacity(received.body.len() + ARENA_MIN);
+    let arena = Arena::with_capacity(received.body.len() + ARENA_BESIDE);
     match decode::decode(received, &arena) {
         Ok(submission) => end(mapped(mappings, site, form, received, overlay, &submission)),
         Err(error) => end(undecodable(site, form, overlay, error)),

@@ -16,7 +16,8 @@ pub(super) const CRLF: &[u8] = b"\r\n";
 const LF: &[u8] = b"\n";
 
 /// What is found, in the order in which it comes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum Found {
     /// A part begins, its headers are the next of the skeleton.
     Head,

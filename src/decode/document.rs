@@ -1,7 +1,7 @@
 //! The one flat arena that every encoding is read into: a document's values, in the order in which they came.
 //!
 //! A value's text is a slice of the body where nothing had to be decoded, else of the memory that is freed with the whole
-//! submission. Nothing after this owns a text: a field is a view of a node, and where a value stands is its node's id.
+//! submission. A field is a view of a node, and where a value stands is its node's id.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub type Hashing = foldhash::fast::RandomState;
 pub struct NodeId(u32);
 
 /// What a value is called in its container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key<'a> {
     /// It is the whole document.
     Root,
@@ -30,7 +30,9 @@ pub enum Key<'a> {
 }
 
 /// A value as it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// No `Debug`: it is personal data.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Content<'a> {
     Null,
     Bool(bool),
@@ -62,7 +64,7 @@ const ROOT: NodeId = NodeId(0);
 /// A tree of values, flat in memory.
 ///
 /// `Debug` shows no value: it is personal data.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Document<'a> {
     nodes: Vec<Node<'a>>,
     /// Which node stands in the document for one that was sent under a repeated name.
@@ -273,13 +275,11 @@ impl<'a> Document<'a> {
     pub(super) fn is_same(&self, other: &Document<'_>) -> bool {
         let mut pairs = vec![(self.root(), other.root())];
         while let Some((ours, theirs)) = pairs.pop() {
-            let (content, children) = (self.content(ours) == other.content(theirs), self.children(ours));
-            let (count, others) = (pairs.len(), other.children(theirs));
-            pairs.extend(children.zip(others));
-            let as_many = [self.children(ours).count(), other.children(theirs).count()] == [pairs.len() - count; 2];
-            if !content || !as_many || self.key(ours) != other.key(theirs) {
+            let same = self.key(ours) == other.key(theirs) && self.content(ours) == other.content(theirs);
+            if !same || self.children(ours).count() != other.children(theirs).count() {
                 return false;
             }
+            pairs.extend(self.children(ours).zip(other.children(theirs)));
         }
         true
     }

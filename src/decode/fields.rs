@@ -1,6 +1,7 @@
 //! The fields of a document: each top-level member, opened where it only holds others.
 
-use super::document::{Arena, Content, Document, NodeId};
+use super::LIMITS;
+use super::document::{Arena, Content, Document, Key, NodeId};
 
 /// How an encoding writes the way to a nested value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +127,11 @@ impl<'a> Collector<'_, 'a> {
     }
 
     /// Names a value as its encoding writes the way to it.
-    fn child_key(&self, parent: &str, child: NodeId) -> &'a str {
-        use super::document::Key;
+    fn child_key(&self, parent: &'a str, child: NodeId) -> &'a str {
+        // It is refused once all are collected: until then nothing is made of it, or each child would copy it.
+        if parent.len() > LIMITS.key_bytes {
+            return parent;
+        }
         let arena = self.arena;
         match (parent, self.document.key(child), self.style) {
             ("", Key::Name(name), _) => name,
@@ -152,7 +156,6 @@ pub(super) fn joined<'a>(arena: &'a Arena, parts: [&str; 4]) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::Key;
     use super::*;
 
     /// Reads the keys and kinds of what is built under the root.

@@ -1,4 +1,4 @@
-//! From what was received to a [`Submission`]: ordered fields, one JSON tree, and what was odd about the bytes.
+//! From what was received to a [`Submission`]: ordered fields, one document of values, and what was odd about the bytes.
 //!
 //! Pure: no I/O, clock or logger. Every limit has a name in [`Limits`]; past one of them the body can't be decoded.
 
@@ -47,7 +47,6 @@ use fields::Style;
 /// A decoded submission, the same whatever encoding it came in.
 ///
 /// `Debug` shows keys only: values are personal data.
-#[derive(Clone)]
 pub struct Submission<'a> {
     /// The form's fields in the order in which they came.
     pub fields: Vec<Field<'a>>,
@@ -61,14 +60,12 @@ pub struct Submission<'a> {
     json: OnceCell<Value>,
 }
 
-impl Submission<'_> {
+impl<'a> Submission<'a> {
     /// Returns the document as JSON, made when it is first asked for.
     pub fn json(&self) -> &Value {
         self.json.get_or_init(|| self.document.json(self.document.root()))
     }
-}
 
-impl<'a> Submission<'a> {
     /// Returns what a value is called, as text.
     pub fn name(&self, id: NodeId) -> &'a str {
         match self.document.key(id) {

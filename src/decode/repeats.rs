@@ -47,50 +47,56 @@ fn name_of<'a>(key: &Key<'a>) -> Option<&'a str> {
 /// A repeated name keeps its first place.
 fn merge_members<'a>(document: &mut Document<'a>, record: NodeId, style: Style, odd: &mut BTreeSet<Oddity>) {
     let members: Vec<NodeId> = document.children(record).collect();
-    let mut kept: Vec<NodeId> = Vec::with_capacity(members.len());
+    let mut kept: Vec<Vec<NodeId>> = Vec::with_capacity(members.len());
     let mut places: HashMap<&str, usize, Hashing> = HashMap::default();
     for member in members {
         let name = name_of(&document.key(member)).unwrap_or_default();
         let place = *places.entry(name).or_insert(kept.len());
         match kept.get_mut(place) {
-            Some(earlier) => *earlier = merge_two(document, *earlier, member, style, odd),
-            None => kept.push(member),
+            Some(same) => same.push(member),
+            None => kept.push(vec![member]),
         }
     }
     document.clear(record);
-    kept.into_iter().for_each(|member| document.append(record, member));
+    for mut same in kept {
+        let Some(mut member) = same.pop() else { continue };
+        match style {
+            Style::Dots => replace(document, &same, member),
+            Style::Brackets => {
+                same.push(member);
+                let merged = same.into_iter().reduce(|earlier, later| merge_two(document, earlier, later, odd));
+                member = merged.unwrap_or(member);
+            }
+        }
+        document.append(record, member);
+    }
 }
 
-/// Returns what stands for both.
-fn merge_two(
-    document: &mut Document<'_>,
-    earlier: NodeId,
-    later: NodeId,
-    style: Style,
-    odd: &mut BTreeSet<Oddity>,
-) -> NodeId {
-    if style == Style::Dots {
-        replace(document, earlier, later);
-        return later;
+/// The last one stands where the earlier ones did, and each of its members where theirs of the name did.
+fn replace(document: &mut Document<'_>, earlier: &[NodeId], last: NodeId) {
+    earlier.iter().for_each(|id| document.stand_in(*id, last));
+    let members: Vec<NodeId> = earlier.iter().flat_map(|id| document.children(*id)).collect();
+    if members.is_empty() {
+        return;
     }
+    let by_key: HashMap<Key<'_>, NodeId, Hashing> =
+        document.children(last).map(|member| (document.key(member), member)).collect();
+    let mut by_successor: HashMap<NodeId, Vec<NodeId>, Hashing> = HashMap::default();
+    for member in members {
+        if let Some(successor) = by_key.get(&document.key(member)) {
+            by_successor.entry(*successor).or_default().push(member);
+        }
+    }
+    by_successor.into_iter().for_each(|(successor, members)| replace(document, &members, successor));
+}
+
+/// Returns what stands for two values that a form sent under one name.
+fn merge_two(document: &mut Document<'_>, earlier: NodeId, later: NodeId, odd: &mut BTreeSet<Oddity>) -> NodeId {
     let is_tree = |id| matches!(document.content(id), Content::Record | Content::File(_));
     match (is_tree(earlier), is_tree(later)) {
         (true, false) => mix(document, earlier, later, odd),
         (false, true) => mix(document, later, earlier, odd),
         _ => list(document, earlier, later),
-    }
-}
-
-/// The later one stands where the earlier did, and each of its members where the earlier's of the name did.
-fn replace(document: &mut Document<'_>, earlier: NodeId, later: NodeId) {
-    document.stand_in(earlier, later);
-    let members: Vec<NodeId> = document.children(earlier).collect();
-    for member in members {
-        let key = document.key(member);
-        let same = document.children(later).find(|id| document.key(*id) == key);
-        if let Some(same) = same {
-            replace(document, member, same);
-        }
     }
 }
 

@@ -1,7 +1,7 @@
-//! `application/x-www-form-urlencoded`, with PHP's bracket names and what plugins make of it.
+//! `application/x-www-form-urlencoded`, and what plugins make of it.
 //!
-//! Pairs are read by the rule of the URL Standard (<https://url.spec.whatwg.org/#urlencoded-parsing>); names nest as in PHP:
-//! `a[b]`, `a[]`, `a[2]`. Unlike PHP, names keep their dots and spaces and a repeated name keeps all its values.
+//! Pairs are read by the rule of the URL Standard (<https://url.spec.whatwg.org/#urlencoded-parsing>). Unlike in PHP, names
+//! keep their dots and spaces, and a repeated name keeps all its values.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const PHONE_DIGITS_MIN: usize = 7;
 /// A name and a value.
 pub(super) type Pair<'a> = (&'a str, &'a str);
 
-/// Reads a body or a query as a tree.
+/// Reads a body or a query as a document.
 pub(super) fn parse<'a>(
     bytes: &'a [u8],
     declared: Declared,

@@ -90,7 +90,7 @@ impl<'a> Auto<'a> {
             LeadField::Message => self.message(),
         }?;
         for candidate in &mut self.candidates {
-            candidate.used |= guess.from.contains(&candidate.index);
+            candidate.used |= guess.from.binary_search(&candidate.index).is_ok();
         }
         Some(guess)
     }

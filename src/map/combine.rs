@@ -130,10 +130,11 @@ pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, 
     let mut work = Work { gone: vec![false; fields.len()], fields, submission };
     for rule in &rules.rules {
         let members_of = |group: &Range<usize>| members.get(group.clone()).unwrap_or_default();
-        let combined: Vec<usize> =
+        let mut combined: Vec<usize> =
             groups.iter().filter_map(|group| work.combine_group(rule, members_of(group))).collect();
+        combined.sort_unstable();
         if !combined.is_empty() {
-            members.retain(|member| work.is_there(member) && !combined.contains(&member.index));
+            members.retain(|member| work.is_there(member) && combined.binary_search(&member.index).is_err());
             for index in combined.into_iter().filter(|index| !work.gone.get(*index).copied().unwrap_or(true)) {
                 let key = work.fields.get(index).map_or("", |form_field| form_field.field.key);
                 members.extend(rules.members(index, key));

@@ -67,7 +67,12 @@ fn is_same(submission: &Submission<'_>, node: NodeId, wanted: &Value) -> bool {
     let document = &submission.document;
     match (document.content(node), wanted) {
         (Content::Text(text), Value::String(wanted)) => text == wanted,
-        _ if document.json(node) == *wanted => true,
+        (Content::List | Content::Record | Content::File(_), Value::Array(_) | Value::Object(_))
+            if document.json(node) == *wanted =>
+        {
+            true
+        }
+        (Content::Null | Content::Bool(_) | Content::Number(_), _) if document.json(node) == *wanted => true,
         _ => {
             let texts = texts(submission, node);
             !texts.is_empty() && texts.iter().copied().eq(wanted_texts(wanted).iter())

@@ -35,8 +35,9 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRul
     let mut tops: Vec<NodeId> = described.iter().map(|(node, _)| document.top(*node)).collect();
     tops.sort_unstable();
     tops.dedup();
-    let is_covered =
-        |form_field: &FormField<'a>| form_field.field.node.is_some_and(|node| tops.contains(&document.top(node)));
+    let is_covered = |form_field: &FormField<'a>| {
+        form_field.field.node.is_some_and(|node| tops.binary_search(&document.top(node)).is_ok())
+    };
     let place = fields.iter().position(is_covered).unwrap_or(fields.len());
     fields.retain(|form_field| !is_covered(form_field));
     let place = place.min(fields.len());

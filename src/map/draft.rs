@@ -41,13 +41,21 @@ pub struct Mapped<'a> {
 }
 
 /// What the body says about its form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` shows no address: it may hold what was typed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct FormFacts<'a> {
     pub id: Option<&'a str>,
     pub name: Option<&'a str>,
     /// What the plugin calls this submission; empty and `0` are none.
     pub entry: Option<&'a str>,
     pub page: Option<&'a str>,
+}
+
+impl std::fmt::Debug for FormFacts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FormFacts").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// A submission looked at through a mapping, which may then be applied to it.
@@ -182,29 +190,21 @@ impl<'a> Work<'_, 'a> {
             LeadField::Phone => Phone::is_valid(text, self.rules.region),
             LeadField::Name | LeadField::Message => true,
         };
-        let mut first: Option<Choice<'a>> = None;
-        let mut best: Option<Choice<'a>> = None;
-        for selector in selectors {
+        let is_merged = matches!(field, LeadField::Name | LeadField::Message);
+        let found = selectors.iter().flat_map(|selector| {
             let found = self.find(selector);
-            let merged = match field {
-                LeadField::Email | LeadField::Phone => None,
-                LeadField::Name | LeadField::Message => Some(self.merged(found, separator(field))),
+            let found = match is_merged {
+                true => self.view.submission.arena.alloc_slice_copy(&[self.merged(found, separator(field))]),
+                false => found,
             };
-            let choices = merged.as_ref().map_or(found, std::slice::from_ref);
-            let choices = choices.iter().map(|found| Choice { text: found.text, selector, from: found.from });
-            for choice in choices.filter(|choice| !choice.text.trim().is_empty()) {
-                // To tell whether a phone is valid takes longer than to look whether there is a choice at all.
-                best = match first {
-                    None => Some(choice).filter(|_| merged.is_some()),
-                    Some(first) => best.or_else(|| [first, choice].into_iter().find(|choice| valid(choice.text))),
-                };
-                first = first.or(Some(choice));
-            }
-            if best.is_some() {
-                break;
-            }
-        }
-        let Choice { text, selector, from } = best.or(first)?;
+            found.iter().map(move |found| Choice { text: found.text, selector, from: found.from })
+        });
+        let mut choices = found.filter(|choice| !choice.text.trim().is_empty());
+        let first = choices.next()?;
+        // To tell whether a phone is valid takes longer than to look whether there is a choice at all.
+        let second = if is_merged { None } else { choices.next() };
+        let best = second.and_then(|second| [first, second].into_iter().chain(choices).find(|it| valid(it.text)));
+        let Choice { text, selector, from } = best.unwrap_or(first);
         self.take(field, from);
         Some((text, FoundBy::Selector(selector)))
     }

@@ -266,7 +266,7 @@ mod tests {
         let document = &submission.document;
         let step = |id: NodeId| match document.key(id) {
             Key::Index(index) => format!("[{index}]"),
-            _ => format!("['{}']", document.name(id)),
+            _ => format!("['{}']", document.name(id).replace('\\', "\\\\").replace('\'', "\\'")),
         };
         let place = |id: NodeId| {
             let mut steps: Vec<String> = document.way(id).map(step).collect();
@@ -288,7 +288,7 @@ mod tests {
     fn document() -> impl Strategy<Value = Value> {
         let scalar = prop_oneof![Just(Value::Null), Just(Value::from(1)), "[a-c]{0,2}".prop_map(Value::from)];
         scalar.prop_recursive(4, 40, 4, |inner| {
-            let members = proptest::collection::vec(("[a-c1]|1[.]3|value", inner.clone()), 0..5);
+            let members = proptest::collection::vec(("[a-c1]|1[.]3|value|it's|é|a\\\\b", inner.clone()), 0..5);
             prop_oneof![
                 proptest::collection::vec(inner, 0..4).prop_map(Value::Array),
                 members.prop_map(|members| Value::Object(members.into_iter().collect())),
@@ -297,7 +297,22 @@ mod tests {
     }
 
     fn path() -> impl Strategy<Value = String> {
-        let walked = [".a", ".b", ".c", "['1.3']", "['1']", "['value']", "[0]", "[1]", "[3]", "[*]", ".*"];
+        let walked = [
+            ".a",
+            ".b",
+            ".c",
+            "['1.3']",
+            "['1']",
+            "['value']",
+            "[\"it's\"]",
+            "['a\\\\b']",
+            "['é']",
+            "[0]",
+            "[1]",
+            "[3]",
+            "[*]",
+            ".*",
+        ];
         let other = ["[-1]", "[0:2]", "['a','b']", "[?@.a]", "[?@.b == 1]", "[?$.a]", "..a", "..*"];
         let steps = |count| proptest::collection::vec(prop::sample::select(walked.to_vec()), count);
         let other = prop_oneof![3 => Just(""), 1 => prop::sample::select(other.to_vec())];

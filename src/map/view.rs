@@ -1,6 +1,7 @@
 //! A submission as its mapping sees it: the fields the plugin describes, and how selectors find values in them.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 
 use bumpalo::collections::Vec as ArenaVec;
 
@@ -11,7 +12,7 @@ use super::form_field::FormField;
 use super::mapping::Mapping;
 use super::selector::{FieldName, Selector};
 use super::texts::{split, texts};
-use crate::decode::{Field, NodeId, Submission};
+use crate::decode::{Field, Hashing, NodeId, Submission};
 
 /// Begins a selector that names a query parameter beside a body.
 const QUERY_PREFIX: &str = "query.";
@@ -22,6 +23,8 @@ pub(super) struct View<'a> {
     pub(super) fields: Vec<FormField<'a>>,
     /// Which fields stand for which nodes, sorted; made when it is first asked for.
     by_node: OnceCell<Vec<(NodeId, usize)>>,
+    /// The fields that were found last.
+    last_at: Cell<&'a [usize]>,
 }
 
 /// A value a selector found, and the fields it came from.
@@ -42,7 +45,7 @@ impl<'a> View<'a> {
             }
         }
         combine(&mapping.combine, submission, &mut fields);
-        Self { submission, fields, by_node: OnceCell::new() }
+        Self { submission, fields, by_node: OnceCell::new(), last_at: Cell::new(&[]) }
     }
 
     /// Returns the non-empty values a selector names, in order.
@@ -69,7 +72,8 @@ impl<'a> View<'a> {
             return;
         }
         let at = self.standing_at(node);
-        found.extend(values.iter().map(|text| Found { text, from: self.holding(at, text) }));
+        let holding = Holding::new(self, at, values.len());
+        found.extend(values.iter().map(|text| Found { text, from: holding.of(text) }));
     }
 
     /// Returns the fields that stand for a node or for what it stands in.
@@ -84,26 +88,18 @@ impl<'a> View<'a> {
             by_node.sort_unstable();
             by_node
         });
-        let mut at = ArenaVec::new_in(self.submission.arena);
+        let mut at = Vec::new();
         for node in document.way(node) {
             let start = by_node.partition_point(|(other, _)| *other < node);
             at.extend(by_node.iter().skip(start).take_while(|(other, _)| *other == node).map(|(_, index)| *index));
         }
         at.sort_unstable();
         at.dedup();
-        at.into_bump_slice()
-    }
-
-    /// Fields of one name share a place in the document: only those are meant that hold the value.
-    fn holding(&self, at: &'a [usize], text: &str) -> &'a [usize] {
-        let holds = |index: &usize| {
-            let mut names = self.fields.get(*index).into_iter().flat_map(FormField::names);
-            names.any(|field| field.values.contains(&text))
-        };
-        if at.iter().all(holds) || !at.iter().any(holds) {
-            return at;
+        // The items of a list mostly stand at one place: what they have in common is kept once.
+        if self.last_at.get() != at {
+            self.last_at.set(self.submission.arena.alloc_slice_copy(&at));
         }
-        ArenaVec::from_iter_in(at.iter().copied().filter(holds), self.submission.arena).into_bump_slice()
+        self.last_at.get()
     }
 
     fn find_field(&self, name: &FieldName) -> &'a [Found<'a>] {
@@ -133,6 +129,12 @@ impl<'a> View<'a> {
         self.take_where(is_loosely, take);
     }
 
+    /// Returns what a field holds, under any of its names.
+    fn texts_of(&self, index: usize) -> impl Iterator<Item = &'a str> {
+        let names = self.fields.get(index).into_iter().flat_map(FormField::names);
+        names.flat_map(|field| field.values.iter().copied())
+    }
+
     /// Tells the fields that are wanted, by the first of their names; returns whether there is one.
     fn take_where(&self, wanted: impl Fn(&Field<'a>) -> bool, mut take: impl FnMut(usize, &Field<'a>)) -> bool {
         let mut is_any = false;
@@ -143,5 +145,46 @@ impl<'a> View<'a> {
             }
         }
         is_any
+    }
+}
+
+/// Fields of one name share a place in the document: of those only the ones are meant that hold a value.
+struct Holding<'v, 'a> {
+    view: &'v View<'a>,
+    at: &'a [usize],
+    /// Which fields hold which text, where there is much to look for.
+    by_text: HashMap<&'a str, Vec<usize>, Hashing>,
+}
+
+/// Up to this many texts are looked for one by one.
+const LOOKED_FOR_MAX: usize = 12;
+
+impl<'v, 'a> Holding<'v, 'a> {
+    fn new(view: &'v View<'a>, at: &'a [usize], texts: usize) -> Self {
+        let mut by_text: HashMap<&'a str, Vec<usize>, Hashing> = HashMap::default();
+        if at.len() > 1 && texts > LOOKED_FOR_MAX {
+            for &index in at {
+                for text in view.texts_of(index) {
+                    by_text.entry(text).or_default().push(index);
+                }
+            }
+        }
+        Self { view, at, by_text }
+    }
+
+    /// Returns the fields that hold a text; all of them where none does.
+    fn of(&self, text: &str) -> &'a [usize] {
+        if self.at.len() < 2 {
+            return self.at;
+        }
+        let arena = self.view.submission.arena;
+        if !self.by_text.is_empty() {
+            return self.by_text.get(text).map_or(self.at, |holding| arena.alloc_slice_copy(holding));
+        }
+        let holds = |index: &usize| self.view.texts_of(*index).any(|value| value == text);
+        if self.at.iter().all(holds) || !self.at.iter().any(holds) {
+            return self.at;
+        }
+        ArenaVec::from_iter_in(self.at.iter().copied().filter(holds), arena).into_bump_slice()
     }
 }

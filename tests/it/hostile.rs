@@ -72,6 +72,53 @@ fn a_megabyte_of_what_repair_looks_for_is_read_once() {
 }
 
 #[test]
+fn what_is_small_is_not_made_large() {
+    // Each of these took gigabytes or minutes where something was done for each of two counts.
+    let name = "P".repeat(900_000);
+    let one = |members: String| format!("{{\"{name}\":{{{members}}}}}");
+    let long = |field: usize| format!("{field:05}{}", "a".repeat(40));
+    let list = |items: String| {
+        format!("{{\"name\":\"A\",\"email\":\"a@b.co\",\"message\":[{}]}}", items.trim_end_matches(','))
+    };
+    let record = |from: usize| repeated(9_900, |n| format!(",\"{}\":1", n + from));
+    for (what, content_type, body) in [
+        ("a long name over many", JSON, one(format!("{}\"z\":0", "\"\":0,".repeat(19_000)))),
+        ("a long name over many empty", JSON, one(format!("{}\"z\":0", "\"\":{},".repeat(19_000)))),
+        (
+            "a long name, and a part of it",
+            FORM,
+            format!("email=a@b.co&name={}&x={}b", "a".repeat(700_000), "a".repeat(300_000)),
+        ),
+        (
+            "a long address before many",
+            JSON,
+            format!("{{\"email\":[\"{}@b.co\"{}]}}", "a".repeat(800_000), ",\"x\"".repeat(19_000)),
+        ),
+        (
+            "a name twice over many",
+            JSON,
+            format!("{{\"a\":{{\"value\":1{}}},\"a\":{{\"value\":1{}}}}}", record(0), record(10_000)),
+        ),
+        ("a name many times", JSON, format!("{{{}{}\"z\":0}}", "\"a\":1,".repeat(980), "\"a\":{},".repeat(18_900))),
+        ("many texts of one field", JSON, list(repeated(19_000, |n| format!("\"{}\",", long(n))))),
+        (
+            "many texts of two fields",
+            JSON,
+            format!(
+                "{{\"message\":[{}0],\"message\":[{}0]}}",
+                repeated(9_900, |n| format!("\"{}\",", long(n))),
+                repeated(9_900, |n| format!("\"{}\",", long(n + 5_000)))
+            ),
+        ),
+    ] {
+        let end =
+            pipeline::process(&shipped_mappings().0, &SiteRules::default(), None, &request(content_type, body)).end;
+        let held = matches!(end, End::Held { hold: Hold::Undecodable | Hold::Invalid, .. });
+        assert!(held || matches!(end, End::Lead { .. }), "{what}");
+    }
+}
+
+#[test]
 fn a_long_message_beside_many_fields_is_compared_once() {
     let others = repeated(990, |n| format!("&f{n}=A+a@b.co+x{n}"));
     let lead = lead(FORM, format!("name=A&email=a@b.co&message={}{others}", "x".repeat(900_000)));
