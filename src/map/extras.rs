@@ -221,9 +221,7 @@ impl<'a> Lines<'a> {
         }
         index
     }
-}
 
-impl<'a> Lines<'a> {
     /// Returns the index of a label's line, there or to come.
     fn line(&mut self, label: &'a str) -> usize {
         let next = self.extras.len();
