@@ -266,6 +266,11 @@ impl Metrics {
         }
     }
 
+    /// Says that there is such a background task, so that the first time it is started again is an increase.
+    pub fn task_begun(&self, task: &'static str) {
+        self.task_restarts.with_label_values(&[task]).inc_by(0);
+    }
+
     /// Counts a background task that was started again; `task` is a name from the program.
     pub fn task_restarted(&self, task: &'static str) {
         self.task_restarts.with_label_values(&[task]).inc();

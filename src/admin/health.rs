@@ -85,9 +85,11 @@ impl Admin {
         };
         let words = store.as_ref().map_or_else(|unready| unready.words.as_str(), |()| "ok");
         let reasons: Vec<&str> = store.as_ref().err().map(|unready| unready.reason).into_iter().collect();
-        let degraded: Vec<&str> = self.metrics.degraded().into_iter().map(Degraded::as_str).collect();
+        let degraded = self.metrics.degraded();
+        let config = if degraded.contains(&Degraded::ConfigBroken) { "broken" } else { "ok" };
+        let degraded: Vec<&str> = degraded.into_iter().map(Degraded::as_str).collect();
         let sites = self.config.load().sites.len();
-        let checks = json!({ "config": "ok", "store": words });
+        let checks = json!({ "config": config, "store": words });
         let body = json!({
             "status": word,
             "reasons": reasons,

@@ -12,12 +12,14 @@ use tokio::task::JoinSet;
 
 use super::expiry;
 use super::warnings::Warnings;
-use crate::config::{self, Config, Diagnostic, Diagnostics, Group, Live, Origin, Part, Reloaded, Severity, StandIn};
+use crate::config::{
+    self, By, Config, Diagnostic, Diagnostics, Group, Live, Origin, Part, Reloaded, Severity, StandIn,
+};
 use crate::lead::SiteId;
 use crate::operate;
 use crate::queue::Store;
 use crate::send::Sender;
-use crate::telemetry::{self, Degraded, Metrics, catch_async};
+use crate::telemetry::{self, Degraded, Metrics, Panicked, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +39,8 @@ pub(super) struct Follower {
     asked: Arc<Notify>,
     told: Told,
     warnings: Arc<Warnings>,
+    /// The copy could not be written; it is tried again at every look.
+    copy_failed: bool,
 }
 
 /// What was last logged: a file that stays broken is told of once.
@@ -60,7 +64,7 @@ impl Follower {
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default() }
+        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default(), copy_failed: false }
     }
 
     /// Follows until `stopping` says true.
@@ -73,36 +77,36 @@ impl Follower {
             let is_asked = tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = self.asked.notified() => true,
+                Some(Ok(Err(panicked))) = rechecks.join_next() => Panicked::resume(panicked),
                 () = tokio::time::sleep(LOOK_EVERY) => false,
             };
-            if (is_asked || self.has_changed().await) && self.reload(is_asked).await {
+            if is_asked || self.aside(Live::has_changed).await.unwrap_or_else(|panicked| panicked.resume()) {
+                self.reload(is_asked).await;
                 rechecks.shutdown().await;
                 let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
-                rechecks.spawn(async move {
-                    if let Err(panicked) = catch_async(recheck).await {
-                        let location = panicked.location;
-                        tracing::error!(location, "config.recheck_panicked: please report the location");
-                    }
-                });
+                rechecks.spawn(catch_async(recheck));
+            } else if self.copy_failed {
+                self.keep_copy().await;
             }
         }
     }
 
-    async fn has_changed(&self) -> bool {
+    /// Does work that blocks. Whoever asks goes on panicking where it did, so that the supervisor sees it.
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce(&Live) -> T + Send + 'static) -> Result<T, Panicked> {
         let live = Arc::clone(&self.live);
-        telemetry::blocking(move || live.has_changed()).await.unwrap_or_default()
+        telemetry::blocking(move || work(&live)).await
     }
 
-    /// Reads the files again; tells whether what is in force may be another configuration.
-    async fn reload(&mut self, is_asked: bool) -> bool {
-        let (live, now) = (Arc::clone(&self.live), Timestamp::now());
+    /// Reads the files again, and puts in force what is sound.
+    async fn reload(&mut self, is_asked: bool) {
+        let now = Timestamp::now();
         let previous = self.config.load_full();
         let today = now.to_zoned(TimeZone::UTC).date();
-        let Ok(reloaded) = telemetry::blocking(move || live.reload(today)).await else {
+        let reloaded = self.aside(move |live| live.reload(today)).await.unwrap_or_else(|panicked| {
             self.metrics.config_loaded(None);
             tracing::error!("config.reload_failed: it could not be compiled; the last good one stays in force");
-            return false;
-        };
+            panicked.resume()
+        });
         let is_sound = !reloaded.diagnostics.prevent_serving();
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
         let config = self.config.load_full();
@@ -115,22 +119,24 @@ impl Follower {
         self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         self.keep_copy().await;
         self.sender.reloaded().await;
-        true
     }
 
-    /// Keeps a copy of what is in force, for a start that finds less.
-    async fn keep_copy(&self) {
-        let live = Arc::clone(&self.live);
-        let kept = telemetry::blocking(move || live.keep_copy()).await;
-        if let Ok(Err(error)) = kept {
+    /// Keeps a copy of what is in force, for a start that finds less. That it can't be kept is told once.
+    async fn keep_copy(&mut self) {
+        let kept = self.aside(Live::keep_copy).await.unwrap_or_else(|panicked| panicked.resume());
+        self.metrics.set_degraded(Degraded::CopyFailed, kept.is_err());
+        if let Err(error) = &kept
+            && !self.copy_failed
+        {
             tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
         }
+        self.copy_failed = kept.is_err();
     }
 }
 
 /// Says what of the configuration needs a person.
 fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused: bool) {
-    let is_admin = |stand_in: &StandIn| stand_in.part == Part::Section("admin");
+    let is_admin = |stand_in: &StandIn| stand_in.part == Part::Section("admin") && stand_in.by == By::Default;
     metrics.config_broken(stand_ins.len());
     metrics.set_degraded(Degraded::ConfigBroken, !stand_ins.is_empty());
     metrics.set_degraded(Degraded::ReloadRefused, is_refused);

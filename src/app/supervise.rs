@@ -59,6 +59,7 @@ impl Supervisor {
 
     /// Runs a task, and starts it again whenever it ends, until the gateway stops; gives what it returned then.
     pub(super) async fn keep<F: Future>(&self, task: &'static str, mut start: impl FnMut() -> F) -> Option<F::Output> {
+        self.metrics.task_begun(task);
         let mut wait = WAIT_FIRST;
         loop {
             let mut run = pin!(catch_async(async {
@@ -204,7 +205,7 @@ mod tests {
     fn restarts(metrics: &Metrics) -> usize {
         let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
         let line = page.lines().find_map(|line| line.strip_prefix(r#"formgate_task_restarts_total{task="frail"} "#));
-        line.map_or(0, |count| count.parse().expect("a number"))
+        line.expect("it is there before the first restart").parse().expect("a number")
     }
 
     #[tokio::test(start_paused = true)]

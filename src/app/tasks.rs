@@ -245,7 +245,9 @@ mod tests {
         tasks.keep_admin(bounded, &bound, listeners, stopped);
         tokio::time::sleep(Duration::from_secs(10)).await;
         let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
-        assert!(page.contains(r#"formgate_task_restarts_total{task="admin"} "#), "{page}");
+        let restarts =
+            page.lines().find_map(|line| line.strip_prefix(r#"formgate_task_restarts_total{task="admin"} "#));
+        assert!(restarts.is_some_and(|restarts| restarts != "0"), "{page}");
         assert_eq!(metrics.degraded(), [Degraded::TaskFailing]);
         stop.send_replace(true);
         while tasks.services.join_next().await.is_some() {}

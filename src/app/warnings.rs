@@ -39,7 +39,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::config::{Sources, load};
+    use crate::config::{Sources, start};
 
     #[test]
     fn a_warning_is_told_when_it_comes_and_when_it_comes_back() {
@@ -47,7 +47,7 @@ mod tests {
         let path = folder.path().join("config.toml");
         let read = |text: &str| {
             std::fs::write(&path, text).expect("written");
-            load(&path, &Sources::with_environment([]), date(2026, 11, 21)).diagnostics
+            start(&path, &Sources::with_environment([]), date(2026, 11, 21)).loaded.diagnostics
         };
         let plain = "[server]\n";
         let open = "[admin]\nlisten = \"0.0.0.0:8081\"\n";

@@ -66,8 +66,8 @@ use console::Console;
 use error::Error;
 pub use exit::Exit;
 
-/// How long a service's last words may take.
-const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
+/// How long a service waits for what it says to be read.
+const SAYING_TIME: Duration = Duration::from_secs(1);
 
 /// Takes what form plugins post, keeps it, and delivers it to KaiCalls as leads.
 #[derive(Parser)]
@@ -134,7 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let rendered = error.render();
         match serves {
             _ if rendered.is_empty() => {}
-            true => say_last(rendered),
+            true => say_in_time(rendered),
             false => console.say(rendered),
         }
         error.exit()
@@ -142,15 +142,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit.into()
 }
 
-/// Says a service's last words: a stderr that nobody reads must not keep it from ending.
-fn say_last(words: String) {
+/// Says something of a service: a stderr that nobody reads must not keep it from starting, nor from ending.
+fn say_in_time(words: String) {
     let (said, heard) = std::sync::mpsc::channel();
-    let speaker = std::thread::Builder::new().name("last-words".to_owned()).spawn(move || {
+    let speaker = std::thread::Builder::new().name("speaker".to_owned()).spawn(move || {
         drop(writeln!(std::io::stderr(), "{words}"));
         // Nobody listens any more where that took too long.
         said.send(()).ok();
     });
     if speaker.is_ok() {
-        heard.recv_timeout(LAST_WORDS_TIME).ok();
+        heard.recv_timeout(SAYING_TIME).ok();
     }
 }

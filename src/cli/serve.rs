@@ -11,9 +11,13 @@ use super::error::Error;
 use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
+use super::say_in_time;
 use crate::app::{self, Ended, Fatal, Running, StartError};
-use crate::config::{self, Config, Origin, Sources, Starting};
+use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
+
+/// Most problems that are shown at a start, the worst of them.
+const PROBLEMS_MAX: usize = 50;
 
 /// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
 #[derive(Args)]
@@ -141,13 +145,21 @@ fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origi
     let Starting { loaded, in_force, .. } = config::start(&path, &Sources::process(), today());
     let problems = loaded.diagnostics;
     if !problems.is_empty() {
-        console.say(problems.render(console.talk_paint().colour));
+        say_in_time(told(&problems, console.talk_paint().colour));
     }
     let is_refused = args.strict && problems.prevent_serving();
     in_force.filter(|_| !is_refused).ok_or_else(|| {
         let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
         error.hint("mend what is said above; `formgate check` says it again without serving")
     })
+}
+
+/// Writes what is wrong for people: the worst of it, and how much more there is.
+fn told(problems: &Diagnostics, colour: bool) -> String {
+    let shown = problems.worst(PROBLEMS_MAX);
+    let more = problems.iter().count() - shown.iter().count();
+    let more = if more > 0 { format!("\nand {more} more: `formgate check` shows all\n") } else { String::new() };
+    format!("{}{more}", shown.render(colour))
 }
 
 /// Refuses to serve no site where there were some: plugins would be told that their credentials are wrong.

@@ -1,5 +1,6 @@
 //! What is wrong with the configuration: where, what, and the cure.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,15 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// Gives the worst of them, so many at most, in the order of all.
+    pub fn worst(&self, max: usize) -> Self {
+        let mut worst: Vec<_> = self.list.iter().enumerate().collect();
+        worst.sort_by_key(|(_, diagnostic)| Reverse(diagnostic.severity));
+        worst.truncate(max);
+        worst.sort_by_key(|(index, _)| *index);
+        Self { list: worst.into_iter().map(|(_, diagnostic)| diagnostic.clone()).collect() }
+    }
+
     /// Tells how many are of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()
@@ -246,6 +256,17 @@ warning: is\u{FFFD} odd
 ";
         assert_eq!(sample().render(false), expected);
         assert!(sample().render(true).contains("\u{1b}[1;31merror\u{1b}[0m"));
+    }
+
+    #[test]
+    fn the_worst_are_shown_in_the_order_of_all() {
+        let severities = [Severity::Warning, Severity::Unresolved, Severity::Warning, Severity::Error];
+        let mut all = Diagnostics::default();
+        all.extend(severities.map(|severity| Diagnostic::new(severity, Path::new("config.toml"), None, "odd", None)));
+        let worst = |max| all.worst(max).iter().map(|diagnostic| diagnostic.severity).collect::<Vec<_>>();
+        assert_eq!(worst(2), [Severity::Unresolved, Severity::Error]);
+        assert_eq!(worst(3), [Severity::Warning, Severity::Unresolved, Severity::Error]);
+        assert_eq!(worst(9), severities);
     }
 
     #[test]

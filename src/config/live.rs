@@ -109,12 +109,13 @@ impl Live {
         state.removed = folder.and_then(|folder| folder.removed().ok()).unwrap_or_else(|| state.removed.clone());
         let mut loaded = load_with(&self.path, Some(&state.texts), &self.sources, today);
         loaded.watched.extend(of_removed);
-        state.watched = loaded.watched;
-        state.last_look = None;
-        state.unreadable_looks = loaded.parts.is_unreadable.then_some(0);
         let fallback = Fallback::running(&previous, &state.texts);
         let mut diagnostics = loaded.diagnostics;
         let merged = merge(&loaded.parts, &fallback, &state.removed, &mut diagnostics);
+        // Not before: what panics on the way is tried again.
+        state.watched = loaded.watched;
+        state.last_look = None;
+        state.unreadable_looks = loaded.parts.is_unreadable.then_some(0);
         let mut need_restart = Vec::new();
         // The running configuration stands in for every section: there always is one.
         if let Some((mut config, texts)) = merged.in_force {

@@ -100,9 +100,6 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
     let sites = sites::compile(root.as_ref(), &files.sites, &context);
-    if sites.usable.is_empty() && sites.broken.is_empty() && !files.config.is_broken() {
-        advice::warn_of_no_sites(&files.config);
-    }
     for file in files.sites.iter().chain([&files.config]) {
         sites::warn_if_readable(file);
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::advice;
 use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, Removed, Texts, absolute};
 use super::load::Parts;
@@ -41,6 +42,9 @@ pub(super) fn merge(parts: &Parts, fallback: &Fallback, removed: &Removed, diagn
     merge.other_files();
     let texts = merge.texts(&sites, &mappings);
     report_gone(&merge.stand_ins, diagnostics);
+    if sites.is_empty() && parts.sites.broken.is_empty() && !parts.is_config_broken() {
+        advice::warn_of_no_sites(&parts.config, diagnostics);
+    }
     let config = sections.into_config().map(|mut config| {
         config.missing.credentials = merge.is_blind || sites.values().any(|site| site.lacks_signature_secret);
         config.missing.keys = config.missing.credentials || sites.values().any(|site| site.lacks_keys());

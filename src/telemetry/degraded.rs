@@ -11,11 +11,13 @@ use parking_lot::Mutex;
 pub enum Degraded {
     /// A configuration file is broken or gone; the last good version of what it holds is in force.
     ConfigBroken,
+    /// The copy of the last good configuration can't be written: a start that finds less has an older one, or none.
+    CopyFailed,
     /// A reload was not carried out, because too many sites would have vanished with their files.
     ReloadRefused,
     /// `[kaicalls]` is unusable and no good version is known: submissions are queued, none is sent.
     DeliveryOff,
-    /// `[admin]` is unusable: its defaults are in force.
+    /// `[admin]` is unusable and no good version is known: its defaults are in force.
     AdminBroken,
     /// The admin API has no socket: the command line needs the token, over TCP.
     AdminSocketMissing,
@@ -37,8 +39,9 @@ pub enum Degraded {
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ConfigBroken,
+        Self::CopyFailed,
         Self::ReloadRefused,
         Self::DeliveryOff,
         Self::AdminBroken,
@@ -56,6 +59,7 @@ impl Degraded {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConfigBroken => "config_broken",
+            Self::CopyFailed => "copy_failed",
             Self::ReloadRefused => "reload_refused",
             Self::DeliveryOff => "delivery_off",
             Self::AdminBroken => "admin_broken",
@@ -75,6 +79,9 @@ impl Degraded {
         match self {
             Self::ConfigBroken => {
                 "a configuration file is broken or gone, its last good version is in force: `formgate check`"
+            }
+            Self::CopyFailed => {
+                "the last good configuration can't be kept for the next start: see `config.copy_failed` in the log"
             }
             Self::ReloadRefused => {
                 "too many sites would vanish with their files: bring them back, or `formgate sites remove`"

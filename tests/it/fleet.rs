@@ -426,6 +426,64 @@ async fn a_broken_admin_table_stops_no_start_where_its_default_port_is_taken() {
 }
 
 #[tokio::test]
+async fn an_admin_table_whose_last_good_version_is_in_force_has_no_defaults_in_force() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let running = fleet.run();
+    until(async || fleet.path("data/last-good").exists()).await;
+    let sound = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    fleet.write("config.toml", &sound.replace("[admin]\nlisten", "[admin]\nlissen"));
+    running.reload();
+    until(async || !running.metrics().degraded().is_empty()).await;
+    assert_eq!(running.metrics().degraded(), [Degraded::ConfigBroken]);
+    let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let ready = gateway::send(running.admin(), request).await;
+    assert_eq!((status(&ready), &gateway::json(&ready)["checks"]["config"]), (200, &"broken".into()));
+    fleet.write("config.toml", &sound);
+    running.reload();
+    until(async || running.metrics().degraded().is_empty()).await;
+    let ready = gateway::send(running.admin(), request).await;
+    assert_eq!(gateway::json(&ready)["checks"]["config"], "ok");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_kept_needs_a_person_and_is_tried_until_it_is_there() {
+    let (lines, _guard) = LogLines::begin();
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    // A file in the place of its folder.
+    fleet.write("data/last-good", "");
+    let running = fleet.run();
+    until(async || running.metrics().degraded() == [Degraded::CopyFailed]).await;
+    fleet.remove("data/last-good");
+    until(async || running.metrics().degraded().is_empty()).await;
+    assert!(fleet.path("data/last-good").is_dir());
+    assert_eq!(lines.events("config.copy_failed").len(), 1);
+    running.stop().await;
+}
+
+#[test]
+fn sites_that_stand_in_are_sites() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let warned = |starting: &Starting| starting.loaded.diagnostics.render(false).contains("there is no site");
+    let (live, _config) = fleet.follow();
+    fleet.remove("sites");
+    assert!(!warned(&fleet.starting()));
+    assert!(!live.reload(TODAY).diagnostics.render(false).contains("there is no site"));
+    fleet.remove("data");
+    assert!(warned(&fleet.starting()));
+}
+
+#[test]
+fn a_key_that_is_missing_is_no_broken_configuration() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.remove("secrets/03");
+    let said = |fleet: &Fleet| String::from_utf8(fleet.command(&["status"]).stderr).expect("text");
+    assert!(said(&fleet).contains("are missing: `formgate check`"), "{}", said(&fleet));
+    fleet.write("sites/04.toml", "id =");
+    assert!(said(&fleet).contains("is broken or gone: `formgate check`"), "{}", said(&fleet));
+}
+
+#[tokio::test]
 async fn while_kaicalls_address_is_unknown_submissions_are_taken_and_that_is_degraded() {
     let api = ScriptedApi::start().await;
     let fleet = Fleet::new(&api.base_url());

@@ -10,7 +10,7 @@ use formgate::config::Listen;
 use formgate::queue::memory::MemoryStore;
 use formgate::telemetry::{LogFormat, log_to_stderr};
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::gateway::{self, TOKEN, json, lead_body, status};
@@ -149,6 +149,49 @@ async fn a_stderr_that_nobody_reads_stops_no_request_and_no_end() {
     assert!(sent.success());
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await.expect("it ends").expect("a status");
     assert_eq!(ended.code(), Some(0));
+}
+
+#[tokio::test]
+async fn problems_that_nobody_reads_stop_no_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write_config(folder.path(), "http://127.0.0.1:1", "");
+    std::fs::create_dir(folder.path().join("sites")).expect("a folder");
+    for number in 0..60 {
+        let file = folder.path().join(format!("sites/{number}.toml"));
+        std::fs::write(file, format!("id = \"site-{number}\"\nlisten = 1\n")).expect("written");
+    }
+    // Full, so that not one line more can be written.
+    let (full, mut unread) = tokio::net::unix::pipe::pipe().expect("a pipe");
+    full.writable().await.expect("it is empty");
+    while full.try_write(&[b'\n'; 4096]).is_ok() {}
+    let _gateway = Command::new(env!("CARGO_BIN_EXE_formgate"))
+        .args(["serve", "--log-format", "json", "--config"])
+        .arg(folder.path().join("config.toml"))
+        .stderr(full.into_blocking_fd().expect("a pipe's end"))
+        .stdout(Stdio::null())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program starts");
+    let socket = folder.path().join("data/run/admin.sock");
+    let started = async {
+        while tokio::net::UnixStream::connect(&socket).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, started).await.expect("it starts");
+    // What it said is the worst of it, and how much more there is.
+    let read = async {
+        let (mut said, mut piece) = (String::new(), [0; 4096]);
+        while !said.contains("gateway.listening") {
+            let length = unread.read(&mut piece).await.expect("read");
+            said.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        said
+    };
+    let said = tokio::time::timeout(PATIENCE, read).await.expect("it says so");
+    assert_eq!(said.matches("error: ").count(), 50, "{said}");
+    assert!(said.contains(" more: `formgate check` shows all"), "{said}");
 }
 
 const CHILD: &str = "FORMGATE_TEST_LOG_LINES";

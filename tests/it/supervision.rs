@@ -35,6 +35,8 @@ enum Call {
     Problems,
     Hasten,
     Scan,
+    /// A scan of all that is held.
+    Recheck,
 }
 
 /// A store in memory that panics once where it is told to, and ends when it is told to.
@@ -98,6 +100,10 @@ impl Store for Frail {
         limit: usize,
     ) -> Result<Page, StoreError> {
         self.called(Call::Scan);
+        // The sender's scan of what is held names a reason.
+        if *filter == (Filter { state: Some(State::Held), ..Filter::default() }) {
+            self.called(Call::Recheck);
+        }
         self.inner.scan(filter, order, cursor, limit).await
     }
 
@@ -297,6 +303,21 @@ async fn a_follower_that_panics_starts_again_and_follows() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(taken);
+    assert!(app.stop().await.has_panicked);
+}
+
+#[tokio::test]
+async fn a_panic_in_what_follows_a_reload_is_told_as_the_followers() {
+    install_panic_hook();
+    let files = Files::new("http://127.0.0.1:1");
+    let starting = config::start(&files.config_path(), &Files::sources(), TODAY);
+    let (config, origin) = starting.in_force.expect("it is sound");
+    let store = Frail::new();
+    store.panic_at(Call::Recheck);
+    let app = app::start_following(config, origin, Arc::<Frail>::clone(&store)).expect("started");
+    app.reload();
+    until(|| has_restarted(&app, "follower")).await;
+    assert_eq!(app.metrics().degraded(), [Degraded::TaskFailing]);
     assert!(app.stop().await.has_panicked);
 }
 

@@ -14,7 +14,7 @@ use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, Config, Sources, Starting, StoreUrl};
+use crate::config::{self, Config, Fault, Sources, Starting, StoreUrl};
 use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
@@ -279,8 +279,10 @@ pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Res
         let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
         return Err(error.hint("`formgate check` shows every problem"));
     };
-    if !stand_ins.is_empty() {
+    if stand_ins.iter().any(|stand_in| stand_in.fault != Fault::Incomplete) {
         console.say("part of the configuration is broken or gone: `formgate check` shows what");
+    } else if !stand_ins.is_empty() {
+        console.say("keys, secrets or mappings that sites name are missing: `formgate check` shows which");
     }
     Ok(config)
 }

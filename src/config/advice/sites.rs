@@ -1,20 +1,20 @@
 //! What sites lack, and what they share unmeant.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::reader::Table;
 use crate::config::recurring::{Kind, Recurring};
 use crate::config::site::CompiledSite;
 use crate::config::snapshot::Site;
-use crate::config::source::SourceFile;
 use crate::lead::SiteId;
 
 /// Warns where there is nothing to post to.
-pub(in crate::config) fn warn_of_no_sites(config: &SourceFile) {
+pub(in crate::config) fn warn_of_no_sites(config: &Path, diagnostics: &mut Diagnostics) {
     let hint =
         "write sites/NAME.toml, or a [[site]] table in this file; `[sites].include` says where files are looked for";
-    config.report_file(Severity::Warning, "there is no site: nobody can post anything", Some(hint));
+    diagnostics.add_warning(config, "there is no site: nobody can post anything", hint);
 }
 
 /// Warns of a site whose forms have nothing to identify themselves with.
