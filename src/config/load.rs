@@ -17,7 +17,7 @@ use super::secret::Sources;
 use super::sections::{KEYS, Sections};
 use super::site;
 use super::sites::{self, CompiledSites};
-use super::snapshot::Config;
+use super::snapshot::{Config, Server, Site};
 use super::source::SourceFile;
 use super::watched::Watched;
 use crate::lead::SiteId;
@@ -76,6 +76,16 @@ impl std::fmt::Debug for Parts {
 }
 
 impl Loaded {
+    /// Gives the sites that can be used exactly as they are written, also where a table of `config.toml` is broken.
+    pub fn sound_sites(&self) -> impl Iterator<Item = &Site> {
+        self.parts.sites.usable.values().filter(|site| !site.lacks_something).map(|sound| sound.site.as_ref())
+    }
+
+    /// Gives `[server]`, also where another table of `config.toml` is broken.
+    pub fn server(&self) -> Option<&Server> {
+        self.parts.sections.server.as_ref()
+    }
+
     /// Gives the configuration if nothing at all is wrong.
     pub fn complete(self) -> Result<(Config, Diagnostics), Diagnostics> {
         match self.config {

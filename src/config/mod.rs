@@ -45,6 +45,8 @@ mod reader;
 
 mod recurring;
 
+mod removal;
+
 mod secret;
 
 mod sections;
@@ -85,12 +87,13 @@ pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, load};
 pub use mappings::shipped_mappings;
 pub use reader::Keys;
+pub use removal::{Recorded, Removals};
 pub use secret::Sources;
 pub use snapshot::{
     Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site,
     StoreUrl, Token, Upstream,
 };
 pub use stand_in::{By, Fault, Group, Part, StandIn, gather};
-pub use start::{Origin, Starting, record_removed, start};
+pub use start::{Origin, Starting, start};
 pub use suggest::known_names;
 pub use watched::Watched;

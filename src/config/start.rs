@@ -108,25 +108,6 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     Starting { loaded, in_force, stand_ins: merged.stand_ins }
 }
 
-/// Records that a part is taken out on purpose, so that its last good version stands in no more. Call it before that is
-/// done, so that a gateway that runs never misses it, and again afterwards: what is recorded while it is still written
-/// counts as put back. False where there is no data folder to record it in.
-pub fn record_removed(path: &Path, part: &Part, sources: &Sources, today: Date) -> io::Result<bool> {
-    let loaded = load(path, sources, today);
-    let Some(data) = data_folder(path, &loaded.parts.sections) else { return Ok(false) };
-    let folder = Folder::in_data(&data);
-    let (mut removed, is_readable) = folder.removed_or(Removed::default())?;
-    let is_new = match part {
-        Part::Site(id) => removed.sites.insert(id.clone()),
-        Part::Mapping(name) => removed.mappings.insert(name.clone()),
-        Part::Section(_) | Part::File => return Ok(false),
-    };
-    if is_new || !is_readable {
-        folder.write_removed(&removed)?;
-    }
-    Ok(true)
-}
-
 pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
     let file = folder.removed_file();
     let stamp = Stamp::of(&file);

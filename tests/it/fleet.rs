@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use formgate::app::{self, Running};
-use formgate::config::{self, By, Config, Fault, Live, Part, Reloaded, Sources, StandIn, Starting};
+use formgate::config::{self, By, Config, Fault, Live, Part, Recorded, Reloaded, Removals, Sources, StandIn, Starting};
 use formgate::lead::SiteId;
 use formgate::telemetry::Degraded;
 use jiff::civil::{Date, date};
@@ -560,8 +560,8 @@ fn a_removal_is_recorded_before_its_file_goes() {
     nothing_stands_in(&live.reload(TODAY));
     // Recorded while its file is there still, it goes on, whatever a reload makes of that.
     let part = Part::Site(id(8));
-    let sources = Sources::with_environment([]);
-    assert!(config::record_removed(&fleet.path("config.toml"), &part, &sources, TODAY).expect("recorded"));
+    let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
+    assert_eq!(removals.record(&part).expect("recorded"), Recorded::Now);
     nothing_stands_in(&live.reload(TODAY));
     live.keep_copy().expect("copied");
     assert!(!removed().contains("site-08"), "it counts as put back");
@@ -764,4 +764,127 @@ fn a_site_goes_for_good_when_it_is_removed() {
     live.keep_copy().expect("copied");
     fleet.remove("sites/09.toml");
     assert_eq!(live.reload(TODAY).kept_sites(), [id(9)]);
+}
+
+#[test]
+fn sites_are_removed_listed_and_given_tokens_while_a_table_is_broken() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", &format!("{}{}", inline_site(31, "wp_sk_1"), inline_site(32, "wp_sk_1")));
+    let (live, config) = fleet.follow();
+    let whole = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    fleet.write("config.toml", &whole.replace("[admin]", "[admin]\nlistne = 1"));
+    fleet.append("sites/05.toml", "nmae = \"Five\"\n");
+
+    let listed = fleet.command(&["sites", "list", "--output", "json"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", String::from_utf8_lossy(&listed.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(rows.as_array().map(Vec::len), Some(SITES + 2), "{rows}");
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("`formgate check` shows why"));
+    for (site, file) in [("site-03", "sites/03.toml"), ("site-31", "config.toml")] {
+        let before = fs::read_to_string(fleet.path(file)).expect("text").matches("sha256").count();
+        let made = fleet.command(&["sites", "token", site]);
+        assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+        assert_eq!(fs::read_to_string(fleet.path(file)).expect("text").matches("sha256").count(), before + 1);
+    }
+    for site in ["site-03", "site-05", "site-31"] {
+        let ran = fleet.command(&["sites", "remove", site]);
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.code() == Some(0) && told.contains("is removed from"), "{told}");
+    }
+    assert!(!fleet.path("sites/03.toml").exists() && !fleet.path("sites/05.toml").exists());
+    let text = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    assert!(text.contains("site-32") && !text.contains("site-31"), "{text}");
+    live.reload(TODAY);
+    assert_eq!(in_force(&config), SITES - 1);
+
+    // Emptied, it has none of its sites: their files are found all the same.
+    fleet.write("config.toml", "");
+    let ran = fleet.command(&["sites", "remove", "site-04"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(!fleet.path("sites/04.toml").exists());
+}
+
+#[test]
+fn a_removal_that_fails_leaves_the_site_in_force() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", &inline_site(31, "wp_sk_1"));
+    let (live, config) = fleet.follow();
+    fleet.append("config.toml", "what\n");
+    let ran = fleet.command(&["sites", "remove", "site-31"]);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(78) && told.contains("it is not TOML"), "{told}");
+    live.reload(TODAY);
+    assert!(config.load().sites.contains_key(&id(31)), "it goes on");
+    // A file of its own that can't be deleted: nobody changes the folder, whoever runs this.
+    let copy = fs::read_to_string(fleet.path("data/last-good/configuration.json")).expect("text");
+    let file = fleet.path("sites/05.toml").display().to_string();
+    fleet.write("data/last-good/configuration.json", &copy.replace(&file, "/proc/version"));
+    fleet.remove("sites/05.toml");
+    fleet.write("config.toml", "[sites]\ninclude = [\"sites/*.toml\", \"/proc/version\"]\n");
+    let ran = fleet.command(&["sites", "remove", "site-05"]);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(74) && told.contains("can't remove /proc/version"), "{told}");
+    assert!(!fleet.path("data/last-good/removed.json").exists(), "nothing is recorded");
+}
+
+#[test]
+fn a_removal_that_is_taken_back_leaves_those_before_it() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    assert_eq!(fleet.command(&["sites", "remove", "site-07"]).status.code(), Some(0));
+    let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
+    let [before, now] = [7, 8].map(|number| Part::Site(id(number)));
+    assert_eq!(removals.record(&before).expect("recorded"), Recorded::Before);
+    assert_eq!(removals.record(&now).expect("recorded"), Recorded::Now);
+    fleet.write("sites/08.toml", "what");
+    removals.take_back(&now).expect("taken back");
+    assert!(removals.contains(&before) && !removals.contains(&now));
+    assert_eq!(live.reload(TODAY).kept_sites(), [id(8)]);
+    assert_eq!(in_force(&config), SITES - 1);
+}
+
+#[test]
+fn a_name_that_no_site_has_is_an_error_unless_it_was_removed() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (_live, _config) = fleet.follow();
+    let remove = |line: &[&str]| {
+        let ran = fleet.command(&[&["sites", "remove"], line].concat());
+        (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+    };
+    let (code, told) = remove(&["site-99"]);
+    assert!(code == Some(2) && told.contains("there is no site `site-99`") && told.contains("did you mean"), "{told}");
+    let (code, told) = remove(&["--mapping", "visits"]);
+    assert!(code == Some(2) && told.contains("there is no mapping `visits` whose file is gone"), "{told}");
+    assert_eq!(remove(&["site-09"]).0, Some(0));
+    let (code, told) = remove(&["site-09"]);
+    assert!(code == Some(0) && told.contains("is removed already"), "{told}");
+}
+
+#[test]
+fn a_site_that_its_file_lacks_now_is_said_to_come_back_with_it() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", &inline_site(31, "wp_sk_1"));
+    let (live, config) = fleet.follow();
+    let whole = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    fleet.write("config.toml", "");
+    let ran = fleet.command(&["sites", "remove", "site-31"]);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.code() == Some(0) && told.contains("brings it back"), "{told}");
+    live.reload(TODAY);
+    assert_eq!(in_force(&config), SITES);
+    fleet.write("config.toml", &whole);
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(in_force(&config), SITES + 1);
+}
+
+/// A file that holds another site by now is not removed with the one it held.
+#[test]
+fn a_file_that_is_another_sites_by_now_stays() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (_live, _config) = fleet.follow();
+    let other = site(5, "nmae = \"Five\"\n").replace("site-05", "renamed");
+    fleet.write("sites/05.toml", &other);
+    let ran = fleet.command(&["sites", "remove", "site-05"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(fs::read_to_string(fleet.path("sites/05.toml")).expect("it is there"), other);
 }

@@ -12,7 +12,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::cli::{shown, table};
-use crate::config::{BrokenSite, Diagnostic, Diagnostics, Loaded, Severity, Site};
+use crate::config::{BrokenSite, Diagnostic, Diagnostics, Severity, Site};
 use crate::lead::{FormId, SiteId};
 
 /// Lists the sites with their forms, their tokens, and whether their leads are delivered.
@@ -53,16 +53,14 @@ struct Tokens {
 
 pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
     let (path, loaded) = args.config.load()?;
-    let Loaded { config, broken_sites, diagnostics, .. } = loaded;
-    if config.is_none() && broken_sites.is_empty() {
-        console.say(diagnostics.render(console.talk_paint().colour));
+    if loaded.config.is_none() && loaded.sound_sites().next().is_none() && loaded.broken_sites.is_empty() {
+        console.say(loaded.diagnostics.render(console.talk_paint().colour));
         return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
     }
-    let sound = config.iter().flat_map(|config| config.sites.values());
-    let server = config.as_ref().map(|config| &config.server);
+    let server = loaded.server();
     let hook_url = |id| server.map(|server| server.hook_url(id));
-    let mut rows: Vec<Row<'_>> = sound.map(|site| Row::of(site, hook_url(&site.id), today())).collect();
-    rows.extend(broken_sites.iter().map(|site| Row::of_broken(site, &diagnostics)));
+    let mut rows: Vec<_> = loaded.sound_sites().map(|site| Row::of(site, hook_url(&site.id), today())).collect();
+    rows.extend(loaded.broken_sites.iter().map(|site| Row::of_broken(site, &loaded.diagnostics)));
     rows.sort_by_key(|row| row.id);
     match args.output {
         Format::Json => console.json(&rows)?,
@@ -70,6 +68,9 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
     }
     if let Some(server) = server.filter(|_| !rows.is_empty()) {
         console.say(format!("forms post to {}/hooks/SITE", server.base_url()));
+    }
+    if loaded.config.is_none() {
+        console.say(format!("{} can't be used as it is: `formgate check` shows why", path.display()));
     }
     Ok(Exit::Ok)
 }

@@ -7,12 +7,12 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::edit::{EditError, without_site};
-use super::replace::replace;
+use super::replace::{Replacement, probe_folder};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, Part, Sources, Starting};
+use crate::config::{self, Fault, Part, Recorded, Removals, Sources, Starting};
 use crate::lead::{FormId, SiteId};
 
 /// Removes a site for good: its file, or its table in config.toml, and its last good version.
@@ -40,76 +40,148 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
         (None, None) => return Err(Error::usage(anyhow!("name a site, or a mapping with --mapping"))),
     };
     let starting = config::start(&path, &Sources::process(), today());
+    let removals = Removals::of(&path, &Sources::process(), today());
     let files = files_of(&part, &starting);
     if files.is_empty() && !is_remembered(&part, &starting) {
-        console.say(format!("there is no {part}, or it is removed already{}", others(&part, &starting)));
-        return Ok(Exit::Ok);
+        return say_unknown(&part, &starting, &removals, console);
     }
     if files.len() > 1 {
         let error = Error::config(anyhow!("there is more than one {part}"));
         return Err(error.hint("`formgate check` shows where; remove all but one first"));
     }
-    let record = || {
-        let recorded = config::record_removed(&path, &part, &Sources::process(), today());
-        recorded.context("the removal can't be recorded").map_err(Error::store)
+    let taking = files.first().map(|file| Taking::prepare(file, &part, &path)).transpose()?;
+    let record = || removals.record(&part).context("the removal can't be recorded").map_err(Error::store);
+    let recorded = record()?;
+    let Some(taking) = taking else {
+        console.say(format!("{part} is removed{}", kept(recorded)));
+        return Ok(Exit::Ok);
     };
-    let is_recorded = record()?;
-    if let (Part::Site(site), Some(file)) = (&part, files.first()) {
-        take_out(file, site, &path)?;
-        // A reload in between took it for put back.
-        record()?;
+    let words = taking.words();
+    if let Err(error) = taking.finish() {
+        return Err(taken_back(error, recorded, &part, &removals));
     }
-    let kept = if is_recorded { "" } else { "; a gateway that runs goes on with it until it is started again" };
-    let from = files.first().map_or_else(String::new, |file| format!(" from {}", file.display()));
-    console.say(format!("{part} is removed{from}{kept}"));
+    // A reload in between took it for put back.
+    record()?;
+    console.say(format!("{part} is removed{words}{}", kept(recorded)));
     Ok(Exit::Ok)
 }
 
-/// Says which sites there are: the name may be mistyped.
-fn others(part: &Part, starting: &Starting) -> String {
+fn kept(recorded: Recorded) -> &'static str {
+    match recorded {
+        Recorded::Now | Recorded::Before => "",
+        Recorded::Nowhere => "; a gateway that runs goes on with it until it is started again",
+    }
+}
+
+/// Leaves everything as it was after a failure: a gateway that runs would lose a site that is still written.
+fn taken_back(error: Error, recorded: Recorded, part: &Part, removals: &Removals) -> Error {
+    if recorded != Recorded::Now {
+        return error;
+    }
+    match removals.take_back(part) {
+        Ok(()) => error,
+        Err(failed) => error.hint(format!(
+            "{part} stays recorded as removed ({failed}): run this again once the cause is mended, or a gateway that \
+             runs may lose it"
+        )),
+    }
+}
+
+/// Says that there is no such part. That it was removed before is success; any other name is mistyped.
+fn say_unknown(part: &Part, starting: &Starting, removals: &Removals, console: &mut Console) -> Result<Exit, Error> {
+    if removals.contains(part) {
+        console.say(format!("{part} is removed already"));
+        return Ok(Exit::Ok);
+    }
+    let Part::Site(site) = part else {
+        return Err(Error::usage(anyhow!("there is no {part} whose file is gone")));
+    };
     let sites = starting.in_force.iter().flat_map(|(config, _)| config.sites.keys());
     let names: Vec<&str> = sites.map(SiteId::as_str).collect();
-    match part {
-        Part::Site(site) if !names.is_empty() => format!("; {}", config::known_names(site.as_str(), names)),
-        _ => String::new(),
-    }
+    let error = Error::usage(anyhow!("there is no {part}"));
+    Err(if names.is_empty() { error } else { error.hint(config::known_names(site.as_str(), names)) })
 }
 
 /// Finds where a site is written, well or not.
 fn files_of(part: &Part, starting: &Starting) -> Vec<PathBuf> {
     let Part::Site(id) = part else { return Vec::new() };
     let loaded = &starting.loaded;
-    let sound = loaded.config.iter().flat_map(|config| config.sites.get(id)).map(|site| &site.file);
-    let broken = loaded.broken_sites.iter().filter(|site| site.id.as_ref() == Some(id)).map(|site| &site.file);
-    let mut files: Vec<PathBuf> = sound.chain(broken).cloned().collect();
+    let sound = loaded.sound_sites().map(|site| (Some(&site.id), &site.file));
+    let broken = loaded.broken_sites.iter().map(|site| (site.id.as_ref(), &site.file));
+    let written: Vec<_> = sound.chain(broken).collect();
+    let of_site = written.iter().filter(|(written, _)| *written == Some(id));
+    let mut files: Vec<PathBuf> = of_site.map(|(_, file)| PathBuf::clone(file)).collect();
     if files.is_empty() {
-        // A file that can't even be read as TOML is known by what it was.
+        // A file that can't even be read as TOML is known by what it was, unless it is another site's by now.
+        let is_anothers = |file: &Path| written.iter().any(|(id, of)| id.is_some() && is_same(of, file));
         let standing = starting.stand_ins.iter().filter(|stand_in| stand_in.part == *part);
-        files.extend(standing.map(|stand_in| stand_in.file.clone()).filter(|file| file.is_file()));
+        let standing = standing.filter(|it| it.fault == Fault::Broken).map(|stand_in| &stand_in.file);
+        files.extend(standing.filter(|file| file.is_file() && !is_anothers(file)).cloned());
+        files.dedup();
     }
-    files.dedup();
     files
+}
+
+fn is_same(file: &Path, other: &Path) -> bool {
+    fs::canonicalize(file).ok() == fs::canonicalize(other).ok()
 }
 
 fn is_remembered(part: &Part, starting: &Starting) -> bool {
     starting.stand_ins.iter().any(|stand_in| stand_in.part == *part)
 }
 
-/// Takes a site out of `config.toml`, or removes the file that is its own.
-fn take_out(file: &Path, site: &SiteId, config: &Path) -> Result<(), Error> {
-    let cant = |what: &str| format!("can't {what} {}", file.display());
-    let is_config = fs::canonicalize(file).ok() == fs::canonicalize(config).ok();
-    if !is_config {
-        return fs::remove_file(file).with_context(|| cant("remove")).map_err(Error::store);
+/// How a site is taken out of the files, so far prepared that what may fail has been done.
+enum Taking {
+    /// Its own file is removed.
+    File(PathBuf),
+    /// `config.toml` without its table.
+    Table(PathBuf, Replacement),
+    /// `config.toml` has no such table: it was taken out by hand, or the file is cut short.
+    Nothing(PathBuf),
+}
+
+impl Taking {
+    fn prepare(file: &Path, part: &Part, config: &Path) -> Result<Self, Error> {
+        let cant = |what: &str| format!("can't {what} {}", file.display());
+        let own = file.to_owned();
+        let is_config = is_same(file, config);
+        let Part::Site(site) = part else { return Ok(Self::Nothing(own)) };
+        if !is_config {
+            probe_folder(file).with_context(|| cant("remove")).map_err(Error::store)?;
+            return Ok(Self::File(own));
+        }
+        let text = fs::read_to_string(file).with_context(|| cant("read")).map_err(Error::config)?;
+        match without_site(&text, site.as_str()) {
+            Ok(edited) => {
+                let prepared = Replacement::prepare(file, edited.as_bytes());
+                Ok(Self::Table(own, prepared.with_context(|| cant("write")).map_err(Error::store)?))
+            }
+            Err(EditError::NoSite) => Ok(Self::Nothing(own)),
+            Err(error) => {
+                let error = Error::config(error).context(cant("edit"));
+                Err(error.hint("`formgate check` shows what is wrong with it"))
+            }
+        }
     }
-    let text = fs::read_to_string(file).with_context(|| cant("read")).map_err(Error::config)?;
-    match without_site(&text, site.as_str()) {
-        Ok(edited) => replace(file, edited.as_bytes()).with_context(|| cant("write")).map_err(Error::store),
-        // It was taken out by hand, together with others.
-        Err(EditError::NoSite) => Ok(()),
-        Err(error) => {
-            let error = Error::config(error).context(cant("edit"));
-            Err(error.hint("`formgate check` shows what is wrong with it"))
+
+    /// Says from where it is removed.
+    fn words(&self) -> String {
+        match self {
+            Self::File(file) | Self::Table(file, _) => format!(" from {}", file.display()),
+            Self::Nothing(file) => {
+                format!("; {} doesn't have it now, and brings it back if it is restored with it", file.display())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        let cant = |what: &str, file: &Path| format!("can't {what} {}", file.display());
+        match self {
+            Self::File(file) => fs::remove_file(&file).with_context(|| cant("remove", &file)).map_err(Error::store),
+            Self::Table(file, replacement) => {
+                replacement.finish().with_context(|| cant("write", &file)).map_err(Error::store)
+            }
+            Self::Nothing(_) => Ok(()),
         }
     }
 }

@@ -3,23 +3,58 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// New contents of a file, on disk beside it: all that is left to do can hardly fail.
+pub(super) struct Replacement {
+    /// A link stays a link.
+    path: PathBuf,
+    draft: Draft,
+}
+
+/// Removed where it wasn't put in its place.
+struct Draft(PathBuf);
+
+impl Replacement {
+    /// Writes new contents beside the file, with its permissions and owner.
+    pub(super) fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
+        let path = fs::canonicalize(path)?;
+        let before = fs::metadata(&path)?;
+        let draft = Draft(beside(&path));
+        write(&draft.0, contents, &before)?;
+        Ok(Self { path, draft })
+    }
+
+    /// Puts the new contents in the place of the old.
+    pub(super) fn finish(self) -> io::Result<()> {
+        fs::rename(&self.draft.0, &self.path)?;
+        // The new name is durable only with its folder.
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It was only ours; that it is gone already is as good.
+        drop(fs::remove_file(&self.0));
+    }
+}
 
 /// Writes new contents, keeping the file's permissions and owner; a link stays a link.
 pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path)?;
-    let before = fs::metadata(&path)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    Replacement::prepare(path, contents)?.finish()
+}
+
+/// Tells whether the folder of a file can be changed, as removing the file does.
+pub(super) fn probe_folder(path: &Path) -> io::Result<()> {
+    let probe = Draft(beside(path));
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe.0).map(drop)
+}
+
+/// Names a file that no pattern of an `include` finds.
+fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{:016x}.new", rand::random::<u64>()));
-    let written = write(&beside, contents, &before).and_then(|()| fs::rename(&beside, &path));
-    if written.is_err() {
-        // It was only ours; that it is gone already is as good.
-        drop(fs::remove_file(&beside));
-    }
-    written?;
-    // The new name is durable only with its folder.
-    File::open(folder)?.sync_all()
+    path.with_file_name(format!(".{name}.{:016x}.new", rand::random::<u64>()))
 }
 
 fn write(path: &Path, contents: &[u8], like: &fs::Metadata) -> io::Result<()> {

@@ -67,7 +67,7 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     let token = fresh();
     let sha256 = hash(&token);
     add(&file, &args.site, &NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires })?;
-    let server = loaded.config.as_ref().map(|config| &config.server);
+    let server = loaded.server();
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
     let url_with_token = format!("{url}?token={token}");
     let shown = Shown { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
@@ -93,8 +93,7 @@ fn show(shown: &Shown<'_>, console: &mut Console) -> Result<(), Error> {
 
 /// Finds the file in which a site is written, also where it can't be used yet because its keys are missing.
 fn file_of(site: &SiteId, loaded: &Loaded) -> Result<PathBuf, Error> {
-    let sites = loaded.config.iter().flat_map(|config| config.sites.values());
-    let sound = sites.map(|site| (&site.id, &site.file));
+    let sound = loaded.sound_sites().map(|site| (&site.id, &site.file));
     let broken = loaded.broken_sites.iter().filter_map(|site| Some((site.id.as_ref()?, &site.file)));
     let all: Vec<_> = sound.chain(broken).collect();
     let mut files = all.iter().filter(|(id, _)| *id == site).map(|(_, file)| *file);
