@@ -96,14 +96,25 @@ pub(super) fn is_line(text: &str) -> bool {
     short && text.chars().any(char::is_alphabetic) && !is_url(text) && !is_date(text) && !text.starts_with(['[', '{'])
 }
 
+fn words(text: &str) -> usize {
+    if !text.is_ascii() {
+        return text.split_whitespace().count();
+    }
+    // Of what is ASCII the same, byte by byte.
+    let is_space = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ');
+    let bytes = text.as_bytes();
+    let begins = |pair: &&[u8]| matches!(pair, [before, after] if is_space(before) && !is_space(after));
+    usize::from(bytes.first().is_some_and(|first| !is_space(first))) + bytes.windows(2).filter(begins).count()
+}
+
 /// How much text looks like something a visitor wrote freely; 0: not at all.
 pub(super) fn prose(text: &str) -> usize {
     let text = text.trim();
-    if is_url(text) || is_date(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{']) {
+    if is_url(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{']) || is_date(text) {
         return 0;
     }
     let lines = text.lines().count();
-    let words = text.split_whitespace().count();
+    let words = words(text);
     // Scripts without spaces between words.
     let dense = match text.is_ascii() {
         true => 0,
