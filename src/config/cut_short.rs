@@ -1,9 +1,10 @@
-//! Whether `config.toml` is whole. An interrupted copy, or a full disk, leaves a file that is empty or ends too early;
-//! both are TOML, and what they lack would silently be taken for its defaults.
+//! Whether `config.toml` and the sites are whole. An interrupted copy, or a full disk, leaves a file that is empty or ends
+//! too early; both are TOML, and what they lack would silently be taken for its defaults.
 //!
 //! Only what a file lost at its end can have been cut off: what is missing while something follows was taken out. Of what
-//! is missing at the end, one table is taken for an edit, unless another store, address or destination would come of it.
-//! The number of `[[site]]` tables that may go at once is not judged here.
+//! is missing at the end of `config.toml`, one table is taken for an edit, unless another store, address or destination
+//! would come of it; at the end of a site one key or form, unless its posts would be refused, or be sent where they were
+//! not before. The number of `[[site]]` tables that may go at once is not judged here.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,6 +18,7 @@ use super::reader::Table;
 use super::secret::Sources;
 use super::sections::{self, Sections};
 use super::source::SourceFile;
+use crate::lead::SiteId;
 
 /// Names the tables of a document, each followed by its keys, in the order in which they stand: `server`,
 /// `server.listen`; of a list of tables its ids: `site.acme`.
@@ -68,6 +70,85 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
     let message = format!("this file seems to be cut short: it ends before {what}, which it had when it was last good");
     file.report_file(Severity::Error, &message, Some(&format!("restore it; {cure}")));
     true
+}
+
+/// Names the keys of a site, in the order in which they stand, also those of its forms: `tokens`, `forms.contact`,
+/// `forms.contact.mapping`.
+pub(super) fn site_outline(site: &toml::Table) -> Vec<String> {
+    let mut names = Vec::new();
+    add_names("", site, &mut names);
+    names
+}
+
+fn add_names(prefix: &str, table: &toml::Table, names: &mut Vec<String>) {
+    for (key, value) in table {
+        let name = format!("{prefix}{key}");
+        let inside = format!("{name}.");
+        names.push(name);
+        // Other values are written in one piece, or are lists, which whoever revokes a token shortens.
+        if let Value::Table(table) = value
+            && inside.starts_with("forms.")
+        {
+            add_names(&inside, table, names);
+        }
+    }
+}
+
+/// Reports a site at the end of a file that ends before what the site had when it was last good; tells whether it does.
+pub(super) fn report_site(file: &SourceFile, id: &SiteId, site: &toml::Table, last_good: &Texts) -> bool {
+    let Some(kept) = last_good.sites.get(id) else { return false };
+    let now = site_outline(site);
+    let lost = lost_at_end(&kept.outline, &now);
+    if lost.is_empty() {
+        return false;
+    }
+    let Ok(before) = kept.text.parse::<toml::Table>() else { return false };
+    let is_missed = |name: &&String| is_topmost(name, lost) && !is_commented_out(name, file.text());
+    let missed: Vec<_> = lost.iter().filter(is_missed).collect();
+    if missed.len() < 2 && !missed.iter().any(|name| is_grave(name, &before)) {
+        return false;
+    }
+    let names = missed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let message =
+        format!("site `{id}` seems to be cut short: it ends before {names}, which it had when it was last good");
+    let hint = "restore it; to do without on purpose, comment it out, or write out what is meant: `tokens = []`, \
+                `deliver = true`";
+    file.report_file(Severity::Error, &message, Some(hint));
+    true
+}
+
+/// Tells whether a lost name stands for what is in it: a form, or a key outside of the forms that are lost. A site's own
+/// name is only shown.
+fn is_topmost(name: &str, lost: &[String]) -> bool {
+    let is_lost = |parent: &str| parent != "forms" && lost.iter().any(|lost| lost == parent);
+    !matches!(name, "forms" | "name") && !name.rsplit_once('.').is_some_and(|(parent, _)| is_lost(parent))
+}
+
+/// Tells whether the comments at the end of a file show that somebody has commented a key or a form out.
+fn is_commented_out(name: &str, text: &str) -> bool {
+    let key = name.rsplit('.').next().unwrap_or(name);
+    let table = format!("{name}]");
+    let lines = text.lines().rev().map(str::trim_start);
+    let comments = lines.take_while(|line| line.is_empty() || line.starts_with('#'));
+    comments.map(|line| line.trim_start_matches('#').trim_start()).any(|line| {
+        let is_key = line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        is_key || line.starts_with('[') && line.contains(&table)
+    })
+}
+
+/// Tells whether without it posts are refused, or leads sent that were not, or by another's keys.
+fn is_grave(name: &str, before: &toml::Table) -> bool {
+    match name.split_once('.') {
+        None => match name {
+            "tokens" => before.get(name).and_then(Value::as_array).is_some_and(|tokens| !tokens.is_empty()),
+            "deliver" => before.get(name).and_then(Value::as_bool) == Some(false),
+            _ => name == "wpforms_secret",
+        },
+        Some((forms, form)) => {
+            let form = before.get(forms).and_then(|forms| forms.get(form)).and_then(Value::as_table);
+            form.is_some_and(|form| form.contains_key("public_key"))
+        }
+    }
 }
 
 /// Returns what a document had after everything that is still there; nothing where it ends with something new.

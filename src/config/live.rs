@@ -15,7 +15,7 @@ use super::merge::merge;
 use super::secret::Sources;
 use super::snapshot::Config;
 use super::stand_in::{By, Part, StandIn};
-use super::start::{Origin, watch_removed};
+use super::start::{Origin, refer_to, watch_removed};
 use super::watched::Watched;
 use crate::lead::SiteId;
 
@@ -76,6 +76,7 @@ impl Live {
     /// Follows the files from which came what is in `current`.
     pub fn new(origin: Origin, current: Arc<ArcSwap<Config>>) -> Self {
         let Origin { path, sources, watched, is_unreadable, texts, copied, removed, put_back, .. } = origin;
+        let copied = copied.filter(|_| origin.is_copy_in_place);
         let unreadable_looks = is_unreadable.then_some(0);
         let state = State { watched, last_look: None, unreadable_looks, texts, copied, removed, put_back };
         Self { path, sources, current, state: Mutex::new(state) }
@@ -140,6 +141,10 @@ impl Live {
         if state.copied.as_ref() != Some(&state.texts) {
             folder.write(&state.texts)?;
             state.copied = Some(state.texts.clone());
+        }
+        // Best effort: where the default data folder can't be written, no store begins in it either.
+        if let Err(error) = refer_to(&folder, &self.path) {
+            tracing::debug!(%error, "config.copy_not_referred_to");
         }
         // Read anew: another process may have removed more meanwhile.
         let (mut removed, is_readable) = folder.removed_or(state.removed.clone())?;

@@ -100,8 +100,8 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
     load_with(path, None, sources, today)
 }
 
-/// Loads the configuration; where `config.toml` can't be read, or lacks what the last good one has at its end, that one
-/// says which files it includes.
+/// Loads the configuration; what lacks what the last good one has at its end is broken. Where that is `config.toml`, or it
+/// can't be read, the last good one says which files it includes.
 pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Loaded {
     let mut files = Files::open(path, last_good, sources, today);
     let parsed = files.config.parse().filter(|_| files.is_whole);
@@ -109,7 +109,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let context = site::Context { sources, today, mappings: &names };
-    let sites = sites::compile(root.as_ref(), &files.sites, &context);
+    let sites = sites::compile(root.as_ref(), &files.sites, last_good, &context);
     for file in files.sites.iter().chain([&files.config]) {
         sites::warn_if_readable(file);
     }

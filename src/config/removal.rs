@@ -9,7 +9,7 @@ use super::last_good::{Folder, Removed};
 use super::load::load;
 use super::secret::Sources;
 use super::stand_in::Part;
-use super::start::data_folder;
+use super::start::copy_folder;
 
 /// The record of what was taken out.
 pub struct Removals {
@@ -30,8 +30,7 @@ pub enum Recorded {
 impl Removals {
     /// Finds the record of the gateway that is configured at `path`.
     pub fn of(path: &Path, sources: &Sources, today: Date) -> Self {
-        let data = data_folder(path, &load(path, sources, today).parts.sections);
-        Self { folder: data.map(|data| Folder::in_data(&data)) }
+        Self { folder: copy_folder(path, &load(path, sources, today).parts.sections) }
     }
 
     /// Tells whether a part is recorded. A record that can't be read knows nothing.

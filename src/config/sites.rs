@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::advice;
+use super::cut_short;
 use super::diagnostic::Severity;
+use super::last_good::Texts;
 use super::load::BrokenSite;
 use super::reader::Table;
 use super::recurring::{Kind, Recurring, folder_of};
@@ -30,14 +32,30 @@ pub(super) struct UsableSite {
     pub(super) lacks_something: bool,
 }
 
-/// Compiles the sites of `config.toml` and of the files.
-pub(super) fn compile(root: Option<&Table<'_>>, files: &[SourceFile], context: &site::Context<'_>) -> CompiledSites {
+/// Compiles the sites of `config.toml` and of the files; one that lacks what the last good one has at its end is broken.
+pub(super) fn compile(
+    root: Option<&Table<'_>>,
+    files: &[SourceFile],
+    last_good: Option<&Texts>,
+    context: &site::Context<'_>,
+) -> CompiledSites {
     let inline = root.and_then(|root| root.sections("site", site::KEYS, |table| Some(site::compile(table, context))));
     let mut sites = inline.unwrap_or_default();
+    if let (Some(last), Some(last_good)) = (sites.last_mut(), last_good)
+        && let Some(text) = last_inline(last.file)
+    {
+        break_if_cut(last, &text, last_good);
+    }
     let parsed: Vec<_> = files.iter().map(|file| (file, file.parse())).collect();
     sites.extend(parsed.iter().map(|(file, parsed)| match parsed {
         Some(entries) if !advice::is_nested_site(file, entries) => {
-            site::compile(&Table::root(file, entries, site::KEYS), context)
+            let mut site = site::compile(&Table::root(file, entries, site::KEYS), context);
+            if let Some(last_good) = last_good
+                && let Ok(text) = file.text().parse::<toml::Table>()
+            {
+                break_if_cut(&mut site, &text, last_good);
+            }
+            site
         }
         _ => CompiledSite::unread(file),
     }));
@@ -55,6 +73,21 @@ pub(super) fn compile(root: Option<&Table<'_>>, files: &[SourceFile], context: &
         }
     }
     compiled
+}
+
+/// Returns the site that `config.toml` ends with, if it does.
+fn last_inline(config: &SourceFile) -> Option<toml::Table> {
+    let root: toml::Table = config.text().parse().ok()?;
+    let (_, sites) = root.iter().next_back().filter(|(key, _)| *key == "site")?;
+    sites.as_array()?.last()?.as_table().cloned()
+}
+
+fn break_if_cut(site: &mut CompiledSite<'_>, text: &toml::Table, last_good: &Texts) {
+    if let Some((id, _)) = &site.id
+        && cut_short::report_site(site.file, id, text, last_good)
+    {
+        site.site = None;
+    }
 }
 
 /// Reports ids that two sites claim, and returns them: neither is used, since either may be the one that is meant.

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::cut_short;
 use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, Folder, Removed, Texts};
-use super::load::{Loaded, load, load_with};
+use super::load::{Loaded, load_with};
 use super::merge::merge;
 use super::reader::Table;
 use super::secret::Sources;
@@ -29,6 +28,8 @@ pub struct Origin {
     pub(super) texts: Texts,
     /// The copy as it was found.
     pub(super) copied: Option<Texts>,
+    /// False: it was found in another folder than the one where it is kept from now on.
+    pub(super) is_copy_in_place: bool,
     pub(super) removed: Removed,
     pub(super) put_back: Removed,
     /// What of the files is broken or gone.
@@ -67,20 +68,17 @@ pub struct Starting {
 /// Loads the configuration to start with. The last good copy stands in for what is broken or gone, but never for
 /// `[server]`, `[queue]` and `[limits]` of a `config.toml` that can be read.
 pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
-    let mut loaded = load(path, sources, today);
-    let folder = data_folder(path, &loaded.parts.sections).map(|data| Folder::in_data(&data));
+    // The copy is needed to load: it shows what the files lost.
+    let folder = copy_folder(path, &Sections::default());
     let mut removed_watched = Watched::default();
     folder.iter().for_each(|folder| watch_removed(&mut removed_watched, folder));
     let mut of_copy = Diagnostics::default();
     let (copied, removed) = read(folder.as_ref(), &mut of_copy, path);
+    let mut loaded = load_with(path, copied.as_ref(), sources, today);
     if let Some(folder) =
         folder.as_ref().filter(|_| copied.is_none() && of_copy.is_empty() && !loaded.parts.is_config_read)
     {
         tell_of_no_copy(folder, &mut of_copy, path);
-    }
-    let is_whole = |texts: &Texts| !cut_short::report(&SourceFile::read(path), Some(texts), sources, today);
-    if let Some(texts) = copied.as_ref().filter(|texts| !loaded.parts.is_config_read || !is_whole(texts)) {
-        loaded = load_with(path, Some(texts), sources, today);
     }
     loaded.diagnostics.extend(of_copy.iter().cloned());
     let mut fallback = copied.clone().map(|texts| Fallback::compile(texts, sources, today)).unwrap_or_default();
@@ -91,6 +89,7 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     let mut watched = loaded.watched.clone();
     watched.extend(removed_watched);
     let in_force = merged.in_force.map(|(config, texts)| {
+        let is_copy_in_place = config.data_folder().map(Folder::in_data) == folder;
         let origin = Origin {
             path: path.to_owned(),
             sources: sources.clone(),
@@ -98,6 +97,7 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
             is_unreadable: loaded.parts.is_unreadable,
             texts,
             copied,
+            is_copy_in_place,
             put_back: removed.put_back(&loaded.parts.texts),
             removed,
             stand_ins: merged.stand_ins.clone(),
@@ -143,9 +143,23 @@ fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) 
     diagnostics.add_error_with_hint(path, &message, hint);
 }
 
+/// Returns the folder of the copy: where a file that lost the name of its data folder leads to the default one, that one
+/// knows where the copy is.
+pub(super) fn copy_folder(path: &Path, sections: &Sections) -> Option<Folder> {
+    let named = Folder::in_data(&data_folder(path, sections)?);
+    Some(named.elsewhere(path).unwrap_or(named))
+}
+
+/// Leaves word of where the copy is in the data folder that `config.toml` leads to once it names none.
+pub(super) fn refer_to(folder: &Folder, path: &Path) -> io::Result<()> {
+    let beside = queue::default_beside(path).url;
+    let Some(default) = StoreUrl::folder(&beside) else { return Ok(()) };
+    Folder::in_data(default).refer(path, folder)
+}
+
 /// Returns the data folder, also where the tables that name it are broken.
-pub(super) fn data_folder(path: &Path, sections: &Sections) -> Option<PathBuf> {
-    // A file of its own: its problems are told already.
+fn data_folder(path: &Path, sections: &Sections) -> Option<PathBuf> {
+    // A file of its own: its problems are told when it is loaded.
     let file = SourceFile::read(path);
     let entries = file.parse_leniently();
     let root = Table::unchecked(&file, &entries, KEYS);

@@ -660,6 +660,108 @@ fn what_a_person_takes_out_of_the_configuration_is_gone() {
     }
 }
 
+/// A site that takes no token, sends what is only tried out, or sends by another's keys, is worse than an old one.
+#[test]
+fn a_site_that_is_cut_short_stays_as_it_was() {
+    let more = "deliver = false\nhosts = [\"a.example\"]\n[forms.a]\nmapping = \"visits\"\n\
+                [forms.b]\npublic_key = \"wp_pk_b\"\nsecret_key = { file = \"../secrets/00\" }\n";
+    let alone = site(29, more);
+    let inline = format!("[[site]]\n{alone}").replace("../", "").replace("[forms", "[site.forms");
+    for (name, begin, whole) in
+        [("sites/29.toml", "", alone), ("config.toml", "[server]\nlisten = \"127.0.0.1:0\"\n", inline)]
+    {
+        let fleet = Fleet::new("http://127.0.0.1:1");
+        fleet.remove("sites/29.toml");
+        fleet.write("config.toml", "[server]\nlisten = \"127.0.0.1:0\"\n");
+        fleet.write(name, &format!("{begin}{whole}"));
+        let (live, config) = fleet.follow();
+        let table = |id: &str| if begin.is_empty() { format!("[forms.{id}]") } else { format!("[site.forms.{id}]") };
+        for cut in ["tokens", "deliver", "hosts", &table("a"), &table("b")] {
+            let rest = &whole[..whole.find(cut).expect("it is there")];
+            fleet.write(name, &format!("{begin}{rest}# more\n"));
+            let broken = (Part::Site(id(29)), Fault::Broken, By::LastGood);
+            let starting = fleet.starting();
+            assert!(faults(&starting.stand_ins).contains(&broken), "{name} before {cut}");
+            let (started, _) = starting.in_force.expect("it starts");
+            let reloaded = live.reload(TODAY);
+            assert!(faults(&reloaded.stand_ins).contains(&broken), "{name} before {cut}");
+            let told = reloaded.diagnostics.render(false);
+            assert!(told.contains("site `site-29` seems to be cut short"), "{told}");
+            for config in [&started, &**config.load()] {
+                let site = &config.sites[&id(29)];
+                assert_eq!((site.tokens.len(), site.deliver, site.hosts.len()), (1, false, 1), "{name} before {cut}");
+                assert_eq!((site.rules.forms.len(), site.form_keys.len()), (2, 1), "{name} before {cut}");
+            }
+            live.keep_copy().expect("copied");
+        }
+        assert_eq!(fleet.command(&["check"]).status.code(), Some(78));
+        fleet.write(name, &format!("{begin}{whole}"));
+        nothing_stands_in(&live.reload(TODAY));
+    }
+}
+
+#[test]
+fn what_a_person_takes_out_of_a_site_is_gone() {
+    let form = "[forms.a]\nmapping = \"visits\"\n";
+    for (more, with) in [
+        // One thing at the end that neither refuses nor sends.
+        ("hosts = [\"a.example\"]\n", ""),
+        (form, ""),
+        ("[forms.a]\nmapping = \"visits\"\non_invalid = \"reject\"\n", form),
+        // Something follows, which was there or is new.
+        ("deliver = false\nhosts = [\"a.example\"]\n", "hosts = [\"a.example\"]\n"),
+        ("deliver = false\nhosts = [\"a.example\"]\n", "unknown_forms = \"hold\"\n"),
+        // Written out, or commented out.
+        ("deliver = false\n", "deliver = true\n"),
+        ("deliver = false\n", "# deliver = false   # to try it out\n\n"),
+        ("deliver = false\nwpforms_secret = { file = \"../secrets/00\" }\n", "#deliver=false\n# wpforms_secret = {}\n"),
+        ("deliver = false\n[forms.a]\nmapping = \"visits\"\n", "deliver = true\n"),
+    ] {
+        let fleet = Fleet::new("http://127.0.0.1:1");
+        fleet.write("sites/08.toml", &site(8, more));
+        let (live, _config) = fleet.follow();
+        fleet.write("sites/08.toml", &site(8, with));
+        assert_eq!(fleet.starting().stand_ins, [], "{more} {with}");
+        nothing_stands_in(&live.reload(TODAY));
+    }
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    let whole = site(8, "");
+    let before_tokens = &whole[..whole.find("tokens").expect("it is there")];
+    fleet.write("sites/08.toml", &format!("{before_tokens}tokens = []\n"));
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(config.load().sites[&id(8)].tokens, []);
+}
+
+/// A file that lost the name of its data folder leads to the default one: there a word is left of where the copy is.
+#[test]
+fn a_copy_in_another_data_folder_is_found_by_a_file_that_lost_its_name() {
+    for table in ["[queue]\nurl = \"sqlite:elsewhere/formgate.db\"\n", "[server]\ndata = \"elsewhere\"\n"] {
+        let fleet = Fleet::new("http://127.0.0.1:1");
+        let kaicalls = "[kaicalls]\nbase_url = \"http://127.0.0.1:1\"\n";
+        let begin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+        let whole = format!("{begin}{kaicalls}{table}");
+        fleet.write("config.toml", &whole);
+        let (live, _config) = fleet.follow();
+        for cut in ["", begin, &format!("{begin}{kaicalls}")] {
+            fleet.write("config.toml", cut);
+            let (config, origin) = fleet.starting().in_force.expect("it starts");
+            assert_eq!(config.data_folder(), Some(fleet.path("elsewhere").as_path()), "{cut}");
+            assert_eq!(config.upstream.base_url.as_str(), "http://127.0.0.1:1", "{cut}");
+            assert_eq!((config.sites.len(), origin.stand_ins.len()), (SITES, 6), "{cut}");
+        }
+        // Who means the default writes it out, and nothing leads elsewhere after the next start.
+        fleet.write("config.toml", &format!("{begin}{kaicalls}[queue]\nurl = \"sqlite:data/formgate.db\"\n"));
+        drop(live);
+        let (_live, config) = fleet.follow();
+        assert_eq!(config.load().data_folder(), Some(fleet.path("data").as_path()));
+        assert!(fleet.path("data/last-good/configuration.json").exists());
+        fleet.write("config.toml", begin);
+        let (config, _) = fleet.starting().in_force.expect("it starts");
+        assert_eq!(config.data_folder(), Some(fleet.path("data").as_path()));
+    }
+}
+
 #[test]
 fn an_empty_configuration_without_a_copy_says_where_one_was_looked_for() {
     let fleet = Fleet::new("http://127.0.0.1:1");

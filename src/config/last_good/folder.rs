@@ -1,8 +1,9 @@
-//! `<data>/last-good`: the copy on disk, and the sites that an operator has removed.
+//! `<data>/last-good`: the copy on disk, and the sites that an operator has removed. In the data folder that is the
+//! default: where the copy is, if the configuration names another.
 //!
 //! Each file is written whole or not at all, for its owner alone, and is on disk when the call returns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,18 +11,19 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Texts;
+use super::{Texts, absolute};
 use crate::lead::SiteId;
 
 /// Changes when what is written can't be read by the programs before.
 const VERSION: u32 = 1;
 const COPY: &str = "configuration.json";
 const REMOVED: &str = "removed.json";
+const ELSEWHERE: &str = "elsewhere.json";
 /// Largest file that is read, in bytes.
 const FILE_MAX: u64 = 256 * 1024 * 1024;
 
 /// Where the copy lies.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::config) struct Folder(PathBuf);
 
 #[derive(Serialize, Deserialize)]
@@ -86,6 +88,29 @@ impl Folder {
 
     pub(in crate::config) fn write_removed(&self, removed: &Removed) -> io::Result<()> {
         self.replace(REMOVED, removed)
+    }
+
+    /// Returns where the copy of the configuration at `config` was left, if this folder says that it is another.
+    pub(in crate::config) fn elsewhere(&self, config: &Path) -> Option<Self> {
+        let known = self.known_elsewhere();
+        known.get(&absolute(config)).cloned().map(Self)
+    }
+
+    /// Leaves word in this folder of where the copy of the configuration at `config` is.
+    pub(in crate::config) fn refer(&self, config: &Path, to: &Self) -> io::Result<()> {
+        let mut known = self.known_elsewhere();
+        let (config, to, here) = (absolute(config), absolute(&to.0), absolute(&self.0));
+        let is_new = if to == here {
+            known.remove(&config).is_some()
+        } else {
+            known.insert(config, to.clone()).is_none_or(|before| before != to)
+        };
+        if is_new { self.replace(ELSEWHERE, &known) } else { Ok(()) }
+    }
+
+    /// What can't be read is written anew.
+    fn known_elsewhere(&self) -> BTreeMap<PathBuf, PathBuf> {
+        read(&self.0.join(ELSEWHERE)).ok().flatten().unwrap_or_default()
     }
 
     pub(in crate::config) fn path(&self) -> &Path {

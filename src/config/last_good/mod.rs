@@ -51,6 +51,9 @@ pub(super) struct Texts {
 pub(super) struct Text {
     pub(super) file: PathBuf,
     pub(super) text: String,
+    /// What a site had, from its beginning to its end; see [`cut_short`].
+    #[serde(default)]
+    pub(super) outline: Vec<String>,
 }
 
 impl Texts {
@@ -80,8 +83,9 @@ impl Texts {
     fn add_site(&mut self, file: &Path, site: toml::Table) {
         let id = site.get("id").and_then(|id| SiteId::parse(id.as_str()?).ok());
         if let Some(id) = id {
+            let outline = cut_short::site_outline(&site);
             let text = text_of(site, Withheld::Unresolved);
-            self.sites.insert(id, Text { file: absolute(file), text });
+            self.sites.insert(id, Text { file: absolute(file), text, outline });
         }
     }
 
@@ -90,7 +94,7 @@ impl Texts {
         if let Ok(mut mapping) = file.text().parse::<toml::Table>() {
             mapping.remove("example");
             let text = text_of(mapping, Withheld::LeftOut);
-            self.mappings.insert(name.to_owned(), Text { file: absolute(file.path()), text });
+            self.mappings.insert(name.to_owned(), Text { file: absolute(file.path()), text, outline: Vec::new() });
         }
     }
 
@@ -141,7 +145,7 @@ impl Fallback {
     }
 }
 
-fn compile_site(Text { file, text }: &Text, context: &site::Context<'_>) -> Option<Arc<Site>> {
+fn compile_site(Text { file, text, .. }: &Text, context: &site::Context<'_>) -> Option<Arc<Site>> {
     let file = SourceFile::kept(file, text.clone());
     let entries = file.parse()?;
     site::compile(&Table::root(&file, &entries, site::KEYS), context).site.map(Arc::new)
