@@ -76,11 +76,14 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
 /// `forms.contact.mapping`.
 pub(super) fn site_outline(site: &toml::Table) -> Vec<String> {
     let mut names = Vec::new();
-    add_names("", site, &mut names);
+    add_names("", 0, site, &mut names);
     names
 }
 
-fn add_names(prefix: &str, table: &toml::Table, names: &mut Vec<String>) {
+/// How deep the keys are that are named: `forms.contact.lead.name`. What is in one of them is its value.
+const DEPTH_MAX: usize = 4;
+
+fn add_names(prefix: &str, depth: usize, table: &toml::Table, names: &mut Vec<String>) {
     for (key, value) in table {
         let name = format!("{prefix}{key}");
         let inside = format!("{name}.");
@@ -88,8 +91,9 @@ fn add_names(prefix: &str, table: &toml::Table, names: &mut Vec<String>) {
         // Other values are written in one piece, or are lists, which whoever revokes a token shortens.
         if let Value::Table(table) = value
             && inside.starts_with("forms.")
+            && depth + 1 < DEPTH_MAX
         {
-            add_names(&inside, table, names);
+            add_names(&inside, depth + 1, table, names);
         }
     }
 }
@@ -111,8 +115,8 @@ pub(super) fn report_site(file: &SourceFile, id: &SiteId, site: &toml::Table, la
     let names = missed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let message =
         format!("site `{id}` seems to be cut short: it ends before {names}, which it had when it was last good");
-    let hint = "restore it; to do without on purpose, comment it out, or write out what is meant: `tokens = []`, \
-                `deliver = true`";
+    let hint = "restore it; to do without on purpose, take keys and forms out one at a time, comment them out, or write \
+                out what is meant: `tokens = []`, `deliver = true`";
     file.report_file(Severity::Error, &message, Some(hint));
     true
 }
@@ -120,8 +124,9 @@ pub(super) fn report_site(file: &SourceFile, id: &SiteId, site: &toml::Table, la
 /// Tells whether a lost name stands for what is in it: a form, or a key outside of the forms that are lost. A site's own
 /// name is only shown.
 fn is_topmost(name: &str, lost: &[String]) -> bool {
-    let is_lost = |parent: &str| parent != "forms" && lost.iter().any(|lost| lost == parent);
-    !matches!(name, "forms" | "name") && !name.rsplit_once('.').is_some_and(|(parent, _)| is_lost(parent))
+    let holds =
+        |parent: &String| parent != "forms" && name.strip_prefix(parent.as_str()).is_some_and(|it| it.starts_with('.'));
+    !matches!(name, "forms" | "name") && !lost.iter().any(holds)
 }
 
 /// Tells whether the comments at the end of a file show that somebody has commented a key or a form out.

@@ -138,6 +138,13 @@ impl Live {
     pub fn keep_copy(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         let Some(folder) = folder(&self.current.load()) else { return Ok(()) };
+        // First, and once: a copy that can't be written is tried again later, and by then what was put back may be removed
+        // again. Read anew: another process may have removed more meanwhile.
+        let (mut removed, is_readable) = folder.removed_or(state.removed.clone())?;
+        if removed.forget(&state.put_back) || !is_readable {
+            folder.write_removed(&removed)?;
+        }
+        state.put_back = Removed::default();
         if state.copied.as_ref() != Some(&state.texts) {
             folder.write(&state.texts)?;
             state.copied = Some(state.texts.clone());
@@ -145,11 +152,6 @@ impl Live {
         // Best effort: where the default data folder can't be written, no store begins in it either.
         if let Err(error) = refer_to(&folder, &self.path) {
             tracing::debug!(%error, "config.copy_not_referred_to");
-        }
-        // Read anew: another process may have removed more meanwhile.
-        let (mut removed, is_readable) = folder.removed_or(state.removed.clone())?;
-        if removed.forget(&state.put_back) || !is_readable {
-            folder.write_removed(&removed)?;
         }
         Ok(())
     }

@@ -590,6 +590,39 @@ fn what_was_removed_is_written_anew_where_it_cannot_be_read() {
     }
 }
 
+#[test]
+fn a_removal_holds_also_where_the_copy_could_not_be_written_meanwhile() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (live, config) = fleet.follow();
+    let remove = || assert_eq!(fleet.command(&["sites", "remove", "site-09"]).status.code(), Some(0));
+    remove();
+    nothing_stands_in(&live.reload(TODAY));
+    live.keep_copy().expect("copied");
+    let copy = fleet.path("data/last-good/configuration.json");
+    fs::remove_file(&copy).expect("removed");
+    fs::create_dir(&copy).expect("an obstacle");
+    fleet.write("sites/09.toml", &site(9, ""));
+    nothing_stands_in(&live.reload(TODAY));
+    assert!(live.keep_copy().is_err());
+    remove();
+    fs::remove_dir(&copy).expect("removed");
+    live.keep_copy().expect("copied");
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(in_force(&config), SITES - 1);
+}
+
+#[test]
+fn no_token_is_added_to_a_site_whose_file_lost_its_end() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    let (_live, _config) = fleet.follow();
+    let whole = site(8, "");
+    let cut = &whole[..whole.find("tokens").expect("it is there")];
+    fleet.write("sites/08.toml", cut);
+    let ran = fleet.command(&["sites", "token", "site-08"]);
+    assert_eq!(ran.status.code(), Some(78), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(fs::read_to_string(fleet.path("sites/08.toml")).expect("text"), cut);
+}
+
 /// What an interrupted copy, or a full disk, leaves of `config.toml`: TOML all the same.
 #[test]
 fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
@@ -708,6 +741,15 @@ fn what_a_person_takes_out_of_a_site_is_gone() {
         ("hosts = [\"a.example\"]\n", ""),
         (form, ""),
         ("[forms.a]\nmapping = \"visits\"\non_invalid = \"reject\"\n", form),
+        // A value that is shorter or written in another way.
+        (
+            "[forms.a]\nmatch = { exists = [\"$.a\"], equals = { \"$.b\" = \"1\" } }\n",
+            "[forms.a]\nmatch = { exists = [\"$.a\"] }\n",
+        ),
+        (
+            "[forms.a.lead]\nname = { join = [\"first\", \"last\"], with = \" \" }\n",
+            "[forms.a.lead]\nname = \"whole\"\n",
+        ),
         // Something follows, which was there or is new.
         ("deliver = false\nhosts = [\"a.example\"]\n", "hosts = [\"a.example\"]\n"),
         ("deliver = false\nhosts = [\"a.example\"]\n", "unknown_forms = \"hold\"\n"),

@@ -18,7 +18,7 @@ use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{Loaded, known_names};
+use crate::config::{self, By, Loaded, Part, Sources, StandIn, known_names};
 use crate::lead::SiteId;
 
 /// Makes a token with which a site's forms may post, and adds its SHA-256 to the site's file.
@@ -62,8 +62,15 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     if args.expires.is_some_and(|last| last < today()) {
         return Err(Error::usage(anyhow!("--expires is a day that is over")));
     }
-    let (_, loaded) = args.config.load()?;
+    let (path, loaded) = args.config.load()?;
     let file = file_of(&args.site, &loaded)?;
+    // What is added to a file that lost its end would be taken for all there is: the tokens of before would be gone.
+    let starting = config::start(&path, &Sources::process(), today());
+    let is_it = |part: &StandIn| part.part == Part::Site(args.site.clone()) && part.by == By::LastGood;
+    if starting.stand_ins.iter().any(is_it) {
+        let error = Error::config(anyhow!("site `{}` stands on its last good version: its file is broken", args.site));
+        return Err(error.hint(format!("restore {} first; `formgate check` shows what is wrong", file.display())));
+    }
     let token = fresh();
     let sha256 = hash(&token);
     add(&file, &args.site, &NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires })?;
