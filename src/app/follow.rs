@@ -23,6 +23,8 @@ use crate::telemetry::{self, Degraded, Metrics, Panicked, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A copy that could not be written is tried again at the latest after so many looks.
+const COPY_EVERY_LOOKS: u32 = 64;
 /// Most problems that are logged one by one.
 const PROBLEMS_MAX: usize = 50;
 /// Most sites that one line names.
@@ -41,6 +43,8 @@ pub(super) struct Follower {
     warnings: Arc<Warnings>,
     /// The copy could not be written; it is tried again at every look.
     copy_failed: bool,
+    /// How often it has been looked since the copy failed.
+    looks_without_copy: u32,
 }
 
 /// What was last logged: a file that stays broken is told of once.
@@ -64,7 +68,18 @@ impl Follower {
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
-        Self { live, config, store, sender, metrics, asked, told, warnings: Arc::default(), copy_failed: false }
+        Self {
+            live,
+            config,
+            store,
+            sender,
+            metrics,
+            asked,
+            told,
+            warnings: Arc::default(),
+            copy_failed: false,
+            looks_without_copy: 0,
+        }
     }
 
     /// Follows until `stopping` says true.
@@ -86,7 +101,12 @@ impl Follower {
                 let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
                 rechecks.spawn(catch_async(recheck));
             } else if self.copy_failed {
-                self.keep_copy().await;
+                self.looks_without_copy = self.looks_without_copy.saturating_add(1);
+                // Each try may write the whole copy before it fails: after a second, two, four, then every minute or so.
+                if self.looks_without_copy.is_power_of_two() || self.looks_without_copy.is_multiple_of(COPY_EVERY_LOOKS)
+                {
+                    self.keep_copy().await;
+                }
             }
         }
     }
@@ -131,6 +151,9 @@ impl Follower {
             tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
         }
         self.copy_failed = kept.is_err();
+        if !self.copy_failed {
+            self.looks_without_copy = 0;
+        }
     }
 }
 
