@@ -121,8 +121,11 @@ impl<'a> Heard<'a> {
         let value = Plain::new(value);
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
         let in_name = || self.name.holds(&value);
+        let is_name = || matches!(role(), Some(Role::FirstName | Role::LastName));
+        // What takes longer comes last.
+        let is_part_of_name = || (!value.is_simple || in_name()) && is_name() && (value.is_simple || in_name());
         self.texts.iter().any(|text| text.is(&value))
-            || (in_name() && matches!(role(), Some(Role::FirstName | Role::LastName)))
+            || is_part_of_name()
             || (value.raw.lines().count() >= COPY_LINES
                 && holds(&self.email)
                 && holds(&self.name)
@@ -156,14 +159,9 @@ impl<'a> Plain<'a> {
         match (self.is_simple, other.is_simple) {
             (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
             (false, true) => self.get().eq_ignore_ascii_case(other.raw),
-            (_, false) => self.begins_like(other) && self.get() == other.get(),
+            // Most texts differ in their first letters, long before all of them are written plain.
+            (_, false) => starts_alike(self.raw, other.raw) && self.get() == other.get(),
         }
-    }
-
-    /// Tells whether the first signs are the same but for their case.
-    fn begins_like(&self, other: &Plain<'_>) -> bool {
-        let first = |text: &str| text.chars().next().and_then(|c| c.to_lowercase().next());
-        first(self.raw) == first(other.raw)
     }
 
     fn holds(&self, part: &Plain<'_>) -> bool {
@@ -172,6 +170,22 @@ impl<'a> Plain<'a> {
             return part.raw.len() <= self.raw.len() * "&amp;".len() && self.get().contains(part.get());
         }
         part.raw.len() <= self.raw.len() && self.get().contains(part.get())
+    }
+}
+
+/// Tells whether two trimmed texts can be the same but for case, newlines and entities: as far as neither has any of these.
+fn starts_alike(one: &str, other: &str) -> bool {
+    let is_marked = |c: char| matches!(c, '\r' | '\n' | '&' | 'Σ' | 'σ' | 'ς');
+    let (mut one, mut other) = (one.chars(), other.chars());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(c), _) | (_, Some(c)) if is_marked(c) => return true,
+            (Some(a), Some(b)) if a == b || a.to_lowercase().eq(b.to_lowercase()) => {}
+            // One letter may be written as two: the rest tells nothing then.
+            (Some(a), Some(b)) if a.to_lowercase().count() + b.to_lowercase().count() > 2 => return true,
+            _ => return false,
+        }
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn is_name(text: &str) -> bool {
     let letter = |c: char| c.is_alphabetic() || " '’.-,\u{a0}".contains(c);
     words.count() < NAME_WORDS
         && text.chars().count() <= NAME_CHARS
-        && text.chars().any(char::is_alphabetic)
+        && has_letter(text)
         && text.chars().all(letter)
         && first.is_some_and(|word| !word.chars().next().is_some_and(char::is_lowercase))
 }
@@ -93,7 +93,12 @@ pub(super) fn is_name(text: &str) -> bool {
 pub(super) fn is_line(text: &str) -> bool {
     let text = text.trim();
     let short = text.chars().count() <= NAME_CHARS && !text.contains('\n');
-    short && text.chars().any(char::is_alphabetic) && !is_url(text) && !is_date(text) && !text.starts_with(['[', '{'])
+    short && has_letter(text) && !is_url(text) && !is_date(text) && !text.starts_with(['[', '{'])
+}
+
+fn has_letter(text: &str) -> bool {
+    // The letters of nearly all texts are found as bytes.
+    text.bytes().any(|byte| byte.is_ascii_alphabetic()) || (!text.is_ascii() && text.chars().any(char::is_alphabetic))
 }
 
 fn words(text: &str) -> usize {
@@ -110,7 +115,7 @@ fn words(text: &str) -> usize {
 /// How much text looks like something a visitor wrote freely; 0: not at all.
 pub(super) fn prose(text: &str) -> usize {
     let text = text.trim();
-    if is_url(text) || !text.chars().any(char::is_alphabetic) || text.starts_with(['[', '{']) || is_date(text) {
+    if is_url(text) || !has_letter(text) || text.starts_with(['[', '{']) || is_date(text) {
         return 0;
     }
     let lines = text.lines().count();
