@@ -127,6 +127,8 @@ impl<'a> Heard<'a> {
         self.texts.iter().any(|text| text.is(&value))
             || is_part_of_name()
             || (value.raw.lines().count() >= COPY_LINES
+                // Asked first: to write many lines plain takes longer than all else.
+                && (value.raw.contains('@') || !self.email.raw.contains('@'))
                 && holds(&self.email)
                 && holds(&self.name)
                 && holds(&self.message))
@@ -158,7 +160,10 @@ impl<'a> Plain<'a> {
     fn is(&self, other: &Plain<'_>) -> bool {
         match (self.is_simple, other.is_simple) {
             (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
-            (false, true) => self.get().eq_ignore_ascii_case(other.raw),
+            // Of nothing does less than a fifth stay: a long message isn't written plain for a word.
+            (false, true) => {
+                self.raw.len() <= other.raw.len() * "&amp;".len() && self.get().eq_ignore_ascii_case(other.raw)
+            }
             // Most texts differ in their first letters, long before all of them are written plain.
             (_, false) => starts_alike(self.raw, other.raw) && self.get() == other.get(),
         }
