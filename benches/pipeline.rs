@@ -70,7 +70,8 @@ fn time_captured(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyhow
         // What came, and what is left of it where files are cut.
         let bytes: usize = row.requests.iter().map(|request| request.body.len()).sum();
         let kept: usize = received.iter().map(|received| received.body.len()).sum();
-        let (read_floor, floor) = (plain::json(bytes), plain::json(kept));
+        let read_floor = plain::json(bytes);
+        let floor = plain::json(kept);
         let times = medians([
             &mut || received.iter().for_each(|received| run(mappings, received)),
             &mut || plain::read_json(floor.as_bytes()),
@@ -108,7 +109,8 @@ fn time_the_least(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyho
         let count = received.len() as f64;
         let floor = plain::json(received.iter().map(|received| received.body.len()).sum());
         let leads: Vec<Lead> = received.iter().filter_map(|received| lead(mappings, received)).collect();
-        let (mut read, mut checks) = (|| received.iter().for_each(plain::read), || leads.iter().for_each(check));
+        let mut read = || received.iter().for_each(plain::read);
+        let mut checks = || leads.iter().for_each(check);
         let mut read_floor = || plain::read_json(floor.as_bytes());
         let times = medians([&mut read, &mut checks, &mut read_floor]);
         let [read, checks, floor] = times.map(|time| time / count);
@@ -154,7 +156,8 @@ fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyho
     for name in WORKLOADS.into_iter().filter(|name| is_asked(name)) {
         let request = workload(name)?;
         let received = request.receive()?;
-        let (body, kind) = (&request.body, request.content_type().unwrap_or_default());
+        let body = &request.body;
+        let kind = request.content_type().unwrap_or_default();
         let (by, read): (_, &dyn Fn()) = match kind.split(['/', ';']).nth(1).unwrap_or_default() {
             "json" => ("serde_json", &|| plain::read_json(body)),
             "form-data" => ("multer", &|| plain::read_parts(kind, body)),
@@ -187,7 +190,8 @@ fn time_workloads(mappings: &Mappings, is_asked: impl Fn(&str) -> bool) -> anyho
 
 fn time_growth(mappings: &Mappings, growth: Growth) -> anyhow::Result<()> {
     let (unit, units) = growth.units();
-    let (each, read_each) = (format!("µs a {unit}"), format!("with reading µs a {unit}"));
+    let each = format!("µs a {unit}");
+    let read_each = format!("with reading µs a {unit}");
     let head = ["encoding", units, "bytes", "µs", each.as_str(), "with reading µs", read_each.as_str()];
     let mut rows = Vec::new();
     for (encoding, size, request) in grown(growth)? {

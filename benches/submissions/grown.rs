@@ -57,7 +57,8 @@ pub(crate) fn grown(growth: Growth) -> anyhow::Result<Vec<(&'static str, usize, 
 /// Makes a request of so many bytes, or a line less: its message is as long as it takes.
 fn long(encoding: Encoding, bytes: usize) -> anyhow::Result<Request> {
     let size = |lines: usize| anyhow::Ok(encoding.request(&pairs(FEW, &LINE.repeat(lines)))?.body.len());
-    let (none, one_more) = (size(0)?, size(1)?);
+    let none = size(0)?;
+    let one_more = size(1)?;
     encoding.request(&pairs(FEW, &LINE.repeat(bytes.saturating_sub(none) / (one_more - none))))
 }
 

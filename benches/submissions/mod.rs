@@ -69,7 +69,8 @@ impl Request {
         let head = String::from_utf8_lossy(head);
         let mut lines = head.lines();
         let mut words = lines.next().unwrap_or_default().split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
         let headers = lines.filter_map(|line| line.split_once(": "));
         Ok(Self {
             method: method.to_owned(),

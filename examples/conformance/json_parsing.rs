@@ -20,7 +20,8 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
     let mut tally = Tally::new("json_parsing");
     for row in rows::<Row>(folder, "json_parsing.jsonl")? {
         let bytes = STANDARD.decode(&row.bytes_b64)?;
-        let (arena, received) = (Arena::new(), request("application/json", bytes.clone()));
+        let arena = Arena::new();
+        let received = request("application/json", bytes.clone());
         let found = decode::decode(&received, &arena);
         let agrees = match row.expect.as_str() {
             "accept" => found.as_ref().is_ok_and(|submission| same_document(&bytes, submission)),

@@ -58,7 +58,8 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
         let bytes = std::fs::read(folder.join(format!("{name}.http")))?;
         let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").context("a request without a head")?;
         let body = bytes.get(head + 4..).unwrap_or_default().to_vec();
-        let (arena, received) = (Arena::new(), request(&case.content_type, body.clone()));
+        let arena = Arena::new();
+        let received = request(&case.content_type, body.clone());
         let found = decode::decode(&received, &arena);
         let reason = if UNTOLD.contains(&name.as_str()) {
             Some("not gated: the suite leaves out a value that the body holds")

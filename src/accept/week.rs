@@ -91,7 +91,8 @@ mod tests {
     async fn add(store: &MemoryStore, number: u8, seconds_ago: i64, name: Option<&str>) {
         let accepted_at = Timestamp::from_second(NOW - seconds_ago).expect("a time");
         let lead = name.map(|name| {
-            let (name, email) = (Some(name), Some("jane@example.com"));
+            let name = Some(name);
+            let email = Some("jane@example.com");
             Lead::check(Draft { name, email, ..Draft::default() }).expect("a lead").lead
         });
         let new = NewEntry {

@@ -402,7 +402,8 @@ mod tests {
     #[tokio::test]
     async fn only_a_copy_that_is_whole_gets_its_name() {
         let place = Place::new();
-        let (unchecked, file) = (place.folder.path().join("unchecked.db"), place.folder.path().join("named.db"));
+        let unchecked = place.folder.path().join("unchecked.db");
+        let file = place.folder.path().join("named.db");
         let expected = place.backups.store.backup(&unchecked).await.expect("copied");
         let lacking = name_if_whole(&unchecked, &file, expected + 1);
         assert!(matches!(lacking, Err(BackupError::Incomplete { found: 0, expected: 1 })), "{lacking:?}");

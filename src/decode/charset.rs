@@ -118,7 +118,8 @@ mod tests {
         ] {
             assert_eq!(Declared::read(Some(content_type)).kind, kind, "{content_type}");
         }
-        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+        let arena = Arena::new();
+        let mut odd = BTreeSet::new();
         let latin = Declared::read(Some("text/plain; x=y; charset=\"iso-8859-1\""));
         assert_eq!(latin.decode(b"caf\xe9", &arena, &mut odd), "café");
         assert!(odd.is_empty());
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_begins_a_text_and_not_a_value() {
-        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+        let arena = Arena::new();
+        let mut odd = BTreeSet::new();
         let json = Declared::read(Some("application/json"));
         assert_eq!(json.decode(b"\xEF\xBB\xBF{}", &arena, &mut odd), "{}");
         assert_eq!(json.decode(b"\xFF\xFE{\0}\0", &arena, &mut odd), "{}");

@@ -24,7 +24,9 @@ impl Disposition {
     pub(super) fn read(header: &[u8]) -> Self {
         let text = String::from_utf8_lossy(header);
         let (_, rest) = text.split_once(';').unwrap_or_default();
-        let (mut read, mut file_name, mut extended) = (Self::default(), None, None);
+        let mut read = Self::default();
+        let mut file_name = None;
+        let mut extended = None;
         for (name, value) in parameters(rest) {
             if name.eq_ignore_ascii_case("name") {
                 read.name = read.name.or_else(|| Some(value.into_owned()));

@@ -110,14 +110,16 @@ impl<'a> Document<'a> {
             before.next = Some(id);
         }
         if let Some(node) = self.node_mut(id) {
-            (node.parent, node.next) = (parent, None);
+            node.parent = parent;
+            node.next = None;
         }
     }
 
     /// Takes all values out of a container.
     pub(super) fn clear(&mut self, id: NodeId) {
         if let Some(node) = self.node_mut(id) {
-            (node.first, node.last) = (None, None);
+            node.first = None;
+            node.last = None;
         }
     }
 

@@ -103,7 +103,8 @@ impl<'a> Collector<'_, 'a> {
             Some(list) if document.content(list) == Content::List => self.texts(list),
             value => self.one(value.and_then(|value| document.text(value))),
         };
-        let (label, kind) = (text(&LABEL_NAMES), text(&["type"]));
+        let label = text(&LABEL_NAMES);
+        let kind = text(&["type"]);
         self.fields.push(Field { key, label, kind, values, node: Some(record) });
     }
 

@@ -213,7 +213,8 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut access: A) -> Result<NodeId, A::Error> {
         let record = self.parser.document.push(self.parent, self.key, Content::Record);
-        let (mut is_first, mut after_content) = (true, None);
+        let mut is_first = true;
+        let mut after_content = None;
         while let Some(name) = access.next_key_seed(Name { parser: &mut *self.parser })? {
             if name == NUMBER_TOKEN && is_first {
                 let digits: String = access.next_value()?;
@@ -233,7 +234,8 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
             if name == "content" {
                 after_content = after_content.or(Some(self.parser.position));
             }
-            let (parser, key) = (&mut *self.parser, Key::Name(name));
+            let parser = &mut *self.parser;
+            let key = Key::Name(name);
             access.next_value_seed(Seed { parser, parent: Some(record), key, depth: self.depth + 1 })?;
         }
         if let Some(after_name) = after_content {
@@ -288,7 +290,8 @@ impl<'a> Parser<'a> {
                 _ => None,
             }
         };
-        let (Some(name), Some(content), kind) = (text("filename"), text("content"), text("type")) else { return };
+        let (Some(name), Some(content)) = (text("filename"), text("content")) else { return };
+        let kind = text("type");
         let sizes = || document.children(record).filter(|member| document.key(*member) == Key::Name("size"));
         let told: Option<u64> = sizes().find_map(|size| document.text(size)?.parse().ok());
         if document.children(record).count() - sizes().count() > FILE_MEMBERS_MAX {

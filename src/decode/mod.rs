@@ -261,7 +261,8 @@ impl<'a> Source<'_, 'a> {
         if matches!(attempt, Attempt::Form) {
             return self.form(is_form);
         }
-        let (text, arena) = (self.text(), self.arena);
+        let text = self.text();
+        let arena = self.arena;
         let found = match attempt {
             Attempt::Json => json_or_limit(json::parse(text, arena))?,
             Attempt::JsonOfAForm => json::parse(text, arena).ok(),

@@ -74,7 +74,8 @@ impl<'a> Builder<'a> {
     /// Numbers what came without a name. A container whose names count up from 0 is a list, any other a record.
     fn number(&mut self, branch: NodeId) {
         let document = &mut self.document;
-        let (mut next, mut counted) = (0_u64, true);
+        let mut next = 0_u64;
+        let mut counted = true;
         let mut members = (0_u64.., document.first_child(branch));
         while let (Some(index), Some(member)) = (members.0.next(), members.1) {
             let number = match document.key(member) {

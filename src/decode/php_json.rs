@@ -23,7 +23,8 @@ enum Types {
 
 /// Returns the texts that the array behind a form may have been written as; none where the bytes are no form of UTF-8.
 pub fn php_json(form: &[u8]) -> Vec<String> {
-    let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+    let arena = Arena::new();
+    let mut odd = BTreeSet::new();
     let Ok(document) = urlencoded::parse(form, Declared::UTF_8, &arena, &mut odd) else { return Vec::new() };
     if odd.contains(&Oddity::InvalidText) || odd.contains(&Oddity::Unencoded) {
         return Vec::new();

@@ -188,7 +188,8 @@ mod tests {
     use super::*;
 
     fn document(body: &str) -> (String, Vec<Oddity>) {
-        let (arena, mut odd) = (Arena::new(), BTreeSet::new());
+        let arena = Arena::new();
+        let mut odd = BTreeSet::new();
         let document = parse(body.as_bytes(), Declared::UTF_8, &arena, &mut odd).expect("within limits");
         (document.json(document.root()).to_string(), odd.into_iter().collect())
     }

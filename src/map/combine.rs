@@ -191,7 +191,8 @@ impl<'a> Work<'_, 'a> {
         }
         if let (Some(slot), Some(gone), false) = (self.fields.get_mut(place), self.gone.get_mut(place), rule.rule.drop)
         {
-            (*slot, *gone) = (field, false);
+            *slot = field;
+            *gone = false;
         }
         Some(place)
     }
@@ -226,7 +227,8 @@ impl<'a> Work<'_, 'a> {
         };
         let mut parts = ArenaVec::with_capacity_in(taken.len(), arena);
         parts.extend(taken.chunk_by(|a, b| a.index == b.index).filter_map(|same| field(same.first()?)));
-        let (label, kind) = (rule.label.as_deref(), rule.kind.as_deref());
+        let label = rule.label.as_deref();
+        let kind = rule.kind.as_deref();
         FormField { field: Field { key, label, kind, values, node: None }, meta: false, parts: parts.into_bump_slice() }
     }
 }

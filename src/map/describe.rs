@@ -45,7 +45,8 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRul
 }
 
 fn describe_one<'a>(rule: &'a FieldsRule, submission: &'a Submission<'a>, node: NodeId) -> Field<'a> {
-    let (document, arena) = (&submission.document, submission.arena);
+    let document = &submission.document;
+    let arena = submission.arena;
     let member = |name: &String| document.member(node, name).map(|member| texts(submission, member));
     let text = |name: &String| member(name).and_then(|texts| texts.first().copied());
     let told = |told: &'a Option<Told>| match told {

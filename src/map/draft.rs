@@ -84,7 +84,9 @@ pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped<'a> {
     work.said.used.resize(view.fields.len(), None);
     let draft = work.draft(&dropped);
     let Work { mut said, found_by, .. } = work;
-    (said.name, said.email, said.message) = (draft.name, draft.email, draft.message);
+    said.name = draft.name;
+    said.email = draft.email;
+    said.message = draft.message;
     let sorted = extras::sort(&view, extras_rules, &dropped, &said, rules.dictionary);
     let Sorted { extras, dropped, fates } = sorted;
     let draft = Draft { extras, form_name: form.name.or(form.id), region: rules.region, ..draft };

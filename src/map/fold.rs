@@ -27,7 +27,8 @@ pub(super) fn folds_to(name: &str, folded: &str) -> bool {
 }
 
 fn fold_into(chars: impl Iterator<Item = char>, folded: &mut String) {
-    let (mut after_number, mut marks) = (false, String::new());
+    let mut after_number = false;
+    let mut marks = String::new();
     for c in chars {
         if c.is_alphanumeric() {
             if after_number && c.is_numeric() {

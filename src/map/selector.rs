@@ -325,7 +325,8 @@ mod tests {
 
         #[test]
         fn what_is_walked_is_what_the_crate_gives(document in document(), paths in proptest::collection::vec(path(), 4)) {
-            let (text, arena) = (document.to_string(), Arena::new());
+            let text = document.to_string();
+            let arena = Arena::new();
             let submission = json(&text, &arena);
             for path in paths {
                 prop_assert_eq!(given(&submission, &path), given_by_the_crate(&submission, &path), "{}", path);

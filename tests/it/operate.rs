@@ -698,7 +698,8 @@ async fn on_a_full_disk_what_frees_room_is_done_all_the_same() {
     let mut config = gateway::config();
     config.queue.url = formgate::config::StoreUrl::Sqlite(folder.path().join("formgate.db"));
     place.audit = Audit::of(&config);
-    let (audit, now) = (&place.audit, at(1_000));
+    let audit = &place.audit;
+    let now = at(1_000);
     assert!(matches!(place.try_retry(by_ids(&[id(1)])).await, Err(OperateError::Audit(_))), "it frees nothing");
     let drop = DropAsked { ids: vec![ids[0].clone()], ..DropAsked::default() };
     let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, By::Cli, now).await.expect("dropped");

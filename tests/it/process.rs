@@ -182,7 +182,8 @@ async fn problems_that_nobody_reads_stop_no_start() {
     tokio::time::timeout(PATIENCE, started).await.expect("it starts");
     // What it said is the worst of it, and how much more there is.
     let read = async {
-        let (mut said, mut piece) = (String::new(), [0; 4096]);
+        let mut said = String::new();
+        let mut piece = [0; 4096];
         while !said.contains("gateway.listening") {
             let length = unread.read(&mut piece).await.expect("read");
             said.push_str(&String::from_utf8_lossy(&piece[..length]));

@@ -284,7 +284,9 @@ proptest! {
         let rule = LeadRule { source: Source::Template(template), default: None, auto: false };
         let mapping = Mapping { lead: LeadRules { message: Some(rule), ..LeadRules::default() }, ..Mapping::default() };
         let body = serde_json::json!({"said": value, "secret": "4711"}).to_string();
-        let (arena, received, dictionary) = (Arena::new(), request(JSON, body), Dictionary::default());
+        let arena = Arena::new();
+        let received = request(JSON, body);
+        let dictionary = Dictionary::default();
         let submission = decode::decode(&received, &arena).expect("JSON");
         let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary };
         let message = map::apply(map::Look::new(&submission, rules.mapping), rules).draft.message.expect("a message");

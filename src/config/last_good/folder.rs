@@ -99,7 +99,9 @@ impl Folder {
     /// Leaves word in this folder of where the copy of the configuration at `config` is.
     pub(in crate::config) fn refer(&self, config: &Path, to: &Self) -> io::Result<()> {
         let mut known = self.known_elsewhere();
-        let (config, to, here) = (absolute(config), absolute(&to.0), absolute(&self.0));
+        let config = absolute(config);
+        let to = absolute(&to.0);
+        let here = absolute(&self.0);
         let is_new = if to == here {
             known.remove(&config).is_some()
         } else {

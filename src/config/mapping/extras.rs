@@ -22,7 +22,8 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
     let exists = table.need("exists", |value| value.list_of(selector::path));
-    let (fields, except) = (table.need("fields", globs), table.or("except", Globs::default(), globs));
+    let fields = table.need("fields", globs);
+    let except = table.or("except", Globs::default(), globs);
     Some(DropRule { exists: exists?, fields: fields?, except: except? })
 }
 

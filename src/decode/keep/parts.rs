@@ -242,7 +242,8 @@ mod tests {
 
     #[test]
     fn an_index_is_the_same_whether_it_is_made_on_the_way_in_or_of_what_is_stored() {
-        let (text, none) = (part("name=\"a[b]\"", "one\r\n--X"), part("name=\"g\"; filename=\"\"", ""));
+        let text = part("name=\"a[b]\"", "one\r\n--X");
+        let none = part("name=\"g\"; filename=\"\"", "");
         let file = part("name=\"f\"; filename=\"x.txt\"\r\nContent-Type: text/plain", "hello");
         let nobody = "--XX\r\n\r\nnobody's\r\n";
         let after = part("name=\"caf\u{e9}\"", "\u{e9}");
