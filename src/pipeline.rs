@@ -131,7 +131,7 @@ struct Way<'a> {
     extras: Vec<Extra<'a>>,
 }
 
-/// What a submission takes beside a copy of its body, in bytes: nodes don't count, decoded texts and lists of them do.
+/// Room for what is made of a submission beside its decoded texts, in bytes; where it takes more, the arena grows.
 const ARENA_BESIDE: usize = 4_096;
 
 /// Runs a submission through decode, map and lead; `end` takes what it wants of it before its memory is freed.

@@ -135,6 +135,18 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Makes a container a list of what it holds.
+    pub(super) fn make_list(&mut self, id: NodeId) {
+        self.set_content(id, Content::List);
+        let mut index = 0;
+        let mut item = self.first_child(id);
+        while let Some(id) = item {
+            self.set_key(id, Key::Index(index));
+            index += 1;
+            item = self.next_sibling(id);
+        }
+    }
+
     /// Makes the container that was added last a file: its members are told anew.
     pub(super) fn set_file(&mut self, id: NodeId, name: &'a str, kind: Option<&'a str>, size: &'a str) {
         self.nodes.truncate((id.0 as usize).saturating_add(1));

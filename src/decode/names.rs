@@ -76,31 +76,28 @@ impl<'a> Builder<'a> {
         let document = &mut self.document;
         let mut next = 0_u64;
         let mut counted = true;
-        let mut members = (0_u64.., document.first_child(branch));
-        while let (Some(index), Some(member)) = (members.0.next(), members.1) {
-            let number = match document.key(member) {
+        let mut place = 0_u64;
+        let mut member = document.first_child(branch);
+        while let Some(id) = member {
+            let number = match document.key(id) {
                 Key::Name(name) => {
                     let number = name.parse::<u64>().ok();
-                    counted &= number == Some(index) && is_canonical(name);
+                    counted &= number == Some(place) && is_canonical(name);
                     number
                 }
                 _ => {
-                    counted &= next == index;
+                    counted &= next == place;
                     let name = bumpalo::format!(in self.arena, "{}", next).into_bump_str();
-                    document.set_key(member, Key::Name(name));
+                    document.set_key(id, Key::Name(name));
                     Some(next)
                 }
             };
             next = number.map_or(next, |number| next.max(number.saturating_add(1)));
-            members.1 = document.next_sibling(member);
+            place += 1;
+            member = document.next_sibling(id);
         }
         if counted {
-            document.set_content(branch, Content::List);
-            let mut items = (0_u32.., document.first_child(branch));
-            while let (Some(index), Some(item)) = (items.0.next(), items.1) {
-                document.set_key(item, Key::Index(index));
-                items.1 = document.next_sibling(item);
-            }
+            document.make_list(branch);
         }
     }
 }

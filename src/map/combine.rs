@@ -36,11 +36,14 @@ pub struct CombineRules {
 /// A rule with its patterns by where they begin.
 #[derive(Clone, Debug)]
 struct Compiled {
-    rule: CombineRule,
     keys: Vec<Pattern>,
     needs: Vec<Pattern>,
     unless: Vec<Pattern>,
     when: Vec<(Pattern, Glob)>,
+    with: Option<String>,
+    label: Option<String>,
+    kind: Option<String>,
+    drop: bool,
 }
 
 /// A [`KeyPattern`] whose beginning is the one at an index of [`CombineRules::afters`].
@@ -59,20 +62,24 @@ impl Pattern {
 impl FromIterator<CombineRule> for CombineRules {
     fn from_iter<T: IntoIterator<Item = CombineRule>>(rules: T) -> Self {
         let mut befores: Vec<(String, Vec<Glob>)> = Vec::new();
-        let mut compile = |pattern: &KeyPattern| {
-            let known = befores.iter().position(|(before, _)| *before == pattern.before);
-            let before = known.unwrap_or(befores.len());
-            if known.is_none() {
-                befores.push((pattern.before.clone(), Vec::new()));
+        let mut compile = |KeyPattern { before, after }| {
+            let known = befores.iter().position(|(known, _)| *known == before);
+            let number = known.unwrap_or(befores.len());
+            match befores.get_mut(number) {
+                Some((_, afters)) => afters.push(Glob::clone(&after)),
+                None => befores.push((before, vec![after.clone()])),
             }
-            befores.get_mut(before).into_iter().for_each(|(_, afters)| afters.push(pattern.after.clone()));
-            Pattern { before, after: pattern.after.clone() }
+            Pattern { before: number, after }
         };
-        let compiled = rules.into_iter().map(|rule| {
-            let [keys, needs, unless] =
-                [&rule.keys, &rule.needs, &rule.unless].map(|patterns| patterns.iter().map(&mut compile).collect());
-            let when = rule.when.iter().map(|(pattern, glob)| (compile(pattern), glob.clone())).collect();
-            Compiled { keys, needs, unless, when, rule }
+        let compiled = rules.into_iter().map(|rule| Compiled {
+            keys: rule.keys.into_iter().map(&mut compile).collect(),
+            needs: rule.needs.into_iter().map(&mut compile).collect(),
+            unless: rule.unless.into_iter().map(&mut compile).collect(),
+            when: rule.when.into_iter().map(|(pattern, glob)| (compile(pattern), glob)).collect(),
+            with: rule.with,
+            label: rule.label,
+            kind: rule.kind,
+            drop: rule.drop,
         });
         let rules = compiled.collect();
         Self {
@@ -108,10 +115,7 @@ fn split<'k>(key: &'k str, before: &str) -> Option<(&'k str, &'k str)> {
         return None;
     }
     let rest = key.get(before.len()..)?;
-    let is_of_stem = |c: char| c.is_alphanumeric() || c == '-';
-    // The signs of nearly all keys are told apart as bytes.
-    let ascii = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'-').count();
-    let end = ascii + rest.get(ascii..)?.find(|c: char| !is_of_stem(c)).unwrap_or(rest.len() - ascii);
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(rest.len());
     rest.split_at_checked(end).filter(|(stem, _)| !stem.is_empty())
 }
 
@@ -127,7 +131,7 @@ pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, 
         return;
     }
     let mut groups = grouped(&mut members);
-    let mut work = Work { gone: vec![false; fields.len()], fields, submission };
+    let mut work = Work { gone: vec![false; fields.len()], fields, submission, afters: &rules.afters };
     for rule in &rules.rules {
         let members_of = |group: &Range<usize>| members.get(group.clone()).unwrap_or_default();
         let mut combined: Vec<usize> =
@@ -162,6 +166,8 @@ struct Work<'f, 'a> {
     gone: Vec<bool>,
     fields: &'f mut Vec<FormField<'a>>,
     submission: &'f Submission<'a>,
+    /// As in [`CombineRules`].
+    afters: &'a [(String, Globs)],
 }
 
 impl<'a> Work<'_, 'a> {
@@ -181,7 +187,7 @@ impl<'a> Work<'_, 'a> {
         if !self.holds(rule, group) {
             return None;
         }
-        let consumes = rule.rule.drop || !rule.when.is_empty();
+        let consumes = rule.drop || !rule.when.is_empty();
         let is_taken =
             |member: &&Member<'a>| self.is_part(&rule.keys, member) || (consumes && self.is_part(&rule.needs, member));
         let taken: Vec<Member<'a>> = group.iter().filter(is_taken).copied().collect();
@@ -189,8 +195,7 @@ impl<'a> Work<'_, 'a> {
         for member in &taken {
             self.gone.get_mut(member.index).into_iter().for_each(|gone| *gone = true);
         }
-        if let (Some(slot), Some(gone), false) = (self.fields.get_mut(place), self.gone.get_mut(place), rule.rule.drop)
-        {
+        if let (Some(slot), Some(gone), false) = (self.fields.get_mut(place), self.gone.get_mut(place), rule.drop) {
             *slot = field;
             *gone = false;
         }
@@ -208,11 +213,11 @@ impl<'a> Work<'_, 'a> {
         rule.needs.iter().all(is_there) && !rule.unless.iter().any(is_there) && rule.when.iter().all(has_value)
     }
 
-    fn joined(&self, Compiled { rule, keys, .. }: &'a Compiled, taken: &[Member<'a>]) -> FormField<'a> {
+    fn joined(&self, rule: &'a Compiled, taken: &[Member<'a>]) -> FormField<'a> {
         let arena = self.submission.arena;
         let field = |member: &Member<'a>| self.fields.get(member.index).map(|form_field| form_field.field);
         let mut values = ArenaVec::new_in(arena);
-        for pattern in keys {
+        for pattern in &rule.keys {
             let fitting = taken.iter().filter(|member| pattern.fits(member)).filter_map(field);
             fitting.for_each(|part| values.extend_from_slice_copy(part.values));
         }
@@ -221,7 +226,8 @@ impl<'a> Work<'_, 'a> {
             _ => values.into_bump_slice(),
         };
         let stem = taken.first().map_or("", |member| member.stem);
-        let key = match rule.keys.first().map(|pattern| pattern.before.as_str()) {
+        let before = rule.keys.first().and_then(|pattern| self.afters.get(pattern.before));
+        let key = match before.map(|(before, _)| before.as_str()) {
             Some(before) if !before.is_empty() => bumpalo::format!(in arena, "{}{}", before, stem).into_bump_str(),
             _ => stem,
         };

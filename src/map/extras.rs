@@ -9,7 +9,8 @@ use bumpalo::collections::String as ArenaString;
 use super::dictionary::{Dictionary, Role};
 use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
-use super::mapping::{ExtrasRule, ExtrasTo};
+use super::glob::Globs;
+use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
 use super::readable::readable;
 use super::texts::join;
 use super::view::View;
@@ -52,8 +53,7 @@ pub(super) fn sort<'a>(
     dictionary: &Dictionary,
 ) -> Sorted<'a> {
     let drop_all = rules.into_iter().flatten().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
-    let count = view.fields.len();
-    let mut sorted = Sorted { fates: Vec::with_capacity(count), ..Sorted::default() };
+    let mut sorted = Sorted { fates: Vec::with_capacity(view.fields.len()), ..Sorted::default() };
     let mut lines = Lines::default();
     let heard = Heard::new(said);
     let arena = view.submission.arena;
@@ -73,7 +73,7 @@ pub(super) fn sort<'a>(
         sorted.fates.push(match value {
             "" => Fate::Empty,
             _ if heard.says(value, || dictionary.role(field, arena)) => Fate::Repeated,
-            _ => Fate::Extra(lines.add(label(view.submission, form_field, rules), value, count)),
+            _ => Fate::Extra(lines.add(label(view.submission, form_field, rules), value)),
         });
     }
     sorted.extras = lines.extras;
@@ -120,15 +120,9 @@ impl<'a> Heard<'a> {
     fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
         let value = Plain::new(value);
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
-        let in_name = || self.name.holds(&value);
-        let is_name = || matches!(role(), Some(Role::FirstName | Role::LastName));
-        // What takes longer comes last.
-        let is_part_of_name = || (!value.is_simple || in_name()) && is_name() && (value.is_simple || in_name());
         self.texts.iter().any(|text| text.is(&value))
-            || is_part_of_name()
+            || (self.name.holds(&value) && matches!(role(), Some(Role::FirstName | Role::LastName)))
             || (value.raw.lines().count() >= COPY_LINES
-                // Asked first: to write many lines plain takes longer than all else.
-                && (value.raw.contains('@') || !self.email.raw.contains('@'))
                 && holds(&self.email)
                 && holds(&self.name)
                 && holds(&self.message))
@@ -158,41 +152,25 @@ impl<'a> Plain<'a> {
     }
 
     fn is(&self, other: &Plain<'_>) -> bool {
-        match (self.is_simple, other.is_simple) {
-            (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
-            // Of nothing does less than a fifth stay: a long message isn't written plain for a word.
-            (false, true) => {
-                self.raw.len() <= other.raw.len() * "&amp;".len() && self.get().eq_ignore_ascii_case(other.raw)
-            }
-            // Most texts differ in their first letters, long before all of them are written plain.
-            (_, false) => starts_alike(self.raw, other.raw) && self.get() == other.get(),
+        match self.is_simple && other.is_simple {
+            true => self.raw.eq_ignore_ascii_case(other.raw),
+            false => self.may_hold(other) && other.may_hold(self) && self.get() == other.get(),
         }
     }
 
     fn holds(&self, part: &Plain<'_>) -> bool {
-        if !part.is_simple {
-            // Of nothing does more than a fifth stay: `&amp;`.
-            return part.raw.len() <= self.raw.len() * "&amp;".len() && self.get().contains(part.get());
-        }
-        part.raw.len() <= self.raw.len() && self.get().contains(part.get())
+        self.may_hold(part) && self.get().contains(part.get())
+    }
+
+    /// Tells whether a text is short enough to be a part of this one: a long message isn't written plain for a word.
+    fn may_hold(&self, part: &Plain<'_>) -> bool {
+        part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX
     }
 }
 
-/// Tells whether two trimmed texts can be the same but for case, newlines and entities: as far as neither has any of these.
-fn starts_alike(one: &str, other: &str) -> bool {
-    let is_marked = |c: char| matches!(c, '\r' | '\n' | '&' | 'Σ' | 'σ' | 'ς');
-    let (mut one, mut other) = (one.chars(), other.chars());
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(c), _) | (_, Some(c)) if is_marked(c) => return true,
-            (Some(a), Some(b)) if a == b || a.to_lowercase().eq(b.to_lowercase()) => {}
-            // One letter may be written as two: the rest tells nothing then.
-            (Some(a), Some(b)) if a.to_lowercase().count() + b.to_lowercase().count() > 2 => return true,
-            _ => return false,
-        }
-    }
-}
+/// How many times as long one of two texts can be that are the same once they are plain: of `&amp;` a fifth stays, and two
+/// bytes of a letter can become three.
+const PLAIN_RATIO_MAX: usize = 8;
 
 /// Tells of each field whether it is no extra, whatever was filled in, and not looked at by auto.
 pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
@@ -202,11 +180,8 @@ pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
         conditional().map(|rule| rule.exists.iter().all(|path| path.finds(view.submission))).collect();
     let is_dropped = |form_field: &FormField<'_>| {
         let field = &form_field.field;
-        let named = |globs: &super::glob::Globs| {
-            globs.matches(field.key) || field.label.is_some_and(|label| globs.matches(label))
-        };
-        let by_condition =
-            |(rule, holds): (&super::mapping::DropRule, &bool)| *holds && named(&rule.fields) && !named(&rule.except);
+        let named = |globs: &Globs| globs.matches(field.key) || field.label.is_some_and(|label| globs.matches(label));
+        let by_condition = |(rule, holds): (&DropRule, &bool)| *holds && named(&rule.fields) && !named(&rule.except);
         form_field.meta || rules().any(|rule| named(&rule.drop)) || conditional().zip(&holds).any(by_condition)
     };
     view.fields.iter().map(is_dropped).collect()
@@ -216,20 +191,13 @@ pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
 #[derive(Default)]
 struct Lines<'a> {
     extras: Vec<Extra<'a>>,
-    /// Only past the first few: comparing with those is faster.
     by_label: HashMap<&'a str, usize, Hashing>,
 }
 
-/// Up to this many labels are compared with each other.
-const COMPARED_MAX: usize = 12;
-
 impl<'a> Lines<'a> {
-    /// Adds a value and returns the index of its line; there are at most `count`.
-    fn add(&mut self, label: &'a str, value: &'a str, count: usize) -> usize {
-        if self.extras.is_empty() {
-            self.extras.reserve(count);
-        }
-        let index = self.line(label);
+    /// Adds a value and returns the index of its line.
+    fn add(&mut self, label: &'a str, value: &'a str) -> usize {
+        let index = *self.by_label.entry(label).or_insert(self.extras.len());
         match self.extras.get_mut(index) {
             Some(extra) => {
                 let lines = extra.value.to_mut();
@@ -239,23 +207,6 @@ impl<'a> Lines<'a> {
             None => self.extras.push(Extra { label: Cow::Borrowed(label), value: Cow::Borrowed(value) }),
         }
         index
-    }
-
-    /// Returns the index of a label's line, there or to come.
-    fn line(&mut self, label: &'a str) -> usize {
-        let next = self.extras.len();
-        if next <= COMPARED_MAX {
-            return self.extras.iter().position(|extra| extra.label == label).unwrap_or(next);
-        }
-        if self.by_label.is_empty() {
-            let known = self.extras.iter().enumerate();
-            // Labels are borrowed where they came from, so they outlive the lines.
-            self.by_label.extend(known.filter_map(|(index, extra)| match extra.label {
-                Cow::Borrowed(label) => Some((label, index)),
-                Cow::Owned(_) => None,
-            }));
-        }
-        *self.by_label.entry(label).or_insert(next)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Brackets and question marks stand for themselves, since form keys are full of them (`services[]`, `Which rooms?`).
 
+use std::borrow::Cow;
+
 /// A compiled glob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Glob {
@@ -22,12 +24,7 @@ impl Glob {
 
     /// Tells whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
-        // Every key of a form meets every glob of its mapping, and nearly all of them are ASCII.
-        if text.is_ascii() {
-            self.matches_lower(text.as_bytes())
-        } else {
-            self.matches_lower(text.to_lowercase().as_bytes())
-        }
+        self.matches_lower(lower(text).as_bytes())
     }
 
     /// The case of ASCII letters is left to the comparison.
@@ -63,11 +60,7 @@ pub struct Globs {
 impl Globs {
     /// Tells whether one of them matches the whole text.
     pub fn matches(&self, text: &str) -> bool {
-        if text.is_ascii() {
-            self.matches_lower(text.as_bytes())
-        } else {
-            self.matches_lower(text.to_lowercase().as_bytes())
-        }
+        self.matches_lower(lower(text).as_bytes())
     }
 
     /// The case of ASCII letters is left to the comparison.
@@ -94,6 +87,12 @@ impl FromIterator<Glob> for Globs {
         }
         set
     }
+}
+
+/// Returns a text in lower case, but for ASCII letters alone: every key of a form meets the globs of its mapping, nearly all
+/// keys are ASCII, and the comparison leaves their case aside.
+fn lower(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.to_lowercase()) }
 }
 
 /// Returns what follows the first place where a piece stands.

@@ -101,17 +101,6 @@ fn has_letter(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_alphabetic()) || (!text.is_ascii() && text.chars().any(char::is_alphabetic))
 }
 
-fn words(text: &str) -> usize {
-    if !text.is_ascii() {
-        return text.split_whitespace().count();
-    }
-    // Of what is ASCII the same, byte by byte.
-    let is_space = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ');
-    let bytes = text.as_bytes();
-    let begins = |pair: &&[u8]| matches!(pair, [before, after] if is_space(before) && !is_space(after));
-    usize::from(bytes.first().is_some_and(|first| !is_space(first))) + bytes.windows(2).filter(begins).count()
-}
-
 /// How much text looks like something a visitor wrote freely; 0: not at all.
 pub(super) fn prose(text: &str) -> usize {
     let text = text.trim();
@@ -119,7 +108,7 @@ pub(super) fn prose(text: &str) -> usize {
         return 0;
     }
     let lines = text.lines().count();
-    let words = words(text);
+    let words = text.split_whitespace().count();
     // Scripts without spaces between words.
     let dense = match text.is_ascii() {
         true => 0,

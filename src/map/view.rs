@@ -72,7 +72,7 @@ impl<'a> View<'a> {
             return;
         }
         let at = self.standing_at(node);
-        let holding = Holding::new(self, at, values.len());
+        let holding = Holding::new(self, at);
         found.extend(values.iter().map(|text| Found { text, from: holding.of(text) }));
     }
 
@@ -149,42 +149,26 @@ impl<'a> View<'a> {
 }
 
 /// Fields of one name share a place in the document: of those only the ones are meant that hold a value.
-struct Holding<'v, 'a> {
-    view: &'v View<'a>,
+struct Holding<'a> {
+    submission: &'a Submission<'a>,
     at: &'a [usize],
-    /// Which fields hold which text, where there is much to look for.
+    /// Which fields hold which text; where there is one field, nobody asks.
     by_text: HashMap<&'a str, Vec<usize>, Hashing>,
 }
 
-/// Up to this many texts are looked for one by one.
-const LOOKED_FOR_MAX: usize = 12;
-
-impl<'v, 'a> Holding<'v, 'a> {
-    fn new(view: &'v View<'a>, at: &'a [usize], texts: usize) -> Self {
+impl<'a> Holding<'a> {
+    fn new(view: &View<'a>, at: &'a [usize]) -> Self {
         let mut by_text: HashMap<&'a str, Vec<usize>, Hashing> = HashMap::default();
-        if at.len() > 1 && texts > LOOKED_FOR_MAX {
-            for &index in at {
-                for text in view.texts_of(index) {
-                    by_text.entry(text).or_default().push(index);
-                }
+        for &index in at.iter().filter(|_| at.len() > 1) {
+            for text in view.texts_of(index) {
+                by_text.entry(text).or_default().push(index);
             }
         }
-        Self { view, at, by_text }
+        Self { submission: view.submission, at, by_text }
     }
 
     /// Returns the fields that hold a text; all of them where none does.
     fn of(&self, text: &str) -> &'a [usize] {
-        if self.at.len() < 2 {
-            return self.at;
-        }
-        let arena = self.view.submission.arena;
-        if !self.by_text.is_empty() {
-            return self.by_text.get(text).map_or(self.at, |holding| arena.alloc_slice_copy(holding));
-        }
-        let holds = |index: &usize| self.view.texts_of(*index).any(|value| value == text);
-        if self.at.iter().all(holds) || !self.at.iter().any(holds) {
-            return self.at;
-        }
-        ArenaVec::from_iter_in(self.at.iter().copied().filter(holds), arena).into_bump_slice()
+        self.by_text.get(text).map_or(self.at, |holding| self.submission.arena.alloc_slice_copy(holding))
     }
 }

@@ -85,17 +85,18 @@ struct Index {
 impl Index {
     fn of(list: &[Arc<Mapping>]) -> Self {
         let named = list.iter().enumerate().filter(|(_, mapping)| mapping.name != LAST);
-        let conditions = || named.clone().flat_map(|(place, mapping)| mapping.detect.iter().map(move |it| (place, it)));
+        let conditions = || {
+            named.clone().flat_map(|(mapping, it)| {
+                let conditions = it.detect.iter().enumerate();
+                conditions.map(move |(condition, it)| (Candidate { mapping, condition }, it))
+            })
+        };
         let mut asked: HashMap<&str, usize> = HashMap::new();
         for name in conditions().flat_map(|(_, condition)| condition.members()) {
             *asked.entry(name).or_default() += 1;
         }
         let mut index = Self::default();
-        let mut condition_of = HashMap::new();
-        for (mapping, condition) in conditions() {
-            let number = condition_of.entry(mapping).or_insert(0);
-            let candidate = Candidate { mapping, condition: *number };
-            *number += 1;
+        for (candidate, condition) in conditions() {
             // What few others ask for.
             let member = condition.members().min_by_key(|name| asked.get(name));
             match (member, condition.key_start()) {
