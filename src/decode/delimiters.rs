@@ -173,7 +173,7 @@ impl Delimiters {
         self.parts += 1;
         Limits::check("parts", self.parts, LIMITS.fields)?;
         let headers = rest.get(..length).unwrap_or_default();
-        let head = if self.skeleton.add(headers, self.line_end) { Found::Head } else { Found::NoHead };
+        let head = if self.skeleton.add(headers) { Found::Head } else { Found::NoHead };
         self.found.push(head);
         self.pass(rest, whole);
         self.state = State::Content;
@@ -250,9 +250,9 @@ impl Delimiters {
 fn headers_end(rest: &[u8], searched: usize, line_end: &[u8]) -> Option<(usize, usize)> {
     let empty_line = |start: usize| {
         let (headers, line) = rest.split_at_checked(start)?;
-        // Where line feeds are bare, a line may still have a carriage return.
+        // Line ends mix: where line feeds are bare, a line may still have a carriage return, and the other way round.
         let length = [line_end, CRLF].into_iter().find(|end| line.starts_with(end))?.len();
-        (headers.is_empty() || headers.ends_with(line_end)).then_some((start, start + length))
+        (headers.is_empty() || headers.ends_with(LF)).then_some((start, start + length))
     };
     // The line ends may have come in two pieces.
     let from = searched.saturating_sub(CRLF.len() + 1);

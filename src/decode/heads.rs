@@ -27,14 +27,14 @@ pub(super) struct Skeleton(Vec<u8>);
 
 impl Skeleton {
     /// Adds a part's headers; false where it has none, which multer takes for one that begins with its content.
-    pub(super) fn add(&mut self, headers: &[u8], line_end: &[u8]) -> bool {
+    pub(super) fn add(&mut self, headers: &[u8]) -> bool {
         if self.0.capacity() == 0 {
             self.0.reserve(USUAL);
         }
         let before = self.0.len();
         self.write_boundary(CRLF);
         let empty = self.0.len();
-        if line_end == CRLF && !is_folded(headers) {
+        if is_strict(headers) {
             self.0.extend_from_slice(headers);
         } else {
             unfold(headers, &mut self.0);
@@ -64,13 +64,14 @@ impl Skeleton {
     }
 }
 
-/// Tells whether a header goes on in another line.
-fn is_folded(headers: &[u8]) -> bool {
+/// Tells whether each header is one line that ends as it should.
+fn is_strict(headers: &[u8]) -> bool {
     let mut line_ends = memchr::memchr_iter(b'\n', headers);
-    line_ends.any(|end| {
-        let (line, next) = headers.split_at_checked(end + 1).unwrap_or_default();
-        line.ends_with(CRLF) && next.first().is_some_and(|byte| is_blank(*byte))
-    })
+    headers.ends_with(CRLF)
+        && line_ends.all(|end| {
+            let (line, next) = headers.split_at_checked(end + 1).unwrap_or_default();
+            line.ends_with(CRLF) && !next.first().is_some_and(|byte| is_blank(*byte))
+        })
 }
 
 /// Writes each header on one line, up to a line that is empty.

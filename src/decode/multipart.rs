@@ -297,6 +297,14 @@ mod tests {
     }
 
     #[test]
+    fn a_head_ends_at_its_first_empty_line_however_the_line_before_it_ends() {
+        let bare = "--XX\r\nContent-Disposition: form-data; name=\"a\"\n\r\nJane\r\n";
+        let body = [bare.as_bytes(), &body(&[("Content-Disposition: form-data; name=\"b\"", "Doe")])].concat();
+        let whole = index(TYPE, &body.clone().into(), false).expect("parts");
+        assert_eq!(shown(&whole, &body), ["a=Jane", "b=Doe"]);
+    }
+
+    #[test]
     fn a_body_longer_than_it_may_be_is_refused() {
         let body = Bytes::from(body(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\"", "x")]));
         let push = |max| Reader::new("XX", max).push(body.clone(), |_| {});
