@@ -162,9 +162,12 @@ impl<'a> Plain<'a> {
         self.may_hold(part) && self.get().contains(part.get())
     }
 
-    /// Tells whether a text is short enough to be a part of this one: a long message isn't written plain for a word.
+    /// Tells whether a text is short enough to be a part of this one: neither is written plain where it isn't.
     fn may_hold(&self, part: &Plain<'_>) -> bool {
-        part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX
+        match part.is_simple {
+            true => part.raw.len() <= self.raw.len(),
+            false => part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX,
+        }
     }
 }
 
