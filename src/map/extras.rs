@@ -152,9 +152,13 @@ impl<'a> Plain<'a> {
     }
 
     fn is(&self, other: &Plain<'_>) -> bool {
-        match self.is_simple && other.is_simple {
-            true => self.raw.eq_ignore_ascii_case(other.raw),
-            false => self.may_hold(other) && other.may_hold(self) && self.get() == other.get(),
+        if !self.may_hold(other) || !other.may_hold(self) {
+            return false;
+        }
+        match (self.is_simple, other.is_simple) {
+            (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
+            (false, true) => self.get().eq_ignore_ascii_case(other.raw),
+            (_, false) => self.get() == other.get(),
         }
     }
 
