@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz faults soak audit conformance bench setup
+.PHONY: help demo test check fmt fuzz faults soak audit conformance accuracy bench setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ setup: ## Install what building and testing needs, or say what to install
 
 conformance: ## Compare with public suites, which FORMGATE_SUITES must name (docs/conformance.md)
 	@cargo run --locked --quiet --example conformance
+
+accuracy: ## Measure how often leads are right where no mapping is written (docs/auto.md); FORMGATE_CORPORA names more labelled forms
+	@cargo run --locked --quiet --example accuracy
 
 bench: ## Measure the pure path, and write the figures to docs/performance.md
 	@scripts/bench

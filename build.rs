@@ -1,6 +1,7 @@
-//! Packs the captured submissions into an archive that the program carries, so that `formgate demo` needs no checkout.
+//! Packs the captured submissions into an archive that the program carries, so that `formgate demo` needs no checkout, and
+//! compiles the words of `mappings/words`, so that no start has to.
 //!
-//! The same files give the same archive, byte for byte: sorted, without times, owners or modes of their own.
+//! The same files give the same bytes: sorted, without times, owners or modes of their own.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -11,12 +12,87 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 const FIXTURES: &str = "fixtures";
+const LABELLED: &str = "fixtures/auto";
+
+/// What the words are compiled with stands with those that ask them.
+#[path = "."]
+#[expect(unreachable_pub, reason = "others of the crate use them")]
+mod words {
+    #[path = "src/map/words/compile.rs"]
+    pub(crate) mod compile;
+    #[path = "src/map/words/concept.rs"]
+    #[expect(dead_code, reason = "half of it is for those that ask")]
+    pub(crate) mod concept;
+    #[path = "src/map/words/plain.rs"]
+    pub(crate) mod plain;
+}
+
+use words::compile::{Compiled, LanguageWords, compile};
+use words::concept::Concept;
+
+const WORDS: &str = "mappings/words";
+/// Keys of a word file beside the concepts.
+const VALUES: [&str; 3] = ["salutations", "answers", "agreements"];
+const SURNAME_FIRST: &str = "surname_first";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={FIXTURES}");
+    println!("cargo::rerun-if-changed={WORDS}");
+    println!("cargo::rerun-if-changed=src/map/words");
     let out = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    let archive = File::create(Path::new(&out).join("fixtures.tar.gz"))?;
+    write_words(&Path::new(&out).join("words"))?;
+    pack_fixtures(&Path::new(&out).join("fixtures.tar.gz"))
+}
+
+fn write_words(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(WORDS)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    let read = |file: &PathBuf| read_words(file).map_err(|error| format!("{}: {error}", file.display()));
+    let languages: Vec<LanguageWords> = files.iter().map(read).collect::<Result<_, _>>()?;
+    let Compiled { languages, phrases, meanings, salutations, answers, agreements } = compile(&languages)?;
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("languages"), languages)?;
+    let parts = [("phrases", phrases), ("meanings", meanings), ("salutations", salutations), ("answers", answers)];
+    for (name, bytes) in parts.into_iter().chain([("agreements", agreements)]) {
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+/// Reads one language; a key that nobody asks for is a mistake.
+fn read_words(file: &Path) -> Result<LanguageWords, Box<dyn Error>> {
+    let table: toml::Table = fs::read_to_string(file)?.parse()?;
+    let code = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut words = LanguageWords { code, ..LanguageWords::default() };
+    for (key, value) in table {
+        if key == SURNAME_FIRST {
+            words.is_surname_first = value.as_bool().ok_or("`surname_first` is true or false")?;
+            continue;
+        }
+        let texts =
+            value.as_array().ok_or_else(|| format!("`{key}` is a list of words"))?.iter().map(toml::Value::as_str);
+        let texts: Vec<&str> =
+            texts.collect::<Option<_>>().ok_or_else(|| format!("`{key}` holds something else than words"))?;
+        let texts = texts.into_iter().map(str::to_owned);
+        match (
+            Concept::ALL.into_iter().find(|concept| concept.as_str() == key),
+            VALUES.iter().position(|known| *known == key),
+        ) {
+            (Some(concept), _) => words.phrases.extend(texts.map(|text| (concept, text))),
+            (None, Some(0)) => words.salutations.extend(texts),
+            (None, Some(1)) => words.answers.extend(texts),
+            (None, Some(_)) => words.agreements.extend(texts),
+            (None, None) => return Err(format!("there is no key `{key}`").into()),
+        }
+    }
+    Ok(words)
+}
+
+fn pack_fixtures(archive: &Path) -> Result<(), Box<dyn Error>> {
+    let archive = File::create(archive)?;
     let mut captures = Vec::new();
     find(Path::new(FIXTURES), &mut captures)?;
     captures.sort();
@@ -36,7 +112,10 @@ fn find(folder: &Path, captures: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            find(&path, captures)?;
+            // Hundreds of labelled submissions say little to who sees a demo.
+            if !path.ends_with(LABELLED) {
+                find(&path, captures)?;
+            }
         } else if path.extension().is_some_and(|extension| extension == "http") {
             captures.push(path);
         }

@@ -157,6 +157,7 @@ fn entry(number: u64) -> Outcome<(NewEntry, DedupeKey)> {
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            shape: None,
             overlay: formgate::lead::overlay::Overlay::default(),
         },
     };

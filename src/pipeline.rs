@@ -7,15 +7,18 @@ mod told;
 use crate::decode::{self, Arena, DecodeError, Submission};
 pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
-use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
+use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, LeadField, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
 use crate::received::Received;
 pub use mappings::{LAST, Mappings};
-pub use told::{Told, ToldField};
+pub use told::{Told, ToldCandidate, ToldField};
 
 /// The oddity of what could not be decoded because of a panic.
 pub const DECODER_PANICKED: &str = "decoder_panicked";
+
+/// The oddity of a request that one mapping knows and another made a lead of.
+pub const FELL_BACK: &str = "fell_back";
 
 /// What a site says about its forms.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +44,8 @@ pub struct FormRules {
     pub lead: LeadRules,
     /// Added to the mapping's; its `to` goes before.
     pub extras: ExtrasRule,
+    /// What was found by itself is held below this confidence, 0 to 1.
+    pub auto_min: Option<f32>,
 }
 
 /// What became of one submission.
@@ -54,6 +59,8 @@ pub struct Processed {
     pub on_invalid: OnInvalid,
     /// The address of the page the form stands on, where the body names it.
     pub page: Option<String>,
+    /// Names what the form's fields are called and typed: another one, and the form has changed.
+    pub shape: Option<String>,
     pub end: End,
 }
 
@@ -86,6 +93,10 @@ pub enum Hold {
     Rule,
     /// No `[forms.*]` knows it and the site says `unknown_forms = "hold"`.
     UnknownForm,
+    /// What was found by itself is less sure than the form's `auto.min` asks.
+    Uncertain,
+    /// It says of itself that it is a test.
+    Test,
     /// A bug of this program, not of the sender: 200.
     Panicked,
 }
@@ -181,6 +192,7 @@ fn unread<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: 
         mapping: None,
         oddities: Vec::new(),
         page: None,
+        shape: None,
         end,
     };
     Way { processed, mapped: None, extras }
@@ -226,31 +238,67 @@ fn mapped<'a>(
     // Another mapping could make another lead of it: a person decides, or the mapping comes back.
     let lost_mapping = named_mapping.filter(|_| own_mapping.is_none()).map(|name| format!("no mapping `{name}`"));
     let mapping = own_mapping.map_or(recognised, |mapping| &**mapping);
-    let rules = Rules {
-        mapping,
-        own_lead: form_rules.map(|rules| &rules.lead),
-        own_extras: form_rules.map(|rules| &rules.extras),
-        region: form_rules.and_then(|rules| rules.region).or(site.region),
-        dictionary: &mappings.dictionary,
-    };
-    let mut mapped = map::apply(look, rules);
+    let rules = rules_of(mappings, mapping, form_rules, site.region);
+    let own = map::apply(look, rules);
+    let general = if own_mapping.is_none() { fall_back(mappings, submission, rules, &own) } else { None };
+    let fell_back = general.is_some();
+    let mut mapped = general.unwrap_or(own);
     if named.is_some() || form_rules.is_some() {
         let called = || &*submission.arena.alloc_str(form.as_str());
         mapped.draft.form_name = Some(mapped.draft.form_name.unwrap_or_else(called));
     }
-    let held = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
-    let held = lost_mapping.as_deref().or(held);
-    let unknown = site.hold_unknown_forms && form_rules.is_none();
-    let (end, extras) = end(submission, &mapped, overlay, held, unknown);
+    let rule = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
+    let held = Held {
+        rule: lost_mapping.as_deref().or(rule),
+        is_unknown_form: site.hold_unknown_forms && form_rules.is_none(),
+        auto_min: form_rules.and_then(|rules| rules.auto_min),
+    };
+    let (end, extras) = end(submission, &mapped, overlay, held);
     let processed = Processed {
         form,
-        mapping: Some(mapping.name.clone()),
-        oddities: submission.oddities.iter().map(|oddity| oddity.as_str().to_owned()).collect(),
+        mapping: Some(if fell_back { LAST.to_owned() } else { mapping.name.clone() }),
+        oddities: oddities(submission, fell_back),
         on_invalid: form_rules.and_then(|rules| rules.on_invalid).or(mapping.on_invalid).unwrap_or_default(),
         page: mapped.form.page.map(str::to_owned),
+        shape: Some(mapped.shape.to_string()),
         end,
     };
     Way { processed, mapped: Some((submission, recognised, mapped)), extras }
+}
+
+fn rules_of<'a>(
+    mappings: &'a Mappings,
+    mapping: &'a Mapping,
+    form_rules: Option<&'a FormRules>,
+    region: Option<Region>,
+) -> Rules<'a> {
+    Rules {
+        mapping,
+        own_lead: form_rules.map(|rules| &rules.lead),
+        own_extras: form_rules.map(|rules| &rules.extras),
+        region: form_rules.and_then(|rules| rules.region).or(region),
+        dictionary: &mappings.dictionary,
+        shapes: &mappings.shapes,
+    }
+}
+
+/// Maps a submission anew where the mapping that knows it gives no e-mail: what was taken for a plugin's may be another's that
+/// looks like it. What the first one says of the form still holds.
+fn fall_back<'a>(
+    mappings: &'a Mappings,
+    submission: &'a Submission<'a>,
+    rules: Rules<'a>,
+    mapped: &Mapped<'a>,
+) -> Option<Mapped<'a>> {
+    let last = mappings.get(LAST).filter(|_| mapped.draft.email.is_none() && rules.mapping.name != LAST)?;
+    let general = map::apply(Look::new(submission, last), Rules { mapping: last, ..rules });
+    general.draft.email.is_some().then_some(Mapped { form: mapped.form, ..general })
+}
+
+/// Returns what was odd about the bytes, and whether the mapping that knows them found no e-mail.
+fn oddities(submission: &Submission<'_>, fell_back: bool) -> Vec<String> {
+    let odd = submission.oddities.iter().map(|oddity| oddity.as_str());
+    odd.chain(fell_back.then_some(FELL_BACK)).map(str::to_owned).collect()
 }
 
 /// Where there is no mapping at all, nothing is known of any form.
@@ -273,12 +321,33 @@ fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts<
     named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
 }
 
+/// What may hold a valid lead.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    /// The words of a `[[hold]]` rule.
+    rule: Option<&'a str>,
+    is_unknown_form: bool,
+    auto_min: Option<f32>,
+}
+
+impl Held<'_> {
+    /// Returns the fields that were found by themselves and less surely than the form asks; none that an operator corrected.
+    fn uncertain(&self, mapped: &Mapped<'_>, overlay: &Overlay) -> Vec<FieldError> {
+        let Some(min) = self.auto_min.filter(|_| overlay.is_empty()) else { return Vec::new() };
+        let below = mapped.confidences().filter(|(_, confidence)| *confidence < min);
+        let error = |(field, confidence): (LeadField, f32)| {
+            let detail = format!("found by itself with a confidence of {confidence:.2}, below auto.min = {min}");
+            FieldError::new(field, Code::Uncertain, detail)
+        };
+        below.map(error).collect()
+    }
+}
+
 fn end<'a>(
     submission: &Submission<'a>,
     mapped: &Mapped<'a>,
     overlay: &'a Overlay,
-    held: Option<&str>,
-    unknown_form: bool,
+    held: Held<'_>,
 ) -> (End, Vec<Extra<'a>>) {
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
@@ -287,11 +356,17 @@ fn end<'a>(
         return (hold(Hold::Invalid, None, None, vec![error]), Vec::new());
     }
     match Lead::check(overlay.apply(mapped.draft.clone())) {
-        Err(rejection) => (hold(Hold::Invalid, held, None, rejection.errors), mapped.draft.extras.clone()),
+        Err(rejection) if mapped.is_test => {
+            (hold(Hold::Test, None, None, rejection.errors), mapped.draft.extras.clone())
+        }
+        Err(rejection) => (hold(Hold::Invalid, held.rule, None, rejection.errors), mapped.draft.extras.clone()),
         Ok(checked) => {
-            let end = match (held, unknown_form) {
+            let uncertain = held.uncertain(mapped, overlay);
+            let end = match (held.rule, held.is_unknown_form) {
                 (Some(reason), _) => hold(Hold::Rule, Some(reason), Some(checked.lead), Vec::new()),
                 (None, true) => hold(Hold::UnknownForm, None, Some(checked.lead), Vec::new()),
+                (None, false) if mapped.is_test => hold(Hold::Test, None, Some(checked.lead), Vec::new()),
+                (None, false) if !uncertain.is_empty() => hold(Hold::Uncertain, None, Some(checked.lead), uncertain),
                 (None, false) => {
                     let fingerprint = Fingerprint::of(&checked.lead, &checked.extras, mapped.form.entry);
                     End::Lead { lead: checked.lead, fingerprint }

@@ -11,6 +11,9 @@ use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
 use crate::queue::{Content, DedupeKey, NewEntry, Reason, State};
 use crate::received::Received;
 
+/// How long a test is kept: to be looked at, and no longer.
+const KEEP_TEST: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 /// What goes into the store, and what is answered once it is there.
 pub(super) struct Filed {
     pub(super) entry: NewEntry,
@@ -35,7 +38,7 @@ pub(super) struct Rules<'a> {
 
 /// Decides whether a submission is queued or held, and why.
 pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
-    let Processed { form, mapping, oddities, on_invalid, page, end } = processed;
+    let Processed { form, mapping, oddities, on_invalid, page, shape, end } = processed;
     let other_host = host::is_other(&rules.site.hosts, &received, page.as_deref(), rules.own_host);
     let mut hold_rule = None;
     let verdict = match end {
@@ -49,10 +52,14 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
     let overlay = Overlay::default();
     let content =
-        Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, overlay };
+        Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, shape, overlay };
     let site = rules.site.id.clone();
     let (state, reason) = (verdict.state, verdict.reason);
-    let keep = (state == State::Held).then_some(rules.keep_held);
+    let keep = match reason {
+        Reason::Test => rules.keep_held.min(KEEP_TEST),
+        _ => rules.keep_held,
+    };
+    let keep = (state == State::Held).then_some(keep);
     let entry = NewEntry { id, site, form, state, reason, accepted_at: now, keep, content };
     Filed { entry, dedupe, rejected: verdict.rejected }
 }
@@ -87,6 +94,8 @@ impl Verdict {
             (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
             (Hold::Rule, _) => (Reason::HoldRule, None),
             (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
+            (Hold::Uncertain, _) => (Reason::Uncertain, None),
+            (Hold::Test, _) => (Reason::Test, None),
             // The sender did nothing wrong, and can do nothing about it.
             (Hold::Panicked, _) => (Reason::Undecodable, None),
         };

@@ -110,6 +110,7 @@ mod tests {
                 errors: Vec::new(),
                 hold_rule: None,
                 oddities: Vec::new(),
+                shape: None,
                 overlay: crate::lead::overlay::Overlay::default(),
             },
         };

@@ -36,6 +36,8 @@ enum Shape {
     Text,
     Flag,
     Number,
+    /// A number from 0 to 1.
+    Share,
     Choice(&'static [&'static str]),
     Duration,
     Size,
@@ -54,8 +56,8 @@ enum Shape {
 }
 
 use Shape::{
-    Choice, Date, Duration, Flag, Named, Number, Rate, Size, Table, TableOrTables, Tables, Text, TextByName, TextOr,
-    Texts, TextsOr,
+    Choice, Date, Duration, Flag, Named, Number, Rate, Share, Size, Table, TableOrTables, Tables, Text, TextByName,
+    TextOr, Texts, TextsOr,
 };
 
 const OVER: Shape = Choice(&["slow", "hold", "reject"]);
@@ -130,11 +132,14 @@ const SHAPES: &[(&str, &str, Shape)] = &[
     ("[forms.*]", "mapping", Text),
     ("*", "on_invalid", ON_INVALID),
     ("[forms.*]", "lead", Table("[lead]")),
+    ("[forms.*]", "auto", Table("[forms.*.auto]")),
+    ("[forms.*.auto]", "min", Share),
     ("*", "extras", Table("[extras]")),
     ("[extras]", "to", Choice(&["message", "drop"])),
     ("[extras]", "drop", Texts),
     ("[extras]", "drop_where", Tables("[[extras.drop_where]]")),
     ("[[extras.drop_where]]", "fields", Texts),
+    ("*", "missing", Texts),
     ("*", "except", Texts),
     ("a mapping", "combine", Tables("[[combine]]")),
     ("[[combine]]", "drop", Flag),
@@ -229,6 +234,7 @@ impl Shape {
             Text => text(),
             Flag => json!({ "type": "boolean" }),
             Number => json!({ "type": "integer", "minimum": 1 }),
+            Share => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
             Choice(words) => json!({ "enum": words }),
             Duration => pattern("^[0-9]+(ms|s|m|h|d)$"),
             Size => pattern("^[0-9]+(B|KiB|MiB|GiB|TiB)$"),

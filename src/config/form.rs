@@ -12,8 +12,11 @@ use crate::pipeline::FormRules;
 
 pub(super) const KEYS: Keys = Keys {
     table: "[forms.*]",
-    keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras"],
+    keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras", "auto"],
 };
+
+/// `auto = { min = 0.8 }`.
+pub(super) const AUTO: Keys = Keys { table: "[forms.*.auto]", keys: &["min"] };
 
 /// A form, and its branch's keys where it has its own.
 pub(super) struct CompiledForm {
@@ -40,6 +43,7 @@ fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
     let keys = own_keys(&table, context);
     let lead = table.section("lead", lead::KEYS, lead::compile);
     let extras = table.section("extras", extras::KEYS, extras::compile);
+    let auto_min = table.section("auto", AUTO, auto_min);
     let rules = FormRules {
         id: id?,
         matches: matches?,
@@ -48,8 +52,14 @@ fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
         region: region?,
         lead: lead?,
         extras: extras?,
+        auto_min: auto_min?,
     };
     Some(CompiledForm { rules, keys })
+}
+
+/// Reads the confidence below which is held what was found by itself.
+fn auto_min(table: &Table<'_>) -> Option<Option<f32>> {
+    table.read("min", |value| value.share()).map(|share| share.map(|share| share as f32))
 }
 
 /// Reads the keys of a branch: both or none, since a pair is made together. Some(None) where they can't be had.

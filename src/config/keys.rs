@@ -5,7 +5,7 @@ use super::reader::Keys;
 use super::{admin, backup, form, include, limits, queue, secret, sections, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [Keys; 22] = [
+pub const CONFIG_KEYS: [Keys; 23] = [
     sections::KEYS,
     server::KEYS,
     server::TLS,
@@ -24,6 +24,7 @@ pub const CONFIG_KEYS: [Keys; 22] = [
     secret::KEYS,
     token::KEYS,
     form::KEYS,
+    form::AUTO,
     condition::MATCH_KEYS,
     lead::KEYS,
     extras::KEYS,

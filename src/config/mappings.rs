@@ -10,7 +10,6 @@ use super::mapping::{self, example};
 use super::reader::Table;
 use super::shipped::SHIPPED;
 use super::source::SourceFile;
-use super::words;
 use crate::lead::FormId;
 use crate::map::{Dictionary, Mapping};
 use crate::pipeline::Mappings;
@@ -128,9 +127,9 @@ fn warn_of_replaced(files: &[MappingFile]) {
     }
 }
 
-/// Returns the words of auto; a test holds them sound.
+/// Returns the words of auto.
 pub(super) fn dictionary() -> Arc<Dictionary> {
-    Arc::new(words::shipped().0)
+    Arc::new(Dictionary::shipped())
 }
 
 /// Returns the shipped mappings alone, and what is wrong with them: nothing, or a test fails.

@@ -77,8 +77,6 @@ mod values;
 
 mod watched;
 
-mod words;
-
 pub use certificate::Validity;
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 pub use find::{NoConfigFile, find_config_file};

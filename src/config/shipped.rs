@@ -9,11 +9,3 @@ pub(super) const SHIPPED: [(&str, &str); 6] = [
     ("kaicalls", include_str!("../../mappings/kaicalls.toml")),
     ("wpforms", include_str!("../../mappings/wpforms.toml")),
 ];
-
-/// What fields are called, a file a language.
-pub(super) const WORDS: [(&str, &str); 4] = [
-    ("de", include_str!("../../mappings/words/de.toml")),
-    ("en", include_str!("../../mappings/words/en.toml")),
-    ("es", include_str!("../../mappings/words/es.toml")),
-    ("fr", include_str!("../../mappings/words/fr.toml")),
-];

@@ -45,6 +45,14 @@ pub enum Content<'a> {
     Record,
 }
 
+/// As what a value holds others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    Nothing,
+    List,
+    Record,
+}
+
 #[derive(Clone, Copy)]
 struct Node<'a> {
     parent: NodeId,
@@ -175,6 +183,11 @@ impl<'a> Document<'a> {
         ROOT
     }
 
+    /// Returns how many values it holds.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Returns all nodes there are, containers before what they hold.
     pub(super) fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
         (0..u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)).map(NodeId)
@@ -217,7 +230,7 @@ impl<'a> Document<'a> {
 
     /// Returns the item of a list at an index.
     pub fn item(&self, id: NodeId, index: usize) -> Option<NodeId> {
-        matches!(self.content(id), Content::List).then(|| self.children(id).nth(index))?
+        (self.held(id) == Held::List).then(|| self.children(id).nth(index))?
     }
 
     /// Returns the node that stands in the document where this one was sent.
@@ -265,8 +278,22 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Returns as what a value holds others: also a text that is itself JSON does.
+    pub fn held(&self, id: NodeId) -> Held {
+        match self.content(id) {
+            Content::List => Held::List,
+            Content::Record => Held::Record,
+            Content::Text(_) => match self.node(id).first.map(|child| self.key(child)) {
+                None => Held::Nothing,
+                Some(Key::Index(_)) => Held::List,
+                Some(_) => Held::Record,
+            },
+            _ => Held::Nothing,
+        }
+    }
+
     pub(super) fn is_container(&self, id: NodeId) -> bool {
-        matches!(self.content(id), Content::List | Content::Record)
+        self.held(id) != Held::Nothing
     }
 
     /// Writes a value as JSON. Each name comes once in a document: its nodes and those of the JSON are the same, in the same
@@ -276,13 +303,19 @@ impl<'a> Document<'a> {
             Content::Null => Value::Null,
             Content::Bool(truth) => Value::Bool(truth),
             Content::Number(digits) => as_written(digits),
-            Content::Text(text) => Value::String(text.to_owned()),
+            Content::Text(text) => match self.held(id) {
+                Held::Nothing => Value::String(text.to_owned()),
+                Held::List => self.children(id).map(|item| self.json(item)).collect(),
+                Held::Record => self.members_as_json(id),
+            },
             Content::List => self.children(id).map(|item| self.json(item)).collect(),
-            Content::File(_) | Content::Record => {
-                let members = self.children(id).map(|member| (self.name(member), self.json(member)));
-                Value::Object(members.collect::<Map<_, _>>())
-            }
+            Content::File(_) | Content::Record => self.members_as_json(id),
         }
+    }
+
+    fn members_as_json(&self, id: NodeId) -> Value {
+        let members = self.children(id).map(|member| (self.name(member), self.json(member)));
+        Value::Object(members.collect::<Map<_, _>>())
     }
 
     /// Tells whether two documents hold the same values in the same order.

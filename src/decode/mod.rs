@@ -10,6 +10,8 @@ mod disposition;
 
 mod document;
 
+mod embedded;
+
 mod fields;
 
 mod heads;
@@ -91,6 +93,10 @@ pub enum Oddity {
     RepeatedKey,
     /// A name came both as a value and as a tree.
     MixedKey,
+    /// A text that is itself an object, a list or a form's body.
+    Embedded,
+    /// An object whose names are ways: `fields[name][value]`.
+    BracketKeys,
 }
 
 /// Why a body can't be decoded.
@@ -124,6 +130,9 @@ pub struct Limits {
     /// Bytes of a multipart body's text parts together.
     pub text_bytes: usize,
 }
+
+/// How many times as many values a document may have once its names with brackets are trees.
+const NESTED_SHARE: usize = 2;
 
 /// The limits in force.
 pub const LIMITS: Limits = Limits {
@@ -195,6 +204,11 @@ fn finish<'a>(
     arena: &'a Arena,
     mut oddities: BTreeSet<Oddity>,
 ) -> Result<Submission<'a>, DecodeError> {
+    if style == Style::Dots {
+        document = embedded::nest(document, arena, &mut oddities);
+        Limits::check("values", document.len(), LIMITS.nodes.saturating_mul(NESTED_SHARE))?;
+    }
+    embedded::open(&mut document, arena, &mut oddities);
     let fields = fields::collect(&document, style, arena);
     Limits::check("fields", fields.len(), LIMITS.fields)?;
     for field in &fields {
@@ -317,7 +331,10 @@ fn opens_a_name(text: &str) -> bool {
 /// Tells whether the first sign of text opens an object or a list.
 fn looks_like_json(body: &[u8]) -> bool {
     let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
+    // A whole body in quotes is JSON twice.
+    let text = text.trim_ascii_start();
+    let inner = text.strip_prefix(b"\"").map(<[u8]>::trim_ascii_start);
+    matches!(inner.unwrap_or(text).first(), Some(b'{' | b'['))
 }
 
 impl Oddity {
@@ -330,6 +347,8 @@ impl Oddity {
             Self::InvalidText => "invalid_text",
             Self::RepeatedKey => "repeated_key",
             Self::MixedKey => "mixed_key",
+            Self::Embedded => "embedded",
+            Self::BracketKeys => "bracket_keys",
         }
     }
 }

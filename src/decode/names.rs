@@ -1,6 +1,8 @@
 //! Names with brackets, nested as PHP does: `a[b]`, `a[]`, `a[2]`.
 
-use super::document::{Arena, Content, Document, Key, NodeId};
+use std::collections::HashMap;
+
+use super::document::{Arena, Content, Document, Hashing, Key, NodeId};
 use super::{DecodeError, LIMITS, Limits};
 
 /// Builds a document out of pairs; also for the parts of a multipart body.
@@ -15,6 +17,39 @@ impl<'a> Builder<'a> {
     /// Begins a document of about so many values.
     pub(super) fn new(arena: &'a Arena, values: usize) -> Self {
         Self { document: Document::record(values), branches: Vec::new(), arena }
+    }
+
+    /// Goes on with a document that is there already.
+    pub(super) fn of(document: Document<'a>, arena: &'a Arena) -> Self {
+        Self { document, branches: Vec::new(), arena }
+    }
+
+    /// Puts the members of a record whose names are ways to where those lead.
+    pub(super) fn nest(&mut self, record: NodeId) {
+        let members: Vec<NodeId> = self.document.children(record).collect();
+        self.document.clear(record);
+        let mut known: HashMap<(NodeId, Key<'a>), NodeId, Hashing> = HashMap::default();
+        for member in members {
+            let way = match self.document.key(member) {
+                Key::Name(name) if !name.contains(char::is_whitespace) => split_name(name),
+                _ => None,
+            };
+            let Some((base, inner)) = way.filter(|(_, inner)| inner.matches("][").count() < LIMITS.depth) else {
+                self.document.append(record, member);
+                continue;
+            };
+            let mut branch = self.descend_known(&mut known, record, Key::Name(base));
+            let mut steps = inner.split("][").peekable();
+            while let Some(step) = steps.next() {
+                let key = if step.is_empty() { Key::Next } else { Key::Name(step) };
+                if steps.peek().is_some() {
+                    branch = self.descend_known(&mut known, branch, key);
+                    continue;
+                }
+                self.document.set_key(member, key);
+                self.document.append(branch, member);
+            }
+        }
     }
 
     /// Adds a value under its wire name, and returns where.
@@ -35,6 +70,24 @@ impl<'a> Builder<'a> {
             branch = self.descend(branch, key);
         }
         Ok(branch)
+    }
+
+    /// Does what [`Self::descend`] does, where there may be thousands side by side.
+    fn descend_known(
+        &mut self,
+        known: &mut HashMap<(NodeId, Key<'a>), NodeId, Hashing>,
+        parent: NodeId,
+        key: Key<'a>,
+    ) -> NodeId {
+        let mut make = || {
+            let branch = self.document.push(Some(parent), key, Content::Record);
+            self.branches.push(branch);
+            branch
+        };
+        match key {
+            Key::Next => make(),
+            _ => *known.entry((parent, key)).or_insert_with(make),
+        }
     }
 
     /// Returns the container under a name, made where there is none yet; `[]` always makes a new one.

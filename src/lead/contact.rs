@@ -146,7 +146,7 @@ impl Phone {
             return ReadPhone::TooLong(line);
         }
         match rlibphonenumber::PhoneNumber::parse(&line, region.map(|region| region.0)) {
-            Ok(number) if area_code::is_valid(&number) => {
+            Ok(number) if area_code::is_valid(&number) && !is_guess(&line, &number) => {
                 let e164 = number.format_as(rlibphonenumber::PhoneNumberFormat::E164);
                 ReadPhone::Phone(Self(e164.into_owned()), number.extension.filter(|digits| !digits.is_empty()))
             }
@@ -165,6 +165,26 @@ impl Phone {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// How many figures a number has that may be valid only because a region was guessed.
+const GUESSED: std::ops::RangeInclusive<usize> = 7..=10;
+
+/// Tells whether a number without country code is valid only as a guess: its figures aren't those that the region writes, and
+/// those of a mobile can't be told. A customer number in a phone field looks so: it is sent as typed.
+fn is_guess(line: &str, number: &rlibphonenumber::PhoneNumber) -> bool {
+    let figures = |text: &str| text.chars().filter_map(|c| c.to_digit(10)).collect::<Vec<u32>>();
+    let typed = figures(line);
+    // What shares a country code has a way of its own to write a number of the place.
+    if number.country_code == 1 || line.trim_start().starts_with(['+', '＋']) || !GUESSED.contains(&typed.len()) {
+        return false;
+    }
+    let national = number.format_as(rlibphonenumber::PhoneNumberFormat::National);
+    let is_mobile = || {
+        use rlibphonenumber::PhoneNumberType::{FixedLineOrMobile, Mobile};
+        matches!(number.get_type(), Mobile | FixedLineOrMobile)
+    };
+    figures(&national) != typed && !is_mobile()
 }
 
 #[cfg(test)]
@@ -208,6 +228,10 @@ mod tests {
         assert_eq!(read("0412 345 678", Some("AU")).0, "+61412345678");
         assert_eq!(read("٠٥٠ ١٢٣ ٤٥٦٧", Some("AE")).0, "+971501234567");
         assert_eq!(read("call me\n maybe", None).0, "call me maybe");
+        // Berlin writes 030; a mobile of India is known without its 0.
+        assert_eq!(read("30 1234567", Some("DE")).0, "30 1234567");
+        assert_eq!(read("030 1234567", Some("DE")).0, "+49301234567");
+        assert_eq!(read("98765 01226", Some("IN")).0, "+919876501226");
         assert_eq!(read(" \n", None).0, "");
     }
 

@@ -7,7 +7,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use super::form_field::FormField;
 use super::mapping::{FieldsRule, Told};
 use super::texts::{join, texts};
-use crate::decode::{Field, Hashing, NodeId, Submission};
+use crate::decode::{Content, Field, Hashing, NodeId, Submission};
 
 /// Puts the fields that rules describe in the place of the plain ones that stand for the same part of the document.
 ///
@@ -21,7 +21,7 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRul
         described.reserve(nodes.len());
         reached.reserve(nodes.len());
         for node in nodes {
-            if reached.insert(node) {
+            if has_value(rule, submission, node) && reached.insert(node) {
                 let field = describe_one(rule, submission, node);
                 described.push((node, FormField { meta: rule.meta, ..FormField::plain(field) }));
             }
@@ -32,16 +32,34 @@ pub(super) fn describe<'a>(submission: &'a Submission<'a>, rules: &'a [FieldsRul
     }
     let order = document.order();
     described.sort_by_key(|(node, _)| order.of(*node));
-    let mut tops: Vec<NodeId> = described.iter().map(|(node, _)| document.top(*node)).collect();
-    tops.sort_unstable();
-    tops.dedup();
+    let nodes: HashSet<NodeId, Hashing> = described.iter().map(|(node, _)| *node).collect();
+    let mut holders: HashSet<NodeId, Hashing> = HashSet::default();
+    holders.extend(nodes.iter().flat_map(|node| document.way(*node).skip(1)));
     let is_covered = |form_field: &FormField<'a>| {
-        form_field.field.node.is_some_and(|node| tops.binary_search(&document.top(node)).is_ok())
+        let covers = |node: NodeId| document.way(node).any(|outer| nodes.contains(&outer)) || holders.contains(&node);
+        form_field.field.node.is_some_and(|node| covers(document.standing(node)))
     };
     let place = fields.iter().position(is_covered).unwrap_or(fields.len());
     fields.retain(|form_field| !is_covered(form_field));
     let place = place.min(fields.len());
     fields.splice(place..place, described.into_iter().map(|(_, form_field)| form_field));
+}
+
+/// A rule that asks for a member which isn't there describes something else: the plain field stays.
+fn has_value(rule: &FieldsRule, submission: &Submission<'_>, node: NodeId) -> bool {
+    rule.value.is_empty() || rule.value.iter().any(|name| submission.document.member(node, name).is_some())
+}
+
+/// Returns the texts of a value; a file tells its name.
+fn named_files<'a>(submission: &'a Submission<'a>, node: NodeId) -> &'a [&'a str] {
+    let document = &submission.document;
+    let file = |node| match document.content(node) {
+        Content::File(name) => Some(name),
+        _ => None,
+    };
+    let files = std::iter::once(node).chain(document.children(node)).filter_map(file);
+    let files = ArenaVec::from_iter_in(files, submission.arena).into_bump_slice();
+    if files.is_empty() { texts(submission, node) } else { files }
 }
 
 fn describe_one<'a>(rule: &'a FieldsRule, submission: &'a Submission<'a>, node: NodeId) -> Field<'a> {
@@ -55,7 +73,10 @@ fn describe_one<'a>(rule: &'a FieldsRule, submission: &'a Submission<'a>, node: 
         None => None,
     };
     let mut values = match rule.value.as_slice() {
-        [] => texts(submission, node),
+        [] => match document.content(node) {
+            Content::List | Content::File(_) => named_files(submission, node),
+            _ => texts(submission, node),
+        },
         [name] => member(name).unwrap_or_default(),
         names => {
             let values = names.iter().filter_map(member).flatten().copied();

@@ -1,17 +1,22 @@
 //! Applies a mapping to a submission: rules first, auto for what no rule names, everything else an extra.
 
+use std::sync::Arc;
+
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 
-use super::auto::Auto;
-use super::dictionary::Dictionary;
-use super::extras::{self, Said, Sorted};
-use super::fate::Fate;
+use super::auto;
+use super::extras::{self, Sorted};
+use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
 use super::found_by::FoundBy;
+use super::heard::Said;
 use super::mapping::{ExtrasRule, LeadRule, LeadRules, Mapping, Source};
 use super::selector::Selector;
+use super::senses::{Senses, Shape, Shapes};
 use super::shape;
+use super::test_lead as test;
 use super::view::{Found, View};
+use super::words::Dictionary;
 use crate::decode::Submission;
 use crate::lead::{Draft, LeadField, Phone, Region};
 
@@ -24,10 +29,12 @@ pub struct Rules<'a> {
     pub own_extras: Option<&'a ExtrasRule>,
     pub region: Option<Region>,
     pub dictionary: &'a Dictionary,
+    /// What is known of the forms that were seen lately.
+    pub shapes: &'a Shapes,
 }
 
 /// A submission after its mapping.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Mapped<'a> {
     pub draft: Draft<'a>,
     pub fields: Vec<FormField<'a>>,
@@ -35,9 +42,16 @@ pub struct Mapped<'a> {
     pub fates: Vec<Fate>,
     /// How each lead field was found.
     pub found_by: Vec<(LeadField, FoundBy<'a>)>,
+    /// What auto weighed for the fields that no rule names.
+    pub candidates: Vec<(LeadField, auto::Candidate<'a>)>,
     /// Keys of the fields left out on purpose.
     pub dropped: Vec<&'a str>,
     pub form: FormFacts<'a>,
+    pub shape: Shape,
+    /// What each of `fields` is by its label, key, type and place.
+    pub senses: Arc<Senses>,
+    /// It says of itself that it is a test.
+    pub is_test: bool,
 }
 
 /// What the body says about its form.
@@ -79,18 +93,36 @@ pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped<'a> {
     let Look { view, form, .. } = if same { look } else { Look::new(look.view.submission, rules.mapping) };
     let extras_rules = [rules.own_extras, Some(&rules.mapping.extras)];
     let dropped = extras::dropped(&view, extras_rules);
-    let mut work =
-        Work { view: &view, rules, said: Said::default(), found_by: Vec::with_capacity(LeadField::ALL.len()) };
+    let (shape, senses) = rules.shapes.senses(view.submission, &view.fields, rules.dictionary);
+    let mut work = Work {
+        view: &view,
+        senses: &senses,
+        rules,
+        said: Said::default(),
+        found_by: Vec::with_capacity(LeadField::ALL.len()),
+        candidates: Vec::new(),
+    };
     work.said.used.resize(view.fields.len(), None);
     let draft = work.draft(&dropped);
-    let Work { mut said, found_by, .. } = work;
+    let Work { mut said, found_by, candidates, .. } = work;
     said.name = draft.name;
     said.email = draft.email;
     said.message = draft.message;
-    let sorted = extras::sort(&view, extras_rules, &dropped, &said, rules.dictionary);
+    let sorted = extras::sort(&view, &senses, extras_rules, &dropped, &said, form.page);
     let Sorted { extras, dropped, fates } = sorted;
     let draft = Draft { extras, form_name: form.name.or(form.id), region: rules.region, ..draft };
-    Mapped { draft, found_by, dropped, form, fates, fields: view.fields }
+    let is_test = test::is_test(&view, &senses);
+    Mapped { senses, draft, found_by, candidates, dropped, form, shape, is_test, fates, fields: view.fields }
+}
+
+impl Mapped<'_> {
+    /// Returns how sure auto is of each field that it found.
+    pub fn confidences(&self) -> impl Iterator<Item = (LeadField, f32)> + '_ {
+        self.found_by.iter().filter_map(|(field, by)| match by {
+            FoundBy::Auto(guess) => Some((*field, guess.confidence)),
+            _ => None,
+        })
+    }
 }
 
 /// Reads what the body says about its form.
@@ -109,9 +141,11 @@ fn form_facts<'a>(view: &View<'a>, mapping: &Mapping) -> FormFacts<'a> {
 
 struct Work<'v, 'a> {
     view: &'v View<'a>,
+    senses: &'v Senses,
     rules: Rules<'a>,
     said: Said<'a>,
     found_by: Vec<(LeadField, FoundBy<'a>)>,
+    candidates: Vec<(LeadField, auto::Candidate<'a>)>,
 }
 
 /// What was found for a lead field.
@@ -255,14 +289,18 @@ impl<'a> Work<'_, 'a> {
         }
         let is_used = |index: usize| self.said.used.get(index).is_some_and(Option::is_some);
         let is_closed = |index: usize| dropped.get(index).copied().unwrap_or_default() || is_used(index);
-        let mut auto = Auto::new(self.view, self.rules.dictionary, self.rules.region, is_closed);
-        for field in open.into_iter().flatten() {
-            if let Some(guess) = auto.find(field) {
-                self.found_by.push((field, FoundBy::Auto(guess)));
-                self.said.texts.push(guess.text.trim());
-                self.take(field, guess.from);
-                *slot(draft, field) = Some(guess.text);
-            }
+        let is_email =
+            |used: &Option<LeadFields>| used.is_some_and(|fields| fields.iter().any(|field| field == LeadField::Email));
+        let email = self.said.used.iter().position(is_email);
+        let is_open = |field: LeadField| open.contains(&Some(field));
+        let auto::Found { guesses, candidates } =
+            auto::find(self.view, self.senses, self.rules.dictionary, self.rules.region, is_open, is_closed, email);
+        self.candidates = candidates;
+        for (field, guess) in guesses {
+            self.found_by.push((field, FoundBy::Auto(guess)));
+            self.said.texts.push(guess.text.trim());
+            self.take(field, guess.from);
+            *slot(draft, field) = Some(guess.text);
         }
     }
 }

@@ -1,24 +1,30 @@
 //! The fields that are none of the four: which are kept, under which label, in which words.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use bumpalo::collections::String as ArenaString;
 
-use super::dictionary::{Dictionary, Role};
+use super::campaign::{self, Campaign, Tag};
+use super::copies::Copies;
 use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
 use super::glob::Globs;
+use super::heard::{Heard, Said};
+use super::kind::Kind;
 use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
+use super::markup::without_tags;
+use super::noise::{self, Noise};
+use super::phone_parts::PhoneParts;
 use super::readable::readable;
+use super::selector::Path;
+use super::senses::{Known, Senses};
+use super::shape;
 use super::texts::join;
 use super::view::View;
-use crate::decode::{Arena, Hashing, Submission};
-use crate::lead::Extra;
-
-/// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
-const COPY_LINES: usize = 5;
+use super::words::Role;
+use crate::decode::{Arena, Hashing, Key, Submission};
+use crate::lead::{Extra, LeadField};
 
 /// The extras of a submission, and the keys of what was left out on purpose.
 #[derive(Default)]
@@ -29,55 +35,157 @@ pub(super) struct Sorted<'a> {
     pub(super) fates: Vec<Fate>,
 }
 
-/// What the lead already says, so that no extra says it again.
-#[derive(Default)]
-pub(super) struct Said<'a> {
-    /// Of each field that was used: which lead fields it was found for.
-    pub(super) used: Vec<Option<LeadFields>>,
-    /// Values that lead fields were made of.
-    pub(super) texts: Vec<&'a str>,
-    pub(super) name: Option<&'a str>,
-    pub(super) email: Option<&'a str>,
-    pub(super) message: Option<&'a str>,
-}
-
 /// The form's rule, which goes before, and the mapping's.
 pub(super) type ExtrasRules<'a> = [Option<&'a ExtrasRule>; 2];
 
-/// Sorts the fields that no lead field used. `dropped` tells of each field whether it is no extra.
+/// Sorts the fields that no lead field used. `dropped` tells of each field whether it is no extra, `page` the address that
+/// the form stands at.
 pub(super) fn sort<'a>(
     view: &View<'a>,
+    senses: &Senses,
     rules: ExtrasRules<'a>,
     dropped: &[bool],
     said: &Said<'a>,
-    dictionary: &Dictionary,
+    page: Option<&str>,
 ) -> Sorted<'a> {
     let drop_all = rules.into_iter().flatten().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
+    let is_used = |index: usize| said.used.get(index).is_some_and(Option::is_some);
+    let noise = noise::sort(view, senses, is_used, |form_field| is_wanted(form_field, rules));
+    let mut sorter = Sorter {
+        submission: view.submission,
+        rules,
+        drop_all,
+        heard: Heard::new(said),
+        parts: PhoneParts::of(view, said),
+        copies: Copies::of(&view.fields),
+        campaign: Campaign::default(),
+        lines: Lines::default(),
+    };
     let mut sorted = Sorted { fates: Vec::with_capacity(view.fields.len()), ..Sorted::default() };
-    let mut lines = Lines::default();
-    let heard = Heard::new(said);
-    let arena = view.submission.arena;
-    for (index, form_field) in view.fields.iter().enumerate() {
-        let field = &form_field.field;
+    let mut of_campaign = Vec::new();
+    let fields = view.fields.iter().zip(&senses.fields).zip(noise);
+    for (index, ((form_field, known), noise)) in fields.enumerate() {
         if let Some(fields) = said.used.get(index).copied().flatten() {
             // Blank text may come to nothing all the same.
             sorted.fates.push(if fields.is_empty() { Fate::Empty } else { Fate::Lead(fields) });
+            sorter.add_others(form_field, fields, said);
             continue;
         }
-        if drop_all || dropped.get(index).copied().unwrap_or_default() {
-            sorted.dropped.push(field.key);
-            sorted.fates.push(if form_field.meta { Fate::Meta } else { Fate::Dropped });
-            continue;
+        let is_dropped = drop_all || dropped.get(index).copied().unwrap_or_default();
+        let fate = sorter.fate(form_field, known, noise, is_dropped);
+        if matches!(fate, Fate::Secret | Fate::Meta | Fate::Dropped) {
+            sorted.dropped.push(form_field.field.key);
         }
-        let value = written(view.submission, field.values).trim();
-        sorted.fates.push(match value {
-            "" => Fate::Empty,
-            _ if heard.says(value, || dictionary.role(field, arena)) => Fate::Repeated,
-            _ => Fate::Extra(lines.add(label(view.submission, form_field, rules), value)),
-        });
+        of_campaign.extend((fate == Fate::Extra(OF_CAMPAIGN)).then_some(index));
+        sorted.fates.push(fate);
     }
-    sorted.extras = lines.extras;
+    sorter.add_campaign(page, of_campaign, &mut sorted.fates);
+    sorted.extras = sorter.lines.extras;
     sorted
+}
+
+/// Stands for the line of the campaign until its place is known.
+const OF_CAMPAIGN: usize = usize::MAX;
+
+/// What decides what becomes of a field, and takes what stays.
+struct Sorter<'a> {
+    submission: &'a Submission<'a>,
+    rules: ExtrasRules<'a>,
+    drop_all: bool,
+    heard: Heard<'a>,
+    parts: PhoneParts<'a>,
+    copies: Copies<'a>,
+    campaign: Campaign<'a>,
+    lines: Lines<'a>,
+}
+
+impl<'a> Sorter<'a> {
+    fn fate(&mut self, form_field: &FormField<'a>, known: &Known, noise: Option<Noise>, is_dropped: bool) -> Fate {
+        let field = &form_field.field;
+        let arena = self.submission.arena;
+        let value = written(self.submission, field.values).trim();
+        if noise == Some(Noise::Machine) && !self.drop_all && shape::is_url(value) {
+            self.campaign.add_page(value, |text| arena.alloc_str(text));
+        }
+        let tag = Tag::of_field(form_field, outer_name(self.submission, form_field));
+        match (tag, noise) {
+            (_, Some(Noise::Secret)) => Fate::Secret,
+            _ if is_dropped && form_field.meta => Fate::Meta,
+            _ if is_dropped => Fate::Dropped,
+            _ if value.is_empty() => Fate::Empty,
+            (Some(tag), _) => {
+                self.campaign.add(tag, value);
+                Fate::Extra(OF_CAMPAIGN)
+            }
+            (None, Some(Noise::Machine)) => Fate::Meta,
+            _ if self.is_said(form_field, known, value) => Fate::Repeated,
+            _ => self.lines.add(label(self.submission, form_field, self.rules), accepted(value, known, arena)),
+        }
+    }
+
+    fn is_said(&self, form_field: &FormField<'a>, known: &Known, value: &'a str) -> bool {
+        self.heard.says(value, || Some(known.sense.role))
+            || self.parts.hold(form_field.field.key, value)
+            || (known.kind != Kind::LongText && self.copies.make(value))
+    }
+
+    /// Of several addresses or numbers in one field one is sent: the others are told.
+    fn add_others(&mut self, form_field: &FormField<'a>, fields: LeadFields, said: &Said<'a>) {
+        let is_one = fields.iter().all(|field| matches!(field, LeadField::Email | LeadField::Phone));
+        if !is_one || self.drop_all || fields.is_empty() {
+            return;
+        }
+        let others = form_field.field.values.iter().skip(1).map(|value| value.trim());
+        for value in others.filter(|value| !value.is_empty() && !said.texts.contains(value)) {
+            self.lines.add(label(self.submission, form_field, self.rules), value);
+        }
+    }
+
+    /// Adds where the visitor came from: what fields tell of it, and the address of the page.
+    fn add_campaign(&mut self, page: Option<&str>, of_campaign: Vec<usize>, fates: &mut [Fate]) {
+        let arena = self.submission.arena;
+        let mut campaign = std::mem::take(&mut self.campaign);
+        if !self.drop_all {
+            page.into_iter().for_each(|page| campaign.add_page(page, |text| arena.alloc_str(text)));
+        }
+        let Some(line) = campaign.line() else { return };
+        let fate = self.lines.add(campaign::LABEL, arena.alloc_str(&line));
+        for index in of_campaign {
+            fates.get_mut(index).into_iter().for_each(|place| *place = fate);
+        }
+    }
+}
+
+/// Tells whether a rule gives a field a label of its own: then it is wanted, whatever it is called.
+fn is_wanted(form_field: &FormField<'_>, rules: ExtrasRules<'_>) -> bool {
+    let key = form_field.field.key;
+    let mut rules = rules.into_iter().flatten();
+    rules.any(|rule| {
+        rule.labels.iter().any(|(glob, _)| glob.matches(key))
+            || rule.strip.iter().any(|prefix| key.starts_with(prefix.as_str()))
+    })
+}
+
+/// Returns the name of the record that a field stands in.
+fn outer_name<'a>(submission: &Submission<'a>, form_field: &FormField<'a>) -> Option<&'a str> {
+    let document = &submission.document;
+    match document.key(document.parent(form_field.field.node?)?) {
+        Key::Name(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// What a box that was ticked sends, where it says nothing else.
+const TICKED: [&str; 7] = ["1", "true", "on", "yes", "checked", "accepted", "y"];
+
+/// Says of a consent that it was given; its own words lose their HTML.
+fn accepted<'a>(value: &'a str, known: &Known, arena: &'a Arena) -> &'a str {
+    let is_consent = known.sense.role == Role::Consent || known.kind == Kind::Consent;
+    match is_consent {
+        true if TICKED.iter().any(|ticked| value.eq_ignore_ascii_case(ticked)) => "accepted",
+        true => without_tags(value, arena),
+        false => value,
+    }
 }
 
 /// Returns values as one text a person can read.
@@ -97,94 +205,11 @@ fn written<'a>(submission: &Submission<'a>, values: &'a [&'a str]) -> &'a str {
     }
 }
 
-/// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
-struct Heard<'a> {
-    texts: Vec<Plain<'a>>,
-    name: Plain<'a>,
-    email: Plain<'a>,
-    message: Plain<'a>,
-}
-
-impl<'a> Heard<'a> {
-    fn new(said: &Said<'a>) -> Self {
-        let part = |text: Option<&'a str>| Plain::new(text.unwrap_or_default());
-        Self {
-            texts: said.texts.iter().map(|text| Plain::new(text)).collect(),
-            name: part(said.name),
-            email: part(said.email),
-            message: part(said.message),
-        }
-    }
-
-    /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
-    fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
-        let value = Plain::new(value);
-        let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
-        self.texts.iter().any(|text| text.is(&value))
-            || (self.name.holds(&value) && matches!(role(), Some(Role::FirstName | Role::LastName)))
-            || (value.raw.lines().count() >= COPY_LINES
-                && holds(&self.email)
-                && holds(&self.name)
-                && holds(&self.message))
-    }
-}
-
-/// A text as it is compared: LF newlines, case and what surrounds it aside; made when it is first asked for.
-struct Plain<'a> {
-    raw: &'a str,
-    /// It is ASCII, one line and without entities.
-    is_simple: bool,
-    plain: OnceCell<String>,
-}
-
-impl<'a> Plain<'a> {
-    fn new(raw: &'a str) -> Self {
-        let raw = raw.trim();
-        let is_simple = raw.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'&'));
-        Self { raw, is_simple, plain: OnceCell::new() }
-    }
-
-    fn get(&self) -> &str {
-        self.plain.get_or_init(|| match self.is_simple {
-            true => self.raw.to_ascii_lowercase(),
-            false => self.raw.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase(),
-        })
-    }
-
-    fn is(&self, other: &Plain<'_>) -> bool {
-        if !self.may_hold(other) || !other.may_hold(self) {
-            return false;
-        }
-        match (self.is_simple, other.is_simple) {
-            (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
-            (false, true) => self.get().eq_ignore_ascii_case(other.raw),
-            (_, false) => self.get() == other.get(),
-        }
-    }
-
-    fn holds(&self, part: &Plain<'_>) -> bool {
-        self.may_hold(part) && self.get().contains(part.get())
-    }
-
-    /// Tells whether a text is short enough to be a part of this one: neither is written plain where it isn't.
-    fn may_hold(&self, part: &Plain<'_>) -> bool {
-        match part.is_simple {
-            true => part.raw.len() <= self.raw.len(),
-            false => part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX,
-        }
-    }
-}
-
-/// How many times as long one of two texts can be that are the same once they are plain: of `&amp;` a fifth stays, and two
-/// bytes of a letter can become three.
-const PLAIN_RATIO_MAX: usize = 8;
-
 /// Tells of each field whether it is no extra, whatever was filled in, and not looked at by auto.
 pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
     let rules = || rules.into_iter().flatten();
     let conditional = || rules().flat_map(|rule| &rule.drop_where);
-    let holds: Vec<bool> =
-        conditional().map(|rule| rule.exists.iter().all(|path| path.finds(view.submission))).collect();
+    let holds: Vec<bool> = conditional().map(|rule| holds(rule, view.submission)).collect();
     let is_dropped = |form_field: &FormField<'_>| {
         let field = &form_field.field;
         let named = |globs: &Globs| globs.matches(field.key) || field.label.is_some_and(|label| globs.matches(label));
@@ -192,6 +217,11 @@ pub(super) fn dropped(view: &View<'_>, rules: ExtrasRules<'_>) -> Vec<bool> {
         form_field.meta || rules().any(|rule| named(&rule.drop)) || conditional().zip(&holds).any(by_condition)
     };
     view.fields.iter().map(is_dropped).collect()
+}
+
+fn holds(rule: &DropRule, submission: &Submission<'_>) -> bool {
+    let is_there = |path: &Path| path.finds(submission);
+    rule.exists.iter().all(is_there) && !rule.missing.iter().any(is_there)
 }
 
 /// The extras as they come together: keys under one label are one line.
@@ -202,10 +232,11 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Adds a value and returns the index of its line.
-    fn add(&mut self, label: &'a str, value: &'a str) -> usize {
+    /// Adds a value and says in which line; the same under the same label is said once.
+    fn add(&mut self, label: &'a str, value: &'a str) -> Fate {
         let index = *self.by_label.entry(label).or_insert(self.extras.len());
         match self.extras.get_mut(index) {
+            Some(extra) if extra.value == value => {}
             Some(extra) => {
                 let lines = extra.value.to_mut();
                 lines.push_str(", ");
@@ -213,7 +244,7 @@ impl<'a> Lines<'a> {
             }
             None => self.extras.push(Extra { label: Cow::Borrowed(label), value: Cow::Borrowed(value) }),
         }
-        index
+        Fate::Extra(index)
     }
 }
 
@@ -229,6 +260,7 @@ fn label<'a>(submission: &Submission<'a>, form_field: &FormField<'a>, rules: Ext
     if let Some(rest) = strips.find_map(|prefix| name.strip_prefix(prefix.as_str())).filter(|rest| !rest.is_empty()) {
         name = rest;
     }
+    let name = without_tags(name, submission.arena);
     if field.label.is_some() { name.trim() } else { spoken(name, submission.arena) }
 }
 

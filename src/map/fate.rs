@@ -13,8 +13,10 @@ pub enum Fate {
     Repeated,
     /// A rule leaves it out.
     Dropped,
-    /// It is the plugin's own remark.
+    /// It is the plugin's own remark, or a program added it.
     Meta,
+    /// A key or password: never sent, never shown.
+    Secret,
     /// The visitor left it empty.
     Empty,
 }

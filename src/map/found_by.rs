@@ -26,7 +26,12 @@ impl FoundBy<'_> {
             Self::Default => "default".to_owned(),
             Self::Auto(guess) => {
                 let keys = guess.from.iter().filter_map(|index| Some(fields.get(*index)?.field.key));
-                format!("auto by {}: {}", guess.why, keys.collect::<Vec<_>>().join(" + "))
+                let most = guess
+                    .score
+                    .reasons()
+                    .max_by_key(|(_, weight)| *weight)
+                    .map_or("value", |(reason, _)| reason.as_str());
+                format!("auto by {most}: {}", keys.collect::<Vec<_>>().join(" + "))
             }
         }
     }

@@ -209,6 +209,8 @@ pub enum ExtrasTo {
 #[derive(Clone, Debug)]
 pub struct DropRule {
     pub exists: Vec<Path>,
+    /// None of these may be there.
+    pub missing: Vec<Path>,
     /// Globs on key or label.
     pub fields: Globs,
     /// Globs of those that are the visitor's all the same.

@@ -4,13 +4,15 @@
 
 mod auto;
 
+mod campaign;
+
 mod combine;
 
 mod condition;
 
-mod describe;
+mod copies;
 
-mod dictionary;
+mod describe;
 
 mod draft;
 
@@ -26,24 +28,39 @@ mod found_by;
 
 mod glob;
 
+mod heard;
+
+mod kind;
+
 mod mapping;
+
+mod markup;
+
+mod noise;
+
+mod phone_parts;
 
 mod readable;
 
 mod selector;
 
+mod senses;
+
 mod shape;
 
 mod template;
+
+mod test_lead;
 
 mod texts;
 
 mod view;
 
-pub use auto::Guess;
+mod words;
+
+pub use auto::{Candidate, Guess, Reason, Score};
 pub use combine::CombineRules;
 pub use condition::Facts;
-pub use dictionary::{Dictionary, Role};
 pub use draft::{FormFacts, Look, Mapped, Rules, apply};
 pub use fate::{Fate, LeadFields};
 pub use form_field::FormField;
@@ -54,4 +71,6 @@ pub use mapping::{
     InvalidKeyPattern, KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
 };
 pub use selector::{FieldName, Path, SELECTOR_MAX, Selector, SelectorError};
+pub use senses::{Known, Senses, Shape, Shapes};
 pub use template::TemplateError;
+pub use words::{Concept, Dictionary, LanguageWords, Owner, Role, Sense};

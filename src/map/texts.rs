@@ -28,6 +28,18 @@ pub(super) fn split<'a>(submission: &Submission<'a>, values: &'a [&'a str], mark
     Vec::from_iter_in(pieces, submission.arena).into_bump_slice()
 }
 
+/// What several plugins write between what was chosen.
+const CHOICES: &str = "||";
+
+/// Takes values apart where choices stand one beside the other; what a visitor typed has spaces there.
+pub(super) fn split_choices<'a>(submission: &Submission<'a>, values: &'a [&'a str]) -> &'a [&'a str] {
+    let [only] = values else { return values };
+    let mut pieces = only.split(CHOICES);
+    let is_choice = |piece: &str| !piece.is_empty() && piece.trim() == piece;
+    let has_mark = only.contains(CHOICES);
+    if has_mark && pieces.all(is_choice) { split(submission, values, Some(CHOICES)) } else { values }
+}
+
 /// Joins texts into one.
 pub(super) fn join<'a>(submission: &Submission<'a>, texts: &[&'a str], with: &str) -> &'a str {
     if let [only] = texts {

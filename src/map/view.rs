@@ -11,7 +11,7 @@ use super::fold::folds_to;
 use super::form_field::FormField;
 use super::mapping::Mapping;
 use super::selector::{FieldName, Selector};
-use super::texts::{split, texts};
+use super::texts::{split, split_choices, texts};
 use crate::decode::{Field, Hashing, NodeId, Submission};
 
 /// Begins a selector that names a query parameter beside a body.
@@ -39,7 +39,11 @@ impl<'a> View<'a> {
     pub(super) fn new(submission: &'a Submission<'a>, mapping: &'a Mapping) -> Self {
         let mut fields: Vec<FormField<'a>> = submission.fields.iter().copied().map(FormField::plain).collect();
         describe(submission, &mapping.fields, &mut fields);
-        if let Some(mark) = mapping.values.split.as_deref() {
+        let mark = mapping.values.split.as_deref();
+        for form_field in fields.iter_mut().filter(|_| mark.is_none()) {
+            form_field.field.values = split_choices(submission, form_field.field.values);
+        }
+        if let Some(mark) = mark {
             for form_field in &mut fields {
                 form_field.field.values = split(submission, form_field.field.values, Some(mark));
             }

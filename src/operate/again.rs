@@ -16,14 +16,14 @@ pub(super) struct Remade {
 impl Remade {
     /// Runs an entry through the pipeline. Takes a while for large bodies.
     pub(super) fn of(config: &Config, site: &Site, entry: &Entry) -> Self {
-        let Processed { mapping, oddities, end, .. } = explain(config, Some(site), entry).processed;
+        let Processed { mapping, oddities, shape, end, .. } = explain(config, Some(site), entry).processed;
         let (hold, lead, errors, hold_rule) = match end {
             End::Lead { lead, .. } => (None, Some(lead), Vec::new(), None),
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
         let received = entry.content.received.clone();
         let overlay = entry.content.overlay.clone();
-        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, overlay }, hold }
+        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, shape, overlay }, hold }
     }
 }
 
@@ -77,6 +77,8 @@ fn reason_of(hold: Hold) -> Reason {
         Hold::Invalid => Reason::Invalid,
         Hold::Rule => Reason::HoldRule,
         Hold::UnknownForm => Reason::UnknownForm,
+        Hold::Uncertain => Reason::Uncertain,
+        Hold::Test => Reason::Test,
     }
 }
 

@@ -20,6 +20,8 @@ const REASONS: &[Reason] = &[
     Reason::OverLimit,
     Reason::DeliverOff,
     Reason::UnknownForm,
+    Reason::Uncertain,
+    Reason::Test,
     Reason::OtherHost,
     Reason::Ambiguous,
     Reason::SiteGone,

@@ -238,7 +238,7 @@ impl Retry<'_> {
         let is_unassigned = entry.reason == Reason::Ambiguous && self.assign.is_none();
         let hold = match remade.hold {
             _ if is_unassigned => Some(Reason::Ambiguous),
-            Some(Reason::HoldRule | Reason::UnknownForm) if may_release => None,
+            Some(Reason::HoldRule | Reason::UnknownForm | Reason::Uncertain | Reason::Test) if may_release => None,
             None if entry.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
             hold => hold,
         };
@@ -280,6 +280,8 @@ fn still(reason: Reason) -> &'static str {
     match reason {
         Reason::HoldRule => "a [[hold]] rule still holds it; --release sends it all the same",
         Reason::UnknownForm => "its form is still unknown; --release sends it all the same",
+        Reason::Uncertain => "it is still less sure than auto.min asks; --release sends it all the same",
+        Reason::Test => "it still says that it is a test; --release sends it all the same",
         Reason::OtherHost => "it came from another host than the site's; --release sends it all the same",
         Reason::Ambiguous => "several sites share its key pair; --assign SITE says which of them it belongs to",
         Reason::DeliverOff => "its site has deliver = false",

@@ -84,6 +84,8 @@ pub(super) fn settled(entry: &Entry) -> String {
         Reason::OverLimit => "over the site's limit".to_owned(),
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
+        Reason::Uncertain => with_detail("less sure than auto.min asks", &entry.content.errors),
+        Reason::Test => "it says that it is a test".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
         Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),

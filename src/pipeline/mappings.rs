@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::decode::{Hashing, Key};
-use crate::map::{Condition, Dictionary, Facts, Mapping};
+use crate::map::{Condition, Dictionary, Facts, Mapping, Shapes};
 
 /// The mapping that is asked last and fits everything.
 pub const LAST: &str = "generic";
@@ -16,6 +16,7 @@ pub struct Mappings {
     list: Vec<Arc<Mapping>>,
     index: Index,
     pub(super) dictionary: Arc<Dictionary>,
+    pub(super) shapes: Arc<Shapes>,
 }
 
 impl Mappings {
@@ -26,7 +27,7 @@ impl Mappings {
         let mut names = HashSet::new();
         list.retain(|mapping| names.insert(mapping.name.clone()));
         let index = Index::of(&list);
-        Self { list, index, dictionary }
+        Self { list, index, dictionary, shapes: Arc::default() }
     }
 
     /// Returns the mapping of a name.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Explained, LAST, Way};
 use crate::decode::Submission;
 use crate::lead::{Extra, LeadField};
-use crate::map::{Fate, FormField, Mapped, Mapping};
+use crate::map::{Candidate, Fate, FormField, Mapped, Mapping, Owner, Reason, Role, Sense};
 
 /// What was found of a submission that could be decoded.
 ///
@@ -23,10 +23,27 @@ pub struct Told {
     pub fields: Vec<ToldField>,
     /// How each lead field was found.
     pub found_by: BTreeMap<LeadField, String>,
+    /// How sure auto is of what it found, 0 to 1.
+    pub confidence: BTreeMap<LeadField, f32>,
+    /// What auto weighed, the heaviest of each field first.
+    pub candidates: Vec<ToldCandidate>,
     /// The values that were found for lead fields, unchecked.
     pub found: BTreeMap<LeadField, String>,
     /// Keys of the fields left out on purpose.
     pub dropped: Vec<String>,
+}
+
+/// Something that may be a lead field, and what speaks for it.
+///
+/// No `Debug`: it is personal data.
+#[derive(Clone)]
+pub struct ToldCandidate {
+    pub field: LeadField,
+    pub text: String,
+    /// Keys of the fields it stands in.
+    pub keys: Vec<String>,
+    pub score: i32,
+    pub reasons: Vec<(Reason, i16)>,
 }
 
 /// A field as its mapping sees it, and what became of it.
@@ -37,6 +54,10 @@ pub struct ToldField {
     pub kind: Option<String>,
     pub values: Vec<String>,
     pub fate: Fate,
+    /// What it is by its label, key, type and place.
+    pub role: Role,
+    /// Whose it is, where its label says so.
+    pub owner: Owner,
 }
 
 impl std::fmt::Debug for Told {
@@ -63,25 +84,79 @@ impl Told {
         let found = LeadField::ALL.into_iter().zip([draft.name, draft.email, draft.phone, draft.message]);
         Self {
             plugin,
-            document: submission.json().clone(),
+            document: masked(submission.json(), mapped),
             query: submission.query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            fields: mapped.fields.iter().zip(&mapped.fates).map(ToldField::of).collect(),
+            fields: told_fields(mapped),
             found_by: found_by.collect(),
+            confidence: mapped.confidences().collect(),
+            candidates: mapped
+                .candidates
+                .iter()
+                .map(|(field, candidate)| ToldCandidate::of(*field, candidate, mapped))
+                .collect(),
             found: found.filter_map(|(field, value)| Some((field, value?.to_owned()))).collect(),
             dropped: mapped.dropped.iter().map(|key| (*key).to_owned()).collect(),
         }
     }
 }
 
+impl ToldCandidate {
+    fn of(field: LeadField, candidate: &Candidate<'_>, mapped: &Mapped<'_>) -> Self {
+        let keys = candidate.from.iter().filter_map(|index| mapped.fields.get(*index));
+        Self {
+            field,
+            text: candidate.text.to_owned(),
+            keys: keys.map(|form_field| form_field.field.key.to_owned()).collect(),
+            score: candidate.score.total(),
+            reasons: candidate.score.reasons().collect(),
+        }
+    }
+}
+
+/// Returns the document without the keys and passwords in it.
+fn masked(document: &Value, mapped: &Mapped<'_>) -> Value {
+    let fields = mapped.fields.iter().zip(&mapped.fates).filter(|(_, fate)| **fate == Fate::Secret);
+    let secrets: Vec<&str> = fields.flat_map(|(form_field, _)| form_field.field.values).copied().collect();
+    let mut document = document.clone();
+    if !secrets.is_empty() {
+        mask(&mut document, &secrets);
+    }
+    document
+}
+
+fn mask(value: &mut Value, secrets: &[&str]) {
+    match value {
+        Value::String(text) if secrets.contains(&text.as_str()) => MASKED.clone_into(text),
+        Value::Number(number) if secrets.contains(&number.as_str()) => *value = Value::String(MASKED.to_owned()),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, secrets)),
+        Value::Object(members) => members.values_mut().for_each(|member| mask(member, secrets)),
+        _ => {}
+    }
+}
+
+fn told_fields(mapped: &Mapped<'_>) -> Vec<ToldField> {
+    let fields = mapped.fields.iter().zip(&mapped.fates).zip(&mapped.senses.fields);
+    fields.map(|((form_field, fate), known)| ToldField::of(form_field, *fate, known.sense)).collect()
+}
+
+/// Stands for a key or password.
+const MASKED: &str = "•••";
+
 impl ToldField {
-    fn of((form_field, fate): (&FormField<'_>, &Fate)) -> Self {
+    fn of(form_field: &FormField<'_>, fate: Fate, sense: Sense) -> Self {
         let field = &form_field.field;
         Self {
             key: field.key.to_owned(),
             label: field.label.map(str::to_owned),
             kind: field.kind.map(str::to_owned),
-            values: field.values.iter().map(|value| (*value).to_owned()).collect(),
-            fate: *fate,
+            values: field
+                .values
+                .iter()
+                .map(|value| if fate == Fate::Secret { MASKED } else { value }.to_owned())
+                .collect(),
+            fate,
+            role: sense.role,
+            owner: sense.owner,
         }
     }
 }

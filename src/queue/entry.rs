@@ -5,9 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lead::overlay::Overlay;
-use crate::lead::{EntryId, FieldError, FormId, Lead, SiteId};
-use crate::received::Received;
+use super::content::Content;
+use crate::lead::{EntryId, FormId, SiteId};
 
 /// Where an entry is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,6 +36,10 @@ pub enum Reason {
     DeliverOff,
     /// The form is unknown and the site says `unknown_forms = "hold"`.
     UnknownForm,
+    /// What was found by itself is less sure than the form's `auto.min` asks.
+    Uncertain,
+    /// It says of itself that it is a test: kept for a day.
+    Test,
     /// The post names a host that is not one of the site's.
     OtherHost,
     /// Several sites share the key pair that it came with, and it names none of them.
@@ -90,6 +93,8 @@ impl Reason {
             Self::OverLimit => "over_limit",
             Self::DeliverOff => "deliver_off",
             Self::UnknownForm => "unknown_form",
+            Self::Uncertain => "uncertain",
+            Self::Test => "test",
             Self::OtherHost => "other_host",
             Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",
@@ -106,30 +111,6 @@ impl Reason {
             Self::Restored => "restored",
         }
     }
-}
-
-/// What an entry is about: all that was known when it was accepted or last mapped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content {
-    pub received: Received,
-    /// Which mapping was used; none where the body could not be decoded.
-    #[serde(default)]
-    pub mapping: Option<String>,
-    /// The lead to send; none while it is held for want of one.
-    #[serde(default)]
-    pub lead: Option<Lead>,
-    /// Why there is no lead.
-    #[serde(default)]
-    pub errors: Vec<FieldError>,
-    /// The words of the `[[hold]]` rule that holds it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold_rule: Option<String>,
-    /// What was odd about the bytes, by name.
-    #[serde(default)]
-    pub oddities: Vec<String>,
-    /// What an operator corrected: it goes before what the mapping finds, whenever the lead is made again.
-    #[serde(default, skip_serializing_if = "Overlay::is_empty")]
-    pub overlay: Overlay,
 }
 
 /// An entry to append.

@@ -5,6 +5,8 @@
 //!
 //! Time is an argument everywhere: no store reads a clock. Times are kept to the millisecond.
 
+pub mod content;
+
 pub mod entry;
 
 pub mod memory;
@@ -28,9 +30,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+pub use content::Content;
 pub use entry::{
-    Attempt, AttemptResult, Change, Confirmed, Content, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX,
-    Lease, NewEntry, Order, Page, Reason, SITE_GONE_MAX, Settlement, State,
+    Attempt, AttemptResult, Change, Confirmed, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Lease,
+    NewEntry, Order, Page, Reason, SITE_GONE_MAX, Settlement, State,
 };
 
 pub use sending::{Holdup, PausedKeys, SendingStatus};

@@ -230,7 +230,7 @@ async fn the_verbs_work_through_the_gateway_and_on_the_store_alike() {
 async fn a_mended_form_and_a_retry_deliver_what_was_held() {
     let mut desk = Desk::new().await;
     desk.start().await;
-    let held = desk.post(FORM, "who=Jane&email=nowhere&other=jane%40example.com&text=Hello").await;
+    let held = desk.post(FORM, "who=Jane&email=jane%40nowhere&other=jane%40example.com&text=Hello").await;
     assert_eq!(desk.done(&["retry", &held, "--output", "json"]).await.json()[0]["outcome"], "unchanged");
     desk.write_config("[site.forms.contact.lead]\n            email = \"other\"");
     desk.until(|event| event["message"].as_str().is_some_and(|it| it.starts_with("config.reloaded"))).await;
@@ -367,6 +367,7 @@ fn held(number: u64) -> NewEntry {
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            shape: None,
             overlay: Overlay::default(),
         },
     }
@@ -556,7 +557,7 @@ async fn where_no_gateway_runs_a_store_set_aside_is_told_and_an_erasure_names_it
 async fn what_a_visitor_typed_does_nothing_to_a_terminal_or_a_spreadsheet() {
     let mut desk = Desk::new().await;
     desk.start().await;
-    let body = r#"{"name":"=1+1","email":"jane@example.com","phone":"+1 503 555 0142","message":"a\u001b[31m\u202eb","k\u001b]0;x\u0007":"\u0007\u009b31m"}"#;
+    let body = r#"{"name":"=A1+1","email":"jane@example.com","phone":"+1 503 555 0142","message":"a\u001b[31m\u202eb","k\u001b]0;x\u0007":"\u0007\u009b31m"}"#;
     let id = desk.post("application/json", body).await;
     desk.until(|event| event["result"] == "delivered").await;
     for line in [
@@ -571,7 +572,7 @@ async fn what_a_visitor_typed_does_nothing_to_a_terminal_or_a_spreadsheet() {
         assert!(!data.contains(acts), "{line:?}: {data:?}");
     }
     let csv = desk.done(&["export"]).await.data;
-    assert!(csv.contains(",'=1+1,jane@example.com,+15035550142,"), "{csv}");
+    assert!(csv.contains(",'=A1+1,jane@example.com,+15035550142,"), "{csv}");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 mod accept;
 mod admin;
 mod admin_api;
+
+mod auto;
 mod blocking;
 mod bodies;
 mod circuits;

@@ -78,7 +78,16 @@ impl Place {
             End::Held { lead, errors, .. } => (lead, errors),
         };
         let (hold_rule, oddities, overlay) = (None, Vec::new(), Overlay::default());
-        let content = Content { received, mapping: processed.mapping, lead, errors, hold_rule, oddities, overlay };
+        let content = Content {
+            received,
+            mapping: processed.mapping,
+            lead,
+            errors,
+            hold_rule,
+            oddities,
+            shape: processed.shape,
+            overlay,
+        };
         let state = if reason == Reason::Accepted { State::Queued } else { State::Held };
         let site = SiteId::parse(site).expect("a site");
         let accepted_at = at(i64::from(number));
@@ -188,7 +197,7 @@ async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
 
 #[tokio::test]
 async fn a_mended_form_rescues_what_it_held() {
-    let body = "who=Jane&email=nowhere&other=jane%40example.com&text=Hello";
+    let body = "who=Jane&email=jane%40nowhere&other=jane%40example.com&text=Hello";
     let place = Place::with(|config| {
         let site = Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared");
         let source = Source::First(vec![Selector::parse("other").expect("a selector")]);
@@ -201,6 +210,7 @@ async fn a_mended_form_rescues_what_it_held() {
             region: None,
             lead,
             extras: ExtrasRule::default(),
+            auto_min: None,
         }];
     });
     let held = place.add(1, "acme", body, Reason::Invalid).await;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use formgate::config::shipped_mappings;
 use formgate::decode::{self, Arena, LIMITS, Submission};
 use formgate::lead::{Draft, Email, Extra, Lead, Region};
-use formgate::map::{self, Dictionary, LeadRule, LeadRules, Mapping, Rules, Source, Template};
+use formgate::map::{self, Dictionary, LeadRule, LeadRules, Mapping, Rules, Shapes, Source, Template};
 use formgate::pipeline::{self, End, Mappings, SiteRules};
 use formgate::received::Received;
 use proptest::collection::{btree_map, vec};
@@ -274,6 +274,8 @@ proptest! {
         let text = value.to_string();
         // A record of a file's name and content is cut to name and size.
         prop_assume!(!(text.contains("filename") && text.contains("content")));
+        // Names that are ways, and texts that are JSON, become trees.
+        prop_assume!(!text.contains("]\":") && !text.contains("\"[") && !text.contains("\"{"));
         let read = decode::read(&request(JSON, text.clone()), |read| read.json().to_string()).expect("JSON");
         prop_assert_eq!(read, text);
     }
@@ -288,7 +290,8 @@ proptest! {
         let received = request(JSON, body);
         let dictionary = Dictionary::default();
         let submission = decode::decode(&received, &arena).expect("JSON");
-        let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary };
+        let shapes = Shapes::default();
+        let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary, shapes: &shapes };
         let message = map::apply(map::Look::new(&submission, rules.mapping), rules).draft.message.expect("a message");
         prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
     }

@@ -287,6 +287,7 @@ async fn hold(store: &dyn Store, number: u8, site: &str, reason: Reason, body: &
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            shape: None,
             overlay: formgate::lead::overlay::Overlay::default(),
         },
     };

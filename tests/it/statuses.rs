@@ -70,6 +70,7 @@ fn reject_invalid(config: &mut Config) {
         region: None,
         lead: LeadRules::default(),
         extras: ExtrasRule::default(),
+        auto_min: None,
     });
     config.sites.insert(site.id.clone(), Arc::new(site));
 }

@@ -137,6 +137,7 @@ fn content(body: &str) -> Content {
         errors: Vec::new(),
         hold_rule: None,
         oddities: vec!["odd".to_owned()],
+        shape: None,
         overlay: formgate::lead::overlay::Overlay::default(),
     }
 }

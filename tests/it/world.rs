@@ -134,6 +134,7 @@ impl World {
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            shape: None,
             overlay: formgate::lead::overlay::Overlay::default(),
         };
         let entry = NewEntry {

@@ -90,6 +90,7 @@ pub(crate) async fn append(store: &dyn Store, number: usize, of_site: usize, at:
             errors: Vec::new(),
             hold_rule: None,
             oddities: Vec::new(),
+            shape: None,
             overlay: formgate::lead::overlay::Overlay::default(),
         },
     };

@@ -144,17 +144,31 @@ mod tests {
     fn the_json_has_exactly_the_keys_of_the_contract_in_order() {
         let keys = |value: &serde_json::Value| value.as_object().expect("object").keys().cloned().collect::<Vec<_>>();
         let whole = [
-            "plugin", "mapping", "form", "oddities", "fields", "document", "lead", "errors", "rules", "extras",
+            "plugin",
+            "mapping",
+            "form",
+            "oddities",
+            "fields",
+            "document",
+            "lead",
+            "errors",
+            "rules",
+            "extras",
             "dropped",
+            "confidence",
+            "candidates",
         ];
         let good = json("application/json", BODY);
         assert_eq!(keys(&good), whole);
-        assert_eq!(keys(&good["fields"][0]), ["key", "label", "type", "values", "becomes"]);
+        assert_eq!(keys(&good["fields"][0]), ["key", "label", "type", "values", "becomes", "role", "owner"]);
         assert_eq!(keys(&good["rules"]), ["name", "email", "phone", "message"]);
         assert_eq!(keys(&good["lead"]), ["name", "email", "message"]);
         assert_eq!(good["plugin"], "contact-form-7");
         assert_eq!(good["extras"][0], serde_json::json!({"label": "Subject", "value": "Boiler"}));
         assert_eq!(good["dropped"], serde_json::json!(["_wpcf7"]));
+        assert_eq!(good["confidence"]["email"], serde_json::json!(1.0));
+        assert_eq!(keys(&good["candidates"]["name"][0]), ["keys", "value", "score", "evidence"]);
+        assert_eq!(good["candidates"]["name"][0]["evidence"]["label"], 82);
         assert!(good["rules"]["phone"].is_null() && good["rules"]["name"].is_string());
     }
 
@@ -182,7 +196,8 @@ mod tests {
         assert!(of_field.is_some_and(|line| line.ends_with("→ extra \"How many\"")), "{text}");
         assert_eq!(became(&format!(r#"{{{lead},"red":"7","blue":"7"}}"#))[3..], ["Red", "Blue"]);
         assert_eq!(became(&format!(r#"{{{lead},"host":"example.com"}}"#))[3..], ["Host"]);
-        assert_eq!(became(&format!(r#"{{{lead},"again":"Hi","none":""}}"#))[3..], ["\"repeated\"", "\"empty\""]);
+        let lead = r#""name":"Jo Do","email":"jo@example.com","message":"Hello""#;
+        assert_eq!(became(&format!(r#"{{{lead},"again":"Hello","none":""}}"#))[3..], ["\"repeated\"", "\"empty\""]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Subject;
 use crate::lead::{Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{End, ToldField};
+use crate::pipeline::{End, ToldCandidate, ToldField};
 
 #[derive(Serialize)]
 pub(super) struct Report<'a> {
@@ -24,6 +24,10 @@ pub(super) struct Report<'a> {
     rules: Rules<'a>,
     extras: &'a [Extra<'static>],
     dropped: &'a [String],
+    /// How sure auto is of what it found, 0 to 1.
+    confidence: BTreeMap<&'static str, f32>,
+    /// What auto weighed for each field that no rule names, the heaviest first.
+    candidates: BTreeMap<&'static str, Vec<Candidate<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -33,11 +37,40 @@ struct Field<'a> {
     #[serde(rename = "type")]
     kind: Option<&'a str>,
     values: &'a [String],
-    /// What became of it: the lead fields made of it, or one of `extra`, `repeated`, `dropped`, `meta`, `empty`.
+    /// What became of it: the lead fields made of it, or one of `extra`, `repeated`, `dropped`, `meta`, `secret`, `empty`.
     becomes: Vec<&'static str>,
+    /// What it is by its label, key, type and place.
+    role: &'static str,
+    /// Whose it is, where its label says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'static str>,
     /// Which of `extras` it is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     extra: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    keys: &'a [String],
+    value: &'a str,
+    score: i32,
+    /// What speaks for it, and against it.
+    evidence: BTreeMap<&'static str, i16>,
+}
+
+fn candidates(told: &[ToldCandidate]) -> BTreeMap<&'static str, Vec<Candidate<'_>>> {
+    let mut candidates: BTreeMap<&'static str, Vec<Candidate<'_>>> = BTreeMap::new();
+    for candidate in told {
+        let evidence = candidate.reasons.iter().map(|(reason, weight)| (reason.as_str(), *weight)).collect();
+        let one = Candidate { keys: &candidate.keys, value: &candidate.text, score: candidate.score, evidence };
+        candidates.entry(candidate.field.as_str()).or_default().push(one);
+    }
+    candidates
+}
+
+/// To two places: more would say more than is known.
+fn rounded(sure: f32) -> f32 {
+    (sure * 100.0).round() / 100.0
 }
 
 /// How each field of the lead was found; none where it was not.
@@ -63,6 +96,12 @@ impl<'a> Report<'a> {
             lead: lead(&explained.processed.end),
             errors: errors(&explained.processed.end),
             rules: Rules::of(told.map(|told| &told.found_by)),
+            confidence: told
+                .iter()
+                .flat_map(|told| &told.confidence)
+                .map(|(field, sure)| (field.as_str(), rounded(*sure)))
+                .collect(),
+            candidates: told.map(|told| candidates(&told.candidates)).unwrap_or_default(),
             extras: &explained.extras,
             dropped: told.map_or(&[], |told| told.dropped.as_slice()),
         }
@@ -93,12 +132,14 @@ impl<'a> Field<'a> {
             Fate::Repeated => vec!["repeated"],
             Fate::Dropped => vec!["dropped"],
             Fate::Meta => vec!["meta"],
+            Fate::Secret => vec!["secret"],
             Fate::Empty => vec!["empty"],
         };
         let extra = if let Fate::Extra(index) = field.fate { Some(index) } else { None };
         let label = field.label.as_deref();
         let kind = field.kind.as_deref();
-        Self { key: &field.key, label, kind, values: &field.values, becomes, extra }
+        let (role, owner) = (field.role.as_str(), field.owner.as_str());
+        Self { key: &field.key, label, kind, values: &field.values, becomes, role, owner, extra }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{DECODER_PANICKED, End, Hold, Told, ToldField};
+use crate::pipeline::{DECODER_PANICKED, End, FELL_BACK, Hold, Told, ToldCandidate, ToldField};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -24,6 +24,7 @@ pub(super) fn text(subject: &Subject<'_>, paint: Paint) -> String {
         sections.push(fields(told, &explained.extras, paint));
     }
     sections.push(end(subject, paint));
+    sections.extend(explained.told.as_ref().and_then(|told| weighed(told, paint)));
     sections.extend(oddities(&explained.processed.oddities, paint));
     sections.join("\n\n")
 }
@@ -79,6 +80,7 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
         Fate::Repeated => "a copy of what the lead holds".to_owned(),
         Fate::Dropped => "dropped".to_owned(),
         Fate::Meta => "meta".to_owned(),
+        Fate::Secret => "secret, not sent".to_owned(),
         Fate::Empty => "empty".to_owned(),
     }
 }
@@ -113,9 +115,35 @@ fn held(hold: Hold, reason: Option<&str>) -> String {
     match hold {
         Hold::Rule => format!("held by the mapping's rule: {}", shown::line(reason.unwrap_or("no reason given"))),
         Hold::UnknownForm => "held: the site says unknown_forms = \"hold\" and no [forms.*] is this one".to_owned(),
+        Hold::Uncertain => "held: less sure than the form's auto.min asks".to_owned(),
+        Hold::Test => "held: it says that it is a test".to_owned(),
         Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid | Hold::Panicked => "held".to_owned(),
     }
 }
+
+/// Shows what auto weighed for each field, where it had a choice or wasn't sure.
+fn weighed(told: &Told, paint: Paint) -> Option<String> {
+    let is_doubtful = |field: LeadField| {
+        let count = told.candidates.iter().filter(|candidate| candidate.field == field).count();
+        count > 1 || told.confidence.get(&field).is_some_and(|sure| *sure < SURE)
+    };
+    let shown = told.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
+    let row = |candidate: &ToldCandidate| {
+        let reasons = candidate.reasons.iter().map(|(reason, weight)| format!("{} {weight:+}", reason.as_str()));
+        let keys = shown::short(&candidate.keys.join(" + "), KEY_MAX);
+        vec![
+            format!("  {}", candidate.field.as_str()),
+            candidate.score.to_string(),
+            keys,
+            reasons.collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = shown.map(row).collect();
+    (!rows.is_empty()).then(|| format!("{}\n{}", paint.bold("Weighed"), table::aligned(&rows).join("\n")))
+}
+
+/// From this confidence on nobody asks what else was weighed.
+const SURE: f32 = 0.8;
 
 fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
     let value = |field| match field {
@@ -192,13 +220,18 @@ fn meaning(name: &str) -> &'static str {
     if name == DECODER_PANICKED {
         return "a bug of formgate stopped the decoding; the submission is kept as it came";
     }
-    const ALL: [(Oddity, &str); 6] = [
+    if name == FELL_BACK {
+        return "the mapping that knows the request found no e-mail: generic was used instead";
+    }
+    const ALL: [(Oddity, &str); 8] = [
         (Oddity::Repaired, "the JSON was broken and is mended where the intent is plain"),
         (Oddity::Unencoded, "the form's values were not percent-encoded"),
         (Oddity::Mislabelled, "the body is of another kind than its Content-Type says"),
         (Oddity::InvalidText, "bytes that are no text in the declared charset were replaced"),
         (Oddity::RepeatedKey, "a key came more than once"),
         (Oddity::MixedKey, "a name came both as a value and as a tree"),
+        (Oddity::Embedded, "a text is itself an object, a list or a form's body, and was opened"),
+        (Oddity::BracketKeys, "names of an object are ways, `fields[name][value]`, and were made a tree"),
     ];
     ALL.iter().find(|(oddity, _)| oddity.as_str() == name).map_or("", |(_, meaning)| meaning)
 }

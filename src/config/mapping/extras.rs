@@ -7,7 +7,7 @@ use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob, Globs};
 pub(in super::super) const KEYS: Keys =
     Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
 pub(in super::super) const DROP_WHERE: Keys =
-    Keys { table: "[[extras.drop_where]]", keys: &["exists", "fields", "except"] };
+    Keys { table: "[[extras.drop_where]]", keys: &["exists", "missing", "fields", "except"] };
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
@@ -22,9 +22,10 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {
 
 fn drop_rule(table: &Table<'_>) -> Option<DropRule> {
     let exists = table.need("exists", |value| value.list_of(selector::path));
+    let missing = table.or("missing", Vec::new(), |value| value.list_of(selector::path));
     let fields = table.need("fields", globs);
     let except = table.or("except", Globs::default(), globs);
-    Some(DropRule { exists: exists?, fields: fields?, except: except? })
+    Some(DropRule { exists: exists?, missing: missing?, fields: fields?, except: except? })
 }
 
 fn globs(value: &Value<'_>) -> Option<Globs> {

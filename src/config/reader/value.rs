@@ -146,6 +146,20 @@ impl<'a> Value<'a> {
         count.and_then(|count| usize::try_from(count).ok())
     }
 
+    /// Reads a number from 0 to 1.
+    pub(in crate::config) fn share(&self) -> Option<f64> {
+        let written = match self.inner() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let share = written.filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            self.error(&format!("`{}` must be a number from 0 to 1, such as 0.8", self.key), None);
+        }
+        share
+    }
+
     pub(in crate::config) fn boolean(&self) -> Option<bool> {
         let flag = self.inner().as_bool();
         if flag.is_none() {

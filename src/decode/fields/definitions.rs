@@ -1,0 +1,104 @@
+//! What a form's definition tells of fields that are filled in elsewhere: labels, types and the texts of options, by id.
+
+use std::collections::HashMap;
+
+use super::super::document::{Document, Hashing, Held, Key, NodeId};
+use super::Field;
+use super::columns::Columns;
+
+/// What members of a definition hold its options, and its parts.
+const OPTIONS: [&str; 7] = ["options", "choices", "enum", "answerOptions", "items", "rows", "columns"];
+const PARTS: [&str; 4] = ["inputs", "fields", "subfields", "children"];
+const OPTION_IDS: [&str; 5] = ["id", "value", "key", "ref", "name"];
+const OPTION_TEXTS: [&str; 5] = ["text", "label", "title", "name", "display"];
+
+/// All that the definitions of a document tell, by the id of the field.
+#[derive(Default)]
+pub(super) struct Definitions<'a> {
+    fields: HashMap<&'a str, Told<'a>, Hashing>,
+    /// The texts of options that are chosen by an id that nobody can read.
+    options: HashMap<&'a str, &'a str, Hashing>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Told<'a> {
+    label: Option<&'a str>,
+    kind: Option<&'a str>,
+}
+
+impl<'a> Definitions<'a> {
+    /// Adds what a list of definitions tells.
+    pub(super) fn add(&mut self, document: &Document<'a>, container: NodeId, columns: &Columns<'a>) {
+        for record in document.children(container) {
+            let text = |column: Option<super::columns::Column<'a>>| document.text(column?.of(document, record)?);
+            let told = Told { label: text(columns.label), kind: text(columns.kind) };
+            let own_name = match document.key(record) {
+                Key::Name(name) => Some(name),
+                _ => None,
+            };
+            for id in [text(columns.key), own_name, told.label].into_iter().flatten() {
+                self.fields.entry(id).or_insert(told);
+            }
+            self.add_other_ids(document, record, told);
+            self.add_options(document, record);
+            for parts in PARTS.iter().filter_map(|name| document.member(record, name)) {
+                self.add_parts(document, parts, told);
+            }
+        }
+    }
+
+    /// A field may be answered under another of its names.
+    fn add_other_ids(&mut self, document: &Document<'a>, record: NodeId, told: Told<'a>) {
+        for name in ["id", "ref", "key", "name", "slug", "fieldName", "field_id"] {
+            if let Some(id) = document.member(record, name).and_then(|member| document.text(member)) {
+                self.fields.entry(id).or_insert(told);
+            }
+        }
+    }
+
+    fn add_parts(&mut self, document: &Document<'a>, parts: NodeId, whole: Told<'a>) {
+        for part in document.children(parts) {
+            let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(part, name)?));
+            if let (Some(id), label) = (text(&["id", "key", "name"]), text(&["label", "title"])) {
+                self.fields.entry(id).or_insert(Told { label: label.or(whole.label), kind: None });
+            }
+        }
+    }
+
+    /// Adds the options that stand beside a field.
+    pub(super) fn add_options(&mut self, document: &Document<'a>, record: NodeId) {
+        let lists = OPTIONS.iter().filter_map(|name| document.member(record, name));
+        for option in lists.flat_map(|list| document.children(list)) {
+            if document.held(option) != Held::Record {
+                continue;
+            }
+            let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(option, name)?));
+            if let (Some(id), Some(label)) = (text(&OPTION_IDS), text(&OPTION_TEXTS))
+                && id != label
+            {
+                self.options.insert(id, label);
+            }
+        }
+    }
+
+    /// Adds labels that stand in a record of their own beside that of the values: `{"labels": {"f1": "Your name"}}`.
+    pub(super) fn add_label(&mut self, id: &'a str, label: &'a str) {
+        self.fields.entry(id).or_insert(Told { label: Some(label), kind: None });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.options.is_empty()
+    }
+
+    /// Completes a field; `id` is what it is called in its record.
+    pub(super) fn complete(&self, field: &mut Field<'a>, id: &str, arena: &'a super::super::Arena) {
+        if let Some(told) = self.fields.get(id).or_else(|| self.fields.get(field.key)) {
+            field.label = field.label.or(told.label);
+            field.kind = field.kind.or(told.kind);
+        }
+        if field.values.iter().any(|value| self.options.contains_key(value)) {
+            let read = |value: &&'a str| self.options.get(value).copied().unwrap_or(value);
+            field.values = arena.alloc_slice_fill_iter(field.values.iter().map(read));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Which field is the visitor's e-mail.
+
+use super::{Auto, Candidate, One, Reason, Score};
+use crate::map::kind::Kind;
+use crate::map::shape;
+use crate::map::words::{Owner, Role};
+
+/// What speaks for an address, and against it.
+const BY_LABEL: i32 = 40;
+const BY_KIND: i32 = 35;
+const VALID: i32 = 50;
+/// A label that speaks of something else.
+const BY_VALUE_ALONE: i32 = 40;
+/// What stands against an address that is said to be another's.
+const OF_ANOTHER: i32 = 60;
+/// What is meant as the address, and mistyped, is still the address: it weighs more than a valid one of somebody.
+const ATTEMPT: i32 = 37;
+
+/// Weighs every field that may be the e-mail.
+pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>) -> Vec<Candidate<'a>> {
+    let is_own = |one: &One<'_, '_>| one.role() == Role::Email && one.known.sense.owner != Owner::Person;
+    let has_own = auto.free().any(|one| is_own(&one));
+    let mut found: Vec<_> = auto.free().filter_map(|one| weigh(auto, one, has_own)).collect();
+    // An address is meant where there is one; what only stands in its place counts where there is none.
+    if found.iter().any(|(_, is_attempt)| *is_attempt) {
+        found.retain(|(_, is_attempt)| *is_attempt);
+    }
+    let found: Vec<Candidate<'a>> = found.into_iter().map(|(candidate, _)| candidate).collect();
+    if is_of_several(auto, &found) { Vec::new() } else { found }
+}
+
+/// Tells whether all addresses are said to be those of several others: which is the visitor's, nobody knows.
+fn is_of_several(auto: &Auto<'_, '_>, found: &[Candidate<'_>]) -> bool {
+    let senses: Vec<_> = found
+        .iter()
+        .filter_map(|it| it.from.first())
+        .filter_map(|index| auto.one(*index))
+        .map(|one| one.known.sense)
+        .collect();
+    let mut texts: Vec<String> = found.iter().map(|candidate| candidate.text.trim().to_lowercase()).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts.len() > 1 && senses.iter().all(|sense| sense.owner == Owner::Person)
+}
+
+/// Returns a candidate, and whether it is at least meant as an address.
+fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Candidate<'a>, bool)> {
+    let sense = one.known.sense;
+    let valid = one.values().iter().copied().find(|value| shape::is_email(value));
+    let text = valid.or_else(|| one.values().first().copied()).filter(|text| !text.trim().is_empty())?;
+    let is_called = one.role() == Role::Email;
+    let is_typed = one.known.kind == Kind::Email;
+    let is_attempt =
+        valid.is_some() || (shape::is_almost_email(text) && (is_called || is_typed || one.role() == Role::Unknown));
+    if matches!(sense.role, Role::Secret) || !(is_called || is_typed || is_attempt) {
+        return None;
+    }
+    // His own is asked for, and he left it empty: another's isn't his.
+    if sense.owner == Owner::Person && has_own {
+        return None;
+    }
+    let by_role = match sense.role {
+        Role::Email if sense.is_either && valid.is_none() => return None,
+        Role::Email => BY_LABEL + 5 * i32::from(sense.strength),
+        Role::Unknown => BY_VALUE_ALONE,
+        Role::Message | Role::Inquiry | Role::Machine => 5,
+        _ => 15,
+    };
+    let by_owner = match sense.owner {
+        Owner::Person => -OF_ANOTHER,
+        Owner::Guardian => -8,
+        Owner::Company => -6,
+        Owner::Visitor => 4,
+        Owner::Unsaid => 0,
+    };
+    let score = Score::default()
+        .and(if is_called { Reason::Label } else { Reason::Value }, by_role)
+        .when(is_typed, Reason::Type, BY_KIND)
+        .when(valid.is_some(), Reason::Valid, VALID)
+        .when(valid.is_none() && is_attempt, Reason::Value, ATTEMPT)
+        .and(Reason::Owner, by_owner)
+        .when(sense.is_confirmation, Reason::Repeated, -10)
+        .when(sense.is_second, Reason::Repeated, -12)
+        .when(one.known.is_of_a_system, Reason::Record, -40)
+        .when(one.known.is_of_a_thing, Reason::Record, -20)
+        .when(one.known.kind == Kind::Machine, Reason::Type, -20)
+        .and(Reason::Place, -i32::from(one.known.depth));
+    Some((Candidate { text, from: auto.alone(one.index), score }, is_attempt))
+}

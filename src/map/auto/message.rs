@@ -1,0 +1,76 @@
+//! Which field is what the visitor wrote.
+
+use super::value::{prose, words};
+use super::{Auto, Candidate, Known, One, Reason, Score, Whose};
+use crate::map::kind::Kind;
+use crate::map::shape;
+use crate::map::texts::join;
+use crate::map::words::{Owner, Role};
+
+/// Weighs every field that may be the message.
+pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
+    auto.free().filter_map(|one| weigh(auto, one, whose)).collect()
+}
+
+fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Candidate<'a>> {
+    let sense = one.known.sense;
+    if one.is_empty() || matches!(one.known.kind, Kind::Machine | Kind::Consent | Kind::File) {
+        return None;
+    }
+    let text = join(auto.submission, one.values(), ", ");
+    let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
+    if !is_called && auto.copies.make(text) {
+        return None;
+    }
+    if !is_called && shape::is_machine(text.trim())
+        || (sense.role != Role::Message && shape::is_url(text) && words(text) <= 1)
+    {
+        return None;
+    }
+    let is_long_text = one.known.kind == Kind::LongText;
+    let prose = if one.single().is_some() { prose(text) } else { 0 };
+    let by_role = by_role(auto, &one, text, prose)?;
+    let is_choice = matches!(one.known.kind, Kind::Choice | Kind::Fact | Kind::Phone | Kind::Email | Kind::Name);
+    let score = Score::default()
+        .and(if is_called { Reason::Label } else { Reason::Place }, by_role)
+        .and(Reason::Value, prose)
+        .when(is_long_text, Reason::Type, 30)
+        .when(one.known.is_question && prose > 0, Reason::Label, 6)
+        .when(is_choice, Reason::Choice, -45)
+        .when(sense.owner == Owner::Person, Reason::Owner, if is_called { -25 } else { -5 })
+        .when(sense.is_second, Reason::Repeated, -12)
+        .when(one.known.is_of_a_system && !whose.is_in_record(auto, &one), Reason::Record, -60);
+    Some(Candidate { text, from: auto.alone(one.index), score })
+}
+
+/// What its label says of a text; none where it is no message.
+fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str, prose: i32) -> Option<i32> {
+    let Known { sense, kind, is_labelled, is_worded, is_question, .. } = one.known;
+    let is_long_text = kind == Kind::LongText;
+    let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
+    let has_figures = || text.chars().filter(char::is_ascii_digit).count() > FIGURES_MAX;
+    Some(match sense.role {
+        _ if prose > 0 && !is_called && auto.dictionary.is_agreement(text) => return None,
+        Role::Message => 60 + 5 * i32::from(sense.strength),
+        Role::Inquiry if words(text) > 1 || is_long_text => 40,
+        Role::Inquiry => 22,
+        Role::Unknown if is_long_text => 30,
+        Role::Unknown if auto.dictionary.is_answer(text) => return None,
+        // A short answer keeps its label.
+        Role::Unknown if (is_labelled || is_worded) && !is_question && prose < PROSE => return None,
+        Role::Unknown if prose > 0 => 10,
+        Role::Other | Role::Subject | Role::Name | Role::FullName | Role::Company if is_long_text => 8,
+        Role::Other if is_question && prose >= PROSE => 8,
+        Role::Other if prose >= LONG_PROSE => 4,
+        Role::Other if prose >= PROSE && !has_figures() => 2,
+        Role::Subject if prose >= PROSE => 2,
+        Role::Email | Role::Phone if prose >= PROSE && is_question => 4,
+        _ => return None,
+    })
+}
+
+/// What a sentence weighs, and several.
+const PROSE: i32 = 13;
+const LONG_PROSE: i32 = 22;
+/// Most figures of a sentence that is no address of a house.
+const FIGURES_MAX: usize = 2;

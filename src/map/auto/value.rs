@@ -1,0 +1,132 @@
+//! What filled-in values look like, weighed.
+
+use crate::map::shape;
+use crate::map::words::{Dictionary, Languages, Role};
+
+/// Words that stand in the middle of names in small letters.
+const PARTICLES: [&str; 34] = [
+    "von", "van", "der", "den", "de", "del", "della", "di", "da", "do", "dos", "das", "du", "des", "la", "le", "el",
+    "al", "bin", "ibn", "bint", "ter", "ten", "zu", "zum", "zur", "af", "av", "y", "e", "i", "und", "and", "d",
+];
+/// What firms end with.
+const FIRMS: [&str; 35] = [
+    "gmbh", "ag", "kg", "ohg", "ug", "ltd", "limited", "llc", "llp", "inc", "corp", "co", "company", "plc", "pty",
+    "sa", "sarl", "sas", "srl", "spa", "sl", "bv", "nv", "ab", "as", "aps", "oy", "oyj", "kft", "zrt", "sro", "doo",
+    "ooo", "ооо", "pvt",
+];
+const JAPANESE_FIRM: &str = "株式会社";
+const NAME_CHARS: usize = 60;
+const NAME_WORDS: usize = 5;
+
+/// How much a text looks like what a person is called: 0 not at all, to 6.
+pub(super) fn name_likeness(text: &str, dictionary: &Dictionary) -> i32 {
+    let text = text.trim();
+    let letters = |c: char| {
+        c.is_alphabetic()
+            || unicode_normalization::char::is_combining_mark(c)
+            || " '’.-‐·・\u{a0}\u{3000}\u{200c}\u{200d}".contains(c)
+    };
+    if text.is_empty()
+        || text.chars().count() > NAME_CHARS
+        || !text.chars().all(letters)
+        || !text.chars().any(char::is_alphabetic)
+        || dictionary.is_answer(text)
+        || dictionary.is_salutation(text)
+    {
+        return 0;
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_firm = |word: &&str| FIRMS.contains(&word.trim_matches(['.', ',']).to_lowercase().replace('.', "").as_str());
+    if words.len() > NAME_WORDS || words.iter().any(is_firm) || text.contains(JAPANESE_FIRM) {
+        return 0;
+    }
+    let first_char = |word: &str| word.chars().find(|c| c.is_alphabetic());
+    let is_cased = words.iter().filter_map(|word| first_char(word)).any(|c| c.is_lowercase() || c.is_uppercase());
+    if !is_cased {
+        return uncased_likeness(text, words.len());
+    }
+    let small = |word: &&&str| first_char(word).is_some_and(char::is_lowercase);
+    let strange = words.iter().filter(small).filter(|word| !PARTICLES.contains(&word.trim_end_matches('’'))).count();
+    match (words.len(), strange) {
+        (2..=3, 0) => 6,
+        (4..=5, 0) => 4,
+        (1, 0) => 3,
+        // Typed without a capital.
+        (2, 2) => 2,
+        (1, 1) => 1,
+        _ => 0,
+    }
+}
+
+/// The same, in scripts that know no capitals: told by how many signs and words there are.
+fn uncased_likeness(text: &str, words: usize) -> i32 {
+    let chars = text.chars().filter(|c| !c.is_whitespace()).count();
+    let is_han = text.chars().any(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'));
+    match (is_han, words, chars) {
+        (true, 1..=2, 2..=4) => 5,
+        (true, 1..=2, 5..=6) => 2,
+        (true, ..) => 0,
+        (false, 2..=3, _) => 5,
+        (false, 1, _) => 3,
+        (false, 4, _) => 2,
+        _ => 1,
+    }
+}
+
+/// Takes the titles and what stands after a comma off a name: `Ing. Vratislav Hujo`, `Hoekzema-Veen, A.`
+pub(super) fn without_titles(text: &str) -> &str {
+    let mut rest = text.split(',').next().unwrap_or(text).trim();
+    while let Some((first, after)) = rest.split_once(' ') {
+        if !first.ends_with('.') || first.chars().count() < 3 {
+            break;
+        }
+        rest = after.trim_start();
+    }
+    rest
+}
+
+/// Tells whether a text under a name's label can be a name: no address, number, sign or word of the form.
+pub(super) fn can_be_name(text: &str, dictionary: &Dictionary) -> bool {
+    let text = text.trim();
+    !text.is_empty()
+        && text.chars().any(char::is_alphabetic)
+        && !shape::is_email(text)
+        && !shape::is_url(text)
+        && !shape::is_date(text)
+        && !shape::is_machine(text)
+        && !dictionary.is_salutation(text)
+        && !is_label(text, dictionary)
+}
+
+/// Tells whether a value is itself what a field for a name is called: a placeholder that nobody replaced.
+fn is_label(text: &str, dictionary: &Dictionary) -> bool {
+    let sense = dictionary.sense(text, Languages::default());
+    let is_of_a_name =
+        matches!(sense.role, Role::FullName | Role::FirstName | Role::LastName | Role::Email | Role::Phone);
+    sense.strength == 3 && (is_of_a_name && text.split_whitespace().count() > 1 || sense.role == Role::Name)
+}
+
+/// How many words a text has; of scripts without spaces about how many.
+pub(super) fn words(text: &str) -> usize {
+    let dense = text.chars().filter(|c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')).count();
+    text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).count().max(dense / 2)
+}
+
+/// How much a text looks like something that somebody wrote: 0 to 30.
+pub(super) fn prose(text: &str) -> i32 {
+    if shape::prose(text) == 0 || shape::is_machine(text) {
+        return 0;
+    }
+    let count = words(text);
+    let lines = text.trim().lines().count();
+    let by_words = match count {
+        0..=1 => 0,
+        2 => 2,
+        3 => 5,
+        4..=5 => 9,
+        6..=9 => 13,
+        _ => 17,
+    };
+    let ends = text.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '؟', '।']);
+    by_words + if lines > 1 { 8 } else { 0 } + if ends && count > 1 { 5 } else { 0 }
+}

@@ -1,0 +1,132 @@
+//! What the lead says already, so that no extra says it again.
+
+use std::cell::OnceCell;
+
+use super::fate::LeadFields;
+use super::markup::without_tags;
+use super::words::Role;
+use crate::decode::Arena;
+
+/// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
+const COPY_LINES: usize = 5;
+/// Fewest bytes of a value that is the same as what the lead says, and not as short by chance: "yes", "2".
+const SAID_MIN: usize = 4;
+/// Fewest bytes of a text that is told from others by how it begins.
+const COPY_MIN: usize = 16;
+
+/// What the lead already says, so that no extra says it again.
+#[derive(Default)]
+pub(super) struct Said<'a> {
+    /// Of each field that was used: which lead fields it was found for.
+    pub(super) used: Vec<Option<LeadFields>>,
+    /// Values that lead fields were made of.
+    pub(super) texts: Vec<&'a str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) email: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
+}
+
+/// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
+pub(super) struct Heard<'a> {
+    texts: Vec<Plain<'a>>,
+    name: Plain<'a>,
+    email: Plain<'a>,
+    message: Plain<'a>,
+}
+
+impl<'a> Heard<'a> {
+    pub(super) fn new(said: &Said<'a>) -> Self {
+        let part = |text: Option<&'a str>| Plain::new(text.unwrap_or_default());
+        Self {
+            texts: said.texts.iter().map(|text| Plain::new(text)).collect(),
+            name: part(said.name),
+            email: part(said.email),
+            message: part(said.message),
+        }
+    }
+
+    /// Tells whether a value is a copy of the message that was cut short, or marked up, or told with the name before it.
+    fn holds_copy(&self, value: &str) -> bool {
+        let is_marked = value.contains('<') && value.contains('>');
+        let cut = value.trim_end_matches(['.', '…', ' ']);
+        let message = self.message.raw;
+        if message.len() < COPY_MIN
+            || !(is_marked || cut.len() < value.len() || message.starts_with(value.get(..COPY_MIN).unwrap_or_default()))
+        {
+            return false;
+        }
+        let arena = Arena::new();
+        let cut = without_tags(cut, &arena).trim();
+        let cut = cut
+            .strip_prefix(self.name.raw)
+            .filter(|_| !self.name.raw.is_empty())
+            .unwrap_or(cut)
+            .trim_start_matches([' ', ':', '-', ',']);
+        cut.len() >= COPY_MIN && message.starts_with(cut)
+    }
+
+    /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
+    pub(super) fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
+        if self.holds_copy(value) {
+            return true;
+        }
+        let value = Plain::new(value);
+        let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
+        (value.raw.len() >= SAID_MIN && self.texts.iter().any(|text| text.is(&value)))
+            || (self.name.holds(&value) && matches!(role(), Some(Role::FirstName | Role::LastName)))
+            || (value.raw.lines().count() >= COPY_LINES
+                && holds(&self.email)
+                && holds(&self.name)
+                && holds(&self.message))
+    }
+}
+
+/// A text as it is compared: LF newlines, case and what surrounds it aside; made when it is first asked for.
+struct Plain<'a> {
+    raw: &'a str,
+    /// It is ASCII, one line and without entities.
+    is_simple: bool,
+    plain: OnceCell<String>,
+}
+
+impl<'a> Plain<'a> {
+    fn new(raw: &'a str) -> Self {
+        let raw = raw.trim();
+        let is_simple = raw.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'&'));
+        Self { raw, is_simple, plain: OnceCell::new() }
+    }
+
+    fn get(&self) -> &str {
+        self.plain.get_or_init(|| match self.is_simple {
+            true => self.raw.to_ascii_lowercase(),
+            false => self.raw.replace("\r\n", "\n").replace("&amp;", "&").trim().to_lowercase(),
+        })
+    }
+
+    fn is(&self, other: &Plain<'_>) -> bool {
+        if !self.may_hold(other) || !other.may_hold(self) {
+            return false;
+        }
+        match (self.is_simple, other.is_simple) {
+            (true, true) => self.raw.eq_ignore_ascii_case(other.raw),
+            (false, true) => self.get().eq_ignore_ascii_case(other.raw),
+            (_, false) => self.get() == other.get(),
+        }
+    }
+
+    fn holds(&self, part: &Plain<'_>) -> bool {
+        self.may_hold(part) && self.get().contains(part.get())
+    }
+
+    /// Tells whether a text is short enough to be a part of this one: neither is written plain where it isn't.
+    fn may_hold(&self, part: &Plain<'_>) -> bool {
+        match part.is_simple {
+            true => part.raw.len() <= self.raw.len(),
+            false => part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX,
+        }
+    }
+}
+
+/// How many times as long one of two texts can be that are the same once they are plain: of `&amp;` a fifth stays, and two
+/// bytes of a letter can become three.
+const PLAIN_RATIO_MAX: usize = 8;

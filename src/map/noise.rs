@@ -1,0 +1,221 @@
+//! What a program added to a submission: no reader of a lead wants it in his message.
+//!
+//! Told by what a field is called and by what its value looks like, both at once where either alone may be a visitor's. In
+//! doubt it is the visitor's, and stays.
+
+use std::collections::HashMap;
+
+use super::form_field::FormField;
+use super::kind::Kind;
+use super::senses::{Known, Senses, own_name};
+use super::shape;
+use super::view::View;
+use super::words::{Owner, Role};
+use crate::decode::{Hashing, NodeId};
+
+/// Fewest fields of a program in one record that make its doubtful ones a program's too.
+const COMPANY_MIN: usize = 2;
+/// Fewest signs of a hexadecimal word that is a program's under any key.
+const HEX_MIN: usize = 20;
+/// Who sends so many ids writes them himself: no form asks a visitor for three.
+const IDS_MIN: usize = 3;
+/// Fewest signs of a key under a label.
+const KEY_MIN: usize = 8;
+/// Fewest figures of an id that nobody types.
+const LONG_ID: usize = 12;
+const UUID: usize = 36;
+const MIXED_MIN: usize = 16;
+/// Most words of what a service writes around the answers.
+const ENVELOPE_WORDS: usize = 5;
+
+/// Why a field is no extra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noise {
+    /// A program added it.
+    Machine,
+    /// A key or password: never sent, never shown.
+    Secret,
+}
+
+/// Tells of each field whether it is a program's. `used` are those that the lead was made of, `kept` those that a rule wants.
+pub(super) fn sort(
+    view: &View<'_>,
+    senses: &Senses,
+    used: impl Fn(usize) -> bool,
+    kept: impl Fn(&FormField<'_>) -> bool,
+) -> Vec<Option<Noise>> {
+    let visitors = records_of_visitors(view, &used);
+    let is_id = |known: &&Known| known.sense.is_id && !known.is_labelled;
+    let is_payload = senses.fields.iter().filter(is_id).take(IDS_MIN).count() == IDS_MIN;
+    let mut found: Vec<Option<Noise>> = Vec::with_capacity(view.fields.len());
+    for (index, (form_field, known)) in view.fields.iter().zip(&senses.fields).enumerate() {
+        let is_free = !used(index) && (known.sense.role == Role::Secret || !kept(form_field));
+        let is_of_visitor = || record(view, form_field).is_some_and(|record| visitors.contains(&record));
+        let noise = if is_free { noise(form_field, known, is_of_visitor) } else { None };
+        let is_of_payload = is_free && is_payload && is_id(&known) && has_no_space(form_field);
+        found.push(noise.or(is_of_payload.then_some(Noise::Machine)));
+    }
+    add_company(view, senses, &records_of_answers(view, &used), &used, &kept, &mut found);
+    found
+}
+
+fn has_no_space(form_field: &FormField<'_>) -> bool {
+    form_field.field.values.iter().all(|value| !value.trim().contains(char::is_whitespace))
+}
+
+fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> bool) -> Option<Noise> {
+    let field = &form_field.field;
+    let value = field.values.first().map(|value| value.trim()).filter(|value| !value.is_empty())?;
+    let is_word = !value.contains(char::is_whitespace);
+    let sense = known.sense;
+    let is_labelled = known.is_labelled;
+    let is_own = sense.owner != Owner::Unsaid;
+    let is_unknown = matches!(sense.role, Role::Unknown | Role::Machine);
+    match () {
+        () if sense.role == Role::Secret && (!is_labelled || is_key_like(value)) => Some(Noise::Secret),
+        () if shape::is_user_agent(value) => Some(Noise::Machine),
+        () if known.is_of_a_program || (sense.role == Role::Test && !is_labelled) => Some(Noise::Machine),
+        () if known.is_of_a_system && !is_of_visitor() => Some(Noise::Machine),
+        () if sense.role == Role::Machine && (known.kind == Kind::Machine || is_of_programs(value)) && !is_own => {
+            Some(Noise::Machine)
+        }
+        () if is_labelled => None,
+        () if sense.is_id && is_unknown && !is_own && is_word => Some(Noise::Machine),
+        () if is_word && (is_uuid(value) || is_hash(value)) => Some(Noise::Machine),
+        () if sense.is_id && value.len() >= LONG_ID && value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(Noise::Machine)
+        }
+        () if is_unknown && is_word && is_token(value) => Some(Noise::Machine),
+        () if own_name(field.key).starts_with('_')
+            && (is_unknown || known.kind == Kind::Machine || value.starts_with(['{', '['])) =>
+        {
+            Some(Noise::Machine)
+        }
+        () => None,
+    }
+}
+
+/// Tells whether a value under a label that speaks of a secret may be one: a long word with figures, and no answer.
+fn is_key_like(value: &str) -> bool {
+    value.len() >= KEY_MIN && !value.contains(char::is_whitespace) && value.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Tells whether a value is one of those that stand under a program's label: an address, a number, a time, an id.
+fn is_of_programs(value: &str) -> bool {
+    shape::is_url(value)
+        || shape::is_machine(value)
+        || value.parse::<std::net::IpAddr>().is_ok()
+        || value.bytes().all(|byte| byte.is_ascii_digit())
+        || (!value.contains(char::is_whitespace) && value.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// Tells whether a word is one that only a program writes under any key: a UUID (RFC 9562), a hash, a random word. What people
+/// copy from papers, a VIN or an IBAN, has capitals alone.
+fn is_token(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    let has = |is: fn(&u8) -> bool| bytes.iter().any(is);
+    let is_random = bytes.len() >= MIXED_MIN
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase);
+    is_uuid(word) || is_hash(word) || is_random
+}
+
+fn is_hash(word: &str) -> bool {
+    word.len() >= HEX_MIN
+        && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+fn is_uuid(word: &str) -> bool {
+    let is_sign = |(at, byte): (usize, u8)| match at {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    word.len() == UUID && word.bytes().enumerate().all(is_sign)
+}
+
+/// Returns the records in which the lead's fields stand, but for the whole document.
+fn records_of_visitors(view: &View<'_>, used: &impl Fn(usize) -> bool) -> Vec<NodeId> {
+    let indexed = view.fields.iter().enumerate();
+    let records = indexed.filter(|(index, _)| used(*index)).filter_map(|(_, form_field)| record(view, form_field));
+    let document = &view.submission.document;
+    let mut all: Vec<NodeId> = records.flat_map(|record| document.way(record)).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Returns the records in which the lead's fields stand themselves.
+fn records_of_answers(view: &View<'_>, used: &impl Fn(usize) -> bool) -> Vec<NodeId> {
+    let indexed = view.fields.iter().enumerate();
+    indexed.filter(|(index, _)| used(*index)).filter_map(|(_, form_field)| record(view, form_field)).collect()
+}
+
+fn record(view: &View<'_>, form_field: &FormField<'_>) -> Option<NodeId> {
+    let document = &view.submission.document;
+    document.parent(document.standing(form_field.field.node?))
+}
+
+/// Where programs' fields stand together, the doubtful ones beside them are theirs too: `browser` beside `ip` and `source_url`.
+fn add_company(
+    view: &View<'_>,
+    senses: &Senses,
+    visitors: &[NodeId],
+    used: &impl Fn(usize) -> bool,
+    kept: &impl Fn(&FormField<'_>) -> bool,
+    found: &mut [Option<Noise>],
+) {
+    let place = |form_field: &FormField<'_>| {
+        let prefix = form_field.field.key.rsplit_once('.').map_or("", |(prefix, _)| prefix).len();
+        record(view, form_field).map(|record| (record, prefix))
+    };
+    let mut company: HashMap<(NodeId, usize), usize, Hashing> = HashMap::default();
+    for (form_field, noise) in view.fields.iter().zip(found.iter()) {
+        if let Some(place) = place(form_field).filter(|_| noise.is_some()) {
+            *company.entry(place).or_default() += 1;
+        }
+    }
+    if company.is_empty() {
+        return;
+    }
+    for (index, ((form_field, known), noise)) in view.fields.iter().zip(&senses.fields).zip(found).enumerate() {
+        if known.is_labelled || noise.is_some() || used(index) || kept(form_field) {
+            continue;
+        }
+        let is_beside =
+            || place(form_field).and_then(|place| company.get(&place)).is_some_and(|count| *count >= COMPANY_MIN);
+        let is_outside = || record(view, form_field).is_some_and(|record| !visitors.contains(&record));
+        if (known.sense.is_trace && is_beside() && (is_outside() || form_field.field.key.contains('.')))
+            || (is_of_envelope(form_field, known) && is_outside() && is_beside())
+        {
+            *noise = Some(Noise::Machine);
+        }
+    }
+}
+
+/// Tells whether a field may be what a service writes around the answers: a title, a type, its own customer.
+fn is_of_envelope(form_field: &FormField<'_>, known: &Known) -> bool {
+    let is_short = form_field.field.values.iter().all(|value| value.split_whitespace().count() <= ENVELOPE_WORDS);
+    let is_name = matches!(known.sense.role, Role::Name | Role::FullName | Role::Subject);
+    is_short && is_name && known.sense.owner == Owner::Unsaid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_programs_are_told_from_those_of_papers() {
+        for token in
+            ["c93e51d0-6a27-4d8f-b1e4-0f7a2c9d6b38", "60c2ccdfe4892f0fa0593940b12c11aa", "MjpsZWFkX2lkOjE3NjQyMzc2MDA"]
+        {
+            assert!(is_token(token), "{token}");
+        }
+        for word in ["WVWZZZ1JZ3W386752", "DE89370400440532013000", "4500123456", "Wedding2026", "anna-schmidt"] {
+            assert!(!is_token(word), "{word}");
+        }
+    }
+}

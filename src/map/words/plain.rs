@@ -1,0 +1,188 @@
+//! Labels and keys as their words are compared: case, accents, width, figures and punctuation aside.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// How many bytes of a label are looked at: a whole sentence of consent, not a page.
+const LABEL_MAX: usize = 240;
+
+/// Writes a label or key as words with one space between them: signs and figures part words, and so does a capital after a
+/// small letter.
+pub(super) fn plain(label: &str) -> String {
+    let label = without_tags(head(label));
+    let label = without_ids(&label);
+    let mut words = String::with_capacity(label.len());
+    if label.is_ascii() {
+        write_words(label.chars(), &mut words);
+        return words;
+    }
+    write_words(label.nfkd().filter(|c| !is_accent(*c)).nfc(), &mut words);
+    unlettered(&words)
+}
+
+/// Takes out words that a program made up: letters with figures between them, `field_1fac983`, `question_mVGEg3`.
+fn without_ids(label: &str) -> Cow<'_, str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric();
+    let is_id = |word: &str| {
+        let inner = word.trim_matches(|c: char| c.is_ascii_digit());
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let is_mixed = inner.bytes().any(|byte| byte.is_ascii_digit());
+        let is_hex = word.len() >= HEX_MIN && digits > 0 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // One figure between letters is a pun: `b2b`, `name1st`.
+        is_hex || (is_mixed && word.len() > 3)
+    };
+    if !label.bytes().any(|byte| byte.is_ascii_digit()) || !label.split(|c| !is_part(c)).any(is_id) {
+        return Cow::Borrowed(label);
+    }
+    let kept = |word: &'_ str| if is_id(word.trim_matches(|c| !is_part(c))) { " ".to_owned() } else { word.to_owned() };
+    Cow::Owned(label.split_inclusive(|c| !is_part(c)).map(kept).collect())
+}
+
+/// Fewest signs of a hexadecimal id.
+const HEX_MIN: usize = 6;
+
+fn head(label: &str) -> &str {
+    let mut end = LABEL_MAX.min(label.len());
+    while !label.is_char_boundary(end) {
+        end -= 1;
+    }
+    label.get(..end).unwrap_or_default()
+}
+
+fn write_words(chars: impl Iterator<Item = char>, words: &mut String) {
+    let mut is_lower_before = false;
+    let mut is_dense_before = false;
+    let mut is_open = false;
+    for c in chars {
+        if !c.is_alphabetic() && !is_mark(c) {
+            // The joiners that Persian and Hindi words are written with part nothing.
+            if matches!(c, '\u{200c}' | '\u{200d}' | '\u{ad}') {
+                continue;
+            }
+            is_open = false;
+            is_lower_before = false;
+            continue;
+        }
+        let begins =
+            !is_open || (is_lower_before && c.is_uppercase()) || (is_dense(c) != is_dense_before && !is_mark(c));
+        if begins && !words.is_empty() {
+            words.push(' ');
+        }
+        is_open = true;
+        is_lower_before = c.is_lowercase();
+        is_dense_before = is_dense(c);
+        words.extend(c.to_lowercase().map(letter));
+    }
+}
+
+/// Letters that are written in more than one way and that no decomposition makes the same.
+fn letter(c: char) -> char {
+    match c {
+        'ł' => 'l',
+        'ø' => 'o',
+        'đ' | 'ð' => 'd',
+        'ı' => 'i',
+        'ə' => 'e',
+        'ى' | 'ی' => 'ي',
+        'ک' => 'ك',
+        'ة' => 'ه',
+        'ς' => 'σ',
+        'є' => 'е',
+        c => c,
+    }
+}
+
+/// Letters that stand for two.
+fn unlettered(words: &str) -> String {
+    let mut text =
+        words.replace('ß', "ss").replace('æ', "ae").replace('œ', "oe").replace('þ', "th").replace('\u{640}', "");
+    if text.contains(ARTICLE) {
+        text = text.split(' ').map(without_article).collect::<Vec<_>>().join(" ");
+    }
+    text
+}
+
+/// Arabic's, which is written at the word.
+const ARTICLE: &str = "ال";
+
+fn without_article(word: &str) -> &str {
+    let rest = word.strip_prefix(ARTICLE).filter(|rest| rest.chars().count() >= 3);
+    rest.unwrap_or(word)
+}
+
+/// Accents of Latin, Greek and Cyrillic, points of Hebrew and Arabic: what is left out as often as it is written.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}')
+}
+
+/// Signs that are part of a word: vowels of Indic scripts and of Thai.
+fn is_mark(c: char) -> bool {
+    unicode_normalization::char::is_combining_mark(c)
+}
+
+/// Takes out what is written between angle brackets, and the entities of white space.
+fn without_tags(label: &str) -> Cow<'_, str> {
+    if !label.contains('<') && !label.contains('&') {
+        return Cow::Borrowed(label);
+    }
+    let mut text = String::with_capacity(label.len());
+    let mut rest = label;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        let Some((_, after)) = tag.split_once('>') else {
+            rest = tag;
+            break;
+        };
+        text.push(' ');
+        rest = after;
+    }
+    text.push_str(rest);
+    Cow::Owned(text.replace("&nbsp;", " ").replace("&amp;", "&").replace("&quot;", " ").replace("&#039;", "'"))
+}
+
+/// Writes the same words as those do who have no accents to type: `ü` as `ue`, `å` as `aa`.
+pub(super) fn transliterated(word: &str) -> Option<String> {
+    let pairs = [('ä', "ae"), ('ö', "oe"), ('ü', "ue"), ('å', "aa"), ('ø', "oe")];
+    if !word.contains(pairs.map(|(letter, _)| letter)) {
+        return None;
+    }
+    Some(pairs.into_iter().fold(word.to_owned(), |word, (letter, pair)| word.replace(letter, pair)))
+}
+
+/// Tells whether words of a letter's script are written without spaces between them.
+pub(super) fn is_dense(c: char) -> bool {
+    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_compared_without_what_is_written_in_two_ways() {
+        for (label, words) in [
+            ("E-Mail *", "e mail"),
+            ("yourEmail", "your email"),
+            ("q3_q3_fullname0", "q q fullname"),
+            ("Prénom", "prenom"),
+            ("Imię i nazwisko", "imie i nazwisko"),
+            ("Straße", "strasse"),
+            ("<strong>Name</strong>&nbsp;(required)", "name required"),
+            ("البريد الإلكتروني", "بريد الكتروني"),
+            ("नाम", "नाम"),
+            ("ﾒｰﾙ", "メール"),
+            ("이름", "이름"),
+            ("ΌΝΟΜΑ", "ονομα"),
+            ("?!", ""),
+        ] {
+            assert_eq!(plain(label), words, "{label}");
+        }
+        assert_eq!(transliterated("rückruf").as_deref(), Some("rueckruf"));
+    }
+
+    #[test]
+    fn a_page_in_a_label_is_not_read() {
+        assert!(plain(&"ü".repeat(10_000)).len() <= 2 * LABEL_MAX);
+    }
+}

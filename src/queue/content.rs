@@ -1,0 +1,34 @@
+//! What an entry is about.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lead::overlay::Overlay;
+use crate::lead::{FieldError, Lead};
+use crate::received::Received;
+
+/// What an entry is about: all that was known when it was accepted or last mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    pub received: Received,
+    /// Which mapping was used; none where the body could not be decoded.
+    #[serde(default)]
+    pub mapping: Option<String>,
+    /// The lead to send; none while it is held for want of one.
+    #[serde(default)]
+    pub lead: Option<Lead>,
+    /// Why there is no lead.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
+    /// The words of the `[[hold]]` rule that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_rule: Option<String>,
+    /// What was odd about the bytes, by name.
+    #[serde(default)]
+    pub oddities: Vec<String>,
+    /// Names what the form's fields are called and typed: where it changes, the form has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
+    /// What an operator corrected: it goes before what the mapping finds, whenever the lead is made again.
+    #[serde(default, skip_serializing_if = "Overlay::is_empty")]
+    pub overlay: Overlay,
+}
