@@ -19,6 +19,11 @@ pub(super) struct Copies<'a> {
 
 impl<'a> Copies<'a> {
     pub(super) fn of(fields: &[FormField<'a>]) -> Self {
+        // Few forms hold a text with an address in it.
+        let is_text = |value: &&str| value.contains('@') && value.contains(char::is_whitespace);
+        if !fields.iter().any(|form_field| form_field.field.values.iter().any(|value| is_text(&value.trim()))) {
+            return Self { values: Vec::new(), addresses: Vec::new() };
+        }
         let values = fields.iter().filter_map(|form_field| form_field.field.values.first()).map(|value| value.trim());
         let mut values: Vec<&str> = values.filter(|value| value.len() >= COPIED_MIN).take(VALUES_MAX).collect();
         values.sort_unstable();

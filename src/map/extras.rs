@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bumpalo::collections::String as ArenaString;
 
-use super::campaign::{self, Campaign, Tag};
+use super::campaign::{self, Campaign};
 use super::copies::Copies;
 use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
@@ -23,7 +23,7 @@ use super::shape;
 use super::texts::join;
 use super::view::View;
 use super::words::Role;
-use crate::decode::{Arena, Hashing, Key, Submission};
+use crate::decode::{Arena, Hashing, Submission};
 use crate::lead::{Extra, LeadField};
 
 /// The extras of a submission, and the keys of what was left out on purpose.
@@ -107,8 +107,7 @@ impl<'a> Sorter<'a> {
         if noise == Some(Noise::Machine) && !self.drop_all && shape::is_url(value) {
             self.campaign.add_page(value, |text| arena.alloc_str(text));
         }
-        let tag = Tag::of_field(form_field, outer_name(self.submission, form_field));
-        match (tag, noise) {
+        match (known.tag, noise) {
             (_, Some(Noise::Secret)) => Fate::Secret,
             _ if is_dropped && form_field.meta => Fate::Meta,
             _ if is_dropped => Fate::Dropped,
@@ -126,7 +125,7 @@ impl<'a> Sorter<'a> {
     fn is_said(&self, form_field: &FormField<'a>, known: &Known, value: &'a str) -> bool {
         self.heard.says(value, || Some(known.sense.role))
             || self.parts.hold(form_field.field.key, value)
-            || (known.kind != Kind::LongText && self.copies.make(value))
+            || (known.kind != Kind::LongText && value.contains('@') && self.copies.make(value))
     }
 
     /// Of several addresses or numbers in one field one is sent: the others are told.
@@ -164,15 +163,6 @@ fn is_wanted(form_field: &FormField<'_>, rules: ExtrasRules<'_>) -> bool {
         rule.labels.iter().any(|(glob, _)| glob.matches(key))
             || rule.strip.iter().any(|prefix| key.starts_with(prefix.as_str()))
     })
-}
-
-/// Returns the name of the record that a field stands in.
-fn outer_name<'a>(submission: &Submission<'a>, form_field: &FormField<'a>) -> Option<&'a str> {
-    let document = &submission.document;
-    match document.key(document.parent(form_field.field.node?)?) {
-        Key::Name(name) => Some(name),
-        _ => None,
-    }
 }
 
 /// What a box that was ticked sends, where it says nothing else.

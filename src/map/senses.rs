@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::campaign::Tag;
 use super::form_field::FormField;
 use super::kind::Kind;
 use super::words::{About, Dictionary, Languages, Owner, Role, Sense, plain_words};
@@ -26,6 +27,8 @@ pub struct Known {
     /// A label that a person reads stands beside it, or a key in words.
     pub(super) is_labelled: bool,
     pub(super) is_question: bool,
+    /// Which tag of a campaign it is.
+    pub(super) tag: Option<Tag>,
     /// Its key is made of words, though a program may have made it up.
     pub(super) is_worded: bool,
 }
@@ -213,6 +216,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         depth: around.depth,
         is_labelled: label.is_some() || own.contains(char::is_whitespace),
         is_worded: kind == Kind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
+        tag: Tag::of_field(form_field, containers(submission, field.node).next()),
         is_question: label.unwrap_or(own).trim_end_matches([' ', '*', ':']).ends_with(['?', '？', '؟']),
     }
 }

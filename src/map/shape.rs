@@ -13,6 +13,9 @@ pub(super) fn is_email(text: &str) -> bool {
 
 /// Tells whether somebody meant an address: `ann at example dot com`, `ann@example`.
 pub(super) fn is_almost_email(text: &str) -> bool {
+    if !text.contains('@') && !text.to_ascii_lowercase().contains(" at ") {
+        return false;
+    }
     let text = text.trim().to_lowercase();
     let one_word_at = text.contains('@') && !text.contains(char::is_whitespace);
     let spelled = text.split_once(" at ").is_some_and(|(_, host)| host.contains(" dot ") || host.contains('.'));

@@ -34,11 +34,12 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     let mut candidates = Vec::new();
     let mut tell = |field: LeadField, found: &[Candidate<'a>]| candidates.extend(found.iter().map(|it| (field, *it)));
     tell(LeadField::Email, if open(LeadField::Email) { &emails } else { &[] });
+    let is_only = emails.len() < 2;
     let emails = if emails.is_empty() { vec![None] } else { emails.into_iter().map(Some).collect() };
     let mut most: Option<(i32, Chosen<'a>, [Vec<Candidate<'a>>; 3])> = None;
     for email in emails {
         let at = auto.email.or(email.and_then(|email| email.from.first().copied()));
-        let whose = Whose::of(auto, at);
+        let whose = Whose::of(auto, at, is_only);
         let phones = of(LeadField::Phone, &|| phone::candidates(auto, whose));
         let messages = of(LeadField::Message, &|| message::candidates(auto, whose));
         let names = of(LeadField::Name, &|| name::candidates(auto, whose));

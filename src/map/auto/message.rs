@@ -9,7 +9,13 @@ use crate::map::words::{Owner, Role};
 
 /// Weighs every field that may be the message.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
-    auto.free().filter_map(|one| weigh(auto, one, whose)).collect()
+    // Where a field is called a message and has one, only others that may be one by their label or type are weighed.
+    let is_message = |one: &One<'_, '_>| one.role() == Role::Message && !one.is_empty();
+    let has_message = auto.free().any(|one| is_message(&one));
+    let may_be = |one: &One<'_, '_>| {
+        !has_message || matches!(one.role(), Role::Message | Role::Inquiry) || one.known.kind == Kind::LongText
+    };
+    auto.free().filter(may_be).filter_map(|one| weigh(auto, one, whose)).collect()
 }
 
 fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Candidate<'a>> {
@@ -19,7 +25,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
     }
     let text = join(auto.submission, one.values(), ", ");
     let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
-    if !is_called && auto.copies.make(text) {
+    if !is_called && auto.is_copy(text) {
         return None;
     }
     if !is_called && shape::is_machine(text.trim())

@@ -20,6 +20,8 @@ mod score;
 
 mod value;
 
+use std::cell::OnceCell;
+
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::copies::Copies;
@@ -86,7 +88,7 @@ struct Auto<'v, 'a> {
     region: Option<Region>,
     fields: &'v [FormField<'a>],
     senses: &'v Senses,
-    copies: Copies<'a>,
+    copies: OnceCell<Copies<'a>>,
     /// The field of the e-mail, where a rule names it.
     email: Option<usize>,
     /// Indices of the fields that may be taken.
@@ -111,7 +113,7 @@ pub(super) fn find<'a>(
         region,
         fields: &view.fields,
         senses,
-        copies: Copies::of(&view.fields),
+        copies: OnceCell::new(),
         email,
         free,
     };
@@ -119,6 +121,11 @@ pub(super) fn find<'a>(
 }
 
 impl<'v, 'a> Auto<'v, 'a> {
+    /// Tells whether a text tells the whole form once more.
+    fn is_copy(&self, text: &str) -> bool {
+        text.contains('@') && self.copies.get_or_init(|| Copies::of(self.fields)).make(text)
+    }
+
     fn free(&self) -> impl DoubleEndedIterator<Item = One<'_, 'a>> {
         self.free.iter().filter_map(|index| self.one(*index))
     }
@@ -159,14 +166,16 @@ struct Whose {
     stem: u32,
     /// The e-mail is said to be another's, and is the only one there is: he is the visitor.
     is_another: bool,
+    /// There is no other address: the name needn't tell which is his.
+    is_only: bool,
 }
 
 impl Whose {
-    fn of(auto: &Auto<'_, '_>, email: Option<usize>) -> Self {
+    fn of(auto: &Auto<'_, '_>, email: Option<usize>, is_only: bool) -> Self {
         let one = email.and_then(|index| auto.one(index));
         let record = email.and_then(|index| auto.record(index));
         let sense = one.map(|one| one.known.sense).unwrap_or_default();
-        Self { email, record, stem: sense.stem, is_another: sense.owner == Owner::Person }
+        Self { email, record, stem: sense.stem, is_another: sense.owner == Owner::Person, is_only }
     }
 
     /// Tells whether a field is said to be of the same person as the e-mail.

@@ -40,6 +40,12 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     }
     found.extend(names.initials(&filled));
     found.extend(names.of_the_same_label(&filled));
+    // Where his name is called so, nothing else is looked at: most forms.
+    let is_sure =
+        |candidate: &Candidate<'_>| candidate.score.total() >= SURE && candidate.score.weight_of(Reason::Owner) >= 0;
+    if whose.is_only && found.iter().any(is_sure) {
+        return found;
+    }
     found.extend(names.unnamed());
     found.extend(names.of_the_address(&found));
     names.weigh_address(&mut found);
@@ -55,6 +61,8 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found
 }
 
+/// What a name weighs of which nobody doubts.
+const SURE: i32 = 78;
 /// What the visitor's own name weighs at least.
 const OWN_MIN: i32 = 20;
 

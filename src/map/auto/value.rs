@@ -1,7 +1,7 @@
 //! What filled-in values look like, weighed.
 
 use crate::map::shape;
-use crate::map::words::{Dictionary, Languages, Role};
+use crate::map::words::Dictionary;
 
 /// Words that stand in the middle of names in small letters.
 const PARTICLES: [&str; 34] = [
@@ -95,15 +95,7 @@ pub(super) fn can_be_name(text: &str, dictionary: &Dictionary) -> bool {
         && !shape::is_date(text)
         && !shape::is_machine(text)
         && !dictionary.is_salutation(text)
-        && !is_label(text, dictionary)
-}
-
-/// Tells whether a value is itself what a field for a name is called: a placeholder that nobody replaced.
-fn is_label(text: &str, dictionary: &Dictionary) -> bool {
-    let sense = dictionary.sense(text, Languages::default());
-    let is_of_a_name =
-        matches!(sense.role, Role::FullName | Role::FirstName | Role::LastName | Role::Email | Role::Phone);
-    sense.strength == 3 && (is_of_a_name && text.split_whitespace().count() > 1 || sense.role == Role::Name)
+        && !dictionary.is_label_of_name(text)
 }
 
 /// How many words a text has; of scripts without spaces about how many.

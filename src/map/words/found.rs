@@ -72,7 +72,7 @@ impl Dictionary {
     }
 
     /// Tells whether a word may stand beside a phrase that is the whole of a label.
-    fn is_filler(&self, word: &str) -> bool {
+    pub(super) fn is_filler(&self, word: &str) -> bool {
         let number = self.phrases.get(word);
         number.is_some_and(|number| {
             self.meanings(number).any(|meaning| matches!(meaning.concept, Concept::Stop | Concept::Visitor))

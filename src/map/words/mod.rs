@@ -25,6 +25,8 @@ pub use sense::{Owner, Role, Sense};
 
 /// Fewest letters of a word that is looked for inside others.
 const PIECE_MIN: usize = 3;
+/// Longest value that is asked whether it is a label, in bytes.
+const LABEL_MAX: usize = 40;
 /// A language with this part of the votes of the first is likely too.
 const LIKELY_SHARE: u32 = 3;
 /// And one with less than this part of the votes of any is none that the form is in.
@@ -192,6 +194,24 @@ impl Dictionary {
     /// Tells whether a text addresses somebody, and is no name.
     pub fn is_salutation(&self, text: &str) -> bool {
         text.len() <= 40 && self.salutations.contains(plain(text))
+    }
+
+    /// Tells whether a text is what a field for a name, or for reaching somebody, is called: "Full name", "Your e-mail".
+    pub fn is_label_of_name(&self, text: &str) -> bool {
+        if text.len() > LABEL_MAX {
+            return false;
+        }
+        let words = plain(text);
+        let bare = words.split_once(' ').filter(|(first, _)| self.is_filler(first)).map(|(_, rest)| rest);
+        let is_it = |meaning: Meaning| match meaning.concept {
+            Concept::Name => true,
+            Concept::FullName | Concept::FirstName | Concept::LastName | Concept::Email | Concept::Phone => {
+                words.contains(' ')
+            }
+            _ => false,
+        };
+        let is_phrase = |phrase: &str| self.phrases.get(phrase).is_some_and(|number| self.meanings(number).any(is_it));
+        is_phrase(&words) || bare.is_some_and(is_phrase)
     }
 
     /// Tells whether a text is an answer that forms offer.
