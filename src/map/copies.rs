@@ -70,7 +70,10 @@ mod tests {
     #[test]
     fn a_copy_holds_the_address_and_little_besides() {
         let arena = Arena::new();
-        let submission = form("name=Ann+Lee&email=ann@example.com&phone=503+555+0100&service=kitchen", &arena);
+        let submission = form(
+            "name=Ann+Lee&email=ann%40example.com&phone=503+555+0100&service=kitchen&all=Ann+Lee+ann%40example.com",
+            &arena,
+        );
         let fields: Vec<_> = submission.fields.iter().copied().map(FormField::plain).collect();
         let copies = Copies::of(&fields);
         assert!(copies.make("Name: Ann Lee, Email: ann@example.com, Phone: 503 555 0100"));
