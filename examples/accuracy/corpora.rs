@@ -97,7 +97,8 @@ fn form(line: &str) -> anyhow::Result<Case> {
         Some(base64) => base64::engine::general_purpose::STANDARD.decode(base64)?,
         None => text("body").into_bytes(),
     };
-    let (kind, agent) = (text("content_type"), text("user_agent"));
+    let kind = text("content_type");
+    let agent = text("user_agent");
     let headers = [("content-type", kind.as_bytes()), ("user-agent", agent.as_bytes())];
     let received = Received::from_parts("POST", None, headers, Bytes::from(body));
     Ok(Case {
@@ -146,7 +147,8 @@ fn capture(folder: &Path, path: &Path) -> anyhow::Result<Option<Case>> {
     let head = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned();
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
     let query = SplitQuery::of(target.split_once('?').map(|(_, query)| query)).kept;
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))

@@ -52,7 +52,8 @@ pub(crate) fn whole<'a>(judged: impl Iterator<Item = &'a Judged> + Clone) {
     println!("|---|--:|--:|--:|--:|--:|");
     for field in LeadField::ALL {
         let counts = Counts::of(field, judged.clone());
-        let (precision, recall) = (counts.precision(), counts.recall());
+        let precision = counts.precision();
+        let recall = counts.recall();
         let Counts { right, wrong, missed } = counts;
         println!("| {} | {precision} | {recall} | {right} | {wrong} | {missed} |", field.as_str());
     }

@@ -242,9 +242,14 @@ impl<'a> Document<'a> {
         std::iter::successors(Some(id), |id| self.stand_ins.get(id).copied()).last().unwrap_or(id)
     }
 
+    /// Returns the container that a value was sent in.
+    pub fn container(&self, id: NodeId) -> Option<NodeId> {
+        self.parent(self.standing(id))
+    }
+
     /// Returns the member of the root that a value is, or stands in.
     pub fn top(&self, id: NodeId) -> NodeId {
-        let way = std::iter::successors(Some(id), |id| self.parent(self.standing(*id)).filter(|id| *id != ROOT));
+        let way = std::iter::successors(Some(id), |id| self.container(*id).filter(|id| *id != ROOT));
         self.standing(way.last().unwrap_or(id))
     }
 

@@ -232,6 +232,8 @@ mod tests {
         assert_eq!(read("30 1234567", Some("DE")).0, "30 1234567");
         assert_eq!(read("030 1234567", Some("DE")).0, "+49301234567");
         assert_eq!(read("98765 01226", Some("IN")).0, "+919876501226");
+        // Seven figures are all that the Bahamas write among themselves.
+        assert_eq!(read("302-0000", Some("BS")).0, "+12423020000");
         assert_eq!(read(" \n", None).0, "");
     }
 

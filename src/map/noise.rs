@@ -139,9 +139,8 @@ fn is_uuid(word: &str) -> bool {
 
 /// Returns the records in which the lead's fields stand, but for the whole document.
 fn records_of_visitors(view: &View<'_>, used: &impl Fn(usize) -> bool) -> Vec<NodeId> {
-    let indexed = view.fields.iter().enumerate();
-    let records = indexed.filter(|(index, _)| used(*index)).filter_map(|(_, form_field)| record(view, form_field));
     let document = &view.submission.document;
+    let records = records_of_answers(view, used).into_iter();
     let mut all: Vec<NodeId> = records.flat_map(|record| document.way(record)).collect();
     all.sort_unstable();
     all.dedup();
@@ -155,8 +154,7 @@ fn records_of_answers(view: &View<'_>, used: &impl Fn(usize) -> bool) -> Vec<Nod
 }
 
 fn record(view: &View<'_>, form_field: &FormField<'_>) -> Option<NodeId> {
-    let document = &view.submission.document;
-    document.parent(document.standing(form_field.field.node?))
+    view.submission.document.container(form_field.field.node?)
 }
 
 /// Where programs' fields stand together, the doubtful ones beside them are theirs too: `browser` beside `ip` and `source_url`.

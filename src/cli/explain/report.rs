@@ -138,7 +138,8 @@ impl<'a> Field<'a> {
         let extra = if let Fate::Extra(index) = field.fate { Some(index) } else { None };
         let label = field.label.as_deref();
         let kind = field.kind.as_deref();
-        let (role, owner) = (field.role.as_str(), field.owner.as_str());
+        let role = field.role.as_str();
+        let owner = field.owner.as_str();
         Self { key: &field.key, label, kind, values: &field.values, becomes, role, owner, extra }
     }
 }

@@ -300,7 +300,8 @@ fn by_variety<'a>(
         .iter()
         .map(|(_, column)| *column)
         .filter(|column| column.outer.is_none() && texts(*column).next().is_some());
-    let (first, second) = (scalars.next()?, scalars.next()?);
+    let first = scalars.next()?;
+    let second = scalars.next()?;
     if scalars.next().is_some() {
         return None;
     }

@@ -37,7 +37,8 @@ fn written<'a>(document: &Document<'a>, record: NodeId, arena: &'a Arena) -> Opt
     }
     let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(record, name)?));
     let has_sign = SIGNS.iter().any(|sign| document.member(record, sign).is_some());
-    let (name, address) = (text(&NAMES)?, text(&ADDRESSES));
+    let name = text(&NAMES)?;
+    let address = text(&ADDRESSES);
     let is_told = has_sign || (address.is_some() && document.member(record, "size").is_some());
     if !is_told || !has_extension(name) || document.children(record).nth(MEMBERS_MAX).is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! Texts whose lines are `word = text`: the parts of one answer, as Formstack writes them
+//! Texts whose lines are `word = text`: the parts of one answer, as some services write them
 //! (<https://developers.formstack.com/docs/webhook-examples>).
 
 /// Fewest and most lines, and the most bytes of a word.

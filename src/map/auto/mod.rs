@@ -142,8 +142,7 @@ impl<'v, 'a> Auto<'v, 'a> {
 
     /// Returns the record a field stands in.
     fn record(&self, index: usize) -> Option<NodeId> {
-        let node = self.fields.get(index)?.field.node?;
-        self.document().parent(self.document().standing(node))
+        self.document().container(self.fields.get(index)?.field.node?)
     }
 
     fn alone(&self, index: usize) -> &'a [usize] {

@@ -74,9 +74,8 @@ struct Names<'n, 'v, 'a> {
 
 impl<'a> Names<'_, '_, 'a> {
     fn is_named(&self, one: &One<'_, 'a>) -> bool {
-        let is_of_a_name = matches!(one.role(), Role::Name | Role::FullName | Role::FirstName | Role::LastName)
-            || (one.known.kind == Kind::Name && matches!(one.role(), Role::Unknown));
-        is_of_a_name
+        let is_called = one.role().is_of_a_name() || (one.known.kind == Kind::Name && one.role() == Role::Unknown);
+        is_called
             && !matches!(
                 one.known.kind,
                 Kind::Choice | Kind::Email | Kind::Phone | Kind::LongText | Kind::File | Kind::Fact | Kind::Machine
@@ -186,7 +185,8 @@ impl<'a> Names<'_, '_, 'a> {
             (Role::Name, Role::LastName) | (Role::FirstName, Role::Name) => PLAIN_PAIR,
             _ => return None,
         };
-        let (given, family) = (self.text(&first), self.text(&last));
+        let given = self.text(&first);
+        let family = self.text(&last);
         if first.known.sense.owner != last.known.sense.owner
             && [first, last].iter().any(|one| one.known.sense.owner == Owner::Person)
         {
@@ -212,9 +212,15 @@ impl<'a> Names<'_, '_, 'a> {
             false => vec![Some(given), middle.map(|(_, text)| text), Some(family)],
         };
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
-        let from = self.auto.sorted([first.index, last.index].into_iter().chain(middle.map(|(index, _)| index)));
-        let text = join(self.auto.submission, self.auto.submission.arena.alloc_slice_copy(&parts), " ");
-        Some(Candidate { text, from, score })
+        let from = [first.index, last.index].into_iter().chain(middle.map(|(index, _)| index));
+        Some(self.joined(&parts, from, score))
+    }
+
+    /// Parts of one name, as they are said together.
+    fn joined(&self, parts: &[&'a str], from: impl IntoIterator<Item = usize>, score: Score) -> Candidate<'a> {
+        let submission = self.auto.submission;
+        let text = join(submission, submission.arena.alloc_slice_copy(parts), " ");
+        Candidate { text, from: self.auto.sorted(from), score }
     }
 
     /// A family name with initials, or what stands between, and no given name: in the order of the form.
@@ -234,9 +240,8 @@ impl<'a> Names<'_, '_, 'a> {
             return None;
         }
         let texts: Vec<&str> = parts.iter().map(|one| self.text(one)).collect();
-        let text = join(self.auto.submission, self.auto.submission.arena.alloc_slice_copy(&texts), " ");
-        let from = self.auto.sorted(parts.iter().map(|one| one.index));
-        Some(Candidate { text, from, score: self.by_place(last).and(Reason::Parts, PLAIN_PAIR) })
+        let score = self.by_place(last).and(Reason::Parts, PLAIN_PAIR);
+        Some(self.joined(&texts, parts.iter().map(|one| one.index), score))
     }
 
     /// Family name first in the languages that write it so: told by the script, the letters, else the form's language.
@@ -259,27 +264,24 @@ impl<'a> Names<'_, '_, 'a> {
             [first, second] if label(first).is_some() && label(first) == label(second) => Some((first, second)),
             _ => None,
         })?;
-        let texts = [self.text(first), self.text(second)];
-        let is_word = |text: &&str| !text.contains(char::is_whitespace);
+        let one = self.text(first);
+        let other = self.text(second);
+        let is_word = |text: &str| !text.contains(char::is_whitespace);
         let is_one =
-            first.known.sense.owner == second.known.sense.owner && texts.iter().all(is_word) && texts[0] != texts[1];
+            first.known.sense.owner == second.known.sense.owner && is_word(one) && is_word(other) && one != other;
         if !is_one
             || second.index != first.index + 1
             || filled.iter().filter(|one| label(one) == label(first)).nth(2).is_some()
         {
             return None;
         }
-        let from = self.auto.sorted([first.index, second.index]);
-        let text = join(self.auto.submission, self.auto.submission.arena.alloc_slice_copy(&texts), " ");
-        Some(Candidate { text, from, score: self.by_place(first).and(Reason::Parts, PLAIN_PAIR) })
+        let score = self.by_place(first).and(Reason::Parts, PLAIN_PAIR);
+        Some(self.joined(&[one, other], [first.index, second.index], score))
     }
 
     /// Forms ask for the name first: what looks like one before the e-mail, else anywhere.
     fn unnamed(&self) -> Vec<Candidate<'a>> {
-        let is_named = |one: &One<'_, 'a>| {
-            one.known.sense.owner != Owner::Person
-                && matches!(one.role(), Role::Name | Role::FullName | Role::FirstName | Role::LastName)
-        };
+        let is_named = |one: &One<'_, 'a>| one.known.sense.owner != Owner::Person && one.role().is_of_a_name();
         let has_own = self.auto.free().any(|one| is_named(&one));
         let weigh = |one: One<'_, 'a>| {
             let text = one.single()?.trim();
@@ -320,18 +322,17 @@ impl<'a> Names<'_, '_, 'a> {
         let words: Vec<&Candidate<'a>> = found.iter().filter(|candidate| is_word(candidate)).collect();
         let pairs = words.windows(2).filter_map(|pair| match pair {
             [first, second] => {
-                let (one, other) = (*first.from.first()?, *second.from.first()?);
+                let one = *first.from.first()?;
+                let other = *second.from.first()?;
                 let is_next = self
                     .auto
                     .free()
                     .skip_while(|it| it.index <= one)
                     .find(|it| !it.is_empty())
                     .is_some_and(|it| it.index == other);
-                let texts = self.auto.submission.arena.alloc_slice_copy(&[first.text, second.text]);
-                let text = join(self.auto.submission, texts, " ");
                 let weaker = if first.score.total() <= second.score.total() { first.score } else { second.score };
                 let score = weaker.and(Reason::Parts, 14);
-                is_next.then(|| Candidate { text, from: self.auto.sorted([one, other]), score })
+                is_next.then(|| self.joined(&[first.text, second.text], [one, other], score))
             }
             _ => None,
         });

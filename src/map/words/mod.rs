@@ -134,7 +134,8 @@ impl Dictionary {
         // "Name (last)": what stands in brackets says which part.
         let is_name = matches!(whole.role, Role::FullName | Role::Name);
         let Some((outer, inner)) = label.split_once(['(', '（']).filter(|_| is_name) else { return whole };
-        let (outer, inner) = (self.sense_of(outer, languages), self.sense_of(inner, languages));
+        let outer = self.sense_of(outer, languages);
+        let inner = self.sense_of(inner, languages);
         let is_part = matches!(inner.role, Role::FirstName | Role::LastName | Role::MiddleName | Role::Salutation);
         let is_whole = matches!(outer.role, Role::Name | Role::FullName);
         if is_part && is_whole { Sense { role: inner.role, ..outer } } else { whole }

@@ -56,6 +56,13 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Tells whether it is a name or one of the two parts that most forms ask for.
+    pub fn is_of_a_name(self) -> bool {
+        matches!(self, Self::Name | Self::FullName | Self::FirstName | Self::LastName)
+    }
+}
+
 impl Owner {
     /// Returns the owner as `explain` writes it; none where the label doesn't say.
     pub fn as_str(self) -> Option<&'static str> {
@@ -223,8 +230,9 @@ fn of_a_name(reading: &Reading, words: &str) -> Option<Role> {
 fn says_name(reading: &Reading, words: &str) -> bool {
     let mut parts =
         reading.found.iter().filter(|(concept, _)| matches!(concept, Concept::FirstName | Concept::LastName));
-    let (first, second) = (parts.next(), parts.next());
-    second.is_none() && first.and_then(|(_, range)| words.get(range.clone())).is_some_and(|phrase| phrase.contains(' '))
+    let first = parts.next();
+    parts.next().is_none()
+        && first.and_then(|(_, range)| words.get(range.clone())).is_some_and(|phrase| phrase.contains(' '))
 }
 
 /// Of a text's words the first decides: a subject of the message, a message about the subject.
