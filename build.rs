@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 const FIXTURES: &str = "fixtures";
 const LABELLED: &str = "fixtures/auto";
 
-/// What the words are compiled with stands with those that ask them.
+/// The code that compiles words is shared with the code that looks them up.
 #[path = "."]
 #[expect(unreachable_pub, reason = "others of the crate use them")]
 mod words {
@@ -62,7 +62,7 @@ fn write_words(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads one language; a key that nobody asks for is a mistake.
+/// Reads one language; an unknown key fails the build.
 fn read_words(file: &Path) -> Result<LanguageWords, Box<dyn Error>> {
     let table: toml::Table = fs::read_to_string(file)?.parse()?;
     let code = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -112,7 +112,7 @@ fn find(folder: &Path, captures: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            // Hundreds of labelled submissions say little to who sees a demo.
+            // Hundreds of labelled submissions say little to somebody who watches a demo.
             if !path.ends_with(LABELLED) {
                 find(&path, captures)?;
             }

@@ -44,7 +44,7 @@ pub struct FormRules {
     pub lead: LeadRules,
     /// Added to the mapping's; its `to` goes before.
     pub extras: ExtrasRule,
-    /// What was found by itself is held below this confidence, 0 to 1.
+    /// What auto found is held below this confidence, 0 to 1.
     pub auto_min: Option<f32>,
 }
 
@@ -93,7 +93,7 @@ pub enum Hold {
     Rule,
     /// No `[forms.*]` knows it and the site says `unknown_forms = "hold"`.
     UnknownForm,
-    /// What was found by itself is less sure than the form's `auto.min` asks.
+    /// What auto found is less sure than the form's `auto.min` asks.
     Uncertain,
     /// It says of itself that it is a test.
     Test,
@@ -336,7 +336,7 @@ impl Held<'_> {
         let Some(min) = self.auto_min.filter(|_| overlay.is_empty()) else { return Vec::new() };
         let below = mapped.confidences().filter(|(_, confidence)| *confidence < min);
         let error = |(field, confidence): (LeadField, f32)| {
-            let detail = format!("found by itself with a confidence of {confidence:.2}, below auto.min = {min}");
+            let detail = format!("auto found it with a confidence of {confidence:.2}, below auto.min = {min}");
             FieldError::new(field, Code::Uncertain, detail)
         };
         below.map(error).collect()

@@ -14,7 +14,7 @@ const TUNING: &str = "tuning/";
 /// Cases of one origin.
 pub(crate) struct Corpus {
     pub(crate) name: String,
-    /// Half of it is for tuning, the other for the figure.
+    /// One half is for tuning, the other is measured.
     pub(crate) is_split: bool,
     /// A mapping was written for it, which is taken away.
     pub(crate) is_mapped: bool,
@@ -53,7 +53,7 @@ impl Case {
     }
 }
 
-/// Reads every corpus; says aloud which isn't there.
+/// Reads every corpus, and warns of each that isn't there.
 pub(crate) fn read() -> anyhow::Result<Vec<Corpus>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let shared = std::env::var_os("FORMGATE_CORPORA").map_or_else(|| root.join("../shared"), PathBuf::from);
@@ -84,7 +84,7 @@ pub(crate) fn read() -> anyhow::Result<Vec<Corpus>> {
     Ok(corpora)
 }
 
-/// Says aloud what isn't there.
+/// Warns of what isn't there.
 #[expect(clippy::print_stdout, reason = "it is the program's data")]
 fn missing(path: &Path, why: &str) {
     println!("**missing**: {}: {why}\n", path.display());

@@ -4,7 +4,8 @@
 //!
 //! Precision and recall of each lead field, wrong e-mails and phones apart, per corpus, plugin and language; then the worst
 //! cases with what spoke for each choice. Of `forms` the half that nobody tuned on is shown, `--all` shows the whole.
-//! Captures and fixtures are read with their mapping taken away. `FORMGATE_CORPORA` names the folder that holds `forms`, `reports`, `lab` and `captures`; what is missing is said.
+//! Captures and fixtures are read with their mapping taken away. `FORMGATE_CORPORA` names the folder that holds `forms`,
+//! `reports`, `lab` and `captures`; a warning names each that is missing.
 
 #![expect(clippy::print_stdout, reason = "it is the program's data")]
 

@@ -57,7 +57,7 @@ fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
     Some(CompiledForm { rules, keys })
 }
 
-/// Reads the confidence below which is held what was found by itself.
+/// Reads the confidence below which a guess is held.
 fn auto_min(table: &Table<'_>) -> Option<Option<f32>> {
     table.read("min", |value| value.share()).map(|share| share.map(|share| share as f32))
 }

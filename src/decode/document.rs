@@ -45,7 +45,7 @@ pub enum Content<'a> {
     Record,
 }
 
-/// As what a value holds others.
+/// How a value holds others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
     Nothing,
@@ -283,7 +283,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Returns as what a value holds others: also a text that is itself JSON does.
+    /// Returns how a value holds others: a text that is itself JSON does too.
     pub fn held(&self, id: NodeId) -> Held {
         match self.content(id) {
             Content::List => Held::List,

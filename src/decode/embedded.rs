@@ -1,4 +1,4 @@
-//! JSON or a form inside a text, and names with brackets inside JSON: what automations and form services wrap once more.
+//! JSON or a form inside a text, and names with brackets inside JSON: automations and form services wrap what they relay.
 //!
 //! Such a text holds what it says as its children; a rule that names it still gets the text.
 
@@ -37,7 +37,7 @@ pub(super) fn open<'a>(document: &mut Document<'a>, arena: &'a Arena, odd: &mut 
     }
 }
 
-/// Returns a text that may hold others: its signs say so.
+/// Returns a text that may hold others, judged by its punctuation.
 fn text_of_others<'a>(document: &Document<'a>, id: NodeId) -> Option<(NodeId, &'a str)> {
     let Content::Text(text) = document.content(id) else { return None };
     let inner = text.trim();

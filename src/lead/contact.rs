@@ -167,15 +167,15 @@ impl Phone {
     }
 }
 
-/// How many figures a number has that may be valid only because a region was guessed.
+/// How many digits a number has that may be valid only by chance, under the region assumed for it.
 const GUESSED: std::ops::RangeInclusive<usize> = 7..=10;
 
-/// Tells whether a number without country code is valid only as a guess: its figures aren't those that the region writes, and
-/// those of a mobile can't be told. A customer number in a phone field looks so: it is sent as typed.
+/// Tells whether a number without a country code is valid only by chance: its digits aren't those that the region writes, and
+/// it is no mobile number. A customer number in a phone field looks like that: it is sent as typed.
 fn is_guess(line: &str, number: &rlibphonenumber::PhoneNumber) -> bool {
     let figures = |text: &str| text.chars().filter_map(|c| c.to_digit(10)).collect::<Vec<u32>>();
     let typed = figures(line);
-    // What shares a country code has a way of its own to write a number of the place.
+    // Regions that share +1 write local numbers without their area code.
     if number.country_code == 1 || line.trim_start().starts_with(['+', '＋']) || !GUESSED.contains(&typed.len()) {
         return false;
     }
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(read("30 1234567", Some("DE")).0, "30 1234567");
         assert_eq!(read("030 1234567", Some("DE")).0, "+49301234567");
         assert_eq!(read("98765 01226", Some("IN")).0, "+919876501226");
-        // Seven figures are all that the Bahamas write among themselves.
+        // Within the Bahamas seven digits are enough.
         assert_eq!(read("302-0000", Some("BS")).0, "+12423020000");
         assert_eq!(read(" \n", None).0, "");
     }

@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Choice,
     Consent,
     File,
-    /// Figures, dates, addresses of houses and pages.
+    /// Numbers, dates, postal addresses, addresses of pages.
     Fact,
     /// Filled by a program.
     Machine,

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_go_and_signs_stay() {
+    fn tags_go_and_brackets_of_sums_stay() {
         let arena = Arena::new();
         for (text, plain) in [
             ("I agree to <a href=\"/p\">the policy</a>", "I agree to the policy"),

@@ -1,7 +1,7 @@
-//! What a program added to a submission: no reader of a lead wants it in his message.
+//! What a program added to a submission, and nobody who reads a lead wants to see.
 //!
-//! Told by what a field is called and by what its value looks like, both at once where either alone may be a visitor's. In
-//! doubt it is the visitor's, and stays.
+//! Judged by the name of a field and by its value, and by both at once where either alone may be a visitor's. In doubt a
+//! field is the visitor's, and stays.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ use crate::decode::{Hashing, NodeId};
 
 /// Fewest fields of a program in one record that make its doubtful ones a program's too.
 const COMPANY_MIN: usize = 2;
-/// Fewest signs of a hexadecimal word that is a program's under any key.
+/// Fewest digits of a hexadecimal word that only a program writes, whatever its key.
 const HEX_MIN: usize = 20;
-/// Who sends so many ids writes them himself: no form asks a visitor for three.
+/// A sender that posts this many ids made them up: no form asks a visitor for three.
 const IDS_MIN: usize = 3;
-/// Fewest signs of a key under a label.
+/// Fewest characters of an access key under a label.
 const KEY_MIN: usize = 8;
-/// Fewest figures of an id that nobody types.
+/// Fewest digits of an id that nobody types.
 const LONG_ID: usize = 12;
 const UUID: usize = 36;
 const MIXED_MIN: usize = 16;
@@ -95,7 +95,7 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
     }
 }
 
-/// Tells whether a value under a label that speaks of a secret may be one: a long word with figures, and no answer.
+/// Tells whether a value under a label that speaks of a secret may be one: a long word with digits, and no answer.
 fn is_key_like(value: &str) -> bool {
     value.len() >= KEY_MIN && !value.contains(char::is_whitespace) && value.bytes().any(|byte| byte.is_ascii_digit())
 }

@@ -38,7 +38,7 @@ impl<'a> PhoneParts<'a> {
     }
 }
 
-/// What widgets call the parts that aren't figures.
+/// What widgets call the parts that aren't digits.
 const PARTS: [&str; 5] = ["country", "iso", "carrier", "format", "valid"];
 /// Longest such part, in bytes: a country in two scripts.
 const PART_MAX: usize = 60;

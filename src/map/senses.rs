@@ -269,7 +269,7 @@ impl Around {
 }
 
 /// Joins what the name of a part says with what that of the whole does: `phone.full`, `address.name`, `company.email`.
-/// Returns whether the part is one of a thing rather than the visitor's, unless he is in the same record.
+/// Returns whether the part belongs to a thing rather than to the visitor, unless the visitor is in the same record.
 fn join(own: &str, part: &mut Sense, whole: Sense) -> bool {
     // `phone.full` is a phone, and `number.full` is told by its value.
     if own == "full" && !matches!(whole.role, Role::Name | Role::FullName) {

@@ -73,7 +73,7 @@ fn is_address_number(text: &str) -> bool {
     text.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// Fewest signs of a word that only a program writes.
+/// Fewest characters of a word that only a program writes.
 const TOKEN_MIN: usize = 16;
 
 /// Tells whether text is what programs write and no visitor: a user agent, an IP address, an id, a hash, a time stamp.
@@ -92,7 +92,7 @@ fn is_code(text: &str) -> bool {
     (text.starts_with("mutation") || text.starts_with("query")) && text.contains('{') && text.ends_with('}')
 }
 
-/// Tells whether text is one long word of letters and figures that nobody can say.
+/// Tells whether text is one long word of letters and digits that nobody can pronounce.
 fn is_token(text: &str) -> bool {
     let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
     if text.len() < TOKEN_MIN || !text.bytes().all(is_of_token) {

@@ -36,7 +36,7 @@ pub enum Reason {
     DeliverOff,
     /// The form is unknown and the site says `unknown_forms = "hold"`.
     UnknownForm,
-    /// What was found by itself is less sure than the form's `auto.min` asks.
+    /// What auto found is less sure than the form's `auto.min` asks.
     Uncertain,
     /// It says of itself that it is a test: kept for a day.
     Test,

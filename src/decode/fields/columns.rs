@@ -80,7 +80,7 @@ const KEYS: [&str; 15] = [
 const TYPES: [&str; 7] = ["type", "fieldtype", "kind", "inputtype", "controltype", "basictype", "widget"];
 /// Records beside the answer that tell of its field.
 const ABOUT: [&str; 5] = ["field", "question", "column", "element", "input"];
-/// Where in the records of a list what stands.
+/// Which members of the records hold the key, the label, the type and the answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Columns<'a> {
     pub(super) key: Option<Column<'a>>,
@@ -187,7 +187,7 @@ impl<'a> List<'_, 'a> {
         Columns { key, label: label.or(name), kind, value }
     }
 
-    /// Returns the first of the names that is a member which may be taken.
+    /// Returns the member of the first name that may be taken.
     fn pick(&self, names: &[&str], may: impl Fn(&Column<'a>) -> bool) -> Option<Column<'a>> {
         let of_name = |name: &&str| self.members.iter().find(|(plain, column)| plain == name && may(column));
         names.iter().find_map(of_name).map(|(_, column)| *column)

@@ -18,7 +18,7 @@ pub(super) fn read(text: &str) -> Option<Vec<(&str, &str)>> {
     }
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let read: Vec<(&str, &str)> = lines.map(line).collect::<Option<_>>()?;
-    // What a visitor writes so has words of his own.
+    // A visitor who writes such lines uses other words.
     let is_part = |(word, _): &(&str, &str)| PARTS.contains(word);
     (LINES.contains(&read.len()) && read.iter().filter(|line| is_part(line)).count() * 2 >= read.len()).then_some(read)
 }

@@ -26,7 +26,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
         true => best(find(), least(field), TRIED),
         false => Vec::new(),
     };
-    // Where a rule names the e-mail, whose it is is settled.
+    // Where a rule names the e-mail, its owner is settled.
     let emails = match auto.email {
         Some(_) => Vec::new(),
         None => best(email::candidates(auto), least(LeadField::Email), EMAILS),
@@ -45,7 +45,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
         let names = of(LeadField::Name, &|| name::candidates(auto, whose));
         let email = email.filter(|_| open(LeadField::Email));
         let (rest, chosen) = together(email, &phones, &names, &messages);
-        // Whose the address is weighs more than what else he filled in.
+        // Whose the address is matters more than the rest of the fields.
         let score = rest + 2 * email.map_or(0, |email| email.score.total());
         if most.as_ref().is_none_or(|(most, ..)| score > *most) {
             most = Some((score, chosen, [phones, messages, names]));
@@ -65,7 +65,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     Found { guesses, candidates }
 }
 
-/// What a field weighs of which nobody doubts.
+/// What an undoubted field weighs.
 fn full(field: LeadField) -> i32 {
     match field {
         LeadField::Email => 90,

@@ -9,11 +9,11 @@ use crate::map::words::{Owner, Role};
 const BY_LABEL: i32 = 40;
 const BY_KIND: i32 = 35;
 const VALID: i32 = 50;
-/// A label that speaks of something else.
+/// An address under a label that says nothing known.
 const BY_VALUE_ALONE: i32 = 40;
-/// What stands against an address that is said to be another's.
+/// Counts against an address that is said to be another's.
 const OF_ANOTHER: i32 = 60;
-/// What is meant as the address, and mistyped, is still the address: it weighs more than a valid one of somebody.
+/// A mistyped address is still the visitor's: it weighs more than somebody else's valid one.
 const ATTEMPT: i32 = 37;
 
 /// Weighs every field that may be the e-mail.
@@ -21,7 +21,7 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>) -> Vec<Candidate<'a>> {
     let is_own = |one: &One<'_, '_>| one.role() == Role::Email && one.known.sense.owner != Owner::Person;
     let has_own = auto.free().any(|one| is_own(&one));
     let mut found: Vec<_> = auto.free().filter_map(|one| weigh(auto, one, has_own)).collect();
-    // An address is meant where there is one; what only stands in its place counts where there is none.
+    // What merely stands in the place of an address counts only where no field holds one, valid or mistyped.
     if found.iter().any(|(_, is_attempt)| *is_attempt) {
         found.retain(|(_, is_attempt)| *is_attempt);
     }
@@ -55,7 +55,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Ca
     if matches!(sense.role, Role::Secret) || !(is_called || is_typed || is_attempt) {
         return None;
     }
-    // His own is asked for, and he left it empty: another's isn't his.
+    // The visitor's own was asked for and left empty: another's doesn't replace it.
     if sense.owner == Owner::Person && has_own {
         return None;
     }

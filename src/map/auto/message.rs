@@ -78,5 +78,5 @@ fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str, prose: i32) -> Op
 /// What a sentence weighs, and several.
 const PROSE: i32 = 13;
 const LONG_PROSE: i32 = 22;
-/// Most figures of a sentence that is no address of a house.
+/// Most digits of a sentence that is no postal address.
 const FIGURES_MAX: usize = 2;

@@ -163,9 +163,9 @@ struct Whose {
     email: Option<usize>,
     record: Option<NodeId>,
     stem: u32,
-    /// The e-mail is said to be another's, and is the only one there is: he is the visitor.
+    /// The e-mail is said to be another's, and is the only one: then that person is the visitor.
     is_another: bool,
-    /// There is no other address: the name needn't tell which is his.
+    /// There is no other address that a name could decide between.
     is_only: bool,
 }
 

@@ -18,9 +18,9 @@ const PAIR: i32 = 92;
 const PLAIN_PAIR: i32 = 88;
 const FIRST_ALONE: i32 = 60;
 const LAST_ALONE: i32 = 50;
-/// What stands against a name that is said to be another's.
+/// Counts against a name that is said to be another's.
 const OF_ANOTHER: i32 = 75;
-/// And one of a record that tells of the form, the page, the campaign.
+/// Counts against a name in a record about the form, the page or the campaign.
 const OF_A_SYSTEM: i32 = 80;
 
 /// Weighs every field, and every pair of fields, that may be the name.
@@ -40,7 +40,7 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     }
     found.extend(names.initials(&filled));
     found.extend(names.of_the_same_label(&filled));
-    // Where his name is called so, nothing else is looked at: most forms.
+    // Most forms label the name clearly: then nothing else is weighed.
     let is_sure =
         |candidate: &Candidate<'_>| candidate.score.total() >= SURE && candidate.score.weight_of(Reason::Owner) >= 0;
     if whose.is_only && found.iter().any(is_sure) {
@@ -49,7 +49,8 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found.extend(names.unnamed());
     found.extend(names.of_the_address(&found));
     names.weigh_address(&mut found);
-    // Where all names are said to be another's, one of them is the visitor's: the e-mail's person's, else the first.
+    // Where every label says that the name is another's, one of them is the visitor's all the same: the one that goes with the
+    // e-mail, else the first.
     let is_another = |candidate: &Candidate<'_>| {
         candidate.score.weight_of(Reason::Owner) <= -OF_ANOTHER + 20 && candidate.score.weight_of(Reason::Mail) == 0
     };
@@ -61,7 +62,7 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found
 }
 
-/// What a name weighs of which nobody doubts.
+/// What an undoubted name weighs.
 const SURE: i32 = 78;
 /// What the visitor's own name weighs at least.
 const OWN_MIN: i32 = 20;
@@ -108,8 +109,8 @@ impl<'a> Names<'_, '_, 'a> {
             .and(Reason::Place, -2 * i32::from(one.known.depth))
     }
 
-    /// What the address says of each: a name that is said to be another's, and that the address holds, is the visitor's all the
-    /// same. Several names in one field are those of companions.
+    /// Adds what the address says: a name that it holds is the visitor's, even where the label says otherwise. Several names in
+    /// one field are those of companions.
     fn weigh_address(&self, found: &mut [Candidate<'a>]) {
         for candidate in found {
             let words = self.local.words_of(candidate.text);
@@ -133,7 +134,7 @@ impl<'a> Names<'_, '_, 'a> {
         }
     }
 
-    /// Names under labels that say nothing of one, or whom they are of without the word: told by the address.
+    /// Names under labels that don't speak of a name, recognized because the address holds them.
     fn of_the_address(&self, found: &[Candidate<'a>]) -> Vec<Candidate<'a>> {
         let is_new = |one: &One<'_, 'a>| !found.iter().any(|candidate| candidate.from == [one.index]);
         let weigh = |one: One<'_, 'a>| {
@@ -216,14 +217,14 @@ impl<'a> Names<'_, '_, 'a> {
         Some(self.joined(&parts, from, score))
     }
 
-    /// Parts of one name, as they are said together.
+    /// Makes one name of its parts, in their order.
     fn joined(&self, parts: &[&'a str], from: impl IntoIterator<Item = usize>, score: Score) -> Candidate<'a> {
         let submission = self.auto.submission;
         let text = join(submission, submission.arena.alloc_slice_copy(parts), " ");
         Candidate { text, from: self.auto.sorted(from), score }
     }
 
-    /// A family name with initials, or what stands between, and no given name: in the order of the form.
+    /// Joins a family name with initials or a middle name where there is no given name, in the order of the form.
     fn initials(&self, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
         let last = filled.iter().find(|one| one.role() == Role::LastName)?;
         if filled.iter().any(|one| matches!(one.role(), Role::FirstName | Role::Name | Role::FullName)) {
@@ -351,7 +352,7 @@ fn filled_middle<'a>(auto: &Auto<'_, 'a>, first: &One<'_, 'a>, last: &One<'_, 'a
     one.single().map(str::trim).filter(|text| !text.is_empty()).map(|text| (one.index, text))
 }
 
-/// A Chinese visitor of a form in another language takes "first" for what comes first: one sign, then two.
+/// A Chinese visitor of a form in another language takes "first" for what comes first: one character, then two.
 fn is_swapped(given: &str, family: &str) -> bool {
     let is_han = |text: &str| text.chars().all(|c| matches!(c, '\u{3400}'..='\u{9fff}'));
     is_han(given) && is_han(family) && given.chars().count() == 1 && family.chars().count() == 2

@@ -6,7 +6,7 @@ use crate::map::kind::Kind;
 use crate::map::shape;
 use crate::map::words::{Owner, Role};
 
-/// Fewest figures of what is sent as a number.
+/// Fewest digits of what is sent as a number.
 const DIGITS_MIN: usize = 5;
 
 /// Weighs every field that may be the phone.
@@ -35,7 +35,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
     if whose.is_of_another(auto, &one) || (one.known.is_of_a_system && !whose.is_in_record(auto, &one)) {
         return None;
     }
-    // He left his own empty: one that is a parent's, or a thing's, isn't his.
+    // The visitor's own was left empty: a parent's, or a thing's, doesn't replace it.
     let is_of_a_thing = one.known.is_of_a_thing && !whose.is_in_record(auto, &one);
     if is_of_a_thing || has_own && (sense.owner == Owner::Guardian || (sense.role == Role::Phone && sense.is_mixed)) {
         return None;

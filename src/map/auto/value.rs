@@ -3,12 +3,12 @@
 use crate::map::shape;
 use crate::map::words::Dictionary;
 
-/// Words that stand in the middle of names in small letters.
+/// Words that are written in lower case inside names.
 const PARTICLES: [&str; 34] = [
     "von", "van", "der", "den", "de", "del", "della", "di", "da", "do", "dos", "das", "du", "des", "la", "le", "el",
     "al", "bin", "ibn", "bint", "ter", "ten", "zu", "zum", "zur", "af", "av", "y", "e", "i", "und", "and", "d",
 ];
-/// What firms end with.
+/// What the names of companies end with.
 const FIRMS: [&str; 35] = [
     "gmbh", "ag", "kg", "ohg", "ug", "ltd", "limited", "llc", "llp", "inc", "corp", "co", "company", "plc", "pty",
     "sa", "sarl", "sas", "srl", "spa", "sl", "bv", "nv", "ab", "as", "aps", "oy", "oyj", "kft", "zrt", "sro", "doo",
@@ -58,7 +58,7 @@ pub(super) fn name_likeness(text: &str, dictionary: &Dictionary) -> i32 {
     }
 }
 
-/// The same, in scripts that know no capitals: told by how many signs and words there are.
+/// The same, in scripts that know no capitals: judged by how many characters and words there are.
 fn uncased_likeness(text: &str, words: usize) -> i32 {
     let chars = text.chars().filter(|c| !c.is_whitespace()).count();
     let is_han = text.chars().any(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'));
@@ -85,7 +85,7 @@ pub(super) fn without_titles(text: &str) -> &str {
     rest
 }
 
-/// Tells whether a text under a name's label can be a name: no address, number, sign or word of the form.
+/// Tells whether a text under a name's label can be a name: no address, number, mark or word of the form.
 pub(super) fn can_be_name(text: &str, dictionary: &Dictionary) -> bool {
     let text = text.trim();
     !text.is_empty()

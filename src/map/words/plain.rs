@@ -1,4 +1,4 @@
-//! Labels and keys as their words are compared: case, accents, width, figures and punctuation aside.
+//! Labels and keys as their words are compared: case, accents, width, digits and punctuation aside.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 /// How many bytes of a label are looked at: a whole sentence of consent, not a page.
 const LABEL_MAX: usize = 240;
 
-/// Writes a label or key as words with one space between them: signs and figures part words, and so does a capital after a
+/// Writes a label or key as words with one space between them: punctuation and digits end a word, as does a capital after a
 /// small letter.
 pub(super) fn plain(label: &str) -> String {
     let label = without_tags(head(label));
@@ -21,7 +21,7 @@ pub(super) fn plain(label: &str) -> String {
     unlettered(&words)
 }
 
-/// Takes out words that a program made up: letters with figures between them, `field_1fac983`, `question_mVGEg3`.
+/// Takes out words that a program made up: letters with digits between them, `field_1fac983`, `question_mVGEg3`.
 fn without_ids(label: &str) -> Cow<'_, str> {
     let is_part = |c: char| c.is_ascii_alphanumeric();
     let is_id = |word: &str| {
@@ -29,7 +29,7 @@ fn without_ids(label: &str) -> Cow<'_, str> {
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
         let is_mixed = inner.bytes().any(|byte| byte.is_ascii_digit());
         let is_hex = word.len() >= HEX_MIN && digits > 0 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // One figure between letters is a pun: `b2b`, `name1st`.
+        // One digit between letters is a pun: `b2b`, `name1st`.
         is_hex || (is_mixed && word.len() > 3)
     };
     if !label.bytes().any(|byte| byte.is_ascii_digit()) || !label.split(|c| !is_part(c)).any(is_id) {
@@ -39,7 +39,7 @@ fn without_ids(label: &str) -> Cow<'_, str> {
     Cow::Owned(label.split_inclusive(|c| !is_part(c)).map(kept).collect())
 }
 
-/// Fewest signs of a hexadecimal id.
+/// Fewest digits of a hexadecimal id.
 const HEX_MIN: usize = 6;
 
 fn head(label: &str) -> &str {

@@ -82,7 +82,7 @@ pub enum Owner {
     #[default]
     Unsaid,
     Visitor,
-    /// A firm: mostly the visitor's own.
+    /// A company: mostly the visitor's own.
     Company,
     /// A parent or guardian: the visitor, where a child is told of too.
     Guardian,
