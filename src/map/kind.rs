@@ -134,5 +134,7 @@ mod tests {
         }
         assert_eq!(Kind::of_made("textarea-1"), Kind::LongText);
         assert_eq!(Kind::of_made("email"), Kind::Unsaid);
+        assert!(["text_1", "input-3", "q3_typeA"].into_iter().all(Kind::is_made_text));
+        assert!(!["text", "q3_name", "email-103"].into_iter().any(Kind::is_made_text));
     }
 }
