@@ -44,6 +44,8 @@ pub(super) const LABEL: &str = "Source";
 #[derive(Default)]
 pub(super) struct Campaign<'a> {
     tags: Vec<(Tag, &'a str)>,
+    /// The query that was read last: most forms name their page twice.
+    query: Option<&'a str>,
 }
 
 /// Which tag or click: its place among them.
@@ -92,9 +94,9 @@ impl<'a> Campaign<'a> {
     }
 
     /// Adds what the address of a page tells, where no field does.
-    pub(super) fn add_page(&mut self, page: &str, keep: impl Fn(&str) -> &'a str) {
-        let Some((_, query)) = page.split_once('?') else { return };
-        let query = query.split('#').next().unwrap_or_default();
+    pub(super) fn add_page(&mut self, page: &'a str, keep: impl Fn(&str) -> &'a str) {
+        let query = page.split_once('?').and_then(|(_, query)| query.split('#').next());
+        let Some(query) = query.filter(|query| self.query.replace(query) != Some(query)) else { return };
         for (name, value) in serde_urlencoded::from_str::<Vec<(String, String)>>(query).unwrap_or_default() {
             if let Some(tag) = Tag::of(&name).filter(|_| !value.is_empty()) {
                 self.add(tag, keep(&value));

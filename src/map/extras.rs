@@ -1,6 +1,7 @@
 //! The fields that are none of the four: which are kept, under which label, in which words.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use bumpalo::collections::String as ArenaString;
@@ -46,18 +47,19 @@ pub(super) fn sort<'a>(
     rules: ExtrasRules<'a>,
     dropped: &[bool],
     said: &Said<'a>,
-    page: Option<&str>,
+    page: Option<&'a str>,
 ) -> Sorted<'a> {
     let drop_all = rules.into_iter().flatten().find_map(|rule| rule.to) == Some(ExtrasTo::Drop);
     let is_used = |index: usize| said.used.get(index).is_some_and(Option::is_some);
     let noise = noise::sort(view, senses, is_used, |form_field| is_wanted(form_field, rules));
     let mut sorter = Sorter {
         submission: view.submission,
+        fields: &view.fields,
         rules,
         drop_all,
         heard: Heard::new(said),
         parts: PhoneParts::of(view, said),
-        copies: Copies::of(&view.fields),
+        copies: OnceCell::new(),
         campaign: Campaign::default(),
         lines: Lines::default(),
     };
@@ -88,18 +90,19 @@ pub(super) fn sort<'a>(
 const OF_CAMPAIGN: usize = usize::MAX;
 
 /// What decides what becomes of a field, and takes what stays.
-struct Sorter<'a> {
+struct Sorter<'v, 'a> {
     submission: &'a Submission<'a>,
+    fields: &'v [FormField<'a>],
     rules: ExtrasRules<'a>,
     drop_all: bool,
     heard: Heard<'a>,
     parts: PhoneParts<'a>,
-    copies: Copies<'a>,
+    copies: OnceCell<Copies<'a>>,
     campaign: Campaign<'a>,
     lines: Lines<'a>,
 }
 
-impl<'a> Sorter<'a> {
+impl<'a> Sorter<'_, 'a> {
     fn fate(&mut self, form_field: &FormField<'a>, known: &Known, noise: Option<Noise>, is_dropped: bool) -> Fate {
         let field = &form_field.field;
         let arena = self.submission.arena;
@@ -123,9 +126,13 @@ impl<'a> Sorter<'a> {
     }
 
     fn is_said(&self, form_field: &FormField<'a>, known: &Known, value: &'a str) -> bool {
-        self.heard.says(value, || Some(known.sense.role))
+        self.heard.says(value, known.sense.role)
             || self.parts.hold(form_field.field.key, value)
-            || (known.kind != Kind::LongText && value.contains('@') && self.copies.make(value))
+            || (known.kind != Kind::LongText && value.contains('@') && self.copies().make(value))
+    }
+
+    fn copies(&self) -> &Copies<'a> {
+        self.copies.get_or_init(|| Copies::of(self.fields))
     }
 
     /// Of several addresses or numbers in one field one is sent: the others are told.
@@ -141,7 +148,7 @@ impl<'a> Sorter<'a> {
     }
 
     /// Adds where the visitor came from: what fields tell of it, and the address of the page.
-    fn add_campaign(&mut self, page: Option<&str>, of_campaign: Vec<usize>, fates: &mut [Fate]) {
+    fn add_campaign(&mut self, page: Option<&'a str>, of_campaign: Vec<usize>, fates: &mut [Fate]) {
         let arena = self.submission.arena;
         let mut campaign = std::mem::take(&mut self.campaign);
         if !self.drop_all {

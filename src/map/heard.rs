@@ -66,15 +66,15 @@ impl<'a> Heard<'a> {
     }
 
     /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
-    pub(super) fn says(&self, value: &'a str, role: impl Fn() -> Option<Role>) -> bool {
+    pub(super) fn says(&self, value: &'a str, role: Role) -> bool {
         if self.holds_copy(value) {
             return true;
         }
         let value = Plain::new(value);
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
         (value.raw.len() >= SAID_MIN && self.texts.iter().any(|text| text.is(&value)))
-            || (self.name.holds(&value) && matches!(role(), Some(Role::FirstName | Role::LastName)))
-            || (value.raw.lines().count() >= COPY_LINES
+            || (matches!(role, Role::FirstName | Role::LastName) && self.name.holds(&value))
+            || (value.raw.lines().nth(COPY_LINES - 1).is_some()
                 && holds(&self.email)
                 && holds(&self.name)
                 && holds(&self.message))
@@ -104,7 +104,8 @@ impl<'a> Plain<'a> {
     }
 
     fn is(&self, other: &Plain<'_>) -> bool {
-        if !self.may_hold(other) || !other.may_hold(self) {
+        let begins_alike = || self.first().eq(other.first());
+        if !self.may_hold(other) || !other.may_hold(self) || !begins_alike() {
             return false;
         }
         match (self.is_simple, other.is_simple) {
@@ -112,6 +113,10 @@ impl<'a> Plain<'a> {
             (false, true) => self.get().eq_ignore_ascii_case(other.raw),
             (_, false) => self.get() == other.get(),
         }
+    }
+
+    fn first(&self) -> impl Iterator<Item = char> + use<> {
+        self.raw.chars().next().into_iter().flat_map(char::to_lowercase)
     }
 
     fn holds(&self, part: &Plain<'_>) -> bool {

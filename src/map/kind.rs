@@ -104,7 +104,7 @@ impl Kind {
         let is_lettered = bare
             .and_then(|bare| bare.strip_prefix("type"))
             .is_some_and(|letter| letter.len() == 1 && letter.bytes().all(|byte| byte.is_ascii_uppercase()));
-        is_numbered || is_lettered
+        is_numbered || is_lettered || is_generic(key)
     }
 
     /// Reads a name that a builder made of a type and a number: `email-103`, `textarea_1`.
@@ -114,6 +114,17 @@ impl Kind {
         if is_made { Self::of(stem.trim_end_matches(['-', '_'])) } else { Self::Unsaid }
     }
 }
+
+/// Tells whether a key says nothing besides an id but that it is a field: `form-field-b0dx1e`.
+fn is_generic(key: &str) -> bool {
+    let has_id = key.bytes().any(|byte| byte.is_ascii_digit());
+    let words = if has_id { plain_words(key) } else { String::new() };
+    words.split(' ').any(|word| GENERIC.contains(&word))
+        && words.split(' ').all(|word| GENERIC.contains(&word) || word == "form")
+}
+
+/// What builders call a field of any kind.
+const GENERIC: [&str; 6] = ["field", "input", "text", "question", "element", "item"];
 
 #[cfg(test)]
 mod tests {
@@ -134,7 +145,7 @@ mod tests {
         }
         assert_eq!(Kind::of_made("textarea-1"), Kind::LongText);
         assert_eq!(Kind::of_made("email"), Kind::Unsaid);
-        assert!(["text_1", "input-3", "q3_typeA"].into_iter().all(Kind::is_made_text));
-        assert!(!["text", "q3_name", "email-103"].into_iter().any(Kind::is_made_text));
+        assert!(["text_1", "input-3", "q3_typeA", "form-field-b0dx1e"].into_iter().all(Kind::is_made_text));
+        assert!(!["text", "form_1", "question_about_5", "q3_name", "email-103"].into_iter().any(Kind::is_made_text));
     }
 }

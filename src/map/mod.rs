@@ -48,6 +48,8 @@ mod senses;
 
 mod shape;
 
+mod shapes;
+
 mod template;
 
 mod test_lead;
@@ -71,6 +73,7 @@ pub use mapping::{
     InvalidKeyPattern, KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
 };
 pub use selector::{FieldName, Path, SELECTOR_MAX, Selector, SelectorError};
-pub use senses::{Known, Senses, Shape, Shapes};
+pub use senses::{Known, Senses};
+pub use shapes::{Shape, Shapes};
 pub use template::TemplateError;
 pub use words::{Concept, Dictionary, LanguageWords, Owner, Role, Sense};

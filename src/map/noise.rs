@@ -3,6 +3,7 @@
 //! Judged by the name of a field and by its value, and by both at once where either alone may be a visitor's. In doubt a
 //! field is the visitor's, and stays.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use super::form_field::FormField;
@@ -15,6 +16,8 @@ use crate::decode::{Hashing, NodeId};
 
 /// Fewest fields of a program in one record that make its doubtful ones a program's too.
 const COMPANY_MIN: usize = 2;
+/// Fewest of them that make even a number beside the visitor's own fields a program's.
+const CROWD_MIN: usize = 4;
 /// Fewest digits of a hexadecimal word that only a program writes, whatever its key.
 const HEX_MIN: usize = 20;
 /// A sender that posts this many ids made them up: no form asks a visitor for three.
@@ -44,7 +47,7 @@ pub(super) fn sort(
     used: impl Fn(usize) -> bool,
     kept: impl Fn(&FormField<'_>) -> bool,
 ) -> Vec<Option<Noise>> {
-    let visitors = records_of_visitors(view, &used);
+    let visitors = LazyCell::new(|| records_of_visitors(view, &used));
     let is_id = |known: &&Known| known.sense.is_id && !known.is_labelled;
     let is_payload = senses.fields.iter().filter(is_id).take(IDS_MIN).count() == IDS_MIN;
     let mut found: Vec<Option<Noise>> = Vec::with_capacity(view.fields.len());
@@ -55,7 +58,7 @@ pub(super) fn sort(
         let is_of_payload = is_free && is_payload && is_id(&known) && has_no_space(form_field);
         found.push(noise.or(is_of_payload.then_some(Noise::Machine)));
     }
-    add_company(view, senses, &records_of_answers(view, &used), &used, &kept, &mut found);
+    add_company(view, senses, &used, &kept, &mut found);
     found
 }
 
@@ -81,16 +84,20 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
         }
         () if is_labelled => None,
         () if sense.is_id && is_unknown && !is_own && is_word => Some(Noise::Machine),
-        () if is_word && (is_uuid(value) || is_hash(value)) => Some(Noise::Machine),
+        () if is_word && (is_uuid(value) || is_hash(value) || is_constant(value)) => Some(Noise::Machine),
+        () if (is_unknown && is_ip(value)) || value.starts_with("<?xml") => Some(Noise::Machine),
+        // Joomla names its token by a hash.
+        () if is_word && (own_name(field.key) == "id" || (value == "1" && is_hash(own_name(field.key)))) => {
+            Some(Noise::Machine)
+        }
         () if sense.is_id && value.len() >= LONG_ID && value.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(Noise::Machine)
         }
-        () if is_unknown && is_word && is_token(value) => Some(Noise::Machine),
-        () if own_name(field.key).starts_with('_')
-            && (is_unknown || known.kind == Kind::Machine || value.starts_with(['{', '['])) =>
-        {
+        () if (is_unknown || sense.is_trace) && is_word && is_token(value) => Some(Noise::Machine),
+        () if known.is_hidden && (is_unknown || known.kind == Kind::Machine || value.starts_with(['{', '['])) => {
             Some(Noise::Machine)
         }
+        () if known.is_hidden && sense.role == Role::Other && is_word => Some(Noise::Machine),
         () => None,
     }
 }
@@ -104,7 +111,7 @@ fn is_key_like(value: &str) -> bool {
 fn is_of_programs(value: &str) -> bool {
     shape::is_url(value)
         || shape::is_machine(value)
-        || value.parse::<std::net::IpAddr>().is_ok()
+        || is_ip(value)
         || value.bytes().all(|byte| byte.is_ascii_digit())
         || (!value.contains(char::is_whitespace) && value.contains(|c: char| c.is_ascii_digit()))
 }
@@ -120,6 +127,16 @@ fn is_token(word: &str) -> bool {
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase);
     is_uuid(word) || is_hash(word) || is_random
+}
+
+/// Tells whether a word is one of those that a program chooses from: `BOOKING_CREATED`.
+fn is_constant(word: &str) -> bool {
+    let is_part = |part: &str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_uppercase());
+    word.contains('_') && word.split('_').all(is_part)
+}
+
+fn is_ip(value: &str) -> bool {
+    value.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn is_hash(word: &str) -> bool {
@@ -161,7 +178,6 @@ fn record(view: &View<'_>, form_field: &FormField<'_>) -> Option<NodeId> {
 fn add_company(
     view: &View<'_>,
     senses: &Senses,
-    visitors: &[NodeId],
     used: &impl Fn(usize) -> bool,
     kept: &impl Fn(&FormField<'_>) -> bool,
     found: &mut [Option<Noise>],
@@ -172,23 +188,27 @@ fn add_company(
     };
     let mut company: HashMap<(NodeId, usize), usize, Hashing> = HashMap::default();
     for (form_field, noise) in view.fields.iter().zip(found.iter()) {
-        if let Some(place) = place(form_field).filter(|_| noise.is_some()) {
+        if let Some(place) = noise.and_then(|_| place(form_field)) {
             *company.entry(place).or_default() += 1;
         }
     }
     if company.is_empty() {
         return;
     }
+    let visitors = records_of_answers(view, used);
     for (index, ((form_field, known), noise)) in view.fields.iter().zip(&senses.fields).zip(found).enumerate() {
-        if known.is_labelled || noise.is_some() || used(index) || kept(form_field) {
+        let is_trace = known.sense.is_trace;
+        let is_envelope = is_of_envelope(form_field, known);
+        if !(is_trace || is_envelope) || known.is_labelled || noise.is_some() || used(index) || kept(form_field) {
             continue;
         }
-        let is_beside =
-            || place(form_field).and_then(|place| company.get(&place)).is_some_and(|count| *count >= COMPANY_MIN);
+        let count = place(form_field).and_then(|place| company.get(&place)).copied().unwrap_or_default();
         let is_outside = || record(view, form_field).is_some_and(|record| !visitors.contains(&record));
-        if (known.sense.is_trace && is_beside() && (is_outside() || form_field.field.key.contains('.')))
-            || (is_of_envelope(form_field, known) && is_outside() && is_beside())
-        {
+        let is_inner = || is_trace && form_field.field.key.contains('.');
+        // Where a service writes all of it in one record, a number among its own is its own.
+        let is_its_own = |value: &&str| is_of_programs(value) || (value.contains('_') && !value.contains(' '));
+        let is_amid = || is_trace && count >= CROWD_MIN && form_field.field.values.iter().all(is_its_own);
+        if count >= COMPANY_MIN && (is_outside() || is_inner() || is_amid()) {
             *noise = Some(Noise::Machine);
         }
     }
@@ -196,9 +216,10 @@ fn add_company(
 
 /// Tells whether a field may be what a service writes around the answers: a title, a type, its own customer.
 fn is_of_envelope(form_field: &FormField<'_>, known: &Known) -> bool {
-    let is_short = form_field.field.values.iter().all(|value| value.split_whitespace().count() <= ENVELOPE_WORDS);
+    let is_short =
+        || form_field.field.values.iter().all(|value| value.split_whitespace().nth(ENVELOPE_WORDS).is_none());
     let is_name = matches!(known.sense.role, Role::Name | Role::FullName | Role::Subject);
-    is_short && is_name && known.sense.owner == Owner::Unsaid
+    is_name && known.sense.owner == Owner::Unsaid && is_short()
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! What is known of a form's fields before anything is filled in: by label, key, type and place.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
 
 use super::campaign::Tag;
 use super::form_field::FormField;
@@ -27,6 +24,8 @@ pub struct Known {
     /// A label that a person reads stands beside it, or a key in words.
     pub(super) is_labelled: bool,
     pub(super) is_question: bool,
+    /// Its own name begins as those do that programs hide.
+    pub(super) is_hidden: bool,
     /// Which tag of a campaign it is.
     pub(super) tag: Option<Tag>,
     /// Its key is made of words, though a program may have made it up.
@@ -41,113 +40,36 @@ pub struct Senses {
     pub(super) languages: Languages,
 }
 
-/// Names a shape: what a form's fields are called, labelled and typed, and where they stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape([u8; SHAPE_BYTES]);
-
-/// Half of a SHA-256 tells more forms apart than there are.
-const SHAPE_BYTES: usize = 16;
-
-impl Shape {
-    fn of(submission: &Submission<'_>, fields: &[FormField<'_>]) -> Self {
-        use sha2::{Digest as _, Sha256};
-        let mut digest = Sha256::new();
-        for form_field in fields {
-            let field = &form_field.field;
-            let texts = [Some(field.key), field.label, field.kind].into_iter().map(Option::unwrap_or_default);
-            // No name holds the bytes that end it.
-            for text in texts.chain(containers(submission, field.node)) {
-                digest.update(text.as_bytes());
-                digest.update([0xff]);
-            }
-            digest.update([0xfe]);
-        }
-        let mut shape = [0; SHAPE_BYTES];
-        shape.iter_mut().zip(digest.finalize()).for_each(|(place, byte)| *place = byte);
-        Self(shape)
-    }
-}
-
-impl std::fmt::Display for Shape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// What is known of the forms that were seen lately, by their shape.
-#[derive(Debug, Default)]
-pub struct Shapes {
-    generations: Mutex<Generations>,
-}
-
-/// What was asked for since the last change, and before it: what nobody asks for is gone after two.
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<Shape, Arc<Senses>, Hashing>,
-    old: HashMap<Shape, Arc<Senses>, Hashing>,
-    /// How many fields the young have together.
-    fields: usize,
-}
-
-/// Fewest bytes of a word in a key.
-const WORD_MIN: usize = 3;
-
-/// How many fields a generation holds: those of some thousands of forms.
-const GENERATION: usize = 65_536;
-
-impl Shapes {
-    /// Returns what is known of a form's fields: found out once for each shape.
-    pub(super) fn senses<'n>(
-        &self,
-        submission: &'n Submission<'n>,
-        fields: &[FormField<'n>],
-        dictionary: &Dictionary,
-    ) -> (Shape, Arc<Senses>) {
-        let shape = Shape::of(submission, fields);
-        if let Some(known) = self.known(shape) {
-            return (shape, known);
-        }
-        let senses = Arc::new(Senses::of(submission, fields, dictionary));
-        self.generations.lock().keep(shape, Arc::clone(&senses));
-        (shape, senses)
-    }
-
-    fn known(&self, shape: Shape) -> Option<Arc<Senses>> {
-        let mut generations = self.generations.lock();
-        if let Some(known) = generations.young.get(&shape) {
-            return Some(Arc::clone(known));
-        }
-        let known = generations.old.remove(&shape)?;
-        generations.keep(shape, Arc::clone(&known));
-        Some(known)
-    }
-}
-
-impl Generations {
-    fn keep(&mut self, shape: Shape, senses: Arc<Senses>) {
-        if self.fields >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-            self.fields = 0;
-        }
-        self.fields += senses.fields.len().max(1);
-        self.young.insert(shape, senses);
-    }
-}
-
 impl Senses {
     pub(super) fn of<'n>(submission: &'n Submission<'n>, fields: &[FormField<'n>], dictionary: &Dictionary) -> Self {
         let mut votes = Vec::new();
+        let mut before = None;
         for form_field in fields.iter().take(NAMES_MAX) {
             let field = &form_field.field;
             dictionary.vote(field.label.unwrap_or_else(|| own_key(submission, field)), &mut votes);
+            // A part of a name is called `first`, and the name by the owner of the form.
+            let record = containers(submission, field.node).next().filter(|_| field.label.is_none());
+            if let Some(record) = record.filter(|record| before.replace(*record) != Some(record)) {
+                dictionary.vote(record, &mut votes);
+            }
         }
         let languages = dictionary.most(&votes);
-        let mut reader = Reader { dictionary, languages, abouts: HashMap::default(), senses: HashMap::default() };
+        let mut labels = HashSet::<&str, Hashing>::default();
+        let mut shared = HashSet::default();
+        for label in fields.iter().filter_map(|form_field| form_field.field.label).map(str::trim) {
+            if !labels.insert(label) {
+                shared.insert(label);
+            }
+        }
+        let mut reader =
+            Reader { dictionary, languages, shared, abouts: HashMap::default(), senses: HashMap::default() };
         let fields = fields.iter().map(|form_field| known(submission, form_field, &mut reader)).collect();
         Self { fields, languages }
     }
 }
 
+/// Fewest bytes of a word in a key.
+const WORD_MIN: usize = 3;
 /// How many different names of a form are read: the fields of a hostile one have a thousand, of a sentence each.
 const NAMES_MAX: usize = 400;
 /// How many of the records around a value are looked at.
@@ -157,6 +79,8 @@ const CONTAINERS_MAX: usize = 8;
 struct Reader<'d, 'n> {
     dictionary: &'d Dictionary,
     languages: Languages,
+    /// Labels that more than one field has.
+    shared: HashSet<&'n str, Hashing>,
     abouts: HashMap<&'n str, About, Hashing>,
     senses: HashMap<&'n str, Sense, Hashing>,
 }
@@ -181,31 +105,22 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
     let field = &form_field.field;
     let label = field.label.map(str::trim).filter(|label| !label.is_empty());
     let own = own_key(submission, field);
-    let by_label = label.map(|label| reader.sense(label)).filter(|sense| sense.role != Role::Unknown);
-    let by_key = reader.sense(own);
-    // A label may say less of a key or password than its key does.
-    let mut sense = by_label.filter(|_| by_key.role != Role::Secret).unwrap_or(by_key);
-    let is_made_text = Kind::is_made_text(own);
-    if by_label.is_none() && is_made_text {
-        sense = Sense { owner: sense.owner, ..Sense::default() };
-    }
+    let Named { mut sense, is_by_label, is_made_text } = named(label, own, reader);
     let outer = || containers(submission, field.node).chain(outer_names(field.key));
     let mut around = Around::of(outer(), reader);
     around.own(&mut sense);
-    if by_label.is_none()
-        && let Some(outer) = outer().next()
-    {
+    if !is_by_label && let Some(outer) = outer().next() {
         around.is_of_a_thing |= join(own, &mut sense, reader.sense(outer));
     }
     let is_key = label.is_none() && !own.contains(char::is_whitespace);
     let is_of_a_program = is_key && sense.role == Role::Machine;
-    if is_key && sense.role == Role::Unknown && reader.about(own).is_of_a_system {
+    if is_key && !is_made_text && sense.role == Role::Unknown && reader.about(own).is_of_a_system {
         sense.role = Role::Machine;
     }
     // `email_2` is another one.
     let number = own.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0_u8);
-    sense.is_second |= by_label.is_none() && sense.role != Role::Unknown && (2..10).contains(&number);
-    let kind = kind_of(field, own, by_label.is_some(), sense.role);
+    sense.is_second |= !is_by_label && sense.role != Role::Unknown && (2..10).contains(&number);
+    let kind = kind_of(field, own, is_by_label, sense.role);
     let is_word = |word: &str| word.len() >= WORD_MIN;
     Known {
         sense,
@@ -214,11 +129,38 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         is_of_a_thing: around.is_of_a_thing,
         is_of_a_program,
         depth: around.depth,
+        is_hidden: own_name(field.key).starts_with('_'),
         is_labelled: label.is_some() || own.contains(char::is_whitespace),
         is_worded: kind == Kind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
         tag: Tag::of_field(form_field, containers(submission, field.node).next()),
         is_question: label.unwrap_or(own).trim_end_matches([' ', '*', ':']).ends_with(['?', '？', '؟']),
     }
+}
+
+/// What a field's label and key say.
+struct Named {
+    sense: Sense,
+    /// The label says it, and not the key.
+    is_by_label: bool,
+    is_made_text: bool,
+}
+
+fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) -> Named {
+    let by_label = label.map(|label| reader.sense(label)).filter(|sense| sense.role != Role::Unknown);
+    let by_key = reader.sense(own);
+    // A label may say less of a key or password than its key does.
+    let mut sense = by_label.filter(|_| by_key.role != Role::Secret).unwrap_or(by_key);
+    // Two fields may be called "Name", and one of them `child_name`.
+    let is_shared = label.is_some_and(|label| reader.shared.contains(label));
+    if is_shared && sense.owner == Owner::Unsaid && by_key.role == sense.role {
+        sense.owner = by_key.owner;
+        sense.stem = sense.stem.max(by_key.stem);
+    }
+    let is_made_text = Kind::is_made_text(own);
+    if by_label.is_none() && is_made_text {
+        sense = Sense { owner: sense.owner, ..Sense::default() };
+    }
+    Named { sense, is_by_label: by_label.is_some(), is_made_text }
 }
 
 /// Returns the declared kind; where none is and the name says nothing else, the one that a builder made it of.
@@ -252,7 +194,7 @@ impl Around {
                 around.is_of_a_thing = about.is_of_a_thing;
                 is_told = about.is_of_a_system || about.is_of_a_thing || about.is_of_a_submission;
             }
-            if matches!(about.owner, Owner::Person | Owner::Guardian) {
+            if matches!(about.owner, Owner::Person | Owner::Guardian | Owner::Attendee) {
                 around.owner = Some(about.owner);
             }
         }
@@ -315,7 +257,7 @@ fn own_key<'a>(submission: &Submission<'a>, field: &Field<'a>) -> &'a str {
 }
 
 /// Returns the names of the records that a value stands in.
-fn containers<'s>(submission: &'s Submission<'_>, node: Option<NodeId>) -> impl Iterator<Item = &'s str> {
+pub(super) fn containers<'s>(submission: &'s Submission<'_>, node: Option<NodeId>) -> impl Iterator<Item = &'s str> {
     let document = &submission.document;
     let way = node.into_iter().flat_map(|node| document.way(node).skip(1).take(CONTAINERS_MAX));
     way.filter_map(|node| match document.key(node) {

@@ -13,21 +13,36 @@ pub(super) fn is_email(text: &str) -> bool {
 
 /// Tells whether somebody meant an address: `ann at example dot com`, `ann@example`.
 pub(super) fn is_almost_email(text: &str) -> bool {
-    if !text.contains('@') && !text.to_ascii_lowercase().contains(" at ") {
+    let text = text.trim();
+    if text.split_whitespace().nth(SPELLED_WORDS).is_some() {
         return false;
     }
-    let text = text.trim().to_lowercase();
-    let one_word_at = text.contains('@') && !text.contains(char::is_whitespace);
-    let spelled = text.split_once(" at ").is_some_and(|(_, host)| host.contains(" dot ") || host.contains('.'));
-    one_word_at || (spelled && text.split_whitespace().count() <= 6)
+    let is_word = !text.contains(char::is_whitespace);
+    if is_word || !has_at(text) {
+        return is_word && (text.contains('@') || text.contains("(at)") || text.contains("[at]"));
+    }
+    let text = text.to_lowercase();
+    text.split_once(AT).is_some_and(|(_, host)| host.contains('.') || host.contains(" dot "))
+}
+
+/// How `@` is spelled.
+const AT: &str = " at ";
+/// Most words of an address that is spelled out.
+const SPELLED_WORDS: usize = 6;
+
+fn has_at(text: &str) -> bool {
+    text.as_bytes().windows(AT.len()).any(|part| part.eq_ignore_ascii_case(AT.as_bytes()))
 }
 
 /// Tells whether text is a phone number: signs of one, as many digits as one, and not a date, time or plain number.
 pub(super) fn is_phone(text: &str, region: Option<Region>) -> bool {
     let text = without_extension(text.trim());
+    let is_sign = |c: char| c.is_numeric() || c.is_whitespace() || "+()-./".contains(c);
+    if !text.chars().all(is_sign) {
+        return false;
+    }
     let digits = text.chars().filter(|c| c.is_numeric()).count();
-    let signs = text.chars().all(|c| c.is_numeric() || c.is_whitespace() || "+()-./".contains(c));
-    if !signs || !PHONE_DIGITS.contains(&digits) || is_date(text) || is_address_number(text) {
+    if !PHONE_DIGITS.contains(&digits) || is_date(text) || is_address_number(text) {
         return false;
     }
     let dialled = text.starts_with(['+', '(', '0', '٠']) || text.contains([' ', '-']) || is_dotted(text, digits);
@@ -129,24 +144,21 @@ fn has_letter(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_alphabetic()) || (!text.is_ascii() && text.chars().any(char::is_alphabetic))
 }
 
-/// How much text looks like something a visitor wrote freely; 0: not at all.
-pub(super) fn prose(text: &str) -> usize {
+/// Tells whether text may be something a visitor wrote freely: several words or lines.
+pub(super) fn is_prose(text: &str) -> bool {
     let text = text.trim();
     if is_url(text) || !has_letter(text) || text.starts_with(['[', '{']) || is_date(text) {
-        return 0;
+        return false;
     }
-    let lines = text.lines().count();
-    let words = text.split_whitespace().count();
     // Scripts without spaces between words.
-    let dense = match text.is_ascii() {
-        true => 0,
-        false => text.chars().filter(|c| ('\u{2E80}'..='\u{FAFF}').contains(c)).count() / 2,
-    };
-    match lines.saturating_sub(1) * 10 + words.max(dense) {
-        0 | 1 => 0,
-        much => much,
-    }
+    let is_dense = |c: &char| ('\u{2E80}'..='\u{FAFF}').contains(c);
+    text.contains('\n')
+        || text.split_whitespace().nth(1).is_some()
+        || text.chars().filter(is_dense).nth(DENSE_WORD).is_some()
 }
+
+/// How many letters of such a script are no more than a word.
+const DENSE_WORD: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -189,10 +201,11 @@ mod tests {
 
     #[test]
     fn prose_is_told_from_facts() {
-        assert!(prose("Hello,\r\nMy boiler is leaking.") > prose("Call me") && prose("Call me") > 0);
-        assert!(prose("你好,我家的水管漏水了。") > 0);
-        for other in ["am", "https://example.com/?a b", "2026-12-24 10:00", "1 2 3", "{\"1\": [2]}"] {
-            assert_eq!(prose(other), 0, "{other}");
+        for text in ["Hello,\r\nMy boiler is leaking.", "Call me", "你好,我家的水管漏水了。", "a\nb"] {
+            assert!(is_prose(text), "{text}");
+        }
+        for other in ["am", "https://example.com/?a b", "2026-12-24 10:00", "1 2 3", "{\"1\": [2]}", "你好吗"] {
+            assert!(!is_prose(other), "{other}");
         }
     }
 

@@ -34,10 +34,9 @@ const CHOICES: &str = "||";
 /// Takes values apart where choices stand one beside the other; what a visitor typed has spaces there.
 pub(super) fn split_choices<'a>(submission: &Submission<'a>, values: &'a [&'a str]) -> &'a [&'a str] {
     let [only] = values else { return values };
-    let mut pieces = only.split(CHOICES);
     let is_choice = |piece: &str| !piece.is_empty() && piece.trim() == piece;
-    let has_mark = only.contains(CHOICES);
-    if has_mark && pieces.all(is_choice) { split(submission, values, Some(CHOICES)) } else { values }
+    let has_mark = only.contains('|') && only.contains(CHOICES);
+    if has_mark && only.split(CHOICES).all(is_choice) { split(submission, values, Some(CHOICES)) } else { values }
 }
 
 /// Joins texts into one.

@@ -90,9 +90,14 @@ impl<'a> Definitions<'a> {
         self.fields.is_empty() && self.options.is_empty()
     }
 
-    /// Completes a field; `id` is what it is called in its record.
-    pub(super) fn complete(&self, field: &mut Field<'a>, id: &str, arena: &'a super::super::Arena) {
-        if let Some(told) = self.fields.get(id).or_else(|| self.fields.get(field.key)) {
+    /// Completes a field; `ids` are what it is called in its record, and by it.
+    pub(super) fn complete(&self, field: &mut Field<'a>, ids: [Option<&str>; 2], arena: &'a super::super::Arena) {
+        let of = |id: &str| self.fields.get(id);
+        // What stands beside the answer may be the id, where nothing says so.
+        let by_label = field.label.and_then(of).filter(|told| told.label.is_some());
+        field.label = field.label.filter(|_| by_label.is_none());
+        let told = ids.into_iter().flatten().find_map(of).or(by_label).or_else(|| of(field.key));
+        if let Some(told) = told {
             field.label = field.label.or(told.label);
             field.kind = field.kind.or(told.kind);
         }

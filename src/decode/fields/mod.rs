@@ -282,11 +282,12 @@ impl<'a> Collector<'_, 'a> {
             return;
         }
         for field in &mut self.fields {
-            let id = match field.node.map(|node| self.document.key(node)) {
+            let name = match field.node.map(|node| self.document.key(node)) {
                 Some(Key::Name(name)) if field.label.is_none() => name,
                 _ => field.key,
             };
-            self.definitions.complete(field, id, self.arena);
+            let id = field.node.and_then(|node| self.document.text(self.document.member(node, "id")?));
+            self.definitions.complete(field, [Some(name), id], self.arena);
         }
     }
 

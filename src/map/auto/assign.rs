@@ -114,6 +114,11 @@ fn together<'a>(
         (Some(one), Some(other)) => !one.shares_a_field(other),
         _ => true,
     };
+    // In most forms the first of each are of different fields: nothing weighs more.
+    let first = [email, phones.first().copied(), names.first().copied(), messages.first().copied()];
+    if first.iter().enumerate().all(|(at, one)| first.iter().skip(at + 1).all(|other| is_apart(one, other))) {
+        return (first.iter().map(weight).sum(), first);
+    }
     let mut most = (i32::MIN, [None; 4]);
     for name in or_none(names).into_iter().filter(|name| is_apart(name, &email)) {
         for phone in or_none(phones).into_iter().filter(|phone| is_apart(phone, &email) && is_apart(phone, &name)) {

@@ -25,22 +25,41 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>) -> Vec<Candidate<'a>> {
     if found.iter().any(|(_, is_attempt)| *is_attempt) {
         found.retain(|(_, is_attempt)| *is_attempt);
     }
-    let found: Vec<Candidate<'a>> = found.into_iter().map(|(candidate, _)| candidate).collect();
-    if is_of_several(auto, &found) { Vec::new() } else { found }
+    let mut found: Vec<Candidate<'a>> = found.into_iter().map(|(candidate, _)| candidate).collect();
+    if is_of_several(auto, &found) {
+        keep_main_person(auto, &mut found);
+    }
+    found
+}
+
+/// Of several others' addresses the one is the visitor's whose name and phone are asked for too; where two are asked for as
+/// much, nobody knows.
+fn keep_main_person(auto: &Auto<'_, '_>, found: &mut Vec<Candidate<'_>>) {
+    let stem_of = |candidate: &Candidate<'_>| {
+        let one = candidate.from.first().and_then(|index| auto.one(*index));
+        one.map_or(0, |one| one.known.sense.stem)
+    };
+    let asked = |stem: u32| {
+        let is_of_person = |one: &One<'_, '_>| one.role().is_of_a_name() || one.role() == Role::Phone;
+        auto.free().filter(|one| one.known.sense.stem == stem && is_of_person(one) && !one.is_empty()).count()
+    };
+    let most = found.iter().map(|candidate| asked(stem_of(candidate))).max().unwrap_or_default();
+    found.retain(|candidate| most > 0 && asked(stem_of(candidate)) == most);
+    if is_of_several(auto, found) {
+        found.clear();
+    }
 }
 
 /// Tells whether all addresses are said to be those of several others: which is the visitor's, nobody knows.
 fn is_of_several(auto: &Auto<'_, '_>, found: &[Candidate<'_>]) -> bool {
-    let senses: Vec<_> = found
-        .iter()
-        .filter_map(|it| it.from.first())
-        .filter_map(|index| auto.one(*index))
-        .map(|one| one.known.sense)
-        .collect();
+    let mut fields = found.iter().filter_map(|it| it.from.first()).filter_map(|index| auto.one(*index));
+    if found.len() < 2 || !fields.all(|one| one.known.sense.owner == Owner::Person) {
+        return false;
+    }
     let mut texts: Vec<String> = found.iter().map(|candidate| candidate.text.trim().to_lowercase()).collect();
     texts.sort_unstable();
     texts.dedup();
-    texts.len() > 1 && senses.iter().all(|sense| sense.owner == Owner::Person)
+    texts.len() > 1
 }
 
 /// Returns a candidate, and whether it is at least meant as an address.
@@ -50,9 +69,10 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Ca
     let text = valid.or_else(|| one.values().first().copied()).filter(|text| !text.trim().is_empty())?;
     let is_called = one.role() == Role::Email;
     let is_typed = one.known.kind == Kind::Email;
-    let is_attempt =
-        valid.is_some() || (shape::is_almost_email(text) && (is_called || is_typed || one.role() == Role::Unknown));
-    if matches!(sense.role, Role::Secret) || !(is_called || is_typed || is_attempt) {
+    let may_be = is_called || is_typed || one.role() == Role::Unknown;
+    let is_attempt = valid.is_some() || (may_be && shape::is_almost_email(text));
+    // A program's own address is where the site's posts are sent to.
+    if sense.role == Role::Secret || one.known.is_of_a_program || !(is_called || is_typed || is_attempt) {
         return None;
     }
     // The visitor's own was asked for and left empty: another's doesn't replace it.
@@ -66,19 +86,12 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Ca
         Role::Message | Role::Inquiry | Role::Machine => 5,
         _ => 15,
     };
-    let by_owner = match sense.owner {
-        Owner::Person => -OF_ANOTHER,
-        Owner::Guardian => -8,
-        Owner::Company => -6,
-        Owner::Visitor => 4,
-        Owner::Unsaid => 0,
-    };
     let score = Score::default()
         .and(if is_called { Reason::Label } else { Reason::Value }, by_role)
         .when(is_typed, Reason::Type, BY_KIND)
         .when(valid.is_some(), Reason::Valid, VALID)
         .when(valid.is_none() && is_attempt, Reason::Value, ATTEMPT)
-        .and(Reason::Owner, by_owner)
+        .and(Reason::Owner, by_owner(sense.owner))
         .when(sense.is_confirmation, Reason::Repeated, -10)
         .when(sense.is_second, Reason::Repeated, -12)
         .when(one.known.is_of_a_system, Reason::Record, -40)
@@ -86,4 +99,15 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Ca
         .when(one.known.kind == Kind::Machine, Reason::Type, -20)
         .and(Reason::Place, -i32::from(one.known.depth));
     Some((Candidate { text, from: auto.alone(one.index), score }, is_attempt))
+}
+
+fn by_owner(owner: Owner) -> i32 {
+    match owner {
+        Owner::Person => -OF_ANOTHER,
+        Owner::Attendee => -20,
+        Owner::Guardian => -8,
+        Owner::Company => -6,
+        Owner::Visitor => 4,
+        Owner::Unsaid => 0,
+    }
 }

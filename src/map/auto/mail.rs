@@ -12,6 +12,8 @@ const SHORT_MIN: usize = 4;
 pub(super) struct Local {
     parts: Vec<String>,
     whole: String,
+    /// Letters that stand alone: `m.lee`.
+    initials: String,
 }
 
 impl Local {
@@ -23,7 +25,8 @@ impl Local {
             .map(str::to_owned)
             .collect();
         let whole = local.chars().filter(char::is_ascii_alphabetic).collect();
-        Self { parts, whole }
+        let initials = local.split(|c: char| !c.is_ascii_alphabetic()).filter(|part| part.len() == 1).collect();
+        Self { parts, whole, initials }
     }
 
     /// Tells how many words of a name stand in the address.
@@ -33,8 +36,11 @@ impl Local {
         }
         // `ц` is written `ts` by one and `c` by another.
         let latin = deunicode(name).to_ascii_lowercase().replace("ts", "c");
-        let words = latin.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() >= 2);
-        words.filter(|word| self.holds(word)).count()
+        let words = || latin.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| word.len() >= 2);
+        let held = words().filter(|word| self.holds(word)).count();
+        let is_initial = |word: &str| word.chars().next().is_some_and(|first| self.initials.contains(first));
+        let has_initial = held > 0 && words().any(|word| !self.holds(word) && is_initial(word));
+        held + usize::from(has_initial)
     }
 
     fn holds(&self, word: &str) -> bool {
@@ -63,7 +69,9 @@ mod tests {
     #[test]
     fn an_address_holds_words_of_its_owner_s_name() {
         for (email, name, words) in [
-            ("k.rosinska@example.com", "Karolina Rosińska", 1),
+            ("k.rosinska@example.com", "Karolina Rosińska", 2),
+            ("k.rosinska@example.com", "Adam Rosiński", 1),
+            ("k@example.com", "Karolina Rosińska", 0),
             ("krisztina.tobias@example.com", "Tóbiás Krisztina", 2),
             ("wulan@example.com", "Wulandari Aditama", 1),
             ("danica@example.com", "Даница Пантић", 1),

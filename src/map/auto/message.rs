@@ -10,17 +10,31 @@ use crate::map::words::{Owner, Role};
 /// Weighs every field that may be the message.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
     // Where a field is called a message and has one, only others that may be one by their label or type are weighed.
-    let is_message = |one: &One<'_, '_>| one.role() == Role::Message && !one.is_empty();
+    let is_message =
+        |one: &One<'_, '_>| one.role() == Role::Message && !one.is_empty() && !is_of_a_system(auto, one, whose);
     let has_message = auto.free().any(|one| is_message(&one));
-    let may_be = |one: &One<'_, '_>| {
+    let is_near = |one: &One<'_, '_>| {
         !has_message || matches!(one.role(), Role::Message | Role::Inquiry) || one.known.kind == Kind::LongText
     };
-    auto.free().filter(may_be).filter_map(|one| weigh(auto, one, whose)).collect()
+    let fields = auto.free().filter(|one| is_near(one) && may_be(&one.known));
+    fields.filter_map(|one| weigh(auto, one, whose)).collect()
+}
+
+/// Tells, without its value, whether a field may be the message.
+fn may_be(known: &Known) -> bool {
+    let is_for_others = matches!(known.kind, Kind::Machine | Kind::Consent | Kind::File);
+    let may_hold = match known.sense.role {
+        Role::Message | Role::Inquiry | Role::Unknown | Role::Other | Role::Subject => true,
+        Role::Name | Role::FullName | Role::Company => known.kind == Kind::LongText,
+        Role::Email | Role::Phone | Role::Consent => known.is_question,
+        _ => false,
+    };
+    may_hold && !is_for_others
 }
 
 fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Candidate<'a>> {
     let sense = one.known.sense;
-    if one.is_empty() || matches!(one.known.kind, Kind::Machine | Kind::Consent | Kind::File) {
+    if one.is_empty() {
         return None;
     }
     let text = join(auto.submission, one.values(), ", ");
@@ -29,7 +43,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
         return None;
     }
     if !is_called && shape::is_machine(text.trim())
-        || (sense.role != Role::Message && shape::is_url(text) && words(text) <= 1)
+        || (sense.role != Role::Message && shape::is_url(text) && words(text, 2) <= 1)
     {
         return None;
     }
@@ -45,8 +59,13 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
         .when(is_choice, Reason::Choice, -45)
         .when(sense.owner == Owner::Person, Reason::Owner, if is_called { -25 } else { -5 })
         .when(sense.is_second, Reason::Repeated, -12)
-        .when(one.known.is_of_a_system && !whose.is_in_record(auto, &one), Reason::Record, -60);
+        .when(is_of_a_system(auto, &one, whose), Reason::Record, -60);
     Some(Candidate { text, from: auto.alone(one.index), score })
+}
+
+/// Tells whether a field stands in a record of the form, the page or the campaign, and not beside the e-mail.
+fn is_of_a_system(auto: &Auto<'_, '_>, one: &One<'_, '_>, whose: Whose) -> bool {
+    one.known.is_of_a_system && !whose.is_in_record(auto, one)
 }
 
 /// What its label says of a text; none where it is no message.
@@ -54,25 +73,26 @@ fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str, prose: i32) -> Op
     let Known { sense, kind, is_labelled, is_worded, is_question, .. } = one.known;
     let is_long_text = kind == Kind::LongText;
     let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
-    let has_figures = || text.chars().filter(char::is_ascii_digit).count() > FIGURES_MAX;
-    Some(match sense.role {
-        _ if prose > 0 && !is_called && auto.dictionary.is_agreement(text) => return None,
+    let has_figures = || text.bytes().filter(u8::is_ascii_digit).count() > FIGURES_MAX;
+    let is_agreement = || prose > 0 && !is_called && auto.dictionary.is_agreement(text);
+    let weight = match sense.role {
         Role::Message => 60 + 5 * i32::from(sense.strength),
-        Role::Inquiry if words(text) > 1 || is_long_text => 40,
+        Role::Inquiry if words(text, 2) > 1 || is_long_text => 40,
         Role::Inquiry => 22,
         Role::Unknown if is_long_text => 30,
-        Role::Unknown if auto.dictionary.is_answer(text) => return None,
         // A short answer keeps its label.
         Role::Unknown if (is_labelled || is_worded) && !is_question && prose < PROSE => return None,
-        Role::Unknown if prose > 0 => 10,
+        Role::Unknown if prose > 0 && !auto.dictionary.is_answer(text) => 10,
         Role::Other | Role::Subject | Role::Name | Role::FullName | Role::Company if is_long_text => 8,
         Role::Other if is_question && prose >= PROSE => 8,
         Role::Other if prose >= LONG_PROSE => 4,
         Role::Other if prose >= PROSE && !has_figures() => 2,
         Role::Subject if prose >= PROSE => 2,
-        Role::Email | Role::Phone if prose >= PROSE && is_question => 4,
+        // "Does your pet have any conditions?"
+        Role::Email | Role::Phone | Role::Consent if prose >= PROSE && is_question => 4,
         _ => return None,
-    })
+    };
+    (!is_agreement()).then_some(weight)
 }
 
 /// What a sentence weighs, and several.

@@ -14,6 +14,8 @@ mod message;
 
 mod name;
 
+mod number;
+
 mod phone;
 
 mod score;

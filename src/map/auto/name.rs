@@ -1,5 +1,7 @@
 //! Which fields are the visitor's name: one, or the parts of it.
 
+use std::cell::LazyCell;
+
 use super::mail::Local;
 use super::value::{can_be_name, name_likeness, without_titles};
 use super::{Auto, Candidate, One, Reason, Score, Whose};
@@ -20,13 +22,16 @@ const FIRST_ALONE: i32 = 60;
 const LAST_ALONE: i32 = 50;
 /// Counts against a name that is said to be another's.
 const OF_ANOTHER: i32 = 75;
+/// Counts against the name of whom the form is about: a parent may have filled it in.
+const OF_AN_ATTENDEE: i32 = 40;
 /// Counts against a name in a record about the form, the page or the campaign.
 const OF_A_SYSTEM: i32 = 80;
 
 /// Weighs every field, and every pair of fields, that may be the name.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
     let address = whose.email.and_then(|index| auto.one(index)).and_then(|one| one.values().first().copied());
-    let names = Names { auto, whose, local: Local::of(address.unwrap_or_default()) };
+    let local = LazyCell::new(|| Local::of(address.unwrap_or_default()));
+    let names = Names { auto, whose, local: &local };
     let mut found = Vec::new();
     let filled: Vec<One<'_, 'a>> = auto.free().filter(|one| names.is_named(one)).take(NAMED_MAX).collect();
     for one in &filled {
@@ -67,13 +72,13 @@ const SURE: i32 = 78;
 /// What the visitor's own name weighs at least.
 const OWN_MIN: i32 = 20;
 
-struct Names<'n, 'v, 'a> {
+struct Names<'n, 'v, 'a, F> {
     auto: &'n Auto<'v, 'a>,
     whose: Whose,
-    local: Local,
+    local: &'n LazyCell<Local, F>,
 }
 
-impl<'a> Names<'_, '_, 'a> {
+impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
     fn is_named(&self, one: &One<'_, 'a>) -> bool {
         let is_called = one.role().is_of_a_name() || (one.known.kind == Kind::Name && one.role() == Role::Unknown);
         is_called
@@ -104,6 +109,7 @@ impl<'a> Names<'_, '_, 'a> {
             .when(sense.owner == Owner::Visitor, Reason::Owner, 6)
             .when(self.whose.is_of_another(self.auto, one), Reason::Owner, -OF_ANOTHER)
             .when(sense.owner == Owner::Guardian, Reason::Owner, -15)
+            .when(sense.owner == Owner::Attendee, Reason::Owner, -OF_AN_ATTENDEE)
             .when(self.whose.stem > 1 && sense.stem == self.whose.stem, Reason::Owner, 12)
             .when(sense.is_second, Reason::Repeated, -10)
             .and(Reason::Place, -2 * i32::from(one.known.depth))
@@ -139,7 +145,7 @@ impl<'a> Names<'_, '_, 'a> {
         let is_new = |one: &One<'_, 'a>| !found.iter().any(|candidate| candidate.from == [one.index]);
         let weigh = |one: One<'_, 'a>| {
             let text = one.single()?.trim();
-            let is_person = matches!(one.known.sense.owner, Owner::Person | Owner::Guardian | Owner::Visitor);
+            let is_person = one.known.sense.owner.is_a_person();
             let is_open = matches!(one.role(), Role::Unknown | Role::Other | Role::Inquiry | Role::MiddleName)
                 || (one.role() == Role::Company && is_person);
             let is_kind = matches!(one.known.kind, Kind::Unsaid | Kind::Name) && !one.known.is_of_a_system;

@@ -1,7 +1,7 @@
 //! Which field is the visitor's phone.
 
-use super::{Auto, Candidate, One, Reason, Score, Whose};
-use crate::lead::Phone;
+use super::{Auto, Candidate, One, Reason, Score, Whose, number};
+use crate::lead::{Phone, Region};
 use crate::map::kind::Kind;
 use crate::map::shape;
 use crate::map::words::{Owner, Role};
@@ -9,10 +9,17 @@ use crate::map::words::{Owner, Role};
 /// Fewest digits of what is sent as a number.
 const DIGITS_MIN: usize = 5;
 
+fn digits(text: &str) -> usize {
+    match text.is_ascii() {
+        true => text.bytes().filter(u8::is_ascii_digit).count(),
+        false => text.chars().filter(|c| c.is_numeric()).count(),
+    }
+}
+
 /// Weighs every field that may be the phone.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
     let is_called = |one: &One<'_, '_>| {
-        !matches!(one.known.sense.owner, Owner::Person | Owner::Guardian)
+        !matches!(one.known.sense.owner, Owner::Person | Owner::Guardian | Owner::Attendee)
             && !one.known.sense.is_mixed
             && (one.role() == Role::Phone || one.known.kind == Kind::Phone)
     };
@@ -27,31 +34,41 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found
 }
 
+/// Tells by what it is called, else by its value, whether a field may be the phone.
+fn may_be(one: &One<'_, '_>, region: Option<Region>, has_own: bool) -> bool {
+    let is_typed = one.known.kind == Kind::Phone;
+    match one.role() {
+        Role::Phone => true,
+        Role::Email => one.known.sense.is_either,
+        Role::Unknown => is_typed || (!has_own && one.single().is_some_and(|text| shape::is_phone(text, region))),
+        Role::Company | Role::Inquiry | Role::Message | Role::Subject | Role::Other => is_typed,
+        _ => false,
+    }
+}
+
 fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool) -> Option<Candidate<'a>> {
     let sense = one.known.sense;
-    let digits = |text: &str| text.chars().filter(|c| c.is_numeric()).count();
-    let text = one.values().iter().copied().find(|value| digits(value) >= DIGITS_MIN && !shape::is_email(value))?;
+    if !may_be(&one, auto.region, has_own) {
+        return None;
+    }
+    let is_typed = one.known.kind == Kind::Phone;
+    let has_digits = |text: &str| text.chars().filter(|c| c.is_numeric()).nth(DIGITS_MIN - 1).is_some();
+    let alone = || {
+        let text = one.values().iter().copied().find(|value| has_digits(value) && !shape::is_email(value))?;
+        Some((text, auto.alone(one.index)))
+    };
+    let (text, from) = number::whole(auto, &one).filter(|_| sense.role == Role::Phone).or_else(alone)?;
     // Somebody else's number is never the visitor's.
     if whose.is_of_another(auto, &one) || (one.known.is_of_a_system && !whose.is_in_record(auto, &one)) {
         return None;
     }
     // The visitor's own was left empty: a parent's, or a thing's, doesn't replace it.
     let is_of_a_thing = one.known.is_of_a_thing && !whose.is_in_record(auto, &one);
-    if is_of_a_thing || has_own && (sense.owner == Owner::Guardian || (sense.role == Role::Phone && sense.is_mixed)) {
+    let is_lesser = matches!(sense.owner, Owner::Guardian | Owner::Attendee) && !whose.is_same(auto, &one);
+    if is_of_a_thing || has_own && (is_lesser || (sense.role == Role::Phone && sense.is_mixed)) {
         return None;
     }
-    let is_typed = one.known.kind == Kind::Phone;
-    let by_role = match sense.role {
-        // A phone of something: a hotel's, a model's.
-        Role::Phone if sense.is_mixed && !is_typed && !shape::is_phone(text, auto.region) => return None,
-        Role::Phone if sense.is_mixed => 32,
-        Role::Phone => 45 + 5 * i32::from(sense.strength),
-        Role::Email if sense.is_either => 40,
-        Role::Unknown | Role::Company | Role::Inquiry | Role::Message | Role::Subject if is_typed => 30,
-        Role::Other if is_typed && sense.owner == Owner::Visitor => 28,
-        Role::Unknown if !has_own && one.single().is_some() && shape::is_phone(text, auto.region) => 30,
-        _ => return None,
-    };
+    let by_role = by_role(auto, &one, text)?;
     let is_called = matches!(sense.role, Role::Phone | Role::Email);
     let score = Score::default()
         .and(if is_called { Reason::Label } else { Reason::Value }, by_role)
@@ -59,10 +76,28 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
         .when(text.trim_start().starts_with(['+', '＋']), Reason::Value, 6)
         .and(Reason::Value, i32::try_from(digits(text).min(12)).unwrap_or_default() / 4)
         .when(sense.owner == Owner::Company, Reason::Owner, -4)
+        .when(sense.owner == Owner::Attendee, Reason::Owner, -6)
         .when(sense.owner == Owner::Visitor, Reason::Owner, 4)
         .when(whose.is_same(auto, &one), Reason::Record, 12)
         .when(sense.is_confirmation, Reason::Repeated, -10)
         .when(sense.is_second, Reason::Repeated, -8)
         .and(Reason::Place, -2 * i32::from(one.known.depth));
-    Some(Candidate { text, from: auto.alone(one.index), score })
+    Some(Candidate { text, from, score })
+}
+
+/// What its label says of a number; none where it is no phone of the visitor's.
+fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str) -> Option<i32> {
+    let sense = one.known.sense;
+    let is_typed = one.known.kind == Kind::Phone;
+    match sense.role {
+        // A phone of something: a hotel's, a model's.
+        Role::Phone if sense.is_mixed && !is_typed && !shape::is_phone(text, auto.region) => None,
+        Role::Phone if sense.is_mixed => Some(32),
+        Role::Phone => Some(45 + 5 * i32::from(sense.strength)),
+        Role::Email if sense.is_either => Some(40),
+        Role::Unknown | Role::Company | Role::Inquiry | Role::Message | Role::Subject if is_typed => Some(30),
+        Role::Other if is_typed && sense.owner == Owner::Visitor => Some(28),
+        Role::Unknown => Some(30),
+        _ => None,
+    }
 }

@@ -21,33 +21,36 @@ const NAME_WORDS: usize = 5;
 /// How much a text looks like what a person is called: 0 not at all, to 6.
 pub(super) fn name_likeness(text: &str, dictionary: &Dictionary) -> i32 {
     let text = text.trim();
-    let letters = |c: char| {
+    match written_likeness(text) {
+        0 => 0,
+        _ if dictionary.is_answer(text) || dictionary.is_salutation(text) => 0,
+        likeness => likeness,
+    }
+}
+
+/// The same, by the signs alone.
+fn written_likeness(text: &str) -> i32 {
+    let is_of_name = |c: char| {
         c.is_alphabetic()
-            || unicode_normalization::char::is_combining_mark(c)
             || " '’.-‐·・\u{a0}\u{3000}\u{200c}\u{200d}".contains(c)
+            || unicode_normalization::char::is_combining_mark(c)
     };
-    if text.is_empty()
-        || text.chars().count() > NAME_CHARS
-        || !text.chars().all(letters)
-        || !text.chars().any(char::is_alphabetic)
-        || dictionary.is_answer(text)
-        || dictionary.is_salutation(text)
-    {
+    if text.chars().nth(NAME_CHARS).is_some() || !text.chars().all(is_of_name) || !text.contains(char::is_alphabetic) {
         return 0;
     }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let is_firm = |word: &&str| FIRMS.contains(&word.trim_matches(['.', ',']).to_lowercase().replace('.', "").as_str());
-    if words.len() > NAME_WORDS || words.iter().any(is_firm) || text.contains(JAPANESE_FIRM) {
+    let words = || text.split_whitespace();
+    let count = words().take(NAME_WORDS + 1).count();
+    if count > NAME_WORDS || words().any(is_firm) || text.contains(JAPANESE_FIRM) {
         return 0;
     }
     let first_char = |word: &str| word.chars().find(|c| c.is_alphabetic());
-    let is_cased = words.iter().filter_map(|word| first_char(word)).any(|c| c.is_lowercase() || c.is_uppercase());
+    let is_cased = words().filter_map(first_char).any(|c| c.is_lowercase() || c.is_uppercase());
     if !is_cased {
-        return uncased_likeness(text, words.len());
+        return uncased_likeness(text, count);
     }
-    let small = |word: &&&str| first_char(word).is_some_and(char::is_lowercase);
-    let strange = words.iter().filter(small).filter(|word| !PARTICLES.contains(&word.trim_end_matches('’'))).count();
-    match (words.len(), strange) {
+    let small = words().filter(|word| first_char(word).is_some_and(char::is_lowercase));
+    let strange = small.filter(|word| !PARTICLES.contains(&word.trim_end_matches('’'))).count();
+    match (count, strange) {
         (2..=3, 0) => 6,
         (4..=5, 0) => 4,
         (1, 0) => 3,
@@ -55,6 +58,14 @@ pub(super) fn name_likeness(text: &str, dictionary: &Dictionary) -> i32 {
         (2, 2) => 2,
         (1, 1) => 1,
         _ => 0,
+    }
+}
+
+fn is_firm(word: &str) -> bool {
+    let word = word.trim_matches(['.', ',']);
+    match word.is_ascii() && !word.contains('.') {
+        true => FIRMS.iter().any(|firm| firm.eq_ignore_ascii_case(word)),
+        false => FIRMS.contains(&word.to_lowercase().replace('.', "").as_str()),
     }
 }
 
@@ -88,29 +99,35 @@ pub(super) fn without_titles(text: &str) -> &str {
 /// Tells whether a text under a name's label can be a name: no address, number, mark or word of the form.
 pub(super) fn can_be_name(text: &str, dictionary: &Dictionary) -> bool {
     let text = text.trim();
-    !text.is_empty()
-        && text.chars().any(char::is_alphabetic)
-        && !shape::is_email(text)
-        && !shape::is_url(text)
-        && !shape::is_date(text)
-        && !shape::is_machine(text)
-        && !dictionary.is_salutation(text)
-        && !dictionary.is_label_of_name(text)
+    let is_word_byte = |byte: u8| !byte.is_ascii() || byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'-' | b'\'');
+    // Nearly all names are words: nothing that has a digit, an @ or a colon.
+    let is_words = || text.bytes().all(is_word_byte);
+    let is_other = || shape::is_email(text) || shape::is_url(text) || shape::is_date(text) || shape::is_machine(text);
+    text.contains(char::is_alphabetic) && (is_words() || !is_other()) && !dictionary.is_salutation_or_label(text)
 }
 
-/// How many words a text has; of scripts without spaces about how many.
-pub(super) fn words(text: &str) -> usize {
-    let dense = text.chars().filter(|c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')).count();
-    text.split_whitespace().filter(|word| word.chars().any(char::is_alphabetic)).count().max(dense / 2)
+/// How many words a text has, to a number of them; of scripts without spaces about how many.
+pub(super) fn words(text: &str, most: usize) -> usize {
+    let spaced = text.split_whitespace().filter(|word| word.contains(char::is_alphabetic)).take(most).count();
+    // The letters of all those scripts begin with such a byte.
+    if spaced == most || !text.bytes().any(|byte| byte >= 0xe0) {
+        return spaced;
+    }
+    let is_dense = |c: &char| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}');
+    let dense = text.chars().filter(is_dense).take(2 * most).count() / 2;
+    spaced.max(dense)
 }
+
+/// More words than these say no more.
+const PROSE_WORDS: usize = 10;
 
 /// How much a text looks like something that somebody wrote: 0 to 30.
 pub(super) fn prose(text: &str) -> i32 {
-    if shape::prose(text) == 0 || shape::is_machine(text) {
+    if !shape::is_prose(text) || shape::is_machine(text) {
         return 0;
     }
-    let count = words(text);
-    let lines = text.trim().lines().count();
+    let text = text.trim();
+    let count = words(text, PROSE_WORDS);
     let by_words = match count {
         0..=1 => 0,
         2 => 2,
@@ -119,6 +136,7 @@ pub(super) fn prose(text: &str) -> i32 {
         6..=9 => 13,
         _ => 17,
     };
-    let ends = text.trim_end().ends_with(['.', '!', '?', '。', '！', '？', '؟', '।']);
-    by_words + if lines > 1 { 8 } else { 0 } + if ends && count > 1 { 5 } else { 0 }
+    let by_lines = if text.contains('\n') { 8 } else { 0 };
+    let ends = text.ends_with(['.', '!', '?', '。', '！', '？', '؟', '।']);
+    by_words + by_lines + if ends && count > 1 { 5 } else { 0 }
 }

@@ -38,6 +38,8 @@ pub enum Concept {
     Person,
     /// Who fills in a form for a child.
     Guardian,
+    /// Whom a form is about: a patient, a participant, a pupil, a tenant.
+    Attendee,
     Visitor,
     Confirm,
     Second,
@@ -53,7 +55,7 @@ pub enum Concept {
 
 impl Concept {
     /// All of them, in the order of a word file.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Email,
         Self::Phone,
         Self::Fax,
@@ -78,6 +80,7 @@ impl Concept {
         Self::Choice,
         Self::Person,
         Self::Guardian,
+        Self::Attendee,
         Self::Visitor,
         Self::Confirm,
         Self::Second,
@@ -114,6 +117,7 @@ impl Concept {
             Self::Choice => "choice",
             Self::Person => "person",
             Self::Guardian => "guardian",
+            Self::Attendee => "attendee",
             Self::Visitor => "visitor",
             Self::Confirm => "confirm",
             Self::Second => "second",

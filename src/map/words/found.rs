@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::compile::{COUNT_BITS, MEANING, OPEN_END, OPEN_START, WHOLE};
 use super::concept::Concept;
-use super::plain::is_dense;
+use super::plain::{Plain, ascii_words, is_dense};
 use super::{Bytes, Dictionary, Language, PIECE_MIN, spans};
 
 /// How many matches of one label are looked at.
@@ -73,10 +73,11 @@ impl Dictionary {
 
     /// Tells whether a word may stand beside a phrase that is the whole of a label.
     pub(super) fn is_filler(&self, word: &str) -> bool {
-        let number = self.phrases.get(word);
-        number.is_some_and(|number| {
-            self.meanings(number).any(|meaning| matches!(meaning.concept, Concept::Stop | Concept::Visitor))
-        })
+        self.phrases.get(word).is_some_and(|number| self.means_nothing(number))
+    }
+
+    pub(super) fn means_nothing(&self, number: u64) -> bool {
+        self.meanings(number).any(|meaning| matches!(meaning.concept, Concept::Stop | Concept::Visitor))
     }
 
     pub(super) fn meanings(&self, number: u64) -> impl Iterator<Item = Meaning> + Clone + '_ {
@@ -92,6 +93,42 @@ impl Dictionary {
             _ => None,
         })
     }
+}
+
+impl Plain<'_> {
+    /// Returns the bytes of its words.
+    pub(super) fn bytes(&self) -> impl Iterator<Item = u8> + '_ {
+        let (ascii, written) = match self {
+            Self::Ascii(text) => (*text, ""),
+            Self::Written(words) => (&[][..], words.as_str()),
+        };
+        ascii_words(ascii).chain(written.bytes())
+    }
+}
+
+/// Returns the number of a key of a transducer.
+pub(super) fn number_of(fst: &fst::raw::Fst<Bytes>, key: impl Iterator<Item = u8>) -> Option<u64> {
+    let mut node = fst.root();
+    let mut number = fst::raw::Output::zero();
+    for byte in key {
+        let transition = node.transition(node.find_input(byte)?);
+        number = number.cat(transition.out);
+        node = fst.node(transition.addr);
+    }
+    node.is_final().then(|| number.cat(node.final_output()).value())
+}
+
+/// Tells whether a text begins with a key of a transducer.
+pub(super) fn begins(fst: &fst::raw::Fst<Bytes>, text: impl Iterator<Item = u8>) -> bool {
+    let mut node = fst.root();
+    for byte in text {
+        if node.is_final() {
+            return true;
+        }
+        let Some(next) = node.find_input(byte) else { return false };
+        node = fst.node(node.transition(next).addr);
+    }
+    node.is_final()
 }
 
 /// Returns every key of a transducer that a text begins with: how long it is, and its number.

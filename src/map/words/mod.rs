@@ -10,6 +10,8 @@ mod plain;
 
 mod sense;
 
+mod values;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -19,14 +21,12 @@ pub use compile::LanguageWords;
 use compile::{Compiled, compile};
 pub use concept::Concept;
 use concept::Concepts;
-use found::{Found, Meaning, prefixes};
+use found::{Found, Meaning};
 use plain::plain;
 pub use sense::{Owner, Role, Sense};
 
 /// Fewest letters of a word that is looked for inside others.
 const PIECE_MIN: usize = 3;
-/// Longest value that is asked whether it is a label, in bytes.
-const LABEL_MAX: usize = 40;
 /// A language with this part of the votes of the first is likely too.
 const LIKELY_SHARE: u32 = 3;
 /// And one with less than this part of the votes of any is none that the form is in.
@@ -192,41 +192,6 @@ impl Dictionary {
         self.languages.get(usize::from(language.0)).is_some_and(|known| known.is_surname_first)
     }
 
-    /// Tells whether a text addresses somebody, and is no name.
-    pub fn is_salutation(&self, text: &str) -> bool {
-        text.len() <= 40 && self.salutations.contains(plain(text))
-    }
-
-    /// Tells whether a text is what a field for a name, or for reaching somebody, is called: "Full name", "Your e-mail".
-    pub fn is_label_of_name(&self, text: &str) -> bool {
-        if text.len() > LABEL_MAX {
-            return false;
-        }
-        let words = plain(text);
-        let bare = words.split_once(' ').filter(|(first, _)| self.is_filler(first)).map(|(_, rest)| rest);
-        let is_it = |meaning: Meaning| match meaning.concept {
-            Concept::Name => true,
-            Concept::FullName | Concept::FirstName | Concept::LastName | Concept::Email | Concept::Phone => {
-                words.contains(' ')
-            }
-            _ => false,
-        };
-        let is_phrase = |phrase: &str| self.phrases.get(phrase).is_some_and(|number| self.meanings(number).any(is_it));
-        is_phrase(&words) || bare.is_some_and(is_phrase)
-    }
-
-    /// Tells whether a text is an answer that forms offer.
-    pub fn is_answer(&self, text: &str) -> bool {
-        text.len() <= 80 && self.answers.contains(plain(text))
-    }
-
-    /// Tells whether text is a sentence of consent.
-    pub fn is_agreement(&self, text: &str) -> bool {
-        let text = plain(text);
-        let beginnings = prefixes(self.agreements.as_fst(), text.as_bytes());
-        beginnings.last().is_some()
-    }
-
     fn read(&self, words: &str, of: Of) -> Reading {
         let mut found: Vec<_> = self.matches(words).collect();
         found.sort_by_key(|found| (std::cmp::Reverse(found.chars), found.range.start));
@@ -333,6 +298,7 @@ impl Place {
                 | Concept::Machine
                 | Concept::Person
                 | Concept::Guardian
+                | Concept::Attendee
                 | Concept::Visitor
                 | Concept::Stop
         );
@@ -375,6 +341,7 @@ impl Dictionary {
         let owner = match () {
             () if has(Concept::Person) => Owner::Person,
             () if has(Concept::Guardian) => Owner::Guardian,
+            () if has(Concept::Attendee) => Owner::Attendee,
             () if has(Concept::Visitor) => Owner::Visitor,
             () => Owner::Unsaid,
         };
@@ -445,8 +412,10 @@ mod tests {
             ("agent-email", Owner::Person),
             ("opposing-party-phone", Owner::Person),
             ("Name of your friend", Owner::Person),
-            ("Nombre del alumno", Owner::Person),
+            ("Nombre del alumno", Owner::Attendee),
             ("Parent's number", Owner::Guardian),
+            ("Patient's e-mail", Owner::Attendee),
+            ("Emergency contact of the patient", Owner::Person),
             ("client-email", Owner::Visitor),
             ("E-mail", Owner::Unsaid),
         ] {

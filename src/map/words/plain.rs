@@ -1,6 +1,7 @@
 //! Labels and keys as their words are compared: case, accents, width, digits and punctuation aside.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -10,15 +11,78 @@ const LABEL_MAX: usize = 240;
 /// Writes a label or key as words with one space between them: punctuation and digits end a word, as does a capital after a
 /// small letter.
 pub(super) fn plain(label: &str) -> String {
-    let label = without_tags(head(label));
+    match Plain::of(label) {
+        Plain::Ascii(label) => ascii_words(label).map(char::from).collect(),
+        Plain::Written(words) => words,
+    }
+}
+
+/// A text as its words are compared.
+pub(super) enum Plain<'t> {
+    /// Its words are written while they are read: nearly all that is asked is ASCII, and neither markup nor an id.
+    Ascii(&'t [u8]),
+    Written(String),
+}
+
+impl<'t> Plain<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let text = head(text);
+        let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_digit() && !matches!(byte, b'<' | b'&');
+        if text.bytes().all(is_plain) { Self::Ascii(text.as_bytes()) } else { Self::Written(write(text)) }
+    }
+}
+
+fn write(label: &str) -> String {
+    let label = without_tags(label);
     let label = without_ids(&label);
     let mut words = String::with_capacity(label.len());
     if label.is_ascii() {
         write_words(label.chars(), &mut words);
         return words;
     }
-    write_words(label.nfkd().filter(|c| !is_accent(*c)).nfc(), &mut words);
-    unlettered(&words)
+    match label.chars().all(|c| base(c).is_some()) {
+        true => write_words(label.chars().filter_map(base), &mut words),
+        false => write_words(bare(&label), &mut words),
+    }
+    unlettered(words)
+}
+
+fn bare(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.nfkd().filter(|c| !is_accent(*c)).nfc()
+}
+
+/// Returns a letter of Latin, Greek or Cyrillic as [`bare`] writes it, where that is one letter whatever stands beside it, and
+/// what is no letter anyway: to decompose a text takes as long as all else.
+fn base(c: char) -> Option<char> {
+    let is_punctuation = matches!(c, '\u{2010}'..='\u{2027}');
+    BASES.get(c as usize).copied().flatten().or_else(|| is_punctuation.then_some(c))
+}
+
+static BASES: LazyLock<[Option<char>; BASES_END]> = LazyLock::new(|| {
+    std::array::from_fn(|code| {
+        let letter = u32::try_from(code).ok().and_then(char::from_u32)?;
+        let text = letter.to_string();
+        let mut bare = bare(&text);
+        bare.next().filter(|base| bare.next().is_none() && !is_mark(*base))
+    })
+});
+
+/// Where the letters of Cyrillic end.
+const BASES_END: usize = 0x530;
+
+/// Does for ASCII what [`write_words`] does for all.
+pub(super) fn ascii_words(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let mut before = b' ';
+    let mut is_first = true;
+    let bytes = text.iter().map(move |byte| {
+        let begins = !before.is_ascii_alphabetic() || (before.is_ascii_lowercase() && byte.is_ascii_uppercase());
+        before = *byte;
+        let is_letter = byte.is_ascii_alphabetic();
+        let has_space = is_letter && begins && !is_first;
+        is_first &= !is_letter;
+        [has_space.then_some(b' '), is_letter.then_some(byte.to_ascii_lowercase())]
+    });
+    bytes.flatten().flatten()
 }
 
 /// Takes out words that a program made up: letters with digits between them, `field_1fac983`, `question_mVGEg3`.
@@ -94,7 +158,10 @@ fn letter(c: char) -> char {
 }
 
 /// Letters that stand for two.
-fn unlettered(words: &str) -> String {
+fn unlettered(words: String) -> String {
+    if !words.contains(['ß', 'æ', 'œ', 'þ', '\u{640}']) && !words.contains(ARTICLE) {
+        return words;
+    }
     let mut text =
         words.replace('ß', "ss").replace('æ', "ae").replace('œ', "oe").replace('þ', "th").replace('\u{640}', "");
     if text.contains(ARTICLE) {
@@ -179,6 +246,27 @@ mod tests {
             assert_eq!(plain(label), words, "{label}");
         }
         assert_eq!(transliterated("rückruf").as_deref(), Some("rueckruf"));
+    }
+
+    #[test]
+    fn ascii_is_written_as_all_is() {
+        for label in ["E-Mail *", "yourEmail", "ABCdef", "  a b", "A.B.", "it's (here)", "", "\u{1}x\ty"] {
+            let mut words = String::new();
+            write_words(label.chars(), &mut words);
+            assert_eq!(plain(label), words, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_letter_alone_is_written_as_in_a_word() {
+        for word in
+            ["Prénom", "Imię", "Größe", "ΌΝΟΜΑ", "Ім’я", "Ёлка", "Đặng", "cafe\u{301}", "İsim", "œuvre", "l’ʼn", "a…b"]
+        {
+            let mut words = String::new();
+            write_words(bare(word), &mut words);
+            assert_eq!(plain(word), unlettered(words), "{word}");
+        }
+        assert_eq!([base('é'), base('Й'), base('’'), base('\u{301}')], [Some('e'), Some('И'), Some('’'), None]);
     }
 
     #[test]

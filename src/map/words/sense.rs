@@ -71,6 +71,7 @@ impl Owner {
             Self::Visitor => Some("visitor"),
             Self::Company => Some("company"),
             Self::Guardian => Some("guardian"),
+            Self::Attendee => Some("attendee"),
             Self::Person => Some("person"),
         }
     }
@@ -86,8 +87,16 @@ pub enum Owner {
     Company,
     /// A parent or guardian: the visitor, where a child is told of too.
     Guardian,
+    /// Whom the form is about, a patient or a participant: the visitor, unless somebody else fills it in.
+    Attendee,
     /// Somebody else.
     Person,
+}
+
+impl Owner {
+    pub fn is_a_person(self) -> bool {
+        matches!(self, Self::Person | Self::Guardian | Self::Attendee | Self::Visitor)
+    }
 }
 
 /// What a label says of its field.
@@ -123,7 +132,12 @@ fn stem(reading: &Reading, words: &str) -> u32 {
             || over.all(|(concept, _)| {
                 matches!(
                     concept,
-                    Concept::Person | Concept::Guardian | Concept::Visitor | Concept::Company | Concept::Other
+                    Concept::Person
+                        | Concept::Guardian
+                        | Concept::Attendee
+                        | Concept::Visitor
+                        | Concept::Company
+                        | Concept::Other
                 )
             })
     };
@@ -146,6 +160,8 @@ const IDS: [&str; 10] = ["id", "ids", "uid", "guid", "uuid", "gid", "hash", "non
 /// Words with a meaning by which a name isn't a person's.
 const NOT_A_NAME: [Concept; 2] = [Concept::Other, Concept::Subject];
 
+const OTHERS: [Concept; 3] = [Concept::Person, Concept::Guardian, Concept::Attendee];
+
 /// Puts the words of a label together.
 pub(super) fn sense(reading: &Reading, words: &str) -> Sense {
     let concepts = reading.concepts;
@@ -153,6 +169,7 @@ pub(super) fn sense(reading: &Reading, words: &str) -> Sense {
     let owner = match () {
         () if has(Concept::Person) => Owner::Person,
         () if has(Concept::Guardian) => Owner::Guardian,
+        () if has(Concept::Attendee) => Owner::Attendee,
         () if has(Concept::Visitor) => Owner::Visitor,
         () if has(Concept::Company) => Owner::Company,
         () => Owner::Unsaid,
@@ -258,9 +275,7 @@ fn rest(reading: &Reading) -> Role {
     let has = |concept| concepts.has(concept);
     match () {
         () if has(Concept::Company) => Role::Company,
-        () if has(Concept::Other) || reading.is_trace || concepts.has_any(&[Concept::Person, Concept::Guardian]) => {
-            Role::Other
-        }
+        () if has(Concept::Other) || reading.is_trace || concepts.has_any(&OTHERS) => Role::Other,
         () => Role::Unknown,
     }
 }
