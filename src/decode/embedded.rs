@@ -52,7 +52,7 @@ fn text_of_others<'a>(document: &Document<'a>, id: NodeId) -> Option<(NodeId, &'
 /// Tells whether a text is the body of a form: pairs without white space, of which one is encoded. An address of a page
 /// isn't one.
 fn is_form(text: &str) -> bool {
-    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"%+&=._*-[]~".contains(&byte);
+    let is_sign = |byte: u8| byte.is_ascii_alphanumeric() || b"%+&=._*-[]~()!'".contains(&byte);
     text.contains('%')
         && text.bytes().all(is_sign)
         && text.split('&').count() >= PAIRS_MIN

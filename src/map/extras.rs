@@ -126,7 +126,7 @@ impl<'a> Sorter<'_, 'a> {
     }
 
     fn is_said(&self, form_field: &FormField<'a>, known: &Known, value: &'a str) -> bool {
-        self.heard.says(value, known.sense.role)
+        self.heard.says(value, known.sense)
             || self.parts.hold(form_field.field.key, value)
             || (known.kind != Kind::LongText && value.contains('@') && self.copies().make(value))
     }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use super::fate::LeadFields;
 use super::markup::without_tags;
-use super::words::Role;
+use super::words::{Owner, Role, Sense};
 use crate::decode::Arena;
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
@@ -66,14 +66,16 @@ impl<'a> Heard<'a> {
     }
 
     /// Tells whether the lead says a value already: as such, as a part of the name, or in a copy of the whole form.
-    pub(super) fn says(&self, value: &'a str, role: Role) -> bool {
+    pub(super) fn says(&self, value: &'a str, sense: Sense) -> bool {
         if self.holds_copy(value) {
             return true;
         }
         let value = Plain::new(value);
+        // A family name of the visitor's may be another's too.
+        let is_part = matches!(sense.role, Role::FirstName | Role::LastName) && sense.owner != Owner::Person;
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
         (value.raw.len() >= SAID_MIN && self.texts.iter().any(|text| text.is(&value)))
-            || (matches!(role, Role::FirstName | Role::LastName) && self.name.holds(&value))
+            || (is_part && self.name.holds(&value))
             || (value.raw.lines().nth(COPY_LINES - 1).is_some()
                 && holds(&self.email)
                 && holds(&self.name)

@@ -28,6 +28,8 @@ const KEY_MIN: usize = 8;
 const LONG_ID: usize = 12;
 const UUID: usize = 36;
 const MIXED_MIN: usize = 16;
+/// A word of so many letters and digits is no one's.
+const LONG_TOKEN: usize = 40;
 /// Most words of what a service writes around the answers.
 const ENVELOPE_WORDS: usize = 5;
 
@@ -86,6 +88,7 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
         () if sense.is_id && is_unknown && !is_own && is_word => Some(Noise::Machine),
         () if is_word && (is_uuid(value) || is_hash(value) || is_constant(value)) => Some(Noise::Machine),
         () if (is_unknown && is_ip(value)) || value.starts_with("<?xml") => Some(Noise::Machine),
+        () if is_word && (value.starts_with("urn:") || is_time_zone(value)) => Some(Noise::Machine),
         // Joomla names its token by a hash.
         () if is_word && (own_name(field.key) == "id" || (value == "1" && is_hash(own_name(field.key)))) => {
             Some(Noise::Machine)
@@ -110,6 +113,7 @@ fn is_key_like(value: &str) -> bool {
 /// Tells whether a value is one of those that stand under a program's label: an address, a number, a time, an id.
 fn is_of_programs(value: &str) -> bool {
     shape::is_url(value)
+        || value.starts_with(['{', '['])
         || shape::is_machine(value)
         || is_ip(value)
         || value.bytes().all(|byte| byte.is_ascii_digit())
@@ -126,7 +130,8 @@ fn is_token(word: &str) -> bool {
         && has(u8::is_ascii_digit)
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase);
-    is_uuid(word) || is_hash(word) || is_random
+    let is_long = bytes.len() >= LONG_TOKEN && bytes.iter().all(u8::is_ascii_alphanumeric) && has(u8::is_ascii_digit);
+    is_uuid(word) || is_hash(word) || is_random || is_long
 }
 
 /// Tells whether a word is one of those that a program chooses from: `BOOKING_CREATED`.
@@ -134,6 +139,16 @@ fn is_constant(word: &str) -> bool {
     let is_part = |part: &str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_uppercase());
     word.contains('_') && word.split('_').all(is_part)
 }
+
+/// Tells whether a word is the name of a time zone: `Europe/Berlin` (<https://www.iana.org/time-zones>).
+fn is_time_zone(word: &str) -> bool {
+    let is_area = |area: &str| AREAS.contains(&area);
+    word.split_once('/').is_some_and(|(area, city)| is_area(area) && city.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+/// What the names of time zones begin with.
+const AREAS: [&str; 9] =
+    ["Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific"];
 
 fn is_ip(value: &str) -> bool {
     value.parse::<std::net::IpAddr>().is_ok()

@@ -148,7 +148,9 @@ pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<Lis
     if records.is_empty() || records.iter().any(|record| document.held(*record) != Held::Record) {
         return None;
     }
-    let members = members(document, &records).into_iter().map(|(column, _)| (plain(column.name), column)).collect();
+    let mut members: Vec<(String, Column<'a>)> =
+        members(document, &records).into_iter().map(|(column, _)| (plain(column.name), column)).collect();
+    without_prefix(&mut members);
     let list = List { document, records, members };
     let columns = list.columns();
     let is_of_types = columns.value.is_none()
@@ -159,6 +161,24 @@ pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<Lis
         () if (columns.value.is_some() || is_of_types) && is_named => Some(Listed::Fields(columns)),
         () if list.is_definition(&columns) => Some(Listed::Definition(columns)),
         () => by_variety(document, &list.records, &list.members).map(Listed::Fields),
+    }
+}
+
+/// Fewest letters that all names begin with, and fewest names.
+const PREFIX_MIN: usize = 3;
+const PREFIXED_MIN: usize = 3;
+
+/// Takes off what all names of the members begin with: `controlid`, `controlname`, `controlvalue`.
+fn without_prefix(members: &mut [(String, Column<'_>)]) {
+    let [(first, _), others @ ..] = &*members else { return };
+    let shared = |other: &str| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let prefix = others.iter().map(|(other, _)| shared(other)).min().unwrap_or_default();
+    let is_known = members.iter().any(|(name, _)| VALUES.contains(&name.as_str()));
+    let is_rest = |(name, _): &(String, Column<'_>)| name.len() > prefix && name.is_char_boundary(prefix);
+    if !is_known && prefix >= PREFIX_MIN && members.len() >= PREFIXED_MIN && members.iter().all(is_rest) {
+        for (name, _) in members {
+            name.drain(..prefix);
+        }
     }
 }
 

@@ -83,7 +83,14 @@ impl<'a> Definitions<'a> {
 
     /// Adds labels that stand in a record of their own beside that of the values: `{"labels": {"f1": "Your name"}}`.
     pub(super) fn add_label(&mut self, id: &'a str, label: &'a str) {
-        self.fields.entry(id).or_insert(Told { label: Some(label), kind: None });
+        let told = self.fields.entry(id).or_default();
+        told.label = told.label.or(Some(label));
+    }
+
+    /// Adds types that stand so: `{"field_types": {"f1": "textarea"}}`.
+    pub(super) fn add_kind(&mut self, id: &'a str, kind: &'a str) {
+        let told = self.fields.entry(id).or_default();
+        told.kind = told.kind.or(Some(kind));
     }
 
     pub(super) fn is_empty(&self) -> bool {

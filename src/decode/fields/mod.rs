@@ -48,8 +48,9 @@ impl std::fmt::Debug for Field<'_> {
     }
 }
 
-/// What names a record whose members are the labels of those of another.
+/// What names a record whose members are the labels of those of another, or their types.
 const LABEL_RECORDS: [&str; 6] = ["labels", "label", "titles", "questions", "field_labels", "fieldLabels"];
+const TYPE_RECORDS: [&str; 4] = ["types", "field_types", "fieldTypes", "input_types"];
 /// Most members of a record, and lines of a text, that are the parts of one answer.
 const PARTS_MAX: usize = 12;
 
@@ -145,7 +146,12 @@ impl<'a> Collector<'_, 'a> {
         match columns::read(document, id) {
             Some(Listed::Fields(columns)) => self.add_list(id, key, &columns),
             Some(Listed::Definition(columns)) => self.definitions.add(document, id, &columns),
-            None if self.is_of_labels(id) => self.add_labels(id),
+            None if self.tells_of_others(id, &LABEL_RECORDS) => {
+                self.texts_of(id).into_iter().for_each(|(id, label)| self.definitions.add_label(id, label));
+            }
+            None if self.tells_of_others(id, &TYPE_RECORDS) => {
+                self.texts_of(id).into_iter().for_each(|(id, kind)| self.definitions.add_kind(id, kind));
+            }
             // A table in a text is one answer; who writes it, makes it readable.
             None if document.held(id) == Held::List && document.text(id).is_some() => {
                 self.push(key, None, None, self.one(document.text(id)), id);
@@ -175,27 +181,30 @@ impl<'a> Collector<'_, 'a> {
         }
     }
 
-    fn add_labels(&mut self, record: NodeId) {
+    /// Returns what the members of a record are called, and their texts.
+    fn texts_of(&self, record: NodeId) -> Vec<(&'a str, &'a str)> {
         let document = self.document;
-        for member in document.children(record) {
-            if let (Key::Name(id), Some(label)) = (document.key(member), document.text(member)) {
-                self.definitions.add_label(id, label);
-            }
-        }
+        let told = |member| match document.key(member) {
+            Key::Name(id) => Some((id, document.text(member)?)),
+            _ => None,
+        };
+        document.children(record).filter_map(told).collect()
     }
 
     /// Tells whether a text that was opened may be a visitor's: a record, or pairs, that define nothing.
     fn is_typed(&self, id: NodeId) -> bool {
+        let defines = |id| matches!(columns::read(self.document, id), Some(Listed::Definition(_)));
         matches!(self.document.content(id), Content::Text(_))
             && self.document.held(id) == Held::Record
-            && !matches!(columns::read(self.document, id), Some(Listed::Definition(_)))
+            && !defines(id)
+            && !self.document.children(id).any(defines)
     }
 
-    /// Tells whether a record holds the labels of the members of another one beside it.
-    fn is_of_labels(&self, id: NodeId) -> bool {
+    /// Tells whether a record of one of these names tells of the members of another one beside it.
+    fn tells_of_others(&self, id: NodeId, names: &[&str]) -> bool {
         let document = self.document;
         let Key::Name(name) = document.key(id) else { return false };
-        let Some(parent) = document.parent(id).filter(|_| LABEL_RECORDS.contains(&name)) else { return false };
+        let Some(parent) = document.parent(id).filter(|_| names.contains(&name)) else { return false };
         let name_of = |member| match document.key(member) {
             Key::Name(name) => Some(name),
             _ => None,

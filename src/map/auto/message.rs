@@ -2,7 +2,9 @@
 
 use super::value::{prose, words};
 use super::{Auto, Candidate, Known, One, Reason, Score, Whose};
+use crate::decode::Arena;
 use crate::map::kind::Kind;
+use crate::map::markup::without_tags;
 use crate::map::shape;
 use crate::map::texts::join;
 use crate::map::words::{Owner, Role};
@@ -37,7 +39,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
     if one.is_empty() {
         return None;
     }
-    let text = join(auto.submission, one.values(), ", ");
+    let text = unwrapped(join(auto.submission, one.values(), ", "), auto.submission.arena);
     let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
     if !is_called && auto.is_copy(text) {
         return None;
@@ -61,6 +63,14 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
         .when(sense.is_second, Reason::Repeated, -12)
         .when(is_of_a_system(auto, &one, whose), Reason::Record, -60);
     Some(Candidate { text, from: auto.alone(one.index), score })
+}
+
+/// Chats write what a visitor typed as paragraphs of HTML.
+fn unwrapped<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
+    match text.starts_with("<p>") && text.trim_end().ends_with("</p>") {
+        true => without_tags(arena.alloc_str(&text.replace("</p>", "\n")), arena).trim(),
+        false => text,
+    }
 }
 
 /// Tells whether a field stands in a record of the form, the page or the campaign, and not beside the e-mail.

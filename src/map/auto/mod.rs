@@ -16,6 +16,8 @@ mod name;
 
 mod number;
 
+mod parts;
+
 mod phone;
 
 mod score;

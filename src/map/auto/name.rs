@@ -15,9 +15,8 @@ use crate::map::words::{Owner, Role};
 const NAMED_MAX: usize = 16;
 const NAME_BYTES: usize = 400;
 const UNNAMED_MAX: usize = 32;
-/// What two parts of a name are worth, and one whole.
-const PAIR: i32 = 92;
-const PLAIN_PAIR: i32 = 88;
+/// What two parts of a name are worth of which one has the plain word for a name, and one part alone.
+pub(super) const PLAIN_PAIR: i32 = 88;
 const FIRST_ALONE: i32 = 60;
 const LAST_ALONE: i32 = 50;
 /// Counts against a name that is said to be another's.
@@ -43,7 +42,7 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
             found.extend(names.pair(*first, *last, &filled));
         }
     }
-    found.extend(names.initials(&filled));
+    found.extend(names.with_middle(&filled));
     found.extend(names.of_the_same_label(&filled));
     // Most forms label the name clearly: then nothing else is weighed.
     let is_sure =
@@ -72,8 +71,8 @@ const SURE: i32 = 78;
 /// What the visitor's own name weighs at least.
 const OWN_MIN: i32 = 20;
 
-struct Names<'n, 'v, 'a, F> {
-    auto: &'n Auto<'v, 'a>,
+pub(super) struct Names<'n, 'v, 'a, F> {
+    pub(super) auto: &'n Auto<'v, 'a>,
     whose: Whose,
     local: &'n LazyCell<Local, F>,
 }
@@ -90,12 +89,12 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             && can_be_name(self.text(one), self.auto.dictionary)
     }
 
-    fn text(&self, one: &One<'_, 'a>) -> &'a str {
+    pub(super) fn text(&self, one: &One<'_, 'a>) -> &'a str {
         join(self.auto.submission, one.values(), " ").trim()
     }
 
     /// What speaks for a field wherever it stands.
-    fn by_place(&self, one: &One<'_, 'a>) -> Score {
+    pub(super) fn by_place(&self, one: &One<'_, 'a>) -> Score {
         let sense = one.known.sense;
         let by_record = match (self.whose.record, self.auto.record(one.index)) {
             (Some(email), Some(record)) if email == record => 10,
@@ -185,107 +184,6 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         Some(Candidate { text, from: self.auto.alone(one.index), score })
     }
 
-    /// A given and a family name; where only one of them is called so, the plain word for a name is the other.
-    fn pair(&self, first: One<'_, 'a>, last: One<'_, 'a>, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
-        let by_role = match (first.role(), last.role()) {
-            (Role::FirstName, Role::LastName) => PAIR,
-            (Role::Name, Role::LastName) | (Role::FirstName, Role::Name) => PLAIN_PAIR,
-            _ => return None,
-        };
-        let given = self.text(&first);
-        let family = self.text(&last);
-        if first.known.sense.owner != last.known.sense.owner
-            && [first, last].iter().any(|one| one.known.sense.owner == Owner::Person)
-        {
-            return None;
-        }
-        if by_role == PLAIN_PAIR && (holds(given, family) || holds(family, given)) {
-            return None;
-        }
-        if self.auto.record(first.index) != self.auto.record(last.index) {
-            return None;
-        }
-        let middle = filled_middle(self.auto, &first, &last);
-        // The weaker of two places is the pair's.
-        let places = [self.by_place(&first), self.by_place(&last)];
-        let place = places.into_iter().min_by_key(Score::total).unwrap_or_default();
-        let strength = i32::from(first.known.sense.strength + last.known.sense.strength) - 6;
-        let distance = i32::try_from(first.index.abs_diff(last.index)).unwrap_or(i32::MAX).min(10);
-        let more = i32::from(filled.len() > 2);
-        let score =
-            place.and(Reason::Parts, by_role).and(Reason::MoreWords, 3 * strength).and(Reason::Place, -distance * more);
-        let parts = match self.is_surname_first(given, family) {
-            true => vec![Some(family), middle.map(|(_, text)| text), Some(given)],
-            false => vec![Some(given), middle.map(|(_, text)| text), Some(family)],
-        };
-        let parts: Vec<&str> = parts.into_iter().flatten().collect();
-        let from = [first.index, last.index].into_iter().chain(middle.map(|(index, _)| index));
-        Some(self.joined(&parts, from, score))
-    }
-
-    /// Makes one name of its parts, in their order.
-    fn joined(&self, parts: &[&'a str], from: impl IntoIterator<Item = usize>, score: Score) -> Candidate<'a> {
-        let submission = self.auto.submission;
-        let text = join(submission, submission.arena.alloc_slice_copy(parts), " ");
-        Candidate { text, from: self.auto.sorted(from), score }
-    }
-
-    /// Joins a family name with initials or a middle name where there is no given name, in the order of the form.
-    fn initials(&self, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
-        let last = filled.iter().find(|one| one.role() == Role::LastName)?;
-        if filled.iter().any(|one| matches!(one.role(), Role::FirstName | Role::Name | Role::FullName)) {
-            return None;
-        }
-        let is_beside = |one: &One<'_, 'a>| {
-            one.role() == Role::MiddleName
-                && !one.is_empty()
-                && self.auto.record(one.index) == self.auto.record(last.index)
-        };
-        let parts: Vec<One<'_, 'a>> =
-            self.auto.free().filter(|one| is_beside(one) || one.index == last.index).collect();
-        if parts.len() < 2 {
-            return None;
-        }
-        let texts: Vec<&str> = parts.iter().map(|one| self.text(one)).collect();
-        let score = self.by_place(last).and(Reason::Parts, PLAIN_PAIR);
-        Some(self.joined(&texts, parts.iter().map(|one| one.index), score))
-    }
-
-    /// Family name first in the languages that write it so: told by the script, the letters, else the form's language.
-    fn is_surname_first(&self, given: &str, family: &str) -> bool {
-        let mut letters = given.chars().chain(family.chars()).filter(|c| c.is_alphabetic());
-        let is_of_east = |c: char| matches!(c, '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{0b80}'..='\u{0c7f}' | '\u{0d80}'..='\u{0dff}');
-        if letters.clone().any(is_of_east) {
-            return !is_swapped(given, family);
-        }
-        let is_latin_or_cyrillic =
-            letters.all(|c| matches!(c, '\0'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' | '\u{400}'..='\u{52f}'));
-        let language = self.auto.senses.languages.first;
-        is_latin_or_cyrillic && language.is_some_and(|language| self.auto.dictionary.is_surname_first(language))
-    }
-
-    /// Two fields that follow each other under one label, a word each, are the parts of one name.
-    fn of_the_same_label(&self, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
-        let label = |one: &One<'_, 'a>| one.form_field.field.label.filter(|label| !label.trim().is_empty());
-        let (first, second) = filled.windows(2).find_map(|pair| match pair {
-            [first, second] if label(first).is_some() && label(first) == label(second) => Some((first, second)),
-            _ => None,
-        })?;
-        let one = self.text(first);
-        let other = self.text(second);
-        let is_word = |text: &str| !text.contains(char::is_whitespace);
-        let is_one =
-            first.known.sense.owner == second.known.sense.owner && is_word(one) && is_word(other) && one != other;
-        if !is_one
-            || second.index != first.index + 1
-            || filled.iter().filter(|one| label(one) == label(first)).nth(2).is_some()
-        {
-            return None;
-        }
-        let score = self.by_place(first).and(Reason::Parts, PLAIN_PAIR);
-        Some(self.joined(&[one, other], [first.index, second.index], score))
-    }
-
     /// Forms ask for the name first: what looks like one before the e-mail, else anywhere.
     fn unnamed(&self) -> Vec<Candidate<'a>> {
         let is_named = |one: &One<'_, 'a>| one.known.sense.owner != Owner::Person && one.role().is_of_a_name();
@@ -347,30 +245,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
     }
 }
 
-/// Returns the middle name that stands in the record of both.
-fn filled_middle<'a>(auto: &Auto<'_, 'a>, first: &One<'_, 'a>, last: &One<'_, 'a>) -> Option<(usize, &'a str)> {
-    let is_it = |one: &One<'_, 'a>| {
-        one.role() == Role::MiddleName
-            && auto.record(one.index) == auto.record(first.index)
-            && one.known.sense.owner == last.known.sense.owner
-    };
-    let one = auto.free().find(is_it)?;
-    one.single().map(str::trim).filter(|text| !text.is_empty()).map(|text| (one.index, text))
-}
-
-/// A Chinese visitor of a form in another language takes "first" for what comes first: one character, then two.
-fn is_swapped(given: &str, family: &str) -> bool {
-    let is_han = |text: &str| text.chars().all(|c| matches!(c, '\u{3400}'..='\u{9fff}'));
-    is_han(given) && is_han(family) && given.chars().count() == 1 && family.chars().count() == 2
-}
-
 fn is_short_of_east(text: &str) -> bool {
     (1..=3).contains(&text.chars().count())
         && text.chars().all(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'))
-}
-
-fn holds(whole: &str, part: &str) -> bool {
-    // Some plugins escape one of the two for HTML.
-    let text = |text: &str| text.to_lowercase().replace("&amp;", "&");
-    text(whole).contains(&text(part))
 }

@@ -152,7 +152,11 @@ impl Dictionary {
         votes.resize(self.languages.len(), 0);
         let words = plain(label);
         for found in self.matches(&words) {
-            let meanings = || found.meanings().filter(|meaning| found.fits(meaning, &words));
+            // What programs call their fields is English in forms of any language.
+            let is_said = |meaning: &Meaning| {
+                found.fits(meaning, &words) && !matches!(meaning.concept, Concept::Machine | Concept::Trace)
+            };
+            let meanings = || found.meanings().filter(is_said);
             let mut languages: Vec<Language> = meanings().map(|meaning| meaning.language).collect();
             languages.sort_unstable();
             languages.dedup();
@@ -383,6 +387,7 @@ mod tests {
             ("Номер телефона", Role::Phone),
             ("First name", Role::FirstName),
             ("name_1_first_name", Role::FirstName),
+            ("name_1_middle_name", Role::MiddleName),
             ("Name (last)", Role::LastName),
             ("Nom et prénom", Role::FullName),
             ("Imię i nazwisko", Role::FullName),

@@ -225,12 +225,12 @@ fn of_a_name(reading: &Reading, words: &str) -> Option<Role> {
         () if has(Concept::Company) && is_named => Some(Role::Company),
         // `name_1_first_name`: the part says the word itself.
         () if has(Concept::Name) && !has(Concept::FullName) && says_name(reading, words) => {
-            let last = reading
-                .found
-                .iter()
-                .rev()
-                .find(|(concept, _)| matches!(concept, Concept::FirstName | Concept::LastName));
-            last.map(|(concept, _)| if *concept == Concept::FirstName { Role::FirstName } else { Role::LastName })
+            reading.found.iter().rev().find_map(|(concept, _)| match concept {
+                Concept::FirstName => Some(Role::FirstName),
+                Concept::LastName => Some(Role::LastName),
+                Concept::MiddleName => Some(Role::MiddleName),
+                _ => None,
+            })
         }
         () if has(Concept::FullName) || (has(Concept::FirstName) && has(Concept::LastName)) => Some(Role::FullName),
         () if has(Concept::Name) && concepts.has_any(&[Concept::FirstName, Concept::LastName]) => Some(Role::FullName),
@@ -245,8 +245,8 @@ fn of_a_name(reading: &Reading, words: &str) -> Option<Role> {
 
 /// Tells whether the one part of a name that a label names is a phrase: "first name", where "vorname" is a word.
 fn says_name(reading: &Reading, words: &str) -> bool {
-    let mut parts =
-        reading.found.iter().filter(|(concept, _)| matches!(concept, Concept::FirstName | Concept::LastName));
+    let is_part = |concept| matches!(concept, Concept::FirstName | Concept::LastName | Concept::MiddleName);
+    let mut parts = reading.found.iter().filter(|(concept, _)| is_part(*concept));
     let first = parts.next();
     parts.next().is_none()
         && first.and_then(|(_, range)| words.get(range.clone())).is_some_and(|phrase| phrase.contains(' '))
