@@ -97,9 +97,15 @@ impl<'a> Campaign<'a> {
     pub(super) fn add_page(&mut self, page: &'a str, keep: impl Fn(&str) -> &'a str) {
         let query = page.split_once('?').and_then(|(_, query)| query.split('#').next());
         let Some(query) = query.filter(|query| self.query.replace(query) != Some(query)) else { return };
-        for (name, value) in serde_urlencoded::from_str::<Vec<(String, String)>>(query).unwrap_or_default() {
-            if let Some(tag) = Tag::of(&name).filter(|_| !value.is_empty()) {
-                self.add(tag, keep(&value));
+        let may_be_tag = |pair: &&str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            name.contains(['%', '+']) || Tag::of(name).is_some()
+        };
+        for pair in query.split('&').filter(may_be_tag) {
+            for (name, value) in serde_urlencoded::from_str::<Vec<(String, String)>>(pair).unwrap_or_default() {
+                if let Some(tag) = Tag::of(&name).filter(|_| !value.is_empty()) {
+                    self.add(tag, keep(&value));
+                }
             }
         }
     }

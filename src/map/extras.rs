@@ -106,10 +106,18 @@ impl<'a> Sorter<'_, 'a> {
     fn fate(&mut self, form_field: &FormField<'a>, known: &Known, noise: Option<Noise>, is_dropped: bool) -> Fate {
         let field = &form_field.field;
         let arena = self.submission.arena;
-        let value = written(self.submission, field.values).trim();
-        if noise == Some(Noise::Machine) && !self.drop_all && shape::is_url(value) {
+        if let Some(value) = field.values.first().filter(|_| noise == Some(Noise::Machine) && !self.drop_all)
+            && shape::is_url(value)
+        {
             self.campaign.add_page(value, |text| arena.alloc_str(text));
         }
+        // What is left out needn't be made readable.
+        let is_left_out = is_dropped || noise == Some(Noise::Secret) || (noise.is_some() && known.tag.is_none());
+        let value = match is_left_out {
+            true => field.values.first().copied().unwrap_or_default(),
+            false => written(self.submission, field.values),
+        };
+        let value = value.trim();
         match (known.tag, noise) {
             (_, Some(Noise::Secret)) => Fate::Secret,
             _ if is_dropped && form_field.meta => Fate::Meta,

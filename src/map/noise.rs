@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::form_field::FormField;
 use super::kind::Kind;
-use super::senses::{Known, Senses, own_name};
+use super::senses::{Known, Senses};
 use super::shape;
 use super::view::View;
 use super::words::{Owner, Role};
@@ -18,8 +18,6 @@ use crate::decode::{Hashing, NodeId};
 const COMPANY_MIN: usize = 2;
 /// Fewest of them that make even a number beside the visitor's own fields a program's.
 const CROWD_MIN: usize = 4;
-/// Fewest digits of a hexadecimal word that only a program writes, whatever its key.
-const HEX_MIN: usize = 20;
 /// A sender that posts this many ids made them up: no form asks a visitor for three.
 const IDS_MIN: usize = 3;
 /// Fewest characters of an access key under a label.
@@ -86,13 +84,11 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
         }
         () if is_labelled => None,
         () if sense.is_id && is_unknown && !is_own && is_word => Some(Noise::Machine),
-        () if is_word && (is_uuid(value) || is_hash(value) || is_constant(value)) => Some(Noise::Machine),
+        () if is_word && (is_uuid(value) || shape::is_hash(value) || is_constant(value)) => Some(Noise::Machine),
         () if (is_unknown && is_ip(value)) || value.starts_with("<?xml") => Some(Noise::Machine),
         () if is_word && (value.starts_with("urn:") || is_time_zone(value)) => Some(Noise::Machine),
         // Joomla names its token by a hash.
-        () if is_word && (own_name(field.key) == "id" || (value == "1" && is_hash(own_name(field.key)))) => {
-            Some(Noise::Machine)
-        }
+        () if is_word && (known.is_named_id || (value == "1" && known.is_named_by_hash)) => Some(Noise::Machine),
         () if sense.is_id && value.len() >= LONG_ID && value.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(Noise::Machine)
         }
@@ -131,7 +127,7 @@ fn is_token(word: &str) -> bool {
         && has(u8::is_ascii_uppercase)
         && has(u8::is_ascii_lowercase);
     let is_long = bytes.len() >= LONG_TOKEN && bytes.iter().all(u8::is_ascii_alphanumeric) && has(u8::is_ascii_digit);
-    is_uuid(word) || is_hash(word) || is_random || is_long
+    is_uuid(word) || shape::is_hash(word) || is_random || is_long
 }
 
 /// Tells whether a word is one of those that a program chooses from: `BOOKING_CREATED`.
@@ -152,13 +148,6 @@ const AREAS: [&str; 9] =
 
 fn is_ip(value: &str) -> bool {
     value.parse::<std::net::IpAddr>().is_ok()
-}
-
-fn is_hash(word: &str) -> bool {
-    word.len() >= HEX_MIN
-        && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
-        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn is_uuid(word: &str) -> bool {

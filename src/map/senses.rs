@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::campaign::Tag;
 use super::form_field::FormField;
 use super::kind::Kind;
+use super::shape;
 use super::words::{About, Dictionary, Languages, Owner, Role, Sense, plain_words};
 use crate::decode::{Field, Hashing, Key, NodeId, Submission};
 
@@ -26,6 +27,10 @@ pub struct Known {
     pub(super) is_question: bool,
     /// Its own name begins as those do that programs hide.
     pub(super) is_hidden: bool,
+    /// It is called `id`, and nothing else.
+    pub(super) is_named_id: bool,
+    /// Its own name is a digest.
+    pub(super) is_named_by_hash: bool,
     /// Which tag of a campaign it is.
     pub(super) tag: Option<Tag>,
     /// Its key is made of words, though a program may have made it up.
@@ -122,6 +127,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
     sense.is_second |= !is_by_label && sense.role != Role::Unknown && (2..10).contains(&number);
     let kind = kind_of(field, own, is_by_label, sense.role);
     let is_word = |word: &str| word.len() >= WORD_MIN;
+    let name = own_name(field.key);
     Known {
         sense,
         kind,
@@ -129,7 +135,9 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         is_of_a_thing: around.is_of_a_thing,
         is_of_a_program,
         depth: around.depth,
-        is_hidden: own_name(field.key).starts_with('_'),
+        is_hidden: name.starts_with('_'),
+        is_named_id: name == "id",
+        is_named_by_hash: shape::is_hash(name),
         is_labelled: label.is_some() || own.contains(char::is_whitespace),
         is_worded: kind == Kind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
         tag: Tag::of_field(form_field, containers(submission, field.node).next()),

@@ -118,6 +118,17 @@ fn is_token(text: &str) -> bool {
     digits >= 3 && letters >= 3
 }
 
+/// Fewest digits of a hexadecimal word that only a program writes, whatever its key.
+const HEX_MIN: usize = 20;
+
+/// Tells whether a word is a digest in hexadecimal digits.
+pub(super) fn is_hash(word: &str) -> bool {
+    word.len() >= HEX_MIN
+        && word.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+        && word.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && word.bytes().any(|byte| byte.is_ascii_digit())
+}
+
 /// Tells whether text is a time as programs write it: `2026-11-20T15:00:21.889Z`.
 fn is_time_stamp(text: &str) -> bool {
     let Some((day, time)) = text.split_once('T') else { return false };

@@ -118,17 +118,27 @@ pub(super) fn number_of(fst: &fst::raw::Fst<Bytes>, key: impl Iterator<Item = u8
     node.is_final().then(|| number.cat(node.final_output()).value())
 }
 
-/// Tells whether a text begins with a key of a transducer.
-pub(super) fn begins(fst: &fst::raw::Fst<Bytes>, text: impl Iterator<Item = u8>) -> bool {
-    let mut node = fst.root();
-    for byte in text {
-        if node.is_final() {
-            return true;
+/// Whether a text begins with a key of a transducer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    Yes,
+    No,
+    /// The text ends before a key does.
+    Open,
+}
+
+impl Begins {
+    pub(super) fn of(fst: &fst::raw::Fst<Bytes>, text: impl Iterator<Item = u8>) -> Self {
+        let mut node = fst.root();
+        for byte in text {
+            if node.is_final() {
+                return Self::Yes;
+            }
+            let Some(next) = node.find_input(byte) else { return Self::No };
+            node = fst.node(node.transition(next).addr);
         }
-        let Some(next) = node.find_input(byte) else { return false };
-        node = fst.node(node.transition(next).addr);
+        if node.is_final() { Self::Yes } else { Self::Open }
     }
-    node.is_final()
 }
 
 /// Returns every key of a transducer that a text begins with: how long it is, and its number.

@@ -26,7 +26,7 @@ pub(super) enum Plain<'t> {
 
 impl<'t> Plain<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        let text = head(text);
+        let text = head(text, LABEL_MAX);
         let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_digit() && !matches!(byte, b'<' | b'&');
         if text.bytes().all(is_plain) { Self::Ascii(text.as_bytes()) } else { Self::Written(write(text)) }
     }
@@ -106,8 +106,9 @@ fn without_ids(label: &str) -> Cow<'_, str> {
 /// Fewest digits of a hexadecimal id.
 const HEX_MIN: usize = 6;
 
-fn head(label: &str) -> &str {
-    let mut end = LABEL_MAX.min(label.len());
+/// Returns the first bytes of a text.
+pub(super) fn head(label: &str, most: usize) -> &str {
+    let mut end = most.min(label.len());
     while !label.is_char_boundary(end) {
         end -= 1;
     }

@@ -3,8 +3,8 @@
 use fst::Set;
 
 use super::concept::Concept;
-use super::found::{begins, number_of};
-use super::plain::Plain;
+use super::found::{Begins, number_of};
+use super::plain::{Plain, head};
 use super::{Bytes, Dictionary};
 
 /// Longest value that is asked whether it is a label, in bytes; and whether it is an answer.
@@ -50,9 +50,24 @@ impl Dictionary {
 
     /// Tells whether text is a sentence of consent.
     pub fn is_agreement(&self, text: &str) -> bool {
-        begins(self.agreements.as_fst(), Plain::of(text).bytes())
+        let begins = |text: &str| Begins::of(self.agreements.as_fst(), Plain::of(text).bytes());
+        // Most texts are told by their first words, and to write a long one plain takes long.
+        match first_words(text).map_or(Begins::Open, begins) {
+            Begins::Open => begins(text) == Begins::Yes,
+            told => told == Begins::Yes,
+        }
     }
 }
+
+/// Returns the first words of a long text; none where a tag may go on behind them.
+fn first_words(text: &str) -> Option<&str> {
+    let start = head(text, START);
+    let end = start.rfind(char::is_whitespace).filter(|_| start.len() < text.len() && !start.contains('<'))?;
+    start.get(..end)
+}
+
+/// How many bytes of a text hold its first words.
+const START: usize = 48;
 
 fn holds(set: &Set<Bytes>, words: &Plain<'_>) -> bool {
     number_of(set.as_fst(), words.bytes()).is_some()
