@@ -150,7 +150,10 @@ impl<'a> Sorter<'_, 'a> {
             return;
         }
         let others = form_field.field.values.iter().skip(1).map(|value| value.trim());
-        for value in others.filter(|value| !value.is_empty() && !said.texts.contains(value)) {
+        // The parts of a number are said in the whole.
+        let is_said =
+            |value: &&str| said.texts.iter().any(|text| text == value || text.split(' ').any(|part| part == *value));
+        for value in others.filter(|value| !value.is_empty() && !is_said(value)) {
             self.lines.add(label(self.submission, form_field, self.rules), value);
         }
     }

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use super::fate::LeadFields;
 use super::markup::without_tags;
-use super::words::{Owner, Role, Sense};
+use super::words::{Role, Sense};
 use crate::decode::Arena;
 
 /// Fewest lines of a value that is a copy of the whole form: each of the lead's fields, with a label or a blank line.
@@ -71,11 +71,11 @@ impl<'a> Heard<'a> {
             return true;
         }
         let value = Plain::new(value);
-        // A family name of the visitor's may be another's too.
-        let is_part = matches!(sense.role, Role::FirstName | Role::LastName) && sense.owner != Owner::Person;
+        // Part of the visitor's name may be part of another's too.
+        let is_part = matches!(sense.role, Role::FirstName | Role::LastName) && sense.owner.is_the_visitor();
         let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
         (value.raw.len() >= SAID_MIN && self.texts.iter().any(|text| text.is(&value)))
-            || (is_part && self.name.holds(&value))
+            || (is_part && self.name.holds_words(&value))
             || (value.raw.lines().nth(COPY_LINES - 1).is_some()
                 && holds(&self.email)
                 && holds(&self.name)
@@ -121,8 +121,17 @@ impl<'a> Plain<'a> {
         self.raw.chars().next().into_iter().flat_map(char::to_lowercase)
     }
 
-    fn holds(&self, part: &Plain<'_>) -> bool {
-        self.may_hold(part) && self.get().contains(part.get())
+    /// Tells whether a text stands in this one, and no word goes on before or behind it.
+    fn holds_words(&self, part: &Plain<'_>) -> bool {
+        if !self.may_hold(part) || part.get().is_empty() {
+            return false;
+        }
+        let text = self.get();
+        text.match_indices(part.get()).any(|(at, part)| {
+            let before = text.get(..at).and_then(|text| text.chars().next_back());
+            let after = text.get(at + part.len()..).and_then(|text| text.chars().next());
+            [before, after].into_iter().flatten().all(|c| !c.is_alphanumeric())
+        })
     }
 
     /// Tells whether a text is short enough to be a part of this one: neither is written plain where it isn't.

@@ -26,8 +26,8 @@ const KEY_MIN: usize = 8;
 const LONG_ID: usize = 12;
 const UUID: usize = 36;
 const MIXED_MIN: usize = 16;
-/// A word of so many letters and digits is no one's.
-const LONG_TOKEN: usize = 40;
+/// Fewest letters and digits of a word that nobody copies from anywhere: a wallet has 62 at most.
+const LONG_TOKEN: usize = 64;
 /// Most words of what a service writes around the answers.
 const ENVELOPE_WORDS: usize = 5;
 
@@ -69,11 +69,9 @@ fn has_no_space(form_field: &FormField<'_>) -> bool {
 fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> bool) -> Option<Noise> {
     let field = &form_field.field;
     let value = field.values.first().map(|value| value.trim()).filter(|value| !value.is_empty())?;
-    let is_word = !value.contains(char::is_whitespace);
     let sense = known.sense;
     let is_labelled = known.is_labelled;
     let is_own = sense.owner != Owner::Unsaid;
-    let is_unknown = matches!(sense.role, Role::Unknown | Role::Machine);
     match () {
         () if sense.role == Role::Secret && (!is_labelled || is_key_like(value)) => Some(Noise::Secret),
         () if shape::is_user_agent(value) => Some(Noise::Machine),
@@ -82,23 +80,39 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
         () if sense.role == Role::Machine && (known.kind == Kind::Machine || is_of_programs(value)) && !is_own => {
             Some(Noise::Machine)
         }
-        () if is_labelled => None,
-        () if sense.is_id && is_unknown && !is_own && is_word => Some(Noise::Machine),
-        () if is_word && (is_uuid(value) || shape::is_hash(value) || is_constant(value)) => Some(Noise::Machine),
-        () if (is_unknown && is_ip(value)) || value.starts_with("<?xml") => Some(Noise::Machine),
-        () if is_word && (value.starts_with("urn:") || is_time_zone(value)) => Some(Noise::Machine),
-        // Joomla names its token by a hash.
-        () if is_word && (known.is_named_id || (value == "1" && known.is_named_by_hash)) => Some(Noise::Machine),
-        () if sense.is_id && value.len() >= LONG_ID && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(Noise::Machine)
-        }
-        () if (is_unknown || sense.is_trace) && is_word && is_token(value) => Some(Noise::Machine),
-        () if known.is_hidden && (is_unknown || known.kind == Kind::Machine || value.starts_with(['{', '['])) => {
-            Some(Noise::Machine)
-        }
-        () if known.is_hidden && sense.role == Role::Other && is_word => Some(Noise::Machine),
-        () => None,
+        () if is_labelled || !is_under_key(known, value) => None,
+        () => Some(Noise::Machine),
     }
+}
+
+/// Tells whether a value under a key that no visitor reads is a program's.
+fn is_under_key(known: &Known, value: &str) -> bool {
+    let sense = known.sense;
+    let is_word = !value.contains(char::is_whitespace);
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_unknown = matches!(sense.role, Role::Unknown | Role::Machine);
+    let is_of_program = sense.is_trace || sense.role == Role::Machine || known.kind == Kind::Machine;
+    let is_id = (sense.is_id && is_unknown && sense.owner == Owner::Unsaid && is_word)
+        || (sense.is_id && is_number && value.len() >= LONG_ID)
+        || (known.is_named_id && (is_number || is_token(value)));
+    let is_made = || is_word && (is_uuid(value) || shape::is_hash(value) || (is_unknown && is_token(value)));
+    // A visitor could have typed it as well.
+    let is_doubtful = || is_word && (is_constant(value) || is_time_zone(value) || is_ip(value));
+    let is_markup = || value.starts_with("urn:") || (value.starts_with("<?xml ") && value.ends_with('>'));
+    let is_hidden = || {
+        known.is_hidden
+            && (is_unknown
+                || known.kind == Kind::Machine
+                || value.starts_with(['{', '['])
+                || (sense.role == Role::Other && is_of_programs(value)))
+    };
+    is_id
+        || is_made()
+        || (is_of_program && is_doubtful())
+        || (is_unknown && is_markup())
+        || is_hidden()
+        // Joomla names its token by a hash.
+        || (known.is_named_by_hash && value == "1")
 }
 
 /// Tells whether a value under a label that speaks of a secret may be one: a long word with digits, and no answer.
@@ -229,6 +243,17 @@ fn is_of_envelope(form_field: &FormField<'_>, known: &Known) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_and_time_zones_are_told_from_words() {
+        assert!(is_constant("BOOKING_CREATED") && is_time_zone("America/Argentina/Ushuaia"));
+        for word in ["BOOKING", "Booking_Created", "A_B", "COVID_19", "_"] {
+            assert!(!is_constant(word), "{word}");
+        }
+        for word in ["Europe", "europe/berlin", "Europe/", "and/or", "1/2"] {
+            assert!(!is_time_zone(word), "{word}");
+        }
+    }
 
     #[test]
     fn words_of_programs_are_told_from_those_of_papers() {

@@ -122,9 +122,11 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
     if is_key && !is_made_text && sense.role == Role::Unknown && reader.about(own).is_of_a_system {
         sense.role = Role::Machine;
     }
-    // `email_2` is another one.
+    // `email_2` is another one, and so is "Name 2. Person".
     let number = own.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(0_u8);
-    sense.is_second |= !is_by_label && sense.role != Role::Unknown && (2..10).contains(&number);
+    let is_ordinal = |word: &str| word.strip_suffix('.').and_then(|digits| digits.parse().ok()).is_some_and(is_another);
+    let is_told = (!is_by_label && is_another(number)) || label.unwrap_or(own).split_whitespace().any(is_ordinal);
+    sense.is_second |= sense.role != Role::Unknown && is_told;
     let kind = kind_of(field, own, is_by_label, sense.role);
     let is_word = |word: &str| word.len() >= WORD_MIN;
     let name = own_name(field.key);
@@ -143,6 +145,10 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         tag: Tag::of_field(form_field, containers(submission, field.node).next()),
         is_question: label.unwrap_or(own).trim_end_matches([' ', '*', ':']).ends_with(['?', '？', '؟']),
     }
+}
+
+fn is_another(number: u8) -> bool {
+    (2..10).contains(&number)
 }
 
 /// What a field's label and key say.
@@ -253,7 +259,7 @@ fn join(own: &str, part: &mut Sense, whole: Sense) -> bool {
 
 /// Returns what a field is called in its record: where its key is the way to it, the end of that. A number among others says
 /// nothing, nor does what holds them.
-fn own_key<'a>(submission: &Submission<'a>, field: &Field<'a>) -> &'a str {
+pub(super) fn own_key<'a>(submission: &Submission<'a>, field: &Field<'a>) -> &'a str {
     let document = &submission.document;
     let Some(node) = field.node else { return own_name(field.key) };
     let is_one_of_many = || document.parent(node).is_some_and(|parent| document.children(parent).nth(1).is_some());

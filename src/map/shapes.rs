@@ -7,7 +7,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use parking_lot::Mutex;
 
 use super::form_field::FormField;
-use super::senses::{Known, Senses, containers};
+use super::senses::{Known, Senses, containers, own_key};
 use super::words::Dictionary;
 use crate::decode::{Arena, Hashing, Submission};
 
@@ -54,7 +54,7 @@ fn names<'a>(submission: &Submission<'_>, fields: &[FormField<'_>], arena: &'a A
     let mut before = None;
     for form_field in fields {
         let field = &form_field.field;
-        for text in [Some(field.key), field.label, field.kind] {
+        for text in [Some(field.key), Some(own_key(submission, field)), field.label, field.kind] {
             add(text.unwrap_or_default(), NAME_END);
         }
         let record = field.node.and_then(|node| document.parent(node));

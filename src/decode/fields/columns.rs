@@ -164,21 +164,17 @@ pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<Lis
     }
 }
 
-/// Fewest letters that all names begin with, and fewest names.
-const PREFIX_MIN: usize = 3;
-const PREFIXED_MIN: usize = 3;
+/// What the names of the members of a field may all begin with: `controlid`, `controlname`, `controlvalue`.
+const PREFIXES: [&str; 6] = ["control", "field", "question", "input", "element", "component"];
 
-/// Takes off what all names of the members begin with: `controlid`, `controlname`, `controlvalue`.
+/// Takes off what all names of the members begin with, where none is known with it.
 fn without_prefix(members: &mut [(String, Column<'_>)]) {
-    let [(first, _), others @ ..] = &*members else { return };
-    let shared = |other: &str| first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-    let prefix = others.iter().map(|(other, _)| shared(other)).min().unwrap_or_default();
     let is_known = members.iter().any(|(name, _)| VALUES.contains(&name.as_str()));
-    let is_rest = |(name, _): &(String, Column<'_>)| name.len() > prefix && name.is_char_boundary(prefix);
-    if !is_known && prefix >= PREFIX_MIN && members.len() >= PREFIXED_MIN && members.iter().all(is_rest) {
-        for (name, _) in members {
-            name.drain(..prefix);
-        }
+    let is_shared =
+        |prefix: &&str| members.iter().all(|(name, _)| name.len() > prefix.len() && name.starts_with(*prefix));
+    let Some(prefix) = PREFIXES.into_iter().find(is_shared).filter(|_| !is_known && members.len() > 1) else { return };
+    for (name, _) in members {
+        name.drain(..prefix.len());
     }
 }
 

@@ -20,34 +20,43 @@ const ATTEMPT: i32 = 37;
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>) -> Vec<Candidate<'a>> {
     let is_own = |one: &One<'_, '_>| one.role() == Role::Email && one.known.sense.owner != Owner::Person;
     let has_own = auto.free().any(|one| is_own(&one));
-    let mut found: Vec<_> = auto.free().filter_map(|one| weigh(auto, one, has_own)).collect();
+    let mut plain =
+        auto.free().filter(|one| one.role() == Role::Email && one.known.sense.owner.is_the_visitor()).peekable();
+    let is_left_empty = plain.peek().is_some() && plain.all(|one| one.is_empty());
+    // The visitor's own may have been left empty: another's doesn't replace it.
+    let is_replaced = |one: &One<'_, '_>| match one.known.sense.owner {
+        Owner::Person => has_own,
+        Owner::Attendee => is_left_empty,
+        _ => false,
+    };
+    let mut found: Vec<_> = auto.free().filter(|one| !is_replaced(one)).filter_map(|one| weigh(auto, one)).collect();
     // What merely stands in the place of an address counts only where no field holds one, valid or mistyped.
     if found.iter().any(|(_, is_attempt)| *is_attempt) {
         found.retain(|(_, is_attempt)| *is_attempt);
     }
-    let mut found: Vec<Candidate<'a>> = found.into_iter().map(|(candidate, _)| candidate).collect();
-    if is_of_several(auto, &found) {
-        keep_main_person(auto, &mut found);
-    }
-    found
+    let found: Vec<Candidate<'a>> = found.into_iter().map(|(candidate, _)| candidate).collect();
+    if is_of_several(auto, &found) { of_main_person(auto, found) } else { found }
 }
 
-/// Of several others' addresses the one is the visitor's whose name and phone are asked for too; where two are asked for as
-/// much, nobody knows.
-fn keep_main_person(auto: &Auto<'_, '_>, found: &mut Vec<Candidate<'_>>) {
-    let stem_of = |candidate: &Candidate<'_>| {
-        let one = candidate.from.first().and_then(|index| auto.one(*index));
-        one.map_or(0, |one| one.known.sense.stem)
-    };
-    let asked = |stem: u32| {
-        let is_of_person = |one: &One<'_, '_>| one.role().is_of_a_name() || one.role() == Role::Phone;
-        auto.free().filter(|one| one.known.sense.stem == stem && is_of_person(one) && !one.is_empty()).count()
-    };
-    let most = found.iter().map(|candidate| asked(stem_of(candidate))).max().unwrap_or_default();
-    found.retain(|candidate| most > 0 && asked(stem_of(candidate)) == most);
-    if is_of_several(auto, found) {
-        found.clear();
+/// Of several others' addresses one is the visitor's where the form asks for a name and phone of nobody else as much; where the
+/// visitor's own name is there, none is.
+fn of_main_person<'a>(auto: &Auto<'_, 'a>, found: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
+    let is_asked = |one: &One<'_, '_>| !one.is_empty() && (one.role().is_of_a_name() || one.role() == Role::Phone);
+    let records: Vec<_> = found.iter().filter_map(|it| it.from.first()).map(|index| auto.record(*index)).collect();
+    let is_own =
+        |one: &One<'_, '_>| one.known.sense.owner.is_the_visitor() && records.contains(&auto.record(one.index));
+    if auto.free().any(|one| is_asked(&one) && is_own(&one)) {
+        return Vec::new();
     }
+    let asked = |candidate: &Candidate<'_>| {
+        let stem = candidate.from.first().and_then(|index| auto.one(*index)).map_or(0, |one| one.known.sense.stem);
+        // 1: a record says so, and not whose.
+        let is_same = |one: &One<'_, '_>| stem > 1 && one.known.sense.stem == stem;
+        auto.free().filter(|one| is_asked(one) && is_same(one)).count()
+    };
+    let most = found.iter().map(asked).max().unwrap_or_default();
+    let main: Vec<_> = found.into_iter().filter(|candidate| most > 0 && asked(candidate) == most).collect();
+    if is_of_several(auto, &main) { Vec::new() } else { main }
 }
 
 /// Tells whether all addresses are said to be those of several others: which is the visitor's, nobody knows.
@@ -63,7 +72,7 @@ fn is_of_several(auto: &Auto<'_, '_>, found: &[Candidate<'_>]) -> bool {
 }
 
 /// Returns a candidate, and whether it is at least meant as an address.
-fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Candidate<'a>, bool)> {
+fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>) -> Option<(Candidate<'a>, bool)> {
     let sense = one.known.sense;
     let valid = one.values().iter().copied().find(|value| shape::is_email(value));
     let text = valid.or_else(|| one.values().first().copied()).filter(|text| !text.trim().is_empty())?;
@@ -73,10 +82,6 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, has_own: bool) -> Option<(Ca
     let is_attempt = valid.is_some() || (may_be && shape::is_almost_email(text));
     // A program's own address is where the site's posts are sent to.
     if sense.role == Role::Secret || one.known.is_of_a_program || !(is_called || is_typed || is_attempt) {
-        return None;
-    }
-    // The visitor's own was asked for and left empty: another's doesn't replace it.
-    if sense.owner == Owner::Person && has_own {
         return None;
     }
     let by_role = match sense.role {

@@ -4,7 +4,6 @@ use super::value::{prose, words};
 use super::{Auto, Candidate, Known, One, Reason, Score, Whose};
 use crate::decode::Arena;
 use crate::map::kind::Kind;
-use crate::map::markup::without_tags;
 use crate::map::shape;
 use crate::map::texts::join;
 use crate::map::words::{Owner, Role};
@@ -65,12 +64,15 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
     Some(Candidate { text, from: auto.alone(one.index), score })
 }
 
-/// Chats write what a visitor typed as paragraphs of HTML.
+/// Chats write what a visitor typed as paragraphs of HTML: those become lines, where there is no other tag.
 fn unwrapped<'a>(text: &'a str, arena: &'a Arena) -> &'a str {
-    match text.starts_with("<p>") && text.trim_end().ends_with("</p>") {
-        true => without_tags(arena.alloc_str(&text.replace("</p>", "\n")), arena).trim(),
-        false => text,
+    if !(text.starts_with("<p>") && text.trim_end().ends_with("</p>")) {
+        return text;
     }
+    let lines = ["<br>", "<br/>", "<br />", "</p>"]
+        .into_iter()
+        .fold(text.replace("<p>", ""), |text, tag| text.replace(tag, "\n"));
+    if lines.contains('<') { text } else { arena.alloc_str(lines.trim()) }
 }
 
 /// Tells whether a field stands in a record of the form, the page or the campaign, and not beside the e-mail.

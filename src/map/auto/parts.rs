@@ -30,7 +30,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         if self.auto.record(first.index) != self.auto.record(last.index) {
             return None;
         }
-        let middle = filled_middle(self.auto, &first, &last);
+        let middle = filled_middle(self.auto, &last);
         // The weaker of two places is the pair's.
         let places = [self.by_place(&first), self.by_place(&last)];
         let place = places.into_iter().min_by_key(Score::total).unwrap_or_default();
@@ -63,29 +63,25 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
 
     /// Joins a family name, or a given one that stands alone, with initials or a middle name, in the order of the form.
     pub(super) fn with_middle(&self, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
-        let is_given = |one: &&One<'_, 'a>| matches!(one.role(), Role::FirstName | Role::Name);
-        let is_family = |one: &&One<'_, 'a>| one.role() == Role::LastName;
-        let is_word = |one: &&One<'_, 'a>| !self.text(one).contains(char::is_whitespace);
-        let own = match filled.iter().any(|one| one.role() == Role::FullName) {
-            true => None,
-            false if filled.iter().any(|one| is_given(&one)) => filled
-                .iter()
-                .find(|one| is_given(one) && is_word(one))
-                .filter(|_| !filled.iter().any(|one| is_family(&one))),
-            false => filled.iter().find(is_family),
-        }?;
-        let is_beside = |one: &One<'_, 'a>| {
-            one.role() == Role::MiddleName
-                && !one.is_empty()
-                && one.known.sense.owner == own.known.sense.owner
-                && self.auto.record(one.index) == self.auto.record(own.index)
+        let with_role = |roles: &'static [Role]| filled.iter().find(move |one| roles.contains(&one.role()));
+        let given = with_role(&[Role::FirstName, Role::Name]);
+        let family = with_role(&[Role::LastName]);
+        let known = match (given, family, with_role(&[Role::FullName])) {
+            (None, Some(family), None) => family,
+            (Some(given), family, None) if !self.text(given).contains(char::is_whitespace) => {
+                family.is_none_or(|family| !is_beside(self.auto, family, given)).then_some(given)?
+            }
+            _ => return None,
         };
-        let parts: Vec<One<'_, 'a>> = self.auto.free().filter(|one| is_beside(one) || one.index == own.index).collect();
+        let is_middle =
+            |one: &One<'_, 'a>| one.role() == Role::MiddleName && !one.is_empty() && is_beside(self.auto, one, known);
+        let parts: Vec<One<'_, 'a>> =
+            self.auto.free().filter(|one| is_middle(one) || one.index == known.index).collect();
         if parts.len() < 2 {
             return None;
         }
         let texts: Vec<&str> = parts.iter().map(|one| self.text(one)).collect();
-        let score = self.by_place(own).and(Reason::Parts, PLAIN_PAIR);
+        let score = self.by_place(known).and(Reason::Parts, PLAIN_PAIR);
         Some(self.joined(&texts, parts.iter().map(|one| one.index), score))
     }
 
@@ -127,26 +123,32 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
 }
 
 /// Returns the middle name that stands in the record of both.
-fn filled_middle<'a>(auto: &Auto<'_, 'a>, first: &One<'_, 'a>, last: &One<'_, 'a>) -> Option<(usize, &'a str)> {
-    let is_it = |one: &One<'_, 'a>| {
-        one.role() == Role::MiddleName
-            && auto.record(one.index) == auto.record(first.index)
-            && one.known.sense.owner == last.known.sense.owner
-    };
-    let one = auto.free().find(is_it)?;
-    one.single().map(str::trim).filter(|text| !text.is_empty()).map(|text| (one.index, text))
+fn filled_middle<'a>(auto: &Auto<'_, 'a>, last: &One<'_, 'a>) -> Option<(usize, &'a str)> {
+    let one = auto.free().find(|one| one.role() == Role::MiddleName && is_beside(auto, one, last))?;
+    filled(&one)
 }
 
-/// Returns the second of two family names, which stands after the first: `segundo apellido`.
+/// Returns the second of two family names, which stands after the first: `segundo apellido`. Elsewhere it is another person's.
 fn second_family<'a>(auto: &Auto<'_, 'a>, last: &One<'_, 'a>) -> Option<(usize, &'a str)> {
+    let language = auto.senses.languages.first?;
     let is_it = |one: &One<'_, 'a>| {
         one.role() == Role::LastName
             && one.known.sense.is_second
             && !last.known.sense.is_second
-            && auto.record(one.index) == auto.record(last.index)
-            && one.known.sense.owner == last.known.sense.owner
+            && is_beside(auto, one, last)
     };
-    let one = auto.free().find(is_it)?;
+    let one = auto.free().find(|one| TWO_FAMILY_NAMES.contains(&auto.dictionary.code(language)) && is_it(one))?;
+    filled(&one).filter(|(_, text)| last.single().is_none_or(|first| !first.trim().eq_ignore_ascii_case(text)))
+}
+
+/// In whose languages people have a family name of each parent.
+const TWO_FAMILY_NAMES: [&str; 5] = ["es", "gl", "ca", "eu", "pt"];
+
+fn is_beside(auto: &Auto<'_, '_>, one: &One<'_, '_>, other: &One<'_, '_>) -> bool {
+    auto.record(one.index) == auto.record(other.index) && one.known.sense.owner == other.known.sense.owner
+}
+
+fn filled<'a>(one: &One<'_, 'a>) -> Option<(usize, &'a str)> {
     one.single().map(str::trim).filter(|text| !text.is_empty()).map(|text| (one.index, text))
 }
 

@@ -34,6 +34,12 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found
 }
 
+/// Tells whether the visitor's own name is there: then whom the form is about is somebody else.
+fn has_own_name(auto: &Auto<'_, '_>) -> bool {
+    let is_own = |one: &One<'_, '_>| one.role().is_of_a_name() && one.known.sense.owner.is_the_visitor();
+    auto.free().any(|one| is_own(&one) && !one.is_empty())
+}
+
 /// Tells by what it is called, else by its value, whether a field may be the phone.
 fn may_be(one: &One<'_, '_>, region: Option<Region>, has_own: bool) -> bool {
     let is_typed = one.known.kind == Kind::Phone;
@@ -59,12 +65,18 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
     };
     let (text, from) = number::whole(auto, &one).filter(|_| sense.role == Role::Phone).or_else(alone)?;
     // Somebody else's number is never the visitor's.
-    if whose.is_of_another(auto, &one) || (one.known.is_of_a_system && !whose.is_in_record(auto, &one)) {
+    if whose.is_of_another(auto, &one)
+        || (sense.owner == Owner::Person && has_own)
+        || (one.known.is_of_a_system && !whose.is_in_record(auto, &one))
+    {
         return None;
     }
     // The visitor's own was left empty: a parent's, or a thing's, doesn't replace it.
     let is_of_a_thing = one.known.is_of_a_thing && !whose.is_in_record(auto, &one);
     let is_lesser = matches!(sense.owner, Owner::Guardian | Owner::Attendee) && !whose.is_same(auto, &one);
+    if sense.owner == Owner::Attendee && is_lesser && has_own_name(auto) {
+        return None;
+    }
     if is_of_a_thing || has_own && (is_lesser || (sense.role == Role::Phone && sense.is_mixed)) {
         return None;
     }

@@ -94,6 +94,11 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Tells whether it is the visitor's for all that is said.
+    pub fn is_the_visitor(self) -> bool {
+        matches!(self, Self::Unsaid | Self::Visitor)
+    }
+
     pub fn is_a_person(self) -> bool {
         matches!(self, Self::Person | Self::Guardian | Self::Attendee | Self::Visitor)
     }
