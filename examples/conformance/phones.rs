@@ -28,7 +28,10 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
             .filter(|_| row.e164.is_some())
             .is_none_or(|digits| lead.message().contains(&format!("Phone extension: {digits}")));
         let agrees = found == row.e164.as_deref() && extension_kept;
-        tally.count(agrees, None, || format!("{:?} in {:?}: {:?}, here {found:?}", row.raw, row.region, row.e164));
+        let is_typed = found.is_some_and(|found| found == row.raw.trim()) && !row.raw.contains('+');
+        let reason = is_typed
+            .then_some("a number that only the region makes valid, and not as it is written there, is sent as typed");
+        tally.count(agrees, reason, || format!("{:?} in {:?}: {:?}, here {found:?}", row.raw, row.region, row.e164));
     }
     Ok(tally)
 }

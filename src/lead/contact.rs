@@ -176,7 +176,7 @@ fn is_guess(line: &str, number: &rlibphonenumber::PhoneNumber) -> bool {
     let figures = |text: &str| text.chars().filter_map(|c| c.to_digit(10)).collect::<Vec<u32>>();
     let typed = figures(line);
     // Regions that share +1 write local numbers without their area code.
-    if number.country_code == 1 || line.trim_start().starts_with(['+', '＋']) || !GUESSED.contains(&typed.len()) {
+    if number.country_code == 1 || line.contains(['+', '＋']) || !GUESSED.contains(&typed.len()) {
         return false;
     }
     let national = number.format_as(rlibphonenumber::PhoneNumberFormat::National);
@@ -232,6 +232,8 @@ mod tests {
         assert_eq!(read("30 1234567", Some("DE")).0, "30 1234567");
         assert_eq!(read("030 1234567", Some("DE")).0, "+49301234567");
         assert_eq!(read("98765 01226", Some("IN")).0, "+919876501226");
+        assert_eq!(read("\u{200e}+32 12 34 56 78\u{200e}", Some("BE")).0, "+3212345678", "pasted with its marks");
+        assert_eq!(read("Tel: +507 200-1234", Some("PA")).0, "+5072001234");
         // Within the Bahamas seven digits are enough.
         assert_eq!(read("302-0000", Some("BS")).0, "+12423020000");
         assert_eq!(read(" \n", None).0, "");

@@ -154,7 +154,11 @@ impl Dictionary {
         for found in self.matches(&words) {
             // What programs call their fields is English in forms of any language.
             let is_said = |meaning: &Meaning| {
-                found.fits(meaning, &words) && !matches!(meaning.concept, Concept::Machine | Concept::Trace)
+                found.fits(meaning, &words)
+                    && !matches!(
+                        meaning.concept,
+                        Concept::Machine | Concept::Trace | Concept::System | Concept::Submission
+                    )
             };
             let meanings = || found.meanings().filter(is_said);
             let mut languages: Vec<Language> = meanings().map(|meaning| meaning.language).collect();
