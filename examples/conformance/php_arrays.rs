@@ -79,14 +79,14 @@ fn reason(input: &str, php: &Value) -> Option<&'static str> {
         Some("a repeated name keeps all its values, also beside a tree, where PHP keeps the last")
     } else if any(|name| name.contains("[9223372036854775807]")) {
         Some("there is no largest index")
-    } else if pairs_hold_json(input) {
+    } else if holds_json(input) {
         Some("a value that is itself JSON is opened and marked `embedded`")
     } else {
         None
     }
 }
 
-fn pairs_hold_json(input: &str) -> bool {
+fn holds_json(input: &str) -> bool {
     let form = request("application/x-www-form-urlencoded", input.to_owned());
     decode::read(&form, |submission| submission.oddities.iter().any(|oddity| oddity.as_str() == "embedded"))
         .unwrap_or_default()

@@ -150,10 +150,12 @@ impl<'a> Sorter<'_, 'a> {
             return;
         }
         let others = form_field.field.values.iter().skip(1).map(|value| value.trim());
-        // The parts of a number are said in the whole.
-        let is_said =
-            |value: &&str| said.texts.iter().any(|text| text == value || text.split(' ').any(|part| part == *value));
-        for value in others.filter(|value| !value.is_empty() && !is_said(value)) {
+        // A number in parts is said as a whole.
+        let whole = join(self.submission, form_field.field.values, " ");
+        if said.texts.contains(&whole.trim()) {
+            return;
+        }
+        for value in others.filter(|value| !value.is_empty() && !said.texts.contains(value)) {
             self.lines.add(label(self.submission, form_field, self.rules), value);
         }
     }

@@ -97,7 +97,7 @@ fn is_under_key(known: &Known, value: &str) -> bool {
         || (known.is_named_id && (is_number || is_token(value)));
     let is_made = || is_word && (is_uuid(value) || shape::is_hash(value) || (is_unknown && is_token(value)));
     // A visitor could have typed it as well.
-    let is_doubtful = || is_word && (is_constant(value) || is_time_zone(value) || is_ip(value));
+    let is_doubtful = || is_word && (is_constant(value) || is_time_zone(value) || shape::is_address_number(value));
     let is_markup = || value.starts_with("urn:") || (value.starts_with("<?xml ") && value.ends_with('>'));
     let is_hidden = || {
         known.is_hidden
@@ -111,7 +111,7 @@ fn is_under_key(known: &Known, value: &str) -> bool {
         || (is_of_program && is_doubtful())
         || (is_unknown && is_markup())
         || is_hidden()
-        // Joomla names its token by a hash.
+        // A token against forged posts, which is itself the name.
         || (known.is_named_by_hash && value == "1")
 }
 
@@ -125,7 +125,6 @@ fn is_of_programs(value: &str) -> bool {
     shape::is_url(value)
         || value.starts_with(['{', '['])
         || shape::is_machine(value)
-        || is_ip(value)
         || value.bytes().all(|byte| byte.is_ascii_digit())
         || (!value.contains(char::is_whitespace) && value.contains(|c: char| c.is_ascii_digit()))
 }
@@ -159,10 +158,6 @@ fn is_time_zone(word: &str) -> bool {
 /// What the names of time zones begin with.
 const AREAS: [&str; 9] =
     ["Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific"];
-
-fn is_ip(value: &str) -> bool {
-    value.parse::<std::net::IpAddr>().is_ok()
-}
 
 fn is_uuid(word: &str) -> bool {
     let is_sign = |(at, byte): (usize, u8)| match at {

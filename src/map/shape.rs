@@ -84,7 +84,8 @@ fn separators(text: &str) -> usize {
     ['-', '/', '.'].into_iter().filter(|c| text.contains(*c)).count()
 }
 
-fn is_address_number(text: &str) -> bool {
+/// Tells whether text is an IP address.
+pub(super) fn is_address_number(text: &str) -> bool {
     text.parse::<std::net::IpAddr>().is_ok()
 }
 

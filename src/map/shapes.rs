@@ -29,12 +29,7 @@ impl Shape {
 
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut text = [0; 2 * SHAPE_BYTES];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            let halves = [byte >> 4, byte & 0xf].map(|half| b"0123456789abcdef".get(usize::from(half)));
-            pair.iter_mut().zip(halves.into_iter().flatten()).for_each(|(place, digit)| *place = *digit);
-        }
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -34,7 +34,7 @@ struct Row<'a> {
     hook_url: Option<String>,
     forms: Vec<&'a FormId>,
     tokens: Tokens,
-    /// Posts that WPForms signed are taken too.
+    /// Signed posts are taken too.
     signature: bool,
     deliver: bool,
     /// It can't be used as it is written.

@@ -102,9 +102,8 @@ impl<'a> Definitions<'a> {
         let of = |id: &str| self.fields.get(id);
         // What stands beside the answer may be the id, where nothing says so.
         let by_label = field.label.and_then(of).filter(|told| told.label.is_some());
-        field.label = field.label.filter(|_| by_label.is_none());
-        let told = ids.into_iter().flatten().find_map(of).or(by_label).or_else(|| of(field.key));
-        if let Some(told) = told {
+        field.label = by_label.map_or(field.label, |told| told.label);
+        if let Some(told) = ids.into_iter().flatten().find_map(of).or(by_label).or_else(|| of(field.key)) {
             field.label = field.label.or(told.label);
             field.kind = field.kind.or(told.kind);
         }

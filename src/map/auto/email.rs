@@ -38,8 +38,8 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>) -> Vec<Candidate<'a>> {
     if is_of_several(auto, &found) { of_main_person(auto, found) } else { found }
 }
 
-/// Of several others' addresses one is the visitor's where the form asks for a name and phone of nobody else as much; where the
-/// visitor's own name is there, none is.
+/// Where all addresses are other people's, finds the one whose owner's name and phone the form asks for too. None is the
+/// visitor's where that is true of two, or where the visitor's own name is there.
 fn of_main_person<'a>(auto: &Auto<'_, 'a>, found: Vec<Candidate<'a>>) -> Vec<Candidate<'a>> {
     let is_asked = |one: &One<'_, '_>| !one.is_empty() && (one.role().is_of_a_name() || one.role() == Role::Phone);
     let records: Vec<_> = found.iter().filter_map(|it| it.from.first()).map(|index| auto.record(*index)).collect();

@@ -39,11 +39,11 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         let more = i32::from(filled.len() > 2);
         let score =
             place.and(Reason::Parts, by_role).and(Reason::MoreWords, 3 * strength).and(Reason::Place, -distance * more);
+        let (given, family) = ((first.index, given), (last.index, family));
         let second = second_family(self.auto, &last);
-        let [given, family] = [(first.index, given), (last.index, family)].map(Some);
-        let parts = match self.is_surname_first(self.text(&first), self.text(&last)) {
-            true => [family, second, middle, given],
-            false => [given, middle, family, second],
+        let parts = match self.is_surname_first(given.1, family.1) {
+            true => [Some(family), second, middle, Some(given)],
+            false => [Some(given), middle, Some(family), second],
         };
         let (from, texts): (Vec<usize>, Vec<&str>) = parts.into_iter().flatten().unzip();
         Some(self.joined(&texts, from, score))
@@ -66,11 +66,11 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         let with_role = |roles: &'static [Role]| filled.iter().find(move |one| roles.contains(&one.role()));
         let given = with_role(&[Role::FirstName, Role::Name]);
         let family = with_role(&[Role::LastName]);
+        let is_word = |one: &One<'_, 'a>| !self.text(one).contains(char::is_whitespace);
+        let is_apart = |one: &One<'_, 'a>| family.is_none_or(|family| !is_beside(self.auto, family, one));
         let known = match (given, family, with_role(&[Role::FullName])) {
             (None, Some(family), None) => family,
-            (Some(given), family, None) if !self.text(given).contains(char::is_whitespace) => {
-                family.is_none_or(|family| !is_beside(self.auto, family, given)).then_some(given)?
-            }
+            (Some(given), _, None) if is_word(given) && is_apart(given) => given,
             _ => return None,
         };
         let is_middle =

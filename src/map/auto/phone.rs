@@ -1,6 +1,6 @@
 //! Which field is the visitor's phone.
 
-use super::{Auto, Candidate, One, Reason, Score, Whose, number};
+use super::{Auto, Candidate, Known, One, Reason, Score, Whose, number};
 use crate::lead::{Phone, Region};
 use crate::map::kind::Kind;
 use crate::map::shape;
@@ -40,6 +40,18 @@ fn has_own_name(auto: &Auto<'_, '_>) -> bool {
     auto.free().any(|one| is_own(&one) && !one.is_empty())
 }
 
+/// Tells whether a number belongs to somebody or something else.
+fn is_of_another(auto: &Auto<'_, '_>, one: &One<'_, '_>, whose: Whose, has_own: bool) -> bool {
+    let Known { sense, is_of_a_system, is_of_a_thing, .. } = one.known;
+    let is_of_a_person = whose.is_of_another(auto, one) || (sense.owner == Owner::Person && has_own);
+    let is_of_a_record = (is_of_a_system || is_of_a_thing) && !whose.is_in_record(auto, one);
+    // The visitor's own may have been left empty: a parent's, or a thing's, doesn't replace it.
+    let is_lesser = matches!(sense.owner, Owner::Guardian | Owner::Attendee) && !whose.is_same(auto, one);
+    let is_of_a_thing = sense.role == Role::Phone && sense.is_mixed;
+    let is_attendee = sense.owner == Owner::Attendee && is_lesser && has_own_name(auto);
+    is_of_a_person || is_of_a_record || is_attendee || (has_own && (is_lesser || is_of_a_thing))
+}
+
 /// Tells by what it is called, else by its value, whether a field may be the phone.
 fn may_be(one: &One<'_, '_>, region: Option<Region>, has_own: bool) -> bool {
     let is_typed = one.known.kind == Kind::Phone;
@@ -64,20 +76,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
         Some((text, auto.alone(one.index)))
     };
     let (text, from) = number::whole(auto, &one).filter(|_| sense.role == Role::Phone).or_else(alone)?;
-    // Somebody else's number is never the visitor's.
-    if whose.is_of_another(auto, &one)
-        || (sense.owner == Owner::Person && has_own)
-        || (one.known.is_of_a_system && !whose.is_in_record(auto, &one))
-    {
-        return None;
-    }
-    // The visitor's own was left empty: a parent's, or a thing's, doesn't replace it.
-    let is_of_a_thing = one.known.is_of_a_thing && !whose.is_in_record(auto, &one);
-    let is_lesser = matches!(sense.owner, Owner::Guardian | Owner::Attendee) && !whose.is_same(auto, &one);
-    if sense.owner == Owner::Attendee && is_lesser && has_own_name(auto) {
-        return None;
-    }
-    if is_of_a_thing || has_own && (is_lesser || (sense.role == Role::Phone && sense.is_mixed)) {
+    if is_of_another(auto, &one, whose, has_own) {
         return None;
     }
     let by_role = by_role(auto, &one, text)?;

@@ -99,6 +99,7 @@ impl Owner {
         matches!(self, Self::Unsaid | Self::Visitor)
     }
 
+    /// Tells whether a label names somebody at all.
     pub fn is_a_person(self) -> bool {
         matches!(self, Self::Person | Self::Guardian | Self::Attendee | Self::Visitor)
     }
