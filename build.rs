@@ -1,5 +1,5 @@
-//! Packs the captured submissions into an archive that the program carries, so that `formgate demo` needs no checkout, and
-//! compiles the words of `mappings/words`, so that no start has to.
+//! Packs the captured submissions into an archive that the program carries, so that `formgate demo` needs no checkout, lists the
+//! mappings that it carries too, and compiles the words of `mappings/words`, so that no start has to.
 //!
 //! The same files give the same bytes: sorted, without times, owners or modes of their own.
 
@@ -30,6 +30,7 @@ mod words {
 use words::compile::{Compiled, LanguageWords, compile};
 use words::concept::Concept;
 
+const MAPPINGS: &str = "mappings";
 const WORDS: &str = "mappings/words";
 /// Keys of a word file beside the concepts.
 const VALUES: [&str; 3] = ["salutations", "answers", "agreements"];
@@ -38,18 +39,37 @@ const SURNAME_FIRST: &str = "surname_first";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={FIXTURES}");
-    println!("cargo::rerun-if-changed={WORDS}");
+    println!("cargo::rerun-if-changed={MAPPINGS}");
     println!("cargo::rerun-if-changed=src/map/words");
     let out = std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    list_mappings(&Path::new(&out).join("mappings.rs"))?;
     write_words(&Path::new(&out).join("words"))?;
     pack_fixtures(&Path::new(&out).join("fixtures.tar.gz"))
 }
 
-fn write_words(folder: &Path) -> Result<(), Box<dyn Error>> {
+/// Returns the TOML files of a folder, sorted.
+fn tables(folder: &str) -> std::io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> =
-        fs::read_dir(WORDS)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
+    Ok(files)
+}
+
+/// Writes name and text of each mapping as an expression of Rust.
+fn list_mappings(list: &Path) -> Result<(), Box<dyn Error>> {
+    let mut text = String::from("&[");
+    for file in tables(MAPPINGS)? {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let path = format!("/{}", file.display());
+        text.push_str(&format!("({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))), "));
+    }
+    text.push(']');
+    Ok(fs::write(list, text)?)
+}
+
+fn write_words(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let files = tables(WORDS)?;
     let read = |file: &PathBuf| read_words(file).map_err(|error| format!("{}: {error}", file.display()));
     let languages: Vec<LanguageWords> = files.iter().map(read).collect::<Result<_, _>>()?;
     let Compiled { languages, phrases, meanings, salutations, answers, agreements } = compile(&languages)?;

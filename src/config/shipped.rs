@@ -1,11 +1,4 @@
-//! The mappings that are compiled into the program, in the language that users write.
+//! The mappings that are compiled into the program, in the language that users write: each file of `mappings/`.
 
-/// Name and text of each mapping.
-pub(super) const SHIPPED: [(&str, &str); 6] = [
-    ("contact-form-7", include_str!("../../mappings/contact-form-7.toml")),
-    ("elementor", include_str!("../../mappings/elementor.toml")),
-    ("generic", include_str!("../../mappings/generic.toml")),
-    ("gravity-forms", include_str!("../../mappings/gravity-forms.toml")),
-    ("kaicalls", include_str!("../../mappings/kaicalls.toml")),
-    ("wpforms", include_str!("../../mappings/wpforms.toml")),
-];
+/// Name and text of each mapping, sorted by name.
+pub(super) const SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mappings.rs"));
