@@ -122,7 +122,7 @@ const IMPURE_WORDS: &[&str] =
 /// Plugins are described in `mappings/*.toml`, in the language that users write.
 const PLUGINS: &[&str] =
     &["elementor", "gravity", "wpforms", "contact-form-7", "contact form 7", "contactform7", "cf7"];
-/// Where a plugin is named all the same: the list of the shipped mappings, and the one signature that is checked.
+/// Where a plugin is named all the same: the one signature that is checked.
 const PLUGIN_FILES: &[&str] = &["accept/signature.rs"];
 const PLUGIN_WORDS: &[&str] =
     &["wpforms_secrets", "wpforms_secret", "x-wpforms-webhook-id", "x-wpforms-webhook-signature"];
