@@ -15,7 +15,7 @@ use bytes::Bytes;
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
-    Attempt, AttemptResult, CLAIM_MAX, Content, DedupeKey, NewEntry, Reason, Settlement, State, Store,
+    Attempt, AttemptResult, CLAIM_MAX, Claim, DedupeKey, NewEntry, Reading, Reason, Settlement, State, Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
@@ -94,7 +94,7 @@ async fn settle_all(store: &SqliteStore) -> Outcome<u64> {
     let now = Timestamp::from_second(1_760_001_000)?;
     let mut settled = 0;
     for _ in 0..4 {
-        for lease in store.claim(CLAIM_MAX, LEASE, now, None).await? {
+        for lease in store.claim(&Claim::new(CLAIM_MAX, LEASE, now)).await? {
             let attempt = Attempt {
                 result: AttemptResult::Delivered,
                 status: Some(200),
@@ -150,16 +150,8 @@ fn entry(number: u64) -> Outcome<(NewEntry, DedupeKey)> {
         reason: Reason::Accepted,
         accepted_at: Timestamp::from_millisecond(i64::try_from(millisecond)?)?,
         keep: None,
-        content: Content {
-            received,
-            mapping: Some("generic".to_owned()),
-            lead: Some(lead),
-            errors: Vec::new(),
-            hold_rule: None,
-            oddities: Vec::new(),
-            shape: None,
-            overlay: formgate::lead::overlay::Overlay::default(),
-        },
+        reading: Reading { mapping: Some("generic".to_owned()), lead: Some(lead), ..Reading::default() },
+        received,
     };
     Ok((entry, DedupeKey(key)))
 }

@@ -48,7 +48,7 @@ use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
-use crate::queue::{Store, StoreError};
+use crate::queue::{OpenStore, StoreError};
 use crate::send::{Clock, Sender, Stopped};
 use crate::telemetry::{Metrics, MetricsError, NotTaking};
 
@@ -157,19 +157,19 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
 }
 
 /// Starts everything a configuration asks for on a store that is open.
-pub fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, None, Sockets::New)
+pub fn start_on(config: Config, store: impl Into<OpenStore>) -> Result<Running, StartError> {
+    start_with(config, store.into(), None, Sockets::New)
 }
 
 /// The same, and follows the files the configuration came from.
-pub fn start_following(config: Config, origin: Origin, store: Arc<dyn Store>) -> Result<Running, StartError> {
-    start_with(config, store, Some(origin), Sockets::New)
+pub fn start_following(config: Config, origin: Origin, store: impl Into<OpenStore>) -> Result<Running, StartError> {
+    start_with(config, store.into(), Some(origin), Sockets::New)
 }
 
 #[expect(clippy::too_many_lines, reason = "what is started, in order, on one page")]
 fn start_with(
     config: Config,
-    store: Arc<dyn Store>,
+    opened: OpenStore,
     origin: Option<Origin>,
     sockets: Sockets,
 ) -> Result<Running, StartError> {
@@ -177,6 +177,7 @@ fn start_with(
         Sockets::New => (Listeners::default(), false),
         Sockets::TakenOver(listeners) => (listeners, true),
     };
+    let store = opened.share();
     let client = client(&config.upstream)?;
     let admin_is_broken = origin.as_ref().is_some_and(Origin::admin_is_broken);
     let bound = bind_all(&config, &listeners, admin_is_broken)?;
@@ -193,7 +194,7 @@ fn start_with(
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let admin = Admin::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
@@ -203,7 +204,7 @@ fn start_with(
     let served = Arc::clone(&config);
     tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
-    let backups = Backups::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics));
+    let backups = Backups::new(Arc::clone(&config), opened, Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
@@ -318,13 +319,13 @@ fn client(upstream: &Upstream) -> Result<Client, ClientError> {
 }
 
 /// Opens the store the configuration names.
-pub fn open_store(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+pub fn open_store(config: &Config) -> Result<OpenStore, StoreError> {
     match &config.queue.url {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe))),
+        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe)).into()),
         StoreUrl::Sqlite(path) => {
             let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
             let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
-            Ok(Arc::new(SqliteStore::open(path, options)?))
+            Ok(Arc::new(SqliteStore::open(path, options)?).into())
         }
     }
 }

@@ -125,6 +125,11 @@ fn traceparent(value: &[u8]) -> Option<String> {
     valid.then(|| format!("00-{trace}-{parent}-{flags}"))
 }
 
+/// Returns the id of the trace that a kept `traceparent` names.
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1)
+}
+
 impl Received {
     /// Builds what is stored of a request: of each kept header the first, nothing that may be a credential.
     ///
@@ -152,7 +157,7 @@ impl Received {
 
     /// Returns the id of the trace it is part of.
     pub fn trace_id(&self) -> Option<&str> {
-        self.traceparent.as_deref()?.split('-').nth(1)
+        trace_id(self.traceparent.as_deref()?)
     }
 
     /// Returns the value of a kept header.

@@ -8,7 +8,7 @@ use super::outcome::Rejected;
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, Lead};
 use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
-use crate::queue::{Content, DedupeKey, NewEntry, Reason, State};
+use crate::queue::{DedupeKey, NewEntry, Reading, Reason, State};
 use crate::received::Received;
 
 /// How long a test is kept: to be looked at, and no longer.
@@ -51,8 +51,7 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
     let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
     let overlay = Overlay::default();
-    let content =
-        Content { received, mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, shape, overlay };
+    let reading = Reading { mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, shape, overlay };
     let site = rules.site.id.clone();
     let (state, reason) = (verdict.state, verdict.reason);
     let keep = match reason {
@@ -60,7 +59,7 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
         _ => rules.keep_held,
     };
     let keep = (state == State::Held).then_some(keep);
-    let entry = NewEntry { id, site, form, state, reason, accepted_at: now, keep, content };
+    let entry = NewEntry { id, site, form, state, reason, accepted_at: now, keep, reading, received };
     Filed { entry, dedupe, rejected: verdict.rejected }
 }
 

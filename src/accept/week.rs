@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Entry, Filter, Order, Reason, State, Store, StoreError};
+use crate::queue::{Filter, Head, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are read, the newest: of a site with more in a week, only these are counted.
 pub(super) const ENTRIES_MAX: usize = 1_000;
@@ -53,8 +53,8 @@ impl Week {
         let mut cursor = first.map(|before| EntryId::new(before, &[u8::MAX; 10]));
         while *left > 0 {
             let page = store.scan(filter, Order::Oldest, cursor, PAGE.min(*left)).await?;
-            *left -= (page.entries.len() + page.unreadable.len()).min(*left);
-            for (name, at) in page.entries.iter().filter_map(shown) {
+            *left -= (page.heads.len() + page.unreadable.len()).min(*left);
+            for (name, at) in page.heads.iter().filter_map(shown) {
                 self.leads += 1;
                 newest.push_front((name, at));
                 newest.truncate(RECENT);
@@ -71,11 +71,11 @@ impl Week {
 }
 
 /// What is held for want of a lead is none, and what may be another site's is nobody's yet.
-fn shown(entry: &Entry) -> Option<(String, Timestamp)> {
-    if entry.state == State::Held && entry.reason == Reason::Ambiguous {
+fn shown(head: &Head) -> Option<(String, Timestamp)> {
+    if head.state == State::Held && head.reason == Reason::Ambiguous {
         return None;
     }
-    Some((entry.content.lead.as_ref()?.name().to_owned(), entry.accepted_at))
+    Some((head.reading.lead.as_ref()?.name().to_owned(), head.accepted_at))
 }
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::lead::{Draft, FormId, Lead};
     use crate::queue::memory::MemoryStore;
-    use crate::queue::{Appended, Content, NewEntry};
+    use crate::queue::{Appended, NewEntry, Reading};
     use crate::received::Received;
 
     const NOW: i64 = 1_790_000_000;
@@ -103,16 +103,8 @@ mod tests {
             reason: Reason::Invalid,
             accepted_at,
             keep: None,
-            content: Content {
-                received: Received::default(),
-                mapping: None,
-                lead,
-                errors: Vec::new(),
-                hold_rule: None,
-                oddities: Vec::new(),
-                shape: None,
-                overlay: crate::lead::overlay::Overlay::default(),
-            },
+            reading: Reading { lead, ..Reading::default() },
+            received: Received::default(),
         };
         assert!(matches!(store.append(new, None).await, Ok(Appended::New(_))));
     }

@@ -102,7 +102,7 @@ impl Admin {
         if parts == ["status"] {
             return found(&self.status(query == "brief=true").await);
         }
-        let (store, now) = (&*self.store, Timestamp::now());
+        let (store, now) = (self.store.store(), Timestamp::now());
         let parameters = Parameters::read(query)?;
         match parts {
             [] => {
@@ -149,7 +149,7 @@ impl Admin {
     }
 
     async fn post_leads(&self, session: &mut ServerSession, verb: &str) -> Answer {
-        let store = &*self.store;
+        let store = self.store.store();
         let audit = &self.audit;
         let by = self.by();
         match verb {
@@ -182,20 +182,19 @@ impl Admin {
     }
 
     async fn post_store(&self, session: &mut ServerSession, verb: &str) -> Answer {
-        let store = &*self.store;
         let audit = &self.audit;
         let by = self.by();
         match verb {
             "salvage" => {
                 let NothingAsked {} = request::json(session).await?;
-                found(&operate::salvage(store, audit, by, Timestamp::now()).await?)
+                found(&operate::salvage(&self.store, audit, by, Timestamp::now()).await?)
             }
             "backup" => {
                 let BackupAsked { file } = request::json(session).await?;
                 if !file.is_absolute() {
                     return Err(Fault::Request("`file` is an absolute path on the gateway's machine".to_owned()));
                 }
-                found(&operate::backup(store, audit, &file, by, Timestamp::now()).await?)
+                found(&operate::backup(&self.store, audit, &file, by, Timestamp::now()).await?)
             }
             _ => Err(Fault::NoSuchPath),
         }

@@ -64,15 +64,11 @@ impl Fault {
 fn operate(error: &OperateError) -> Reply {
     let words = told(error);
     match error {
-        OperateError::Store(
-            StoreError::Full
-            | StoreError::DiskFull
-            | StoreError::Unavailable(_)
-            | StoreError::SetAside { .. }
-            | StoreError::Remains { .. },
-        ) => Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words),
-        OperateError::Store(_) => {
+        OperateError::Store(StoreError::Corrupt(_) | StoreError::Newer { .. }) => {
             Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
+        }
+        OperateError::Store(_) | OperateError::NoFile(_) => {
+            Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
         }
         OperateError::Audit(_) => {
             Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit can't be written", words)

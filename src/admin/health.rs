@@ -103,17 +103,17 @@ impl Admin {
     /// Tells whether a submission posted now would be stored, and notices what in the store needs a person.
     async fn is_taking(&self) -> Result<(), Unready> {
         let store = match self.metrics.not_taking() {
-            None => self.probe.ask(&*self.store).await,
+            None => self.probe.ask(self.store.store()).await,
             Some(reason) => Err(Unready { words: "not asked".to_owned(), reason: reason.as_str() }),
         };
-        tell_problems(&*self.store, &self.metrics).await;
+        tell_problems(self.store.store(), &self.metrics).await;
         store
     }
 
     /// Tells how the gateway is, for people.
     pub(super) async fn status(&self, brief: bool) -> Status {
         let unready = self.is_taking().await.err();
-        tell_problems(&*self.store, &self.metrics).await;
+        tell_problems(self.store.store(), &self.metrics).await;
         let config = self.config.load_full();
         let sending = self.sending.borrow().clone();
         let process = Process {
@@ -124,14 +124,14 @@ impl Admin {
             unready: unready.map(|unready| unready.words),
             brief,
         };
-        operate::status(&*self.store, &config, process, Timestamp::now()).await
+        operate::status(self.store.store(), &config, process, Timestamp::now()).await
     }
 
     pub(super) async fn metrics(&self) -> Reply {
-        tell_problems(&*self.store, &self.metrics).await;
+        tell_problems(self.store.store(), &self.metrics).await;
         let config = self.config.load();
         self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
-        if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.counts()).await {
+        if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.store().counts()).await {
             let now = Timestamp::now();
             self.metrics.depth(depth(&counts, now));
             let paused = &self.sending.borrow().paused_sites;
@@ -168,8 +168,8 @@ fn depth(counts: &[Counts], now: Timestamp) -> Depth {
         *sum += count.entries;
         if count.state == State::Queued {
             // A clock that was set back gives no age.
-            let age = Duration::try_from(now.duration_since(count.oldest)).unwrap_or_default();
-            depth.oldest_queued = depth.oldest_queued.max(age);
+            let age = count.oldest.and_then(|oldest| Duration::try_from(now.duration_since(oldest)).ok());
+            depth.oldest_queued = depth.oldest_queued.max(age.unwrap_or_default());
         }
     }
     depth
@@ -204,7 +204,7 @@ mod tests {
             site: SiteId::parse(site).expect("a site"),
             state,
             entries,
-            oldest: Timestamp::from_second(oldest).expect("a time"),
+            oldest: (state == State::Queued).then(|| Timestamp::from_second(oldest).expect("a time")),
         };
         let counts = [
             count("a", State::Queued, 2, 990),

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::operate::{Audit, By};
-use crate::queue::{SendingStatus, Store};
+use crate::queue::{OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
@@ -57,7 +57,7 @@ const API_AT_ONCE: usize = 8;
 #[derive(Clone)]
 pub struct Admin {
     config: Arc<ArcSwap<Config>>,
-    store: Arc<dyn Store>,
+    store: OpenStore,
     metrics: Arc<Metrics>,
     audit: Audit,
     /// Lets in where the configuration has no token.
@@ -106,21 +106,21 @@ impl HttpServerApp for Admin {
             Ok(Ok(false)) | Err(_) => return None,
         };
         session.set_keepalive(None);
-        reply.send(session, &id, &*self.store).await;
+        reply.send(session, &id, self.store.store()).await;
         None
     }
 }
 
 impl Admin {
     /// Makes the application of a configuration and its store.
-    pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: Arc<ArcSwap<Config>>, store: impl Into<OpenStore>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
         audit.reserve();
         // Without a sender nothing is held back.
         let (_, sending) = watch::channel(SendingStatus::default());
         Self {
             config,
-            store,
+            store: store.into(),
             metrics,
             audit,
             made_token: None,

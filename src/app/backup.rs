@@ -17,9 +17,9 @@ use jiff::tz::TimeZone;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{Backup, Config, StoreUrl};
+use crate::config::{Backup, Config};
 use crate::queue::sqlite::check_copy;
-use crate::queue::{Store, StoreError};
+use crate::queue::{NoFile, OpenStore, StoreError};
 use crate::telemetry::{self, Degraded, Metrics};
 
 /// How often it is looked whether a copy is due: so a reload and a clock that was set count soon.
@@ -48,15 +48,15 @@ enum BackupError {
     Unreadable(#[source] StoreError),
     #[error("the copy holds {found} entries in the place of {expected}")]
     Incomplete { found: u64, expected: u64 },
-    #[error("the store is in memory")]
-    InMemory,
+    #[error(transparent)]
+    NoFile(#[from] NoFile),
 }
 
 /// The service that makes copies.
 #[derive(Clone)]
 pub(super) struct Backups {
     config: Arc<ArcSwap<Config>>,
-    store: Arc<dyn Store>,
+    store: OpenStore,
     metrics: Arc<Metrics>,
 }
 
@@ -75,7 +75,7 @@ struct Made {
 }
 
 impl Backups {
-    pub(super) fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(config: Arc<ArcSwap<Config>>, store: OpenStore, metrics: Arc<Metrics>) -> Self {
         Self { config, store, metrics }
     }
 
@@ -104,10 +104,7 @@ impl Backups {
         if !self.is_due(backup, last.as_ref()).await {
             return;
         }
-        let made = match config.queue.url {
-            StoreUrl::Memory => Err(BackupError::InMemory),
-            StoreUrl::Sqlite(_) => self.copy(backup).await,
-        };
+        let made = self.copy(backup).await;
         let succeeded = self.tell(backup, made);
         *last = Some(Last { to: backup.to.clone(), ended: Instant::now(), succeeded });
     }
@@ -128,6 +125,7 @@ impl Backups {
     }
 
     async fn copy(&self, backup: &Backup) -> Result<Option<Made>, BackupError> {
+        let store = self.store.file()?;
         let to = backup.to.clone();
         let prepared = telemetry::blocking(move || prepare(&to)).await.unwrap_or_else(|_panic| Ok(None));
         let failed = |source| BackupError::Folder { path: backup.to.clone(), source };
@@ -135,7 +133,7 @@ impl Backups {
         let Some(_lock) = prepared.map_err(failed)? else { return Ok(None) };
         let name = name_of(Timestamp::now());
         let unchecked = backup.to.join(UNCHECKED).join(&name);
-        let expected = self.store.backup(&unchecked).await.map_err(BackupError::Copy)?;
+        let expected = store.backup(&unchecked).await.map_err(BackupError::Copy)?;
         let file = backup.to.join(name);
         let keep = backup.keep.get();
         let named = telemetry::blocking(move || {
@@ -292,7 +290,7 @@ mod tests {
             let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::UNIX_EPOCH };
             let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
             let metrics = Arc::new(Metrics::new().expect("metrics"));
-            let backups = Backups::new(Arc::new(ArcSwap::from_pointee(config)), Arc::new(store), metrics);
+            let backups = Backups::new(Arc::new(ArcSwap::from_pointee(config)), Arc::new(store).into(), metrics);
             Self { folder, backups, last: None }
         }
 
@@ -404,7 +402,7 @@ mod tests {
         let place = Place::new();
         let unchecked = place.folder.path().join("unchecked.db");
         let file = place.folder.path().join("named.db");
-        let expected = place.backups.store.backup(&unchecked).await.expect("copied");
+        let expected = place.backups.store.file().expect("a file").backup(&unchecked).await.expect("copied");
         let lacking = name_if_whole(&unchecked, &file, expected + 1);
         assert!(matches!(lacking, Err(BackupError::Incomplete { found: 0, expected: 1 })), "{lacking:?}");
         fs::write(&unchecked, "no database").expect("written");

@@ -17,8 +17,8 @@ pub(super) async fn read(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, me
         let filter = Filter { site: Some(site.clone()), ..Filter::default() };
         match store.scan(&filter, Order::Newest, None, 1).await {
             Ok(page) => {
-                if let Some(entry) = page.entries.first() {
-                    metrics.site_received_before(site.as_str(), entry.accepted_at.as_second());
+                if let Some(head) = page.heads.first() {
+                    metrics.site_received_before(site.as_str(), head.accepted_at.as_second());
                 }
             }
             Err(error) => {

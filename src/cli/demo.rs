@@ -29,7 +29,7 @@ use super::{shown, table};
 use crate::app::{self, Running};
 use crate::config::{self, Sources};
 use crate::lead::EntryId;
-use crate::queue::{Entry, Store};
+use crate::queue::{Head, OpenStore};
 use crate::sandbox::{self, Sandbox};
 
 /// Submissions posted at once.
@@ -68,7 +68,7 @@ struct Shown {
 struct Demo {
     sandbox: Sandbox,
     gateway: Running,
-    store: Arc<dyn Store>,
+    store: OpenStore,
     hook: Hook,
     _folder: TempDir,
 }
@@ -118,8 +118,8 @@ async fn show(cases: Arc<[Case]>, console: &mut Console) -> Result<Exit, Error> 
     let delivered = started.elapsed();
     let mut rows = Vec::new();
     for (case, answer) in cases.iter().zip(&answers) {
-        let entry = demo.entry(answer).await?;
-        rows.push(Shown::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), entry.as_ref()));
+        let head = demo.head(answer).await?;
+        rows.push(Shown::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), head.as_ref()));
     }
     demo.stop().await;
     print(&rows, console)?;
@@ -144,7 +144,7 @@ impl Demo {
             .complete()
             .map_err(|problems| Error::config(anyhow!("{}", problems.render(false))))?;
         let store = app::open_store(&config).map_err(Error::store)?;
-        let gateway = app::start_on(config, Arc::clone(&store)).map_err(Error::store)?;
+        let gateway = app::start_on(config, store.clone()).map_err(Error::store)?;
         let address = gateway.gateway().first().ok_or_else(|| Error::config(anyhow!("the gateway listens nowhere")))?;
         let hook = Hook::new(&format!("http://{address}/hooks/{SITE}"), Some(&token)).map_err(Error::usage)?;
         Ok(Self { sandbox, gateway, store, hook, _folder: folder })
@@ -154,9 +154,9 @@ impl Demo {
         self.gateway.gateway().first().map(|address| format!("http://{address}")).unwrap_or_default()
     }
 
-    async fn entry(&self, answer: &Answer) -> Result<Option<Entry>, Error> {
+    async fn head(&self, answer: &Answer) -> Result<Option<Head>, Error> {
         match answer.id.as_deref().and_then(EntryId::parse) {
-            Some(id) => self.store.get(id).await.map_err(Error::store),
+            Some(id) => Ok(self.store.store().get(id).await.map_err(Error::store)?.map(|entry| entry.head)),
             None => Ok(None),
         }
     }
@@ -193,7 +193,7 @@ tokens = [{{ sha256 = "{sha256}" }}]
 }
 
 impl Shown {
-    fn new(case: &Case, answer: &Answer, sent: Option<&SentLead>, entry: Option<&Entry>) -> Self {
+    fn new(case: &Case, answer: &Answer, sent: Option<&SentLead>, head: Option<&Head>) -> Self {
         let mut differences = Vec::new();
         if let Some(expected) = &case.expectation {
             differences = compare::answer(expected, answer);
@@ -206,7 +206,7 @@ impl Shown {
             plugin: name(case.path.parent().and_then(Path::file_name)),
             case: name(case.path.file_stem()),
             sent: sent.cloned(),
-            held: entry.map_or_else(|| compare::words(answer), why_held),
+            held: head.map_or_else(|| compare::words(answer), why_held),
             differences,
         }
     }
@@ -227,9 +227,9 @@ impl Shown {
     }
 }
 
-fn why_held(entry: &Entry) -> String {
-    let reasons: Vec<String> = entry
-        .content
+fn why_held(head: &Head) -> String {
+    let reasons: Vec<String> = head
+        .reading
         .errors
         .iter()
         .map(|error| {
@@ -238,8 +238,8 @@ fn why_held(entry: &Entry) -> String {
         })
         .collect();
     match reasons.is_empty() {
-        true => format!("{}: {}", entry.state.as_str(), entry.reason.as_str()),
-        false => format!("{}: {}", entry.state.as_str(), reasons.join(", ")),
+        true => format!("{}: {}", head.state.as_str(), head.reason.as_str()),
+        false => format!("{}: {}", head.state.as_str(), reasons.join(", ")),
     }
 }
 

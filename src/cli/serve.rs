@@ -165,7 +165,7 @@ fn told(problems: &Diagnostics, colour: bool) -> String {
 /// Refuses to serve no site where there were some: plugins would be told that their credentials are wrong.
 async fn find_lost_sites(config: &Config, origin: &Origin) -> Result<(), Error> {
     let store = app::open_store(config).map_err(|error| start_error(error.into()))?;
-    let counts = store.counts().await.map_err(Error::store)?;
+    let counts = store.store().counts().await.map_err(Error::store)?;
     let is_lost = counts.iter().any(|count| !origin.is_removed(&count.site)) || origin.copy_has_sites();
     if !is_lost {
         return Ok(());

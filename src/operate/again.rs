@@ -3,12 +3,12 @@
 use crate::config::{Config, Site};
 use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, End, Explained, Hold, Processed, SiteRules};
-use crate::queue::{Content, Entry, Reason};
+use crate::queue::{Entry, Reading, Reason};
 use crate::telemetry;
 
 /// What an entry would be if it came now.
 pub(super) struct Remade {
-    pub(super) content: Content,
+    pub(super) reading: Reading,
     /// Why the pipeline holds it; none: it is a lead to send.
     pub(super) hold: Option<Reason>,
 }
@@ -21,9 +21,8 @@ impl Remade {
             End::Lead { lead, .. } => (None, Some(lead), Vec::new(), None),
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
-        let received = entry.content.received.clone();
-        let overlay = entry.content.overlay.clone();
-        Self { content: Content { received, mapping, lead, errors, hold_rule, oddities, shape, overlay }, hold }
+        let overlay = entry.head.reading.overlay.clone();
+        Self { reading: Reading { mapping, lead, errors, hold_rule, oddities, shape, overlay }, hold }
     }
 }
 
@@ -40,24 +39,25 @@ pub(super) fn explain(config: &Config, site: Option<&Site>, entry: &Entry) -> Ex
 pub(super) fn explain_as(config: &Config, site: Option<&Site>, entry: &Entry) -> (Explained, Option<FormId>) {
     let no_rules = SiteRules::default();
     let rules = site.map_or(&no_rules, |site| &site.rules);
-    let Content { received, overlay, .. } = &entry.content;
+    let Entry { head, received } = entry;
+    let overlay = &head.reading.overlay;
     let by = |form: Option<&FormId>| {
-        guarded(entry.id, || pipeline::explain_amended(&config.mappings, rules, form, received, overlay))
+        guarded(head.id, || pipeline::explain_amended(&config.mappings, rules, form, received, overlay))
             .unwrap_or_else(|| pipeline::panicked(rules, form, overlay))
     };
     let unnamed = by(None);
-    if unnamed.processed.form == entry.form {
+    if unnamed.processed.form == head.form {
         return (unnamed, None);
     }
-    let named = by(Some(&entry.form));
+    let named = by(Some(&head.form));
     let same_keys =
-        site.is_some_and(|site| site.form_keys.get(&entry.form) == site.form_keys.get(&unnamed.processed.form));
+        site.is_some_and(|site| site.form_keys.get(&head.form) == site.form_keys.get(&unnamed.processed.form));
     let is_rescue = |one: &Explained| matches!(one.processed.end, End::Lead { .. });
     let known = rules.forms.iter().any(|form| form.id == unnamed.processed.form);
     if !is_rescue(&named) && is_rescue(&unnamed) && same_keys && known {
         (unnamed, None)
     } else {
-        (named, Some(entry.form.clone()))
+        (named, Some(head.form.clone()))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{OperateError, find};
 use crate::config::{Config, Site};
 use crate::lead::overlay::{Correction, Overlay};
 use crate::lead::{FieldError, LeadField, SiteId};
-use crate::queue::{Change, Entry, Reason, Set, State, Store, StoreError};
+use crate::queue::{Change, Entry, Head, Reading, Reason, State, Store, StoreError};
 use crate::telemetry;
 
 /// How often a change is made again where somebody else changed the entry at the same time.
@@ -92,8 +92,8 @@ impl AmendAsked {
     }
 
     /// Returns an entry's corrections with these among them.
-    fn overlay(&self, entry: &Entry, by: By, now: Timestamp) -> Result<Overlay, BadAmend> {
-        let mut overlay = entry.content.overlay.clone();
+    fn overlay(&self, head: &Head, by: By, now: Timestamp) -> Result<Overlay, BadAmend> {
+        let mut overlay = head.reading.overlay.clone();
         if let Some(field) = self.clear.iter().find(|field| !overlay.clear(**field)) {
             return Err(BadAmend::NotCorrected(*field));
         }
@@ -123,9 +123,9 @@ pub async fn amend(
     let amend = Amend { store, config, asked, by, now };
     let planned = amend.plan(&entry).await?;
     if asked.dry_run {
-        let before = entry.content.lead.clone();
-        let after = planned.content().lead.clone();
-        return Ok(Done { before, after, ..planned.done(&entry) });
+        let before = entry.head.reading.lead.clone();
+        let after = planned.reading().lead.clone();
+        return Ok(Done { before, after, ..planned.done(&entry.head) });
     }
     let begun = audit.begin(Act::fields("amend", by, &fields), now).await?;
     let done = amend.set(entry, planned).await;
@@ -151,31 +151,32 @@ struct Planned {
 impl Amend<'_> {
     async fn set(&self, mut entry: Entry, mut planned: Planned) -> Result<Done, OperateError> {
         for _ in 0..LOST_MAX {
-            let done = planned.done(&entry);
-            let set = self.store.amend(entry.id, entry.revision, planned.change(), self.now).await?;
-            if set == Set::Done {
+            let done = planned.done(&entry.head);
+            let (id, revision) = (entry.head.id, entry.head.revision);
+            if self.store.amend(id, revision, planned.change(), self.now).await?.is_done() {
                 return Ok(done);
             }
-            entry = find(self.store, &entry.id.to_string()).await??;
+            entry = find(self.store, &id.to_string()).await??;
             planned = self.plan(&entry).await?;
         }
         Err(BadAmend::Busy.into())
     }
 
     async fn plan(&self, entry: &Entry) -> Result<Planned, OperateError> {
-        match entry.state {
+        let head = &entry.head;
+        match head.state {
             // Its site is a guess, and so is whose keys it would be sent with.
-            State::Held if entry.reason == Reason::Ambiguous => return Err(BadAmend::Ambiguous.into()),
+            State::Held if head.reason == Reason::Ambiguous => return Err(BadAmend::Ambiguous.into()),
             State::Held | State::Dead => {}
             State::Queued => return Err(BadAmend::Queued.into()),
             State::Delivered => return Err(BadAmend::Delivered.into()),
         }
-        let site = self.config.sites.get(&entry.site).ok_or_else(|| BadAmend::NoSite(entry.site.clone()))?;
+        let site = self.config.sites.get(&head.site).ok_or_else(|| BadAmend::NoSite(head.site.clone()))?;
         let mut amended = entry.clone();
-        amended.content.overlay = self.asked.overlay(entry, self.by, self.now)?;
+        amended.head.reading.overlay = self.asked.overlay(head, self.by, self.now)?;
         let remade = remade(self.config, site, amended).await?;
-        if remade.content.lead.is_none() {
-            return Err(BadAmend::Invalid(remade.content.errors).into());
+        if remade.reading.lead.is_none() {
+            return Err(BadAmend::Invalid(remade.reading.errors).into());
         }
         Ok(Planned { remade, is_held: !site.deliver })
     }
@@ -190,22 +191,22 @@ async fn remade(config: &Arc<Config>, site: &Arc<Site>, entry: Entry) -> Result<
 }
 
 impl Planned {
-    fn content(&self) -> &crate::queue::Content {
-        &self.remade.content
+    fn reading(&self) -> &Reading {
+        &self.remade.reading
     }
 
-    fn done(&self, entry: &Entry) -> Done {
+    fn done(&self, head: &Head) -> Done {
         match self.is_held {
-            true => Done::of(entry, Outcome::Held, "its site has deliver = false"),
-            false => Done::of(entry, Outcome::Queued, ""),
+            true => Done::of(head, Outcome::Held, "its site has deliver = false"),
+            false => Done::of(head, Outcome::Queued, ""),
         }
     }
 
     fn change(&self) -> Change {
-        let content = Box::new(self.remade.content.clone());
+        let reading = Box::new(self.remade.reading.clone());
         match self.is_held {
-            true => Change::Hold { reason: Reason::DeliverOff, content },
-            false => Change::Amend { content },
+            true => Change::Hold { reason: Reason::DeliverOff, reading },
+            false => Change::Amend { reading },
         }
     }
 }

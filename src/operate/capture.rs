@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, FormId, Lead};
 use crate::pipeline::End;
-use crate::queue::{Entry, Store, StoreError};
+use crate::queue::{Entry, Reading, Store, StoreError};
 use crate::received::Received;
 use crate::telemetry;
 
@@ -55,45 +55,44 @@ impl Captured {
 
     fn of(config: &Config, entry: &Entry) -> Self {
         let mut plain = entry.clone();
-        plain.content.overlay = Overlay::default();
+        plain.head.reading.overlay = Overlay::default();
         // Whoever posts the fixture posts what is left of its files.
-        plain.content.received.cut = false;
-        let site = config.sites.get(&entry.site).map(Arc::as_ref);
+        plain.received.cut = false;
+        let Entry { head, received } = entry;
+        let site = config.sites.get(&head.site).map(Arc::as_ref);
         let (explained, named) = explain_as(config, site, &plain);
         let (lead, errors) = match explained.processed.end {
             End::Lead { lead, .. } => (Some(lead), Vec::new()),
             End::Held { lead, errors, .. } => (lead, errors),
         };
-        let received = &entry.content.received;
-        let id: String = entry.id.to_string().chars().take(ID_SHORT).collect();
+        let id: String = head.id.to_string().chars().take(ID_SHORT).collect();
         Self {
-            id: entry.id,
+            id: head.id,
             folder: explained.processed.mapping.unwrap_or_else(|| UNMAPPED.to_owned()),
-            case: format!("{}-{id}", entry.form),
+            case: format!("{}-{id}", head.form),
             request: BASE64_STANDARD.encode(request(entry, named.as_ref())),
-            notes: notes(entry, received, lead.as_ref()),
+            notes: notes(&head.reading, received, lead.as_ref()),
             lead,
             errors,
         }
     }
 }
 
-fn notes(entry: &Entry, received: &Received, lead: Option<&Lead>) -> Vec<String> {
-    let content = &entry.content;
+fn notes(reading: &Reading, received: &Received, lead: Option<&Lead>) -> Vec<String> {
     let cut = received.cut.then_some("the contents of its files were not kept: their parts are empty");
-    let is_amended = !content.overlay.is_empty();
+    let is_amended = !reading.overlay.is_empty();
     let amended = is_amended.then_some("an operator corrected this lead; the fixture says what the form says");
-    let is_other = !is_amended && content.lead.is_some() && content.lead.as_ref() != lead;
+    let is_other = !is_amended && reading.lead.is_some() && reading.lead.as_ref() != lead;
     let other = is_other.then_some("by now it is mapped otherwise than when it was last made");
     [cut, amended, other].into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// Writes the request as it would come over the wire, without a credential.
 fn request(entry: &Entry, form: Option<&FormId>) -> Vec<u8> {
-    let Received { method, query, headers, body, .. } = &entry.content.received;
+    let Received { method, query, headers, body, .. } = &entry.received;
     let form = form.map(|form| format!("/{form}")).unwrap_or_default();
     let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    let mut head = format!("{method} /hooks/{}{form}{query} HTTP/1.1\r\nHost: gateway.example\r\n", entry.site);
+    let mut head = format!("{method} /hooks/{}{form}{query} HTTP/1.1\r\nHost: gateway.example\r\n", entry.head.site);
     for (name, value) in headers {
         let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         head.push_str(&format!("{}: {value}\r\n", title_case(name)));
@@ -125,7 +124,7 @@ pub async fn capture(
     now: Timestamp,
 ) -> Result<Captured, OperateError> {
     let entry = find(store, id).await??;
-    let choice = Choice::Ids(vec![entry.id.to_string()]);
+    let choice = Choice::Ids(vec![entry.head.id.to_string()]);
     let begun = audit.begin(Act::of("capture", by, &choice), now).await?;
     let config = Arc::clone(config);
     // Decoding a large body takes a while; requests must not wait for it.

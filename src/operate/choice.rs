@@ -10,7 +10,7 @@ use super::find::{NotFound, find};
 use super::query::{BadQuery, FilterAsked, Query};
 use super::walk::{Cursor, Walk};
 use crate::lead::{FormId, Lead, SiteId};
-use crate::queue::{Entry, State, Store, StoreError};
+use crate::queue::{Entry, Head, State, Store, StoreError};
 
 /// Most ids of one call.
 pub const IDS_MAX: usize = 500;
@@ -114,17 +114,22 @@ pub struct Done {
 }
 
 impl Done {
-    pub(super) fn of(entry: &Entry, outcome: Outcome, why: impl Into<String>) -> Self {
+    pub(super) fn of(head: &Head, outcome: Outcome, why: impl Into<String>) -> Self {
         Self {
-            id: entry.id.to_string(),
-            site: Some(entry.site.clone()),
-            form: Some(entry.form.clone()),
-            state: Some(entry.state),
+            id: head.id.to_string(),
+            site: Some(head.site.clone()),
+            form: Some(head.form.clone()),
+            state: Some(head.state),
             outcome,
             why: why.into(),
             before: None,
             after: None,
         }
+    }
+
+    /// Said where somebody else erased it at the same time.
+    pub(super) fn erased(head: &Head) -> Self {
+        Self::of(head, Outcome::Missing, "it was erased meanwhile")
     }
 
     pub(super) fn missing(id: String, why: &NotFound) -> Self {
@@ -164,22 +169,49 @@ impl<'a> Picker<'a> {
         }
     }
 
-    /// Gives the next entry, or what was said of an id that has none.
-    pub(super) async fn next(&mut self) -> Result<Option<Result<Entry, Done>>, StoreError> {
+    /// Gives the next entry's head, or what was said of an id that has none.
+    pub(super) async fn next(&mut self) -> Result<Option<Result<Head, Done>>, StoreError> {
         match self {
-            Self::Ids { store, ids } => {
-                let Some(id) = ids.next() else { return Ok(None) };
-                match find(*store, &id).await {
-                    Err(StoreError::Corrupt(_)) => Ok(Some(Err(Done::unreadable(id)))),
-                    found => Ok(Some(found?.map_err(|why| Done::missing(id, &why)))),
-                }
-            }
-            Self::Walk { left: 0, .. } => Ok(None),
+            Self::Ids { .. } => Ok(match self.next_whole().await? {
+                Some(Ok(entry)) => Some(Ok(entry.head)),
+                Some(Err(done)) => Some(Err(done)),
+                None => None,
+            }),
+            Self::Walk { .. } => Ok(self.next_walked().await?.map(Ok)),
+        }
+    }
+
+    /// The same with what was received.
+    pub(super) async fn next_whole(&mut self) -> Result<Option<Result<Entry, Done>>, StoreError> {
+        if let Self::Ids { store, ids } = self {
+            let Some(id) = ids.next() else { return Ok(None) };
+            return match find(*store, &id).await {
+                Err(StoreError::Corrupt(_)) => Ok(Some(Err(Done::unreadable(id)))),
+                found => Ok(Some(found?.map_err(|why| Done::missing(id, &why)))),
+            };
+        }
+        let Some(head) = self.next_walked().await? else { return Ok(None) };
+        Ok(Some(match self.store().get(head.id).await {
+            Err(StoreError::Corrupt(_)) => Err(Done::unreadable(head.id.to_string())),
+            found => found?.ok_or_else(|| Done::erased(&head)),
+        }))
+    }
+
+    async fn next_walked(&mut self) -> Result<Option<Head>, StoreError> {
+        match self {
+            Self::Ids { .. } | Self::Walk { left: 0, .. } => Ok(None),
             Self::Walk { until, .. } if *until <= Instant::now() => Ok(None),
             Self::Walk { walk, left, .. } => {
                 *left -= 1;
-                Ok(walk.next().await?.map(Ok))
+                walk.next().await
             }
+        }
+    }
+
+    fn store(&self) -> &'a dyn Store {
+        match self {
+            Self::Ids { store, .. } => *store,
+            Self::Walk { walk, .. } => walk.store,
         }
     }
 

@@ -11,7 +11,7 @@ use super::choice::{Choice, Done, Outcome, Picker};
 use super::query::FilterAsked;
 use super::retry::Tried;
 use super::walk::Cursor;
-use crate::queue::{Change, Entry, Set, State, Store, StoreError};
+use crate::queue::{Change, Head, State, Store, StoreError};
 
 /// How often a change is made again where somebody else changed the entry at the same time.
 const LOST_MAX: usize = 3;
@@ -66,8 +66,8 @@ async fn all(
     let mut picker = Picker::new(store, choice, STAGES, asked.cursor, asked.limit);
     while let Some(picked) = picker.next().await? {
         let done = match picked {
-            Ok(entry) if asked.dry_run => wanted(&entry).unwrap_or_else(|| Done::of(&entry, Outcome::Dropped, "")),
-            Ok(entry) => one(store, entry, keep, now).await?,
+            Ok(head) if asked.dry_run => wanted(&head).unwrap_or_else(|| Done::of(&head, Outcome::Dropped, "")),
+            Ok(head) => one(store, head, keep, now).await?,
             Err(missing) => missing,
         };
         tried.results.push(done);
@@ -77,27 +77,27 @@ async fn all(
     Ok(())
 }
 
-async fn one(store: &dyn Store, mut entry: Entry, keep: Duration, now: Timestamp) -> Result<Done, StoreError> {
+async fn one(store: &dyn Store, mut head: Head, keep: Duration, now: Timestamp) -> Result<Done, StoreError> {
     for _ in 0..LOST_MAX {
-        if let Some(done) = wanted(&entry) {
+        if let Some(done) = wanted(&head) {
             return Ok(done);
         }
-        if store.amend(entry.id, entry.revision, Change::Drop { keep }, now).await? == Set::Done {
-            return Ok(Done::of(&entry, Outcome::Dropped, ""));
+        if store.amend(head.id, head.revision, Change::Drop { keep }, now).await?.is_done() {
+            return Ok(Done::of(&head, Outcome::Dropped, ""));
         }
-        match store.get(entry.id).await? {
-            Some(changed) => entry = changed,
-            None => return Ok(Done::of(&entry, Outcome::Missing, "it was erased meanwhile")),
+        match store.get(head.id).await? {
+            Some(changed) => head = changed.head,
+            None => return Ok(Done::erased(&head)),
         }
     }
-    Ok(Done::of(&entry, Outcome::Busy, "it is being sent just now"))
+    Ok(Done::of(&head, Outcome::Busy, "it is being sent just now"))
 }
 
 /// Says what there is to say of an entry that can't be dropped.
-fn wanted(entry: &Entry) -> Option<Done> {
-    match entry.state {
+fn wanted(head: &Head) -> Option<Done> {
+    match head.state {
         State::Held | State::Queued => None,
-        State::Dead => Some(Done::of(entry, Outcome::Unchanged, "it is dead already")),
-        State::Delivered => Some(Done::of(entry, Outcome::Skipped, "it was delivered; only erase takes it away")),
+        State::Dead => Some(Done::of(head, Outcome::Unchanged, "it is dead already")),
+        State::Delivered => Some(Done::of(head, Outcome::Skipped, "it was delivered; only erase takes it away")),
     }
 }

@@ -1,7 +1,5 @@
 //! `erase`: entries are gone from the store, whatever their state, and so is every byte of what the visitor sent.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +11,7 @@ use super::person::Person;
 use super::query::Query;
 use super::walk::{Cursor, Walk};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{Entry, State, Store, StoreError};
+use crate::queue::{Head, State, Store, StoreError};
 use crate::telemetry;
 
 /// Most entries that one call looks at.
@@ -62,9 +60,9 @@ pub struct Erased {
     /// Entries that can't be read: whose they are, nobody knows. By its whole id such a one is erased like any other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<EntryId>,
-    /// A file that was set aside and may hold what was erased from the store: somebody has to delete it.
+    /// Where what was erased from the store may still be, such as a file that was set aside: somebody has to delete it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remains: Option<PathBuf>,
+    pub remains: Option<String>,
     pub looked_at: usize,
     /// From where the next call goes on; none where all are done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +112,7 @@ pub async fn erase(
     found.audit_waits = !audit.waiting().await.is_empty();
     match erased {
         // Of this person there may be more on the next page.
-        Err(StoreError::Remains { file }) => found.remains = Some(file),
+        Err(StoreError::Remains { places }) => found.remains = Some(places.join(", ")),
         erased => drop(erased?),
     }
     Ok(found)
@@ -124,7 +122,7 @@ async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError>
     let mut erased = Erased::default();
     for id in ids {
         match (find(store, id).await, EntryId::parse(id)) {
-            (Ok(Ok(entry)), _) => erased.entries.push(Found::of(&entry)),
+            (Ok(Ok(entry)), _) => erased.entries.push(Found::of(&entry.head)),
             (Ok(Err(_missing)), _) => erased.missing.push(id.clone()),
             (Err(StoreError::Corrupt(_)), Some(id)) => erased.unreadable.push(id),
             (Err(error), _) => return Err(error),
@@ -137,22 +135,32 @@ async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError>
 async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> Result<Erased, StoreError> {
     let mut walk = Walk::new(store, &Query::default(), &[None], from, LOOKED_AT_MAX);
     let mut erased = Erased::default();
-    while let Some(entry) = walk.next().await? {
-        let (person, found) = (person.clone(), Found::of(&entry));
+    while let Some(head) = walk.next().await? {
+        let entry = match store.get(head.id).await {
+            Ok(Some(entry)) => entry,
+            // It was erased meanwhile.
+            Ok(None) => continue,
+            Err(StoreError::Corrupt(_)) => {
+                erased.unreadable.push(head.id);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let person = person.clone();
         // Decoding large bodies takes a while; requests must not wait for it.
         let is_in = telemetry::blocking(move || person.is_in(&entry)).await;
         if is_in.map_err(|error| StoreError::Corrupt(error.into()))? {
-            erased.entries.push(found);
+            erased.entries.push(Found::of(&head));
         }
     }
     (erased.looked_at, erased.next) = (walk.looked_at, walk.cursor());
-    erased.unreadable = walk.unreadable();
+    erased.unreadable.extend(walk.unreadable());
     Ok(erased)
 }
 
 impl Found {
-    fn of(entry: &Entry) -> Self {
-        let (site, form) = (entry.site.clone(), entry.form.clone());
-        Self { id: entry.id, site, form, state: entry.state, accepted_at: entry.accepted_at }
+    fn of(head: &Head) -> Self {
+        let (site, form) = (head.site.clone(), head.form.clone());
+        Self { id: head.id, site, form, state: head.state, accepted_at: head.accepted_at }
     }
 }

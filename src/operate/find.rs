@@ -20,21 +20,30 @@ pub enum NotFound {
 
 /// Finds an entry by its id, or by a beginning of it that no other shares.
 pub async fn find(store: &dyn Store, text: &str) -> Result<Result<Entry, NotFound>, StoreError> {
+    let id = match id_of(store, text).await? {
+        Ok(id) => id,
+        Err(not_found) => return Ok(Err(not_found)),
+    };
+    Ok(store.get(id).await?.ok_or_else(|| NotFound::Gone(text.to_owned())))
+}
+
+/// Returns the id that is meant; whether a whole one has an entry isn't looked at.
+async fn id_of(store: &dyn Store, text: &str) -> Result<Result<EntryId, NotFound>, StoreError> {
     let Some((first, digits)) = first_with(text) else { return Ok(Err(NotFound::NoId)) };
     if digits.len() == DIGITS {
-        return Ok(store.get(EntryId::from_bytes(first.to_be_bytes())).await?.ok_or(NotFound::Gone(text.to_owned())));
+        return Ok(Ok(EntryId::from_bytes(first.to_be_bytes())));
     }
     // A scan begins after its cursor.
     let before = first.checked_sub(1).map(|id| EntryId::from_bytes(id.to_be_bytes()));
     let page = store.scan(&Filter::default(), Order::Oldest, before, 2).await?;
     let fits = |id: EntryId| hex(id).starts_with(&digits);
     if let Some(unreadable) = page.unreadable.into_iter().find(|id| fits(*id)) {
-        // Says that it can't be read, whatever else begins so.
-        return Ok(store.get(unreadable).await?.ok_or(NotFound::Gone(text.to_owned())));
+        // Whoever gets it is told that it can't be read, whatever else begins so.
+        return Ok(Ok(unreadable));
     }
-    let mut fitting = page.entries.into_iter().filter(|entry| fits(entry.id));
+    let mut fitting = page.heads.into_iter().map(|head| head.id).filter(|id| fits(*id));
     Ok(match (fitting.next(), fitting.next()) {
-        (Some(entry), None) => Ok(entry),
+        (Some(id), None) => Ok(id),
         (Some(_), Some(_)) => Err(NotFound::Ambiguous(text.to_owned())),
         (None, _) => Err(NotFound::Gone(text.to_owned())),
     })

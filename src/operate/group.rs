@@ -10,7 +10,7 @@ use super::summary::{cause, last_attempt};
 use super::waiting::{self, Situation, Waiting, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{AttemptResult, Counts, Entry, Filter, Order, Reason, State, Store, StoreError};
+use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, State, Store, StoreError};
 
 /// Most entries that are grouped.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -67,12 +67,12 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
     let mut gathered = BTreeMap::new();
     let mut has_more = false;
     let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
-    while let Some(entry) = walk.next().await? {
-        if is_work && entry.reason == Reason::Dropped {
+    while let Some(head) = walk.next().await? {
+        if is_work && head.reason == Reason::Dropped {
             continue;
         }
-        let waits_for = (entry.state == State::Queued).then(|| Waiting::of(&entry, situation).waits_for);
-        has_more |= !gather(&mut gathered, &entry, (cause(&entry, situation), waits_for), 1);
+        let waits_for = (head.state == State::Queued).then(|| Waiting::of(&head, situation).waits_for);
+        has_more |= !gather(&mut gathered, &head, (cause(&head, situation), waits_for), 1);
     }
     has_more |= walk.cursor().is_some();
     if is_work && query.text.is_none() {
@@ -87,26 +87,26 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
 type Gathering = BTreeMap<(State, Reason, String), Gathered>;
 
 /// Counts entries in; false where there are too many causes.
-fn gather(gathered: &mut Gathering, entry: &Entry, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
-    let key = (entry.state, entry.reason, cause);
+fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
+    let key = (head.state, head.reason, cause);
     if gathered.len() >= GROUPS_MAX && !gathered.contains_key(&key) {
         return false;
     }
     let group = Group {
         cause: key.2.clone(),
-        state: entry.state,
-        reason: entry.reason,
+        state: head.state,
+        reason: head.reason,
         waits_for,
         leads: 0,
         sites: 0,
         site_names: Vec::new(),
-        oldest: entry.accepted_at,
-        example: entry.id,
+        oldest: head.accepted_at,
+        example: head.id,
     };
     let gathered = gathered.entry(key).or_insert(Gathered { group, sites: BTreeSet::new() });
     gathered.group.leads += leads;
-    gathered.group.oldest = gathered.group.oldest.min(entry.accepted_at);
-    gathered.sites.insert(entry.site.clone());
+    gathered.group.oldest = gathered.group.oldest.min(head.accepted_at);
+    gathered.sites.insert(head.site.clone());
     true
 }
 
@@ -140,27 +140,27 @@ impl HeldBack<'_> {
     async fn gather_site(&self, count: &Counts, gathered: &mut Gathering) -> Result<bool, StoreError> {
         let filter = Filter { site: Some(count.site.clone()), state: Some(State::Queued), ..self.query.filter.clone() };
         let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
-        let Some(cause) = self.cause(&page.entries) else { return Ok(true) };
+        let Some(cause) = self.cause(&page.heads) else { return Ok(true) };
         let is_plain = Filter { site: None, ..self.query.filter.clone() } == Filter::default();
         if is_plain && cause.is_of_whole_site {
-            let Some(example) = page.entries.first() else { return Ok(true) };
+            let Some(example) = page.heads.first() else { return Ok(true) };
             return Ok(add(gathered, example, &cause, count.entries));
         }
         // With a form or a time in the query, or with keys for some forms only, each has to be looked at.
         let query = Query { filter, text: None };
         let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
         let mut all_in = true;
-        while let Some(entry) = walk.next().await? {
-            let waits_for = Waiting::of(&entry, self.situation).waits_for;
+        while let Some(head) = walk.next().await? {
+            let waits_for = Waiting::of(&head, self.situation).waits_for;
             if cause.is_of_whole_site || waits_for == cause.waits_for {
-                all_in &= add(gathered, &entry, &cause, 1);
+                all_in &= add(gathered, &head, &cause, 1);
             }
         }
         Ok(all_in && walk.cursor().is_none())
     }
 
     /// Says why a site's leads are held back, told by the first of them; none where they are on their way.
-    fn cause(&self, first: &[Entry]) -> Option<Cause> {
+    fn cause(&self, first: &[Head]) -> Option<Cause> {
         let situation = self.situation;
         let oldest = first.first()?;
         let whole = |waits_for, words| Some(Cause { waits_for, words, is_of_whole_site: true });
@@ -171,14 +171,14 @@ impl HeldBack<'_> {
         if situation.config.missing.upstream {
             return whole(WaitsFor::Delivery, waiting::NO_UPSTREAM.to_owned());
         }
-        let lacks_keys = |entry: &Entry| site.keys_of(&entry.form).is_none();
+        let lacks_keys = |head: &Head| site.keys_of(&head.form).is_none();
         if first.iter().any(lacks_keys) {
             let words = waiting::NO_KEYS.to_owned();
             let is_of_whole_site = site.form_keys.is_empty();
             return Some(Cause { waits_for: WaitsFor::SecretKey, words, is_of_whole_site });
         }
-        let was_refused = |entry: &Entry| {
-            last_attempt(entry).filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
+        let was_refused = |head: &Head| {
+            last_attempt(head).filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
         };
         let Some(sending) = &situation.sending else {
             return match first.iter().find_map(was_refused) {
@@ -199,18 +199,18 @@ impl HeldBack<'_> {
             return whole(WaitsFor::Site, situation.failing(holdup));
         }
         // After a start nobody has been refused yet; the store knows who was.
-        let is_waiting = |entry: &&Entry| Waiting::of(entry, situation).waits_for == WaitsFor::Retry;
+        let is_waiting = |head: &&Head| Waiting::of(head, situation).waits_for == WaitsFor::Retry;
         let refused = first.iter().filter(is_waiting).find_map(was_refused)?;
         whole(WaitsFor::Keys, format!("key refused: {refused}"))
     }
 }
 
 /// Counts leads in under the cause of their site.
-fn add(gathered: &mut Gathering, entry: &Entry, cause: &Cause, leads: u64) -> bool {
+fn add(gathered: &mut Gathering, head: &Head, cause: &Cause, leads: u64) -> bool {
     // One group, whatever became of each before.
     let reason = if cause.waits_for == WaitsFor::Configuration { Reason::SiteGone } else { Reason::Accepted };
-    let entry = Entry { reason, ..entry.clone() };
-    gather(gathered, &entry, (cause.words.clone(), Some(cause.waits_for)), leads)
+    let head = Head { reason, ..head.clone() };
+    gather(gathered, &head, (cause.words.clone(), Some(cause.waits_for)), leads)
 }
 
 impl Gathered {

@@ -36,8 +36,8 @@ pub async fn list(
     let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order);
     let mut leads = Vec::new();
     while leads.len() < limit.max(1) {
-        let Some(entry) = walk.next().await? else { break };
-        leads.push(Summary::of(&entry, situation));
+        let Some(head) = walk.next().await? else { break };
+        leads.push(Summary::of(&head, situation));
     }
     Ok(Listed { leads, next: walk.cursor(), unreadable: walk.unreadable() })
 }

@@ -1,4 +1,4 @@
-//! `backup`, `restore` and `salvage`: the store's own, written down.
+//! `backup`, `restore` and `salvage`: what a store can do that is a file on this machine, written down.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::OperateError;
 use super::audit::{Act, Audit, AuditError, By};
 use crate::queue::sqlite::{Options, Restoration, RestoreError, SqliteStore};
-use crate::queue::{CLAIM_MAX, HASTEN_MAX, Reason, Salvaged, Set, Settlement, State, Store, StoreError};
+use crate::queue::{
+    CLAIM_MAX, Claim, HASTEN_MAX, NoFile, OpenStore, Reason, Salvaged, Settlement, State, Store, StoreError,
+};
 
 /// How long an entry of a store that nobody else has open is leased to be held.
 const HOLD_LEASE: Duration = Duration::from_secs(600);
@@ -24,14 +26,15 @@ pub struct BackedUp {
     pub audit_waits: bool,
 }
 
-/// Copies the store into a new file while it is in use.
+/// Copies the store into a new file while it is in use; an error where it is no file itself.
 pub async fn backup(
-    store: &dyn Store,
+    store: &OpenStore,
     audit: &Audit,
     to: &Path,
     by: By,
     now: Timestamp,
 ) -> Result<BackedUp, OperateError> {
+    let store = store.file()?;
     let begun = audit.begin_even_if_full(Act::plain("backup", by), now).await?;
     let copied = store.backup(to).await;
     begun.end(whole(*copied.as_ref().unwrap_or(&0)), copied.is_ok(), now).await?;
@@ -111,23 +114,26 @@ async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u
     }
     let mut held = 0;
     loop {
-        let leases = store.claim(CLAIM_MAX, HOLD_LEASE, now, None).await?;
+        let leases = store.claim(&Claim::new(CLAIM_MAX, HOLD_LEASE, now)).await?;
         if leases.is_empty() {
             return Ok(held);
         }
         for lease in leases {
             let settlement = Settlement::Held { reason: Reason::Restored, attempt: None, keep };
-            if store.settle(&lease, settlement, now).await? == Set::Done {
+            if store.settle(&lease, settlement, now).await?.is_done() {
                 held += 1;
             }
         }
     }
 }
 
-/// Merges back what can be read of the files that were set aside.
-pub async fn salvage(store: &dyn Store, audit: &Audit, by: By, now: Timestamp) -> Result<Salvaged, OperateError> {
+/// Merges back what can be read of the files that were set aside; a store that is no file has none.
+pub async fn salvage(store: &OpenStore, audit: &Audit, by: By, now: Timestamp) -> Result<Salvaged, OperateError> {
     let begun = audit.begin(Act::plain("salvage", by), now).await?;
-    let salvaged = store.salvage().await;
+    let salvaged = match store.file() {
+        Ok(store) => store.salvage().await,
+        Err(NoFile) => Ok(Salvaged::default()),
+    };
     begun.end(whole(salvaged.as_ref().map_or(0, |salvaged| salvaged.recovered)), salvaged.is_ok(), now).await?;
     Ok(salvaged?)
 }

@@ -1,6 +1,6 @@
 //! The operator's verbs, one function each: the admin API and the command line both call these.
 //!
-//! They work on any [`Store`](crate::queue::Store), with the configuration of now; the time is an argument. What may
+//! They work on any [`Store`](crate::queue::Store), except what only a file can do (`maintain`), with the configuration of now; the time is an argument. What may
 //! take long is done in pages: each call is bounded and says from where to go on. What takes something out of the store,
 //! or puts it there, leaves a line in the [`Audit`].
 
@@ -78,13 +78,15 @@ pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
 
-use crate::queue::StoreError;
+use crate::queue::{NoFile, StoreError};
 
 /// Why a verb was not done, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OperateError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    NoFile(#[from] NoFile),
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]

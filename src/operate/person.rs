@@ -38,9 +38,8 @@ impl Person {
         if text::any(entry, &mut |found| self.stands_in(found)) {
             return true;
         }
-        let received = &entry.content.received;
-        let body = String::from_utf8_lossy(&received.body);
-        let words = entry.history.iter().filter_map(|event| event.attempt.as_ref()?.words.as_deref());
+        let body = String::from_utf8_lossy(&entry.received.body);
+        let words = entry.head.history.iter().filter_map(|event| event.attempt.as_ref()?.words.as_deref());
         self.stands_in(&body) || words.into_iter().any(|words| self.stands_in(words))
     }
 

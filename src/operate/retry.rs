@@ -18,7 +18,7 @@ use super::summary::settled;
 use super::walk::Cursor;
 use crate::config::{Config, Site};
 use crate::lead::SiteId;
-use crate::queue::{Change, Entry, Filter, Reason, Set, State, Store, StoreError};
+use crate::queue::{Change, Entry, Filter, Head, Reason, Set, State, Store, StoreError};
 use crate::telemetry;
 
 /// Entries a second, unless another rate is asked for: neither the store's writer nor KaiCalls is flooded.
@@ -125,7 +125,7 @@ impl Retry<'_> {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut picker = Picker::new(self.store, self.choice, STAGES, self.asked.cursor, self.asked.limit);
-        while let Some(picked) = picker.next().await? {
+        while let Some(picked) = picker.next_whole().await? {
             let done = match picked {
                 Ok(entry) => self.one(entry, &mut pace).await?,
                 Err(missing) => missing,
@@ -145,112 +145,115 @@ impl Retry<'_> {
         for _ in 0..LOST_MAX {
             let plan = self.plan(&entry).await?;
             let (change, outcome, why) = match plan {
-                Plan::Leave(outcome, why) => return Ok(Done::of(&entry, outcome, why)),
+                Plan::Leave(outcome, why) => return Ok(Done::of(&entry.head, outcome, why)),
                 Plan::Send(remade) => {
-                    (Change::Retry { content: Box::new(remade.content) }, Outcome::Queued, String::new())
+                    (Change::Retry { reading: Box::new(remade.reading) }, Outcome::Queued, String::new())
                 }
                 Plan::Hold(reason, remade) => {
-                    let why = settled(&Entry { reason, content: remade.content.clone(), ..entry.clone() });
-                    (Change::Hold { reason, content: Box::new(remade.content) }, Outcome::Held, why)
+                    let why = settled(&Head { reason, reading: remade.reading.clone(), ..entry.head.clone() });
+                    (Change::Hold { reason, reading: Box::new(remade.reading) }, Outcome::Held, why)
                 }
             };
+            let head = &entry.head;
             if self.asked.dry_run {
-                let (Change::Retry { content } | Change::Hold { content, .. }) = change else {
-                    return Ok(Done::of(&entry, outcome, why));
+                let (Change::Retry { reading } | Change::Hold { reading, .. }) = change else {
+                    return Ok(Done::of(head, outcome, why));
                 };
-                let (before, after) = (entry.content.lead.clone(), content.lead);
-                return Ok(Done { before, after, ..Done::of(&entry, outcome, why) });
+                let (before, after) = (head.reading.lead.clone(), reading.lead);
+                return Ok(Done { before, after, ..Done::of(head, outcome, why) });
             }
             pace.tick().await;
-            if self.store.amend(entry.id, entry.revision, change, self.now()).await? == Set::Done {
-                return Ok(Done::of(&entry, outcome, why));
+            if self.store.amend(head.id, head.revision, change, self.now()).await?.is_done() {
+                return Ok(Done::of(head, outcome, why));
             }
-            match self.store.get(entry.id).await? {
+            match self.store.get(head.id).await? {
                 Some(changed) => entry = changed,
-                None => return Ok(Done::of(&entry, Outcome::Missing, "it was erased meanwhile")),
+                None => return Ok(Done::erased(head)),
             }
         }
-        Ok(Done::of(&entry, Outcome::Busy, "it is being sent just now"))
+        Ok(Done::of(&entry.head, Outcome::Busy, "it is being sent just now"))
     }
 
     /// Files an ambiguous entry under the site that was named. What it is tells the next steps the rest: a crash between
     /// them leaves it held as before.
-    async fn assigned(&self, entry: Entry) -> Result<Result<Entry, Done>, StoreError> {
+    async fn assigned(&self, mut entry: Entry) -> Result<Result<Entry, Done>, StoreError> {
         let Some(site) = &self.assign else { return Ok(Ok(entry)) };
-        if entry.state != State::Held || entry.reason != Reason::Ambiguous {
-            return Ok(Err(Done::of(&entry, Outcome::Skipped, "only what is held as ambiguous can be assigned")));
+        let head = &mut entry.head;
+        if head.state != State::Held || head.reason != Reason::Ambiguous {
+            return Ok(Err(Done::of(head, Outcome::Skipped, "only what is held as ambiguous can be assigned")));
         }
-        if entry.site == *site {
+        if head.site == *site {
             return Ok(Ok(entry));
         }
         if self.asked.dry_run {
-            return Ok(Ok(Entry { site: site.clone(), ..entry }));
+            head.site = site.clone();
+            return Ok(Ok(entry));
         }
         let assign = Change::Assign { site: site.clone() };
-        if self.store.amend(entry.id, entry.revision, assign, self.now()).await? == Set::Lost {
-            return Ok(Err(Done::of(&entry, Outcome::Busy, "it was changed at the same time; try again")));
+        if self.store.amend(head.id, head.revision, assign, self.now()).await? == Set::Lost {
+            return Ok(Err(Done::of(head, Outcome::Busy, "it was changed at the same time; try again")));
         }
-        let found = self.store.get(entry.id).await?;
-        Ok(found.ok_or_else(|| Done::of(&entry, Outcome::Missing, "it was erased meanwhile")))
+        let found = self.store.get(head.id).await?;
+        Ok(found.ok_or_else(|| Done::erased(head)))
     }
 
     /// Decides; the pipeline runs where it keeps no request waiting.
     async fn plan(&self, entry: &Entry) -> Result<Plan, StoreError> {
-        if let Some((outcome, why)) = self.not_for(entry) {
+        if let Some((outcome, why)) = self.not_for(&entry.head) {
             return Ok(Plan::Leave(outcome, why));
         }
-        let Some(site) = self.config.sites.get(&entry.site) else {
+        let Some(site) = self.config.sites.get(&entry.head.site) else {
             return Ok(Plan::Leave(Outcome::Skipped, "its site is not in the configuration, or broken there"));
         };
         let (config, site_of, subject) = (Arc::clone(self.config), Arc::clone(site), entry.clone());
         let remake = move || Remade::of(&config, &site_of, &subject);
         let remade = telemetry::blocking(remake).await.map_err(|error| StoreError::Corrupt(error.into()))?;
-        Ok(self.judge(site, entry, remade))
+        Ok(self.judge(site, &entry.head, remade))
     }
 
-    /// Says why an entry is none of those to be sent again, before its content is looked at.
-    fn not_for(&self, entry: &Entry) -> Option<(Outcome, &'static str)> {
+    /// Says why an entry is none of those to be sent again, before it is read again.
+    fn not_for(&self, head: &Head) -> Option<(Outcome, &'static str)> {
         let asked_for = match self.choice {
             Choice::Ids(_) => None,
             Choice::Query(query) => Some(&query.filter),
         };
         let named = |reason| asked_for.is_none_or(|filter: &Filter| filter.reason == Some(reason));
-        match entry.state {
+        match head.state {
             State::Queued if !self.asked.again => Some((Outcome::Unchanged, "it is queued already")),
             State::Delivered if !self.asked.again => {
                 Some((Outcome::Skipped, "it was delivered; --again sends it a second time, by its id"))
             }
-            State::Dead if entry.reason == Reason::Dropped && !named(Reason::Dropped) => {
+            State::Dead if head.reason == Reason::Dropped && !named(Reason::Dropped) => {
                 Some((Outcome::Skipped, "an operator dropped it; name it by its id or by the reason dropped"))
             }
-            State::Held if entry.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
+            State::Held if head.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
                 Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
             }
-            State::Held if entry.reason == Reason::Restored && !named(Reason::Restored) => {
+            State::Held if head.reason == Reason::Restored && !named(Reason::Restored) => {
                 Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason restored"))
             }
             _ => None,
         }
     }
 
-    fn judge(&self, site: &Site, entry: &Entry, remade: Remade) -> Plan {
-        let may_release = self.asked.release && remade.content.lead.is_some();
-        let is_unassigned = entry.reason == Reason::Ambiguous && self.assign.is_none();
+    fn judge(&self, site: &Site, head: &Head, remade: Remade) -> Plan {
+        let may_release = self.asked.release && remade.reading.lead.is_some();
+        let is_unassigned = head.reason == Reason::Ambiguous && self.assign.is_none();
         let hold = match remade.hold {
             _ if is_unassigned => Some(Reason::Ambiguous),
             Some(Reason::HoldRule | Reason::UnknownForm | Reason::Uncertain | Reason::Test) if may_release => None,
-            None if entry.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
+            None if head.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
             hold => hold,
         };
         // The sender would hold it at once.
         let hold = hold.or((!site.deliver).then_some(Reason::DeliverOff));
         match hold {
-            None if is_queued_so(entry, &remade) => Plan::Leave(Outcome::Unchanged, "it is queued already"),
+            None if is_queued_so(head, &remade) => Plan::Leave(Outcome::Unchanged, "it is queued already"),
             None => Plan::Send(Box::new(remade)),
-            Some(_) if matches!(entry.state, State::Queued | State::Delivered) => {
+            Some(_) if matches!(head.state, State::Queued | State::Delivered) => {
                 Plan::Leave(Outcome::Skipped, "by now it would be held; it stays as it is")
             }
-            Some(reason) if entry.state == State::Held && entry.reason == reason && entry.content == remade.content => {
+            Some(reason) if head.state == State::Held && head.reason == reason && head.reading == remade.reading => {
                 Plan::Leave(Outcome::Unchanged, still(reason))
             }
             Some(reason) => Plan::Hold(reason, Box::new(remade)),
@@ -269,11 +272,11 @@ fn known_site(config: &Config, name: &str) -> Result<SiteId, BadChoice> {
 }
 
 /// Tells whether an operator has queued it as it would be queued now, and nothing was tried since.
-fn is_queued_so(entry: &Entry, remade: &Remade) -> bool {
-    entry.state == State::Queued
-        && matches!(entry.reason, Reason::Retried | Reason::Amended)
-        && entry.attempts == 0
-        && entry.content == remade.content
+fn is_queued_so(head: &Head, remade: &Remade) -> bool {
+    head.state == State::Queued
+        && matches!(head.reason, Reason::Retried | Reason::Amended)
+        && head.attempts == 0
+        && head.reading == remade.reading
 }
 
 fn still(reason: Reason) -> &'static str {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::lead::{Extra, FieldError, LeadField};
 use crate::pipeline::{Told, ToldField};
-use crate::queue::{Entry, Event, Store, StoreError};
+use crate::queue::{Entry, Event, Head, Reading, Store, StoreError};
 use crate::telemetry;
 
 /// Everything about an entry. Names and order of its keys are a promise.
@@ -112,31 +112,32 @@ pub async fn show(store: &dyn Store, situation: &Situation, id: &str) -> Result<
 impl Life {
     fn of(situation: &Situation, entry: Entry) -> Self {
         let config = &*situation.config;
-        let site = config.sites.get(&entry.site).map(Arc::as_ref);
+        let head = &entry.head;
+        let site = config.sites.get(&head.site).map(Arc::as_ref);
         let explained = explain(config, site, &entry);
         let lead_now = match site {
-            Some(site) => Remade::of(config, site, &entry).content.lead,
-            None => entry.content.lead.clone(),
+            Some(site) => Remade::of(config, site, &entry).reading.lead,
+            None => head.reading.lead.clone(),
         };
         let today = Today {
             site_known: site.is_some(),
             mapping: explained.processed.mapping.clone(),
-            same: lead_now == entry.content.lead,
+            same: lead_now == head.reading.lead,
         };
         let Told { fields, found_by: rules, found, dropped, .. } = explained.told.unwrap_or_default();
         let shown = |field: ToldField| ShownField { key: field.key, label: field.label, values: field.values };
         let fields = fields.into_iter().map(shown).collect();
-        let amended = corrections(&entry, &found);
-        let summary = Summary::of(&entry, situation);
-        let Entry { revision, content, history, .. } = entry;
+        let amended = corrections(&head.reading, &found);
+        let summary = Summary::of(head, situation);
+        let Entry { head: Head { revision, reading, history, .. }, received } = entry;
         Self {
             entry: summary,
             revision,
-            received: Taken::of(&content.received),
+            received: Taken::of(&received),
             fields,
-            oddities: content.oddities,
-            errors: content.errors,
-            hold_rule: content.hold_rule,
+            oddities: reading.oddities,
+            errors: reading.errors,
+            hold_rule: reading.hold_rule,
             rules,
             amended,
             extras: explained.extras,
@@ -147,8 +148,8 @@ impl Life {
     }
 }
 
-fn corrections(entry: &Entry, found: &BTreeMap<LeadField, String>) -> Vec<ShownCorrection> {
-    let shown = entry.content.overlay.iter().map(|(field, correction)| ShownCorrection {
+fn corrections(reading: &Reading, found: &BTreeMap<LeadField, String>) -> Vec<ShownCorrection> {
+    let shown = reading.overlay.iter().map(|(field, correction)| ShownCorrection {
         field,
         received: found.get(&field).cloned(),
         value: correction.value.clone(),

@@ -156,8 +156,7 @@ fn leads(counts: &[Counts]) -> Leads {
         match count.state {
             State::Queued => {
                 leads.queued += count.entries;
-                let oldest = leads.oldest_queued.map_or(count.oldest, |oldest| oldest.min(count.oldest));
-                leads.oldest_queued = Some(oldest);
+                leads.oldest_queued = leads.oldest_queued.into_iter().chain(count.oldest).min();
             }
             State::Held => leads.held += count.entries,
             State::Dead => leads.dead += count.entries,
@@ -192,14 +191,14 @@ async fn last_errors(store: &dyn Store, now: Timestamp) -> Result<Vec<LastError>
     for state in [State::Queued, State::Dead] {
         let filter = Filter { state: Some(state), ..Filter::default() };
         let page = store.scan(&filter, Order::Newest, None, LOOKED_AT_MAX).await?;
-        for entry in &page.entries {
-            let Some(attempt) = last_attempt(entry) else { continue };
-            let at = entry.history.iter().rev().find(|event| event.attempt.is_some()).map(|event| event.at);
+        for head in &page.heads {
+            let Some(attempt) = last_attempt(head) else { continue };
+            let at = head.history.iter().rev().find(|event| event.attempt.is_some()).map(|event| event.at);
             let Some(at) = at.filter(|at| now.duration_since(*at) < RECENT) else { continue };
-            let is_newer = newest.get(&entry.site).is_none_or(|known| known.at < at);
+            let is_newer = newest.get(&head.site).is_none_or(|known| known.at < at);
             if attempt.result != AttemptResult::Delivered && is_newer {
-                let error = LastError { at, site: entry.site.clone(), words: attempt.in_words() };
-                newest.insert(entry.site.clone(), error);
+                let error = LastError { at, site: head.site.clone(), words: attempt.in_words() };
+                newest.insert(head.site.clone(), error);
             }
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::waiting::{Situation, Waiting, WaitsFor};
 use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField, SiteId};
-use crate::queue::{Attempt, Confirmed, Entry, Reason, State};
+use crate::queue::{Attempt, Confirmed, Head, Reason, State};
 
 /// Longest cause, in characters: it stands in a table.
 const CAUSE_MAX: usize = 200;
@@ -41,50 +41,50 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(entry: &Entry, situation: &Situation) -> Self {
-        let waiting = (entry.state == State::Queued).then(|| Waiting::of(entry, situation));
+    pub(super) fn of(head: &Head, situation: &Situation) -> Self {
+        let waiting = (head.state == State::Queued).then(|| Waiting::of(head, situation));
         Self {
-            id: entry.id,
-            site: entry.site.clone(),
-            form: entry.form.clone(),
-            state: entry.state,
-            reason: entry.reason,
-            cause: cause(entry, situation),
+            id: head.id,
+            site: head.site.clone(),
+            form: head.form.clone(),
+            state: head.state,
+            reason: head.reason,
+            cause: cause(head, situation),
             waits_for: waiting.as_ref().map(|waiting| waiting.waits_for),
-            accepted_at: entry.accepted_at,
+            accepted_at: head.accepted_at,
             due_at: waiting.and_then(|waiting| waiting.next_try),
-            expires_at: entry.expires_at,
-            attempts: entry.attempts,
-            seen: entry.seen,
-            lead_id: entry.lead_id.clone(),
-            mapping: entry.content.mapping.clone(),
-            lead: entry.content.lead.clone(),
+            expires_at: head.expires_at,
+            attempts: head.attempts,
+            seen: head.seen,
+            lead_id: head.lead_id.clone(),
+            mapping: head.reading.mapping.clone(),
+            lead: head.reading.lead.clone(),
         }
     }
 }
 
 /// Says why an entry is in its state. No value of the submission is in it.
-pub(super) fn cause(entry: &Entry, situation: &Situation) -> String {
-    let words = match entry.state {
-        State::Queued => Waiting::of(entry, situation).cause,
-        State::Held | State::Delivered | State::Dead => settled(entry),
+pub(super) fn cause(head: &Head, situation: &Situation) -> String {
+    let words = match head.state {
+        State::Queued => Waiting::of(head, situation).cause,
+        State::Held | State::Delivered | State::Dead => settled(head),
     };
     words.chars().take(CAUSE_MAX).collect()
 }
 
 /// Says why an entry that isn't queued is in its state.
-pub(super) fn settled(entry: &Entry) -> String {
-    let words = match entry.reason {
+pub(super) fn settled(head: &Head) -> String {
+    let words = match head.reason {
         Reason::Accepted | Reason::Retried | Reason::Amended | Reason::Retrying | Reason::SiteBack => {
             "queued".to_owned()
         }
-        Reason::Undecodable => with_detail("can't be decoded", &entry.content.errors),
-        Reason::Invalid => invalid(&entry.content.errors),
-        Reason::HoldRule => format!("hold rule: {}", entry.content.hold_rule.as_deref().unwrap_or("no reason given")),
+        Reason::Undecodable => with_detail("can't be decoded", &head.reading.errors),
+        Reason::Invalid => invalid(&head.reading.errors),
+        Reason::HoldRule => format!("hold rule: {}", head.reading.hold_rule.as_deref().unwrap_or("no reason given")),
         Reason::OverLimit => "over the site's limit".to_owned(),
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
-        Reason::Uncertain => with_detail("less sure than auto.min asks", &entry.content.errors),
+        Reason::Uncertain => with_detail("less sure than auto.min asks", &head.reading.errors),
         Reason::Test => "it says that it is a test".to_owned(),
         Reason::OtherHost => "posted from another host than the site's".to_owned(),
         Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
@@ -92,9 +92,9 @@ pub(super) fn settled(entry: &Entry) -> String {
         Reason::Poison => {
             "formgate itself failed each time it sent the lead: report the panic that the log shows".to_owned()
         }
-        Reason::Delivered => delivered(entry).to_owned(),
-        Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(entry)),
-        Reason::GaveUp => format!("gave up: {}", last_words(entry)),
+        Reason::Delivered => delivered(head).to_owned(),
+        Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(head)),
+        Reason::GaveUp => format!("gave up: {}", last_words(head)),
         Reason::Dropped => "dropped by an operator".to_owned(),
         Reason::Restored => "restored from a backup: it may have been delivered since".to_owned(),
         Reason::Salvaged => "salvaged from a damaged store: it may have been delivered".to_owned(),
@@ -103,20 +103,20 @@ pub(super) fn settled(entry: &Entry) -> String {
 }
 
 /// Returns the newest attempt.
-pub(super) fn last_attempt(entry: &Entry) -> Option<&Attempt> {
-    entry.history.iter().rev().find_map(|event| event.attempt.as_ref())
+pub(super) fn last_attempt(head: &Head) -> Option<&Attempt> {
+    head.history.iter().rev().find_map(|event| event.attempt.as_ref())
 }
 
 /// Says how it is known.
-fn delivered(entry: &Entry) -> &'static str {
-    match last_attempt(entry).and_then(|attempt| attempt.confirmed) {
+fn delivered(head: &Head) -> &'static str {
+    match last_attempt(head).and_then(|attempt| attempt.confirmed) {
         Some(Confirmed::Widget) => "delivered, as KaiCalls' dashboard widget shows",
         None => "delivered",
     }
 }
 
-fn last_words(entry: &Entry) -> String {
-    last_attempt(entry).map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
+fn last_words(head: &Head) -> String {
+    last_attempt(head).map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
 }
 
 fn invalid(errors: &[FieldError]) -> String {

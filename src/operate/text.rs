@@ -8,7 +8,7 @@ use unicode_normalization::char::is_combining_mark;
 use super::again::guarded;
 use super::phone::PhoneDigits;
 use crate::pipeline::{Mappings, SiteRules, explain};
-use crate::queue::Entry;
+use crate::queue::{Entry, Reading};
 
 /// A text that is searched for. No `Debug`: it may be somebody's name.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,9 +27,16 @@ impl SearchText {
     /// Tells whether it stands in an entry: in its lead, or in what was posted, decoded. Case and accents don't count,
     /// nor how a telephone number is written.
     pub(super) fn stands_in(&self, entry: &Entry) -> bool {
-        any(entry, &mut |found| {
-            fold(found).contains(&self.folded) || self.phone.as_ref().is_some_and(|phone| phone.stands_in(found))
-        })
+        any(entry, &mut |found| self.is_in(found))
+    }
+
+    /// Tells whether it stands in the lead or a correction: then nobody has to read what was received.
+    pub(super) fn stands_in_reading(&self, reading: &Reading) -> bool {
+        any_in_reading(reading, &mut |found| self.is_in(found))
+    }
+
+    fn is_in(&self, found: &str) -> bool {
+        fold(found).contains(&self.folded) || self.phone.as_ref().is_some_and(|phone| phone.stands_in(found))
     }
 }
 
@@ -44,19 +51,17 @@ fn fold(text: &str) -> String {
 /// Asks of each text in an entry until one is found: its lead's, what an operator corrected, each value and key of what was posted as decoded, its
 /// query, its headers; where it can't be decoded, the body's bytes as text, also as a form would have encoded them.
 pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
-    let content = &entry.content;
-    let lead = content.lead.iter().flat_map(|lead| {
-        [Some(lead.name()), Some(lead.email()), lead.phone(), Some(lead.message())].into_iter().flatten()
-    });
-    let corrected = content.overlay.iter().map(|(_, correction)| correction.value.as_str());
-    let received = &content.received;
-    let around = received.query.iter().chain(received.headers.values()).map(String::as_str);
-    if lead.chain(corrected).chain(around).any(&mut *found) {
+    let Entry { head, received } = entry;
+    if any_in_reading(&head.reading, found) {
+        return true;
+    }
+    let mut around = received.query.iter().chain(received.headers.values()).map(String::as_str);
+    if around.any(&mut *found) {
         return true;
     }
     // Without mappings: only the decoding is wanted.
     let rules = SiteRules::default();
-    let explained = guarded(entry.id, || explain(&Mappings::default(), &rules, None, received));
+    let explained = guarded(head.id, || explain(&Mappings::default(), &rules, None, received));
     match explained.and_then(|explained| explained.told) {
         Some(told) => {
             any_of(&told.document, found) || told.query.iter().any(|(name, value)| found(name) || found(value))
@@ -66,6 +71,15 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
             found(&body) || found(&percent_decode_str(&body.replace('+', " ")).decode_utf8_lossy())
         }
     }
+}
+
+/// Asks of what goes with the head: the lead, and what an operator corrected.
+fn any_in_reading(reading: &Reading, found: &mut dyn FnMut(&str) -> bool) -> bool {
+    let lead = reading.lead.iter().flat_map(|lead| {
+        [Some(lead.name()), Some(lead.email()), lead.phone(), Some(lead.message())].into_iter().flatten()
+    });
+    let corrected = reading.overlay.iter().map(|(_, correction)| correction.value.as_str());
+    lead.chain(corrected).any(found)
 }
 
 /// Trees are at most as deep as decoding lets them be.

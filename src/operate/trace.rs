@@ -7,7 +7,7 @@ use super::summary::settled;
 use super::waiting::{Situation, Waiting};
 use super::{OperateError, find};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{AttemptResult, Confirmed, Entry, Event, State, Store};
+use crate::queue::{AttemptResult, Confirmed, Event, Head, State, Store};
 
 /// An entry's moments, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,25 +37,25 @@ pub struct Step {
 
 /// Traces the entry of an id, or of an id's beginning.
 pub async fn trace(store: &dyn Store, situation: &Situation, id: &str) -> Result<Trace, OperateError> {
-    Ok(Trace::of(&find(store, id).await??, situation))
+    Ok(Trace::of(&find(store, id).await??.head, situation))
 }
 
 impl Trace {
-    fn of(entry: &Entry, situation: &Situation) -> Self {
+    fn of(head: &Head, situation: &Situation) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut number = 0;
-        for event in &entry.history {
+        for event in &head.history {
             // What was only looked for was not sent.
             number += u32::from(event.attempt.as_ref().is_some_and(|attempt| attempt.confirmed.is_none()));
             let duration_ms = event.attempt.as_ref().map(|attempt| attempt.duration_ms);
             let before = steps.last().map_or(event.at, |step| step.at);
-            let (at, what) = (event.at, words(event, entry, number, steps.is_empty()));
+            let (at, what) = (event.at, words(event, head, number, steps.is_empty()));
             steps.push(Step { at, after_ms: since(before, at), state: Some(event.state), what, duration_ms });
         }
-        let last = steps.last().map_or(entry.accepted_at, |step| step.at);
-        let next_try = || Waiting::of(entry, situation).next_try;
-        let next_try = (entry.state == State::Queued).then(next_try).flatten();
-        let next = [(next_try, "next try"), (entry.expires_at, "may be removed")];
+        let last = steps.last().map_or(head.accepted_at, |step| step.at);
+        let next_try = || Waiting::of(head, situation).next_try;
+        let next_try = (head.state == State::Queued).then(next_try).flatten();
+        let next = [(next_try, "next try"), (head.expires_at, "may be removed")];
         let next = next.into_iter().filter_map(|(at, what)| Some((at?, what)));
         steps.extend(next.map(|(at, what)| Step {
             at,
@@ -64,7 +64,7 @@ impl Trace {
             what: what.to_owned(),
             duration_ms: None,
         }));
-        let Entry { id, site, form, state, seen, .. } = entry;
+        let Head { id, site, form, state, seen, .. } = head;
         Self { id: *id, site: site.clone(), form: form.clone(), state: *state, seen: *seen, steps }
     }
 }
@@ -73,13 +73,13 @@ fn since(before: Timestamp, at: Timestamp) -> i64 {
     i64::try_from(at.duration_since(before).as_millis()).unwrap_or(i64::MAX)
 }
 
-fn words(event: &Event, entry: &Entry, number: u32, is_first: bool) -> String {
+fn words(event: &Event, head: &Head, number: u32, is_first: bool) -> String {
     let Some(attempt) = &event.attempt else {
         let what = event.reason.as_str();
         return match (is_first, event.state) {
             (true, State::Queued) => "accepted, queued".to_owned(),
             // Only of the last change the cause is known.
-            (true, State::Held) if entry.history.len() == 1 => format!("accepted, held: {}", settled(entry)),
+            (true, State::Held) if head.history.len() == 1 => format!("accepted, held: {}", settled(head)),
             (true, _) => format!("accepted, {}: {what}", event.state.as_str()),
             (false, _) => format!("{}: {what}", event.state.as_str()),
         };

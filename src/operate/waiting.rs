@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, OverLimit};
-use crate::queue::{AttemptResult, Entry, HISTORY_MAX, Holdup, PausedKeys, Reason, SITE_GONE_MAX, SendingStatus};
+use crate::queue::{AttemptResult, HISTORY_MAX, Head, Holdup, PausedKeys, Reason, SITE_GONE_MAX, SendingStatus};
 
 /// What the verbs need to know beside the store.
 #[derive(Clone, Debug)]
@@ -58,13 +58,13 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Says why a queued entry waits.
-    pub(super) fn of(entry: &Entry, situation: &Situation) -> Self {
-        let unconfigured = situation.gone(entry).or_else(|| situation.unusable(entry));
+    pub(super) fn of(head: &Head, situation: &Situation) -> Self {
+        let unconfigured = situation.gone(head).or_else(|| situation.unusable(head));
         let held_back = unconfigured.or_else(|| match &situation.sending {
-            None => Some(without_gateway(entry)),
-            Some(sending) => situation.held_back(entry, sending),
+            None => Some(without_gateway(head)),
+            Some(sending) => situation.held_back(head, sending),
         });
-        let mut waiting = held_back.unwrap_or_else(|| situation.by_itself(entry));
+        let mut waiting = held_back.unwrap_or_else(|| situation.by_itself(head));
         waiting.next_try = waiting.next_try.filter(|at| *at > situation.now);
         waiting
     }
@@ -76,11 +76,11 @@ impl Waiting {
 
 impl Situation {
     /// Says that an entry's site has left the configuration.
-    fn gone(&self, entry: &Entry) -> Option<Waiting> {
-        if self.config.sites.contains_key(&entry.site) {
+    fn gone(&self, head: &Head) -> Option<Waiting> {
+        if self.config.sites.contains_key(&head.site) {
             return None;
         }
-        let since = entry.site_gone_since().unwrap_or(self.now).min(self.now);
+        let since = head.site_gone_since().unwrap_or(self.now).min(self.now);
         let held_at = since.checked_add(SITE_GONE_MAX).unwrap_or(Timestamp::MAX);
         let minutes = held_at.duration_since(self.now).as_mins().max(0);
         let left = if minutes >= 60 { format!("{} h", minutes / 60) } else { format!("{minutes} min") };
@@ -89,62 +89,62 @@ impl Situation {
     }
 
     /// Says what of the configuration keeps an entry from being sent.
-    fn unusable(&self, entry: &Entry) -> Option<Waiting> {
+    fn unusable(&self, head: &Head) -> Option<Waiting> {
         if self.config.missing.upstream {
             return Some(Waiting::new(WaitsFor::Delivery, NO_UPSTREAM, None));
         }
-        let site = self.config.sites.get(&entry.site)?;
-        site.keys_of(&entry.form).is_none().then(|| Waiting::new(WaitsFor::SecretKey, NO_KEYS, None))
+        let site = self.config.sites.get(&head.site)?;
+        site.keys_of(&head.form).is_none().then(|| Waiting::new(WaitsFor::SecretKey, NO_KEYS, None))
     }
 
     /// Says what the sender holds an entry back for.
-    fn held_back(&self, entry: &Entry, sending: &SendingStatus) -> Option<Waiting> {
+    fn held_back(&self, head: &Head, sending: &SendingStatus) -> Option<Waiting> {
         let keys = self
-            .refused_keys(entry, sending)
+            .refused_keys(head, sending)
             .map(|keys| Waiting::new(WaitsFor::Keys, refused(keys), Some(keys.holdup.next_probe)));
         let upstream = || {
             let outage = sending.upstream.as_ref()?;
             Some(Waiting::new(WaitsFor::Upstream, self.outage(outage), Some(outage.next_probe)))
         };
         let site = || {
-            let holdup = sending.failing_sites.get(&entry.site)?;
+            let holdup = sending.failing_sites.get(&head.site)?;
             Some(Waiting::new(WaitsFor::Site, self.failing(holdup), Some(holdup.next_probe)))
         };
         keys.or_else(upstream).or_else(site)
     }
 
     /// Returns the pair of keys that an entry would be sent with, where KaiCalls refuses it.
-    pub(super) fn refused_keys<'a>(&self, entry: &Entry, sending: &'a SendingStatus) -> Option<&'a PausedKeys> {
-        let paused = sending.paused_sites.get(&entry.site)?;
-        let site = self.config.sites.get(&entry.site)?;
-        let keys = site.keys_of(&entry.form)?;
+    pub(super) fn refused_keys<'a>(&self, head: &Head, sending: &'a SendingStatus) -> Option<&'a PausedKeys> {
+        let paused = sending.paused_sites.get(&head.site)?;
+        let site = self.config.sites.get(&head.site)?;
+        let keys = site.keys_of(&head.form)?;
         paused.iter().find(|paused| paused.public_key == keys.public())
     }
 
     /// Says what an entry waits for that nothing holds back: its own next try, or its place in line.
-    fn by_itself(&self, entry: &Entry) -> Waiting {
-        let is_due = entry.due_at.is_none_or(|due_at| due_at <= self.now);
+    fn by_itself(&self, head: &Head) -> Waiting {
+        let is_due = head.due_at.is_none_or(|due_at| due_at <= self.now);
         // Under a lease `due_at` is when that runs out.
-        let is_leased = !is_due && entry.history.len() < HISTORY_MAX && entry.is_under_way();
+        let is_leased = !is_due && head.history.len() < HISTORY_MAX && head.is_under_way();
         if is_leased {
             return Waiting::new(WaitsFor::Turn, ON_ITS_WAY, None);
         }
-        if let Some(cause) = after_attempt(entry) {
-            return Waiting::new(WaitsFor::Retry, cause, entry.due_at);
+        if let Some(cause) = after_attempt(head) {
+            return Waiting::new(WaitsFor::Retry, cause, head.due_at);
         }
         let rate = self.config.upstream.rate.zip(self.sending.as_ref().and_then(|sending| sending.rate_limited));
         match (is_due, rate) {
             (true, Some((_, next))) => {
                 Waiting::new(WaitsFor::Rate, "over [kaicalls].rate: sent as fast as that allows", Some(next))
             }
-            (true, None) if entry.reason == Reason::Retried => {
+            (true, None) if head.reason == Reason::Retried => {
                 Waiting::new(WaitsFor::Turn, "sent again by an operator", None)
             }
             (true, None) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, None),
             (false, _) if self.config.limits.over_site == OverLimit::Slow => {
-                Waiting::new(WaitsFor::Rate, "over the site's rate: sent as fast as [limits].site allows", entry.due_at)
+                Waiting::new(WaitsFor::Rate, "over the site's rate: sent as fast as [limits].site allows", head.due_at)
             }
-            (false, _) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, entry.due_at),
+            (false, _) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, head.due_at),
         }
     }
 
@@ -182,8 +182,8 @@ pub(super) fn refused(keys: &PausedKeys) -> String {
 }
 
 /// Says what the store tells of an entry while no gateway runs.
-fn without_gateway(entry: &Entry) -> Waiting {
-    let last = entry.attempts_since_queued().next().map(|(_, attempt)| attempt);
+fn without_gateway(head: &Head) -> Waiting {
+    let last = head.attempts_since_queued().next().map(|(_, attempt)| attempt);
     match last.filter(|attempt| attempt.result == AttemptResult::KeyRefused) {
         Some(attempt) => Waiting::new(WaitsFor::Keys, format!("key refused: {}", attempt.in_words()), None),
         None => Waiting::new(WaitsFor::Gateway, NO_GATEWAY, None),
@@ -191,8 +191,8 @@ fn without_gateway(entry: &Entry) -> Waiting {
 }
 
 /// Says how the last attempt since an entry was queued ended.
-fn after_attempt(entry: &Entry) -> Option<String> {
-    let (_, attempt) = entry.attempts_since_queued().next()?;
+fn after_attempt(head: &Head) -> Option<String> {
+    let (_, attempt) = head.attempts_since_queued().next()?;
     let words = attempt.in_words();
     Some(match attempt.result {
         AttemptResult::KeyRefused => format!("key refused: {words}"),

@@ -7,11 +7,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::query::Query;
+use super::text::SearchText;
 use crate::lead::EntryId;
-use crate::queue::{Entry, Filter, Order, Page, State, Store, StoreError};
+use crate::queue::{Filter, Head, Order, Page, State, Store, StoreError};
 use crate::telemetry;
 
-/// Entries that are held in memory at a time.
+/// Heads that are held in memory at a time.
 const PAGE: usize = 50;
 
 /// From where a walk goes on: a stage of it, and the entry after which.
@@ -29,14 +30,14 @@ pub struct InvalidCursor;
 
 /// A way through the entries that a query means, by id within each stage: the oldest first unless told otherwise.
 pub(super) struct Walk<'a> {
-    store: &'a dyn Store,
+    pub(super) store: &'a dyn Store,
     query: Query,
     stages: &'a [Option<State>],
     order: Order,
     /// Behind what was given.
     at: Cursor,
     /// What was fetched and not given, and where the store goes on after it.
-    fetched: VecDeque<Entry>,
+    fetched: VecDeque<Head>,
     behind: Option<Cursor>,
     /// How many more entries may be fetched.
     left: usize,
@@ -79,11 +80,11 @@ impl<'a> Walk<'a> {
     }
 
     /// Gives the next entry; none at the end, or where enough were looked at.
-    pub(super) async fn next(&mut self) -> Result<Option<Entry>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Head>, StoreError> {
         loop {
-            if let Some(entry) = self.fetched.pop_front() {
-                self.at.after = Some(entry.id);
-                return Ok(Some(entry));
+            if let Some(head) = self.fetched.pop_front() {
+                self.at.after = Some(head.id);
+                return Ok(Some(head));
             }
             let Some(at) = self.behind.filter(|at| at.stage < self.stages.len()) else { return Ok(None) };
             self.at = at;
@@ -116,9 +117,8 @@ impl<'a> Walk<'a> {
         let Cursor { stage, after } = self.at;
         let of_stage = self.stages.get(stage).copied().flatten();
         let filter = Filter { state: self.query.filter.state.or(of_stage), ..self.query.filter.clone() };
-        let Page { entries, unreadable, next } =
-            self.store.scan(&filter, self.order, after, PAGE.min(self.left)).await?;
-        let looked_at = entries.len() + unreadable.len();
+        let Page { heads, unreadable, next } = self.store.scan(&filter, self.order, after, PAGE.min(self.left)).await?;
+        let looked_at = heads.len() + unreadable.len();
         self.left = self.left.saturating_sub(looked_at.max(1));
         self.looked_at += looked_at;
         self.unreadable.extend(std::mem::replace(&mut self.unreadable_of_page, unreadable));
@@ -127,14 +127,38 @@ impl<'a> Walk<'a> {
             None => Cursor { stage: stage + 1, after: None },
         });
         self.fetched = match self.query.text.clone() {
-            None => entries.into(),
-            Some(text) => {
-                // Decoding large bodies takes a while; requests must not wait for it.
-                let found = move || entries.into_iter().filter(|entry| text.stands_in(entry)).collect();
-                telemetry::blocking(found).await.map_err(|error| StoreError::Corrupt(error.into()))?
-            }
+            None => heads.into(),
+            Some(text) => self.searched(heads, &text).await?,
         };
         Ok(())
+    }
+
+    /// Leaves those in which a text stands. What was received is read only where the lead doesn't hold the text.
+    async fn searched(&mut self, heads: Vec<Head>, text: &SearchText) -> Result<VecDeque<Head>, StoreError> {
+        let panicked = |error: telemetry::Panicked| StoreError::Corrupt(error.into());
+        let sought = text.clone();
+        // Long texts and large bodies take a while; requests must not wait for it.
+        let look = move || heads.into_iter().map(|head| (sought.stands_in_reading(&head.reading), head)).collect();
+        let heads: Vec<(bool, Head)> = telemetry::blocking(look).await.map_err(panicked)?;
+        let mut found = VecDeque::new();
+        for (stands_in_lead, head) in heads {
+            if stands_in_lead {
+                found.push_back(head);
+                continue;
+            }
+            match self.store.get(head.id).await {
+                Ok(Some(entry)) => {
+                    let sought = text.clone();
+                    let stands = telemetry::blocking(move || sought.stands_in(&entry)).await.map_err(panicked)?;
+                    found.extend(stands.then_some(head));
+                }
+                // It was erased meanwhile.
+                Ok(None) => {}
+                Err(StoreError::Corrupt(_)) => self.unreadable_of_page.push(head.id),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::content::Content;
+use super::attempt::{Attempt, AttemptResult};
+use super::reading::Reading;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::received::{self, Received};
 
 /// Where an entry is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -125,12 +127,20 @@ pub struct NewEntry {
     pub accepted_at: Timestamp,
     /// How long a held entry is kept before it may be removed; none: for ever. A queued one never expires.
     pub keep: Option<Duration>,
-    pub content: Content,
+    pub reading: Reading,
+    pub received: Received,
 }
 
-/// An entry as the store gives it back.
+/// An entry whole: given by [`Store::get`](super::Store::get) alone, since what was received may be large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    pub head: Head,
+    pub received: Received,
+}
+
+/// All of an entry but what was received: what claims, lists, counts and confirmation need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
     pub id: EntryId,
     pub site: SiteId,
     pub form: FormId,
@@ -149,12 +159,19 @@ pub struct Entry {
     pub seen: u32,
     /// What KaiCalls calls the lead.
     pub lead_id: Option<String>,
-    pub content: Content,
     /// Each change of state and each attempt, oldest first; at most [`HISTORY_MAX`], the middle is left out.
     pub history: Vec<Event>,
+    /// As it was received: it is sent with the lead.
+    pub traceparent: Option<String>,
+    pub reading: Reading,
 }
 
-impl Entry {
+impl Head {
+    /// Returns the id of the trace it is part of.
+    pub fn trace_id(&self) -> Option<&str> {
+        received::trace_id(self.traceparent.as_deref()?)
+    }
+
     /// Returns since when a queued entry's site is known to be gone from the configuration.
     pub fn site_gone_since(&self) -> Option<Timestamp> {
         if self.state != State::Queued || self.reason != Reason::SiteGone {
@@ -209,77 +226,10 @@ impl Event {
     }
 }
 
-/// One POST to KaiCalls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    pub result: AttemptResult,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    pub duration_ms: u64,
-    /// KaiCalls' words or the transport's failure, masked of the lead's own values.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub words: Option<String>,
-    /// Nothing was posted: an attempt before had arrived, and this shows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirmed: Option<Confirmed>,
-}
-
-/// Said of an attempt that panicked. The panic's own message may quote a visitor, so it is never kept.
-const PANICKED: &str = "formgate itself failed while it sent the lead";
-
-impl Attempt {
-    /// An attempt that ended in a panic: the lead may have arrived.
-    pub fn panicked(duration: Duration) -> Self {
-        Self {
-            result: AttemptResult::Ambiguous,
-            status: None,
-            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            words: Some(PANICKED.to_owned()),
-            confirmed: None,
-        }
-    }
-
-    /// Tells whether it ended in a panic.
-    pub fn has_panicked(&self) -> bool {
-        self.status.is_none() && self.words.as_deref() == Some(PANICKED)
-    }
-
-    /// Says how it ended: the status and KaiCalls' words, or the transport's failure.
-    pub fn in_words(&self) -> String {
-        match (self.status, self.words.as_deref()) {
-            (Some(status), Some(words)) => format!("{status} {words}"),
-            (Some(status), None) => status.to_string(),
-            (None, Some(words)) => words.to_owned(),
-            (None, None) => "no answer".to_owned(),
-        }
-    }
-}
-
-/// What showed that a lead had arrived though nobody had said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Confirmed {
-    /// KaiCalls' list of recent leads.
-    Widget,
-}
-
-/// How a POST to KaiCalls ended: a closed set, fit for a metric's label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptResult {
-    Delivered,
-    KeyRefused,
-    LeadRefused,
-    /// It did not arrive, or was answered in a way that promises better luck later.
-    Failed,
-    /// It may have arrived: the request was sent and no answer came back.
-    Ambiguous,
-}
-
 /// A claimed entry: whoever holds it may send it until the lease runs out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lease {
-    pub entry: Entry,
+    pub head: Head,
     /// Tells this claim from any other of the same entry.
     pub token: u64,
 }
@@ -320,21 +270,48 @@ pub enum Settlement {
     },
 }
 
-/// A change by an operator.
+/// A change by an operator. None changes what was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// From any state to queued, with newly made content, due at once; attempts begin anew.
-    Retry { content: Box<Content> },
-    /// From held or dead to queued with what an operator corrected in its content, due at once; attempts begin anew.
-    Amend { content: Box<Content> },
-    /// Held again with newly made content: still no lead. From any state but queued; it is kept as long as before.
-    Hold { reason: Reason, content: Box<Content> },
+    /// From any state to queued, read again, due at once; attempts begin anew.
+    Retry { reading: Box<Reading> },
+    /// From held or dead to queued with what an operator corrected, due at once; attempts begin anew.
+    Amend { reading: Box<Reading> },
+    /// Held again, read again: still no lead. From any state but queued; it is kept as long as before.
+    Hold { reason: Reason, reading: Box<Reading> },
     /// Held or queued to dead.
     Drop { keep: Duration },
     /// Filed under another site, and held as before.
     Assign { site: SiteId },
     /// Held because its site was gone, to queued as it is: the site is back.
     SiteBack,
+}
+
+/// What a change of an entry did, for whoever has to tell others of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    pub from: State,
+    /// The same as `from` where only the reason changed, or not even that.
+    pub to: State,
+    /// Why it is in `to`.
+    pub reason: Reason,
+    pub at: Timestamp,
+}
+
+/// Whether a compare-and-set held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Set {
+    Done(Transition),
+    /// Somebody else changed it first (or the lease ran out); nothing was written.
+    Lost,
+}
+
+impl Set {
+    /// Tells whether it held.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Done(_))
+    }
 }
 
 /// Which entries to list; an empty filter is all.
@@ -359,10 +336,10 @@ pub enum Order {
     Newest,
 }
 
-/// Some entries, and from where to read on.
+/// Some entries' heads, and from where to read on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    pub entries: Vec<Entry>,
+    pub heads: Vec<Head>,
     /// Those that would be on it but can't be read.
     pub unreadable: Vec<EntryId>,
     /// None at the end.
@@ -375,6 +352,6 @@ pub struct Counts {
     pub site: SiteId,
     pub state: State,
     pub entries: u64,
-    /// When the oldest of them, the one with the lowest id, was accepted.
-    pub oldest: Timestamp,
+    /// When the oldest of them, the one with the lowest id, was accepted; told of what is queued alone.
+    pub oldest: Option<Timestamp>,
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,10 +12,11 @@ use tokio::sync::watch;
 use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
-    Appended, CLAIM_MAX, Change, Content, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Lease, NewEntry,
-    Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, State, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Head, Lease, NewEntry, Order,
+    PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError,
 };
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::received::Received;
 
 /// What the demo and most tests want: the default of `[queue].dedupe`.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(600);
@@ -47,7 +47,8 @@ struct Record {
     form: FormId,
     accepted_at: Timestamp,
     seen: u32,
-    content: Content,
+    reading: Reading,
+    received: Received,
     standing: Standing,
 }
 
@@ -88,30 +89,12 @@ impl Store for MemoryStore {
         Ok(appended)
     }
 
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-    ) -> Result<Vec<Lease>, StoreError> {
-        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
-    }
-
-    async fn claim_within(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-        quota: &Quota,
-    ) -> Result<Vec<Lease>, StoreError> {
-        let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
-        Ok(self.kept.lock().claim(max.min(CLAIM_MAX), lease, now, accepted_since, quota))
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>, StoreError> {
+        Ok(self.kept.lock().claim(&claim.cut()))
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
-        let set = match self.kept.lock().records.get_mut(&lease.entry.id) {
+        let set = match self.kept.lock().records.get_mut(&lease.head.id) {
             Some(record) => record.standing.settle(lease.token, settlement, whole_millisecond(now)),
             None => Set::Lost,
         };
@@ -140,19 +123,19 @@ impl Store for MemoryStore {
         let kept = self.kept.lock();
         let from = cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let passing = |(_, record): &(&EntryId, &Record)| record.passes(filter);
-        let entry = |(id, record): (&EntryId, &Record)| record.entry(*id);
-        let mut entries: Vec<_> = match order {
+        let head = |(id, record): (&EntryId, &Record)| record.head(*id);
+        let mut heads: Vec<_> = match order {
             Order::Oldest => {
-                kept.records.range((from, Bound::Unbounded)).filter(passing).take(limit + 1).map(entry).collect()
+                kept.records.range((from, Bound::Unbounded)).filter(passing).take(limit + 1).map(head).collect()
             }
             Order::Newest => {
-                kept.records.range((Bound::Unbounded, from)).rev().filter(passing).take(limit + 1).map(entry).collect()
+                kept.records.range((Bound::Unbounded, from)).rev().filter(passing).take(limit + 1).map(head).collect()
             }
         };
-        let more = entries.len() > limit;
-        entries.truncate(limit);
-        let next = entries.last().map(|entry| entry.id).filter(|_| more);
-        Ok(Page { entries, unreadable: Vec::new(), next })
+        let more = heads.len() > limit;
+        heads.truncate(limit);
+        let next = heads.last().map(|head| head.id).filter(|_| more);
+        Ok(Page { heads, unreadable: Vec::new(), next })
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
@@ -160,13 +143,12 @@ impl Store for MemoryStore {
         let Some(record) = kept.records.get_mut(&id) else { return Ok(Set::Lost) };
         let set = record.standing.amend(revision, &change, whole_millisecond(now));
         match change {
-            Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. }
-                if set == Set::Done =>
-            {
-                record.content = *content;
+            _ if !set.is_done() => {}
+            Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => {
+                record.reading = *reading;
             }
-            Change::Assign { site } if set == Set::Done => record.site = site,
-            _ => {}
+            Change::Assign { site } => record.site = site,
+            Change::Drop { .. } | Change::SiteBack => {}
         }
         self.wake();
         Ok(set)
@@ -189,7 +171,8 @@ impl Store for MemoryStore {
         let mut counts: BTreeMap<(SiteId, State), Counts> = BTreeMap::new();
         for record in self.kept.lock().records.values() {
             let (site, state) = (record.site.clone(), record.standing.state);
-            let fresh = Counts { site: site.clone(), state, entries: 0, oldest: record.accepted_at };
+            let oldest = (state == State::Queued).then_some(record.accepted_at);
+            let fresh = Counts { site: site.clone(), state, entries: 0, oldest };
             counts.entry((site, state)).or_insert(fresh).entries += 1;
         }
         Ok(counts.into_values().collect())
@@ -197,14 +180,6 @@ impl Store for MemoryStore {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-
-    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
-        Err(StoreError::Unavailable("a store in memory has no file to copy".into()))
-    }
-
-    async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        Ok(Salvaged::default())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -233,19 +208,14 @@ impl Kept {
         }
         self.appends += 1;
         let standing = Standing::new(&entry);
-        let NewEntry { site, form, content, .. } = entry;
-        self.records.insert(id, Record { number: self.appends, site, form, accepted_at, seen: 0, content, standing });
+        let NewEntry { site, form, reading, received, .. } = entry;
+        let number = self.appends;
+        self.records.insert(id, Record { number, site, form, accepted_at, seen: 0, reading, received, standing });
         Ok(Appended::New(id))
     }
 
-    fn claim(
-        &mut self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-        quota: &Quota,
-    ) -> Vec<Lease> {
+    fn claim(&mut self, claim: &Claim) -> Vec<Lease> {
+        let Claim { max, lease, now, accepted_since, ref quota } = *claim;
         if self.clock.went_back(now) {
             self.records.values_mut().for_each(|record| record.standing.rewind(now));
         }
@@ -283,7 +253,7 @@ impl Kept {
     fn lease(&mut self, id: EntryId, lease: Duration, now: Timestamp) -> Option<Lease> {
         let record = self.records.get_mut(&id)?;
         record.standing.claim(self.claims, lease, now);
-        Some(Lease { entry: record.entry(id), token: self.claims })
+        Some(Lease { head: record.head(id), token: self.claims })
     }
 
     fn remove(&mut self, ids: &[EntryId]) -> usize {
@@ -294,8 +264,12 @@ impl Kept {
 
 impl Record {
     fn entry(&self, id: EntryId) -> Entry {
+        Entry { head: self.head(id), received: self.received.clone() }
+    }
+
+    fn head(&self, id: EntryId) -> Head {
         let standing = self.standing.clone();
-        Entry {
+        Head {
             id,
             site: self.site.clone(),
             form: self.form.clone(),
@@ -308,8 +282,9 @@ impl Record {
             attempts: standing.attempts,
             seen: self.seen,
             lead_id: standing.lead_id,
-            content: self.content.clone(),
             history: standing.history,
+            traceparent: self.received.traceparent.clone(),
+            reading: self.reading.clone(),
         }
     }
 

@@ -5,13 +5,19 @@
 //!
 //! Time is an argument everywhere: no store reads a clock. Times are kept to the millisecond.
 
-pub mod content;
+mod attempt;
+
+mod claim;
 
 pub mod entry;
 
 pub mod memory;
 
+mod open;
+
 pub mod private_file;
+
+pub mod reading;
 
 mod sending;
 
@@ -21,20 +27,21 @@ mod standing;
 
 mod turns;
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use content::Content;
+pub use attempt::{Attempt, AttemptResult, Confirmed};
+pub use claim::{Claim, Quota};
 pub use entry::{
-    Attempt, AttemptResult, Change, Confirmed, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Lease,
-    NewEntry, Order, Page, Reason, SITE_GONE_MAX, Settlement, State,
+    Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
+    SITE_GONE_MAX, Set, Settlement, State, Transition,
 };
+pub use open::{NoFile, OpenStore};
+pub use reading::Reading;
 
 pub use sending::{Holdup, PausedKeys, SendingStatus};
 
@@ -60,37 +67,6 @@ pub enum Appended {
     New(EntryId),
     /// The key was seen within the window; nothing was stored but the first entry's `seen`.
     Duplicate(EntryId),
-}
-
-/// How many entries of one site a claim may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// Of a site that is not named.
-    pub each: usize,
-    pub of: HashMap<SiteId, usize>,
-}
-
-impl Quota {
-    /// Returns how many of a site.
-    pub fn of(&self, site: &SiteId) -> usize {
-        self.of.get(site).copied().unwrap_or(self.each)
-    }
-}
-
-impl Default for Quota {
-    /// No limit.
-    fn default() -> Self {
-        Self { each: usize::MAX, of: HashMap::new() }
-    }
-}
-
-/// Whether a compare-and-set held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Set {
-    Done,
-    /// Somebody else changed it first (or the lease ran out); nothing was written.
-    Lost,
 }
 
 /// What came of salvaging the files that were set aside.
@@ -133,12 +109,19 @@ pub enum StoreError {
     /// The store was corrupt and is set aside, a new one is in its place: `formgate leads salvage` merges it back.
     #[error("the store was corrupt and is set aside as {}; run `formgate leads salvage`", file.display())]
     SetAside { file: PathBuf },
-    /// What was to be erased is gone from the store, but may be in a file that was set aside.
-    #[error("what was erased may still be in {}, which was set aside: delete it once it is not needed", file.display())]
-    Remains { file: PathBuf },
+    /// What was to be erased is gone from the store, but may be elsewhere: each place in words, such as a file's path.
+    #[error("what was erased may still be in {}", remains(places))]
+    Remains { places: Vec<String> },
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
+}
+
+fn remains(places: &[String]) -> String {
+    match places {
+        [place] => format!("{place}, which was set aside: delete it once it is not needed"),
+        places => format!("{}: delete it there once it is not needed", places.join(", ")),
+    }
 }
 
 /// Keeps entries. Every implementation passes the suite in `tests/it/store_contract.rs`.
@@ -153,42 +136,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes up to `max` queued entries that are due, oldest first per site, and leases each for `lease`.
     ///
-    /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting.
-    /// With `accepted_since` only entries accepted then or later are taken, so that a backlog keeps no new lead waiting;
-    /// sites take their turns of these apart.
+    /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting;
+    /// with `accepted_since` sites take their turns apart. Of each site no more than its quota: a hint, a store that
+    /// cannot tell sites apart may give more.
     /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is
     /// due again, its unsettled attempt recorded as ambiguous. May return an entry that the caller can't use now: it
     /// settles that as `Postponed`. A wait that began later than `now` (the clock went back) begins anew. A claim whose
     /// caller goes away leaves its leases to run out.
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-    ) -> Result<Vec<Lease>, StoreError>;
-
-    /// The same as [`Self::claim`], but of each site no more than its quota.
-    ///
-    /// So a backlog that has to wait is neither read nor written again and again. A hint: a store that cannot tell sites
-    /// apart may give more.
-    async fn claim_within(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-        _quota: &Quota,
-    ) -> Result<Vec<Lease>, StoreError> {
-        self.claim(max, lease, now, accepted_since).await
-    }
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>, StoreError>;
 
     /// Ends a lease: compare-and-set on it.
     ///
     /// A lease that ran out and was taken by another gives `Lost`, except for `Delivered`, which is always recorded (of
     /// several, the first `lead_id` stays). The claim's attempt counts only where one was made: `Postponed`, `SiteGone`, and
     /// `Held` and `Dead` without an attempt take it back, and so does a `Delivered` that was only confirmed. `Postponed`
-    /// without an attempt leaves no event, unless it is the first since the entry's site was gone.
+    /// without an attempt leaves no event, unless it is the first since the entry's site was gone. The transition says what
+    /// became of it, also where nothing but the wait changed.
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError>;
 
     /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.
@@ -196,11 +159,11 @@ pub trait Store: Send + Sync + 'static {
     /// For a site that could not be sent to and now can. Nothing but the wait is changed.
     async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError>;
 
-    /// Returns one entry whole.
+    /// Returns one entry whole: the only way to what was received.
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;
 
-    /// Lists entries by id, oldest or newest first, from behind `cursor`. Eventually consistent; no snapshot across
-    /// pages.
+    /// Lists the heads of entries by id, oldest or newest first, from behind `cursor`. Eventually consistent; no snapshot
+    /// across pages.
     ///
     /// What can't be read is named on the page, and keeps nobody from the others.
     async fn scan(
@@ -235,16 +198,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// Tells that something may have become due. A hint that may be lost: callers poll as well.
     fn changed(&self) -> watch::Receiver<u64>;
-
-    /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
-    ///
-    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
-    async fn backup(&self, to: &Path) -> Result<u64, StoreError>;
-
-    /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.
-    ///
-    /// Safe to do again: what is there already is left as it is.
-    async fn salvage(&self) -> Result<Salvaged, StoreError>;
 
     /// Checks that an entry appended now would be stored, for `/readyz`. Writes a little.
     async fn ready(&self) -> Result<(), StoreError>;

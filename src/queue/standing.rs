@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, NewEntry, Reason, Set, Settlement, State,
+    Transition,
 };
 
 /// Said of an attempt that nobody settled.
@@ -67,6 +68,7 @@ impl Standing {
         if self.lease != Some(token) && !matches!(settlement, Settlement::Delivered { .. }) {
             return Set::Lost;
         }
+        let from = self.state;
         self.lease = None;
         self.revision += 1;
         match settlement {
@@ -96,7 +98,7 @@ impl Standing {
                 }
             }
         }
-        Set::Done
+        self.done(from, now)
     }
 
     /// Changes the entry as an operator wants; `Lost` leaves it as it is.
@@ -105,6 +107,7 @@ impl Standing {
         if self.revision != revision || leased || !self.permits(change) {
             return Set::Lost;
         }
+        let from = self.state;
         self.abandon();
         match change {
             Change::Retry { .. } => self.queue(Reason::Retried, now),
@@ -125,7 +128,7 @@ impl Standing {
         }
         self.revision += 1;
         self.record(now, None);
-        Set::Done
+        self.done(from, now)
     }
 
     /// Takes the lease from a holder that is known to be gone: due since the lease began. Tells whether there was one.
@@ -190,6 +193,11 @@ impl Standing {
         }
         self.rest(state, reason, later(now, keep));
         self.record(now, attempt);
+    }
+
+    /// Tells what a change did that has just been made.
+    fn done(&self, from: State, now: Timestamp) -> Set {
+        Set::Done(Transition { from, to: self.state, reason: self.reason, at: whole_millisecond(now) })
     }
 
     fn permits(&self, change: &Change) -> bool {

@@ -10,9 +10,7 @@ use super::clock::{later, until};
 use super::worker::{Chain, Sender};
 use crate::config::Keep;
 use crate::lead::SiteId;
-use crate::queue::{
-    Change, Entry, Filter, HASTEN_MAX, Order, Reason, SITE_GONE_MAX, Set, Settlement, State, StoreError,
-};
+use crate::queue::{Change, Filter, HASTEN_MAX, Head, Order, Reason, SITE_GONE_MAX, Settlement, State, StoreError};
 
 /// Held leads that are queued again at a time, and the rest after them: neither the store nor KaiCalls is flooded.
 const PAGE: usize = 100;
@@ -26,12 +24,12 @@ pub(super) struct GoneSites {
 
 impl GoneSites {
     /// Says how a lease of a site that is gone ends.
-    pub(super) fn settlement(&self, entry: &Entry, keep: Keep, now: Timestamp) -> Settlement {
+    pub(super) fn settlement(&self, head: &Head, keep: Keep, now: Timestamp) -> Settlement {
         // A clock that was set back since shortens no lead's day.
-        let since = entry.site_gone_since().unwrap_or(now).min(now);
+        let since = head.site_gone_since().unwrap_or(now).min(now);
         match until(later(since, SITE_GONE_MAX), now, SITE_GONE_MAX) {
             Some(after) => {
-                self.seen.lock().insert(entry.site.clone());
+                self.seen.lock().insert(head.site.clone());
                 Settlement::SiteGone { after }
             }
             None => Settlement::Held { reason: Reason::SiteGone, attempt: None, keep: keep.held },
@@ -80,7 +78,7 @@ impl Sender {
                 reason: Some(Reason::SiteGone),
                 ..Filter::default()
             };
-            if !self.store.scan(&filter, Order::Oldest, None, 1).await?.entries.is_empty() {
+            if !self.store.scan(&filter, Order::Oldest, None, 1).await?.heads.is_empty() {
                 self.hasten(&site, HASTEN_MAX).await;
             }
         }
@@ -93,10 +91,10 @@ impl Sender {
         loop {
             let page = self.store.scan(&filter, Order::Oldest, cursor, PAGE).await?;
             let config = self.config.load_full();
-            let is_back = |entry: &&Entry| config.sites.get(&entry.site).is_some_and(|site| site.deliver);
-            for entry in page.entries.iter().filter(is_back) {
-                let set = self.store.amend(entry.id, entry.revision, Change::SiteBack, self.clock.now()).await?;
-                queued += usize::from(set == Set::Done);
+            let is_back = |head: &&Head| config.sites.get(&head.site).is_some_and(|site| site.deliver);
+            for head in page.heads.iter().filter(is_back) {
+                let set = self.store.amend(head.id, head.revision, Change::SiteBack, self.clock.now()).await?;
+                queued += usize::from(set.is_done());
             }
             cursor = page.next;
             if cursor.is_none() {

@@ -19,7 +19,7 @@ use crate::config::{Config, OverLimit, Site};
 use crate::destination::KeyPair;
 use crate::kaicalls::{Reply, Symptom};
 use crate::lead::SiteId;
-use crate::queue::{Attempt, Entry, Quota, SendingStatus};
+use crate::queue::{Attempt, Head, Quota, SendingStatus};
 use crate::telemetry::{Degraded, Metrics};
 
 /// What is known of sites, keys and the upstream from what came back. It is lost with the process, and found out again.
@@ -106,13 +106,13 @@ impl Manners {
         config: &Config,
         site: &Site,
         keys: &KeyPair,
-        entry: &Entry,
+        head: &Head,
         now: Timestamp,
     ) -> Option<Duration> {
         let wait = self.pauses.wait(&site.id, keys, now).or_else(|| self.circuits.wait(&site.id, now));
         // A place in line is given last: who must wait for something else takes none.
         let in_line = || match config.limits.over_site {
-            OverLimit::Slow => self.lines.wait(&site.id, (entry.id, retry::queued_at(entry)), config.limits.site, now),
+            OverLimit::Slow => self.lines.wait(&site.id, (head.id, retry::queued_at(head)), config.limits.site, now),
             OverLimit::Hold | OverLimit::Reject => None,
         };
         let wait = wait.or_else(in_line);
@@ -130,14 +130,14 @@ impl Manners {
     pub(super) fn ended(
         &self,
         config: &Config,
-        (entry, keys): (&Entry, &KeyPair),
+        (head, keys): (&Head, &KeyPair),
         (reply, verdict, attempt): (&Reply, &Verdict, &Attempt),
         now: Timestamp,
     ) -> Learned {
-        let site = &entry.site;
+        let site = &head.site;
         match verdict {
             Verdict::Again { .. } => {
-                self.circuits.failed((site, entry.id), Symptom::of(reply), &attempt.in_words(), now);
+                self.circuits.failed((site, head.id), Symptom::of(reply), &attempt.in_words(), now);
                 Learned::Nothing
             }
             Verdict::KeyRefused => {

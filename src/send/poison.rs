@@ -26,17 +26,17 @@ impl Sender {
 
     /// Settles a lease whose attempt panicked: the lead may have arrived.
     pub(super) async fn settle_panicked(&self, lease: &Lease, panicked: &Panicked, duration: Duration) -> End {
-        let entry = &lease.entry;
+        let head = &lease.head;
         let config = self.config.load_full();
         let now = self.clock.now();
-        let before = entry.attempts_since_queued().filter(|(_, attempt)| attempt.has_panicked());
+        let before = head.attempts_since_queued().filter(|(_, attempt)| attempt.has_panicked());
         let panics = before.count() + 1;
         let attempt = Attempt::panicked(duration);
         self.metrics.attempt(DeliveryEnd::Ambiguous, duration);
         tracing::error!(
-            id = %entry.id,
-            site = %entry.site,
-            form = %entry.form,
+            id = %head.id,
+            site = %head.site,
+            form = %head.form,
             panics,
             location = panicked.location,
             "send.panicked: a bug in formgate ended the attempt; the lead is tried again, and held after {PANICS_MAX} panics"
@@ -45,7 +45,7 @@ impl Sender {
             Settlement::Held { reason: Reason::Poison, attempt: Some(attempt), keep: config.queue.keep.held }
         } else {
             self.metrics.retried();
-            let after = retry::delay(config.queue.retry, entry.attempts, None, rand::random());
+            let after = retry::delay(config.queue.retry, head.attempts, None, rand::random());
             Settlement::Again { after, attempt }
         };
         settle(&*self.store, lease, settlement, now).await;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::verdict::RETRY_AFTER_MAX;
 use super::worker::REFUSED_WAIT;
 use crate::config::Retry;
-use crate::queue::{Attempt, AttemptResult, Entry, HISTORY_FIRST, HISTORY_MAX, Reason};
+use crate::queue::{Attempt, AttemptResult, HISTORY_FIRST, HISTORY_MAX, Head, Reason};
 
 /// However old a lead is, it is tried so often before it is given up.
 pub const ATTEMPTS_MIN: u32 = 12;
@@ -27,8 +27,8 @@ pub fn delay(retry: Retry, attempts: u32, asked: Option<Duration>, fraction: f64
 }
 
 /// Tells whether a lead is to be given up: tried for long enough, and often enough.
-pub fn is_over(retry: Retry, entry: &Entry, now: Timestamp) -> bool {
-    entry.attempts >= ATTEMPTS_MIN && time_tried(retry, entry, now) >= retry.give_up_after
+pub fn is_over(retry: Retry, head: &Head, now: Timestamp) -> bool {
+    head.attempts >= ATTEMPTS_MIN && time_tried(retry, head, now) >= retry.give_up_after
 }
 
 /// Returns how long a lead has been tried since it was last queued: its age without the time in which its site was
@@ -38,12 +38,12 @@ pub fn is_over(retry: Retry, entry: &Entry, now: Timestamp) -> bool {
 /// that the attempt before can have led to. So time doesn't count either in which a circuit was open for longer than that,
 /// or nothing ran: a lead is rather tried too long than too short. Where a history's middle is left out, that gap counts
 /// whole.
-fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
-    let queued = entry.last_retried();
-    let begun = queued_at(entry);
-    let cut_at = (entry.history.len() >= HISTORY_MAX).then_some(HISTORY_FIRST);
+fn time_tried(retry: Retry, head: &Head, now: Timestamp) -> Duration {
+    let queued = head.last_retried();
+    let begun = queued_at(head);
+    let cut_at = (head.history.len() >= HISTORY_MAX).then_some(HISTORY_FIRST);
     let (mut from, mut longest, mut tried) = (begun, retry.max, Duration::ZERO);
-    for (index, event) in entry.history.iter().enumerate().skip(queued.map_or(0, |at| at + 1)) {
+    for (index, event) in head.history.iter().enumerate().skip(queued.map_or(0, |at| at + 1)) {
         let gap = elapsed(from, event.at);
         let gap_counts_whole = cut_at == Some(index);
         tried += if gap_counts_whole { gap } else { gap.min(longest) };
@@ -59,8 +59,8 @@ fn time_tried(retry: Retry, entry: &Entry, now: Timestamp) -> Duration {
 }
 
 /// Returns when a lead was queued: when it came, or when an operator last sent it again.
-pub(super) fn queued_at(entry: &Entry) -> Timestamp {
-    entry.last_retried().and_then(|at| entry.history.get(at)).map_or(entry.accepted_at, |event| event.at)
+pub(super) fn queued_at(head: &Head) -> Timestamp {
+    head.last_retried().and_then(|at| head.history.get(at)).map_or(head.accepted_at, |event| event.at)
 }
 
 /// Returns the longest wait that an attempt can have led to.
@@ -82,8 +82,7 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::lead::{EntryId, FormId, SiteId};
-    use crate::queue::{Content, Event, State};
-    use crate::received::Received;
+    use crate::queue::{Event, Reading, State};
 
     const RETRY: Retry = Retry {
         first: Duration::from_secs(5),
@@ -120,9 +119,9 @@ mod tests {
         event(hours, Reason::Retrying, Some((AttemptResult::Failed, Some(500))))
     }
 
-    fn entry(attempts: u32, history: Vec<Event>) -> Entry {
+    fn head(attempts: u32, history: Vec<Event>) -> Head {
         let slug = "a";
-        Entry {
+        Head {
             id: EntryId::new(1, &[1; 10]),
             site: SiteId::parse(slug).expect("a slug"),
             form: FormId::parse(slug).expect("a slug"),
@@ -135,16 +134,8 @@ mod tests {
             attempts,
             seen: 0,
             lead_id: None,
-            content: Content {
-                received: Received::default(),
-                mapping: None,
-                lead: None,
-                errors: Vec::new(),
-                hold_rule: None,
-                oddities: Vec::new(),
-                shape: None,
-                overlay: crate::lead::overlay::Overlay::default(),
-            },
+            reading: Reading::default(),
+            traceparent: None,
             history,
         }
     }
@@ -154,8 +145,8 @@ mod tests {
         std::iter::once(event(0, Reason::Accepted, None)).chain(hours.map(failed)).collect()
     }
 
-    fn hours(entry: &Entry, now: i64) -> u64 {
-        time_tried(RETRY, entry, at(now)).as_secs() / 3600
+    fn hours(head: &Head, now: i64) -> u64 {
+        time_tried(RETRY, head, at(now)).as_secs() / 3600
     }
 
     #[test]
@@ -164,48 +155,48 @@ mod tests {
         let mut history = hourly(1..10);
         history.extend((287..336).chain([336]).map(failed));
         assert_eq!(history.len(), HISTORY_MAX);
-        assert!(is_over(RETRY, &entry(ATTEMPTS_MIN, history.clone()), at(336)));
-        assert!(!is_over(RETRY, &entry(ATTEMPTS_MIN - 1, history.clone()), at(336)));
+        assert!(is_over(RETRY, &head(ATTEMPTS_MIN, history.clone()), at(336)));
+        assert!(!is_over(RETRY, &head(ATTEMPTS_MIN - 1, history.clone()), at(336)));
         history.pop();
         history.insert(1, failed(0));
-        assert!(!is_over(RETRY, &entry(ATTEMPTS_MIN, history), at(335)));
-        assert!(!is_over(RETRY, &entry(1000, Vec::new()), at(-5)));
+        assert!(!is_over(RETRY, &head(ATTEMPTS_MIN, history), at(335)));
+        assert!(!is_over(RETRY, &head(1000, Vec::new()), at(-5)));
     }
 
     #[test]
     fn time_in_which_a_site_was_paused_does_not_count() {
         let refused = |hours| event(hours, Reason::Accepted, Some((AttemptResult::KeyRefused, Some(401))));
         // Others of the site were probed, this one waited.
-        assert_eq!(hours(&entry(1, hourly(1000..1003)), 1003), 1 + 2 + 1);
+        assert_eq!(hours(&head(1, hourly(1000..1003)), 1003), 1 + 2 + 1);
         // It was the probe itself, every now and then.
         let mut history = hourly(1..3);
         history.extend([refused(3), refused(4), refused(500)]);
-        assert_eq!(hours(&entry(3, history.clone()), 700), 3);
+        assert_eq!(hours(&head(3, history.clone()), 700), 3);
         history.push(failed(700));
-        assert_eq!(hours(&entry(4, history), 701), 4);
+        assert_eq!(hours(&head(4, history), 701), 4);
     }
 
     #[test]
     fn time_in_which_a_site_was_gone_does_not_count() {
         let mut history = hourly(1..3);
         history.extend([event(3, Reason::SiteGone, None), event(400, Reason::SiteBack, None), failed(401)]);
-        assert_eq!(hours(&entry(3, history), 401), 4);
+        assert_eq!(hours(&head(3, history), 401), 4);
     }
 
     #[test]
     fn a_wait_that_was_asked_for_counts() {
         let mut history = hourly(1..2);
         history.push(event(2, Reason::Retrying, Some((AttemptResult::Failed, Some(429)))));
-        assert_eq!(hours(&entry(3, history), 22), 22);
+        assert_eq!(hours(&head(3, history), 22), 22);
     }
 
     #[test]
     fn an_operators_retry_begins_anew() {
         let mut history = hourly(1..9);
         history.push(event(900, Reason::Retried, None));
-        assert_eq!(hours(&entry(0, history.clone()), 900), 0);
+        assert_eq!(hours(&head(0, history.clone()), 900), 0);
         history.push(event(901, Reason::Retried, Some((AttemptResult::KeyRefused, Some(401)))));
         history.push(failed(902));
-        assert_eq!(hours(&entry(2, history), 903), 2);
+        assert_eq!(hours(&head(2, history), 903), 2);
     }
 }

@@ -18,7 +18,7 @@ use super::slots::{End, Flight, Slot};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::lead::SiteId;
-use crate::queue::{AttemptResult, Entry, HASTEN_MAX, Lease, Reason, Settlement, Store};
+use crate::queue::{AttemptResult, Claim, HASTEN_MAX, Head, Lease, Reason, Settlement, Store};
 use crate::telemetry::{Metrics, catch, catch_async};
 
 /// How much longer than the longest POST a lease lasts.
@@ -222,10 +222,14 @@ impl Sender {
         if max == 0 {
             return Some(0);
         }
-        let since = (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN));
-        let lease = config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN;
-        let quota = self.manners.quota(config, slot, now);
-        let leases = match self.store.claim_within(max, lease, now, since, &quota).await {
+        let claim = Claim {
+            max,
+            lease: config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN,
+            now,
+            accepted_since: (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN)),
+            quota: self.manners.quota(config, slot, now),
+        };
+        let leases = match self.store.claim(&claim).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
@@ -243,7 +247,7 @@ impl Sender {
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, slot: Slot, lease: Lease, now: Timestamp) {
         let (sender, resumptions) = (self.clone(), self.manners.resumptions());
         let lease = Arc::new(lease);
-        let readied = match catch(|| self.ready(config, &lease.entry, now)) {
+        let readied = match catch(|| self.ready(config, &lease.head, now)) {
             Ok(readied) => readied,
             Err(panicked) => {
                 let settled = async move { sender.settle_panicked(&lease, &panicked, Duration::ZERO).await };
@@ -252,14 +256,14 @@ impl Sender {
         };
         match readied {
             Ok(ready) => {
-                let seat = self.manners.seat(slot, &lease.entry.site);
+                let seat = self.manners.seat(slot, &lease.head.site);
                 let delivery = Delivery { config: Arc::clone(config), ready, lease: Arc::clone(&lease), seat };
                 flight.begin(slot, async move { sender.guard(&lease, sender.deliver(delivery)).await });
             }
             Err(settlement) => flight.begin(slot, async move {
                 settle(&*sender.store, &lease, settlement, now).await;
                 if sender.manners.resumptions() != resumptions {
-                    sender.hasten(&lease.entry.site, HASTEN_MAX).await;
+                    sender.hasten(&lease.head.site, HASTEN_MAX).await;
                 }
                 End::Settled
             }),
@@ -267,20 +271,20 @@ impl Sender {
     }
 
     /// Returns what is needed to send an entry, or why it can't be sent now.
-    fn ready(&self, config: &Config, entry: &Entry, now: Timestamp) -> Result<Ready, Settlement> {
+    fn ready(&self, config: &Config, head: &Head, now: Timestamp) -> Result<Ready, Settlement> {
         let keep = config.queue.keep;
         let held = |reason| Settlement::Held { reason, attempt: None, keep: keep.held };
-        let gone = || self.gone_sites.settlement(entry, keep, now);
-        let site = config.sites.get(&entry.site).ok_or_else(gone)?;
+        let gone = || self.gone_sites.settlement(head, keep, now);
+        let site = config.sites.get(&head.site).ok_or_else(gone)?;
         if !site.deliver {
             return Err(held(Reason::DeliverOff));
         }
-        let lead = entry.content.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
-        let Some(keys) = site.keys_of(&entry.form) else {
+        let lead = head.reading.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
+        let Some(keys) = site.keys_of(&head.form) else {
             return Err(Settlement::Postponed { after: KEYS_WAIT, attempt: None });
         };
-        let wait = refused_wait(entry, now).or_else(|| confirm::wait(config, entry, now));
-        match wait.or_else(|| self.manners.wait(config, site, keys, entry, now)) {
+        let wait = refused_wait(head, now).or_else(|| confirm::wait(config, head, now));
+        match wait.or_else(|| self.manners.wait(config, site, keys, head, now)) {
             Some(after) => Err(Settlement::Postponed { after, attempt: None }),
             None => Ok(Ready { keys: keys.clone(), lead: lead.clone() }),
         }
@@ -310,8 +314,8 @@ enum Next {
 }
 
 /// Returns how long a lead that was refused once has to wait, though its site's waits were ended meanwhile.
-fn refused_wait(entry: &Entry, now: Timestamp) -> Option<Duration> {
-    let refused = entry.attempts_since_queued().find(|(_, attempt)| attempt.result == AttemptResult::LeadRefused);
+fn refused_wait(head: &Head, now: Timestamp) -> Option<Duration> {
+    let refused = head.attempts_since_queued().find(|(_, attempt)| attempt.result == AttemptResult::LeadRefused);
     until(super::clock::later(refused?.0, REFUSED_WAIT), now, REFUSED_WAIT)
 }
 

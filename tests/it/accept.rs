@@ -50,8 +50,8 @@ async fn a_lead_is_stored_before_it_is_answered_with_200() {
     assert_eq!(json(&answer), serde_json::json!({"success": true, "id": entry.id.to_string(), "status": "queued"}));
     assert_eq!((entry.state, entry.reason), (State::Queued, Reason::Accepted));
     assert_eq!((entry.site.as_str(), entry.form.as_str()), ("acme", "contact"));
-    assert_eq!(entry.content.received.method, "POST");
-    assert_eq!(entry.content.received.body, lead_body("jane@example.com"));
+    assert_eq!(entry.received.method, "POST");
+    assert_eq!(entry.received.body, lead_body("jane@example.com"));
     assert!(gateway.page().contains(r#"formgate_submissions_received_total{outcome="queued"} 1"#));
 }
 
@@ -96,7 +96,7 @@ async fn what_makes_no_lead_is_held_and_answered_with_success() {
     assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"held".into()));
     let entry = gateway.shelf.only();
     assert_eq!((entry.state, entry.reason), (State::Held, Reason::Invalid));
-    assert_eq!(entry.content.errors.len(), 1);
+    assert_eq!(entry.reading.errors.len(), 1);
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_site_that_does_not_deliver_holds_its_leads() {
     assert_eq!(json(&answer)["status"], "held");
     let entry = gateway.shelf.only();
     assert_eq!((entry.state, entry.reason), (State::Held, Reason::DeliverOff));
-    assert!(entry.content.lead.is_some());
+    assert!(entry.reading.lead.is_some());
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_copy_of_the_site_on_another_host_is_held_and_takes_no_leads_place() {
         assert_eq!(json(&answer)["status"], status, "{headers}{body}");
         let entry = gateway.shelf.entries().pop().expect("an entry");
         assert_eq!(entry.reason, expected, "{headers}{body}");
-        assert!(entry.content.lead.is_some());
+        assert!(entry.reading.lead.is_some());
     }
 }
 
@@ -204,7 +204,7 @@ async fn the_token_never_reaches_the_store() {
     let headers = format!("{}Referer: https://g.example/hooks/acme?token={TOKEN}\r\nCookie: c=1\r\n", bearer());
     let answer = gateway.send(post(&target, &headers, &lead_body("jane@example.com"))).await;
     assert_eq!(status(&answer), 200);
-    let received = gateway.shelf.only().content.received;
+    let received = gateway.shelf.only().received;
     assert_eq!(received.query.as_deref(), Some("a=1&b=%20"));
     assert_eq!(received.header("referer"), Some("https://g.example/hooks/acme"));
     let stored = serde_json::to_string(&received).expect("json");
@@ -216,7 +216,7 @@ async fn a_get_with_fields_in_its_query_is_a_submission() {
     let gateway = start();
     let answer = gateway.send(get(&format!("/hooks/acme?token={TOKEN}&email=jane%40example.com"))).await;
     assert_eq!((status(&answer), &json(&answer)["success"]), (200, &true.into()));
-    let received = gateway.shelf.only().content.received;
+    let received = gateway.shelf.only().received;
     assert_eq!((received.method.as_str(), received.query.as_deref()), ("GET", Some("email=jane%40example.com")));
 }
 
@@ -413,7 +413,7 @@ async fn a_chunked_body_is_put_together() {
         two.len()
     );
     assert_eq!(status(&gateway.send(request).await), 200);
-    assert_eq!(gateway.shelf.only().content.received.body, body);
+    assert_eq!(gateway.shelf.only().received.body, body);
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ async fn bodies_are_bounded_and_known_in_every_key() {
         api.raw("POST", "/api/v1/leads/drop", &format!("Authorization: Bearer {ADMIN}\r\n"), r#"{"filter":{}}"#).await;
     assert_eq!(status(&no_json), 415);
     assert_eq!(
-        api.store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("read").entries[0].revision,
+        api.store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("read").heads[0].revision,
         1,
         "nothing was done"
     );
@@ -223,6 +223,10 @@ async fn the_verbs_change_what_they_say() {
     assert_eq!(api.get(&format!("/api/v1/leads/{id}")).await.0, 404);
     let (code, problem) = api.post("/api/v1/store/backup", r#"{"file":"/nowhere/copy.db"}"#).await;
     assert_eq!((code, &problem["type"]), (503, &"urn:formgate:problem:store".into()));
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("set [queue].url to sqlite:")),
+        "{problem}"
+    );
     assert_eq!(api.post("/api/v1/store/salvage", "{}").await.0, 200);
 }
 
@@ -238,7 +242,7 @@ async fn a_long_retry_keeps_no_monitor_waiting() {
     // It is under way once the first is changed.
     let begun = async {
         let is_held = Filter { state: Some(formgate::queue::State::Held), ..Filter::default() };
-        while api.store.scan(&is_held, Order::Oldest, None, 1).await.expect("read").entries.is_empty() {
+        while api.store.scan(&is_held, Order::Oldest, None, 1).await.expect("read").heads.is_empty() {
             tokio::task::yield_now().await;
         }
     };

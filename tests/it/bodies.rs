@@ -71,11 +71,11 @@ async fn an_upload_is_stored_without_its_contents() {
     let gateway = start();
     assert_eq!(status(&gateway.send(request(MULTIPART, &with_file(2 << 20))).await), 200);
     let entry = gateway.shelf.only();
-    let received = entry.content.received;
+    let received = entry.received;
     let body = String::from_utf8(received.body.to_vec()).expect("text");
     assert!(received.cut && body.len() < 400, "{body}");
     assert!(body.contains("filename=\"cv – é.pdf\"") && body.contains("content-length: 2097152\r\n"), "{body}");
-    assert_eq!(entry.content.lead.expect("a lead").email(), "jane@example.com");
+    assert_eq!(entry.reading.lead.expect("a lead").email(), "jane@example.com");
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_form_without_files_is_stored_byte_for_byte() {
     let gateway = start();
     for (content_type, body) in one_field(100) {
         assert_eq!(status(&gateway.send(request(content_type, &body)).await), 200);
-        let received = last(&gateway).content.received;
+        let received = last(&gateway).received;
         assert_eq!((received.body, received.cut), (body.into(), false));
     }
 }
@@ -106,7 +106,7 @@ async fn two_hundred_megabytes_pass_in_the_memory_of_two_chunks() {
     stream.write_all(after.as_bytes()).await.expect("sent");
     let answer = read_to_end(&mut stream).await;
     assert_eq!(status(&answer), 200, "max_reading is never passed: {answer}");
-    let body = String::from_utf8(gateway.shelf.only().content.received.body.to_vec()).expect("text");
+    let body = String::from_utf8(gateway.shelf.only().received.body.to_vec()).expect("text");
     assert!(body.contains(&format!("content-length: {size}\r\n")), "{body}");
 }
 
@@ -158,7 +158,7 @@ async fn max_body_is_on_what_is_kept_in_every_encoding() {
     bodies.extend([(JSON, file), (MULTIPART, with_file(100_000))]);
     for (content_type, body) in bodies {
         assert_eq!(status(&gateway.send(request(content_type, &body)).await), 200, "{content_type}");
-        assert!(last(&gateway).content.received.body.len() <= 1000);
+        assert!(last(&gateway).received.body.len() <= 1000);
     }
 }
 
@@ -191,7 +191,7 @@ async fn a_broken_upload_is_held_with_what_came_before_it_broke() {
         assert_eq!(status(&answer), 400, "{answer}");
         let entry = last(&gateway);
         assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
-        let kept = entry.content.received.body;
+        let kept = entry.received.body;
         assert!(kept.len() <= kept_max, "{} bytes", kept.len());
         assert!(kept_max < 90 || String::from_utf8_lossy(&kept).contains("jane@example.com"), "{kept:?}");
     }
@@ -205,7 +205,7 @@ async fn text_past_the_limit_of_decoding_is_held_as_it_came() {
     let answer = gateway.send(request(content_type, &body)).await;
     let entry = gateway.shelf.only();
     assert_eq!((status(&answer), entry.reason), (400, Reason::Undecodable));
-    assert_eq!(entry.content.received.body, body);
+    assert_eq!(entry.received.body, body);
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn an_upload_comes_in_every_way_that_http_has() {
     for request in requests {
         let start = request.get(..40).expect("longer").to_owned();
         assert_eq!(status(&gateway.send(request).await), 200, "{start}");
-        let received = last(&gateway).content.received;
+        let received = last(&gateway).received;
         let kept = String::from_utf8_lossy(&received.body).into_owned();
         assert!(received.cut && kept.contains("content-length: 200000\r\n"), "{start}: {kept}");
         assert!(received.header("user-agent").is_none_or(|agent| agent == "Agentür 🦀"), "{start}");
@@ -268,9 +268,9 @@ async fn captured_files_in_base64_come_through_with_the_limits_as_they_are() {
         }
         stream.write_all(&body).await.expect("sent");
         assert_eq!(status(&read_to_end(&mut stream).await), 200, "{name}");
-        let content = last(&gateway).content;
-        assert_eq!(json!(content.lead), expectation(&path)["expect"], "{name}");
-        assert!(content.received.cut && content.received.body.len() < 2000, "{name}");
+        let entry = last(&gateway);
+        assert_eq!(json!(entry.reading.lead), expectation(&path)["expect"], "{name}");
+        assert!(entry.received.cut && entry.received.body.len() < 2000, "{name}");
     }
 }
 

@@ -417,7 +417,7 @@ async fn replay_posts_as_captured_and_compares_the_answers() {
     assert_eq!(ran.code, 0, "{}{}", ran.data, ran.talk);
     let entry = gateway.shelf.only();
     assert_eq!(ran.data, format!("ok   a.http  200 queued  {}\n", entry.id));
-    assert_eq!((entry.content.received.query.as_deref(), entry.content.received.method.as_str()), (None, "POST"));
+    assert_eq!((entry.received.query.as_deref(), entry.received.method.as_str()), (None, "POST"));
     assert!(ran.talk.contains("1 case posted, 1 compared, 0 failed"), "{}", ran.talk);
 
     let to_with_token = format!("{to}?token={TOKEN}");

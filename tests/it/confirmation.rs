@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use formgate::config::{Config, Retry};
 use formgate::lead::EntryId;
-use formgate::queue::{AttemptResult, Confirmed, Reason, State};
+use formgate::queue::{AttemptResult, Claim, Confirmed, Reason, State};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -153,7 +153,7 @@ async fn unless_it_is_set_a_lead_that_may_have_arrived_is_posted_again_at_once_a
     book.open(&world, fates(&[Fate::Taken]));
     let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
     world.step().await;
-    let site = world.entry(id).await.site;
+    let site = world.head(id).await.site;
     assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
     world.step().await;
     assert_eq!(world.state(id).await, (State::Delivered, Reason::Delivered, 2));
@@ -169,7 +169,7 @@ async fn a_lead_that_was_taken_without_a_word_is_found_and_not_posted_again() {
     assert_eq!(world.state(id).await, (State::Queued, Reason::Retrying, 1));
     // Not even where the site's waits are ended.
     world.pass(4);
-    let site = world.entry(id).await.site;
+    let site = world.head(id).await.site;
     assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
     world.step().await;
     assert_eq!((world.widgets(), world.sent().len()), (0, 1));
@@ -178,7 +178,7 @@ async fn a_lead_that_was_taken_without_a_word_is_found_and_not_posted_again() {
     world.step().await;
     assert_eq!((world.widgets(), world.sent().len()), (1, 1));
     assert_eq!(world.state(id).await, (State::Delivered, Reason::Delivered, 1));
-    let entry = world.entry(id).await;
+    let entry = world.head(id).await;
     let attempt = last_attempt(&entry);
     assert_eq!((attempt.result, attempt.confirmed), (AttemptResult::Delivered, Some(Confirmed::Widget)));
     world.shows(r#"formgate_delivery_confirmations_total{result="confirmed"} 1"#);
@@ -194,7 +194,7 @@ async fn a_lead_that_was_lost_on_the_way_is_posted_again() {
     world.step().await;
     assert_eq!(world.posts_in_the_end(id).await, 3);
     assert_eq!((world.state(id).await.2, world.widgets()), (3, 2));
-    assert_eq!(last_attempt(&world.entry(id).await).confirmed, None);
+    assert_eq!(last_attempt(&world.head(id).await).confirmed, None);
     world.shows(r#"formgate_delivery_confirmations_total{result="not_shown"} 2"#);
 }
 
@@ -289,7 +289,7 @@ async fn a_lead_of_the_name_that_is_under_way_makes_it_uncertain() {
     let suspect = world.queue_named("acme", 1, Some("Test")).await;
     world.step().await;
     world.queue_named("acme", 2, Some("Test")).await;
-    let leases = world.store.claim(1, Duration::from_secs(3600), world.now(), None).await.expect("claimed");
+    let leases = world.store.claim(&Claim::new(1, Duration::from_secs(3600), world.now())).await.expect("claimed");
     assert_eq!(leases.len(), 1, "another worker has it");
     assert_eq!(world.posts_in_the_end(suspect).await, 2);
 }
@@ -302,7 +302,7 @@ async fn a_lead_of_the_name_that_still_waits_to_be_asked_for_makes_it_uncertain_
         world.api.on_intake(Reply::with_headers(502, &[("retry-after", "3600")], ""));
         let first = world.queue_named("acme", 1, Some(name)).await;
         world.step().await;
-        assert_eq!(last_attempt(&world.entry(first).await).result, AttemptResult::Ambiguous);
+        assert_eq!(last_attempt(&world.head(first).await).result, AttemptResult::Ambiguous);
         world.pass(60);
         book.open(&world, fates(&[Fate::Taken]));
         let suspect = world.queue_named("acme", 2, Some("Test")).await;
@@ -317,10 +317,10 @@ async fn a_lead_that_an_operator_queued_again_is_posted_without_a_question() {
     Book::of(&world).open(&world, fates(&[Fate::Taken]));
     let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
     world.step().await;
-    let entry = world.entry(id).await;
-    let change = formgate::queue::Change::Retry { content: Box::new(entry.content) };
+    let entry = world.head(id).await;
+    let change = formgate::queue::Change::Retry { reading: Box::new(entry.reading) };
     let set = world.store.amend(id, entry.revision, change, world.now()).await.expect("amended");
-    assert_eq!(set, formgate::queue::Set::Done);
+    assert!(set.is_done());
     world.step().await;
     assert_eq!((world.widgets(), world.sent().len()), (0, 2));
     assert_eq!(world.state(id).await.0, State::Delivered);
@@ -333,7 +333,7 @@ async fn a_lead_left_by_a_process_that_was_killed_is_asked_for_too() {
     book.open(&world, fates(&[]));
     let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
     // Its claim is written and its POST arrives; then the process is gone, and the lease runs out.
-    let leases = world.store.claim(1, Duration::ZERO, world.now(), None).await.expect("claimed");
+    let leases = world.store.claim(&Claim::new(1, Duration::ZERO, world.now())).await.expect("claimed");
     book.note("wp_pk_acme", "Jane Doe", "jane1@example.com", world.now());
     drop(leases);
     assert_eq!(world.posts_in_the_end(id).await, 0);

@@ -8,7 +8,7 @@ use formgate::config::{Config, Retry};
 use formgate::destination::BaseUrl;
 use formgate::lead::EntryId;
 use formgate::queue::memory::MemoryStore;
-use formgate::queue::{AttemptResult, Entry, Reason, State, Store};
+use formgate::queue::{AttemptResult, Head, Reason, State, Store};
 
 use crate::fixtures;
 use crate::gateway::{self, PUBLIC, SECRET, TOKEN, header, json, lead_body, status};
@@ -55,18 +55,18 @@ impl Whole {
         self.post(TOKEN, "application/json", body).await
     }
 
-    async fn entry(&self, answer: &str) -> Entry {
+    async fn head(&self, answer: &str) -> Head {
         let id = json(answer)["id"].as_str().and_then(EntryId::parse).expect("an id");
-        self.store.get(id).await.expect("the store answers").expect("the entry is there")
+        self.store.get(id).await.expect("the store answers").expect("the entry is there").head
     }
 
     /// Waits until an entry has come to a state; a test that waits for ever fails here.
-    async fn until(&self, answer: &str, state: State) -> Entry {
+    async fn until(&self, answer: &str, state: State) -> Head {
         let mut changed = self.store.changed();
         let arrived = async {
             loop {
                 changed.borrow_and_update();
-                let entry = self.entry(answer).await;
+                let entry = self.head(answer).await;
                 if entry.state == state {
                     return entry;
                 }
@@ -116,7 +116,7 @@ async fn a_lead_waits_while_the_api_is_away_and_arrives_when_it_is_back() {
     let answer = whole.post_json(&lead_body("jane@example.com")).await;
     assert_eq!(status(&answer), 200);
     let tried = async {
-        while whole.entry(&answer).await.history.iter().all(|event| event.attempt.is_none()) {
+        while whole.head(&answer).await.history.iter().all(|event| event.attempt.is_none()) {
             tokio::task::yield_now().await;
         }
     };
@@ -132,9 +132,9 @@ async fn a_submission_without_a_valid_address_is_held_with_its_reasons() {
     let whole = Whole::start().await;
     let answer = whole.post_json(r#"{"name":"Jane","email":"nowhere","message":"Hello"}"#).await;
     assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"held".into()));
-    let entry = whole.entry(&answer).await;
+    let entry = whole.head(&answer).await;
     assert_eq!((entry.state, entry.reason), (State::Held, Reason::Invalid));
-    assert_eq!(serde_json::to_value(&entry.content.errors).expect("JSON")[0]["code"], "invalid");
+    assert_eq!(serde_json::to_value(&entry.reading.errors).expect("JSON")[0]["code"], "invalid");
     assert!(whole.api.requests().is_empty());
 }
 
@@ -154,13 +154,13 @@ async fn a_refused_key_pauses_the_site_and_its_leads_stay_queued() {
     let first = whole.post_json(&lead_body("a@example.com")).await;
     whole.api.wait_for(1).await;
     let paused = async {
-        while whole.entry(&first).await.history.iter().all(|event| event.attempt.is_none()) {
+        while whole.head(&first).await.history.iter().all(|event| event.attempt.is_none()) {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), paused).await.expect("the refusal is recorded");
     let second = whole.post_json(&lead_body("b@example.com")).await;
-    let (first, second) = (whole.entry(&first).await, whole.entry(&second).await);
+    let (first, second) = (whole.head(&first).await, whole.head(&second).await);
     assert_eq!((first.state, second.state), (State::Queued, State::Queued));
     assert_eq!(
         first.history.iter().filter_map(|event| event.attempt.as_ref()).next().map(|a| a.result),
@@ -183,7 +183,7 @@ async fn stopping_lets_the_attempt_under_way_end() {
     assert_eq!((ended.unanswered, ended.attempts_cut), (0, 0));
     let id = json(&answer)["id"].as_str().and_then(EntryId::parse).expect("an id");
     let entry = store.get(id).await.expect("the store answers").expect("the entry");
-    assert_eq!(entry.lead_id.as_deref(), Some("lead_late"));
+    assert_eq!(entry.head.lead_id.as_deref(), Some("lead_late"));
 }
 
 /// The bytes of a capture, posted to the site's hook instead of where the plugin sent them.
@@ -210,7 +210,7 @@ async fn every_fixture_posted_byte_for_byte_becomes_its_lead() {
         tokio::io::AsyncWriteExt::write_all(&mut stream, &request).await.expect("sent");
         let answer = final_answer(&mut stream).await;
         let found = match json(&answer)["id"].as_str() {
-            Some(_) => serde_json::to_value(whole.entry(&answer).await.content.lead).expect("JSON"),
+            Some(_) => serde_json::to_value(whole.head(&answer).await.reading.lead).expect("JSON"),
             None => serde_json::Value::Null,
         };
         let lead = expected.get("expect").cloned().unwrap_or_default();

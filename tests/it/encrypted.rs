@@ -155,7 +155,7 @@ async fn http_2_goes_the_same_way_as_http_1_1() {
         assert!(status == expected.0 && answer.contains(expected.1), "{expected:?}: {status} {answer}");
     }
     let entry = encrypted.gateway.shelf.only();
-    assert_eq!(entry.content.received.body, body);
+    assert_eq!(entry.received.body, body);
 }
 
 #[tokio::test]

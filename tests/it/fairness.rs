@@ -71,7 +71,7 @@ async fn what_cannot_be_sent_is_not_even_claimed() {
     assert_eq!(world.state(healthy).await.0, State::Delivered);
     assert_eq!(world.sent().len(), tried + 1);
     for id in behind {
-        assert_eq!(world.entry(id).await.revision, 1);
+        assert_eq!(world.head(id).await.revision, 1);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,8 +19,8 @@ use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, State,
-    Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Head, Lease, NewEntry, Order, Page, Set, Settlement,
+    State, Store, StoreError,
 };
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
@@ -105,13 +105,7 @@ impl Store for Shelf {
         Ok(Appended::New(id))
     }
 
-    async fn claim(
-        &self,
-        _max: usize,
-        _lease: Duration,
-        _now: Timestamp,
-        _accepted_since: Option<Timestamp>,
-    ) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(&self, _claim: &Claim) -> Result<Vec<Lease>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -134,8 +128,8 @@ impl Store for Shelf {
             filter.since.is_none_or(|since| since <= entry.accepted_at)
                 && filter.until.is_none_or(|until| entry.accepted_at < until)
         };
-        let entries = self.entries().into_iter().filter(of_site).filter(in_time).map(as_read).collect();
-        Ok(Page { entries, ..Page::default() })
+        let heads = self.entries().into_iter().filter(of_site).filter(in_time).map(as_read).collect();
+        Ok(Page { heads, ..Page::default() })
     }
 
     async fn amend(&self, _id: EntryId, _revision: u64, _change: Change, _now: Timestamp) -> Result<Set, StoreError> {
@@ -153,22 +147,17 @@ impl Store for Shelf {
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
         self.check().await?;
         let queued = self.entries().into_iter().filter(|entry| entry.state == State::Queued);
-        let count =
-            |entry: NewEntry| Counts { site: entry.site, state: entry.state, entries: 1, oldest: entry.accepted_at };
+        let count = |entry: NewEntry| Counts {
+            site: entry.site,
+            state: entry.state,
+            entries: 1,
+            oldest: Some(entry.accepted_at),
+        };
         Ok(queued.map(count).collect())
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
         watch::channel(0).1
-    }
-
-    async fn backup(&self, _to: &Path) -> Result<u64, StoreError> {
-        self.check().await?;
-        Ok(0)
-    }
-
-    async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        Ok(Salvaged::default())
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -184,8 +173,8 @@ impl Store for Shelf {
     }
 }
 
-fn as_read(entry: NewEntry) -> Entry {
-    Entry {
+fn as_read(entry: NewEntry) -> Head {
+    Head {
         id: entry.id,
         site: entry.site,
         form: entry.form,
@@ -198,8 +187,9 @@ fn as_read(entry: NewEntry) -> Entry {
         attempts: 0,
         seen: 0,
         lead_id: None,
-        content: entry.content,
         history: Vec::new(),
+        traceparent: entry.received.traceparent,
+        reading: entry.reading,
     }
 }
 

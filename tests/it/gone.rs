@@ -41,7 +41,7 @@ async fn leads_of_a_site_that_is_gone_stay_queued_for_a_day_and_are_then_held() 
         world.restarted().send_due().await;
     }
     assert_eq!(world.state(id).await, (State::Queued, Reason::SiteGone, 0));
-    assert_eq!(world.entry(id).await.history.len(), 2, "the site's leaving is told once");
+    assert_eq!(world.head(id).await.history.len(), 2, "the site's leaving is told once");
     world.pass(HOUR);
     world.restarted().send_due().await;
     assert_eq!(world.state(id).await, (State::Held, Reason::SiteGone, 0));
@@ -126,7 +126,7 @@ async fn held_leads_of_a_site_that_is_back_go_by_themselves() {
             arrived(&world, stop, task).await;
         }
         for id in [held, queued] {
-            let entry = world.entry(id).await;
+            let entry = world.head(id).await;
             assert_eq!((entry.state, entry.attempts, entry.expires_at.is_some()), (State::Delivered, 1, true));
         }
         assert_eq!(world.state(other).await, (State::Held, Reason::SiteGone, 0));

@@ -8,10 +8,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::lead::overlay::Overlay;
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::queue::sqlite::{Options, SqliteStore};
-use formgate::queue::{Content, NewEntry, Reason, State, Store as _};
+use formgate::queue::{NewEntry, Reading, Reason, State, Store as _};
 use formgate::received::Received;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -360,16 +359,8 @@ fn held(number: u64) -> NewEntry {
         reason: Reason::Invalid,
         accepted_at: Timestamp::UNIX_EPOCH,
         keep: None,
-        content: Content {
-            received: Received::default(),
-            mapping: None,
-            lead: None,
-            errors: Vec::new(),
-            hold_rule: None,
-            oddities: Vec::new(),
-            shape: None,
-            overlay: Overlay::default(),
-        },
+        reading: Reading::default(),
+        received: Received::default(),
     }
 }
 

@@ -25,7 +25,7 @@ async fn a_lead_that_is_refused_twice_is_dead_with_the_words_of_the_refusal() {
     world.pass(1);
     world.step().await;
     assert_eq!(world.state(id).await, (State::Dead, Reason::Refused, 2));
-    let entry = world.entry(id).await;
+    let entry = world.head(id).await;
     assert_eq!(last_attempt(&entry).words.as_deref(), Some("Missing business"));
     world.pass(1_000_000);
     world.step().await;
@@ -178,7 +178,7 @@ async fn an_upstream_that_is_away_is_probed_once_a_minute_and_nothing_else_is_to
     world.pass(59);
     world.step().await;
     assert_eq!(world.sent().len(), 0);
-    assert_eq!(world.entry(new[0]).await.revision, 1, "it is not even claimed");
+    assert_eq!(world.head(new[0]).await.revision, 1, "it is not even claimed");
 
     world.api.on_intake(Reply::error(503, "Away"));
     world.pass(1);
@@ -248,7 +248,7 @@ async fn all_sites_together_keep_to_the_rate_of_the_upstream() {
     }
     world.step().await;
     assert_eq!(world.sent().len(), 2);
-    assert_eq!(world.entry(ids[4]).await.revision, 1, "what is over the rate is not claimed");
+    assert_eq!(world.head(ids[4]).await.revision, 1, "what is over the rate is not claimed");
     world.pass(1);
     world.step().await;
     assert_eq!(world.sent().len(), 4);
@@ -316,7 +316,7 @@ async fn an_attempt_that_is_cut_off_by_the_end_is_recorded_as_ambiguous() {
     stop.send_replace(true);
     assert_eq!(running.await.expect("it ends"), Stopped::Cut(1));
     assert_eq!(world.state(id).await, (State::Queued, Reason::Retrying, 1));
-    let entry = world.entry(id).await;
+    let entry = world.head(id).await;
     let attempt = last_attempt(&entry);
     assert_eq!(attempt.result, AttemptResult::Ambiguous);
     assert_eq!(attempt.words.as_deref(), Some("the gateway stopped before an answer came"));

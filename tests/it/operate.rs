@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::config::{Config, shipped_mappings};
-use formgate::lead::overlay::Overlay;
 use formgate::lead::{EntryId, FormId, LeadField, SiteId};
 use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
 use formgate::operate::{
@@ -16,8 +15,8 @@ use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Change, Confirmed, Content, Entry, NewEntry, Order, Reason, SendingStatus, Set,
-    Settlement, State, Store,
+    Appended, Attempt, AttemptResult, Change, Claim, Confirmed, Entry, Head, NewEntry, Order, Reading, Reason,
+    SendingStatus, Settlement, State, Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
@@ -77,22 +76,13 @@ impl Place {
             End::Lead { lead, .. } => (Some(lead), Vec::new()),
             End::Held { lead, errors, .. } => (lead, errors),
         };
-        let (hold_rule, oddities, overlay) = (None, Vec::new(), Overlay::default());
-        let content = Content {
-            received,
-            mapping: processed.mapping,
-            lead,
-            errors,
-            hold_rule,
-            oddities,
-            shape: processed.shape,
-            overlay,
-        };
+        let reading =
+            Reading { mapping: processed.mapping, lead, errors, shape: processed.shape, ..Reading::default() };
         let state = if reason == Reason::Accepted { State::Queued } else { State::Held };
         let site = SiteId::parse(site).expect("a site");
         let accepted_at = at(i64::from(number));
         let keep = (state == State::Held).then_some(KEEP);
-        let entry = NewEntry { id: id(number), site, form, state, reason, accepted_at, keep, content };
+        let entry = NewEntry { id: id(number), site, form, state, reason, accepted_at, keep, reading, received };
         assert_eq!(self.store.append(entry, None).await.expect("appended"), Appended::New(id(number)));
         id(number)
     }
@@ -112,18 +102,22 @@ impl Place {
     }
 
     async fn settle_at(&self, second: i64, wanted: EntryId, settlement: Settlement) {
-        let leases = self.store.claim(100, KEEP, at(second), None).await.expect("claimed");
+        let leases = self.store.claim(&Claim::new(100, KEEP, at(second))).await.expect("claimed");
         for lease in leases {
-            let settlement = match lease.entry.id == wanted {
+            let settlement = match lease.head.id == wanted {
                 true => settlement.clone(),
                 false => Settlement::Postponed { after: Duration::ZERO, attempt: None },
             };
-            assert_eq!(self.store.settle(&lease, settlement, at(second)).await.expect("settled"), Set::Done);
+            assert!(self.store.settle(&lease, settlement, at(second)).await.expect("settled").is_done());
         }
     }
 
     async fn entry(&self, id: EntryId) -> Entry {
         self.store.get(id).await.expect("read").expect("it is there")
+    }
+
+    async fn head(&self, id: EntryId) -> Head {
+        self.entry(id).await.head
     }
 
     async fn amend(&self, asked: AmendAsked) -> Result<Done, OperateError> {
@@ -180,10 +174,10 @@ async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
     assert_eq!(outcomes(&dry.results), [Outcome::Queued, Outcome::Held]);
     let after = dry.results[0].after.as_ref().expect("the lead it would be");
     assert_eq!(after.email(), "jane@example.com");
-    assert_eq!(place.entry(good).await.revision, 1, "nothing is changed by a dry run");
+    assert_eq!(place.head(good).await.revision, 1, "nothing is changed by a dry run");
 
     assert_eq!(place.retry(by_filter()).await, [Outcome::Queued, Outcome::Held]);
-    let (good, bad) = (place.entry(good).await, place.entry(bad).await);
+    let (good, bad) = (place.head(good).await, place.head(bad).await);
     assert_eq!((good.state, good.reason, good.expires_at), (State::Queued, Reason::Retried, None));
     assert!(good.due_at.is_some_and(|due_at| due_at >= at(1_000) && due_at < at(1_010)), "{:?}", good.due_at);
     assert_eq!((bad.state, bad.reason, bad.expires_at), (State::Held, Reason::Invalid, Some(at(2) + KEEP)));
@@ -191,8 +185,8 @@ async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
     assert_eq!(place.retry(by_filter()).await, [Outcome::Unchanged], "what is queued is not gone through");
     assert_eq!(place.retry(by_ids(&[good.id, bad.id])).await, [Outcome::Unchanged, Outcome::Unchanged]);
     assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[good.id]) }).await, [Outcome::Unchanged]);
-    assert_eq!(place.entry(good.id).await.revision, good.revision);
-    assert_eq!(place.entry(bad.id).await.revision, bad.revision);
+    assert_eq!(place.head(good.id).await.revision, good.revision);
+    assert_eq!(place.head(bad.id).await.revision, bad.revision);
 }
 
 #[tokio::test]
@@ -214,9 +208,9 @@ async fn a_mended_form_rescues_what_it_held() {
         }];
     });
     let held = place.add(1, "acme", body, Reason::Invalid).await;
-    assert!(place.entry(held).await.content.lead.is_none());
+    assert!(place.head(held).await.reading.lead.is_none());
     assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
-    let lead = place.entry(held).await.content.lead.expect("a lead");
+    let lead = place.head(held).await.reading.lead.expect("a lead");
     assert_eq!(lead.email(), "jane@example.com");
 }
 
@@ -224,9 +218,9 @@ async fn a_mended_form_rescues_what_it_held() {
 async fn a_retry_leaves_alone_what_nobody_asked_for() {
     let place = Place::new();
     let dropped = place.add(1, "acme", GOOD, Reason::Invalid).await;
-    let revision = place.entry(dropped).await.revision;
+    let revision = place.head(dropped).await.revision;
     let set = place.store.amend(dropped, revision, Change::Drop { keep: KEEP }, at(10)).await;
-    assert_eq!(set.expect("dropped"), Set::Done);
+    assert!(set.expect("dropped").is_done());
     let done = place.add(2, "acme", GOOD, Reason::Accepted).await;
     place.settle(done, delivered()).await;
     let waiting = place.add(3, "acme", GOOD, Reason::Accepted).await;
@@ -263,16 +257,16 @@ async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() 
     assert_eq!(place.retry(release).await, [Outcome::Unchanged], "nobody knows whose it is");
     let refused = place.amend(amend_email(ambiguous, "jane@example.com")).await.err();
     assert!(matches!(refused, Some(OperateError::BadAmend(BadAmend::Ambiguous))), "{refused:?}");
-    assert_eq!(place.entry(ambiguous).await.reason, Reason::Ambiguous);
+    assert_eq!(place.head(ambiguous).await.reason, Reason::Ambiguous);
 
     let assign = |to: &str| RetryAsked { assign: Some(to.to_owned()), ..by_ids(&[ambiguous, invalid]) };
     assert!(place.try_retry(assign("nobody")).await.is_err());
     let dry = RetryAsked { dry_run: true, ..assign("beta") };
     assert_eq!(place.retry(dry).await, [Outcome::Queued, Outcome::Skipped]);
-    assert_eq!(place.entry(ambiguous).await.site.as_str(), "acme");
+    assert_eq!(place.head(ambiguous).await.site.as_str(), "acme");
 
     assert_eq!(place.retry(assign("beta")).await, [Outcome::Queued, Outcome::Skipped]);
-    let entry = place.entry(ambiguous).await;
+    let entry = place.head(ambiguous).await;
     assert_eq!((entry.site.as_str(), entry.state, entry.reason), ("beta", State::Queued, Reason::Retried));
     assert_eq!(place.retry(assign("beta")).await, [Outcome::Skipped, Outcome::Skipped], "done twice");
 }
@@ -287,7 +281,7 @@ async fn what_was_salvaged_goes_out_only_where_it_is_named() {
         RetryAsked { filter: Some(filter), release: true, ..RetryAsked::default() }
     };
     assert_eq!(place.retry(of_state("held", None)).await, [Outcome::Skipped]);
-    assert_eq!(place.entry(salvaged).await.state, State::Held);
+    assert_eq!(place.head(salvaged).await.state, State::Held);
     let dry = RetryAsked { dry_run: true, ..of_state("held", Some("salvaged")) };
     assert_eq!(place.retry(dry).await, [Outcome::Queued]);
     assert_eq!(place.retry(of_state("held", Some("salvaged"))).await, [Outcome::Queued]);
@@ -345,15 +339,15 @@ async fn what_a_rule_or_the_site_holds_stays_held_until_it_is_released() {
     assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[tried_out]) }).await, [Outcome::Unchanged]);
     let undecodable = place.add(2, "acme", GOOD, Reason::Undecodable).await;
     assert_eq!(place.retry(by_ids(&[undecodable])).await, [Outcome::Held]);
-    assert_eq!(place.entry(undecodable).await.reason, Reason::DeliverOff);
+    assert_eq!(place.head(undecodable).await.reason, Reason::DeliverOff);
 }
 
 #[tokio::test]
 async fn what_is_being_sent_is_busy() {
     let place = Place::new();
     let sent = place.add(1, "acme", GOOD, Reason::Accepted).await;
-    let lease = place.store.claim(1, KEEP, at(999), None).await.expect("claimed");
-    assert_eq!(lease[0].entry.id, sent);
+    let lease = place.store.claim(&Claim::new(1, KEEP, at(999))).await.expect("claimed");
+    assert_eq!(lease[0].head.id, sent);
     assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[sent]) }).await, [Outcome::Busy]);
     let asked = DropAsked { ids: vec![sent.to_string()], ..DropAsked::default() };
     let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
@@ -397,14 +391,14 @@ async fn a_drop_by_filter_takes_what_is_held_and_says_so_first() {
     };
     let all = DropAsked { filter: Some(FilterAsked::default()), ..DropAsked::default() };
     assert_eq!(drop(DropAsked { dry_run: true, ..all.clone() }).await, [Outcome::Dropped]);
-    assert_eq!(place.entry(held).await.state, State::Held);
+    assert_eq!(place.head(held).await.state, State::Held);
     assert_eq!(drop(all).await, [Outcome::Dropped]);
-    let entry = place.entry(held).await;
+    let entry = place.head(held).await;
     assert_eq!((entry.state, entry.reason, entry.expires_at), (State::Dead, Reason::Dropped, Some(at(1_000) + KEEP)));
-    assert_eq!(place.entry(queued).await.state, State::Queued);
+    assert_eq!(place.head(queued).await.state, State::Queued);
     let named = DropAsked { ids: vec![queued.to_string(), dead.to_string()], ..DropAsked::default() };
     assert_eq!(drop(named).await, [Outcome::Dropped, Outcome::Unchanged]);
-    assert_eq!(place.entry(dead).await.reason, Reason::Refused);
+    assert_eq!(place.head(dead).await.reason, Reason::Refused);
 }
 
 #[tokio::test]
@@ -491,14 +485,14 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let dry = AmendAsked { dry_run: true, ..amend_email(held, " jane@example.com ") };
     let dry = place.amend(dry).await.expect("done");
     assert_eq!((dry.outcome, dry.after.as_ref().map(|lead| lead.email())), (Outcome::Queued, Some("jane@example.com")));
-    assert_eq!(place.entry(held).await.revision, 1, "nothing is changed by a dry run");
+    assert_eq!(place.head(held).await.revision, 1, "nothing is changed by a dry run");
 
     assert_eq!(place.amend(amend_email(held, "jane@example.com")).await.expect("done").outcome, Outcome::Queued);
-    let amended = place.entry(held).await;
+    let Entry { head: amended, received } = place.entry(held).await;
     assert_eq!((amended.state, amended.reason, amended.expires_at), (State::Queued, Reason::Amended, None));
-    let lead = amended.content.lead.as_ref().expect("a lead");
+    let lead = amended.reading.lead.as_ref().expect("a lead");
     assert_eq!((lead.name(), lead.email(), lead.message()), ("Jane", "jane@example.com", "Hello\n\nBudget: 5"));
-    assert_eq!(&*amended.content.received.body, b"name=Jane&email=nowhere&message=Hello&budget=5", "as it came");
+    assert_eq!(&*received.body, b"name=Jane&email=nowhere&message=Hello&budget=5", "as it came");
 
     place.settle_at(2_000, held, refused()).await;
     // A second amendment leaves the first as it is, and both go before what is mapped again.
@@ -513,7 +507,7 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await.expect("done");
     assert_eq!(dry.results[0].after, dry.results[0].before);
     assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
-    let lead = place.entry(held).await.content.lead.expect("a lead");
+    let lead = place.head(held).await.reading.lead.expect("a lead");
     assert_eq!((lead.email(), lead.phone(), lead.message()), ("jane@example.com", Some("+15035550142"), "Call me"));
 
     let life = operate::show(&*place.store, &place.situation(), &held.to_string()).await.expect("shown");
@@ -538,7 +532,7 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     place.settle_at(2_000, held, refused()).await;
     let clear = AmendAsked { id: held.to_string(), clear: vec![LeadField::Message], ..AmendAsked::default() };
     assert_eq!(place.amend(clear.clone()).await.expect("done").outcome, Outcome::Queued);
-    assert_eq!(place.entry(held).await.content.lead.expect("a lead").message(), "Hello\n\nBudget: 5");
+    assert_eq!(place.head(held).await.reading.lead.expect("a lead").message(), "Hello\n\nBudget: 5");
     place.settle_at(2_000, held, refused()).await;
     assert!(matches!(
         place.amend(clear).await,
@@ -568,7 +562,7 @@ async fn what_cannot_be_decoded_is_a_lead_once_it_is_amended() {
     for id in [odd, empty] {
         let asked = AmendAsked { name: Some("Jane".to_owned()), ..amend_email(id, "jane@example.com") };
         assert_eq!(place.amend(asked).await.expect("done").outcome, Outcome::Queued);
-        let lead = place.entry(id).await.content.lead.expect("a lead");
+        let lead = place.head(id).await.reading.lead.expect("a lead");
         assert_eq!(
             (lead.name(), lead.email(), lead.message()),
             ("Jane", "jane@example.com", "Submitted through contact")
@@ -597,7 +591,7 @@ async fn only_what_is_held_or_dead_is_amended_and_only_validly() {
     let long = AmendAsked { phone: Some("5".repeat(65)), ..amend_email(held, "a@example.com") };
     assert!(why(long).await.contains("phone too_long: "));
     assert!(matches!(place.amend(amend_email(id(99), "a@example.com")).await, Err(OperateError::NotFound(_))));
-    assert_eq!(place.entry(held).await.revision, 1);
+    assert_eq!(place.head(held).await.revision, 1);
     place.settle(queued, delivered()).await;
     assert!(why(amend_email(queued, "a@example.com")).await.contains("was delivered"));
     let ruled = place.add(4, "acme", GOOD, Reason::HoldRule).await;
@@ -608,8 +602,8 @@ async fn only_what_is_held_or_dead_is_amended_and_only_validly() {
     });
     let tried_out = place.add(1, "acme", BAD, Reason::DeliverOff).await;
     assert_eq!(place.amend(amend_email(tried_out, "a@example.com")).await.expect("done").outcome, Outcome::Held);
-    let entry = place.entry(tried_out).await;
-    assert_eq!((entry.state, entry.content.lead.expect("a lead").email()), (State::Held, "a@example.com"));
+    let entry = place.head(tried_out).await;
+    assert_eq!((entry.state, entry.reading.lead.expect("a lead").email()), (State::Held, "a@example.com"));
 }
 
 #[tokio::test]
@@ -669,7 +663,7 @@ async fn an_entry_is_found_by_a_beginning_of_its_id_that_no_other_shares() {
     let first = place.add(1, "acme", GOOD, Reason::Accepted).await;
     place.add(2, "acme", GOOD, Reason::Accepted).await;
     let whole = first.to_string();
-    let find = async |text: &str| operate::find(&*place.store, text).await.expect("read").map(|entry| entry.id);
+    let find = async |text: &str| operate::find(&*place.store, text).await.expect("read").map(|entry| entry.head.id);
     assert_eq!(find(&whole).await, Ok(first));
     assert_eq!(find(&whole[..13]).await, Ok(first));
     assert_eq!(find(&whole[..8]).await, Err(NotFound::Ambiguous(whole[..8].to_owned())));
@@ -720,7 +714,7 @@ async fn on_a_full_disk_what_frees_room_is_done_all_the_same() {
     let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: now };
     let store = SqliteStore::open(&folder.path().join("formgate.db"), options).expect("opened");
     let copy = folder.path().join("elsewhere.db");
-    let copied = operate::backup(&store, audit, &copy, By::Cli, now).await.expect("copied");
+    let copied = operate::backup(&Arc::new(store).into(), audit, &copy, By::Cli, now).await.expect("copied");
     assert!(copied.audit_waits && copy.exists());
     assert_eq!(audit.waiting().await.len(), 6, "a beginning and an end of each");
 }
@@ -749,7 +743,7 @@ async fn nothing_is_done_that_cannot_be_written_down() {
     assert!(
         operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, place.situation()).await.is_err()
     );
-    assert_eq!(place.entry(held).await.revision, 1);
+    assert_eq!(place.head(held).await.revision, 1);
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;
     assert!(dry.is_ok(), "a dry run is no act");
 }

@@ -39,8 +39,8 @@ async fn a_panic_in_the_pipeline_holds_the_submission_as_it_came() {
         assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"held".into()), "{answer}");
         let entry = gateway.shelf.entries().pop().expect("an entry");
         assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
-        assert_eq!(entry.content.oddities, ["decoder_panicked"]);
-        assert_eq!(entry.content.received.body, body);
+        assert_eq!(entry.reading.oddities, ["decoder_panicked"]);
+        assert_eq!(entry.received.body, body);
         assert!(gateway.page().contains(&count("held", number + 1)));
     }
     let told = lines.events("pipeline.panicked");
@@ -94,9 +94,9 @@ async fn a_panic_while_a_body_is_read_holds_it_as_it_came() {
         assert_eq!((status(answer), &json(answer)["status"]), (200, &"held".into()), "{answer}");
         let entry = gateway.shelf.entries().pop().expect("an entry");
         assert_eq!((entry.state, entry.reason), (State::Held, Reason::Undecodable));
-        assert_eq!(entry.content.oddities, ["decoder_panicked"]);
-        assert_eq!(entry.content.received.body, body);
-        assert!(!entry.content.received.cut);
+        assert_eq!(entry.reading.oddities, ["decoder_panicked"]);
+        assert_eq!(entry.received.body, body);
+        assert!(!entry.received.cut);
     };
     // Small and large; whole, in the middle of parts, and at their end.
     for large in ["", &"x".repeat(200_000)] {

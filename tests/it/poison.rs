@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use formgate::queue::{AttemptResult, Change, Reason, Set, State};
+use formgate::queue::{AttemptResult, Change, Reason, State};
 use formgate::send::{Clock, PANICS_MAX, Sender};
 use jiff::Timestamp;
 
@@ -34,7 +34,7 @@ async fn an_attempt_that_panics_settles_its_lease_and_the_third_holds_its_entry(
     let id = world.queue("acme", 1).await;
     for attempts in 1..PANICS_MAX {
         sender.send_due().await;
-        let entry = world.entry(id).await;
+        let entry = world.head(id).await;
         let attempts = u32::try_from(attempts).expect("small");
         assert_eq!((entry.state, entry.reason, entry.attempts), (State::Queued, Reason::Retrying, attempts));
         let last = last_attempt(&entry);
@@ -44,7 +44,7 @@ async fn an_attempt_that_panics_settles_its_lease_and_the_third_holds_its_entry(
     }
     sender.send_due().await;
     assert_eq!(world.state(id).await, (State::Held, Reason::Poison, 3));
-    assert!(world.entry(id).await.expires_at.is_some());
+    assert!(world.head(id).await.expires_at.is_some());
     let shown = world.show(id).await;
     assert!(shown.cause.contains("report"), "{}", shown.cause);
 
@@ -54,9 +54,9 @@ async fn an_attempt_that_panics_settles_its_lease_and_the_third_holds_its_entry(
     assert_eq!(world.state(other).await.0, State::Delivered);
 
     // An operator's retry gives it three more.
-    let entry = world.entry(id).await;
-    let again = Change::Retry { content: Box::new(entry.content) };
-    assert_eq!(world.store.amend(id, entry.revision, again, world.now()).await.expect("queued"), Set::Done);
+    let entry = world.head(id).await;
+    let again = Change::Retry { reading: Box::new(entry.reading) };
+    assert!(world.store.amend(id, entry.revision, again, world.now()).await.expect("queued").is_done());
     sender.send_due().await;
     assert_eq!(world.state(id).await, (State::Queued, Reason::Retrying, 1));
 }

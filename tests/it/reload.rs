@@ -11,7 +11,7 @@ use formgate::config::{self, Config, Live, Origin, Reloaded, Sources};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::operate::{Recheck, recheck_held};
 use formgate::queue::memory::MemoryStore;
-use formgate::queue::{Appended, Content, NewEntry, Reason, State, Store};
+use formgate::queue::{Appended, NewEntry, Reading, Reason, State, Store};
 use formgate::received::Received;
 use jiff::Timestamp;
 use jiff::civil::{Date, date};
@@ -280,16 +280,8 @@ async fn hold(store: &dyn Store, number: u8, site: &str, reason: Reason, body: &
         reason,
         accepted_at: Timestamp::UNIX_EPOCH,
         keep: None,
-        content: Content {
-            received: Received::from_parts("POST", None, headers, body.to_owned().into()),
-            mapping: None,
-            lead: None,
-            errors: Vec::new(),
-            hold_rule: None,
-            oddities: Vec::new(),
-            shape: None,
-            overlay: formgate::lead::overlay::Overlay::default(),
-        },
+        reading: Reading::default(),
+        received: Received::from_parts("POST", None, headers, body.to_owned().into()),
     };
     assert_eq!(store.append(entry.clone(), None).await.expect("appended"), Appended::New(entry.id));
 }

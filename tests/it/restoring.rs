@@ -7,7 +7,7 @@ use formgate::queue::sqlite::check_copy;
 use formgate::queue::{Reason, State, Store as _};
 
 use crate::cli::{Place, Ran};
-use crate::store_contract::{add, again, at, claim_one, delivered, entry, entry_of, held, id, open};
+use crate::store_contract::{add, again, at, claim_one, delivered, entry, head_of, held, id, open};
 
 /// A place with a store, a copy of it, and what came after the copy.
 ///
@@ -26,7 +26,7 @@ async fn place_with_copy() -> Place {
     add(&store, held(4, "acme")).await;
     assert_eq!(store.backup(&place.path("copy.db")).await.expect("copied"), 4);
     let lease = claim_one(&store, 200).await;
-    assert_eq!(lease.entry.id, id(2));
+    assert_eq!(lease.head.id, id(2));
     assert!(store.settle(&lease, delivered("lead"), at(200)).await.is_ok());
     add(&store, entry(5, "beta")).await;
     place
@@ -56,13 +56,13 @@ async fn a_restored_copy_holds_what_was_queued_and_keeps_the_former_store() {
     assert_eq!(mode & 0o777, 0o600);
     let store = open(&place.path("data"));
     for number in [2, 3] {
-        let entry = entry_of(&store, id(number)).await;
+        let entry = head_of(&store, id(number)).await;
         assert_eq!((entry.state, entry.reason), (State::Held, Reason::Restored), "{number}");
         assert!(entry.expires_at.is_some());
     }
-    assert_eq!(entry_of(&store, id(3)).await.attempts, 1);
-    assert_eq!(entry_of(&store, id(1)).await.state, State::Delivered);
-    assert_eq!(entry_of(&store, id(4)).await.reason, held(4, "acme").reason);
+    assert_eq!(head_of(&store, id(3)).await.attempts, 1);
+    assert_eq!(head_of(&store, id(1)).await.state, State::Delivered);
+    assert_eq!(head_of(&store, id(4)).await.reason, held(4, "acme").reason);
     assert_eq!(store.get(id(5)).await.expect("read"), None);
 
     let [former] = &former(&place)[..] else { panic!("the former store is one file: {:?}", former(&place)) };
@@ -94,7 +94,7 @@ async fn send_leaves_queued_what_was_queued() {
     assert_eq!((&json["entries"], &json["held"], &json["queued"]), (&4.into(), &0.into(), &2.into()));
     let store = open(&place.path("data"));
     for number in [2, 3] {
-        assert_eq!(entry_of(&store, id(number)).await.state, State::Queued, "{number}");
+        assert_eq!(head_of(&store, id(number)).await.state, State::Queued, "{number}");
     }
 }
 
@@ -105,7 +105,7 @@ async fn nothing_is_restored_while_a_process_has_the_store_open() {
     let ran = run(&place, &["store", "restore", "copy.db", "--force"]).await;
     assert_eq!(ran.code, 74, "{}", ran.data);
     assert!(ran.talk.contains("has the store") && ran.talk.contains("stop the gateway"), "{}", ran.talk);
-    assert_eq!(entry_of(&store, id(5)).await.state, State::Queued);
+    assert_eq!(head_of(&store, id(5)).await.state, State::Queued);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_copy_that_is_damaged_or_foreign_changes_nothing() {
     }
     assert_eq!(run(&place, &["store", "restore", "data/store.db", "--force"]).await.code, 2);
     let store = open(&place.path("data"));
-    assert_eq!(entry_of(&store, id(5)).await.state, State::Queued);
+    assert_eq!(head_of(&store, id(5)).await.state, State::Queued);
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_copy_is_restored_where_there_is_no_store_or_a_damaged_one() {
         }
         let ran = run(&place, &["store", "restore", "copy.db"]).await;
         assert_eq!((ran.code, former(&place).len()), (0, usize::from(damage.is_some())), "{}", ran.talk);
-        assert_eq!(entry_of(&open(&place.path("data")), id(2)).await.state, State::Held);
+        assert_eq!(head_of(&open(&place.path("data")), id(2)).await.state, State::Held);
     }
 }
 

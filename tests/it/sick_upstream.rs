@@ -168,7 +168,7 @@ async fn every_answer_has_its_verdict() {
         let world = meet(upstream).await;
         let id = world.queue("acme", 1).await;
         world.step().await;
-        let entry = world.entry(id).await;
+        let entry = world.head(id).await;
         let attempt = last_attempt(&entry);
         assert_eq!((attempt.status, attempt.words.as_deref()), (status, words), "{name}");
         let stands = (entry.state, entry.reason, attempt.result, entry.attempts);

@@ -19,13 +19,14 @@ use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Content, Entry, Lease, NewEntry, Reason, Settlement, State, Store,
+    Appended, Attempt, AttemptResult, Claim, Entry, Head, Lease, NewEntry, Reading, Reason, Settlement, State, Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
 
 const WINDOW: Duration = Duration::from_secs(600);
 const LEASE: Duration = Duration::from_secs(60);
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const KEEP: Duration = Duration::from_secs(86_400);
 
 macro_rules! on_both {
@@ -78,6 +79,11 @@ on_both! {
     scan_filters_and_goes_on_from_its_cursor
     scan_goes_either_way
     counts_follow_each_change
+    each_settlement_tells_its_transition
+    each_change_tells_its_transition
+    claims_and_scans_give_the_head_that_get_gives
+    the_trace_goes_with_the_head
+    no_change_touches_what_was_received
     erased_entries_are_gone
     only_what_has_expired_is_removed
     changed_tells_of_what_may_be_due
@@ -112,7 +118,8 @@ pub(crate) fn entry(number: u8, site_name: &str) -> NewEntry {
         reason: Reason::Accepted,
         accepted_at: at(i64::from(number)),
         keep: None,
-        content: content(&format!("message={number}")),
+        reading: reading(&format!("message={number}")),
+        received: received(&format!("message={number}")),
     }
 }
 
@@ -120,25 +127,30 @@ pub(crate) fn held(number: u8, site_name: &str) -> NewEntry {
     NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), ..entry(number, site_name) }
 }
 
-fn content(body: &str) -> Content {
-    let draft = Draft { email: Some("jane@example.com"), message: Some(body), ..Draft::default() };
-    Content {
-        received: Received {
-            method: "POST".to_owned(),
-            query: Some("a=b".to_owned()),
-            headers: [("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())].into(),
-            traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-            cut: false,
-            parts: None,
-        },
+/// What comes with a body, which is as long as the lead's message.
+fn with_body(body: &str, new: NewEntry) -> NewEntry {
+    NewEntry { reading: reading(body), received: received(body), ..new }
+}
+
+fn reading(message: &str) -> Reading {
+    let draft = Draft { email: Some("jane@example.com"), message: Some(message), ..Draft::default() };
+    Reading {
         mapping: Some("generic".to_owned()),
         lead: Some(Lead::check(draft).expect("a lead").lead),
-        errors: Vec::new(),
-        hold_rule: None,
         oddities: vec!["odd".to_owned()],
-        shape: None,
-        overlay: formgate::lead::overlay::Overlay::default(),
+        ..Reading::default()
+    }
+}
+
+fn received(body: &str) -> Received {
+    Received {
+        method: "POST".to_owned(),
+        query: Some("a=b".to_owned()),
+        headers: [("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())].into(),
+        traceparent: Some(TRACEPARENT.to_owned()),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        cut: false,
+        parts: None,
     }
 }
 
@@ -149,7 +161,7 @@ pub(crate) async fn add(store: &dyn Store, entry: NewEntry) -> EntryId {
 }
 
 async fn claim(store: &dyn Store, max: usize, now: i64) -> Vec<Lease> {
-    store.claim(max, LEASE, at(now), None).await.expect("claimed")
+    store.claim(&Claim::new(max, LEASE, at(now))).await.expect("claimed")
 }
 
 pub(crate) async fn claim_one(store: &dyn Store, now: i64) -> Lease {
@@ -159,6 +171,10 @@ pub(crate) async fn claim_one(store: &dyn Store, now: i64) -> Lease {
 
 pub(crate) async fn entry_of(store: &dyn Store, id: EntryId) -> Entry {
     store.get(id).await.expect("read").expect("there is such an entry")
+}
+
+pub(crate) async fn head_of(store: &dyn Store, id: EntryId) -> Head {
+    entry_of(store, id).await.head
 }
 
 fn attempt(result: AttemptResult) -> Attempt {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use formgate::destination::BaseUrl;
 use formgate::lead::{EntryId, SiteId};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Change, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Salvaged, Set, Settlement, State,
+    Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Set, Settlement, State,
     Store, StoreError,
 };
 use formgate::telemetry::{Degraded, Metrics, install_panic_hook};
@@ -68,15 +67,9 @@ impl Store for Frail {
         self.inner.append(entry, dedupe).await
     }
 
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-    ) -> Result<Vec<Lease>, StoreError> {
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>, StoreError> {
         self.called(Call::Claim);
-        self.inner.claim(max, lease, now, accepted_since).await
+        self.inner.claim(claim).await
     }
 
     async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
@@ -127,14 +120,6 @@ impl Store for Frail {
         self.inner.changed()
     }
 
-    async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
-        self.inner.backup(to).await
-    }
-
-    async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        self.inner.salvage().await
-    }
-
     async fn ready(&self) -> Result<(), StoreError> {
         self.inner.ready().await
     }
@@ -147,6 +132,10 @@ impl Store for Frail {
     async fn ended(&self) {
         drop(self.ended.subscribe().wait_for(|ended| *ended).await);
     }
+}
+
+fn frail(store: &Arc<Frail>) -> Arc<dyn Store> {
+    Arc::<Frail>::clone(store)
 }
 
 fn local() -> SocketAddr {
@@ -195,7 +184,7 @@ async fn a_sender_that_panics_starts_again_and_is_told() {
     let api = ScriptedApi::start().await;
     let store = Frail::new();
     store.panic_at(Call::Claim);
-    let app = app::start_on(config_for(&api.base_url()), Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_on(config_for(&api.base_url()), frail(&store)).expect("started");
     until(|| has_restarted(&app, "sender")).await;
     assert_eq!(status(&post(&app, "acme").await), 200);
     tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
@@ -214,7 +203,7 @@ async fn an_attempt_in_flight_ends_though_its_sender_panics() {
     let mut config = config_for(&api.base_url());
     // With room for more, so that the sender looks for it.
     config.upstream.max_in_flight = NonZeroU32::new(8).expect("not zero");
-    let app = app::start_on(config, Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_on(config, frail(&store)).expect("started");
     assert_eq!(status(&post(&app, "acme").await), 200);
     tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
     store.panic_at(Call::Claim);
@@ -228,7 +217,7 @@ async fn an_attempt_in_flight_ends_though_its_sender_panics() {
     until(|| has_restarted(&app, "sender")).await;
     let delivered = Filter { state: Some(State::Delivered), ..Filter::default() };
     let page = store.scan(&delivered, Order::Oldest, None, 2).await.expect("a page");
-    assert_eq!((page.entries.len(), api.requests().len()), (1, 1));
+    assert_eq!((page.heads.len(), api.requests().len()), (1, 1));
     assert!(app.stop().await.has_panicked);
 }
 
@@ -236,7 +225,7 @@ async fn an_attempt_in_flight_ends_though_its_sender_panics() {
 async fn what_watches_the_store_starts_again() {
     let store = Frail::new();
     store.panic_at(Call::Problems);
-    let app = app::start_on(config_for("http://127.0.0.1:1"), Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&store)).expect("started");
     until(|| has_restarted(&app, "watch")).await;
     assert_eq!(app.metrics().degraded(), [Degraded::TaskFailing]);
     assert!(app.stop().await.has_panicked);
@@ -246,7 +235,7 @@ async fn what_watches_the_store_starts_again() {
 async fn what_is_done_once_dies_alone_and_is_remembered() {
     let store = Frail::new();
     store.panic_at(Call::Scan);
-    let app = app::start_on(config_for("http://127.0.0.1:1"), Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&store)).expect("started");
     until(|| store.panics.lock().is_none()).await;
     assert_eq!(status(&post(&app, "acme").await), 200);
     let ended = app.stop().await;
@@ -256,7 +245,7 @@ async fn what_is_done_once_dies_alone_and_is_remembered() {
 #[tokio::test]
 async fn an_admin_listener_that_panics_listens_again() {
     install_panic_hook();
-    let app = app::start_on(config_for("http://127.0.0.1:1"), Frail::new()).expect("started");
+    let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&Frail::new())).expect("started");
     assert_eq!(readyz(&app).await.0, 200);
     app.panic_in("admin");
     until(|| has_restarted(&app, "admin")).await;
@@ -283,7 +272,7 @@ async fn a_follower_that_panics_starts_again_and_follows() {
     let starting = config::start(&files.config_path(), &Files::sources(), TODAY);
     let (config, origin) = starting.in_force.expect("it is sound");
     let store = Frail::new();
-    let app = app::start_following(config, origin, Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_following(config, origin, frail(&store)).expect("started");
     api.on_intake(Reply::error(401, "Unauthorized"));
     assert_eq!(status(&post(&app, "acme").await), 200);
     tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
@@ -314,7 +303,7 @@ async fn a_panic_in_what_follows_a_reload_is_told_as_the_followers() {
     let (config, origin) = starting.in_force.expect("it is sound");
     let store = Frail::new();
     store.panic_at(Call::Recheck);
-    let app = app::start_following(config, origin, Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_following(config, origin, frail(&store)).expect("started");
     app.reload();
     until(|| has_restarted(&app, "follower")).await;
     assert_eq!(app.metrics().degraded(), [Degraded::TaskFailing]);
@@ -324,7 +313,7 @@ async fn a_panic_in_what_follows_a_reload_is_told_as_the_followers() {
 #[tokio::test]
 async fn a_store_that_can_be_written_no_more_ends_the_process() {
     let store = Frail::new();
-    let app = app::start_on(config_for("http://127.0.0.1:1"), Arc::<Frail>::clone(&store)).expect("started");
+    let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&store)).expect("started");
     assert_eq!(readyz(&app).await.0, 200);
     store.ended.send_replace(true);
     let failed = tokio::time::timeout(Duration::from_secs(10), app.failed()).await;
@@ -337,7 +326,7 @@ async fn a_store_that_can_be_written_no_more_ends_the_process() {
 
 #[tokio::test]
 async fn a_stop_that_nothing_went_wrong_before_is_clean() {
-    let app = app::start_on(config_for("http://127.0.0.1:1"), Frail::new()).expect("started");
+    let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&Frail::new())).expect("started");
     assert_eq!(readyz(&app).await.0, 200);
     let ended = app.stop().await;
     assert_eq!((ended.fatal, ended.has_panicked, ended.unanswered), (None, false, 0));

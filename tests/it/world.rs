@@ -13,7 +13,7 @@ use formgate::kaicalls::{self, Client};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::operate::{self, Query, Situation, Summary};
 use formgate::queue::memory::MemoryStore;
-use formgate::queue::{Appended, Attempt, Content, Entry, NewEntry, Reason, State, Store};
+use formgate::queue::{Appended, Attempt, Head, NewEntry, Reading, Reason, State, Store};
 use formgate::received::Received;
 use formgate::send::{Clock, Sender};
 use formgate::telemetry::Metrics;
@@ -127,16 +127,6 @@ impl World {
             body: posted.to_string().into(),
             ..Received::default()
         };
-        let content = Content {
-            received,
-            mapping: None,
-            lead: Some(lead),
-            errors: Vec::new(),
-            hold_rule: None,
-            oddities: Vec::new(),
-            shape: None,
-            overlay: formgate::lead::overlay::Overlay::default(),
-        };
         let entry = NewEntry {
             id: EntryId::new(number, &[u8::try_from(number).unwrap_or_default(); 10]),
             site: SiteId::parse(site).expect("a slug"),
@@ -145,7 +135,8 @@ impl World {
             reason: Reason::Accepted,
             accepted_at: self.now(),
             keep: None,
-            content,
+            reading: Reading { lead: Some(lead), ..Reading::default() },
+            received,
         };
         let id = entry.id;
         assert_eq!(self.store.append(entry, None).await.expect("appended"), Appended::New(id));
@@ -181,18 +172,18 @@ impl World {
         self.sender.send_due().await;
     }
 
-    pub(crate) async fn entry(&self, id: EntryId) -> Entry {
-        self.store.get(id).await.expect("the store answers").expect("the entry is there")
+    pub(crate) async fn head(&self, id: EntryId) -> Head {
+        self.store.get(id).await.expect("the store answers").expect("the entry is there").head
     }
 
     pub(crate) async fn state(&self, id: EntryId) -> (State, Reason, u32) {
-        let entry = self.entry(id).await;
+        let entry = self.head(id).await;
         (entry.state, entry.reason, entry.attempts)
     }
 
     /// Seconds until an entry is due, rounded down.
     pub(crate) async fn due_in(&self, id: EntryId) -> i64 {
-        self.entry(id).await.due_at.expect("it is queued").duration_since(self.now()).as_secs()
+        self.head(id).await.due_at.expect("it is queued").duration_since(self.now()).as_secs()
     }
 
     /// The local parts of the addresses of the leads sent so far.
@@ -233,6 +224,6 @@ pub(crate) fn limit(count: u32, burst: u32) -> Limit {
     Limit { rate: Rate { count: number(count), per: Duration::from_secs(60) }, burst: number(burst) }
 }
 
-pub(crate) fn last_attempt(entry: &Entry) -> &Attempt {
+pub(crate) fn last_attempt(entry: &Head) -> &Attempt {
     entry.history.iter().rev().find_map(|event| event.attempt.as_ref()).expect("an attempt")
 }

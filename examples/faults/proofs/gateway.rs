@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use formgate::queue::sqlite::{Options, SqliteStore};
-use formgate::queue::{Entry, Filter, Order, Store as _};
+use formgate::queue::{Filter, Head, Order, Store as _};
 use parking_lot::Mutex;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
@@ -145,12 +145,12 @@ impl Place {
     }
 
     /// Reads everything that is in the store, by id.
-    pub(crate) async fn entries(&self) -> anyhow::Result<HashMap<String, Entry>> {
+    pub(crate) async fn entries(&self) -> anyhow::Result<HashMap<String, Head>> {
         let store = self.open_store()?;
         let (mut entries, mut cursor) = (HashMap::new(), None);
         loop {
             let page = store.scan(&Filter::default(), Order::Oldest, cursor, 1_000).await?;
-            entries.extend(page.entries.into_iter().map(|entry| (entry.id.to_string(), entry)));
+            entries.extend(page.heads.into_iter().map(|head| (head.id.to_string(), head)));
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(entries);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use formgate::queue::{AttemptResult, Entry, State};
+use formgate::queue::{AttemptResult, Head, State};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -119,7 +119,7 @@ impl Heard {
     }
 
     /// Holds what was answered against the store and against what the API got.
-    pub(crate) fn judge(&self, row: &mut Row, entries: &HashMap<String, Entry>, taken: &HashMap<String, usize>) {
+    pub(crate) fn judge(&self, row: &mut Row, entries: &HashMap<String, Head>, taken: &HashMap<String, usize>) {
         let mut counts = Counts { answered: self.ids.len(), ..Counts::default() };
         for id in &self.ids {
             let end = entries.get(id).map(|entry| entry.state);
@@ -149,7 +149,7 @@ impl Heard {
     }
 }
 
-fn count(entry: &Entry, result: AttemptResult) -> usize {
+fn count(entry: &Head, result: AttemptResult) -> usize {
     let attempts = entry.history.iter().filter_map(|event| event.attempt.as_ref());
     attempts.filter(|attempt| attempt.result == result).count()
 }

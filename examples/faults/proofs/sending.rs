@@ -13,7 +13,7 @@ use formgate::kaicalls::{Client, Options};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::sqlite::{self, SqliteStore};
-use formgate::queue::{Content, NewEntry, Reason, State, Store};
+use formgate::queue::{NewEntry, Reading, Reason, State, Store};
 use formgate::received::Received;
 use formgate::send::{Sender, Stopped};
 use formgate::telemetry::Metrics;
@@ -83,16 +83,8 @@ pub(crate) async fn append(store: &dyn Store, number: usize, of_site: usize, at:
         reason: Reason::Accepted,
         accepted_at: at,
         keep: None,
-        content: Content {
-            received: Received { body: vec![b'x'; 500].into(), ..Received::default() },
-            mapping: None,
-            lead: Some(lead),
-            errors: Vec::new(),
-            hold_rule: None,
-            oddities: Vec::new(),
-            shape: None,
-            overlay: formgate::lead::overlay::Overlay::default(),
-        },
+        reading: Reading { lead: Some(lead), ..Reading::default() },
+        received: Received { body: vec![b'x'; 500].into(), ..Received::default() },
     };
     let id = entry.id;
     let _new = store.append(entry, None).await?;

@@ -19,7 +19,7 @@ use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
     FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
-use crate::queue::{Order, Salvaged, Store};
+use crate::queue::{OpenStore, Order, Salvaged};
 use crate::{admin, app};
 
 /// Does the verbs.
@@ -30,7 +30,7 @@ pub(super) enum Desk {
 
 /// The store itself, opened by this process.
 pub(super) struct Local {
-    store: Arc<dyn Store>,
+    store: OpenStore,
     config: Arc<Config>,
     audit: Audit,
 }
@@ -70,7 +70,7 @@ impl Desk {
             console.say("no gateway answers: working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
-        for problem in local.store.problems().await.unwrap_or_default() {
+        for problem in local.store.store().problems().await.unwrap_or_default() {
             console.say(problem.to_string());
         }
         Ok(Self::Store(local))
@@ -110,7 +110,7 @@ impl Desk {
             }
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
-                let listed = operate::list(&*local.store, &query, order, cursor, limit, &local.situation()).await;
+                let listed = operate::list(local.store.store(), &query, order, cursor, limit, &local.situation()).await;
                 listed.map_err(operate_error)
             }
         }
@@ -121,7 +121,7 @@ impl Desk {
             Self::Gateway(remote) => remote.get("/leads/groups", &Parameters::of(filter)).await,
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
-                operate::groups(&*local.store, &query, &local.situation()).await.map_err(operate_error)
+                operate::groups(local.store.store(), &query, &local.situation()).await.map_err(operate_error)
             }
         }
     }
@@ -130,7 +130,9 @@ impl Desk {
         check_id(id)?;
         match self {
             Self::Gateway(remote) => remote.get(&format!("/leads/{id}"), &()).await,
-            Self::Store(local) => operate::show(&*local.store, &local.situation(), id).await.map_err(operate_error),
+            Self::Store(local) => {
+                operate::show(local.store.store(), &local.situation(), id).await.map_err(operate_error)
+            }
         }
     }
 
@@ -138,7 +140,9 @@ impl Desk {
         check_id(id)?;
         match self {
             Self::Gateway(remote) => remote.get(&format!("/leads/{id}/trace"), &()).await,
-            Self::Store(local) => operate::trace(&*local.store, &local.situation(), id).await.map_err(operate_error),
+            Self::Store(local) => {
+                operate::trace(local.store.store(), &local.situation(), id).await.map_err(operate_error)
+            }
         }
     }
 
@@ -146,7 +150,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/retry", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::retry(&**store, config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::retry(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -155,7 +159,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/amend", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::amend(&**store, config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::amend(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -165,7 +169,7 @@ impl Desk {
             Self::Gateway(remote) => remote.post("/leads/drop", asked).await,
             Self::Store(Local { store, config, audit }) => {
                 let keep = config.queue.keep.dead;
-                operate::drop_entries(&**store, audit, asked, keep, By::Cli, now()).await.map_err(operate_error)
+                operate::drop_entries(store.store(), audit, asked, keep, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -174,7 +178,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/erase", asked).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::erase(&**store, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::erase(store.store(), audit, asked, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -195,7 +199,7 @@ impl Desk {
                 let query = filter.read(now()).map_err(operate_error)?;
                 let export = Export::begin(audit, query, format.0, By::Cli, local.situation()).await;
                 let mut export = export.map_err(operate_error)?;
-                while let Some(piece) = export.next(&**store, now()).await.map_err(operate_error)? {
+                while let Some(piece) = export.next(store.store(), now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
                 }
                 name_unreadable(export.unreadable(), console);
@@ -208,7 +212,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/capture", &serde_json::json!({ "id": id })).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::capture(&**store, config, audit, id, By::Cli, now()).await.map_err(operate_error)
+                operate::capture(store.store(), config, audit, id, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -217,7 +221,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/salvage", &serde_json::json!({})).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::salvage(&**store, audit, By::Cli, now()).await.map_err(operate_error)
+                operate::salvage(store, audit, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -226,7 +230,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/backup", &serde_json::json!({ "file": file })).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::backup(&**store, audit, file, By::Cli, now()).await.map_err(operate_error)
+                operate::backup(store, audit, file, By::Cli, now()).await.map_err(operate_error)
             }
         }
     }

@@ -70,8 +70,8 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
     let looked_at = plural(erased.looked_at as u64, "lead");
     let what = if args.dry_run { "would be erased; nothing is changed" } else { "erased" };
     console.say(format!("{count} {what}, {looked_at} looked at"));
-    if let Some(file) = erased.remains {
-        return Err(Error::store(StoreError::Remains { file }));
+    if let Some(places) = erased.remains {
+        return Err(Error::store(StoreError::Remains { places: vec![places] }));
     }
     let is_whole = erased.missing.is_empty() && erased.unreadable.len() == by_id;
     Ok(if is_whole { Exit::Ok } else { Exit::Findings })

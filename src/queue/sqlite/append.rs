@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::arrival::{self, Arrival};
 use super::failure::Failure;
-use super::row::{padding, to_json};
+use super::row::{Content, padding, to_json};
 use super::schema::PAGE_SIZE;
 use super::writer::Workspace;
 use crate::lead::EntryId;
@@ -32,9 +32,9 @@ impl Prepared {
         Ok(Self {
             id: entry.id,
             arrived: to_json(&arrival)?,
-            json: to_json(&entry.content)?,
+            json: to_json(&Content { received: &entry.received, reading: &entry.reading })?,
             accepted_at: whole_millisecond(entry.accepted_at),
-            body: entry.content.received.body,
+            body: entry.received.body,
             dedupe,
         })
     }

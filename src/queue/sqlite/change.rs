@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::failure::Failure;
-use super::row::{padding, read_standing, to_json, write_standing};
+use super::row::{Content, padding, read_received, read_standing, to_json, write_standing};
 use super::writer::Workspace;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::standing::Standing;
-use crate::queue::{Change, Content, Set, Settlement};
+use crate::queue::{Change, Reading, Set, Settlement};
 
 /// Most bytes that a probe writes.
 const PROBED_MAX: usize = 4 * 1_024 * 1_024;
@@ -25,7 +25,7 @@ pub(super) fn settle(
 ) -> Result<Set, Failure> {
     let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
     let set = standing.settle(token, settlement.clone(), now);
-    if set == Set::Done {
+    if set.is_done() {
         write_standing(&workspace.connection, number, &standing)?;
         workspace.woke = true;
     }
@@ -42,11 +42,11 @@ pub(super) fn amend(
 ) -> Result<Set, Failure> {
     let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
     let set = standing.amend(revision, change, now);
-    if set == Set::Done {
+    if set.is_done() {
         write_standing(&workspace.connection, number, &standing)?;
         match change {
-            Change::Retry { content } | Change::Amend { content } | Change::Hold { content, .. } => {
-                write_content(&workspace.connection, number, content)?;
+            Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => {
+                write_reading(&workspace.connection, number, reading)?;
             }
             Change::Assign { site } => assign(&workspace.connection, number, site)?,
             Change::Drop { .. } | Change::SiteBack => {}
@@ -125,8 +125,12 @@ fn find(connection: &Connection, id: EntryId) -> Result<Option<(i64, Standing)>,
     rows.next().transpose()
 }
 
-fn write_content(connection: &Connection, number: i64, content: &Content) -> Result<(), Failure> {
-    let (json, body) = (to_json(content)?, &*content.received.body);
+/// Writes a reading beside what was received, which stays: they share a row.
+fn write_reading(connection: &Connection, number: i64, reading: &Reading) -> Result<(), Failure> {
+    let mut find = connection.prepare_cached("SELECT json, body FROM content WHERE number = ?1")?;
+    let received = find.query_and_then([number], read_received)?.next().transpose()?;
+    let received = received.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let (json, body) = (to_json(&Content { received: &received, reading })?, &*received.body);
     let mut update = connection
         .prepare_cached("UPDATE content SET padding = ?2, json = ?3, body = ?4, arrived = NULL WHERE number = ?1")?;
     update.execute(params![number, padding(json.len(), body.len(), None), json, body])?;

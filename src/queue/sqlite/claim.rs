@@ -8,12 +8,12 @@ use rusqlite::{Connection, params};
 
 use super::check::Watch;
 use super::failure::Failure;
-use super::row::{SELECT_BY_NUMBER, read_entry, read_standing, text, unsigned, write_standing};
+use super::row::{SELECT_HEAD_BY_NUMBER, read_head, read_standing, text, unsigned, write_standing};
 use super::writer::Workspace;
 use crate::lead::SiteId;
 use crate::queue::standing::later;
 use crate::queue::turns::{self, Lanes};
-use crate::queue::{CLAIM_MAX, Lease, Quota};
+use crate::queue::{CLAIM_MAX, Claim, Lease};
 
 /// Of each site, this many of those that have been due longest are put in order of their age.
 ///
@@ -27,16 +27,6 @@ const DUE_AND_NEW: &str = "SELECT number FROM entry INDEXED BY entry_new
     WHERE state = 'queued' AND site = ?1 AND accepted_at >= ?4 AND due_at <= ?2 ORDER BY accepted_at, number LIMIT ?3";
 
 const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
-
-/// What is to be leased.
-#[derive(Clone)]
-pub(super) struct Claim {
-    pub(super) max: usize,
-    pub(super) lease: Duration,
-    pub(super) now: Timestamp,
-    pub(super) accepted_since: Option<Timestamp>,
-    pub(super) quota: Quota,
-}
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
@@ -207,9 +197,9 @@ fn try_lease(
     let Some(mut standing) = find.query_and_then([number], read_standing)?.next().transpose()? else { return Ok(None) };
     standing.claim(token, lease, now);
     write_standing(connection, number, &standing)?;
-    let mut find = connection.prepare_cached(SELECT_BY_NUMBER)?;
-    let entry = find.query_and_then([number], read_entry)?.next().transpose()?;
-    Ok(entry.map(|entry| Lease { entry, token }))
+    let mut find = connection.prepare_cached(SELECT_HEAD_BY_NUMBER)?;
+    let head = find.query_and_then([number], read_head)?.next().transpose()?;
+    Ok(head.map(|head| Lease { head, token }))
 }
 
 fn put_off(connection: &Connection, number: i64, lease: Duration, now: Timestamp) -> Result<(), Failure> {

@@ -5,10 +5,10 @@ use rusqlite::{Connection, params};
 
 use super::check::Watch;
 use super::failure::Failure;
-use super::row::{SELECT_BY_ID, read_entry, text, time, unsigned, word};
+use super::row::{SELECT_BY_ID, SELECT_HEAD_BY_ID, read_entry, read_head, text, time, unsigned, word};
 use super::schema::{self, PAGE_SIZE};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::{Counts, Entry, Extent, Filter, Order, Page, State};
+use crate::queue::{Counts, Entry, Extent, Filter, Head, Order, Page, State};
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
 
@@ -52,6 +52,11 @@ pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>,
     find.query_and_then([id.as_bytes()], read_entry)?.next().transpose()
 }
 
+fn head(connection: &Connection, id: EntryId) -> Result<Option<Head>, Failure> {
+    let mut find = connection.prepare_cached(SELECT_HEAD_BY_ID)?;
+    find.query_and_then([id.as_bytes()], read_head)?.next().transpose()
+}
+
 /// Reads a page of entries. What can't be read is named, and keeps nobody from the others.
 pub(super) fn scan(
     connection: &Connection,
@@ -75,8 +80,8 @@ pub(super) fn scan(
     let next = ids.last().copied().filter(|_| more);
     let mut page = Page { next, ..Page::default() };
     for id in ids {
-        match get(connection, id) {
-            Ok(entry) => page.entries.extend(entry),
+        match head(connection, id) {
+            Ok(head) => page.heads.extend(head),
             Err(failure @ (Failure::Corrupt(_) | Failure::Damaged(_))) => {
                 damage.note(&failure);
                 page.unreadable.push(id);
@@ -129,14 +134,15 @@ fn ceil_millisecond(time: Timestamp) -> i64 {
 pub(super) fn counts(connection: &Connection) -> Result<Vec<Counts>, Failure> {
     let mut tally = connection.prepare_cached(
         "SELECT site, state, entries,
-            (SELECT accepted_at FROM entry INDEXED BY entry_by_site
-             WHERE entry.site = tally.site AND entry.state = tally.state ORDER BY id LIMIT 1) AS oldest
+            iif(state = 'queued', (SELECT accepted_at FROM entry INDEXED BY entry_by_site
+             WHERE entry.site = tally.site AND entry.state = tally.state ORDER BY id LIMIT 1), NULL) AS oldest
          FROM tally WHERE entries > 0",
     )?;
     let rows = tally.query_and_then([], |row| {
         let site = text(row, "site", |text| SiteId::parse(text).ok())?;
         let (state, entries) = (word(row, "state")?, unsigned(row.get("entries")?));
-        Ok::<_, Failure>(Counts { site, state, entries, oldest: time(row, "oldest")? })
+        let oldest = if state == State::Queued { Some(time(row, "oldest")?) } else { None };
+        Ok::<_, Failure>(Counts { site, state, entries, oldest })
     })?;
     let mut counts: Vec<_> = rows.collect::<Result<_, _>>()?;
     counts.sort_unstable_by(|one, other| (&one.site, one.state).cmp(&(&other.site, other.state)));

@@ -125,13 +125,12 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, CLAIM_MAX, Change, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry,
-    Order, PAGE_MAX, Page, Quota, Salvaged, Set, Settlement, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry, Order,
+    PAGE_MAX, Page, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::telemetry;
 use append::Prepared;
-use claim::Claim;
 use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
@@ -231,6 +230,23 @@ impl SqliteStore {
         }
     }
 
+    /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
+    ///
+    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
+    pub async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
+        let to = to.to_owned();
+        self.enter_if_possible().await;
+        self.readers.read(move |connection| backup::copy(connection, &to)).await
+    }
+
+    /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.
+    ///
+    /// Safe to do again: what is there already is left as it is.
+    pub async fn salvage(&self) -> Result<Salvaged, StoreError> {
+        let _one = self.salvaging.lock().await;
+        salvage::salvage(&self.path, &self.writer).await
+    }
+
     /// Returns how many transactions were committed, one fsync each, since the store was opened.
     pub fn commits(&self) -> u64 {
         self.tally.commits.load(Ordering::Relaxed)
@@ -249,26 +265,8 @@ impl Store for SqliteStore {
         self.writer.append(move |workspace| append::append(workspace, &entry)).await
     }
 
-    async fn claim(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-    ) -> Result<Vec<Lease>, StoreError> {
-        self.claim_within(max, lease, now, accepted_since, &Quota::default()).await
-    }
-
-    async fn claim_within(
-        &self,
-        max: usize,
-        lease: Duration,
-        now: Timestamp,
-        accepted_since: Option<Timestamp>,
-        quota: &Quota,
-    ) -> Result<Vec<Lease>, StoreError> {
-        let (now, accepted_since) = (whole_millisecond(now), accepted_since.map(whole_millisecond));
-        let claim = Claim { max: max.min(CLAIM_MAX), lease, now, accepted_since, quota: quota.clone() };
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>, StoreError> {
+        let claim = claim.cut();
         loop {
             let known = self.damage.rows();
             let within = claim.clone();
@@ -281,7 +279,7 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
-        let (id, token, now) = (lease.entry.id, lease.token, whole_millisecond(now));
+        let (id, token, now) = (lease.head.id, lease.token, whole_millisecond(now));
         self.writer.write_always(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
     }
 
@@ -323,7 +321,7 @@ impl Store for SqliteStore {
             erased += self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
         }
         match aside::all(&self.path).map_err(Failure::from)?.into_iter().next() {
-            Some(file) => Err(StoreError::Remains { file }),
+            Some(file) => Err(StoreError::Remains { places: vec![file.display().to_string()] }),
             None => Ok(erased),
         }
     }
@@ -349,17 +347,6 @@ impl Store for SqliteStore {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-
-    async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
-        let to = to.to_owned();
-        self.enter_if_possible().await;
-        self.readers.read(move |connection| backup::copy(connection, &to)).await
-    }
-
-    async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        let _one = self.salvaging.lock().await;
-        salvage::salvage(&self.path, &self.writer).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -393,7 +380,7 @@ mod tests {
 
     use super::*;
     use crate::lead::FormId;
-    use crate::queue::{Content, Reason, State};
+    use crate::queue::{Quota, Reading, Reason, State};
     use crate::received::Received;
 
     fn entry(number: u8, body_len: usize) -> NewEntry {
@@ -406,16 +393,8 @@ mod tests {
             reason: Reason::Accepted,
             accepted_at: Timestamp::UNIX_EPOCH,
             keep: None,
-            content: Content {
-                received,
-                mapping: None,
-                lead: None,
-                errors: Vec::new(),
-                hold_rule: None,
-                oddities: Vec::new(),
-                shape: None,
-                overlay: crate::lead::overlay::Overlay::default(),
-            },
+            reading: Reading::default(),
+            received,
         }
     }
 
@@ -604,8 +583,8 @@ mod tests {
         }
         let at = |seconds| Timestamp::from_second(seconds).expect("a time");
         let claim = async |now| {
-            let leases = store.claim(1, Duration::from_secs(60), at(now), None).await.expect("claimed");
-            leases.into_iter().next().map(|lease| (lease.entry.site.clone(), lease))
+            let leases = store.claim(&Claim::new(1, Duration::from_secs(60), at(now))).await.expect("claimed");
+            leases.into_iter().next().map(|lease| (lease.head.site.clone(), lease))
         };
         let (site, lease) = claim(10_000).await.expect("one is due");
         assert_eq!(site, sites[0]);
@@ -614,11 +593,11 @@ mod tests {
         assert_eq!(claim(10_002).await.map(|(site, _)| site), Some(sites[1].clone()));
         // It waits until 10,100; the clock goes back by more than that, and the claim that notices fails.
         let again = Settlement::Postponed { after: Duration::from_secs(90), attempt: None };
-        assert_eq!(store.settle(&lease, again, at(10_010)).await.expect("settled"), Set::Done);
+        assert!(store.settle(&lease, again, at(10_010)).await.expect("settled").is_done());
         claim_in_vain(&store, at(500)).await;
         assert!(claim(501).await.is_none_or(|(site, _)| site != sites[0]));
-        let entry = store.get(lease.entry.id).await.expect("read").expect("it is there");
-        assert_eq!(entry.due_at, Some(at(501 + 90)), "its wait begins anew");
+        let entry = store.get(lease.head.id).await.expect("read").expect("it is there");
+        assert_eq!(entry.head.due_at, Some(at(501 + 90)), "its wait begins anew");
         // One that fails before it has written leaves the transaction to others.
         let fails = move |workspace: &mut Workspace| {
             workspace.memory.clock.went_back(at(100));
@@ -626,8 +605,8 @@ mod tests {
         };
         assert!(store.writer.write(fails).await.is_err());
         assert!(claim(101).await.is_none_or(|(site, _)| site != sites[0]));
-        let entry = store.get(lease.entry.id).await.expect("read").expect("it is there");
-        assert_eq!(entry.due_at, Some(at(101 + 90)), "and again");
+        let entry = store.get(lease.head.id).await.expect("read").expect("it is there");
+        assert_eq!(entry.head.due_at, Some(at(101 + 90)), "and again");
     }
 
     #[tokio::test]
@@ -645,14 +624,15 @@ mod tests {
         };
         assert_eq!(store.writer.write(spoil).await.expect("spoilt"), 1);
         for expected in [vec![], vec![], vec![third]] {
-            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
-            assert_eq!(leases.iter().map(|lease| lease.entry.id).collect::<Vec<_>>(), expected);
+            let leases =
+                store.claim(&Claim::new(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH)).await.expect("claimed");
+            assert_eq!(leases.iter().map(|lease| lease.head.id).collect::<Vec<_>>(), expected);
         }
         let page = store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("scanned");
-        assert_eq!(page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [third]);
+        assert_eq!(page.heads.iter().map(|entry| entry.id).collect::<Vec<_>>(), [third]);
         assert_eq!(page.unreadable, [first, second]);
         let page = store.scan(&Filter::default(), Order::Oldest, None, 1).await.expect("scanned");
-        assert_eq!((page.entries.len(), &*page.unreadable, page.next), (0, &[first][..], Some(first)));
+        assert_eq!((page.heads.len(), &*page.unreadable, page.next), (0, &[first][..], Some(first)));
         let error = store.get(first).await.expect_err("unreadable");
         assert!(matches!(error, StoreError::Corrupt(_)) && !format!("{error:?}").contains("jane"), "{error:?}");
     }
@@ -674,13 +654,14 @@ mod tests {
         store.writer.write(forget).await.expect("done");
         let mut claimed = 0;
         for _ in 0..60 {
-            let leases = store.claim(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH, None).await.expect("claimed");
+            let leases =
+                store.claim(&Claim::new(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH)).await.expect("claimed");
             claimed += leases.len();
         }
         assert!((20..59).contains(&claimed), "{claimed}");
         let page = store.scan(&Filter::default(), Order::Oldest, None, 100).await.expect("scanned");
         // Beside a damaged page lie rows that can be read but not written.
-        assert!(page.entries.len() >= claimed && page.entries.len() + page.unreadable.len() == 60);
+        assert!(page.heads.len() >= claimed && page.heads.len() + page.unreadable.len() == 60);
         assert!(matches!(store.problems().await.expect("read")[..], [StoreError::Corrupt(_)]));
         assert!(store.ready().await.is_ok());
         assert!(store.append(entry(99, 10), None).await.is_ok());

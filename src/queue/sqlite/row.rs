@@ -5,23 +5,49 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, named_params};
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NotOne, StrDeserializer};
+use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Unreadable};
 use super::schema::PAGE_SIZE;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
-use crate::queue::{Content, Entry};
+use crate::queue::{Entry, Head, Reading};
+use crate::received::Received;
 
-macro_rules! select_entry {
-    ($condition:literal) => {
-        concat!("SELECT entry.*, json, body FROM entry JOIN content USING (number) WHERE ", $condition)
+macro_rules! select {
+    ($columns:literal, $condition:literal) => {
+        concat!("SELECT entry.*, ", $columns, " FROM entry JOIN content USING (number) WHERE ", $condition)
     };
 }
 
 /// Selects what [`read_entry`] reads.
-pub(super) const SELECT_BY_ID: &str = select_entry!("id = ?1");
+pub(super) const SELECT_BY_ID: &str = select!("json, body", "id = ?1");
 /// Selects what [`read_entry`] reads.
-pub(super) const SELECT_BY_NUMBER: &str = select_entry!("number = ?1");
+pub(super) const SELECT_BY_NUMBER: &str = select!("json, body", "number = ?1");
+/// Selects what [`read_head`] reads: without the body.
+pub(super) const SELECT_HEAD_BY_ID: &str = select!("json", "id = ?1");
+/// Selects what [`read_head`] reads: without the body.
+pub(super) const SELECT_HEAD_BY_NUMBER: &str = select!("json", "number = ?1");
+
+/// What the column `json` holds: the reading, and of what was received all but the body.
+#[derive(Serialize)]
+pub(super) struct Content<'a> {
+    pub(super) received: &'a Received,
+    #[serde(flatten)]
+    pub(super) reading: &'a Reading,
+}
+
+/// The part of it that [`Reading`] passes over.
+#[derive(Deserialize)]
+struct Around<T> {
+    received: T,
+}
+
+#[derive(Deserialize)]
+struct Traced {
+    #[serde(default)]
+    traceparent: Option<String>,
+}
 
 /// Bytes of a row that SQLite keeps beside other rows when it is as long as [`padding`] makes it.
 const LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
@@ -56,10 +82,20 @@ fn varint_len(mut value: usize) -> usize {
 
 /// Reads a whole entry.
 pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, Failure> {
+    Ok(Entry { head: read_head(row)?, received: read_received(row)? })
+}
+
+/// Reads what was received.
+pub(super) fn read_received(row: &Row<'_>) -> Result<Received, Failure> {
+    let Around { received } = json(row, "json")?;
+    Ok(Received { body: Bytes::from(row.get::<_, Vec<u8>>("body")?), ..received })
+}
+
+/// Reads all of an entry but what was received.
+pub(super) fn read_head(row: &Row<'_>) -> Result<Head, Failure> {
     let standing = read_standing(row)?;
-    let mut content: Content = json(row, "json")?;
-    content.received.body = Bytes::from(row.get::<_, Vec<u8>>("body")?);
-    Ok(Entry {
+    let Around { received: Traced { traceparent } } = json(row, "json")?;
+    Ok(Head {
         id: EntryId::from_bytes(row.get("id")?),
         site: text(row, "site", |text| SiteId::parse(text).ok())?,
         form: text(row, "form", |text| FormId::parse(text).ok())?,
@@ -72,8 +108,9 @@ pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, Failure> {
         attempts: standing.attempts,
         seen: row.get("seen")?,
         lead_id: standing.lead_id,
-        content,
         history: standing.history,
+        traceparent,
+        reading: json(row, "json")?,
     })
 }
 

@@ -16,7 +16,7 @@ use super::super::clock::{later, until};
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;
-use crate::queue::{Attempt, AttemptResult, Entry, Event, HISTORY_MAX, State};
+use crate::queue::{Attempt, AttemptResult, Event, HISTORY_MAX, Head, State};
 
 /// So long after an attempt it may be asked for: the list of leads need not be made in the same moment.
 pub const CONFIRM_AFTER: Duration = Duration::from_secs(5);
@@ -87,19 +87,19 @@ impl Shown {
     }
 
     /// Judges a lead by what is shown and what is known to explain it.
-    pub(super) fn judge(&self, entry: &Entry, name: &str, known: &Known, timeout: Duration) -> Finding {
+    pub(super) fn judge(&self, head: &Head, name: &str, known: &Known, timeout: Duration) -> Finding {
         let of_name = self.rows.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut finding = Finding::NotShown;
         // What is younger may not be listed yet, nor be known to be there.
         let newest = earlier(self.asked_at, CONFIRM_AFTER);
-        for (event, attempt) in suspects(entry).filter(|(event, _)| event.at <= newest) {
+        for (event, attempt) in suspects(head).filter(|(event, _)| event.at <= newest) {
             let suspect = span(event, attempt, timeout);
             let suspect = Span { to: suspect.to.min(newest), ..suspect };
             let rows = of_name.iter().filter(|row| row.meets(suspect)).count();
             if rows == 0 {
                 continue;
             }
-            match known.explained(entry.id, name, suspect.widened(self.precision + SLACK)) {
+            match known.explained(head.id, name, suspect.widened(self.precision + SLACK)) {
                 None => finding = Finding::Unknown,
                 Some(explained) if rows > explained => return Finding::Confirmed,
                 Some(_) => {}
@@ -141,17 +141,17 @@ impl Known {
     }
 
     /// Takes in what an entry's history tells, if its name is one of those that are shown.
-    pub(super) fn add(&mut self, entry: &Entry, shown: &Shown) {
-        let Some(lead) = &entry.content.lead else { return };
-        let queued = entry.last_retried().unwrap_or_default();
+    pub(super) fn add(&mut self, head: &Head, shown: &Shown) {
+        let Some(lead) = &head.reading.lead else { return };
+        let queued = head.last_retried().unwrap_or_default();
         let is_shown = shown.has(lead.name());
-        for (index, event) in entry.history.iter().enumerate() {
+        for (index, event) in head.history.iter().enumerate() {
             let Some((attempt, left)) = event.attempt.as_ref().and_then(|attempt| Some((attempt, left_by(attempt)?)))
             else {
                 continue;
             };
             let span = span(event, attempt, self.timeout);
-            let trace = |left, is_suspect| Trace { id: entry.id, span, left, is_suspect };
+            let trace = |left, is_suspect| Trace { id: head.id, span, left, is_suspect };
             if index < queued {
                 self.of_any_name.push(trace(Left::Perhaps, false));
             } else if is_shown {
@@ -159,9 +159,9 @@ impl Known {
                 self.of_name.entry(lead.name().to_owned()).or_default().push(trace(left, is_suspect));
             }
         }
-        let is_open = entry.state == State::Queued && (suspects(entry).next().is_some() || entry.is_under_way());
-        if is_shown && (is_open || entry.history.len() >= HISTORY_MAX) {
-            self.open.entry(lead.name().to_owned()).or_default().push(entry.id);
+        let is_open = head.state == State::Queued && (suspects(head).next().is_some() || head.is_under_way());
+        if is_shown && (is_open || head.history.len() >= HISTORY_MAX) {
+            self.open.entry(lead.name().to_owned()).or_default().push(head.id);
         }
     }
 
@@ -185,27 +185,27 @@ impl Known {
 }
 
 /// Tells whether an entry may be there already, so that it is asked for before it is posted again.
-pub(super) fn is_suspect(entry: &Entry) -> bool {
-    suspects(entry).next().is_some()
+pub(super) fn is_suspect(head: &Head) -> bool {
+    suspects(head).next().is_some()
 }
 
 /// Returns how long the question has to wait yet.
-pub(super) fn wait(entry: &Entry, now: Timestamp) -> Option<Duration> {
-    let last = suspects(entry).map(|(event, _)| event.at).max()?;
+pub(super) fn wait(head: &Head, now: Timestamp) -> Option<Duration> {
+    let last = suspects(head).map(|(event, _)| event.at).max()?;
     until(later(last, CONFIRM_AFTER), now, CONFIRM_AFTER)
 }
 
 /// Tells whether everything that can explain a row of the entry's attempts is still in the store.
-pub(super) fn is_all_kept(entry: &Entry, keep: Keep, now: Timestamp) -> bool {
+pub(super) fn is_all_kept(head: &Head, keep: Keep, now: Timestamp) -> bool {
     let shortest = keep.delivered.min(keep.held).min(keep.dead);
-    let first = suspects(entry).map(|(event, attempt)| span(event, attempt, Duration::ZERO).from).min();
+    let first = suspects(head).map(|(event, attempt)| span(event, attempt, Duration::ZERO).from).min();
     let since = earlier(now, shortest.saturating_sub(KEPT_TO_SPARE));
     first.is_some_and(|first| since < first && first <= now)
 }
 
 /// Returns the attempts since the entry was last queued that may have arrived.
-fn suspects(entry: &Entry) -> impl Iterator<Item = (&Event, &Attempt)> {
-    let since = entry.history.iter().skip(entry.last_retried().unwrap_or_default());
+fn suspects(head: &Head) -> impl Iterator<Item = (&Event, &Attempt)> {
+    let since = head.history.iter().skip(head.last_retried().unwrap_or_default());
     let attempts = since.filter_map(|event| Some((event, event.attempt.as_ref()?)));
     attempts.filter(|(_, attempt)| attempt.result == AttemptResult::Ambiguous)
 }

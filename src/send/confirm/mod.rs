@@ -17,7 +17,7 @@ use super::manners::Learned;
 use super::slots::End;
 use super::worker::Sender;
 use crate::config::Config;
-use crate::queue::{Attempt, AttemptResult, Confirmed, Entry, HASTEN_MAX, Settlement};
+use crate::queue::{Attempt, AttemptResult, Confirmed, HASTEN_MAX, Head, Settlement};
 use crate::telemetry::ConfirmationEnd;
 pub use evidence::{CONFIRM_AFTER, Finding};
 pub(super) use survey::Surveys;
@@ -28,22 +28,22 @@ pub(super) fn longest(config: &Config) -> Duration {
 }
 
 /// Returns how long an entry has to wait yet before it may be asked for.
-pub(super) fn wait(config: &Config, entry: &Entry, now: Timestamp) -> Option<Duration> {
-    if config.upstream.confirm { evidence::wait(entry, now) } else { None }
+pub(super) fn wait(config: &Config, head: &Head, now: Timestamp) -> Option<Duration> {
+    if config.upstream.confirm { evidence::wait(head, now) } else { None }
 }
 
 impl Sender {
     /// Settles a lease whose lead turns out to be at KaiCalls already; none where it is to be posted.
     pub(super) async fn settle_by_asking(&self, delivery: &Delivery) -> Option<End> {
-        let is_asked_for = delivery.config.upstream.confirm && evidence::is_suspect(&delivery.lease.entry);
+        let is_asked_for = delivery.config.upstream.confirm && evidence::is_suspect(&delivery.lease.head);
         if is_asked_for { self.ask(delivery).await } else { None }
     }
 
     async fn ask(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
-        let (entry, keys, started) = (&lease.entry, &ready.keys, Instant::now());
+        let (head, keys, started) = (&lease.head, &ready.keys, Instant::now());
         let mut cut = self.cut.subscribe();
         let finding = tokio::select! {
-            finding = self.confirm(config, keys, entry) => Some(finding),
+            finding = self.confirm(config, keys, head) => Some(finding),
             _ = cut.wait_for(|cut| *cut) => None,
         };
         let Some(finding) = finding else {
@@ -52,14 +52,14 @@ impl Sender {
             settle(&*self.store, lease, postponed, self.clock.now()).await;
             return Some(End::Cut);
         };
-        let (id, site, now) = (entry.id, &entry.site, self.clock.now());
+        let (id, site, now) = (head.id, &head.site, self.clock.now());
         let found = match finding {
             Finding::Confirmed => ConfirmationEnd::Confirmed,
             Finding::NotShown => ConfirmationEnd::NotShown,
             Finding::Unknown => ConfirmationEnd::Unknown,
         };
         self.metrics.asked(found);
-        tracing::info!(%id, %site, trace_id = entry.content.received.trace_id(), found = found.as_str(), "send.confirm");
+        tracing::info!(%id, %site, trace_id = head.trace_id(), found = found.as_str(), "send.confirm");
         if finding != Finding::Confirmed {
             return None;
         }
@@ -70,7 +70,7 @@ impl Sender {
             words: None,
             confirmed: Some(Confirmed::Widget),
         };
-        self.count_delivered(entry, now);
+        self.count_delivered(head, now);
         let resumed = self.manners.taken(site, keys);
         self.publish(now);
         let settlement = Settlement::Delivered { lead_id: None, attempt, keep: config.queue.keep.delivered };

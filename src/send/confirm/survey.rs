@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::kaicalls::{Answer, Envelope, Reply};
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Entry, Filter, Order};
+use crate::queue::{Filter, Head, Order};
 
 /// Longest time for all of it; the lead is posted after it at the latest.
 pub(super) const SURVEY_MAX: Duration = Duration::from_secs(15);
@@ -70,33 +70,33 @@ impl Look {
 
 impl Sender {
     /// Finds out whether a lead that may have arrived is there.
-    pub(super) async fn confirm(&self, config: &Config, keys: &KeyPair, entry: &Entry) -> Finding {
-        let finding = timeout(SURVEY_MAX, self.find(config, keys, entry)).await;
+    pub(super) async fn confirm(&self, config: &Config, keys: &KeyPair, head: &Head) -> Finding {
+        let finding = timeout(SURVEY_MAX, self.find(config, keys, head)).await;
         finding.ok().flatten().unwrap_or(Finding::Unknown)
     }
 
-    async fn find(&self, config: &Config, keys: &KeyPair, entry: &Entry) -> Option<Finding> {
-        let lead = entry.content.lead.as_ref()?;
-        let look = self.look(config, keys, entry).await;
+    async fn find(&self, config: &Config, keys: &KeyPair, head: &Head) -> Option<Finding> {
+        let lead = head.reading.lead.as_ref()?;
+        let look = self.look(config, keys, head).await;
         let shown = look.shown.as_ref()?;
         if !shown.has(lead.name()) {
             return Some(Finding::NotShown);
         }
-        if !evidence::is_all_kept(entry, config.queue.keep, self.clock.now()) {
+        if !evidence::is_all_kept(head, config.queue.keep, self.clock.now()) {
             return None;
         }
         let longest = config.upstream.timeout;
-        let read = async || timeout(STEP_MAX, self.known(&entry.site, shown, longest)).await.ok().flatten();
+        let read = async || timeout(STEP_MAX, self.known(&head.site, shown, longest)).await.ok().flatten();
         let known = look.known.get_or_init(read).await.as_ref()?;
-        Some(shown.judge(entry, lead.name(), known, longest))
+        Some(shown.judge(head, lead.name(), known, longest))
     }
 
     /// Returns a look at the widget that is fresh, and no sooner after the lead's last attempt than may be asked.
-    async fn look(&self, config: &Config, keys: &KeyPair, entry: &Entry) -> Arc<Look> {
-        let place = self.surveys.place(&entry.site, keys, self.clock.now());
+    async fn look(&self, config: &Config, keys: &KeyPair, head: &Head) -> Arc<Look> {
+        let place = self.surveys.place(&head.site, keys, self.clock.now());
         let mut last = place.lock().await;
         let asked_at = self.clock.now();
-        let fits = |look: &Look| look.is_fresh(asked_at) && evidence::wait(entry, look.asked_at).is_none();
+        let fits = |look: &Look| look.is_fresh(asked_at) && evidence::wait(head, look.asked_at).is_none();
         if let Some(look) = last.as_ref().filter(|look| fits(look)) {
             return Arc::clone(look);
         }
@@ -108,7 +108,7 @@ impl Sender {
             })) => Some(Shown::read(&widget, (asked_at, self.clock.now()), date)),
             _ => None,
         };
-        tracing::debug!(site = %entry.site, told = shown.is_some(), "send.widget_asked");
+        tracing::debug!(site = %head.site, told = shown.is_some(), "send.widget_asked");
         let look = Arc::new(Look { asked_at, shown, known: OnceCell::new() });
         Arc::clone(last.insert(look))
     }
@@ -130,8 +130,8 @@ impl Sender {
                 .await
                 .ok()
                 .filter(|page| page.unreadable.is_empty())?;
-            page.entries.iter().for_each(|entry| known.add(entry, shown));
-            read += page.entries.len() as u64;
+            page.heads.iter().for_each(|head| known.add(head, shown));
+            read += page.heads.len() as u64;
             cursor = page.next;
             if cursor.is_none() {
                 return Some(known);

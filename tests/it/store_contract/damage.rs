@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, Entry, Filter, NewEntry, Order, Reason, Salvaged, Set, State, Store,
+    Appended, AttemptResult, Change, DedupeKey, Entry, Filter, NewEntry, Order, Reason, Salvaged, State, Store,
     StoreError,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::durability::{as_killed, files, folder};
-use super::{KEEP, add, again, at, claim, claim_one, content, delivered, entry, entry_of, held, id, open};
+use super::{KEEP, add, again, at, claim, claim_one, delivered, entry, entry_of, head_of, held, id, open, with_body};
 
 const PAGE: usize = 4_096;
 /// What the tests' stores call a file that is set aside: they all open at the beginning of time.
@@ -26,20 +26,24 @@ async fn fill(store: &SqliteStore, entries: u8) {
         let text = format!("visitor {number} {}", "x".repeat(usize::from(number) % 5 * 2_200));
         let new = if number % 4 == 1 { held(number, "acme") } else { entry(number, "acme") };
         let key = (number % 3 == 0).then_some(DedupeKey([number; 32]));
-        let appended = store.append(NewEntry { content: content(&text), ..new }, key).await.expect("appended");
+        let appended = store.append(with_body(&text, new), key).await.expect("appended");
         assert_eq!(appended, Appended::New(id(number)));
     }
     for (number, lease) in claim(store, 6, 300).await.into_iter().enumerate() {
         let settlement = if number % 2 == 0 { delivered("lead") } else { again(1_000) };
-        assert_eq!(store.settle(&lease, settlement, at(301)).await.expect("settled"), Set::Done);
+        assert!(store.settle(&lease, settlement, at(301)).await.expect("settled").is_done());
     }
-    assert_eq!(store.amend(id(1), 1, Change::Drop { keep: KEEP }, at(302)).await.expect("amended"), Set::Done);
+    assert!(store.amend(id(1), 1, Change::Drop { keep: KEEP }, at(302)).await.expect("amended").is_done());
     claim_one(store, 303).await;
 }
 
 async fn all(store: &dyn Store) -> BTreeMap<EntryId, Entry> {
     let page = store.scan(&Filter::default(), Order::Oldest, None, 1_000).await.expect("scanned");
-    page.entries.into_iter().map(|entry| (entry.id, entry)).collect()
+    let mut entries = BTreeMap::new();
+    for head in page.heads {
+        entries.insert(head.id, entry_of(store, head.id).await);
+    }
+    entries
 }
 
 /// Returns a closed store's folder, and what it holds once it is opened: with no lease.
@@ -93,7 +97,7 @@ async fn a_store_without_its_header_is_set_aside_and_salvaged_whole() {
 
     // The new one is as good as any, and the state outlives a restart.
     add(&store, entry(200, "acme")).await;
-    assert_eq!(claim_one(&store, 400).await.entry.id, id(200));
+    assert_eq!(claim_one(&store, 400).await.head.id, id(200));
     drop(store);
     let store = open(folder.path());
     assert!(is_set_aside(&store, ASIDE).await);
@@ -145,14 +149,14 @@ async fn whatever_page_is_lost_every_entry_on_the_others_comes_back() {
         let lost = if name == "content" && kind == "leaf" { cells } else { usize::from(kind == "overflow") };
         assert_eq!(expected.len() - found.len(), lost, "page {page} of {name}, {kind}");
         // Of what lost its own row, the content came back: held, or as it arrived.
-        let changed: Vec<_> = found.values().filter(|entry| expected.get(&entry.id) != Some(entry)).collect();
+        let changed: Vec<_> = found.values().filter(|entry| expected.get(&entry.head.id) != Some(entry)).collect();
         assert!(changed.len() <= if name == "entry" && kind == "leaf" { cells } else { 0 }, "page {page} of {name}");
-        held += changed.iter().filter(|entry| entry.reason == Reason::Salvaged).count();
+        held += changed.iter().filter(|entry| entry.head.reason == Reason::Salvaged).count();
         for entry in changed {
-            let arrived = entry.history.len() == 1 && entry.attempts == 0;
-            assert!(entry.reason == Reason::Salvaged && entry.state == State::Held || arrived, "{entry:?}");
-            assert_eq!(Some(&entry.content), expected.get(&entry.id).map(|entry| &entry.content));
-            assert_eq!(Some(&entry.site), expected.get(&entry.id).map(|entry| &entry.site));
+            let arrived = entry.head.history.len() == 1 && entry.head.attempts == 0;
+            assert!(entry.head.reason == Reason::Salvaged && entry.head.state == State::Held || arrived, "{entry:?}");
+            assert_eq!(Some(&entry.head.reading), expected.get(&entry.head.id).map(|entry| &entry.head.reading));
+            assert_eq!(Some(&entry.head.site), expected.get(&entry.head.id).map(|entry| &entry.head.site));
         }
         let told = &salvaged.unreadable;
         assert_eq!(told.is_empty(), page == 1, "{told:?}");
@@ -175,7 +179,8 @@ async fn of_a_truncated_store_what_is_left_comes_back() {
         assert!(is_set_aside(&store, ASIDE).await);
         let salvaged = store.salvage().await.expect("salvaged");
         let found = all(&store).await;
-        let same = |(id, entry): (_, &Entry)| expected.get(id).is_some_and(|known| known.content == entry.content);
+        let same =
+            |(id, entry): (_, &Entry)| expected.get(id).is_some_and(|known| known.head.reading == entry.head.reading);
         assert!(found.iter().all(same));
         assert_eq!(found.len() as u64, salvaged.recovered);
         recovered.push(found.len());
@@ -259,7 +264,7 @@ async fn two_files_of_one_second_are_kept_apart_and_the_newer_state_stays() {
     let store = open(folder.path());
     assert_eq!(store.salvage().await.expect("salvaged").recovered, 9);
     let lease = claim_one(&store, 400).await;
-    assert_eq!(store.settle(&lease, delivered("late"), at(401)).await.expect("settled"), Set::Done);
+    assert!(store.settle(&lease, delivered("late"), at(401)).await.expect("settled").is_done());
     drop(store);
     let back = |name: &str| fs::rename(folder.path().join(name), folder.path().join(ASIDE)).expect("renamed");
     back("store.db.salvaged-20251009T085320Z");
@@ -268,7 +273,7 @@ async fn two_files_of_one_second_are_kept_apart_and_the_newer_state_stays() {
     assert!(is_set_aside(&store, &format!("{ASIDE}-2")).await);
     let salvaged = store.salvage().await.expect("salvaged");
     assert_eq!((salvaged.files.len(), salvaged.recovered, salvaged.present), (2, 9, 9));
-    let found = entry_of(&store, lease.entry.id).await;
+    let found = head_of(&store, lease.head.id).await;
     assert_eq!((found.state, found.lead_id.as_deref()), (State::Delivered, Some("late")));
 }
 
@@ -278,16 +283,16 @@ async fn what_was_leased_comes_back_due_and_keys_are_remembered() {
     let store = open(folder.path());
     let key = DedupeKey([7; 32]);
     assert_eq!(store.append(entry(1, "acme"), Some(key)).await.expect("appended"), Appended::New(id(1)));
-    assert_eq!(claim_one(&store, 100).await.entry.id, id(1));
+    assert_eq!(claim_one(&store, 100).await.head.id, id(1));
     let (_folder, store) = beside_a_new_store(as_killed(folder.path()).path());
     assert_eq!(store.salvage().await.expect("salvaged").recovered, 1);
-    let found = entry_of(&store, id(1)).await;
+    let found = head_of(&store, id(1)).await;
     assert_eq!((found.state, found.attempts, found.due_at), (State::Queued, 1, Some(at(100))));
     let last = found.history.last().and_then(|event| event.attempt.as_ref()).expect("an attempt");
     assert_eq!(last.result, AttemptResult::Ambiguous);
     let again = NewEntry { accepted_at: at(200), ..entry(2, "acme") };
     assert_eq!(store.append(again, Some(key)).await.expect("appended"), Appended::Duplicate(id(1)));
-    assert_eq!(claim_one(&store, 300).await.entry.attempts, 2);
+    assert_eq!(claim_one(&store, 300).await.head.attempts, 2);
 }
 
 #[tokio::test]
@@ -335,7 +340,7 @@ async fn damage_met_later_costs_the_entries_on_it_and_is_set_aside_at_the_next_s
     let mut readable = Vec::new();
     for id in expected.keys() {
         match store.get(*id).await {
-            Ok(found) => readable.extend(found.map(|entry| entry.id)),
+            Ok(found) => readable.extend(found.map(|entry| entry.head.id)),
             Err(error) => assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}"),
         }
     }

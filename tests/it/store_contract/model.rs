@@ -6,7 +6,8 @@ use std::time::Duration;
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, Filter, Lease, NewEntry, Order, Reason, Set, Settlement, State, Store,
+    Appended, AttemptResult, Change, Claim, DedupeKey, Filter, Lease, NewEntry, Order, Reason, Set, Settlement, State,
+    Store,
 };
 use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
@@ -14,7 +15,7 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 use tempfile::TempDir;
 
 use super::durability::{as_killed, folder};
-use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, content, delivered, held, id, open, postponed, site};
+use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, delivered, held, id, open, postponed, reading, site};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -98,9 +99,10 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
         Action::Claim { max, lease, new } => {
             let lease = Duration::from_secs(u64::from(*lease));
             let since = new.map(|seconds| now - jiff::SignedDuration::from_secs(i64::from(seconds)));
-            let claimed = store.claim(*max, lease, now, since).await.expect("claimed");
+            let claim = Claim { accepted_since: since, ..Claim::new(*max, lease, now) };
+            let claimed = store.claim(&claim).await.expect("claimed");
             // Tokens need only differ; each store counts its own.
-            let told = format!("{:?}", claimed.iter().map(|lease| &lease.entry).collect::<Vec<_>>());
+            let told = format!("{:?}", claimed.iter().map(|lease| &lease.head).collect::<Vec<_>>());
             leases.extend(claimed);
             told
         }
@@ -114,7 +116,7 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
             format!("{set:?}")
         }
         Action::Amend { number, stale, how } => {
-            let revision = store.get(id(*number)).await.expect("read").map_or(0, |entry| entry.revision);
+            let revision = store.get(id(*number)).await.expect("read").map_or(0, |entry| entry.head.revision);
             let set = store.amend(id(*number), revision - u64::from(*stale && revision > 0), change(*how), now).await;
             format!("{:?}", set.expect("amended"))
         }
@@ -142,8 +144,8 @@ fn settlement(how: u8) -> Settlement {
 
 fn change(how: u8) -> Change {
     match how {
-        0 => Change::Retry { content: Box::new(content("mended, and longer than it was before")) },
-        1 => Change::Hold { reason: Reason::Invalid, content: Box::new(content("no")) },
+        0 => Change::Retry { reading: Box::new(reading("mended, and longer than it was before")) },
+        1 => Change::Hold { reason: Reason::Invalid, reading: Box::new(reading("no")) },
         2 => Change::Assign { site: site("gamma") },
         3 => Change::SiteBack,
         _ => Change::Drop { keep: KEEP },
@@ -156,14 +158,14 @@ async fn all(store: &dyn Store) -> String {
     let mut cursor: Option<EntryId> = None;
     loop {
         let page = store.scan(&Filter::default(), Order::Oldest, cursor, 7).await.expect("scanned");
-        pages += &format!("{:#?}\n", page.entries);
+        pages += &format!("{:#?}\n", page.heads);
         cursor = page.next;
         if cursor.is_none() {
             break;
         }
     }
     let queued = Filter { state: Some(State::Queued), ..Filter::default() };
-    let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").entries.len();
+    let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").heads.len();
     format!("{pages}{queued} queued {:?}", store.counts().await.expect("counted"))
 }
 

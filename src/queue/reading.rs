@@ -1,15 +1,15 @@
-//! What an entry is about.
+//! What was made of a submission.
 
 use serde::{Deserialize, Serialize};
 
 use crate::lead::overlay::Overlay;
 use crate::lead::{FieldError, Lead};
-use crate::received::Received;
 
-/// What an entry is about: all that was known when it was accepted or last mapped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Content {
-    pub received: Received,
+/// What was made of a submission: the lead that is sent, or why there is none.
+///
+/// All of it can be made again of what was received and the overlay, and is, at each retry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
     /// Which mapping was used; none where the body could not be decoded.
     #[serde(default)]
     pub mapping: Option<String>,

@@ -1,0 +1,63 @@
+//! What a claim asks for.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::CLAIM_MAX;
+use super::standing::whole_millisecond;
+use crate::lead::SiteId;
+
+/// What is to be claimed.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// Most entries; [`CLAIM_MAX`] at the most.
+    pub max: usize,
+    /// How long each is leased.
+    pub lease: Duration,
+    pub now: Timestamp,
+    /// Only entries accepted then or later, so that a backlog keeps no new lead waiting.
+    pub accepted_since: Option<Timestamp>,
+    /// So a backlog that has to wait is neither read nor written again and again.
+    pub quota: Quota,
+}
+
+impl Claim {
+    /// Claims what is due, whatever its age and site.
+    pub fn new(max: usize, lease: Duration, now: Timestamp) -> Self {
+        Self { max, lease, now, accepted_since: None, quota: Quota::default() }
+    }
+
+    /// Cuts it to what the stores keep and give.
+    pub(super) fn cut(&self) -> Self {
+        Self {
+            max: self.max.min(CLAIM_MAX),
+            now: whole_millisecond(self.now),
+            accepted_since: self.accepted_since.map(whole_millisecond),
+            ..self.clone()
+        }
+    }
+}
+
+/// How many entries of one site a claim may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Of a site that is not named.
+    pub each: usize,
+    pub of: HashMap<SiteId, usize>,
+}
+
+impl Quota {
+    /// Returns how many of a site.
+    pub fn of(&self, site: &SiteId) -> usize {
+        self.of.get(site).copied().unwrap_or(self.each)
+    }
+}
+
+impl Default for Quota {
+    /// No limit.
+    fn default() -> Self {
+        Self { each: usize::MAX, of: HashMap::new() }
+    }
+}

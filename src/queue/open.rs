@@ -1,0 +1,60 @@
+//! A store that is open, with what only a file on this machine can do.
+
+use std::sync::Arc;
+
+use super::Store;
+use super::memory::MemoryStore;
+use super::sqlite::SqliteStore;
+
+/// A store that is open. Clones are the same store.
+///
+/// Most need nothing but a [`Store`]. Copying it to a path and salvaging what was set aside need a file on this machine,
+/// which not every store is: whoever does so asks for [`OpenStore::file`].
+#[derive(Clone)]
+pub struct OpenStore {
+    store: Arc<dyn Store>,
+    file: Option<Arc<SqliteStore>>,
+}
+
+/// The store is not a file on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the store is not a file on this machine, so it can't be copied: set [queue].url to sqlite:PATH, or use the \
+     database's own backup"
+)]
+pub struct NoFile;
+
+impl OpenStore {
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Returns the store for whoever keeps it.
+    pub fn share(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Returns the store as what it is on this machine: one file.
+    pub fn file(&self) -> Result<&SqliteStore, NoFile> {
+        self.file.as_deref().ok_or(NoFile)
+    }
+}
+
+impl From<Arc<SqliteStore>> for OpenStore {
+    fn from(file: Arc<SqliteStore>) -> Self {
+        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file) }
+    }
+}
+
+impl From<Arc<MemoryStore>> for OpenStore {
+    fn from(store: Arc<MemoryStore>) -> Self {
+        Self { store, file: None }
+    }
+}
+
+impl From<Arc<dyn Store>> for OpenStore {
+    /// Of a store of any kind: nothing is known of a file.
+    fn from(store: Arc<dyn Store>) -> Self {
+        Self { store, file: None }
+    }
+}
