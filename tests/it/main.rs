@@ -21,6 +21,7 @@ mod fixtures;
 mod fleet;
 mod gateway;
 mod gone;
+mod heads;
 mod hostile;
 mod jsonpath;
 mod kaicalls;

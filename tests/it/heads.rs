@@ -1,0 +1,149 @@
+//! Who reads what was received: it may be large, so only those who need it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
+use formgate::operate::{self, FilterAsked, Situation};
+use formgate::queue::memory::MemoryStore;
+use formgate::queue::{
+    Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Reading, Reason, Set,
+    Settlement, State, Store, StoreError,
+};
+use formgate::received::Received;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::gateway;
+
+/// A store that counts how often an entry is read whole.
+struct Counting {
+    inner: MemoryStore,
+    gets: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Counting {
+    async fn append(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
+        self.inner.append(entry, dedupe).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Lease>, StoreError> {
+        self.inner.claim(claim).await
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
+        self.inner.settle(lease, settlement, now).await
+    }
+
+    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.inner.hasten(site, max, now).await
+    }
+
+    async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        self.inner.get(id).await
+    }
+
+    async fn scan(
+        &self,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.inner.scan(filter, order, cursor, limit).await
+    }
+
+    async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
+        self.inner.amend(id, revision, change, now).await
+    }
+
+    async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
+        self.inner.erase(ids).await
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.inner.expire(now, limit).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
+        self.inner.counts().await
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.changed()
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.inner.ready().await
+    }
+}
+
+/// A store with three leads, of which each has a budget that stands in the body alone.
+async fn store() -> Counting {
+    let store = Counting { inner: MemoryStore::new(Duration::ZERO), gets: AtomicUsize::new(0) };
+    for (number, name) in (1_u8..).zip(["Ann", "Bea", "Cem"]) {
+        let draft = Draft { name: Some(name), email: Some("jane@example.com"), ..Draft::default() };
+        let headers = [("content-type", b"application/json".as_slice())];
+        let body = format!(r#"{{"name":"{name}","email":"jane@example.com","budget":"{number}00"}}"#);
+        let new = NewEntry {
+            id: EntryId::new(u64::from(number), &[number; 10]),
+            site: SiteId::parse("acme").expect("a slug"),
+            form: FormId::parse("contact").expect("a slug"),
+            state: State::Held,
+            reason: Reason::DeliverOff,
+            accepted_at: Timestamp::UNIX_EPOCH,
+            keep: None,
+            reading: Reading { lead: Some(Lead::check(draft).expect("a lead").lead), ..Reading::default() },
+            received: Received::from_parts("POST", None, headers, body.into()),
+        };
+        assert!(matches!(store.append(new, None).await, Ok(Appended::New(_))));
+    }
+    store
+}
+
+/// Lists what a text stands in; returns the names, and how many entries were read whole for that.
+async fn search(store: &Counting, text: Option<&str>) -> (Vec<String>, usize) {
+    let now = Timestamp::UNIX_EPOCH;
+    let asked = FilterAsked { text: text.map(str::to_owned), ..FilterAsked::default() };
+    let query = asked.read(now).unwrap_or_else(|bad| panic!("{bad}"));
+    let situation = Situation { config: Arc::new(gateway::config()), sending: None, now };
+    store.gets.store(0, Ordering::Relaxed);
+    let listed = operate::list(store, &query, Order::Oldest, None, 9, &situation).await.expect("listed");
+    let names = listed.leads.iter().map(|lead| lead.lead.as_ref().expect("a lead").name().to_owned());
+    (names.collect(), store.gets.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_list_reads_a_body_only_to_find_a_text_that_no_lead_holds() {
+    let store = store().await;
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    assert_eq!(search(&store, None).await, (names(&["Ann", "Bea", "Cem"]), 0));
+    assert_eq!(search(&store, Some("jane@example.com")).await, (names(&["Ann", "Bea", "Cem"]), 0));
+    assert_eq!(search(&store, Some("bea")).await, (names(&["Bea"]), 2));
+    assert_eq!(search(&store, Some("300")).await, (names(&["Cem"]), 3));
+}
+
+#[tokio::test]
+async fn neither_the_list_of_work_nor_the_status_reads_a_body() {
+    let store = store().await;
+    let config = Arc::new(gateway::config());
+    let now = Timestamp::UNIX_EPOCH;
+    let situation = Situation { config: Arc::clone(&config), sending: None, now };
+    let groups = operate::groups(&store, &operate::Query::default(), &situation).await.expect("grouped");
+    assert_eq!(groups.groups.iter().map(|group| group.leads).sum::<u64>(), 3);
+    let sending = formgate::queue::SendingStatus::default();
+    let process = operate::Process {
+        version: "1",
+        since: now,
+        unready: None,
+        degraded: Vec::new(),
+        sending: &sending,
+        brief: false,
+    };
+    assert_eq!(operate::status(&store, &config, process, now).await.leads.held, 3);
+    assert_eq!(store.gets.load(Ordering::Relaxed), 0);
+}
