@@ -12,7 +12,7 @@ use super::query::Query;
 use super::walk::{Cursor, Walk};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{Head, State, Store, StoreError};
-use crate::telemetry;
+use crate::telemetry::{self, Panicked};
 
 /// Most entries that one call looks at.
 const LOOKED_AT_MAX: usize = 2_000;
@@ -136,26 +136,30 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
     let mut walk = Walk::new(store, &Query::default(), &[None], from, LOOKED_AT_MAX);
     let mut erased = Erased::default();
     while let Some(head) = walk.next().await? {
-        let entry = match store.get(head.id).await {
-            Ok(Some(entry)) => entry,
-            // It was erased meanwhile.
-            Ok(None) => continue,
-            Err(StoreError::Corrupt(_)) => {
-                erased.unreadable.push(head.id);
-                continue;
-            }
+        match is_in(store, person, &head).await {
+            Ok(true) => erased.entries.push(Found::of(&head)),
+            Ok(false) => {}
+            Err(StoreError::Corrupt(_)) => erased.unreadable.push(head.id),
             Err(error) => return Err(error),
-        };
-        let person = person.clone();
-        // Decoding large bodies takes a while; requests must not wait for it.
-        let is_in = telemetry::blocking(move || person.is_in(&entry)).await;
-        if is_in.map_err(|error| StoreError::Corrupt(error.into()))? {
-            erased.entries.push(Found::of(&head));
         }
     }
     (erased.looked_at, erased.next) = (walk.looked_at, walk.cursor());
     erased.unreadable.extend(walk.unreadable());
     Ok(erased)
+}
+
+/// Tells whether an entry holds somebody's address. What was received is read only where the head doesn't say so.
+async fn is_in(store: &dyn Store, person: &Person, head: &Head) -> Result<bool, StoreError> {
+    // Decoding large bodies takes a while, and so do long messages; requests must not wait for it.
+    let panicked = |error: Panicked| StoreError::Corrupt(error.into());
+    let (sought, subject) = (person.clone(), head.clone());
+    if telemetry::blocking(move || sought.is_in_head(&subject)).await.map_err(panicked)? {
+        return Ok(true);
+    }
+    // None: it was erased meanwhile.
+    let Some(entry) = store.get(head.id).await? else { return Ok(false) };
+    let sought = person.clone();
+    telemetry::blocking(move || sought.is_in(&entry)).await.map_err(panicked)
 }
 
 impl Found {

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 
 use super::text;
 use crate::lead::Email;
-use crate::queue::Entry;
+use crate::queue::{Entry, Head};
 
 /// How often something may be percent-encoded over and over.
 const ENCODED_MAX: usize = 3;
@@ -38,9 +38,14 @@ impl Person {
         if text::any(entry, &mut |found| self.stands_in(found)) {
             return true;
         }
-        let body = String::from_utf8_lossy(&entry.received.body);
-        let words = entry.head.history.iter().filter_map(|event| event.attempt.as_ref()?.words.as_deref());
-        self.stands_in(&body) || words.into_iter().any(|words| self.stands_in(words))
+        self.stands_in(&String::from_utf8_lossy(&entry.received.body)) || self.is_in_head(&entry.head)
+    }
+
+    /// Tells whether an entry's head alone holds the address: then nobody has to read what was received.
+    pub(super) fn is_in_head(&self, head: &Head) -> bool {
+        let mut words = head.history.iter().filter_map(|event| event.attempt.as_ref()?.words.as_deref());
+        text::any_in_reading(&head.reading, &mut |found| self.stands_in(found))
+            || words.any(|words| self.stands_in(words))
     }
 
     fn stands_in(&self, written: &str) -> bool {

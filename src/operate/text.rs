@@ -74,7 +74,7 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
 }
 
 /// Asks of what goes with the head: the lead, and what an operator corrected.
-fn any_in_reading(reading: &Reading, found: &mut dyn FnMut(&str) -> bool) -> bool {
+pub(super) fn any_in_reading(reading: &Reading, found: &mut dyn FnMut(&str) -> bool) -> bool {
     let lead = reading.lead.iter().flat_map(|lead| {
         [Some(lead.name()), Some(lead.email()), lead.phone(), Some(lead.message())].into_iter().flatten()
     });

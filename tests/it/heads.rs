@@ -1,4 +1,4 @@
-//! Who reads what was received: it may be large, so only those who need it.
+//! Who reads what was received: it may be large or damaged, so only those who need it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
-use formgate::operate::{self, FilterAsked, Situation};
+use formgate::operate::{self, Audit, By, EraseAsked, FilterAsked, Outcome, RetryAsked, Situation};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
     Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Reading, Reason, Set,
@@ -22,6 +22,8 @@ use super::gateway;
 struct Counting {
     inner: MemoryStore,
     gets: AtomicUsize,
+    /// What was received with this one can't be read.
+    damaged: Option<EntryId>,
 }
 
 #[async_trait]
@@ -44,6 +46,9 @@ impl Store for Counting {
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
         self.gets.fetch_add(1, Ordering::Relaxed);
+        if self.damaged == Some(id) {
+            return Err(StoreError::Corrupt("damaged".into()));
+        }
         self.inner.get(id).await
     }
 
@@ -84,7 +89,7 @@ impl Store for Counting {
 
 /// A store with three leads, of which each has a budget that stands in the body alone.
 async fn store() -> Counting {
-    let store = Counting { inner: MemoryStore::new(Duration::ZERO), gets: AtomicUsize::new(0) };
+    let store = Counting { inner: MemoryStore::new(Duration::ZERO), gets: AtomicUsize::new(0), damaged: None };
     for (number, name) in (1_u8..).zip(["Ann", "Bea", "Cem"]) {
         let draft = Draft { name: Some(name), email: Some("jane@example.com"), ..Draft::default() };
         let headers = [("content-type", b"application/json".as_slice())];
@@ -146,4 +151,35 @@ async fn neither_the_list_of_work_nor_the_status_reads_a_body() {
     };
     assert_eq!(operate::status(&store, &config, process, now).await.leads.held, 3);
     assert_eq!(store.gets.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_hides_its_lead_only_from_who_needs_it() {
+    let mut store = store().await;
+    let bea = EntryId::new(2, &[2; 10]);
+    store.damaged = Some(bea);
+    assert_eq!(search(&store, None).await.0.len(), 3);
+    assert_eq!(search(&store, Some("bea")).await.0, ["Bea"]);
+    let (config, now) = (Arc::new(gateway::config()), Timestamp::UNIX_EPOCH);
+    let situation = Situation { config: Arc::clone(&config), sending: None, now };
+    let asked = FilterAsked { text: Some("00".to_owned()), ..FilterAsked::default() };
+    let query = asked.read(now).unwrap_or_else(|bad| panic!("{bad}"));
+    let listed = operate::list(&store, &query, Order::Oldest, None, 9, &situation).await.expect("listed");
+    assert_eq!((listed.leads.len(), &*listed.unreadable), (2, &[bea][..]));
+
+    let audit = Audit::of(&config);
+    let asked = RetryAsked { filter: Some(FilterAsked::default()), dry_run: true, ..RetryAsked::default() };
+    let tried = operate::retry(&store, &config, &audit, &asked, By::Cli, now).await.expect("tried");
+    let unreadable = tried.results.iter().filter(|done| done.outcome == Outcome::Unreadable);
+    assert_eq!(unreadable.map(|done| done.id.clone()).collect::<Vec<_>>(), [bea.to_string()]);
+    assert_eq!(tried.results.len(), 3);
+
+    let erase = async |email: &str| {
+        let asked = EraseAsked { email: Some(email.to_owned()), dry_run: true, ..EraseAsked::default() };
+        let found = operate::erase(&store, &audit, &asked, By::Cli, now).await.expect("looked");
+        (found.entries.len(), found.unreadable)
+    };
+    assert_eq!(erase("jane@example.com").await, (3, vec![]), "the lead says whose it is");
+    assert_eq!(erase("joe@example.com").await, (0, vec![bea]));
+    assert_eq!(operate::recheck_held(&store, &config).await.expect("looked").looked_at, 3);
 }
