@@ -352,6 +352,6 @@ pub struct Counts {
     pub site: SiteId,
     pub state: State,
     pub entries: u64,
-    /// When the oldest of them, the one with the lowest id, was accepted; told of what is queued alone.
+    /// When the first of them was accepted; told of what is queued alone.
     pub oldest: Option<Timestamp>,
 }

@@ -173,7 +173,9 @@ impl Store for MemoryStore {
             let (site, state) = (record.site.clone(), record.standing.state);
             let oldest = (state == State::Queued).then_some(record.accepted_at);
             let fresh = Counts { site: site.clone(), state, entries: 0, oldest };
-            counts.entry((site, state)).or_insert(fresh).entries += 1;
+            let of_both = counts.entry((site, state)).or_insert(fresh);
+            of_both.entries += 1;
+            of_both.oldest = of_both.oldest.min(oldest);
         }
         Ok(counts.into_values().collect())
     }

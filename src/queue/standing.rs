@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, NewEntry, Reason, Set, Settlement, State,
+    Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, Head, NewEntry, Reason, Set, Settlement, State,
     Transition,
 };
 
@@ -129,6 +129,12 @@ impl Standing {
         self.revision += 1;
         self.record(now, None);
         self.done(from, now)
+    }
+
+    /// Puts how the entry stands now into what was read of it before.
+    pub(super) fn shown_in(self, head: Head) -> Head {
+        let Self { state, reason, revision, due_at, expires_at, attempts, lead_id, history, .. } = self;
+        Head { state, reason, revision, due_at, expires_at, attempts, lead_id, history, ..head }
     }
 
     /// Takes the lease from a holder that is known to be gone: due since the lease began. Tells whether there was one.

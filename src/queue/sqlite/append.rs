@@ -1,49 +1,53 @@
 //! Adding entries.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::arrival::{self, Arrival};
 use super::failure::Failure;
-use super::row::{Content, padding, to_json};
+use super::recent;
+use super::row::reading_to_json;
 use super::schema::PAGE_SIZE;
+use super::segment::{self, SEGMENT_MAX};
 use super::writer::Workspace;
 use crate::lead::EntryId;
-use crate::queue::standing::{Standing, forget_until, is_duplicate, whole_millisecond};
-use crate::queue::{Appended, DedupeKey, NewEntry};
-
-/// Most old keys forgotten for each entry: more than one, so that their number goes down.
-const PRUNED_MAX: u32 = 4;
+use crate::queue::standing::{Standing, whole_millisecond};
+use crate::queue::{Appended, DedupeKey, NewEntry, Reading};
 
 /// An entry as it goes into the tables; made before it comes to the writer's thread.
 pub(super) struct Prepared {
-    id: EntryId,
+    arrival: Arc<Arrival>,
     accepted_at: Timestamp,
-    arrived: String,
-    json: String,
-    body: Bytes,
+    record: Vec<u8>,
     dedupe: Option<DedupeKey>,
+    /// Bytes of the reading's JSON.
+    reading_len: usize,
+    /// What it is sent with, until that is remembered.
+    reading: Option<(Option<String>, Reading)>,
 }
 
 impl Prepared {
     pub(super) fn new(entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Self, Failure> {
         let arrival = Arrival::new(&entry, &Standing::new(&entry), dedupe);
+        let NewEntry { accepted_at, reading, received, .. } = entry;
+        let json = reading_to_json(received.traceparent.as_deref(), &reading)?;
+        let record = segment::record_of(&arrival, &json, &received)?;
         Ok(Self {
-            id: entry.id,
-            arrived: to_json(&arrival)?,
-            json: to_json(&Content { received: &entry.received, reading: &entry.reading })?,
-            accepted_at: whole_millisecond(entry.accepted_at),
-            body: entry.received.body,
+            arrival: Arc::new(arrival),
+            accepted_at: whole_millisecond(accepted_at),
+            record,
             dedupe,
+            reading_len: json.len(),
+            reading: Some((received.traceparent, reading)),
         })
     }
 }
 
 /// Adds an entry unless its key is fresh.
-pub(super) fn append(workspace: &mut Workspace, entry: &Prepared) -> Result<Appended, Failure> {
-    let dedupe = entry.dedupe.filter(|_| !workspace.options.dedupe_window.is_zero());
-    if let Some(key) = dedupe {
+pub(super) fn append(workspace: &mut Workspace, entry: &mut Prepared) -> Result<Appended, Failure> {
+    if let Some(key) = entry.dedupe.filter(|_| !workspace.options.dedupe_window.is_zero()) {
         // Whoever counts one more sight of an entry needs it in the books.
         if workspace.waiting.has_key(key) {
             arrival::enter(workspace)?;
@@ -55,73 +59,69 @@ pub(super) fn append(workspace: &mut Workspace, entry: &Prepared) -> Result<Appe
     if workspace.waiting.len() >= arrival::WAITING_MAX {
         arrival::enter(workspace)?;
     }
-    check_id(workspace, entry.id)?;
-    let padding = padding(entry.json.len(), entry.body.len(), Some(entry.arrived.len()));
-    let bytes = padding.len() + entry.json.len() + entry.body.len() + entry.arrived.len();
-    let inserted = check_room(workspace, bytes).and_then(|()| insert(&workspace.connection, entry, padding));
-    if matches!(inserted, Err(Failure::Full | Failure::DiskFull)) {
+    let id = entry.arrival.id;
+    check_id(workspace, id)?;
+    let bytes = entry.record.len();
+    if let Err(failure) = check_room(workspace, bytes) {
         workspace.missing = bytes;
+        return Err(failure);
     }
-    inserted?;
+    if workspace.segment.len() + bytes > SEGMENT_MAX {
+        arrival::write_segment(workspace)?;
+    }
+    let number = workspace.next_number;
+    workspace.next_number += 1;
+    if workspace.segment.is_empty() {
+        workspace.segment_number = number;
+    }
+    let place = u32::try_from(workspace.segment.len()).map_err(Failure::unavailable)?;
+    workspace.waiting.add(number, place, Arc::clone(&entry.arrival));
+    workspace.segment.extend_from_slice(&entry.record);
+    if let Some((traceparent, reading)) = entry.reading.take() {
+        let arrival = Arc::clone(&entry.arrival);
+        workspace.recent.add(number, recent::Appended { arrival, place, len: entry.reading_len, traceparent, reading });
+    }
     workspace.asked += bytes;
-    workspace.waiting.add(entry.id, dedupe);
     workspace.woke = true;
-    Ok(Appended::New(entry.id))
+    Ok(Appended::New(id))
 }
 
 fn check_id(workspace: &Workspace, id: EntryId) -> Result<(), Failure> {
-    let mut find = workspace.connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?;
-    if workspace.waiting.has(id) || find.exists([id.as_bytes()])? {
-        return Err(Failure::unavailable(RepeatedId));
-    }
-    Ok(())
+    // Most ids are later than all that are entered.
+    let is_entered = workspace.newest.is_some_and(|newest| id <= newest)
+        && workspace.connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?.exists([id.as_bytes()])?;
+    if is_entered || workspace.waiting.has(id) { Err(Failure::unavailable(RepeatedId)) } else { Ok(()) }
 }
 
 /// Fails with `Full` unless there is room for some bytes more.
 ///
 /// Only new entries are held back: what is stored must still be claimed and settled when `max_size` is reached.
-pub(super) fn check_room(workspace: &Workspace, bytes: usize) -> Result<(), Failure> {
+pub(super) fn check_room(workspace: &mut Workspace, bytes: usize) -> Result<(), Failure> {
     let Some(max_size) = workspace.options.max_size else { return Ok(()) };
-    let pages = |sql| workspace.connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, u32>(0));
-    let used = pages("PRAGMA page_count")?.saturating_sub(pages("PRAGMA freelist_count")?);
-    let needed = u64::from(used) * PAGE_SIZE as u64 + bytes as u64;
+    let used = match workspace.used {
+        Some(used) => used,
+        None => *workspace.used.insert(used_bytes(&workspace.connection)?),
+    };
+    let needed = used + (workspace.asked + bytes) as u64;
     if needed > max_size { Err(Failure::Full) } else { Ok(()) }
 }
 
+/// Returns the bytes of all pages in use.
+fn used_bytes(connection: &Connection) -> Result<u64, Failure> {
+    let pages = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, u32>(0));
+    let used = pages("PRAGMA page_count")?.saturating_sub(pages("PRAGMA freelist_count")?);
+    Ok(u64::from(used) * PAGE_SIZE as u64)
+}
+
 /// Looks for the entry that had the key first, and counts one more sight of it.
-fn find_first(workspace: &Workspace, key: DedupeKey, now: Timestamp) -> Result<Option<EntryId>, Failure> {
-    let mut find = workspace.connection.prepare_cached("SELECT id, seen_at FROM dedupe WHERE key = ?1")?;
-    let found = find.query_row([key.0], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?))).optional()?;
-    let Some((id, seen_at)) = found else { return Ok(None) };
-    let fresh = Timestamp::from_millisecond(seen_at)
-        .is_ok_and(|first| is_duplicate(first, now, workspace.options.dedupe_window));
-    if !fresh {
-        return Ok(None);
-    }
-    let mut count = workspace.connection.prepare_cached("UPDATE entry SET seen = seen + 1 WHERE id = ?1")?;
+fn find_first(workspace: &mut Workspace, key: DedupeKey, now: Timestamp) -> Result<Option<EntryId>, Failure> {
+    let Some(id) = workspace.keys.first(key, now, workspace.options.dedupe_window) else { return Ok(None) };
+    let Workspace { connection, recent, .. } = workspace;
+    let mut count = connection.prepare_cached("UPDATE entry SET seen = seen + 1 WHERE id = ?1 RETURNING number")?;
     // Without a row it was erased meanwhile: then this one is new.
-    Ok((count.execute([id])? > 0).then(|| EntryId::from_bytes(id)))
-}
-
-fn insert(connection: &Connection, entry: &Prepared, padding: &[u8]) -> Result<(), Failure> {
-    // After all that was ever entered, so that a number is never given twice.
-    let mut last = connection.prepare_cached("SELECT coalesce(max(number), 0) FROM content")?;
-    let last: i64 = last.query_row([], |row| row.get(0))?;
-    let number = last.max(arrival::sequence(connection)?) + 1;
-    let mut insert = connection
-        .prepare_cached("INSERT INTO content (number, padding, json, body, arrived) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-    insert.execute(params![number, padding, entry.json, &*entry.body, entry.arrived])?;
-    Ok(())
-}
-
-/// Forgets some keys that no append can meet any more.
-pub(super) fn forget_keys(workspace: &Workspace, now: Timestamp, entered: u32) -> Result<(), Failure> {
-    let until = forget_until(now, workspace.options.dedupe_window).as_millisecond();
-    let mut forget = workspace.connection.prepare_cached(
-        "DELETE FROM dedupe WHERE key IN (SELECT key FROM dedupe WHERE seen_at <= ?1 ORDER BY seen_at LIMIT ?2)",
-    )?;
-    forget.execute(params![until, entered.saturating_mul(PRUNED_MAX)])?;
-    Ok(())
+    let number = count.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    number.map(|number| recent.take(number));
+    Ok(number.map(|_| id))
 }
 
 /// Two appends with one id: the caller's fault.

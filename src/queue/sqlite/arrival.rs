@@ -1,53 +1,62 @@
 //! Entries that are durable but not yet in the books.
 //!
-//! An append writes one row of `content`, which says all that is known of the entry. Its row of `entry`, that row's
-//! indexes and its dedupe key are written later, for many entries together: an index has its pages all over, and each
-//! page that changes is written whole at every commit. What comes after [`sequence`] has not been entered; every job but
-//! an append enters all of it first, in its own transaction, so none sees the difference.
+//! An append adds a record to the segment of its transaction, and that says all that is known of the entry. Its row of
+//! `entry` and that row's indexes are written later, for many entries together: each page of theirs that changes is written
+//! whole at every commit. Every job but an append enters first what waits, in its own transaction, so none sees the
+//! difference.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
-use serde::{Deserialize, Serialize};
+use rusqlite::Connection;
 
-use super::append::forget_keys;
 use super::failure::{Failure, Unreadable};
-use super::row::to_json;
+use super::keys::{Short, short};
+use super::listed;
+use super::row::{INSERT_ENTRY, Row, from_millisecond, insert_entry};
+use super::segment::{self, records};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
-use crate::queue::{DedupeKey, Event, NewEntry, Reason, State};
+use crate::queue::{DedupeKey, Event, Head, NewEntry, Reading, Reason, State};
 
 /// Entries that wait at most: the append that finds so many enters them first.
 pub(super) const WAITING_MAX: usize = 2_048;
 
-/// What is known of an entry when it arrives, beside its content: no personal data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is known of an entry when it arrives, beside its content: no personal data. Written as a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub(super) id: EntryId,
-    site: SiteId,
-    form: FormId,
+    pub(super) site: SiteId,
+    pub(super) form: FormId,
     state: State,
     reason: Reason,
     /// In milliseconds, as all times of the tables.
     pub(super) accepted_at: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dedupe_key: Option<String>,
+    pub(super) dedupe_key: Option<Short>,
 }
 
-/// Which entries wait to be entered, as far as this process wrote them.
+type Listed = (EntryId, SiteId, FormId, State, Reason, i64, Option<i64>, Option<String>);
+
+/// Entries that wait to be entered.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    ids: HashSet<EntryId>,
-    keys: HashMap<DedupeKey, EntryId>,
+    entries: Vec<Waits>,
+    ids: HashSet<EntryId, RandomState>,
+    keys: HashMap<Short, EntryId, RandomState>,
     /// The database's version that this goes with; none when a transaction was taken back.
     version: Option<i64>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Waits {
+    number: i64,
+    place: u32,
+    arrival: Arc<Arrival>,
 }
 
 impl Arrival {
@@ -60,58 +69,95 @@ impl Arrival {
             reason: entry.reason,
             accepted_at: standing.waits_from.as_millisecond(),
             expires_at: standing.expires_at.map(Timestamp::as_millisecond),
-            dedupe_key: dedupe.map(|key| STANDARD_NO_PAD.encode(key.0)),
+            dedupe_key: dedupe.map(short),
         }
     }
 
+    /// Puts together what is known of an entry that came from elsewhere.
+    pub(super) fn of(
+        id: EntryId,
+        site: SiteId,
+        form: FormId,
+        (state, reason): (State, Reason),
+        accepted_at: i64,
+        (expires_at, dedupe_key): (Option<i64>, Option<Short>),
+    ) -> Self {
+        Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key }
+    }
+
+    /// Writes it as part of a record.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>, Failure> {
+        let key = self.dedupe_key.map(|key| format!("{:032x}", u128::from_be_bytes(key)));
+        let Self { id, site, form, state, reason, accepted_at, expires_at, .. } = self;
+        serde_json::to_vec(&(id, site, form, state, reason, accepted_at, expires_at, key)).map_err(Failure::unavailable)
+    }
+
     /// Reads what an append wrote.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
+        let (id, site, form, state, reason, accepted_at, expires_at, key): Listed =
+            serde_json::from_slice(json).ok()?;
+        let key = key.map(|key| u128::from_str_radix(&key, 16).map(u128::to_be_bytes)).transpose().ok()?;
+        Some(Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key: key })
     }
 
-    /// Returns the columns of `entry`, in their order, with nothing for the number.
-    pub(super) fn values(&self) -> Result<Vec<Value>, Failure> {
-        self.values_with(self.state, self.reason, &[(self.state, self.reason)])
+    /// Returns how the entry stood when it arrived.
+    pub(super) fn standing(&self) -> Result<Standing, Failure> {
+        let time = |millisecond| Timestamp::from_millisecond(millisecond).ok().ok_or(Unreadable { column: "bytes" });
+        let at = time(self.accepted_at)?;
+        let (state, reason) = (self.state, self.reason);
+        Ok(Standing {
+            state,
+            reason,
+            revision: 1,
+            due_at: (state == State::Queued).then_some(at),
+            waits_from: at,
+            expires_at: self.expires_at.map(time).transpose()?,
+            attempts: 0,
+            lead_id: None,
+            lease: None,
+            history: vec![Event { at, state, reason, attempt: None }],
+        })
     }
 
-    /// Returns the columns of an entry of which only the content is left, so that nobody knows what became of it.
-    pub(super) fn values_of_lost(&self) -> Result<Vec<Value>, Failure> {
-        let (held, salvaged) = (State::Held, Reason::Salvaged);
-        self.values_with(held, salvaged, &[(self.state, self.reason), (held, salvaged)])
+    /// Returns all of the entry but what was received, as long as nothing has happened to it.
+    pub(super) fn head(
+        &self,
+        standing: &Standing,
+        traceparent: Option<String>,
+        reading: Reading,
+    ) -> Result<Head, Failure> {
+        Ok(Head {
+            id: self.id,
+            site: self.site.clone(),
+            form: self.form.clone(),
+            state: standing.state,
+            reason: standing.reason,
+            revision: standing.revision,
+            accepted_at: from_millisecond(self.accepted_at, "accepted_at")?,
+            due_at: standing.due_at,
+            expires_at: standing.expires_at,
+            attempts: standing.attempts,
+            seen: 0,
+            lead_id: None,
+            history: Vec::new(),
+            traceparent,
+            reading,
+        })
     }
 
-    fn values_with(&self, state: State, reason: Reason, history: &[(State, Reason)]) -> Result<Vec<Value>, Failure> {
-        let at = Timestamp::from_millisecond(self.accepted_at).ok().ok_or(Unreadable { column: "arrived" })?;
-        let event = |(state, reason): &(State, Reason)| Event { at, state: *state, reason: *reason, attempt: None };
-        let history: Vec<_> = history.iter().map(event).collect();
-        let key = self.dedupe_key.as_ref().map(|key| STANDARD_NO_PAD.decode(key)).transpose();
-        let key = key.ok().ok_or(Unreadable { column: "arrived" })?;
-        let due_at = (state == State::Queued).then_some(self.accepted_at);
-        Ok(vec![
-            Value::Null,
-            self.id.as_bytes().to_vec().into(),
-            self.site.as_str().to_owned().into(),
-            self.form.as_str().to_owned().into(),
-            state.as_str().to_owned().into(),
-            reason.as_str().to_owned().into(),
-            1.into(),
-            self.accepted_at.into(),
-            due_at.into(),
-            self.accepted_at.into(),
-            self.expires_at.into(),
-            Value::Null,
-            0.into(),
-            0.into(),
-            Value::Null,
-            key.into(),
-            to_json(&history)?.into(),
-        ])
+    /// Returns how an entry stands of which only the record is left, so that nobody knows what became of it.
+    pub(super) fn standing_of_lost(&self) -> Result<Standing, Failure> {
+        let mut standing = self.standing()?;
+        (standing.state, standing.reason, standing.due_at) = (State::Held, Reason::Salvaged, None);
+        let event = Event { at: standing.waits_from, state: State::Held, reason: Reason::Salvaged, attempt: None };
+        standing.history.push(event);
+        Ok(standing)
     }
 }
 
 impl Waiting {
     pub(super) fn len(&self) -> usize {
-        self.ids.len()
+        self.entries.len()
     }
 
     pub(super) fn has(&self, id: EntryId) -> bool {
@@ -119,91 +165,139 @@ impl Waiting {
     }
 
     pub(super) fn has_key(&self, key: DedupeKey) -> bool {
-        self.keys.contains_key(&key)
+        self.keys.contains_key(&short(key))
     }
 
-    pub(super) fn add(&mut self, id: EntryId, key: Option<DedupeKey>) {
-        self.ids.insert(id);
-        self.keys.extend(key.map(|key| (key, id)));
+    pub(super) fn add(&mut self, number: i64, place: u32, arrival: Arc<Arrival>) {
+        self.ids.insert(arrival.id);
+        self.keys.extend(arrival.dedupe_key.map(|key| (key, arrival.id)));
+        self.entries.push(Waits { number, place, arrival });
     }
 
     /// Says that the tables may hold other entries than these: a transaction was taken back.
     pub(super) fn distrust(&mut self) {
-        self.version = None;
+        *self = Self::default();
     }
 }
 
-/// Returns the number of the entry that was entered last.
-pub(super) fn sequence(connection: &Connection) -> Result<i64, Failure> {
-    let mut find =
-        connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entry'")?;
+/// Returns the number of the entry that was entered last, whether it is still there or not: none is given again.
+fn entered(connection: &Connection) -> Result<i64, Failure> {
+    let mut find = connection.prepare_cached("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'entered'")?;
     Ok(find.query_row([], |row| row.get(0))?)
 }
 
-/// Enters what waits, unless it is known that nothing does; at the beginning of each transaction, where others wrote.
+/// Says up to which number all are entered.
+pub(super) fn set_entered(connection: &Connection, number: i64) -> Result<(), Failure> {
+    let mut set = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('entered', ?1) ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?;
+    set.execute([number])?;
+    Ok(())
+}
+
+/// Hands over each record that has no row of `entry` yet, with its number; returns the highest number of all records.
+pub(super) fn not_entered(
+    connection: &Connection,
+    mut each: impl FnMut(i64, segment::Record) -> Result<(), Failure>,
+) -> Result<i64, Failure> {
+    let entered = entered(connection)?;
+    // The segment of the last one may hold others behind it.
+    let mut find = connection.prepare_cached(
+        "SELECT number, bytes FROM content
+         WHERE number >= coalesce((SELECT max(number) FROM content WHERE number <= ?1), 0) AND number > 0 ORDER BY number",
+    )?;
+    let mut rows = find.query([entered.saturating_add(1)])?;
+    let mut highest = entered;
+    while let Some(row) = rows.next()? {
+        let first: i64 = row.get(0)?;
+        let bytes = row.get_ref(1)?.as_blob().map_err(|_other| Unreadable { column: "bytes" })?;
+        for (number, record) in (first..).zip(records(bytes)) {
+            highest = highest.max(number);
+            if number > entered && !record.arrival.is_empty() {
+                each(number, record)?;
+            }
+        }
+    }
+    Ok(highest)
+}
+
+/// Counts the records that have no row of `entry` yet.
+pub(super) fn count_not_entered(connection: &Connection) -> Result<u64, Failure> {
+    let mut count = 0;
+    not_entered(connection, |_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// Looks at the beginning of each transaction whether what is remembered still holds: nothing does where another process
+/// wrote, or a transaction was taken back.
 pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     let mut find = workspace.connection.prepare_cached("PRAGMA data_version")?;
     let version = Some(find.query_row([], |row| row.get(0))?);
     drop(find);
-    if workspace.waiting.version != version {
-        enter_all(workspace)?;
-        workspace.waiting.version = version;
+    if workspace.waiting.version == version {
+        return Ok(());
     }
+    let connection = &workspace.connection;
+    workspace.waiting.distrust();
+    workspace.recent.clear();
+    workspace.names.forget();
+    workspace.tally.refresh(connection)?;
+    let waiting = &mut workspace.waiting;
+    let highest = not_entered(connection, |number, record| {
+        match Arrival::parse(&record.arrival) {
+            Some(arrival) => waiting.add(number, record.place, Arc::new(arrival)),
+            None => tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent"),
+        }
+        Ok(())
+    })?;
+    workspace.next_number = highest + 1;
+    let mut newest = connection.prepare_cached("SELECT max(id) FROM entry")?;
+    workspace.newest = newest.query_row([], |row| row.get::<_, Option<[u8; 16]>>(0))?.map(EntryId::from_bytes);
+    drop(newest);
+    if !workspace.options.dedupe_window.is_zero() {
+        workspace.keys.refresh(connection, workspace.options.dedupe_window)?;
+    }
+    enter(workspace)?;
+    workspace.waiting.version = version;
+    Ok(())
+}
+
+/// Writes the segment that appends have begun.
+pub(super) fn write_segment(workspace: &mut Workspace) -> Result<(), Failure> {
+    if workspace.segment.is_empty() {
+        return Ok(());
+    }
+    segment::insert(&workspace.connection, workspace.segment_number, &workspace.segment)?;
+    workspace.segment.clear();
     Ok(())
 }
 
 /// Enters what waits.
 pub(super) fn enter(workspace: &mut Workspace) -> Result<(), Failure> {
-    if workspace.waiting.len() == 0 { Ok(()) } else { enter_all(workspace) }
-}
-
-fn enter_all(workspace: &mut Workspace) -> Result<(), Failure> {
-    let connection = &workspace.connection;
-    let mut find =
-        connection.prepare_cached("SELECT number, arrived FROM content WHERE number > ?1 ORDER BY number")?;
-    let mut rows = find.query([sequence(connection)?])?;
-    let remembers = !workspace.options.dedupe_window.is_zero();
-    let (mut entered, mut newest) = (0, None);
-    while let Some(row) = rows.next()? {
-        let number = row.get(0)?;
-        let arrived = row.get_ref(1)?;
-        match arrived.as_str().ok().and_then(Arrival::parse) {
-            Some(arrival) => {
-                enter_one(connection, number, &arrival, remembers)?;
-                newest = newest.max(Some(arrival.accepted_at));
-                entered += 1;
-            }
-            None => tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent"),
+    write_segment(workspace)?;
+    let waiting = std::mem::take(&mut workspace.waiting.entries);
+    let Some(last) = waiting.last().map(|waits| waits.number) else { return Ok(()) };
+    let window = workspace.options.dedupe_window;
+    let Workspace { connection, names, tally, keys, newest, .. } = workspace;
+    let mut insert = connection.prepare_cached(INSERT_ENTRY)?;
+    for Waits { number, place, arrival } in waiting {
+        let Arrival { id, accepted_at, dedupe_key: key, .. } = *arrival;
+        let site = names.number(connection, arrival.site.as_str())?;
+        let form = names.number(connection, arrival.form.as_str())?;
+        let row = Row { id, site, form, accepted_at, seen: 0, place, key };
+        insert_entry(&mut insert, number, &row, &arrival.standing()?)?;
+        tally.note(site, arrival.state, 1);
+        *newest = (*newest).max(Some(id));
+        if !window.is_zero() {
+            keys.add(number, id, accepted_at, key, window);
         }
     }
-    drop(rows);
-    drop(find);
-    if let Some(newest) = newest.and_then(|newest| Timestamp::from_millisecond(newest).ok()) {
-        forget_keys(workspace, newest, entered)?;
-    }
+    drop(insert);
     workspace.waiting.ids.clear();
     workspace.waiting.keys.clear();
-    Ok(())
-}
-
-fn enter_one(connection: &Connection, number: i64, arrival: &Arrival, remembers: bool) -> Result<(), Failure> {
-    let mut values = arrival.values()?;
-    if let Some(first) = values.first_mut() {
-        *first = number.into();
-    }
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO entry (number, id, site, form, state, reason, revision, accepted_at, due_at, waits_from, expires_at,
-            lease, attempts, seen, lead_id, dedupe_key, history)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    )?;
-    insert.execute(params_from_iter(&values))?;
-    if !remembers || arrival.dedupe_key.is_none() {
-        return Ok(());
-    }
-    let mut remember = connection.prepare_cached(
-        "INSERT OR REPLACE INTO dedupe (key, id, seen_at)
-         SELECT dedupe_key, id, accepted_at FROM entry WHERE number = ?1",
-    )?;
-    remember.execute([number])?;
-    Ok(())
+    set_entered(&workspace.connection, last)?;
+    listed::catch_up(&workspace.connection, last)
 }

@@ -19,6 +19,8 @@ const CORRUPT: &str = ".corrupt-";
 const SALVAGED: &str = ".salvaged-";
 /// Comes between the database's name and the time at which a copy took its place.
 const REPLACED: &str = ".replaced-";
+/// Ends the name of the copy that is kept of a store of a former version.
+const FORMER: &str = ".former";
 /// The database, its log, the log's index, and what an interrupted change of the journal's mode leaves.
 const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Most files of one second.
@@ -62,11 +64,22 @@ pub(super) fn replace(path: &Path, with: &Path, now: Timestamp) -> io::Result<Op
     Ok(Some(aside))
 }
 
-fn remove_if_there(file: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(file: &Path) -> io::Result<()> {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Where the copy is that is kept of a store of a former version.
+pub(super) fn former_copy(path: &Path) -> PathBuf {
+    beside(path, FORMER)
+}
+
+/// Keeps that copy as if the store had been set aside: not all of it was brought over.
+pub(super) fn keep_former(path: &Path, copy: &Path, now: Timestamp) -> io::Result<()> {
+    std::fs::rename(copy, free_name(path, CORRUPT, now)?)?;
+    sync_folder(path)
 }
 
 /// Lists what was set aside and is not yet salvaged, the newest first.
@@ -76,7 +89,7 @@ pub(super) fn corrupt(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Lists all that was ever set aside and is still there, the newest first.
 pub(super) fn all(path: &Path) -> io::Result<Vec<PathBuf>> {
-    list(path, &[CORRUPT, SALVAGED, REPLACED])
+    list(path, &[CORRUPT, SALVAGED, REPLACED, FORMER])
 }
 
 /// Remembers that what can be read was merged back; returns the file's new path.

@@ -1,14 +1,18 @@
 //! Settling leases, operators' changes, and removal.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::row::{Content, padding, read_received, read_standing, to_json, write_standing};
+use super::listed;
+use super::recent::Leased;
+use super::row::{
+    STANDING_BY_ID, STANDING_COLUMNS, code, read_standing, reading_to_json, received, write_reading, write_standing,
+};
+use super::segment::{self, Segments};
 use super::writer::Workspace;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::standing::Standing;
-use crate::queue::{Change, Reading, Set, Settlement};
+use crate::queue::{Change, Reading, Set, Settlement, State};
 
 /// Most bytes that a probe writes.
 const PROBED_MAX: usize = 4 * 1_024 * 1_024;
@@ -23,11 +27,13 @@ pub(super) fn settle(
     settlement: &Settlement,
     now: Timestamp,
 ) -> Result<Set, Failure> {
-    let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
-    let set = standing.settle(token, settlement.clone(), now);
-    if set.is_done() {
-        write_standing(&workspace.connection, number, &standing)?;
-        workspace.woke = true;
+    let known = workspace.recent.take_leased(id);
+    let Some(mut found) = known.map_or_else(|| find(&workspace.connection, id), |known| Ok(Some(known)))? else {
+        return Ok(Set::Lost);
+    };
+    let set = found.standing.settle(token, settlement.clone(), now);
+    if let Set::Done(transition) = set {
+        write_back(workspace, &found, transition.from)?;
     }
     Ok(set)
 }
@@ -40,39 +46,88 @@ pub(super) fn amend(
     change: &Change,
     now: Timestamp,
 ) -> Result<Set, Failure> {
-    let Some((number, mut standing)) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
-    let set = standing.amend(revision, change, now);
-    if set.is_done() {
-        write_standing(&workspace.connection, number, &standing)?;
+    workspace.recent.take_leased(id);
+    let Some(mut found) = find(&workspace.connection, id)? else { return Ok(Set::Lost) };
+    let set = found.standing.amend(revision, change, now);
+    if let Set::Done(transition) = set {
+        write_back(workspace, &found, transition.from)?;
         match change {
             Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => {
-                write_reading(&workspace.connection, number, reading)?;
+                read_anew(workspace, &found, reading)?;
             }
-            Change::Assign { site } => assign(&workspace.connection, number, site)?,
+            Change::Assign { site } => assign(workspace, &found, id, site)?,
             Change::Drop { .. } | Change::SiteBack => {}
         }
-        workspace.woke = true;
     }
     Ok(set)
 }
 
+fn write_back(workspace: &mut Workspace, found: &Leased, from: State) -> Result<(), Failure> {
+    let Leased { number, site, accepted_at, ref standing, .. } = *found;
+    workspace.recent.take(number);
+    write_standing(&workspace.connection, number, standing, accepted_at)?;
+    if from != standing.state {
+        workspace.tally.note(site, from, -1);
+        workspace.tally.note(site, standing.state, 1);
+    }
+    workspace.woke = true;
+    Ok(())
+}
+
+/// Keeps what was made of an entry again, and none of what was made of it before: an operator may have corrected that.
+fn read_anew(workspace: &mut Workspace, found: &Leased, reading: &Reading) -> Result<(), Failure> {
+    let connection = &workspace.connection;
+    let json = Segments::of(connection).about_received(found.number, found.place)?;
+    let traceparent = received(&json, Vec::new())?.traceparent;
+    write_reading(connection, found.number, &reading_to_json(traceparent.as_deref(), reading)?)?;
+    segment::wipe_reading(connection, found.number, found.place)
+}
+
 /// Removes entries, whatever their state.
 pub(super) fn erase(workspace: &mut Workspace, ids: &[EntryId]) -> Result<usize, Failure> {
-    let mut delete = workspace.connection.prepare_cached("DELETE FROM entry WHERE id = ?1")?;
     let mut erased = 0;
     for id in ids {
-        erased += delete.execute([id.as_bytes()])?;
+        let mut find = workspace.connection.prepare_cached("SELECT number FROM entry WHERE id = ?1")?;
+        let number = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        drop(find);
+        if let Some(number) = number {
+            remove(workspace, number)?;
+            erased += 1;
+        }
     }
     Ok(erased)
 }
 
 /// Removes entries whose keeping time is over.
 pub(super) fn expire(workspace: &mut Workspace, now: Timestamp, limit: usize) -> Result<usize, Failure> {
-    let mut delete = workspace.connection.prepare_cached(
-        "DELETE FROM entry WHERE number IN
-            (SELECT number FROM entry WHERE expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2)",
-    )?;
-    Ok(delete.execute(params![now.as_millisecond(), u32::try_from(limit).unwrap_or(u32::MAX)])?)
+    let mut find = workspace
+        .connection
+        .prepare_cached("SELECT number FROM entry WHERE expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2")?;
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let numbers = find.query_map(params![now.as_millisecond(), limit], |row| row.get(0))?;
+    let numbers: Vec<i64> = numbers.collect::<Result<_, _>>()?;
+    drop(find);
+    for number in &numbers {
+        remove(workspace, *number)?;
+    }
+    Ok(numbers.len())
+}
+
+/// Removes one entry with all that belongs to it.
+fn remove(workspace: &mut Workspace, number: i64) -> Result<(), Failure> {
+    let Workspace { connection, recent, tally, .. } = workspace;
+    recent.take(number);
+    let mut delete =
+        connection.prepare_cached("DELETE FROM entry WHERE number = ?1 RETURNING id, site, state, place")?;
+    let mut rows = delete.query([number])?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    let (id, site, place) = (EntryId::from_bytes(row.get(0)?), row.get(1)?, row.get(3)?);
+    tally.note(site, code(row, 2, "state")?, -1);
+    drop(rows);
+    recent.take_leased(id);
+    listed::remove(connection, site, id)?;
+    connection.prepare_cached("DELETE FROM reading WHERE number = ?1")?.execute([number])?;
+    segment::remove(connection, number, place)
 }
 
 /// Writes something, to see whether that works; where an append lately found no room, as much as that wanted.
@@ -85,9 +140,9 @@ pub(super) fn probe(workspace: &mut Workspace) -> Result<usize, Failure> {
     write.execute([])?;
     let bytes = workspace.missing.min(PROBED_MAX);
     if bytes > 0 {
-        let mut write = workspace.connection.prepare_cached(
-            "INSERT OR REPLACE INTO content (number, padding, json, body) VALUES (?1, zeroblob(?2), '', x'')",
-        )?;
+        let mut write = workspace
+            .connection
+            .prepare_cached("INSERT OR REPLACE INTO content (number, padding, bytes) VALUES (?1, zeroblob(?2), x'')")?;
         write.execute(params![PROBE_NUMBER, u32::try_from(bytes).unwrap_or(u32::MAX)])?;
     }
     Ok(bytes)
@@ -100,39 +155,24 @@ pub(super) fn end_probe(workspace: &mut Workspace) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files an entry under another site; its state must be written by now.
-fn assign(connection: &Connection, number: i64, site: &SiteId) -> Result<(), Failure> {
-    // The triggers that keep the tally look at the state alone.
-    let mut leave = connection.prepare_cached(
-        "UPDATE tally SET entries = entries - 1
-            WHERE (site, state) = (SELECT site, state FROM entry WHERE number = ?1)",
-    )?;
-    let mut file = connection.prepare_cached("UPDATE entry SET site = ?2 WHERE number = ?1")?;
-    let mut join = connection.prepare_cached(
-        "INSERT INTO tally (site, state, entries) SELECT site, state, 1 FROM entry WHERE number = ?1
-            ON CONFLICT DO UPDATE SET entries = entries + 1",
-    )?;
-    leave.execute([number])?;
-    file.execute(params![number, site.as_str()])?;
-    join.execute([number])?;
+/// Files an entry under another site; its standing is written by now.
+fn assign(workspace: &mut Workspace, found: &Leased, id: EntryId, site: &SiteId) -> Result<(), Failure> {
+    let Workspace { connection, names, tally, .. } = workspace;
+    let to = names.number(connection, site.as_str())?;
+    connection.prepare_cached("UPDATE entry SET site = ?2 WHERE number = ?1")?.execute([found.number, to])?;
+    listed::assign(connection, found.site, to, id)?;
+    tally.note(found.site, found.standing.state, -1);
+    tally.note(to, found.standing.state, 1);
     Ok(())
 }
 
-fn find(connection: &Connection, id: EntryId) -> Result<Option<(i64, Standing)>, Failure> {
-    let mut find = connection.prepare_cached("SELECT * FROM entry WHERE id = ?1")?;
-    let mut rows =
-        find.query_and_then([id.as_bytes()], |row| Ok::<_, Failure>((row.get("number")?, read_standing(row)?)))?;
+fn find(connection: &Connection, id: EntryId) -> Result<Option<Leased>, Failure> {
+    const AT: usize = STANDING_COLUMNS;
+    let mut find = connection.prepare_cached(STANDING_BY_ID)?;
+    let mut rows = find.query_and_then([id.as_bytes()], |row| {
+        let (standing, accepted_at) = read_standing(row)?;
+        let (number, site, place) = (row.get(AT)?, row.get(AT + 1)?, row.get(AT + 2)?);
+        Ok::<_, Failure>(Leased { number, site, place, accepted_at, standing })
+    })?;
     rows.next().transpose()
-}
-
-/// Writes a reading beside what was received, which stays: they share a row.
-fn write_reading(connection: &Connection, number: i64, reading: &Reading) -> Result<(), Failure> {
-    let mut find = connection.prepare_cached("SELECT json, body FROM content WHERE number = ?1")?;
-    let received = find.query_and_then([number], read_received)?.next().transpose()?;
-    let received = received.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    let (json, body) = (to_json(&Content { received: &received, reading })?, &*received.body);
-    let mut update = connection
-        .prepare_cached("UPDATE content SET padding = ?2, json = ?3, body = ?4, arrived = NULL WHERE number = ?1")?;
-    update.execute(params![number, padding(json.len(), body.len(), None), json, body])?;
-    Ok(())
 }

@@ -24,13 +24,16 @@ const MARK: &str = ".damaged";
 const ROWS_MAX: usize = 10_000;
 
 /// One end of each table: the pages that every operation goes through.
-const EDGES: [&str; 8] = [
+const EDGES: [&str; 11] = [
     "SELECT * FROM entry ORDER BY number LIMIT 1",
     "SELECT * FROM entry ORDER BY number DESC LIMIT 1",
     "SELECT number FROM content ORDER BY number LIMIT 1",
     "SELECT number FROM content ORDER BY number DESC LIMIT 1",
-    "SELECT * FROM dedupe ORDER BY key LIMIT 1",
-    "SELECT * FROM dedupe ORDER BY seen_at LIMIT 1",
+    "SELECT number FROM reading ORDER BY number LIMIT 1",
+    "SELECT number FROM reading ORDER BY number DESC LIMIT 1",
+    "SELECT id FROM entry INDEXED BY entry_id ORDER BY id DESC LIMIT 1",
+    "SELECT * FROM listed LIMIT 1",
+    "SELECT * FROM name",
     "SELECT * FROM tally",
     "SELECT * FROM meta",
 ];

@@ -4,16 +4,22 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::check::Watch;
 use super::failure::Failure;
-use super::row::{SELECT_HEAD_BY_NUMBER, read_head, read_standing, text, unsigned, write_standing};
+use super::names::{self, Names};
+use super::recent::{Appended, Leased, Recent};
+use super::row::{
+    HEAD_BY_NUMBER, PLACE, SITE_NUMBER, STANDING_BY_NUMBER, UPDATE_STANDING, read_head, read_standing, unsigned,
+    update_standing, write_standing,
+};
+use super::segment::Segments;
 use super::writer::Workspace;
 use crate::lead::SiteId;
 use crate::queue::standing::later;
 use crate::queue::turns::{self, Lanes};
-use crate::queue::{CLAIM_MAX, Claim, Lease};
+use crate::queue::{CLAIM_MAX, Claim, Head, Lease};
 
 /// Of each site, this many of those that have been due longest are put in order of their age.
 ///
@@ -21,45 +27,52 @@ use crate::queue::{CLAIM_MAX, Claim, Lease};
 const ORDERED_MAX: usize = CLAIM_MAX;
 
 const DUE: &str = "SELECT number FROM entry INDEXED BY entry_due
-    WHERE state = 'queued' AND site = ?1 AND due_at <= ?2 ORDER BY due_at, number LIMIT ?3";
-/// Looks only at what is new, however long the backlog behind it.
-const DUE_AND_NEW: &str = "SELECT number FROM entry INDEXED BY entry_new
-    WHERE state = 'queued' AND site = ?1 AND accepted_at >= ?4 AND due_at <= ?2 ORDER BY accepted_at, number LIMIT ?3";
-
-const SELECT_STANDING: &str = "SELECT * FROM entry WHERE number = ?1";
+    WHERE state = 0 AND site = ?1 AND due_at <= ?2 ORDER BY due_at, number LIMIT ?3";
+/// What is new is due since it was accepted, or a little before where the clock was set back. Of what became due since, so
+/// much is looked at: a backlog that
+/// becomes due at once keeps nobody waiting.
+const DUE_AND_NEW: &str = "SELECT number FROM (
+        SELECT number, accepted_at FROM entry INDEXED BY entry_due
+        WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 - 600000 AND ?2 ORDER BY due_at DESC LIMIT 4096)
+    WHERE accepted_at >= ?4 ORDER BY accepted_at, number LIMIT ?3";
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
     let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
     if workspace.memory.clock.went_back(now) {
+        workspace.recent.clear();
         rewind(&workspace.connection, now)?;
     }
-    let last_site = workspace.memory.last_sites.of(accepted_since);
-    let lanes = due(&workspace.connection, last_site.as_ref(), claim, &workspace.damage)?;
-    let (numbers, last) = turns::take(lanes, max);
+    let last_site = workspace.memory.last_sites.of(accepted_since).clone();
+    let lanes = due(workspace, last_site.as_ref(), claim)?;
+    let (numbers, last) = turns::take(lanes, max.min(CLAIM_MAX));
     if numbers.is_empty() {
         return Ok(Vec::new());
     }
-    *last_site = last;
+    *workspace.memory.last_sites.of(accepted_since) = last;
     let token = next_token(&workspace.connection)?;
     let mut leases = Vec::with_capacity(numbers.len());
+    let Workspace { connection, damage, recent, names, .. } = workspace;
+    let (find, update) = (connection.prepare_cached(HEAD_BY_NUMBER)?, connection.prepare_cached(UPDATE_STANDING)?);
+    let segments = Segments::of(connection);
+    let mut leasing = Leasing { connection, find, update, segments, damage, recent, names, token, lease, now };
     for number in numbers {
-        leases.extend(lease_one(workspace, number, token, lease, now)?);
+        leases.extend(leasing.one(number)?);
     }
     Ok(leases)
 }
 
 /// Takes back the leases that dead processes left.
 pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
-    let mut leased = connection
-        .prepare("SELECT number FROM entry INDEXED BY entry_due WHERE state = 'queued' AND lease IS NOT NULL")?;
+    let mut leased =
+        connection.prepare("SELECT number FROM entry INDEXED BY entry_due WHERE state = 0 AND lease IS NOT NULL")?;
     let numbers: Vec<i64> = leased.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for number in numbers {
-        let mut find = connection.prepare_cached(SELECT_STANDING)?;
+        let mut find = connection.prepare_cached(STANDING_BY_NUMBER)?;
         match find.query_and_then([number], read_standing)?.next().transpose() {
-            Ok(Some(mut standing)) => {
+            Ok(Some((mut standing, accepted_at))) => {
                 standing.release();
-                write_standing(connection, number, &standing)?;
+                write_standing(connection, number, &standing, accepted_at)?;
             }
             Ok(None) => {}
             // Its lease runs out in time, and the next claim says what is wrong.
@@ -72,14 +85,16 @@ pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
 
 /// Ends waits of a site.
 pub(super) fn hasten(workspace: &mut Workspace, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, Failure> {
+    let Some(site) = names::find(&workspace.connection, site.as_str())? else { return Ok(0) };
     let mut hasten = workspace.connection.prepare_cached(
         "UPDATE entry SET due_at = ?2, waits_from = ?2 WHERE number IN (
             SELECT number FROM entry INDEXED BY entry_due
-            WHERE state = 'queued' AND site = ?1 AND due_at > ?2 AND lease IS NULL
+            WHERE state = 0 AND site = ?1 AND due_at > ?2 AND lease IS NULL
             ORDER BY due_at, number LIMIT ?3)",
     )?;
     let max = u32::try_from(max).unwrap_or(u32::MAX);
-    let hastened = hasten.execute(params![site.as_str(), now.as_millisecond(), max])?;
+    workspace.recent.clear();
+    let hastened = hasten.execute(params![site, now.as_millisecond(), max])?;
     workspace.woke |= hastened > 0;
     Ok(hastened)
 }
@@ -88,67 +103,45 @@ pub(super) fn hasten(workspace: &mut Workspace, site: &SiteId, max: usize, now: 
 fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
     let mut rewind = connection.prepare_cached(
         "UPDATE entry INDEXED BY entry_due SET due_at = ?1 + (due_at - waits_from), waits_from = ?1
-         WHERE state = 'queued' AND waits_from > ?1",
+         WHERE state = 0 AND waits_from > ?1",
     )?;
     rewind.execute([now.as_millisecond()])?;
     Ok(())
 }
 
 /// Finds what is due, site by site, beginning after the one whose turn was last.
-fn due(
-    connection: &Connection,
-    last_site: Option<&SiteId>,
-    claim: &Claim,
-    damage: &Watch,
-) -> Result<Lanes<SiteId, i64>, Failure> {
+fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> Result<Lanes<SiteId, i64>, Failure> {
+    let Workspace { connection, tally, damage, .. } = workspace;
     let mut lanes = Vec::new();
-    let (mut site, mut wrapped) = (last_site.cloned(), last_site.is_none());
-    while lanes.len() < claim.max {
-        match next_site(connection, site.as_ref())? {
-            Some(next) => {
-                if wrapped && last_site.is_some_and(|last| next > *last) {
-                    break;
-                }
-                site = Some(next.clone());
-                let most = claim.quota.of(&next);
-                if most == 0 {
-                    continue;
-                }
-                let mut lane = oldest_due(connection, &next, claim)?;
-                lane.retain(|number| !damage.has_row(*number));
-                lane.truncate(most);
-                if !lane.is_empty() {
-                    lanes.push((next, lane));
-                }
-            }
-            None if wrapped => break,
-            None => (site, wrapped) = (None, true),
+    for (site, number) in tally.in_turn(connection, last_site)? {
+        if lanes.len() >= claim.max.min(CLAIM_MAX) {
+            break;
+        }
+        let most = claim.quota.of(site);
+        if most == 0 {
+            continue;
+        }
+        let mut lane = oldest_due(connection, number, claim)?;
+        lane.retain(|number| !damage.has_row(*number));
+        lane.truncate(most);
+        if !lane.is_empty() {
+            lanes.push((site.clone(), lane));
         }
     }
     Ok(lanes)
 }
 
-/// Returns the first site by name after another that has anything queued.
-fn next_site(connection: &Connection, after: Option<&SiteId>) -> Result<Option<SiteId>, Failure> {
-    let mut next = connection.prepare_cached(
-        "SELECT site FROM entry INDEXED BY entry_due WHERE state = 'queued' AND site > ?1 ORDER BY site LIMIT 1",
-    )?;
-    let after = after.map_or("", SiteId::as_str);
-    let mut sites = next.query_and_then([after], |row| text(row, "site", |text| SiteId::parse(text).ok()))?;
-    sites.next().transpose()
-}
-
-fn oldest_due(connection: &Connection, site: &SiteId, claim: &Claim) -> Result<VecDeque<i64>, Failure> {
+fn oldest_due(connection: &Connection, site: i64, claim: &Claim) -> Result<VecDeque<i64>, Failure> {
     let (now, max) = (claim.now.as_millisecond(), ORDERED_MAX as u32);
     let mut numbers: Vec<i64> = match claim.accepted_since {
         None => {
             let mut due = connection.prepare_cached(DUE)?;
-            let rows = due.query_map(params![site.as_str(), now, max], |row| row.get(0))?;
+            let rows = due.query_map(params![site, now, max], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         }
         Some(since) => {
             let mut due = connection.prepare_cached(DUE_AND_NEW)?;
-            let rows = due.query_map(params![site.as_str(), now, max, since.as_millisecond()], |row| row.get(0))?;
+            let rows = due.query_map(params![site, now, max, since.as_millisecond()], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         }
     };
@@ -165,46 +158,65 @@ fn next_token(connection: &Connection) -> Result<u64, Failure> {
     Ok(unsigned(next.query_row([], |row| row.get(0))?))
 }
 
-/// Leases one entry. One that cannot be read is leased to nobody: it must not keep the others waiting.
-fn lease_one(
-    workspace: &Workspace,
-    number: i64,
+/// A claim that found what is due.
+struct Leasing<'w> {
+    connection: &'w Connection,
+    find: CachedStatement<'w>,
+    update: CachedStatement<'w>,
+    segments: Segments<'w>,
+    damage: &'w Watch,
+    recent: &'w mut Recent,
+    names: &'w mut Names,
     token: u64,
     lease: Duration,
     now: Timestamp,
-) -> Result<Option<Lease>, Failure> {
-    match try_lease(&workspace.connection, number, token, lease, now) {
-        Err(Failure::Corrupt(_)) => put_off(&workspace.connection, number, lease, now)?,
-        // The whole claim has failed with it; the next one passes over the row.
-        Err(failure @ Failure::Damaged(_)) => {
-            workspace.damage.note_row(number);
-            return Err(failure);
+}
+
+impl Leasing<'_> {
+    /// Leases one entry. One that cannot be read is leased to nobody: it must not keep the others waiting.
+    fn one(&mut self, number: i64) -> Result<Option<Lease>, Failure> {
+        match self.try_one(number) {
+            Err(Failure::Corrupt(_)) => self.put_off(number)?,
+            // The whole claim has failed with it; the next one passes over the row.
+            Err(failure @ Failure::Damaged(_)) => {
+                self.damage.note_row(number);
+                return Err(failure);
+            }
+            leased => return leased,
         }
-        leased => return leased,
+        tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent");
+        Ok(None)
     }
-    tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent");
-    Ok(None)
-}
 
-fn try_lease(
-    connection: &Connection,
-    number: i64,
-    token: u64,
-    lease: Duration,
-    now: Timestamp,
-) -> Result<Option<Lease>, Failure> {
-    let mut find = connection.prepare_cached(SELECT_STANDING)?;
-    let Some(mut standing) = find.query_and_then([number], read_standing)?.next().transpose()? else { return Ok(None) };
-    standing.claim(token, lease, now);
-    write_standing(connection, number, &standing)?;
-    let mut find = connection.prepare_cached(SELECT_HEAD_BY_NUMBER)?;
-    let head = find.query_and_then([number], read_head)?.next().transpose()?;
-    Ok(head.map(|head| Lease { head, token }))
-}
+    fn try_one(&mut self, number: i64) -> Result<Option<Lease>, Failure> {
+        let Some((head, mut leased)) = self.read(number)? else { return Ok(None) };
+        leased.standing.claim(self.token, self.lease, self.now);
+        update_standing(&mut self.update, number, &leased.standing, leased.accepted_at)?;
+        let head = leased.standing.clone().shown_in(head);
+        self.recent.lease(head.id, leased);
+        Ok(Some(Lease { head, token: self.token }))
+    }
 
-fn put_off(connection: &Connection, number: i64, lease: Duration, now: Timestamp) -> Result<(), Failure> {
-    let until = later(now, lease).as_millisecond();
-    let mut put_off = connection.prepare_cached("UPDATE entry SET due_at = ?2, lease = NULL WHERE number = ?1")?;
-    put_off.execute(params![number, until])?;
-    Ok(())
+    fn read(&mut self, number: i64) -> Result<Option<(Head, Leased)>, Failure> {
+        if let Some(Appended { arrival, place, traceparent, reading, .. }) = self.recent.take(number) {
+            let (standing, accepted_at) = (arrival.standing()?, arrival.accepted_at);
+            let site = self.names.number(self.connection, arrival.site.as_str())?;
+            let head = arrival.head(&standing, traceparent, reading)?;
+            return Ok(Some((head, Leased { number, site, place, accepted_at, standing })));
+        }
+        let mut rows = self.find.query([number])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (standing, accepted_at) = read_standing(row)?;
+        let head = read_head(row, &standing, &mut self.segments)?;
+        let (site, place) = (row.get(SITE_NUMBER)?, row.get(PLACE)?);
+        Ok(Some((head, Leased { number, site, place, accepted_at, standing })))
+    }
+
+    fn put_off(&self, number: i64) -> Result<(), Failure> {
+        let until = later(self.now, self.lease).as_millisecond();
+        let mut put_off =
+            self.connection.prepare_cached("UPDATE entry SET due_at = ?2, lease = NULL WHERE number = ?1")?;
+        put_off.execute(params![number, until])?;
+        Ok(())
+    }
 }

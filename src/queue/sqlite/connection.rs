@@ -44,8 +44,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     if mode != "wal" {
         return Err(Failure::unavailable(NoLog));
     }
-    // Each commit is on the disk when it returns; on macOS that takes F_FULLFSYNC.
-    connection.pragma_update(None, "synchronous", "full")?;
+    // The log is synced by ourselves before anybody is answered (see `syncing`), and by SQLite before it is copied into the
+    // database. On macOS that takes F_FULLFSYNC.
+    connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::arrival;
 use super::failure::{Damage, Failure, Foreign};
 use super::row::unsigned;
 use super::schema;
+use super::{arrival, former};
 use crate::queue::StoreError;
 
 /// Checks every page and index of a copy that nobody writes to; returns how many entries it holds.
@@ -45,15 +45,22 @@ fn check(file: &Path) -> Result<u64, Failure> {
 
 /// Counts what needs sending or a person; an entry that has yet to be entered is one of them.
 pub(super) fn count_waiting(connection: &Connection) -> Result<u64, Failure> {
-    let entered = arrival::sequence(connection)?;
-    let sum = "SELECT (SELECT count(*) FROM entry WHERE state IN ('queued', 'held'))
-                    + (SELECT count(*) FROM content WHERE number > ?1)";
-    Ok(connection.query_row(sum, [entered], |row| row.get(0).map(unsigned))?)
+    let states = if schema::is_former(connection)? { "'queued', 'held'" } else { "0, 1" };
+    let count = format!("SELECT count(*) FROM entry WHERE state IN ({states})");
+    let waiting: i64 = connection.query_row(&count, [], |row| row.get(0))?;
+    Ok(unsigned(waiting) + count_not_entered(connection)?)
 }
 
 /// Counts what is entered and what has yet to be.
 pub(super) fn count(connection: &Connection) -> Result<u64, Failure> {
-    let entered = arrival::sequence(connection)?;
-    let sum = "SELECT (SELECT count(*) FROM entry) + (SELECT count(*) FROM content WHERE number > ?1)";
-    Ok(connection.query_row(sum, [entered], |row| row.get(0).map(unsigned))?)
+    let entered: i64 = connection.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
+    Ok(unsigned(entered) + count_not_entered(connection)?)
+}
+
+fn count_not_entered(connection: &Connection) -> Result<u64, Failure> {
+    if schema::is_former(connection)? {
+        former::count_not_entered(connection)
+    } else {
+        arrival::count_not_entered(connection)
+    }
 }

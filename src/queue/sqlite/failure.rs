@@ -63,6 +63,17 @@ pub(super) struct CopyExists {
     pub(super) file: PathBuf,
 }
 
+/// A store of a former version is copied before it is brought up to date.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the store is of a former version, and there is no room for the copy of it that is kept as {} until the first clean \
+     stop: make as much room as the store takes, twice",
+    copy.display()
+)]
+pub(super) struct NoRoomForCopy {
+    pub(super) copy: PathBuf,
+}
+
 /// A copy of the store could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("the copy is locked by another program")]

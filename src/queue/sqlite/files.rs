@@ -127,6 +127,11 @@ impl Identity {
         Ok(Self { files, shortest, database, log: File::open(log)? })
     }
 
+    /// Returns another handle of the log, to sync it.
+    pub(super) fn log(&self) -> io::Result<File> {
+        self.log.try_clone()
+    }
+
     /// Returns where the database was.
     pub(super) fn database(&self) -> &Path {
         self.files.first().map_or(Path::new(""), |(path, _)| path)

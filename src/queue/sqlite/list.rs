@@ -1,39 +1,69 @@
 //! Reading entries and counting them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, named_params};
 
 use super::check::Watch;
+use super::codes::Code;
 use super::failure::Failure;
-use super::row::{SELECT_BY_ID, SELECT_HEAD_BY_ID, read_entry, read_head, text, time, unsigned, word};
+use super::row::{HEAD_BY_ID, code, from_millisecond, read_entry, read_head, read_standing, text, unsigned};
 use super::schema::{self, PAGE_SIZE};
+use super::segment::Segments;
+use super::{listed, names};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{Counts, Entry, Extent, Filter, Head, Order, Page, State};
 
-const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-
-/// What all scans have in common: one state, by id, from behind the cursor.
+/// What all scans have in common: by id, from behind the cursor. The reasons for `:upto` are in [`listed`].
 macro_rules! scan {
-    ($index:literal, $site:literal, $behind:literal, $order:literal) => {
+    ($from:literal, $id:literal, $behind:literal, $order:literal) => {
         concat!(
-            "SELECT id FROM entry INDEXED BY ",
-            $index,
-            " WHERE ",
-            $site,
-            " AND state = ?2 AND id ",
+            "SELECT ",
+            $id,
+            " FROM ",
+            $from,
+            " AND ",
+            $id,
+            " ",
             $behind,
-            " ?3 AND (?4 IS NULL OR form = ?4) AND (?5 IS NULL OR reason = ?5)",
-            " AND (?6 IS NULL OR accepted_at >= ?6) AND (?7 IS NULL OR accepted_at < ?7) ORDER BY id ",
+            " :cursor
+                AND (:state IS NULL OR state = :state)
+                AND (:form IS NULL OR form = :form) AND (:reason IS NULL OR reason = :reason)
+                AND (:since IS NULL OR accepted_at >= :since) AND (:until IS NULL OR accepted_at < :until)
+                AND (:site IS NULL OR entry.site = :site) AND :upto >= 0
+             ORDER BY ",
+            $id,
+            " ",
             $order,
-            " LIMIT ?8"
+            " LIMIT :limit"
         )
     };
 }
 
-const SITE_OLDEST: &str = scan!("entry_by_site", "site = ?1", ">", "ASC");
-const SITE_NEWEST: &str = scan!("entry_by_site", "site = ?1", "<", "DESC");
-const ALL_OLDEST: &str = scan!("entry_by_state", "?1 IS NULL", ">", "ASC");
-const ALL_NEWEST: &str = scan!("entry_by_state", "?1 IS NULL", "<", "DESC");
+/// The same oldest and newest first.
+macro_rules! scans {
+    ($from:literal, $id:literal) => {
+        [scan!($from, $id, ">", "ASC"), scan!($from, $id, "<", "DESC")]
+    };
+}
+
+/// All entries by id.
+const ALL: [&str; 2] = scans!("entry INDEXED BY entry_id WHERE TRUE", "id");
+/// Those of a site.
+const OF_SITE: [&str; 2] =
+    scans!("listed CROSS JOIN entry ON entry.id = listed.id WHERE listed.site = :site", "listed.id");
+/// Those that are not listed under their site yet.
+const BEHIND: [&str; 2] = scans!("entry NOT INDEXED WHERE number > :upto", "id");
+/// Those that need a person.
+const OPEN: [&str; 2] = scans!("entry INDEXED BY entry_open WHERE state = :state AND state IN (1, 3)", "id");
+const OPEN_OF_SITE: [&str; 2] =
+    scans!("entry INDEXED BY entry_open_by_site WHERE entry.site = :site AND state = :state AND state IN (1, 3)", "id");
+/// Those that wait to be sent, put in order when they are found.
+const QUEUED: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state = 0", "id");
+const QUEUED_OF_SITE: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state = 0 AND entry.site = :site", "id");
+
+/// Up to so many that wait are put in order; where there are more, most entries wait, or walking past the others is as
+/// quick.
+const ORDERED_MAX: u64 = 20_000;
 
 /// Sorts behind every id.
 const BEHIND_ALL: [u8; 17] = [u8::MAX; 17];
@@ -48,13 +78,9 @@ pub(super) fn extent(connection: &Connection) -> Result<Extent, Failure> {
 
 /// Reads one entry.
 pub(super) fn get(connection: &Connection, id: EntryId) -> Result<Option<Entry>, Failure> {
-    let mut find = connection.prepare_cached(SELECT_BY_ID)?;
-    find.query_and_then([id.as_bytes()], read_entry)?.next().transpose()
-}
-
-fn head(connection: &Connection, id: EntryId) -> Result<Option<Head>, Failure> {
-    let mut find = connection.prepare_cached(SELECT_HEAD_BY_ID)?;
-    find.query_and_then([id.as_bytes()], read_head)?.next().transpose()
+    let mut find = connection.prepare_cached(HEAD_BY_ID)?;
+    let mut segments = Segments::of(connection);
+    find.query_and_then([id.as_bytes()], |row| read_entry(row, &mut segments))?.next().transpose()
 }
 
 /// Reads a page of entries. What can't be read is named, and keeps nobody from the others.
@@ -66,25 +92,20 @@ pub(super) fn scan(
     cursor: Option<EntryId>,
     limit: usize,
 ) -> Result<Page, Failure> {
-    // Each state has its own stretch of the index; what comes first of all of them is the page.
-    let mut ids = Vec::new();
-    for state in STATES.into_iter().filter(|state| filter.state.is_none_or(|wanted| wanted == *state)) {
-        ids.extend(scan_state(connection, filter, order, state, cursor, limit + 1)?);
-    }
-    ids.sort_unstable();
-    if order == Order::Newest {
-        ids.reverse();
-    }
+    let Some(scan) = Scan::of(connection, filter, order, cursor, limit + 1)? else { return Ok(Page::default()) };
+    let mut ids = scan.ids(connection)?;
     let more = ids.len() > limit;
     ids.truncate(limit);
     let next = ids.last().copied().filter(|_| more);
     let mut page = Page { next, ..Page::default() };
+    let mut segments = Segments::of(connection);
     for id in ids {
-        match head(connection, id) {
+        match head(connection, &mut segments, id) {
             Ok(head) => page.heads.extend(head),
             Err(failure @ (Failure::Corrupt(_) | Failure::Damaged(_))) => {
                 damage.note(&failure);
                 page.unreadable.push(id);
+                segments = Segments::of(connection);
             }
             Err(failure) => return Err(failure),
         }
@@ -92,36 +113,113 @@ pub(super) fn scan(
     Ok(page)
 }
 
-fn scan_state(
-    connection: &Connection,
-    filter: &Filter,
+fn head(connection: &Connection, segments: &mut Segments<'_>, id: EntryId) -> Result<Option<Head>, Failure> {
+    let mut find = connection.prepare_cached(HEAD_BY_ID)?;
+    let mut heads = find.query_and_then([id.as_bytes()], |row| {
+        let (standing, _) = read_standing(row)?;
+        read_head(row, &standing, segments)
+    })?;
+    heads.next().transpose()
+}
+
+/// What is looked for, in the words of the tables.
+struct Scan {
     order: Order,
-    state: State,
-    cursor: Option<EntryId>,
+    site: Option<i64>,
+    form: Option<i64>,
+    state: Option<u8>,
+    reason: Option<u8>,
+    since: Option<i64>,
+    until: Option<i64>,
+    cursor: Vec<u8>,
     limit: usize,
-) -> Result<Vec<EntryId>, Failure> {
-    let site = filter.site.as_ref().map(SiteId::as_str);
-    let (sql, before_all) = match (order, site) {
-        (Order::Oldest, Some(_)) => (SITE_OLDEST, &[][..]),
-        (Order::Oldest, None) => (ALL_OLDEST, &[][..]),
-        (Order::Newest, Some(_)) => (SITE_NEWEST, &BEHIND_ALL[..]),
-        (Order::Newest, None) => (ALL_NEWEST, &BEHIND_ALL[..]),
-    };
-    let mut scan = connection.prepare_cached(sql)?;
-    let rows = scan.query_map(
-        params![
+    /// Entries that wait to be sent, of the site or of all.
+    queued: u64,
+    /// Those behind it are not listed under their site.
+    upto: i64,
+}
+
+impl Scan {
+    /// Reads a filter; none where nothing can pass it.
+    fn of(
+        connection: &Connection,
+        filter: &Filter,
+        order: Order,
+        cursor: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Option<Self>, Failure> {
+        let number = |text: Option<&str>| text.map(|text| names::find(connection, text)).transpose();
+        let (site, form) =
+            (number(filter.site.as_ref().map(SiteId::as_str))?, number(filter.form.as_ref().map(FormId::as_str))?);
+        if site == Some(None) || form == Some(None) {
+            return Ok(None);
+        }
+        let before_all = if order == Order::Newest { &BEHIND_ALL[..] } else { &[][..] };
+        let site = site.flatten();
+        let queued = if filter.state == Some(State::Queued) { count_queued(connection, site)? } else { 0 };
+        Ok(Some(Self {
+            order,
             site,
-            state.as_str(),
-            cursor.as_ref().map_or(before_all, |id| id.as_bytes()),
-            filter.form.as_ref().map(FormId::as_str),
-            filter.reason.map(|reason| reason.as_str()),
-            filter.since.map(ceil_millisecond),
-            filter.until.map(ceil_millisecond),
-            u32::try_from(limit).unwrap_or(u32::MAX),
-        ],
-        |row| row.get(0).map(EntryId::from_bytes),
-    )?;
-    Ok(rows.collect::<Result<_, _>>()?)
+            form: form.flatten(),
+            state: filter.state.map(Code::code),
+            reason: filter.reason.map(Code::code),
+            since: filter.since.map(ceil_millisecond),
+            until: filter.until.map(ceil_millisecond),
+            cursor: cursor.as_ref().map_or(before_all, |id| id.as_bytes()).to_vec(),
+            limit,
+            queued,
+            upto: if site.is_some() { listed::upto(connection)? } else { 0 },
+        }))
+    }
+
+    /// Returns the ids of what passes, in order.
+    fn ids(&self, connection: &Connection) -> Result<Vec<EntryId>, Failure> {
+        let state = self.state.and_then(State::from_code);
+        match (state, self.site) {
+            (Some(State::Held | State::Dead), None) => self.run(connection, OPEN),
+            (Some(State::Held | State::Dead), Some(_)) => self.run(connection, OPEN_OF_SITE),
+            (Some(State::Queued), None) if self.queued <= ORDERED_MAX => self.run(connection, QUEUED),
+            (Some(State::Queued), Some(_)) if self.queued <= ORDERED_MAX => self.run(connection, QUEUED_OF_SITE),
+            (_, None) => self.run(connection, ALL),
+            (_, Some(_)) => {
+                let mut ids = self.run(connection, OF_SITE)?;
+                ids.extend(self.run(connection, BEHIND)?);
+                ids.sort_unstable();
+                ids.dedup();
+                if self.order == Order::Newest {
+                    ids.reverse();
+                }
+                ids.truncate(self.limit);
+                Ok(ids)
+            }
+        }
+    }
+
+    fn run(&self, connection: &Connection, [oldest, newest]: [&str; 2]) -> Result<Vec<EntryId>, Failure> {
+        let mut scan = connection.prepare_cached(if self.order == Order::Oldest { oldest } else { newest })?;
+        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        let rows = scan.query_map(
+            named_params! {
+                ":site": self.site,
+                ":form": self.form,
+                ":state": self.state,
+                ":reason": self.reason,
+                ":since": self.since,
+                ":until": self.until,
+                ":cursor": self.cursor,
+                ":limit": limit,
+                ":upto": self.upto,
+            },
+            |row| row.get(0).map(EntryId::from_bytes),
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn count_queued(connection: &Connection, site: Option<i64>) -> Result<u64, Failure> {
+    let mut count = connection
+        .prepare_cached("SELECT coalesce(sum(entries), 0) FROM tally WHERE state = 0 AND (?1 IS NULL OR site = ?1)")?;
+    Ok(unsigned(count.query_row([site], |row| row.get(0))?))
 }
 
 /// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.
@@ -133,16 +231,16 @@ fn ceil_millisecond(time: Timestamp) -> i64 {
 /// Reads how many entries there are of each site and state.
 pub(super) fn counts(connection: &Connection) -> Result<Vec<Counts>, Failure> {
     let mut tally = connection.prepare_cached(
-        "SELECT site, state, entries,
-            iif(state = 'queued', (SELECT accepted_at FROM entry INDEXED BY entry_by_site
-             WHERE entry.site = tally.site AND entry.state = tally.state ORDER BY id LIMIT 1), NULL) AS oldest
-         FROM tally WHERE entries > 0",
+        "SELECT text, state, entries,
+            (SELECT min(accepted_at) FROM entry INDEXED BY entry_due
+             WHERE entry.state = 0 AND entry.site = tally.site AND tally.state = 0)
+         FROM tally JOIN name ON name.number = site WHERE entries > 0",
     )?;
     let rows = tally.query_and_then([], |row| {
-        let site = text(row, "site", |text| SiteId::parse(text).ok())?;
-        let (state, entries) = (word(row, "state")?, unsigned(row.get("entries")?));
-        let oldest = if state == State::Queued { Some(time(row, "oldest")?) } else { None };
-        Ok::<_, Failure>(Counts { site, state, entries, oldest })
+        let site = text(row, "text", |text| SiteId::parse(text).ok())?;
+        let oldest: Option<i64> = row.get(3)?;
+        let oldest = oldest.map(|oldest| from_millisecond(oldest, "accepted_at")).transpose()?;
+        Ok::<_, Failure>(Counts { site, state: code(row, 1, "state")?, entries: unsigned(row.get(2)?), oldest })
     })?;
     let mut counts: Vec<_> = rows.collect::<Result<_, _>>()?;
     counts.sort_unstable_by(|one, other| (&one.site, one.state).cmp(&(&other.site, other.state)));

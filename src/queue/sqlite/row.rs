@@ -2,160 +2,296 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, named_params};
-use serde::de::DeserializeOwned;
-use serde::de::value::{Error as NotOne, StrDeserializer};
+use rusqlite::{Connection, Statement, params};
 use serde::{Deserialize, Serialize};
 
+use super::codes::Code;
 use super::failure::{Failure, Unreadable};
-use super::schema::PAGE_SIZE;
+use super::history;
+use super::keys::Short;
+use super::segment::{Segments, padding};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
-use crate::queue::{Entry, Head, Reading};
+use crate::queue::{Entry, Event, Head, Reading};
 use crate::received::Received;
 
-macro_rules! select {
-    ($columns:literal, $condition:literal) => {
-        concat!("SELECT entry.*, ", $columns, " FROM entry JOIN content USING (number) WHERE ", $condition)
+/// What [`read_standing`] reads, as the first columns of a row.
+macro_rules! standing {
+    () => {
+        "state, reason, revision, accepted_at, due_at, waits_from, expires_at, lease, attempts, lead_id, history"
     };
 }
 
-/// Selects what [`read_entry`] reads.
-pub(super) const SELECT_BY_ID: &str = select!("json, body", "id = ?1");
-/// Selects what [`read_entry`] reads.
-pub(super) const SELECT_BY_NUMBER: &str = select!("json, body", "number = ?1");
-/// Selects what [`read_head`] reads: without the body.
-pub(super) const SELECT_HEAD_BY_ID: &str = select!("json", "id = ?1");
-/// Selects what [`read_head`] reads: without the body.
-pub(super) const SELECT_HEAD_BY_NUMBER: &str = select!("json", "number = ?1");
+macro_rules! select_head {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            standing!(),
+            ", entry.number, id, of_site.text AS site, of_form.text AS form, seen, place, site,
+                (SELECT json FROM reading WHERE reading.number = entry.number)
+             FROM entry JOIN name AS of_site ON of_site.number = site JOIN name AS of_form ON of_form.number = form
+             WHERE ",
+            $condition
+        )
+    };
+}
 
-/// What the column `json` holds: the reading, and of what was received all but the body.
+/// Selects what [`read_head`] reads.
+pub(super) const HEAD_BY_ID: &str = select_head!("id = ?1");
+/// Selects what [`read_head`] reads.
+pub(super) const HEAD_BY_NUMBER: &str = select_head!("entry.number = ?1");
+/// Selects what [`read_standing`] reads, and then where the entry is.
+pub(super) const STANDING_BY_ID: &str =
+    concat!("SELECT ", standing!(), ", number, site, place FROM entry WHERE id = ?1");
+/// Selects what [`read_standing`] reads.
+pub(super) const STANDING_BY_NUMBER: &str = concat!("SELECT ", standing!(), " FROM entry WHERE number = ?1");
+/// How many columns [`read_standing`] reads.
+pub(super) const STANDING_COLUMNS: usize = 11;
+
+/// Where [`read_head`]'s rows have an entry's place in its segment, and the number of its site.
+pub(super) const PLACE: usize = STANDING_COLUMNS + 5;
+pub(super) const SITE_NUMBER: usize = STANDING_COLUMNS + 6;
+
+/// The columns of an entry that are no part of its standing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) id: EntryId,
+    pub(super) site: i64,
+    pub(super) form: i64,
+    pub(super) accepted_at: i64,
+    pub(super) seen: u32,
+    /// Where its record is in its segment.
+    pub(super) place: u32,
+    pub(super) key: Option<Short>,
+}
+
+/// What is stored of a reading.
 #[derive(Serialize)]
-pub(super) struct Content<'a> {
-    pub(super) received: &'a Received,
-    #[serde(flatten)]
-    pub(super) reading: &'a Reading,
-}
-
-/// The part of it that [`Reading`] passes over.
-#[derive(Deserialize)]
-struct Around<T> {
-    received: T,
+struct Written<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    reading: &'a Reading,
 }
 
 #[derive(Deserialize)]
-struct Traced {
+struct Read {
     #[serde(default)]
     traceparent: Option<String>,
+    reading: Reading,
 }
 
-/// Bytes of a row that SQLite keeps beside other rows when it is as long as [`padding`] makes it.
-const LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
-/// Bytes of a row on each page of its own.
-const OVERFLOW: usize = PAGE_SIZE - 4;
-
-static ZEROS: [u8; LOCAL + OVERFLOW] = [0; LOCAL + OVERFLOW];
-
-/// Returns the bytes that go before a visitor's in the row of `content`, so that his lie on pages of their own.
-///
-/// When rows grow, a page of several is put in order again, and may keep a copy of a row that moved to another page;
-/// zeroing the row later does not find that copy. Pages of one row's overflow are never shared and are zeroed as a
-/// whole. So the padding fills what lies in the shared page, and makes the rest fill its pages exactly: by the file
-/// format's rule, what does not fill a page would go into the shared one.
-pub(super) fn padding(json_len: usize, body_len: usize, arrived_len: Option<usize>) -> &'static [u8] {
-    // Header: its length, the number (stored elsewhere), the padding (two bytes up to 8 KiB), JSON, body, arrival.
-    let header = 1 + 1 + 2 + varint_len(2 * json_len + 13) + varint_len(2 * body_len + 12);
-    let header = header + arrived_len.map_or(1, |len| varint_len(2 * len + 13));
-    let own_pages = (header + json_len + body_len + arrived_len.unwrap_or(0)) % OVERFLOW;
-    let missing = (OVERFLOW - own_pages) % OVERFLOW;
-    ZEROS.get(..LOCAL + missing).expect("less than a page is missing")
+/// Writes a reading as it is stored.
+pub(super) fn reading_to_json(traceparent: Option<&str>, reading: &Reading) -> Result<String, Failure> {
+    to_json(&Written { traceparent, reading })
 }
 
-fn varint_len(mut value: usize) -> usize {
-    let mut len = 1;
-    while value > 0x7f {
-        value >>= 7;
-        len += 1;
-    }
-    len
-}
+/// What [`insert_entry`] runs.
+pub(super) const INSERT_ENTRY: &str =
+    "INSERT INTO entry (number, id, site, form, state, reason, revision, accepted_at, due_at, waits_from, expires_at,
+        lease, attempts, seen, place, lead_id, dedupe_key, history)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
-/// Reads a whole entry.
-pub(super) fn read_entry(row: &Row<'_>) -> Result<Entry, Failure> {
-    Ok(Entry { head: read_head(row)?, received: read_received(row)? })
-}
-
-/// Reads what was received.
-pub(super) fn read_received(row: &Row<'_>) -> Result<Received, Failure> {
-    let Around { received } = json(row, "json")?;
-    Ok(Received { body: Bytes::from(row.get::<_, Vec<u8>>("body")?), ..received })
-}
-
-/// Reads all of an entry but what was received.
-pub(super) fn read_head(row: &Row<'_>) -> Result<Head, Failure> {
-    let standing = read_standing(row)?;
-    let Around { received: Traced { traceparent } } = json(row, "json")?;
-    Ok(Head {
-        id: EntryId::from_bytes(row.get("id")?),
-        site: text(row, "site", |text| SiteId::parse(text).ok())?,
-        form: text(row, "form", |text| FormId::parse(text).ok())?,
-        state: standing.state,
-        reason: standing.reason,
-        revision: standing.revision,
-        accepted_at: time(row, "accepted_at")?,
-        due_at: standing.due_at,
-        expires_at: standing.expires_at,
-        attempts: standing.attempts,
-        seen: row.get("seen")?,
-        lead_id: standing.lead_id,
-        history: standing.history,
-        traceparent,
-        reading: json(row, "json")?,
-    })
-}
-
-/// Reads how an entry stands.
-pub(super) fn read_standing(row: &Row<'_>) -> Result<Standing, Failure> {
-    Ok(Standing {
-        state: word(row, "state")?,
-        reason: word(row, "reason")?,
-        revision: unsigned(row.get("revision")?),
-        due_at: optional_time(row, "due_at")?,
-        waits_from: time(row, "waits_from")?,
-        expires_at: optional_time(row, "expires_at")?,
-        attempts: row.get("attempts")?,
-        lead_id: row.get("lead_id")?,
-        lease: row.get::<_, Option<i64>>("lease")?.map(unsigned),
-        history: json(row, "history")?,
-    })
+/// Adds the row of an entry.
+pub(super) fn insert_entry(
+    insert: &mut Statement<'_>,
+    number: i64,
+    row: &Row,
+    standing: &Standing,
+) -> Result<(), Failure> {
+    insert.execute(params![
+        number,
+        row.id.as_bytes(),
+        row.site,
+        row.form,
+        standing.state.code(),
+        standing.reason.code(),
+        signed(standing.revision),
+        row.accepted_at,
+        standing.due_at.map(Timestamp::as_millisecond),
+        standing.waits_from.as_millisecond(),
+        standing.expires_at.map(Timestamp::as_millisecond),
+        standing.lease.map(signed),
+        standing.attempts,
+        row.seen,
+        row.place,
+        standing.lead_id,
+        row.key,
+        history_to_write(standing, row.accepted_at),
+    ])?;
+    Ok(())
 }
 
 /// Writes back how an entry stands.
-pub(super) fn write_standing(connection: &Connection, number: i64, standing: &Standing) -> Result<(), Failure> {
-    let mut update = connection.prepare_cached(
-        "UPDATE entry SET state = :state, reason = :reason, revision = :revision, due_at = :due_at,
-            waits_from = :waits_from, expires_at = :expires_at, attempts = :attempts, lead_id = :lead_id,
-            lease = :lease, history = :history
-         WHERE number = :number",
+pub(super) fn write_standing(
+    connection: &Connection,
+    number: i64,
+    standing: &Standing,
+    accepted_at: i64,
+) -> Result<(), Failure> {
+    update_standing(&mut *connection.prepare_cached(UPDATE_STANDING)?, number, standing, accepted_at)
+}
+
+/// What [`update_standing`] runs.
+pub(super) const UPDATE_STANDING: &str =
+    "UPDATE entry SET state = ?2, reason = ?3, revision = ?4, due_at = ?5, waits_from = ?6, expires_at = ?7, lease = ?8,
+        attempts = ?9, lead_id = ?10, history = ?11
+     WHERE number = ?1";
+
+/// The same for one of many.
+pub(super) fn update_standing(
+    update: &mut Statement<'_>,
+    number: i64,
+    standing: &Standing,
+    accepted_at: i64,
+) -> Result<(), Failure> {
+    update.execute(params![
+        number,
+        standing.state.code(),
+        standing.reason.code(),
+        signed(standing.revision),
+        standing.due_at.map(Timestamp::as_millisecond),
+        standing.waits_from.as_millisecond(),
+        standing.expires_at.map(Timestamp::as_millisecond),
+        standing.lease.map(signed),
+        standing.attempts,
+        standing.lead_id,
+        history_to_write(standing, accepted_at),
+    ])?;
+    Ok(())
+}
+
+/// Bytes that the columns which change take together at least: as many as those of most entries that are delivered.
+const CHANGING_MIN: usize = 80;
+
+/// Writes a history, and behind it so much that the row need not grow until the entry is delivered: a row that does is moved
+/// within its page, and may move others to another one.
+fn history_to_write(standing: &Standing, accepted_at: i64) -> Vec<u8> {
+    let mut bytes = match &*standing.history {
+        // Told by the other columns.
+        [Event { at, state, reason, attempt: None }]
+            if at.as_millisecond() == accepted_at && *state == standing.state && *reason == standing.reason =>
+        {
+            Vec::with_capacity(CHANGING_MIN)
+        }
+        history => history::encode(history),
+    };
+    let times = [standing.due_at, Some(standing.waits_from), standing.expires_at];
+    let others = times.into_iter().flatten().map(|time| integer_len(time.as_millisecond())).sum::<usize>()
+        + integer_len(signed(standing.revision))
+        + standing.lease.map_or(0, |lease| integer_len(signed(lease)))
+        + integer_len(standing.attempts.into())
+        + standing.lead_id.as_ref().map_or(0, String::len);
+    let wanted = CHANGING_MIN.saturating_sub(others);
+    if bytes.len() < wanted {
+        bytes.resize(wanted, 0);
+    }
+    bytes
+}
+
+/// Returns how many bytes of a row an integer takes.
+fn integer_len(value: i64) -> usize {
+    match value {
+        0 | 1 => 0,
+        -0x80..=0x7f => 1,
+        -0x8000..=0x7fff => 2,
+        -0x80_0000..=0x7f_ffff => 3,
+        -0x8000_0000..=0x7fff_ffff => 4,
+        -0x8000_0000_0000..=0x7fff_ffff_ffff => 6,
+        _ => 8,
+    }
+}
+
+/// Reads how an entry stands, from the first columns, and when it was accepted.
+pub(super) fn read_standing(row: &rusqlite::Row<'_>) -> Result<(Standing, i64), Failure> {
+    let (state, reason) = (code(row, 0, "state")?, code(row, 1, "reason")?);
+    let accepted_at: i64 = row.get(3)?;
+    let history = row.get_ref(10)?.as_blob().map_err(|_other| Unreadable { column: "history" })?;
+    let history = match history::decode(history)? {
+        Some(history) => history,
+        None => vec![Event { at: from_millisecond(accepted_at, "accepted_at")?, state, reason, attempt: None }],
+    };
+    let standing = Standing {
+        state,
+        reason,
+        revision: unsigned(row.get(2)?),
+        due_at: optional_time(row, 4, "due_at")?,
+        waits_from: from_millisecond(row.get(5)?, "waits_from")?,
+        expires_at: optional_time(row, 6, "expires_at")?,
+        lease: row.get::<_, Option<i64>>(7)?.map(unsigned),
+        attempts: row.get(8)?,
+        lead_id: row.get(9)?,
+        history,
+    };
+    Ok((standing, accepted_at))
+}
+
+/// Reads all of an entry but what was received.
+pub(super) fn read_head(
+    row: &rusqlite::Row<'_>,
+    standing: &Standing,
+    segments: &mut Segments<'_>,
+) -> Result<Head, Failure> {
+    const AT: usize = STANDING_COLUMNS;
+    let (traceparent, reading) = read_reading(row, segments)?;
+    Ok(Head {
+        id: EntryId::from_bytes(row.get(AT + 1)?),
+        site: text_at(row, AT + 2, "site", |text| SiteId::parse(text).ok())?,
+        form: text_at(row, AT + 3, "form", |text| FormId::parse(text).ok())?,
+        state: standing.state,
+        reason: standing.reason,
+        revision: standing.revision,
+        accepted_at: from_millisecond(row.get(3)?, "accepted_at")?,
+        due_at: standing.due_at,
+        expires_at: standing.expires_at,
+        attempts: standing.attempts,
+        seen: row.get(AT + 4)?,
+        lead_id: standing.lead_id.clone(),
+        history: standing.history.clone(),
+        traceparent,
+        reading,
+    })
+}
+
+fn read_reading(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<(Option<String>, Reading), Failure> {
+    const AT: usize = STANDING_COLUMNS;
+    let json = row.get_ref(AT + 7)?.as_str_or_null().map_err(|_other| Unreadable { column: "json" })?;
+    let read = match json {
+        Some(json) => serde_json::from_str::<Read>(json),
+        None => serde_json::from_slice(&segments.reading(row.get(AT)?, row.get(PLACE)?)?),
+    };
+    // The error of the parser is left out: it may quote a person's words.
+    let read = read.map_err(|_quoting| Unreadable { column: "json" })?;
+    Ok((read.traceparent, read.reading))
+}
+
+/// Reads a whole entry.
+pub(super) fn read_entry(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<Entry, Failure> {
+    const AT: usize = STANDING_COLUMNS;
+    let (standing, _) = read_standing(row)?;
+    let head = read_head(row, &standing, segments)?;
+    let (json, body) = segments.received(row.get(AT)?, row.get(PLACE)?)?;
+    Ok(Entry { head, received: received(&json, body)? })
+}
+
+/// Reads what was received.
+pub(super) fn received(json: &[u8], body: Vec<u8>) -> Result<Received, Failure> {
+    let mut received: Received = serde_json::from_slice(json).map_err(|_quoting| Unreadable { column: "bytes" })?;
+    received.body = Bytes::from(body);
+    Ok(received)
+}
+
+/// Keeps what was made of an entry again; what was made of it before is wiped by the caller.
+pub(super) fn write_reading(connection: &Connection, number: i64, json: &str) -> Result<(), Failure> {
+    let mut write = connection.prepare_cached(
+        "INSERT INTO reading (number, padding, json) VALUES (?1, ?2, ?3)
+            ON CONFLICT DO UPDATE SET padding = excluded.padding, json = excluded.json",
     )?;
-    update.execute(named_params! {
-        ":number": number,
-        ":state": standing.state.as_str(),
-        ":reason": standing.reason.as_str(),
-        ":revision": signed(standing.revision),
-        ":due_at": standing.due_at.map(Timestamp::as_millisecond),
-        ":waits_from": standing.waits_from.as_millisecond(),
-        ":expires_at": standing.expires_at.map(Timestamp::as_millisecond),
-        ":attempts": standing.attempts,
-        ":lead_id": standing.lead_id,
-        ":lease": standing.lease.map(signed),
-        ":history": to_json(&standing.history)?,
-    })?;
+    write.execute(params![number, padding(json.len()), json])?;
     Ok(())
 }
 
 /// Writes a value as JSON.
-pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(Failure::unavailable)
 }
 
@@ -169,76 +305,37 @@ pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Reads a time.
-pub(super) fn time(row: &Row<'_>, column: &'static str) -> Result<Timestamp, Failure> {
-    from_millisecond(row.get(column)?, column)
-}
-
 /// Reads one word of a closed set.
-pub(super) fn word<T: DeserializeOwned>(row: &Row<'_>, column: &'static str) -> Result<T, Failure> {
-    text(row, column, |text| T::deserialize(StrDeserializer::<NotOne>::new(text)).ok())
+pub(super) fn code<T: Code>(row: &rusqlite::Row<'_>, at: usize, column: &'static str) -> Result<T, Failure> {
+    let code: i64 = row.get(at)?;
+    let word = u8::try_from(code).ok().and_then(T::from_code);
+    Ok(word.ok_or(Unreadable { column })?)
 }
 
 /// Reads text that `parse` must accept.
 pub(super) fn text<T>(
-    row: &Row<'_>,
+    row: &rusqlite::Row<'_>,
     column: &'static str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T, Failure> {
-    let value = row.get_ref(column)?;
-    let text = value.as_str().ok();
-    Ok(text.and_then(parse).ok_or(Unreadable { column })?)
+    text_at(row, row.as_ref().column_index(column)?, column, parse)
 }
 
-fn optional_time(row: &Row<'_>, column: &'static str) -> Result<Option<Timestamp>, Failure> {
-    row.get::<_, Option<i64>>(column)?.map(|millisecond| from_millisecond(millisecond, column)).transpose()
+fn text_at<T>(
+    row: &rusqlite::Row<'_>,
+    at: usize,
+    column: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Failure> {
+    let value = row.get_ref(at)?;
+    Ok(value.as_str().ok().and_then(parse).ok_or(Unreadable { column })?)
 }
 
-fn from_millisecond(millisecond: i64, column: &'static str) -> Result<Timestamp, Failure> {
+/// Reads a time.
+pub(super) fn from_millisecond(millisecond: i64, column: &'static str) -> Result<Timestamp, Failure> {
     Timestamp::from_millisecond(millisecond).ok().ok_or_else(|| Unreadable { column }.into())
 }
 
-/// The error of the parser is left out: it may quote a person's words.
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: &'static str) -> Result<T, Failure> {
-    text(row, column, |text| serde_json::from_str(text).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::sqlite::connection::open_writer;
-    use crate::queue::sqlite::{files, schema};
-
-    #[test]
-    fn a_visitors_bytes_share_no_page() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = files::create(&folder.path().join("store.db")).expect("created");
-        let mut connection = open_writer(&path).expect("opened");
-        schema::migrate(&mut connection).expect("migrated");
-        let lens = [0, 1, 57, 58, 63, 64, 500, 4_000, 4_091, 4_092, 4_093, 8_185, 8_186, 40_000, 1_048_576, 2_100_000];
-        let arrived_lens = [None, Some(0), Some(57), Some(58), Some(300)].into_iter().cycle();
-        let pairs = lens.iter().flat_map(|json_len| lens.map(|body_len| (*json_len, body_len)));
-        for ((json_len, body_len), arrived_len) in pairs.zip(arrived_lens) {
-            connection.execute("DELETE FROM content", []).expect("deleted");
-            let arrived = arrived_len.map(|len| "x".repeat(len));
-            let padding = padding(json_len, body_len, arrived_len);
-            let values = (padding, " ".repeat(json_len), vec![1_u8; body_len], arrived);
-            connection
-                .execute("INSERT INTO content (padding, json, body, arrived) VALUES (?1, ?2, ?3, ?4)", values)
-                .expect("inserted");
-            let shared: u32 = connection
-                .query_row("SELECT payload FROM dbstat WHERE name = 'content' AND pagetype = 'leaf'", [], |row| {
-                    row.get(0)
-                })
-                .expect("measured");
-            let unused: Option<u32> = connection
-                .query_row(
-                    "SELECT sum(unused) FROM dbstat WHERE name = 'content' AND pagetype = 'overflow'",
-                    [],
-                    |row| row.get(0),
-                )
-                .expect("measured");
-            assert_eq!((shared as usize, unused), (LOCAL, Some(0)), "{json_len} {body_len}");
-        }
-    }
+fn optional_time(row: &rusqlite::Row<'_>, at: usize, column: &'static str) -> Result<Option<Timestamp>, Failure> {
+    row.get::<_, Option<i64>>(at)?.map(|millisecond| from_millisecond(millisecond, column)).transpose()
 }

@@ -1,63 +1,80 @@
-//! The tables, as steps from each version to the next.
+//! The tables, and how those of former versions become them.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::failure::{Damage, Failure, Foreign};
+use super::former;
 
 /// Marks the file as ours, for `file(1)` and against opening another program's database ("fgDB").
 const APPLICATION_ID: i32 = 0x6667_4442;
 
-/// Bytes of a page. [`super::row::padding`] reckons with it.
+/// Bytes of a page. [`super::segment::padding`] reckons with it.
 pub(super) const PAGE_SIZE: usize = 4_096;
 
-/// Each step brings the schema from its index to the next version. Steps that were ever released never change.
-const STEPS: [&str; 3] = [V1, V2, V3];
+/// The version that is written.
+const VERSION: u32 = 4;
 
-/// `entry_due` has two columns more than it looks things up by: so a start reads no row to find old leases and waits.
-/// `AUTOINCREMENT`, because a plain rowid is given again after a delete. `entry` holds what is queried and what changes
-/// on the way; `content` what the visitor sent, which is big and rarely written.
-const V1: &str = "
-CREATE TABLE entry (
-    number      INTEGER PRIMARY KEY AUTOINCREMENT,
-    id          BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    site        TEXT NOT NULL,
-    form        TEXT NOT NULL,
-    state       TEXT NOT NULL CHECK ((state = 'queued') = (due_at IS NOT NULL)),
-    reason      TEXT NOT NULL,
-    revision    INTEGER NOT NULL,
-    accepted_at INTEGER NOT NULL,
-    due_at      INTEGER,
-    waits_from  INTEGER NOT NULL,
-    expires_at  INTEGER CHECK (expires_at IS NULL OR state <> 'queued'),
-    lease       INTEGER CHECK (lease IS NULL OR state = 'queued'),
-    attempts    INTEGER NOT NULL,
-    seen        INTEGER NOT NULL DEFAULT 0,
-    lead_id     TEXT,
-    dedupe_key  BLOB,
-    history     TEXT NOT NULL
+/// `content` holds what visitors sent, in segments of several entries (see [`super::segment`]), by the number of the
+/// first; it is written once. `reading` holds what was made of an entry again since, `entry` what changes on the way.
+/// What is counted and looked up by words (sites, forms, states, reasons) is kept as numbers: `name`, and
+/// [`super::codes`].
+///
+/// `entry_due` has three columns more than it looks things up by, so that what is new among a backlog, old leases and waits
+/// are found without reading a row. Of states only what needs a person has an index. `listed` is filled for
+/// many entries at once (see [`super::listed`]).
+pub(super) const TABLES: &str = "
+CREATE TABLE name (
+    number INTEGER PRIMARY KEY,
+    text   TEXT NOT NULL UNIQUE
 ) STRICT;
-CREATE INDEX entry_due ON entry (site, due_at, lease, waits_from) WHERE state = 'queued';
-CREATE INDEX entry_expiring ON entry (expires_at) WHERE expires_at IS NOT NULL;
-CREATE INDEX entry_by_site ON entry (site, state, id);
-CREATE INDEX entry_by_state ON entry (state, id);
 
 CREATE TABLE content (
     number  INTEGER PRIMARY KEY,
     padding BLOB NOT NULL,
-    json    TEXT NOT NULL,
-    body    BLOB NOT NULL
+    bytes   BLOB NOT NULL
 ) STRICT;
 
-CREATE TABLE dedupe (
-    key     BLOB PRIMARY KEY,
-    id      BLOB NOT NULL,
-    seen_at INTEGER NOT NULL
+CREATE TABLE reading (
+    number  INTEGER PRIMARY KEY,
+    padding BLOB NOT NULL,
+    json    TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE entry (
+    number      INTEGER PRIMARY KEY,
+    id          BLOB NOT NULL CHECK (length(id) = 16),
+    site        INTEGER NOT NULL,
+    form        INTEGER NOT NULL,
+    state       INTEGER NOT NULL CHECK ((state = 0) = (due_at IS NOT NULL)),
+    reason      INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    due_at      INTEGER,
+    waits_from  INTEGER NOT NULL,
+    expires_at  INTEGER CHECK (expires_at IS NULL OR state <> 0),
+    lease       INTEGER CHECK (lease IS NULL OR state = 0),
+    attempts    INTEGER NOT NULL,
+    seen        INTEGER NOT NULL,
+    place       INTEGER NOT NULL,
+    lead_id     TEXT,
+    dedupe_key  BLOB,
+    history     BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX entry_id ON entry (id);
+CREATE INDEX entry_due ON entry (site, due_at, accepted_at, lease, waits_from) WHERE state = 0;
+CREATE INDEX entry_expiring ON entry (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX entry_open ON entry (state, id) WHERE state IN (1, 3);
+CREATE INDEX entry_open_by_site ON entry (site, state, id) WHERE state IN (1, 3);
+
+CREATE TABLE listed (
+    site INTEGER NOT NULL,
+    id   BLOB NOT NULL,
+    PRIMARY KEY (site, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX dedupe_oldest ON dedupe (seen_at);
 
 CREATE TABLE tally (
-    site    TEXT NOT NULL,
-    state   TEXT NOT NULL,
+    site    INTEGER NOT NULL,
+    state   INTEGER NOT NULL,
     entries INTEGER NOT NULL,
     PRIMARY KEY (site, state)
 ) STRICT, WITHOUT ROWID;
@@ -66,50 +83,22 @@ CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER entry_added AFTER INSERT ON entry BEGIN
-    INSERT INTO tally (site, state, entries) VALUES (new.site, new.state, 1)
-        ON CONFLICT DO UPDATE SET entries = entries + 1;
-END;
-CREATE TRIGGER entry_moved AFTER UPDATE OF state ON entry WHEN old.state <> new.state BEGIN
-    UPDATE tally SET entries = entries - 1 WHERE site = old.site AND state = old.state;
-    INSERT INTO tally (site, state, entries) VALUES (new.site, new.state, 1)
-        ON CONFLICT DO UPDATE SET entries = entries + 1;
-END;
-CREATE TRIGGER entry_removed AFTER DELETE ON entry BEGIN
-    DELETE FROM content WHERE number = old.number;
-    DELETE FROM dedupe WHERE key = old.dedupe_key AND id = old.id;
-    UPDATE tally SET entries = entries - 1 WHERE site = old.site AND state = old.state;
-END;
-";
-
-/// Finds what is new among a backlog; holds all that is asked, so that no row is read for it.
-const V2: &str = "
-CREATE INDEX entry_new ON entry (site, accepted_at, due_at) WHERE state = 'queued';
-";
-
-/// What is known of an entry before it is entered (see [`super::arrival`]); nothing for those of former versions.
-const V3: &str = "
-ALTER TABLE content ADD COLUMN arrived TEXT;
 ";
 
 /// What a store of the newest version has in its schema.
-const NAMES: [&str; 15] = [
-    "entry",
-    "entry_due",
-    "entry_new",
-    "entry_expiring",
-    "entry_by_site",
-    "entry_by_state",
+const NAMES: [&str; 12] = [
+    "name",
     "content",
-    "dedupe",
-    "dedupe_oldest",
+    "reading",
+    "entry",
+    "entry_id",
+    "entry_due",
+    "entry_expiring",
+    "entry_open",
+    "entry_open_by_site",
+    "listed",
     "tally",
     "meta",
-    "entry_added",
-    "entry_moved",
-    "entry_removed",
-    "sqlite_sequence",
 ];
 
 /// Names what a store of the newest version has in its schema.
@@ -117,27 +106,38 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter()
 }
 
-/// Brings the schema up to date; refuses a newer one and a database that is not ours.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), Failure> {
+/// Brings the schema up to date; refuses a newer one and a database that is not ours. Returns how many entries of a
+/// former version could not be read.
+pub(super) fn migrate(connection: &mut Connection) -> Result<u64, Failure> {
     check_owner(connection)?;
-    for (version, step) in (1_u32..).zip(STEPS) {
-        let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-        // Looked up inside the transaction: another process may have done the step meanwhile.
-        if check_version(&transaction)? < version {
-            transaction.execute_batch(step)?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-            transaction.pragma_update(None, "user_version", version)?;
-            transaction.commit()?;
-        }
+    if check_version(connection)? == VERSION {
+        return Ok(0);
     }
-    Ok(())
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    // Looked up inside the transaction: another process may have done it meanwhile.
+    let lost = match check_version(&transaction)? {
+        VERSION => return Ok(0),
+        0 => {
+            transaction.execute_batch(TABLES)?;
+            0
+        }
+        former => former::bring_over(&transaction, former)?,
+    };
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(lost)
 }
 
 /// Returns the schema's version unless a newer program has raised it beyond what this one knows.
 pub(super) fn check_version(connection: &Connection) -> Result<u32, Failure> {
     let found = connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
-    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
-    if found > known { Err(Failure::Newer { found, known }) } else { Ok(found) }
+    if found > VERSION { Err(Failure::Newer { found, known: VERSION }) } else { Ok(found) }
+}
+
+/// Tells whether a database is a store of a former version.
+pub(super) fn is_former(connection: &Connection) -> Result<bool, Failure> {
+    Ok((1..VERSION).contains(&check_version(connection)?))
 }
 
 /// Tells whether a database is a store.
@@ -153,6 +153,6 @@ fn check_owner(connection: &Connection) -> Result<(), Failure> {
         return Ok(());
     }
     // Ours all the same, with a header that was written over.
-    let ours = "SELECT 1 FROM sqlite_schema WHERE name IN ('entry_by_state', 'dedupe_oldest')";
+    let ours = "SELECT 1 FROM sqlite_schema WHERE name IN ('entry_due', 'entry_expiring')";
     Err(if connection.prepare(ours)?.exists([])? { Failure::damaged(Damage) } else { Failure::corrupt(Foreign) })
 }

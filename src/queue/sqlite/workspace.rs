@@ -8,7 +8,13 @@ use rusqlite::Connection;
 use super::Options;
 use super::arrival::Waiting;
 use super::check::Watch;
+use super::failure::Failure;
+use super::keys::Keys;
+use super::names::Names;
+use super::recent::Recent;
 use super::reserve::Reserve;
+use super::tally::SiteTally;
+use crate::lead::EntryId;
 use crate::queue::standing::Clock;
 use crate::queue::turns::LastSites;
 
@@ -22,14 +28,28 @@ pub(super) struct Tally {
 }
 
 /// What a job works on.
-#[derive(Debug)]
 pub(super) struct Workspace {
     pub(super) connection: Connection,
     pub(super) options: Options,
     pub(super) memory: Memory,
     pub(super) damage: Arc<Watch>,
     pub(super) waiting: Waiting,
+    /// The records that this transaction has appended since it last wrote a segment, and the number of the first.
+    pub(super) segment: Vec<u8>,
+    pub(super) segment_number: i64,
+    /// The number that the next entry gets.
+    pub(super) next_number: i64,
+    /// The latest id of an entry.
+    pub(super) newest: Option<EntryId>,
+    pub(super) keys: Keys,
+    pub(super) names: Names,
+    pub(super) tally: SiteTally,
+    pub(super) recent: Recent,
     pub(super) reserve: Reserve,
+    /// Whether the reserve was seen to be there in this transaction.
+    pub(super) has_reserve: bool,
+    /// Bytes of the pages in use when this transaction began, once somebody asked.
+    pub(super) used: Option<u64>,
     /// Bytes that the appends of this transaction ask for.
     pub(super) asked: usize,
     /// Bytes that appends asked for last and there was no room for; zero once an append went well.
@@ -48,12 +68,39 @@ impl Workspace {
             memory: Memory::default(),
             damage,
             waiting: Waiting::default(),
+            segment: Vec::new(),
+            segment_number: 0,
+            next_number: 1,
+            newest: None,
+            keys: Keys::default(),
+            names: Names::default(),
+            tally: SiteTally::default(),
+            recent: Recent::default(),
             reserve,
+            has_reserve: false,
+            used: None,
             asked: 0,
             missing: 0,
             spoilt: false,
             woke: false,
         }
+    }
+
+    /// Makes the reserve where it is gone: without it, what room there is belongs to those that it was kept for.
+    pub(super) fn keep_reserve(&mut self) -> Result<(), Failure> {
+        if !self.has_reserve {
+            self.reserve.keep()?;
+            self.has_reserve = true;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is true only of what was committed: a transaction was taken back.
+    pub(super) fn distrust(&mut self) {
+        self.segment.clear();
+        self.recent.clear();
+        self.waiting.distrust();
+        self.keys.take_back();
     }
 }
 

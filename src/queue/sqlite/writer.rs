@@ -11,7 +11,9 @@ use super::aside;
 use super::connection::truncate_log;
 use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
+use super::job::{Job, Kind, Task};
 use super::schema::check_version;
+use super::syncing::Syncing;
 pub(super) use super::workspace::{Tally, Workspace};
 use crate::queue::StoreError;
 
@@ -33,68 +35,6 @@ enum Message {
     Truncate(oneshot::Sender<Result<(), Failure>>),
 }
 
-/// Something to do within a transaction. Runs again, on its own, when another job spoilt the transaction.
-trait Job: Send {
-    /// Tells whether it worked.
-    fn run(&mut self, workspace: &mut Workspace) -> bool;
-    /// Tells whether it found no room, and is one that may take the reserve's.
-    fn wants_reserve(&self, failure: Option<&Failure>) -> bool;
-    /// Tells the caller what became of it; `failure` is the transaction's.
-    fn answer(self: Box<Self>, failure: Option<Failure>);
-}
-
-/// What a job needs, and may take.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Leaves entries waiting to be entered in the books.
-    Append,
-    /// Needs every entry in the books.
-    Ordinary,
-    /// The same, and where the disk is full it takes the reserve's room.
-    Always,
-}
-
-struct Task<W, T> {
-    kind: Kind,
-    work: W,
-    outcome: Option<Result<T, Failure>>,
-    reply: oneshot::Sender<Result<T, Failure>>,
-}
-
-impl<W, T> Job for Task<W, T>
-where
-    W: FnMut(&mut Workspace) -> Result<T, Failure> + Send,
-    T: Send,
-{
-    fn run(&mut self, workspace: &mut Workspace) -> bool {
-        // Without the reserve, what room there is belongs to those that it was kept for.
-        let room = if self.kind == Kind::Always { Ok(()) } else { workspace.reserve.keep().map_err(Failure::from) };
-        let entered = if self.kind == Kind::Append { room } else { room.and_then(|()| arrival::enter(workspace)) };
-        let outcome = self.outcome.insert(entered.and_then(|()| (self.work)(workspace)));
-        if let Err(failure) = outcome {
-            workspace.damage.note(failure);
-            workspace.spoilt |= failure.is_damage();
-        }
-        outcome.is_ok()
-    }
-
-    fn wants_reserve(&self, failure: Option<&Failure>) -> bool {
-        let own = self.outcome.as_ref().and_then(|outcome| outcome.as_ref().err());
-        self.kind == Kind::Always && matches!(own.or(failure), Some(Failure::DiskFull))
-    }
-
-    fn answer(self: Box<Self>, failure: Option<Failure>) {
-        let answer = match (self.outcome, failure) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Some(failure)) => Err(failure),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(Failure::unavailable(Closed)),
-        };
-        // A caller that has gone away needs no answer; what it asked for is done.
-        drop(self.reply.send(answer));
-    }
-}
-
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(
@@ -104,7 +44,8 @@ impl Writer {
         tally: Arc<Tally>,
     ) -> std::io::Result<Self> {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
-        let batches = Batches { workspace, identity, changed, tally, rescued: false };
+        let syncing = Syncing::start(identity.log()?)?;
+        let batches = Batches { workspace, identity, changed, tally, rescued: false, syncing };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
         Ok(Self { messages: Some(messages), thread: Some(thread) })
     }
@@ -125,6 +66,14 @@ impl Writer {
         self.write_task(Kind::Always, work).await
     }
 
+    /// The same for a claim, which a power cut may take back.
+    pub(super) async fn claim<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_task(Kind::Claim, work).await
+    }
+
     /// The same for an append, which leaves entries waiting to be entered in the books.
     pub(super) async fn append<T: Send + 'static>(
         &self,
@@ -140,7 +89,7 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let permit = self.messages()?.reserve().await.map_err(|_closed| Failure::unavailable(Closed))?;
-        permit.send(Message::Do(Box::new(Task { kind, work, outcome: None, reply })));
+        permit.send(Message::Do(Box::new(Task::new(kind, work, reply))));
         wait(answer).await
     }
 
@@ -152,10 +101,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let (truncate, truncated) = oneshot::channel();
         let mut permits = self.messages()?.reserve_many(2).await.map_err(|_closed| Failure::unavailable(Closed))?;
-        let messages = [
-            Message::Do(Box::new(Task { kind: Kind::Always, work, outcome: None, reply })),
-            Message::Truncate(truncate),
-        ];
+        let messages = [Message::Do(Box::new(Task::new(Kind::Always, work, reply))), Message::Truncate(truncate)];
         for message in messages {
             permits.next().expect("two were reserved").send(message);
         }
@@ -206,6 +152,7 @@ struct Batches {
     tally: Arc<Tally>,
     /// Whether what a removed file held was copied, or could not be.
     rescued: bool,
+    syncing: Syncing,
 }
 
 impl Batches {
@@ -222,19 +169,23 @@ impl Batches {
                 let full = jobs.len() >= BATCH_MAX || truncate.is_some();
                 next = if full { None } else { waiting.try_recv().ok() };
             }
-            self.commit(jobs);
+            self.commit(jobs, &waiting);
             if let Some(reply) = truncate {
                 drop(reply.send(self.truncate()));
             }
         }
+        self.syncing.finish();
         if self.truncate().is_err() {
             tracing::warn!("the store's log was not emptied at the end; the next start reads it");
         }
+        if let Err(error) = aside::remove_if_there(&aside::former_copy(self.identity.database())) {
+            tracing::warn!(%error, "queue.former_kept: the copy of the store's former version could not be removed");
+        }
     }
 
-    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>, waiting: &mpsc::Receiver<Message>) {
         match self.run_together(&mut jobs) {
-            Ok(()) => jobs.into_iter().for_each(|job| self.end(job, None)),
+            Ok(()) => self.sync(jobs, waiting),
             Err(Spoilt::Whole(failure)) => jobs.into_iter().for_each(|job| self.end(job, Some(failure.clone()))),
             Err(Spoilt::ByJob) => {
                 for mut job in jobs {
@@ -248,6 +199,26 @@ impl Batches {
         }
     }
 
+    /// Answers jobs that are committed: those that must last once the log is on the disk. While others wait for their turn
+    /// another thread sees to that; handing it over costs a lone job more than it saves.
+    fn sync(&mut self, jobs: Vec<Box<dyn Job>>, waiting: &mpsc::Receiver<Message>) {
+        let (lasting, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.must_last());
+        others.into_iter().for_each(|job| job.answer(None));
+        if waiting.is_empty() { self.syncing.sync(lasting) } else { self.syncing.hand_over(lasting) }
+    }
+
+    /// Brings what is in the log into the database where it could not be synced: nothing behind it may count before.
+    fn mend_log(&mut self) -> Result<(), Failure> {
+        if !self.syncing.has_failed() {
+            return Ok(());
+        }
+        if truncate_log(&mut self.workspace.connection)? {
+            return Err(Failure::unavailable(BytesRemain));
+        }
+        self.syncing.forget_failure();
+        Ok(())
+    }
+
     /// Answers a job; one that must be written on a full disk too gets the reserve's room first, and the log's.
     fn end(&mut self, mut job: Box<dyn Job>, mut failure: Option<Failure>) {
         if job.wants_reserve(failure.as_ref()) {
@@ -257,7 +228,10 @@ impl Batches {
         if job.wants_reserve(failure.as_ref()) && truncate_log(&mut self.workspace.connection).is_ok() {
             failure = self.run_alone(&mut job);
         }
-        job.answer(failure);
+        match failure {
+            None => self.syncing.sync(vec![job]),
+            failure => job.answer(failure),
+        }
     }
 
     fn run_alone(&mut self, job: &mut Box<dyn Job>) -> Option<Failure> {
@@ -272,7 +246,9 @@ impl Batches {
         let before = self.workspace.connection.total_changes();
         let remembered = self.workspace.memory.clone();
         self.workspace.asked = 0;
-        let done = self.attempt(jobs);
+        self.workspace.used = None;
+        self.workspace.has_reserve = false;
+        let done = self.mend_log().map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
         match &done {
             Err(Spoilt::Whole(Failure::DiskFull)) => self.workspace.missing = self.workspace.asked,
             // An append met damage: `ready` tries whether others fare better.
@@ -287,9 +263,10 @@ impl Batches {
             self.workspace.connection.execute_batch("ROLLBACK").ok();
         }
         if done.is_ok() {
+            self.workspace.keys.commit();
             self.tally.waiting.store(self.workspace.waiting.len(), Ordering::Release);
         } else {
-            self.workspace.waiting.distrust();
+            self.workspace.distrust();
             self.workspace.memory = remembered;
         }
         if done.is_ok() && self.workspace.connection.total_changes() != before {
@@ -300,11 +277,16 @@ impl Batches {
     }
 
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
-        self.execute("BEGIN IMMEDIATE")?;
-        self.workspace.spoilt = false;
-        // A newer program may have changed the tables since; this one must then hold still.
-        check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
-        arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)?;
+        match self.begin() {
+            // Keys that can't be read keep nobody from sending or storing.
+            Err(Spoilt::Whole(failure)) if failure.is_damage() && self.workspace.keys.give_up() => {
+                self.workspace.damage.note(&failure);
+                self.execute("ROLLBACK")?;
+                self.workspace.distrust();
+                self.begin()?;
+            }
+            begun => begun?,
+        }
         for job in jobs {
             let before = self.workspace.connection.total_changes();
             let remembered = self.workspace.memory.clone();
@@ -320,12 +302,28 @@ impl Batches {
                 return Err(Spoilt::ByJob);
             }
         }
+        self.finish().map_err(Spoilt::Whole)?;
         self.execute("COMMIT")?;
         if self.identity.holds() {
             return Ok(());
         }
         self.rescue();
         Err(Spoilt::Whole(Failure::unavailable(Removed)))
+    }
+
+    fn begin(&mut self) -> Result<(), Spoilt> {
+        self.execute("BEGIN IMMEDIATE")?;
+        self.workspace.spoilt = false;
+        // A newer program may have changed the tables since; this one must then hold still.
+        check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
+        arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)
+    }
+
+    /// Writes what the jobs have gathered.
+    fn finish(&mut self) -> Result<(), Failure> {
+        arrival::write_segment(&mut self.workspace)?;
+        let Workspace { connection, tally, .. } = &mut self.workspace;
+        tally.write(connection)
     }
 
     /// Copies the store out of files that nobody can open any more, once: what was answered `Ok` is still in them.

@@ -88,10 +88,10 @@ async fn a_newer_schema_is_refused() {
     let store = open(folder.path());
     other(folder.path()).pragma_update(None, "user_version", 99).expect("set");
     let refused = store.append(entry(1, "acme"), None).await;
-    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 3 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 4 })), "{refused:?}");
     drop(store);
     let refused = open_with(folder.path(), None);
-    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 3 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 4 })), "{refused:?}");
 }
 
 #[test]

@@ -5,11 +5,13 @@
 
 use rusqlite::types::Value;
 
+use super::super::schema::PAGE_SIZE;
 use super::image::{Image, word};
-use super::schema::PAGE_SIZE;
 
 const LEAF: u8 = 13;
 const LEAF_HEADER: usize = 8;
+const INDEX_LEAF: u8 = 10;
+const INDEX_INNER: u8 = 2;
 /// Bytes of a row that go onto one page of its own, behind the number of the next.
 const OVERFLOW: usize = PAGE_SIZE - 4;
 /// A row up to this long lies in the leaf whole.
@@ -19,11 +21,16 @@ const LOCAL_MIN: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
 /// More than any row of ours; a damaged length is not believed.
 const ROW_MAX: usize = 256 * 1_024 * 1_024;
 
+/// By the types of a record: even ones from 12 are blobs, odd ones texts, those below numbers and nothing.
+pub(super) const BLOB_OF_16: u64 = 12 + 2 * 16;
+
 /// What a page can be, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Leaf,
-    /// A page of SQLite's that holds no row of ours: an index, an inner page, a part of a long row, an unused one.
+    /// A page of an index: each of its entries ends with the key of its row.
+    Index,
+    /// A page of SQLite's that holds no row of ours: an inner page, a part of a long row, an unused one.
     Other,
     /// None of SQLite's.
     Foreign,
@@ -33,7 +40,8 @@ impl Kind {
     pub(super) fn of(page: &[u8]) -> Self {
         match page.first() {
             Some(&LEAF) => Self::Leaf,
-            Some(0 | 2 | 5 | 10) => Self::Other,
+            Some(&(INDEX_LEAF | INDEX_INNER)) => Self::Index,
+            Some(0 | 5) => Self::Other,
             _ => Self::Foreign,
         }
     }
@@ -54,14 +62,41 @@ pub(super) struct Cell {
 
 /// Reads the rows of a leaf; `None` stands for one that is damaged.
 pub(super) fn cells(page: &[u8]) -> Vec<Option<Cell>> {
+    pointers(page, LEAF_HEADER).map(|start| cell(page, start?)).collect()
+}
+
+/// Reads the entries of an index' page that are an id and the key of its row; returns those keys.
+pub(super) fn keys_of_ids(page: &[u8]) -> Vec<i64> {
+    // An inner page has another pointer in its header, and before each entry.
+    let skipped = if page.first() == Some(&INDEX_INNER) { 4 } else { 0 };
+    let key = |start: Option<usize>| {
+        let mut rest = page.get(start? + skipped..)?;
+        let len = usize::try_from(varint(&mut rest)?).ok()?;
+        let cell = Cell { number: 0, len, local: rest.get(..len)?.to_vec(), next: 0 };
+        match *cell.types()? {
+            // The header, the id, the key.
+            [BLOB_OF_16, kind @ (1..=6 | 8 | 9)] => match value(kind, &mut cell.local.get(3 + 16..)?)? {
+                Value::Integer(key) => Some(key),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    pointers(page, LEAF_HEADER + skipped).filter_map(key).collect()
+}
+
+/// Returns where the cells of a page begin.
+fn pointers(page: &[u8], header: usize) -> impl Iterator<Item = Option<usize>> {
     let count = page.get(3..5).map_or(0, |bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
     // As many as fit, whatever the page says.
     let count = count.min((PAGE_SIZE - LEAF_HEADER) / 2);
-    (0..count).map(|index| cell(page, LEAF_HEADER + 2 * index)).collect()
+    (0..count).map(move |index| {
+        let pointer = page.get(header + 2 * index..)?.first_chunk()?;
+        Some(usize::from(u16::from_be_bytes(*pointer)))
+    })
 }
 
-fn cell(page: &[u8], pointer: usize) -> Option<Cell> {
-    let start = usize::from(u16::from_be_bytes(*page.get(pointer..)?.first_chunk()?));
+fn cell(page: &[u8], start: usize) -> Option<Cell> {
     let mut rest = page.get(start..)?;
     let len = usize::try_from(varint(&mut rest)?).ok().filter(|len| *len <= ROW_MAX)?;
     let number = varint(&mut rest)?.cast_signed();
@@ -99,31 +134,57 @@ impl Cell {
         rest.is_empty().then_some(values)
     }
 
+    /// Reads the last column, a blob, as far as it can be read: behind a page that is lost nobody knows where it goes on.
+    pub(super) fn beginning_of_last(&self, image: &Image) -> Option<Vec<u8>> {
+        let types = self.types()?;
+        let (mut bytes, _) = self.readable(image);
+        let mut start = &*bytes;
+        let header = usize::try_from(varint(&mut start)?).ok()?;
+        let before: u64 = types.iter().rev().skip(1).map(|kind| length(*kind).unwrap_or(0)).sum();
+        let start = header.checked_add(usize::try_from(before).ok()?)?;
+        Some(bytes.split_off(start.min(bytes.len())))
+    }
+
     fn bytes(&self, image: &Image) -> Option<Vec<u8>> {
+        let (bytes, is_whole) = self.readable(image);
+        is_whole.then_some(bytes)
+    }
+
+    /// Reads what can be read, and tells whether that is all.
+    fn readable(&self, image: &Image) -> (Vec<u8>, bool) {
         let mut bytes = self.local.clone();
         let mut next = self.next;
         // Each turn takes something, so a ring of pages ends as well.
         while bytes.len() < self.len {
-            let page = image.newest(next)?;
+            let Some(page) = image.newest(next) else { return (bytes, false) };
             next = word(&page, 0);
             let missing = (self.len - bytes.len()).min(OVERFLOW);
-            bytes.extend_from_slice(page.get(4..4 + missing)?);
+            let is_last = bytes.len() + missing == self.len;
+            // What doesn't say rightly where it goes on is not the page that was written.
+            if is_last != (next == 0) || next > image.pages() {
+                return (bytes, false);
+            }
+            bytes.extend_from_slice(page.get(4..4 + missing).unwrap_or_default());
         }
-        (next == 0).then_some(bytes)
+        (bytes, true)
     }
 }
 
-/// Reads one column of a record.
-fn value(kind: u64, rest: &mut &[u8]) -> Option<Value> {
-    let len = match kind {
+/// Returns how many bytes a column has of a type.
+fn length(kind: u64) -> Option<u64> {
+    Some(match kind {
         0 | 8 | 9 => 0,
         1..=4 => kind,
         5 => 6,
         6 | 7 => 8,
         10 | 11 => return None,
         _ => (kind - 12) / 2,
-    };
-    let (bytes, after) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    })
+}
+
+/// Reads one column of a record.
+fn value(kind: u64, rest: &mut &[u8]) -> Option<Value> {
+    let (bytes, after) = rest.split_at_checked(usize::try_from(length(kind)?).ok()?)?;
     *rest = after;
     Some(match kind {
         0 => Value::Null,

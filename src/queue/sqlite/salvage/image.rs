@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::files::beside;
-use super::schema::PAGE_SIZE;
+use super::super::files::beside;
+use super::super::schema::PAGE_SIZE;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const LOG_HEADER: usize = 32;

@@ -1,0 +1,199 @@
+//! The way of an entry: appended, claimed, settled.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::queue::sqlite::SqliteStore;
+use formgate::queue::{Attempt, AttemptResult, CLAIM_MAX, Claim, DedupeKey, NewEntry, Settlement, Store};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::floor::{Prototype, bare_file};
+use crate::{
+    BODY, ENTRIES, Outcome, PRODUCERS, ROUNDS, as_f64, entries, folder, median, open, per_second, processor_time,
+    written,
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Prints how many entries become durable in a second, and what is written for it.
+pub(crate) async fn appends() -> Outcome<()> {
+    println!(
+        "{:<28} {:>9} {:>9} {:>9} {:>7} {:>7} {:>9}",
+        "append", "bare/s", "SQLite/s", "store/s", "ratio", "batch", "written ×"
+    );
+    for (producers, count) in [(1, ENTRIES / 10), (8, ENTRIES), (PRODUCERS, ENTRIES), (4 * PRODUCERS, ENTRIES)] {
+        let (mut floors, mut rates, mut batches, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut least = Vec::new();
+        for _ in 0..ROUNDS {
+            least.push(prototype_appends(count, producers).await?);
+            let folder = folder()?;
+            let store = open(&folder.path().join("store.db"))?;
+            let new = entries::some(0, count)?;
+            let (begun, before, cpu) = (Instant::now(), written()?, processor_time());
+            append_all(&store, new, producers).await?;
+            if std::env::var_os("CPU").is_some() {
+                println!("cpu {:.1}", (processor_time() - cpu) / as_f64(count));
+            }
+            rates.push(per_second(count, begun));
+            let batch = as_f64(store.operations()) / as_f64(store.commits().max(1));
+            // With the log's copying into the database.
+            drop(store);
+            bytes.push(as_f64(written()? - before) / as_f64(count * BODY as u64));
+            batches.push(batch);
+            floors.push(bare_file(&folder.path().join("bare"), count, batch.round() as usize)?);
+        }
+        let ratio = median(rates.iter().zip(&floors).map(|(rate, floor)| rate / floor).collect());
+        let [floor, least, rate, batch, bytes] = [floors, least, rates, batches, bytes].map(median);
+        let what = format!("{producers} at once");
+        println!("{what:<28} {floor:>9.0} {least:>9.0} {rate:>9.0} {ratio:>7.2} {batch:>7.1} {bytes:>9.2}");
+    }
+    Ok(())
+}
+
+/// Prints what an entry's whole way costs the processor, beside the least that SQLite can do.
+pub(crate) async fn lives() -> Outcome<()> {
+    println!("\n{:<28} {:>9} {:>9} {:>7}", "append, claim, settle", "SQLite µs", "store µs", "ratio");
+    let (mut floors, mut costs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        floors.push(prototype_life(ENTRIES).await?);
+        costs.push(life(ENTRIES, 0).await?);
+    }
+    let ratio = median(costs.iter().zip(&floors).map(|(cost, floor)| cost / floor).collect());
+    let [floor, cost] = [floors, costs].map(median);
+    println!("{:<28} {floor:>9.1} {cost:>9.1} {ratio:>7.2}", format!("{PRODUCERS} at once, processor"));
+    Ok(())
+}
+
+async fn life(count: u64, first: u64) -> Outcome<f64> {
+    let folder = folder()?;
+    let store = open(&folder.path().join("store.db"))?;
+    whole_lives(&store, first, count).await
+}
+
+/// Takes entries their whole way in a store; returns the processor's time of each, in microseconds.
+pub(crate) async fn whole_lives(store: &Arc<SqliteStore>, first: u64, count: u64) -> Outcome<f64> {
+    let new = entries::some(first, count)?;
+    let now = entries::after(first + count)?;
+    let begun = processor_time();
+    let appending = tokio::spawn({
+        let store = Arc::clone(store);
+        async move { append_all(&store, new, PRODUCERS).await }
+    });
+    settle_all(store, count, now).await?;
+    appending.await??;
+    Ok((processor_time() - begun) / as_f64(count))
+}
+
+/// Appends entries, each producer the next when its last is durable.
+pub(crate) async fn append_all(
+    store: &Arc<SqliteStore>,
+    new: Vec<(NewEntry, DedupeKey)>,
+    producers: usize,
+) -> Outcome<()> {
+    let mut parts: Vec<Vec<_>> = (0..producers).map(|_| Vec::new()).collect();
+    for (number, new) in new.into_iter().enumerate() {
+        parts.get_mut(number % producers).ok_or("there are producers")?.push(new);
+    }
+    let mut tasks = JoinSet::new();
+    for part in parts {
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            for (entry, key) in part {
+                let _appended = store.append(entry, Some(key)).await?;
+            }
+            Outcome::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+/// Claims and settles, as the sender does: many at once.
+async fn settle_all(store: &Arc<SqliteStore>, count: u64, now: Timestamp) -> Outcome<()> {
+    let mut changed = store.changed();
+    let mut settled = 0;
+    while settled < count {
+        changed.borrow_and_update();
+        let leases = store.claim(&Claim::new(CLAIM_MAX, LEASE, now)).await?;
+        if leases.is_empty() {
+            changed.changed().await?;
+            continue;
+        }
+        settled += leases.len() as u64;
+        let mut tasks = JoinSet::new();
+        for lease in leases {
+            let store = Arc::clone(store);
+            tasks.spawn(async move { store.settle(&lease, delivered(), now).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            let _set = done??;
+        }
+    }
+    Ok(())
+}
+
+fn delivered() -> Settlement {
+    let attempt =
+        Attempt { result: AttemptResult::Delivered, status: Some(200), duration_ms: 20, words: None, confirmed: None };
+    Settlement::Delivered { lead_id: Some("lead".to_owned()), attempt, keep: LEASE }
+}
+
+async fn prototype_appends(count: u64, producers: usize) -> Outcome<f64> {
+    let folder = folder()?;
+    let store = Arc::new(Prototype::open(&folder.path().join("prototype.db"))?);
+    let bodies = (0..count).map(entries::body).collect();
+    let begun = Instant::now();
+    prototype_append_all(&store, bodies, producers).await?;
+    Ok(per_second(count, begun))
+}
+
+async fn prototype_append_all(store: &Arc<Prototype>, bodies: Vec<Vec<u8>>, producers: usize) -> Outcome<()> {
+    let mut parts: Vec<Vec<_>> = (0..producers).map(|_| Vec::new()).collect();
+    for (number, body) in bodies.into_iter().enumerate() {
+        parts.get_mut(number % producers).ok_or("there are producers")?.push(body);
+    }
+    let mut tasks = JoinSet::new();
+    for part in parts {
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            for body in part {
+                store.append(body).await?;
+            }
+            Outcome::Ok(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn prototype_life(count: u64) -> Outcome<f64> {
+    let folder = folder()?;
+    let store = Arc::new(Prototype::open(&folder.path().join("prototype.db"))?);
+    let bodies = (0..count).map(entries::body).collect();
+    let begun = processor_time();
+    let appending = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { prototype_append_all(&store, bodies, PRODUCERS).await }
+    });
+    let mut settled = 0;
+    while settled < count {
+        let claimed = store.claim(CLAIM_MAX as u32).await?;
+        settled += claimed.len() as u64;
+        let mut tasks = JoinSet::new();
+        for (number, _) in claimed {
+            let store = Arc::clone(&store);
+            tasks.spawn(async move { store.settle(number).await });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+    }
+    appending.await??;
+    Ok((processor_time() - begun) / as_f64(count))
+}

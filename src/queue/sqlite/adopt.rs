@@ -1,0 +1,77 @@
+//! Entries that come from elsewhere: from a store of a former version, or from one that was set aside.
+
+use rusqlite::Connection;
+
+use super::arrival::{self, Arrival};
+use super::failure::Failure;
+use super::keys::Short;
+use super::names::Names;
+use super::row::{INSERT_ENTRY, Row, insert_entry, reading_to_json};
+use super::segment::{self, SEGMENT_MAX};
+use super::tally::SiteTally;
+use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::Reading;
+use crate::queue::standing::Standing;
+use crate::received::Received;
+
+/// An entry with all that is known of it.
+pub(super) struct Kept {
+    pub(super) id: EntryId,
+    pub(super) site: SiteId,
+    pub(super) form: FormId,
+    pub(super) accepted_at: i64,
+    pub(super) seen: u32,
+    pub(super) key: Option<Short>,
+    pub(super) standing: Standing,
+    /// As an append writes it.
+    pub(super) record: Vec<u8>,
+}
+
+/// Writes what an append would.
+pub(super) fn record(arrival: &Arrival, reading: &Reading, received: &Received) -> Result<Vec<u8>, Failure> {
+    let reading = reading_to_json(received.traceparent.as_deref(), reading)?;
+    segment::record_of(arrival, &reading, received)
+}
+
+/// Puts entries into the tables, as many to a segment as fit.
+pub(super) struct Adopting<'c> {
+    connection: &'c Connection,
+    names: Names,
+    segment: Vec<u8>,
+    first: i64,
+    /// The number that the next one gets.
+    pub(super) next: i64,
+}
+
+impl<'c> Adopting<'c> {
+    pub(super) fn from(connection: &'c Connection, next: i64) -> Self {
+        Self { connection, names: Names::default(), segment: Vec::new(), first: next, next }
+    }
+
+    /// Adds an entry. On an error nothing of it is left once the caller has taken back what was written.
+    pub(super) fn add(&mut self, kept: &Kept, tally: &mut SiteTally) -> Result<(), Failure> {
+        if !self.segment.is_empty() && self.segment.len() + kept.record.len() > SEGMENT_MAX {
+            self.write()?;
+        }
+        let Kept { id, accepted_at, seen, key, standing, record, .. } = kept;
+        let place = u32::try_from(self.segment.len()).map_err(Failure::unavailable)?;
+        let site = self.names.number(self.connection, kept.site.as_str())?;
+        let form = self.names.number(self.connection, kept.form.as_str())?;
+        let row = Row { id: *id, site, form, accepted_at: *accepted_at, seen: *seen, place, key: *key };
+        insert_entry(&mut *self.connection.prepare_cached(INSERT_ENTRY)?, self.next, &row, standing)?;
+        tally.note(site, standing.state, 1);
+        self.segment.extend_from_slice(record);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Writes the segment that was begun.
+    pub(super) fn write(&mut self) -> Result<(), Failure> {
+        if !self.segment.is_empty() {
+            segment::insert(self.connection, self.first, &self.segment)?;
+            self.segment.clear();
+        }
+        self.first = self.next;
+        arrival::set_entered(self.connection, self.next - 1)
+    }
+}

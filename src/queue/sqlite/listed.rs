@@ -1,0 +1,55 @@
+//! Which entries a site has, whatever their state: for lists of one site.
+//!
+//! A site's stretch of the index lies among those of all others, so each entry would change a page of its own. They are
+//! put in for many at once; those behind [`upto`] are not in it yet, and who lists looks at them one by one.
+
+use rusqlite::{Connection, params};
+
+use super::failure::Failure;
+use crate::lead::EntryId;
+
+/// Entries that are not in it before they are put in.
+const BEHIND_MAX: i64 = 4_096;
+
+/// Returns the number of the last entry that is in it.
+pub(super) fn upto(connection: &Connection) -> Result<i64, Failure> {
+    let mut find = connection.prepare_cached("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'listed'")?;
+    Ok(find.query_row([], |row| row.get(0))?)
+}
+
+/// Puts in what is behind, where that is much. `last` is the number of the newest entry.
+pub(super) fn catch_up(connection: &Connection, last: i64) -> Result<(), Failure> {
+    let upto = upto(connection)?;
+    if last - upto < BEHIND_MAX {
+        return Ok(());
+    }
+    let mut put = connection.prepare_cached(
+        "INSERT OR IGNORE INTO listed (site, id)
+            SELECT site, id FROM entry WHERE number > ?1 AND number <= ?2 ORDER BY site, id",
+    )?;
+    put.execute([upto, last])?;
+    set_upto(connection, last)
+}
+
+/// Says that all are in it up to a number.
+pub(super) fn set_upto(connection: &Connection, number: i64) -> Result<(), Failure> {
+    let mut set = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('listed', ?1) ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?;
+    set.execute([number])?;
+    Ok(())
+}
+
+/// Takes an entry out, if it is in.
+pub(super) fn remove(connection: &Connection, site: i64, id: EntryId) -> Result<(), Failure> {
+    let mut remove = connection.prepare_cached("DELETE FROM listed WHERE site = ?1 AND id = ?2")?;
+    remove.execute(params![site, id.as_bytes()])?;
+    Ok(())
+}
+
+/// Files an entry under another site, if it is in.
+pub(super) fn assign(connection: &Connection, from: i64, to: i64, id: EntryId) -> Result<(), Failure> {
+    let mut assign = connection.prepare_cached("UPDATE OR IGNORE listed SET site = ?2 WHERE site = ?1 AND id = ?3")?;
+    assign.execute(params![from, to, id.as_bytes()])?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! How many entries there are of each site and state.
+//!
+//! Changes are gathered while a transaction goes on, and written at its end, a row for each site and state.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use rusqlite::{Connection, params};
+
+use super::codes::Code;
+use super::failure::Failure;
+use super::row::text;
+use crate::lead::SiteId;
+use crate::queue::State;
+
+/// What has changed in this transaction, and whose turn may come. True only of what was committed.
+#[derive(Debug, Default)]
+pub(super) struct SiteTally {
+    changed: HashMap<(i64, State), i64>,
+    /// Of each site that ever had something queued, by its number.
+    queued: HashMap<i64, i64>,
+    /// The same sites in the order of their turns.
+    turns: BTreeMap<SiteId, i64>,
+    /// Those of which only the number is known yet.
+    unnamed: Vec<i64>,
+}
+
+impl SiteTally {
+    /// Reads the counts anew.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), Failure> {
+        *self = Self::default();
+        let mut find = connection.prepare_cached("SELECT site, entries FROM tally WHERE state = 0 AND entries > 0")?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            let site = row.get(0)?;
+            self.queued.insert(site, row.get(1)?);
+            self.unnamed.push(site);
+        }
+        Ok(())
+    }
+
+    /// Notes that one entry more, or one less, of a site is in a state.
+    pub(super) fn note(&mut self, site: i64, state: State, by: i64) {
+        *self.changed.entry((site, state)).or_default() += by;
+        if state == State::Queued {
+            let queued = self.queued.entry(site).or_insert_with(|| {
+                self.unnamed.push(site);
+                0
+            });
+            *queued += by;
+        }
+    }
+
+    /// Writes what has changed.
+    pub(super) fn write(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let mut write = connection.prepare_cached(
+            "INSERT INTO tally (site, state, entries) VALUES (?1, ?2, ?3)
+                ON CONFLICT DO UPDATE SET entries = entries + excluded.entries",
+        )?;
+        for ((site, state), by) in self.changed.drain().filter(|(_, by)| *by != 0) {
+            write.execute(params![site, state.code(), by])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the sites that have something queued, with their numbers, in the order of their turns after `last`.
+    pub(super) fn in_turn(
+        &mut self,
+        connection: &Connection,
+        last: Option<&SiteId>,
+    ) -> Result<impl Iterator<Item = (&SiteId, i64)>, Failure> {
+        let mut find = connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
+        for number in self.unnamed.drain(..) {
+            let mut names = find.query_and_then([number], |row| text(row, "text", |text| SiteId::parse(text).ok()))?;
+            if let Some(site) = names.next().transpose()? {
+                self.turns.insert(site, number);
+            }
+        }
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let wrapped = last.map(|last| self.turns.range::<SiteId, _>((Bound::Unbounded, Bound::Included(last))));
+        let turns = self.turns.range::<SiteId, _>((after, Bound::Unbounded)).chain(wrapped.into_iter().flatten());
+        let queued = &self.queued;
+        Ok(turns
+            .map(|(site, number)| (site, *number))
+            .filter(|(_, number)| queued.get(number).is_some_and(|count| *count > 0)))
+    }
+}
