@@ -31,11 +31,8 @@ pub(crate) async fn appends() -> Outcome<()> {
             let folder = folder()?;
             let store = open(&folder.path().join("store.db"))?;
             let new = entries::some(0, count)?;
-            let (begun, before, cpu) = (Instant::now(), written()?, processor_time());
+            let (begun, before) = (Instant::now(), written()?);
             append_all(&store, new, producers).await?;
-            if std::env::var_os("CPU").is_some() {
-                println!("cpu {:.1}", (processor_time() - cpu) / as_f64(count));
-            }
             rates.push(per_second(count, begun));
             let batch = as_f64(store.operations()) / as_f64(store.commits().max(1));
             // With the log's copying into the database.

@@ -12,7 +12,9 @@ use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
+use super::codes::Code;
 use super::failure::{Failure, Unreadable};
+use super::history::take;
 use super::keys::{Short, short};
 use super::listed;
 use super::row::{INSERT_ENTRY, Row, from_millisecond, insert_entry};
@@ -25,7 +27,7 @@ use crate::queue::{DedupeKey, Event, Head, NewEntry, Reading, Reason, State};
 /// Entries that wait at most: the append that finds so many enters them first.
 pub(super) const WAITING_MAX: usize = 2_048;
 
-/// What is known of an entry when it arrives, beside its content: no personal data. Written as a list.
+/// What is known of an entry when it arrives, beside its content: no personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Arrival {
     pub(super) id: EntryId,
@@ -39,7 +41,10 @@ pub(super) struct Arrival {
     pub(super) dedupe_key: Option<Short>,
 }
 
-type Listed = (EntryId, SiteId, FormId, State, Reason, i64, Option<i64>, Option<String>);
+/// The version of its bytes. Never zero: zeros are what is left of a record that was removed.
+const VERSION: u8 = 1;
+const HAS_EXPIRY: u8 = 1;
+const HAS_KEY: u8 = 2;
 
 /// Entries that wait to be entered.
 #[derive(Debug, Default)]
@@ -85,19 +90,48 @@ impl Arrival {
         Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key }
     }
 
-    /// Writes it as part of a record.
-    pub(super) fn to_json(&self) -> Result<Vec<u8>, Failure> {
-        let key = self.dedupe_key.map(|key| format!("{:032x}", u128::from_be_bytes(key)));
-        let Self { id, site, form, state, reason, accepted_at, expires_at, .. } = self;
-        serde_json::to_vec(&(id, site, form, state, reason, accepted_at, expires_at, key)).map_err(Failure::unavailable)
+    /// Writes it as part of a record: the id, when it was accepted, how it stood and which of the following there are, when it
+    /// expires, its key, how long the site's name is, the names of site and form.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key } = self;
+        let (site, form) = (site.as_str().as_bytes(), form.as_str().as_bytes());
+        let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+        let has = flag(expires_at.is_some(), HAS_EXPIRY) | flag(dedupe_key.is_some(), HAS_KEY);
+        let mut bytes = Vec::with_capacity(52 + site.len() + form.len());
+        bytes.push(VERSION);
+        bytes.extend(id.as_bytes());
+        bytes.extend(accepted_at.to_be_bytes());
+        bytes.extend([state.code(), reason.code(), has]);
+        bytes.extend(expires_at.iter().flat_map(|time| time.to_be_bytes()));
+        bytes.extend(dedupe_key.iter().flatten());
+        // A name is far shorter.
+        bytes.push(u8::try_from(site.len()).unwrap_or(u8::MAX));
+        bytes.extend(site);
+        bytes.extend(form);
+        bytes
     }
 
     /// Reads what an append wrote.
-    pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        let (id, site, form, state, reason, accepted_at, expires_at, key): Listed =
-            serde_json::from_slice(json).ok()?;
-        let key = key.map(|key| u128::from_str_radix(&key, 16).map(u128::to_be_bytes)).transpose().ok()?;
-        Some(Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key: key })
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let [VERSION] = take(&mut rest)? else { return None };
+        let id = EntryId::from_bytes(take(&mut rest)?);
+        let accepted_at = i64::from_be_bytes(take(&mut rest)?);
+        let [state, reason, has] = take(&mut rest)?;
+        let expires_at = if has & HAS_EXPIRY == 0 { None } else { Some(i64::from_be_bytes(take(&mut rest)?)) };
+        let dedupe_key = if has & HAS_KEY == 0 { None } else { Some(take(&mut rest)?) };
+        let [site_len] = take(&mut rest)?;
+        let (site, form) = rest.split_at_checked(site_len.into())?;
+        Some(Self {
+            id,
+            site: SiteId::parse(std::str::from_utf8(site).ok()?).ok()?,
+            form: FormId::parse(std::str::from_utf8(form).ok()?).ok()?,
+            state: State::from_code(state)?,
+            reason: Reason::from_code(reason)?,
+            accepted_at,
+            expires_at,
+            dedupe_key,
+        })
     }
 
     /// Returns how the entry stood when it arrived.

@@ -103,7 +103,8 @@ fn read_words(rest: &mut &[u8]) -> Option<String> {
     String::from_utf8(words.to_vec()).ok()
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+/// Takes the first bytes.
+pub(super) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, after) = rest.split_first_chunk()?;
     *rest = after;
     Some(*taken)

@@ -1,7 +1,7 @@
 //! Reading entries and counting them.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, named_params, params};
 
 use super::check::Watch;
 use super::codes::Code;
@@ -61,8 +61,11 @@ const OPEN_OF_SITE: [&str; 2] =
 const QUEUED: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state = 0", "id");
 const QUEUED_OF_SITE: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state = 0 AND entry.site = :site", "id");
 
-/// Up to so many that wait are put in order; where there are more, most entries wait, or walking past the others is as
-/// quick.
+/// Those that are delivered, found among all that will be removed.
+const SETTLED: [&str; 2] = scans!("entry INDEXED BY entry_expiring WHERE expires_at IS NOT NULL", "id");
+
+/// So many of a state are always found by it and put in order; of more only where that is less work than to walk past all
+/// others.
 const ORDERED_MAX: u64 = 20_000;
 
 /// Sorts behind every id.
@@ -133,8 +136,8 @@ struct Scan {
     until: Option<i64>,
     cursor: Vec<u8>,
     limit: usize,
-    /// Entries that wait to be sent, of the site or of all.
-    queued: u64,
+    /// Whether the state has few of the entries, of the site or of all.
+    is_rare: bool,
     /// Those behind it are not listed under their site.
     upto: i64,
 }
@@ -156,7 +159,7 @@ impl Scan {
         }
         let before_all = if order == Order::Newest { &BEHIND_ALL[..] } else { &[][..] };
         let site = site.flatten();
-        let queued = if filter.state == Some(State::Queued) { count_queued(connection, site)? } else { 0 };
+        let is_rare = filter.state.map(|state| is_rare(connection, site, state)).transpose()?.unwrap_or_default();
         Ok(Some(Self {
             order,
             site,
@@ -167,7 +170,7 @@ impl Scan {
             until: filter.until.map(ceil_millisecond),
             cursor: cursor.as_ref().map_or(before_all, |id| id.as_bytes()).to_vec(),
             limit,
-            queued,
+            is_rare,
             upto: if site.is_some() { listed::upto(connection)? } else { 0 },
         }))
     }
@@ -178,8 +181,9 @@ impl Scan {
         match (state, self.site) {
             (Some(State::Held | State::Dead), None) => self.run(connection, OPEN),
             (Some(State::Held | State::Dead), Some(_)) => self.run(connection, OPEN_OF_SITE),
-            (Some(State::Queued), None) if self.queued <= ORDERED_MAX => self.run(connection, QUEUED),
-            (Some(State::Queued), Some(_)) if self.queued <= ORDERED_MAX => self.run(connection, QUEUED_OF_SITE),
+            (Some(State::Queued), None) if self.is_rare => self.run(connection, QUEUED),
+            (Some(State::Queued), Some(_)) if self.is_rare => self.run(connection, QUEUED_OF_SITE),
+            (Some(State::Delivered), None) if self.is_rare => self.run(connection, SETTLED),
             (_, None) => self.run(connection, ALL),
             (_, Some(_)) => {
                 let mut ids = self.run(connection, OF_SITE)?;
@@ -216,10 +220,14 @@ impl Scan {
     }
 }
 
-fn count_queued(connection: &Connection, site: Option<i64>) -> Result<u64, Failure> {
-    let mut count = connection
-        .prepare_cached("SELECT coalesce(sum(entries), 0) FROM tally WHERE state = 0 AND (?1 IS NULL OR site = ?1)")?;
-    Ok(unsigned(count.query_row([site], |row| row.get(0))?))
+fn is_rare(connection: &Connection, site: Option<i64>, state: State) -> Result<bool, Failure> {
+    let mut count = connection.prepare_cached(
+        "SELECT coalesce(sum(entries) FILTER (WHERE state = ?2), 0), coalesce(sum(entries), 0) FROM tally
+         WHERE ?1 IS NULL OR site = ?1",
+    )?;
+    let (of_state, all) = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (of_state, all) = (unsigned(of_state), unsigned(all));
+    Ok(of_state <= ORDERED_MAX || of_state < all.saturating_sub(of_state) / 4)
 }
 
 /// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.

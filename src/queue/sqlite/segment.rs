@@ -7,7 +7,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 4 × 4 | how long each of the following is; the highest byte first |
-//! | … | its [`super::arrival::Arrival`], as JSON |
+//! | … | its [`super::arrival::Arrival`] |
 //! | … | what was made of it: the [`Reading`](crate::queue::Reading) and the trace it belongs to, as JSON |
 //! | … | what was received, without the body, as JSON |
 //! | … | the body |
@@ -64,7 +64,7 @@ fn varint_len(mut value: usize) -> usize {
 
 /// Writes the record of an entry, with its reading as JSON.
 pub(super) fn record_of(arrival: &Arrival, reading: &str, received: &Received) -> Result<Vec<u8>, Failure> {
-    record([&*arrival.to_json()?, reading.as_bytes(), to_json(received)?.as_bytes(), &received.body])
+    record([&*arrival.to_bytes(), reading.as_bytes(), to_json(received)?.as_bytes(), &received.body])
 }
 
 /// Joins the parts of a record.

@@ -13,7 +13,7 @@ use super::failure::{BytesRemain, Closed, Failure, Removed};
 use super::files::Identity;
 use super::job::{Job, Kind, Task};
 use super::schema::check_version;
-use super::syncing::Syncing;
+use super::syncing::Log;
 pub(super) use super::workspace::{Tally, Workspace};
 use crate::queue::StoreError;
 
@@ -44,8 +44,8 @@ impl Writer {
         tally: Arc<Tally>,
     ) -> std::io::Result<Self> {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
-        let syncing = Syncing::start(identity.log()?)?;
-        let batches = Batches { workspace, identity, changed, tally, rescued: false, syncing };
+        let log = Log::of(identity.log()?);
+        let batches = Batches { workspace, identity, changed, tally, rescued: false, log };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
         Ok(Self { messages: Some(messages), thread: Some(thread) })
     }
@@ -152,7 +152,7 @@ struct Batches {
     tally: Arc<Tally>,
     /// Whether what a removed file held was copied, or could not be.
     rescued: bool,
-    syncing: Syncing,
+    log: Log,
 }
 
 impl Batches {
@@ -169,12 +169,11 @@ impl Batches {
                 let full = jobs.len() >= BATCH_MAX || truncate.is_some();
                 next = if full { None } else { waiting.try_recv().ok() };
             }
-            self.commit(jobs, &waiting);
+            self.commit(jobs);
             if let Some(reply) = truncate {
                 drop(reply.send(self.truncate()));
             }
         }
-        self.syncing.finish();
         if self.truncate().is_err() {
             tracing::warn!("the store's log was not emptied at the end; the next start reads it");
         }
@@ -183,9 +182,9 @@ impl Batches {
         }
     }
 
-    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>, waiting: &mpsc::Receiver<Message>) {
+    fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         match self.run_together(&mut jobs) {
-            Ok(()) => self.sync(jobs, waiting),
+            Ok(()) => self.sync(jobs),
             Err(Spoilt::Whole(failure)) => jobs.into_iter().for_each(|job| self.end(job, Some(failure.clone()))),
             Err(Spoilt::ByJob) => {
                 for mut job in jobs {
@@ -199,23 +198,25 @@ impl Batches {
         }
     }
 
-    /// Answers jobs that are committed: those that must last once the log is on the disk. While others wait for their turn
-    /// another thread sees to that; handing it over costs a lone job more than it saves.
-    fn sync(&mut self, jobs: Vec<Box<dyn Job>>, waiting: &mpsc::Receiver<Message>) {
+    /// Answers jobs that are committed: those that must last once the log is on the disk.
+    fn sync(&mut self, jobs: Vec<Box<dyn Job>>) {
         let (lasting, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.must_last());
         others.into_iter().for_each(|job| job.answer(None));
-        if waiting.is_empty() { self.syncing.sync(lasting) } else { self.syncing.hand_over(lasting) }
+        if !lasting.is_empty() {
+            let failure = self.log.sync().err();
+            lasting.into_iter().for_each(|job| job.answer(failure.clone()));
+        }
     }
 
     /// Brings what is in the log into the database where it could not be synced: nothing behind it may count before.
     fn mend_log(&mut self) -> Result<(), Failure> {
-        if !self.syncing.has_failed() {
+        if !self.log.has_failed() {
             return Ok(());
         }
         if truncate_log(&mut self.workspace.connection)? {
             return Err(Failure::unavailable(BytesRemain));
         }
-        self.syncing.forget_failure();
+        self.log.forget_failure();
         Ok(())
     }
 
@@ -229,7 +230,7 @@ impl Batches {
             failure = self.run_alone(&mut job);
         }
         match failure {
-            None => self.syncing.sync(vec![job]),
+            None => self.sync(vec![job]),
             failure => job.answer(failure),
         }
     }
