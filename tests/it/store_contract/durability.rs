@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
@@ -14,7 +15,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use super::{WINDOW, add, again, at, claim, claim_one, delivered, entry, head_of, held, id, open, reading, with_body};
+use super::{
+    KEEP, WINDOW, add, again, at, claim, claim_one, delivered, entry, entry_of, head_of, held, id, open, reading,
+    with_body,
+};
 
 pub(super) fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
@@ -346,4 +350,73 @@ async fn erased_bytes_are_in_no_file() {
         assert_eq!(version == 1, !found(&mark(number, 0)), "{number}");
     }
     assert_eq!(store.scan(&Filter::default(), Order::Oldest, None, 100).await.expect("scanned").heads.len(), 40);
+}
+
+/// Appends entries at once, so that they share segments.
+async fn append_at_once(store: &Arc<SqliteStore>, entries: Vec<NewEntry>) {
+    let mut tasks = JoinSet::new();
+    for entry in entries {
+        let store = Arc::clone(store);
+        tasks.spawn(async move { store.append(entry, None).await });
+    }
+    while let Some(appended) = tasks.join_next().await {
+        assert!(matches!(appended.expect("no panic"), Ok(Appended::New(_))));
+    }
+}
+
+#[tokio::test]
+async fn what_is_removed_from_among_others_is_in_no_file_and_the_others_stay_whole() {
+    let folder = folder();
+    let store = Arc::new(open(folder.path()));
+    let body = |number: u8| format!("sent-{number:03}.").repeat(1 + usize::from(number) * 31 % 700);
+    let text = |number: u8, version: u8| format!("visitor-{number:03}-{version}.").repeat(1 + usize::from(number) % 50);
+    let new = |number: u8| {
+        let new = with_body(&body(number), held(number, "acme"));
+        NewEntry { reading: reading(&text(number, 0)), keep: Some(KEEP), ..new }
+    };
+    append_at_once(&store, (0..200).map(new).collect()).await;
+    let segments = "SELECT count(*) FROM content";
+    let count = |sql: &str| other(folder.path()).query_row(sql, [], |row| row.get::<_, u32>(0)).expect("counted");
+    assert!(count(segments) < 60, "{}", count(segments));
+    let mut left: Vec<u8> = (0..200).collect();
+    let mut amended = Vec::new();
+    // By threes and sevens from all over, down to the last of each segment.
+    for round in 0..20_u8 {
+        let (gone, stays): (Vec<u8>, Vec<u8>) =
+            left.iter().partition(|number| usize::from(**number) * 7 % 20 == usize::from(round));
+        left = stays;
+        let ids: Vec<_> = gone.iter().map(|number| id(*number)).collect();
+        if round % 3 == 2 {
+            for id in ids {
+                let revision = head_of(&*store, id).await.revision;
+                let drop = Change::Drop { keep: Duration::ZERO };
+                assert!(store.amend(id, revision, drop, at(2_000)).await.expect("amended").is_done());
+            }
+            assert_eq!(store.expire(at(2_000), 1_000).await.expect("expired"), gone.len());
+            // The next round's erasure empties the log.
+        } else {
+            assert_eq!(store.erase(&ids).await.expect("erased"), gone.len());
+        }
+        if let Some(number) = left.get(usize::from(round)).filter(|number| !amended.contains(*number)).copied() {
+            let change = Change::Hold { reason: Reason::Invalid, reading: Box::new(reading(&text(number, 1))) };
+            assert!(store.amend(id(number), 1, change, at(1_000)).await.expect("amended").is_done());
+            amended.push(number);
+        }
+        for number in left.iter().step_by(5) {
+            let entry = entry_of(&*store, id(*number)).await;
+            let version = u8::from(amended.contains(number));
+            assert_eq!(entry.head.reading, reading(&text(*number, version)), "{number} in round {round}");
+            assert_eq!(entry.received.body, body(*number), "{number} in round {round}");
+        }
+    }
+    assert_eq!((left.len(), count(segments), count("SELECT count(*) FROM reading")), (0, 0, 0));
+    assert_eq!(store.erase(&[id(1)]).await.expect("emptied"), 0);
+    let bytes: Vec<u8> = files(folder.path()).iter().flat_map(|file| fs::read(file).expect("read")).collect();
+    let bytes = String::from_utf8_lossy(&bytes);
+    for number in 0..200 {
+        assert!(
+            !bytes.contains(&format!("sent-{number:03}")) && !bytes.contains(&format!("visitor-{number:03}")),
+            "{number}"
+        );
+    }
 }
