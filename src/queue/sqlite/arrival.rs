@@ -85,6 +85,10 @@ impl Arrival {
         Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key }
     }
 
+    pub(super) fn state_and_reason(&self) -> (State, Reason) {
+        (self.state, self.reason)
+    }
+
     /// Writes it as part of a record.
     pub(super) fn to_json(&self) -> Result<Vec<u8>, Failure> {
         let key = self.dedupe_key.map(|key| format!("{:032x}", u128::from_be_bytes(key)));
@@ -245,6 +249,7 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     workspace.recent.clear();
     workspace.names.forget();
     workspace.tally.refresh(connection)?;
+    workspace.outbox.refresh(connection)?;
     let waiting = &mut workspace.waiting;
     let highest = not_entered(connection, |number, record| {
         match Arrival::parse(&record.arrival) {
