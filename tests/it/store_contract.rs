@@ -17,6 +17,8 @@ mod outbox;
 
 mod promises;
 
+mod shared;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -101,6 +103,7 @@ on_both! {
     outbox as outbox_in_memory, outbox_in_sqlite:
     nothing_is_recorded_while_nobody_reads
     each_transition_is_an_event
+    what_an_operator_changes_is_an_event
     what_changes_nothing_is_no_event
     what_expires_is_an_event_and_what_is_erased_is_not
     numbers_rise_and_are_never_given_again

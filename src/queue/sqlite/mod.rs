@@ -396,7 +396,7 @@ mod tests {
     use crate::queue::{Quota, Reading, Reason, State};
     use crate::received::Received;
 
-    fn entry(number: u8, body_len: usize) -> NewEntry {
+    pub(super) fn entry(number: u8, body_len: usize) -> NewEntry {
         let received = Received { body: vec![number; body_len].into(), ..Received::default() };
         NewEntry {
             id: EntryId::new(u64::from(number), &[number; 10]),
@@ -411,7 +411,7 @@ mod tests {
         }
     }
 
-    fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
+    pub(super) fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
         let folder = tempfile::tempdir().expect("a folder");
         let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
         let options = Options { dedupe_window, max_size: None, opened_at };
@@ -420,7 +420,7 @@ mod tests {
     }
 
     /// Reads one number out of the tables.
-    async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
+    pub(super) async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
         let read = move |workspace: &mut Workspace| Ok(workspace.connection.query_row(sql, [], |row| row.get(0))?);
         store.writer.write(read).await.expect("read")
     }

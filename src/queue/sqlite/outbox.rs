@@ -325,3 +325,90 @@ impl Outbox for SqliteStore {
         self.writer.write_always(move |workspace| trim(workspace, &reader, upto)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt as _;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::Options;
+    use super::super::schema::PAGE_SIZE;
+    use super::super::tests::{entry, number, store};
+    use super::*;
+    use crate::queue::{Appended, Claim, Settlement, Store, Topic};
+
+    /// Spoils the page of the newest events.
+    async fn spoil(store: &SqliteStore, folder: &Path) {
+        let page = "SELECT max(pageno) FROM dbstat WHERE name = 'outbox' AND pagetype = 'leaf'";
+        let page = number(store, page).await;
+        assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
+        let file = std::fs::OpenOptions::new().write(true).open(folder.join("store.db")).expect("opened");
+        file.write_all_at(&[0x5a; PAGE_SIZE], u64::from(page - 1) * PAGE_SIZE as u64).expect("written");
+        let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
+        store.writer.write(forget).await.expect("done");
+    }
+
+    async fn goes_its_way(store: &SqliteStore, number: u8) {
+        let id = entry(number, 10).id;
+        assert_eq!(store.append(entry(number, 10), None).await.expect("appended"), Appended::New(id));
+        let claim = Claim::new(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH);
+        let leases = store.claim(&claim).await.expect("claimed");
+        assert_eq!(leases.iter().map(|lease| lease.head.id).collect::<Vec<_>>(), [id]);
+        let again = Settlement::Postponed { after: Duration::from_secs(9), attempt: None };
+        for lease in leases {
+            assert!(store.settle(&lease, again.clone(), Timestamp::UNIX_EPOCH).await.expect("settled").is_done());
+        }
+        assert!(
+            store
+                .amend(id, 3, crate::queue::Change::Drop { keep: Duration::ZERO }, Timestamp::UNIX_EPOCH)
+                .await
+                .expect("amended")
+                .is_done()
+        );
+        assert_eq!(store.expire(Timestamp::UNIX_EPOCH, 9).await.expect("expired"), 1);
+    }
+
+    #[tokio::test]
+    async fn no_lead_waits_for_an_event_on_a_damaged_page() {
+        let (folder, store) = store();
+        let reader = Key::parse("ops").expect("a key");
+        assert_eq!(store.register(&reader).await.expect("registered"), Some(0));
+        let emit = async |store: &SqliteStore, number: u32| {
+            let once = Key::parse(&number.to_string()).expect("a key");
+            store.emit(&Emission::new(Topic::SitePaused), &once, Timestamp::UNIX_EPOCH).await
+        };
+        for number in 0..500 {
+            assert!(emit(&store, number).await.expect("emitted"));
+        }
+        spoil(&store, folder.path()).await;
+        goes_its_way(&store, 1).await;
+        assert!(matches!(emit(&store, 999).await, Err(StoreError::Corrupt(_))));
+        assert!(matches!(store.problems().await.expect("read")[..], [StoreError::Corrupt(_)]));
+        assert!(store.ready().await.is_ok());
+        // A process that meets the damage as it begins goes without events too.
+        let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
+        let options = Options { dedupe_window, max_size: None, opened_at };
+        let other = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
+        goes_its_way(&other, 2).await;
+        let page = other.events(0, 9).await.expect("what lies elsewhere can be read");
+        assert_eq!((page.events.len(), page.missed), (9, 0));
+    }
+
+    #[tokio::test]
+    async fn an_event_with_a_word_of_a_newer_program_is_passed_over() {
+        let (_folder, store) = store();
+        let reader = Key::parse("ops").expect("a key");
+        assert_eq!(store.register(&reader).await.expect("registered"), Some(0));
+        for number in 1..=3 {
+            assert!(store.append(entry(number, 10), None).await.is_ok());
+        }
+        let newer = |workspace: &mut Workspace| {
+            Ok(workspace.connection.execute("UPDATE outbox SET to_state = 99 WHERE number = 2", [])?)
+        };
+        assert_eq!(store.writer.write(newer).await.expect("written"), 1);
+        let page = store.events(0, 2).await.expect("read");
+        assert_eq!((page.events.len(), page.missed, page.upto), (1, 1, 2));
+        assert_eq!(store.events(2, 2).await.expect("read").events.len(), 1);
+    }
+}

@@ -529,37 +529,29 @@ pub(super) async fn counts_follow_each_change(store: AnyStore) {
 }
 
 pub(super) async fn each_settlement_tells_its_transition(store: AnyStore) {
-    let refused = || Some(attempt(AttemptResult::LeadRefused));
-    let seconds = Duration::from_secs(10);
-    let key_refused =
-        Settlement::Postponed { after: Duration::ZERO, attempt: Some(attempt(AttemptResult::KeyRefused)) };
+    use AttemptResult::{Failed, KeyRefused, LeadRefused};
+    let tried = |result| Some(attempt(result));
+    let dead = Settlement::Dead { reason: Reason::Refused, attempt: tried(LeadRefused), keep: KEEP };
+    let poison = Settlement::Held { reason: Reason::Poison, attempt: tried(LeadRefused), keep: KEEP };
+    let key_refused = Settlement::Postponed { after: Duration::ZERO, attempt: tried(KeyRefused) };
+    let gone = Settlement::SiteGone { after: Duration::from_secs(10) };
     let settlements = [
-        (delivered("lead"), State::Delivered, Reason::Delivered),
-        (again(30), State::Queued, Reason::Retrying),
-        (key_refused, State::Queued, Reason::Accepted),
-        (Settlement::Dead { reason: Reason::Refused, attempt: refused(), keep: KEEP }, State::Dead, Reason::Refused),
-        (Settlement::Held { reason: Reason::Poison, attempt: refused(), keep: KEEP }, State::Held, Reason::Poison),
-        (Settlement::SiteGone { after: seconds }, State::Queued, Reason::SiteGone),
-        (postponed(10), State::Queued, Reason::Accepted),
+        (delivered("lead"), State::Delivered, Reason::Delivered, Some(AttemptResult::Delivered), true),
+        (again(30), State::Queued, Reason::Retrying, Some(Failed), true),
+        (dead, State::Dead, Reason::Refused, Some(LeadRefused), true),
+        (poison, State::Held, Reason::Poison, Some(LeadRefused), true),
+        (key_refused, State::Queued, Reason::Accepted, Some(KeyRefused), true),
+        (gone, State::Queued, Reason::SiteGone, None, true),
+        (postponed(10), State::Queued, Reason::Accepted, None, false),
     ];
     let now = at(500) + jiff::SignedDuration::from_micros(1_700);
     let whole = at(500) + jiff::SignedDuration::from_millis(1);
-    for (number, (settlement, to, reason)) in (1..).zip(settlements) {
-        let (result, recorded) = match &settlement {
-            Settlement::Delivered { attempt, .. } | Settlement::Again { attempt, .. } => (Some(attempt.result), true),
-            Settlement::Dead { attempt, .. } | Settlement::Held { attempt, .. } => {
-                (attempt.as_ref().map(|attempt| attempt.result), true)
-            }
-            Settlement::Postponed { attempt, .. } => {
-                (attempt.as_ref().map(|attempt| attempt.result), attempt.is_some())
-            }
-            Settlement::SiteGone { .. } => (None, true),
-        };
+    for (number, (settlement, to, reason, attempt, recorded)) in (1..).zip(settlements) {
         add(&*store, entry(number, "acme")).await;
         let lease = claim_one(&*store, 100).await;
         let set = store.settle(&lease, settlement, now).await.expect("settled");
         let from = State::Queued;
-        assert_eq!(set, Set::Done(Transition { from, to, reason, attempt: result, recorded, at: whole }), "{number}");
+        assert_eq!(set, Set::Done(Transition { from, to, reason, attempt, recorded, at: whole }), "{number}");
         let head = head_of(&*store, id(number)).await;
         assert_eq!((head.state, head.reason), (to, reason), "{number}");
         // A late one is from the state that the entry has by then, not from the one that it was claimed in.
