@@ -270,6 +270,19 @@ pub enum Settlement {
     },
 }
 
+impl Settlement {
+    /// Returns the attempt that led to it.
+    pub(super) fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Delivered { attempt, .. } | Self::Again { attempt, .. } => Some(attempt),
+            Self::Dead { attempt, .. } | Self::Held { attempt, .. } | Self::Postponed { attempt, .. } => {
+                attempt.as_ref()
+            }
+            Self::SiteGone { .. } => None,
+        }
+    }
+}
+
 /// A change by an operator. None changes what was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -295,6 +308,10 @@ pub struct Transition {
     pub to: State,
     /// Why it is in `to`.
     pub reason: Reason,
+    /// How the attempt ended that led to it.
+    pub attempt: Option<AttemptResult>,
+    /// Whether the entry's history tells of it, and so an event does: a wait that only goes on is not worth one.
+    pub recorded: bool,
     pub at: Timestamp,
 }
 

@@ -1,5 +1,9 @@
 //! A store that forgets when the process ends: for tests and the demo, and the model of what [`Store`] means.
 
+mod notes;
+
+mod outbox;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::time::Duration;
@@ -12,11 +16,13 @@ use tokio::sync::watch;
 use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Head, Lease, NewEntry, Order,
-    PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Happened, Head, Lease, Move,
+    NewEntry, Order, PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError, Transition,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::received::Received;
+use notes::{KeptHolds, KeptNotes};
+use outbox::KeptEvents;
 
 /// What the demo and most tests want: the default of `[queue].dedupe`.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(600);
@@ -37,6 +43,9 @@ struct Kept {
     appends: u64,
     claims: u64,
     last_sites: LastSites,
+    outbox: KeptEvents,
+    notes: KeptNotes,
+    holds: KeptHolds,
 }
 
 #[derive(Debug)]
@@ -58,7 +67,7 @@ impl MemoryStore {
         Self { dedupe_window, kept: Mutex::default(), changed: watch::Sender::new(0) }
     }
 
-    /// Does what a kill and a new start do to a store on disk: nobody holds a lease any more.
+    /// Does what a kill and a new start do to a store on disk: nobody holds a lease, or anything else, any more.
     pub fn restart(&self) {
         let mut kept = self.kept.lock();
         for record in kept.records.values_mut() {
@@ -66,6 +75,7 @@ impl MemoryStore {
         }
         kept.clock = Clock::default();
         kept.last_sites = LastSites::default();
+        kept.holds = KeptHolds::default();
     }
 
     fn wake(&self) {
@@ -94,10 +104,13 @@ impl Store for MemoryStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
-        let set = match self.kept.lock().records.get_mut(&lease.head.id) {
+        let mut kept = self.kept.lock();
+        let id = lease.head.id;
+        let set = match kept.records.get_mut(&id) {
             Some(record) => record.standing.settle(lease.token, settlement, whole_millisecond(now)),
             None => Set::Lost,
         };
+        kept.tell(id, set);
         self.wake();
         Ok(set)
     }
@@ -150,6 +163,7 @@ impl Store for MemoryStore {
             Change::Assign { site } => record.site = site,
             Change::Drop { .. } | Change::SiteBack => {}
         }
+        kept.tell(id, set);
         self.wake();
         Ok(set)
     }
@@ -159,11 +173,17 @@ impl Store for MemoryStore {
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
         let mut kept = self.kept.lock();
+        kept.notes.expire(now, limit);
         let expiry = |(id, record): (&EntryId, &Record)| Some((record.standing.expires_at?, *id));
         let mut expired: Vec<_> = kept.records.iter().filter_map(expiry).filter(|(at, _)| *at <= now).collect();
         expired.sort_unstable();
-        let ids: Vec<_> = expired.into_iter().map(|(_, id)| id).take(limit.min(EXPIRE_MAX)).collect();
+        let ids: Vec<_> = expired.into_iter().map(|(_, id)| id).take(limit).collect();
+        let Kept { records, outbox, .. } = &mut *kept;
+        for (id, record) in ids.iter().filter_map(|id| Some((id, records.get(id)?))) {
+            outbox.record(now, || Happened::Moved(Move { from: Some(record.standing.state), ..record.moved(*id) }));
+        }
         Ok(kept.remove(&ids))
     }
 
@@ -212,7 +232,10 @@ impl Kept {
         let standing = Standing::new(&entry);
         let NewEntry { site, form, reading, received, .. } = entry;
         let number = self.appends;
-        self.records.insert(id, Record { number, site, form, accepted_at, seen: 0, reading, received, standing });
+        let record = Record { number, site, form, accepted_at, seen: 0, reading, received, standing };
+        let to = Some(record.standing.state);
+        self.outbox.record(accepted_at, || Happened::Moved(Move { to, ..record.moved(id) }));
+        self.records.insert(id, record);
         Ok(Appended::New(id))
     }
 
@@ -258,6 +281,16 @@ impl Kept {
         Some(Lease { head: record.head(id), token: self.claims })
     }
 
+    /// Records what became of an entry.
+    fn tell(&mut self, id: EntryId, set: Set) {
+        if let Set::Done(Transition { from, to, attempt, recorded: true, at, .. }) = set
+            && let Some(record) = self.records.get(&id)
+        {
+            let moved = || Move { from: Some(from), to: Some(to), attempt, ..record.moved(id) };
+            self.outbox.record(at, || Happened::Moved(moved()));
+        }
+    }
+
     fn remove(&mut self, ids: &[EntryId]) -> usize {
         self.first_seen.retain(|_, (id, _)| !ids.contains(id));
         ids.iter().filter(|id| self.records.remove(id).is_some()).count()
@@ -265,6 +298,12 @@ impl Kept {
 }
 
 impl Record {
+    /// What every event about it says.
+    fn moved(&self, entry: EntryId) -> Move {
+        let (site, form, reason) = (self.site.clone(), self.form.clone(), self.standing.reason);
+        Move { entry, site, form, from: None, to: None, reason, attempt: None }
+    }
+
     fn entry(&self, id: EntryId) -> Entry {
         Entry { head: self.head(id), received: self.received.clone() }
     }

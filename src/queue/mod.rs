@@ -11,9 +11,17 @@ mod claim;
 
 pub mod entry;
 
+mod holds;
+
+mod key;
+
 pub mod memory;
 
+mod notes;
+
 mod open;
+
+mod outbox;
 
 pub mod private_file;
 
@@ -40,7 +48,16 @@ pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
     SITE_GONE_MAX, Set, Settlement, State, Transition,
 };
+pub use holds::{HOLDS_MAX, Holds};
+pub use key::{InvalidKey, KEY_MAX, Key};
+pub use notes::{
+    InvalidNote, Merge, NOTES_MAX, NUMBER_MAX, Note, NoteChange, NoteKind, NoteLimits, Notes, NumbersMerge, TextMerge,
+};
 pub use open::{NoFile, OpenStore};
+pub use outbox::{
+    EVENTS_MAX, Emission, Events, Happened, Move, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent, READERS_MAX,
+    Reader, Topic,
+};
 pub use reading::Reading;
 
 pub use sending::{Holdup, PausedKeys, SendingStatus};
@@ -124,9 +141,10 @@ fn remains(places: &[String]) -> String {
     }
 }
 
-/// Keeps entries. Every implementation passes the suite in `tests/it/store_contract.rs`.
+/// Keeps entries, and beside them the events, notes and holds of the gateways that share it. Every implementation passes the
+/// suite in `tests/it/store_contract.rs`.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Outbox + Notes + Holds {
     /// Stores an entry; returns after it is durable.
     ///
     /// Atomic on the key: of two appends with one key within the window exactly one is `New`. The window is fixed per
@@ -186,6 +204,8 @@ pub trait Store: Send + Sync + 'static {
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError>;
 
     /// Removes up to `limit` entries whose `expires_at` has come, the longest expired first; never a queued one.
+    ///
+    /// Removes as many notes of each kind whose time is over; those are not counted.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Counts entries per site and state, sorted by both; may lag a second. Nothing is said where there are none.
@@ -196,7 +216,7 @@ pub trait Store: Send + Sync + 'static {
         Ok(Extent::default())
     }
 
-    /// Tells that something may have become due. A hint that may be lost: callers poll as well.
+    /// Tells that something may have become due, or that there are new events. A hint that may be lost: callers poll as well.
     fn changed(&self) -> watch::Receiver<u64>;
 
     /// Checks that an entry appended now would be stored, for `/readyz`. Writes a little.

@@ -69,6 +69,8 @@ impl Standing {
             return Set::Lost;
         }
         let from = self.state;
+        let told = settlement.attempt().map(|attempt| attempt.result);
+        let mut recorded = true;
         self.lease = None;
         self.revision += 1;
         match settlement {
@@ -85,20 +87,22 @@ impl Standing {
                 self.wait(now, after);
                 let was_gone = self.change_reason(Reason::SiteGone, Reason::SiteBack);
                 // A paused site postpones for days: events that say nothing would push out those that do.
-                if attempt.is_some() || was_gone {
+                recorded = attempt.is_some() || was_gone;
+                if recorded {
                     self.record(now, attempt);
                 }
             }
             Settlement::SiteGone { after } => {
                 self.take_back_attempt();
                 self.wait(now, after);
-                if self.reason != Reason::SiteGone {
+                recorded = self.reason != Reason::SiteGone;
+                if recorded {
                     self.reason = Reason::SiteGone;
                     self.record(now, None);
                 }
             }
         }
-        self.done(from, now)
+        self.done(from, told, recorded, now)
     }
 
     /// Changes the entry as an operator wants; `Lost` leaves it as it is.
@@ -128,7 +132,7 @@ impl Standing {
         }
         self.revision += 1;
         self.record(now, None);
-        self.done(from, now)
+        self.done(from, None, true, now)
     }
 
     /// Puts how the entry stands now into what was read of it before.
@@ -202,8 +206,9 @@ impl Standing {
     }
 
     /// Tells what a change did that has just been made.
-    fn done(&self, from: State, now: Timestamp) -> Set {
-        Set::Done(Transition { from, to: self.state, reason: self.reason, at: whole_millisecond(now) })
+    fn done(&self, from: State, attempt: Option<AttemptResult>, recorded: bool, now: Timestamp) -> Set {
+        let (to, reason, at) = (self.state, self.reason, whole_millisecond(now));
+        Set::Done(Transition { from, to, reason, attempt, recorded, at })
     }
 
     fn permits(&self, change: &Change) -> bool {

@@ -18,6 +18,7 @@ use formgate::config::{
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
+use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
     Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Head, Lease, NewEntry, Order, Page, Set, Settlement,
     State, Store, StoreError,
@@ -29,6 +30,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+use crate::passing_on::pass_on;
 
 pub(crate) const TOKEN: &str = "fg_0123456789012345678901234567890123456789012";
 pub(crate) const PUBLIC: &str = "wp_pk_acme";
@@ -48,6 +51,8 @@ pub(crate) struct Running {
 #[derive(Default)]
 pub(crate) struct Shelf {
     entries: Mutex<Vec<(NewEntry, Option<DedupeKey>)>>,
+    /// Keeps what has nothing to do with entries.
+    inner: MemoryStore,
     trouble: Mutex<Option<Trouble>>,
     /// How often it was asked whether it is ready.
     pub(crate) probes: AtomicUsize,
@@ -90,6 +95,8 @@ impl Shelf {
         }
     }
 }
+
+pass_on!(Shelf);
 
 #[async_trait]
 impl Store for Shelf {

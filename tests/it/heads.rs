@@ -18,6 +18,8 @@ use tokio::sync::watch;
 
 use super::gateway;
 
+use crate::passing_on::pass_on;
+
 /// A store that counts how often an entry is read whole.
 struct Counting {
     inner: MemoryStore,
@@ -25,6 +27,8 @@ struct Counting {
     /// What was received with this one can't be read.
     damaged: Option<EntryId>,
 }
+
+pass_on!(Counting);
 
 #[async_trait]
 impl Store for Counting {

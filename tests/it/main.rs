@@ -31,6 +31,7 @@ mod log_lines;
 mod manners;
 mod operate;
 mod panics;
+mod passing_on;
 mod poison;
 mod process;
 mod properties;

@@ -1,4 +1,5 @@
-//! What every store must do. Each promise is a function in [`promises`]; `on_both!` makes a test of it for each store.
+//! What every store must do. Each promise is a function in [`promises`], [`outbox`] or [`notes`]; `on_both!` makes a
+//! test of it for each store.
 
 mod backup;
 
@@ -10,7 +11,13 @@ mod former;
 
 mod model;
 
+mod notes;
+
+mod outbox;
+
 mod promises;
+
+mod shared;
 
 use std::time::Duration;
 
@@ -19,7 +26,8 @@ use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Claim, Entry, Head, Lease, NewEntry, Reading, Reason, Settlement, State, Store,
+    Appended, Attempt, AttemptResult, Claim, Entry, Head, Key, Lease, NewEntry, Reading, Reason, Settlement, State,
+    Store,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
@@ -30,25 +38,26 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 const KEEP: Duration = Duration::from_secs(86_400);
 
 macro_rules! on_both {
-    ($($promise:ident)*) => {
-        mod memory {
+    ($promises:ident as $memory:ident, $sqlite:ident: $($promise:ident)*) => {
+        mod $memory {
             $(#[tokio::test]
             async fn $promise() {
-                super::promises::$promise(std::sync::Arc::new(super::MemoryStore::new(super::WINDOW))).await;
+                super::$promises::$promise(std::sync::Arc::new(super::MemoryStore::new(super::WINDOW))).await;
             })*
         }
 
-        mod sqlite {
+        mod $sqlite {
             $(#[tokio::test]
             async fn $promise() {
                 let folder = tempfile::tempdir().expect("a folder");
-                super::promises::$promise(std::sync::Arc::new(super::open(folder.path()))).await;
+                super::$promises::$promise(std::sync::Arc::new(super::open(folder.path()))).await;
             })*
         }
     };
 }
 
 on_both! {
+    promises as memory, sqlite:
     what_was_appended_is_given_back_whole
     a_repeated_id_is_refused_and_the_first_stays
     a_key_is_a_duplicate_only_within_the_window
@@ -90,6 +99,37 @@ on_both! {
     a_new_store_is_ready
 }
 
+on_both! {
+    outbox as outbox_in_memory, outbox_in_sqlite:
+    nothing_is_recorded_while_nobody_reads
+    each_transition_is_an_event
+    what_an_operator_changes_is_an_event
+    what_changes_nothing_is_no_event
+    what_expires_is_an_event_and_what_is_erased_is_not
+    numbers_rise_and_are_never_given_again
+    an_event_is_kept_until_every_reader_has_it
+    a_reader_that_goes_keeps_nothing_back
+    events_come_in_pages
+    an_event_is_emitted_once_for_a_key
+    what_nobody_reads_in_time_is_dropped_and_counted
+    there_are_only_so_many_readers
+    changed_tells_of_an_event
+}
+
+on_both! {
+    notes as notes_in_memory, notes_in_sqlite:
+    a_note_is_merged_as_it_is_told
+    whoever_writes_last_is_the_latest
+    notes_are_listed_by_kind_and_prefix
+    of_too_many_notes_the_oldest_falls_out
+    a_note_is_removed_when_its_time_is_over
+    what_many_add_at_once_adds_up
+    one_holds_a_name_until_its_time_is_over
+    a_hold_from_the_future_is_as_short_as_any
+    of_many_who_ask_at_once_one_holds
+    only_so_many_names_are_held
+}
+
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     let options = Options { dedupe_window: WINDOW, max_size: None, opened_at: at(0) };
     SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
@@ -98,6 +138,10 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
 /// Returns a time so many seconds after the tests' beginning of time.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_760_000_000 + seconds).expect("in range")
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).expect("a key")
 }
 
 fn site(name: &str) -> SiteId {

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::gateway::{self, TOKEN, json, lead_body, status};
+use crate::passing_on::pass_on;
 use crate::reload::{Files, TODAY};
 use crate::scripted_api::{Reply, ScriptedApi};
 
@@ -60,6 +61,8 @@ impl Frail {
         assert!(!is_due, "the store met jane@example.com");
     }
 }
+
+pass_on!(Frail);
 
 #[async_trait]
 impl Store for Frail {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::arrival::{self, Arrival};
 use super::failure::Failure;
+use super::outbox;
 use super::recent;
 use super::row::reading_to_json;
 use super::schema::PAGE_SIZE;
@@ -69,6 +70,7 @@ pub(super) fn append(workspace: &mut Workspace, entry: &mut Prepared) -> Result<
     if workspace.segment.len() + bytes > SEGMENT_MAX {
         arrival::write_segment(workspace)?;
     }
+    outbox::appended(workspace, &entry.arrival)?;
     let number = workspace.next_number;
     workspace.next_number += 1;
     if workspace.segment.is_empty() {

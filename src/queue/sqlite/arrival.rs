@@ -90,6 +90,10 @@ impl Arrival {
         Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key }
     }
 
+    pub(super) fn state_and_reason(&self) -> (State, Reason) {
+        (self.state, self.reason)
+    }
+
     /// Writes it as part of a record: the id, when it was accepted, how it stood and which of the following there are, when it
     /// expires, its key, how long the site's name is, the names of site and form.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -279,6 +283,7 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     workspace.recent.clear();
     workspace.names.forget();
     workspace.tally.refresh(connection)?;
+    workspace.outbox.refresh(connection)?;
     let waiting = &mut workspace.waiting;
     let highest = not_entered(connection, |number, record| {
         match Arrival::parse(&record.arrival) {

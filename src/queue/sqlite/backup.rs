@@ -6,13 +6,25 @@ use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 use tempfile::NamedTempFile;
 
+use super::SqliteStore;
 use super::copy_check::count;
 use super::failure::{CopyExists, CopyHeld, Failure};
 use super::files::sync_folder;
-use crate::queue::private_file;
+use crate::queue::{StoreError, private_file};
 
 /// Pages copied in one step: 1 MiB.
 const STEP_PAGES: i32 = 256;
+
+impl SqliteStore {
+    /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
+    ///
+    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
+    pub async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
+        let to = to.to_owned();
+        self.enter_if_possible().await;
+        self.readers.read(move |connection| copy(connection, &to)).await
+    }
+}
 
 /// Copies what the connection's snapshot shows into a new file; returns how many entries that holds.
 ///

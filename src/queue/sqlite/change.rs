@@ -5,6 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
 use super::listed;
+use super::notes;
+use super::outbox;
 use super::recent::Leased;
 use super::row::{
     STANDING_BY_ID, STANDING_COLUMNS, code, read_standing, reading_to_json, received, write_reading, write_standing,
@@ -34,6 +36,7 @@ pub(super) fn settle(
     let set = found.standing.settle(token, settlement.clone(), now);
     if let Set::Done(transition) = set {
         write_back(workspace, &found, transition.from)?;
+        outbox::changed(workspace, found.number, &transition)?;
     }
     Ok(set)
 }
@@ -58,6 +61,7 @@ pub(super) fn amend(
             Change::Assign { site } => assign(workspace, &found, id, site)?,
             Change::Drop { .. } | Change::SiteBack => {}
         }
+        outbox::changed(workspace, found.number, &transition)?;
     }
     Ok(set)
 }
@@ -98,18 +102,20 @@ pub(super) fn erase(workspace: &mut Workspace, ids: &[EntryId]) -> Result<usize,
     Ok(erased)
 }
 
-/// Removes entries whose keeping time is over.
+/// Removes entries and notes whose keeping time is over.
 pub(super) fn expire(workspace: &mut Workspace, now: Timestamp, limit: usize) -> Result<usize, Failure> {
     let mut find = workspace
         .connection
         .prepare_cached("SELECT number FROM entry WHERE expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2")?;
-    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let numbers = find.query_map(params![now.as_millisecond(), limit], |row| row.get(0))?;
+    let most = u32::try_from(limit).unwrap_or(u32::MAX);
+    let numbers = find.query_map(params![now.as_millisecond(), most], |row| row.get(0))?;
     let numbers: Vec<i64> = numbers.collect::<Result<_, _>>()?;
     drop(find);
     for number in &numbers {
+        outbox::expires(workspace, *number, now)?;
         remove(workspace, *number)?;
     }
+    notes::expire(&workspace.connection, now, limit)?;
     Ok(numbers.len())
 }
 

@@ -24,7 +24,7 @@ const MARK: &str = ".damaged";
 const ROWS_MAX: usize = 10_000;
 
 /// One end of each table: the pages that every operation goes through.
-const EDGES: [&str; 11] = [
+const EDGES: [&str; 17] = [
     "SELECT * FROM entry ORDER BY number LIMIT 1",
     "SELECT * FROM entry ORDER BY number DESC LIMIT 1",
     "SELECT number FROM content ORDER BY number LIMIT 1",
@@ -36,6 +36,12 @@ const EDGES: [&str; 11] = [
     "SELECT * FROM name",
     "SELECT * FROM tally",
     "SELECT * FROM meta",
+    "SELECT * FROM outbox ORDER BY number LIMIT 1",
+    "SELECT * FROM outbox ORDER BY number DESC LIMIT 1",
+    "SELECT * FROM reader",
+    "SELECT * FROM once INDEXED BY once_age ORDER BY number DESC LIMIT 1",
+    "SELECT * FROM note LIMIT 1",
+    "SELECT * FROM hold LIMIT 1",
 ];
 
 /// A log without its database: SQLite would remove it as worthless, with all that it holds.

@@ -1,6 +1,6 @@
 //! The numbers that stand for words in the tables. Once released a number never changes its meaning.
 
-use crate::queue::{AttemptResult, Reason, State};
+use crate::queue::{AttemptResult, NoteKind, Reason, State, Topic};
 
 /// A word of a closed set that is stored as a number.
 pub(super) trait Code: Sized {
@@ -59,3 +59,20 @@ codes! { Reason:
 }
 
 codes! { AttemptResult: 0 Delivered 1 KeyRefused 2 LeadRefused 3 Failed 4 Ambiguous }
+
+codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway }
+
+codes! { Topic:
+    0 LeadOverdue
+    1 SitePaused
+    2 SiteResumed
+    3 SitePostsRefused
+    4 SiteTokenExpiring
+    5 FormSilent
+    6 GatewayConfigBroken
+    7 GatewayStoreDegraded
+    8 GatewayUpstreamDown
+    9 GatewayUpstreamUp
+    10 GatewayCertificateExpiring
+    11 GatewayBackupFailed
+}

@@ -26,7 +26,7 @@ const TRUNCATE_STEPS_MAX: i32 = 1_000;
 /// Connections that read at once.
 const READERS_MAX: usize = 4;
 /// Statements kept prepared on a connection; there are fewer.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 128;
 /// Most pages in the log before they are copied into the database: 16 MiB.
 const CHECKPOINT_PAGES: u64 = 4_096;
 /// The log is cut to this after it grew beyond it.

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Append,
     /// Needs every entry in the books. A kill must keep it, a power cut need not: it is on the disk with the next batch.
     Claim,
+    /// Has nothing to do with entries. It is kept as a claim is.
+    Aside,
     /// Needs every entry in the books.
     Ordinary,
     /// The same, and where the disk is full it takes the reserve's room.
@@ -51,7 +53,8 @@ where
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
         let room = if self.kind == Kind::Always { Ok(()) } else { workspace.keep_reserve() };
-        let entered = if self.kind == Kind::Append { room } else { room.and_then(|()| arrival::enter(workspace)) };
+        let needs_entries = !matches!(self.kind, Kind::Append | Kind::Aside);
+        let entered = if needs_entries { room.and_then(|()| arrival::enter(workspace)) } else { room };
         let outcome = self.outcome.insert(entered.and_then(|()| (self.work)(workspace)));
         if let Err(failure) = outcome {
             workspace.damage.note(failure);
@@ -61,7 +64,7 @@ where
     }
 
     fn must_last(&self) -> bool {
-        self.kind != Kind::Claim
+        !matches!(self.kind, Kind::Claim | Kind::Aside)
     }
 
     fn wants_reserve(&self, failure: Option<&Failure>) -> bool {

@@ -35,7 +35,8 @@
 //! thread looks whether database and log still stand at their paths and look like what they are, because writing into a
 //! file that was removed, emptied or overwritten gives no error. At 16 MiB the log is copied into the database, which is
 //! synced before the log is written from its beginning again. A new file's name is made durable by fsyncing its folder. So
-//! what was answered `Ok` survives a kill, and but for claims a power cut, as far as the disk keeps what it said is synced.
+//! what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as the disk keeps what it
+//! said is synced.
 //!
 //! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
 //! `DiskFull` and `Unavailable` pass by themselves when there is room or the disk answers again.
@@ -101,6 +102,8 @@ mod former;
 
 mod history;
 
+mod holds;
+
 mod job;
 
 mod keys;
@@ -111,7 +114,11 @@ mod listed;
 
 mod names;
 
+mod notes;
+
 mod opening;
+
+mod outbox;
 
 mod recent;
 
@@ -148,7 +155,7 @@ use tokio::sync::{Mutex, watch};
 use super::standing::whole_millisecond;
 use super::{
     Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry, Order,
-    PAGE_MAX, Page, Salvaged, Set, Settlement, Store, StoreError,
+    PAGE_MAX, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::telemetry;
@@ -250,23 +257,6 @@ impl SqliteStore {
         if let Err(error) = self.enter().await {
             tracing::warn!(%error, "queue.not_entered: the newest entries are not shown");
         }
-    }
-
-    /// Copies the whole store as it is now into a new file, while it is in use; returns how many entries that holds.
-    ///
-    /// Refuses a file that exists. The copy is durable when it returns, and is opened as a store by itself.
-    pub async fn backup(&self, to: &Path) -> Result<u64, StoreError> {
-        let to = to.to_owned();
-        self.enter_if_possible().await;
-        self.readers.read(move |connection| backup::copy(connection, &to)).await
-    }
-
-    /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.
-    ///
-    /// Safe to do again: what is there already is left as it is.
-    pub async fn salvage(&self) -> Result<Salvaged, StoreError> {
-        let _one = self.salvaging.lock().await;
-        salvage::salvage(&self.path, &self.writer).await
     }
 
     /// Returns how many transactions were committed, one fsync each, since the store was opened.
@@ -406,7 +396,7 @@ mod tests {
     use crate::queue::{Quota, Reading, Reason, State};
     use crate::received::Received;
 
-    fn entry(number: u8, body_len: usize) -> NewEntry {
+    pub(super) fn entry(number: u8, body_len: usize) -> NewEntry {
         let received = Received { body: vec![number; body_len].into(), ..Received::default() };
         NewEntry {
             id: EntryId::new(u64::from(number), &[number; 10]),
@@ -421,7 +411,7 @@ mod tests {
         }
     }
 
-    fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
+    pub(super) fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
         let folder = tempfile::tempdir().expect("a folder");
         let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
         let options = Options { dedupe_window, max_size: None, opened_at };
@@ -430,7 +420,7 @@ mod tests {
     }
 
     /// Reads one number out of the tables.
-    async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
+    pub(super) async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
         let read = move |workspace: &mut Workspace| Ok(workspace.connection.query_row(sql, [], |row| row.get(0))?);
         store.writer.write(read).await.expect("read")
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::failure::{Failure, NoRoomForCopy};
-use super::{aside, backup, check, claim, connection, files, schema};
+use super::{aside, backup, check, claim, connection, files, holds, schema};
 use crate::queue::StoreError;
 
 /// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
@@ -55,5 +55,6 @@ pub(super) fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Resu
 fn release_leases(connection: &Connection) -> Result<(), Failure> {
     let transaction = connection.unchecked_transaction()?;
     claim::release_all(&transaction)?;
+    holds::release_all(&transaction)?;
     Ok(transaction.commit()?)
 }

@@ -22,6 +22,9 @@ const VERSION: u32 = 4;
 /// `entry_due` has three columns more than it looks things up by, so that what is new among a backlog, old leases and waits
 /// are found without reading a row. Of states only what needs a person has an index. `listed` is filled for
 /// many entries at once (see [`super::listed`]).
+///
+/// `outbox` has events, `reader` who reads them, `once` what was emitted (see [`super::outbox`]). A salvage tells the tables
+/// apart by the types of their columns, so none of these may look like one of those before.
 pub(super) const TABLES: &str = "
 CREATE TABLE name (
     number INTEGER PRIMARY KEY,
@@ -83,10 +86,52 @@ CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+    number     INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    topic      INTEGER,
+    id         BLOB,
+    site       INTEGER,
+    form       INTEGER,
+    from_state INTEGER,
+    to_state   INTEGER,
+    reason     INTEGER CHECK ((reason IS NULL) = (topic IS NOT NULL)),
+    attempt    INTEGER
+) STRICT;
+
+CREATE TABLE reader (
+    name TEXT PRIMARY KEY,
+    upto INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE once (
+    key    TEXT PRIMARY KEY,
+    number INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX once_age ON once (number);
+
+CREATE TABLE note (
+    kind     INTEGER NOT NULL,
+    key      TEXT NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at  INTEGER NOT NULL,
+    text     TEXT,
+    numbers  TEXT NOT NULL,
+    PRIMARY KEY (kind, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX note_age ON note (kind, last_at);
+
+CREATE TABLE hold (
+    name   TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    since  INTEGER NOT NULL,
+    until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a store of the newest version has in its schema.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 19] = [
     "name",
     "content",
     "reading",
@@ -99,6 +144,13 @@ const NAMES: [&str; 12] = [
     "listed",
     "tally",
     "meta",
+    "outbox",
+    "reader",
+    "once",
+    "once_age",
+    "note",
+    "note_age",
+    "hold",
 ];
 
 /// Names what a store of the newest version has in its schema.

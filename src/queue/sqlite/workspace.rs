@@ -11,6 +11,7 @@ use super::check::Watch;
 use super::failure::Failure;
 use super::keys::Keys;
 use super::names::Names;
+use super::outbox::Recorder;
 use super::recent::Recent;
 use super::reserve::Reserve;
 use super::tally::SiteTally;
@@ -44,6 +45,7 @@ pub(super) struct Workspace {
     pub(super) keys: Keys,
     pub(super) names: Names,
     pub(super) tally: SiteTally,
+    pub(super) outbox: Recorder,
     pub(super) recent: Recent,
     pub(super) reserve: Reserve,
     /// Whether the reserve was seen to be there in this transaction.
@@ -75,6 +77,7 @@ impl Workspace {
             keys: Keys::default(),
             names: Names::default(),
             tally: SiteTally::default(),
+            outbox: Recorder::default(),
             recent: Recent::default(),
             reserve,
             has_reserve: false,
@@ -93,6 +96,11 @@ impl Workspace {
             self.has_reserve = true;
         }
         Ok(())
+    }
+
+    /// Goes without what can't be read; tells whether there is hope then.
+    pub(super) fn give_up(&mut self) -> bool {
+        self.outbox.gave_up_now() || self.keys.give_up()
     }
 
     /// Forgets what is true only of what was committed: a transaction was taken back.

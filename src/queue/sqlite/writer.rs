@@ -74,6 +74,14 @@ impl Writer {
         self.write_task(Kind::Claim, work).await
     }
 
+    /// The same for what has nothing to do with entries, and which a power cut may take back.
+    pub(super) async fn write_aside<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write_task(Kind::Aside, work).await
+    }
+
     /// The same for an append, which leaves entries waiting to be entered in the books.
     pub(super) async fn append<T: Send + 'static>(
         &self,
@@ -279,8 +287,8 @@ impl Batches {
 
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         match self.begin() {
-            // Keys that can't be read keep nobody from sending or storing.
-            Err(Spoilt::Whole(failure)) if failure.is_damage() && self.workspace.keys.give_up() => {
+            // Events or keys that can't be read keep nobody from sending or storing.
+            Err(Spoilt::Whole(failure)) if failure.is_damage() && self.workspace.give_up() => {
                 self.workspace.damage.note(&failure);
                 self.execute("ROLLBACK")?;
                 self.workspace.distrust();

@@ -413,10 +413,5 @@ async fn what_is_removed_from_among_others_is_in_no_file_and_the_others_stay_who
     assert_eq!(store.erase(&[id(1)]).await.expect("emptied"), 0);
     let bytes: Vec<u8> = files(folder.path()).iter().flat_map(|file| fs::read(file).expect("read")).collect();
     let bytes = String::from_utf8_lossy(&bytes);
-    for number in 0..200 {
-        assert!(
-            !bytes.contains(&format!("sent-{number:03}")) && !bytes.contains(&format!("visitor-{number:03}")),
-            "{number}"
-        );
-    }
+    assert!(!bytes.contains("sent-") && !bytes.contains("visitor-"));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, AttemptResult, Change, Claim, DedupeKey, Filter, Lease, NewEntry, Order, Reason, Set, Settlement, State,
-    Store,
+    Appended, AttemptResult, Change, Claim, DedupeKey, Emission, Filter, Lease, Merge, NewEntry, NoteChange, NoteKind,
+    NumbersMerge, Order, Outbox, Reason, Set, Settlement, State, Store, TextMerge, Topic,
 };
 use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
@@ -15,7 +15,7 @@ use proptest::test_runner::{Config, FileFailurePersistence};
 use tempfile::TempDir;
 
 use super::durability::{as_killed, folder};
-use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, delivered, held, id, open, postponed, reading, site};
+use super::{KEEP, MemoryStore, WINDOW, again, at, attempt, delivered, held, id, key, open, postponed, reading, site};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -50,6 +50,27 @@ enum Action {
     Expire {
         days: u8,
     },
+    Register {
+        reader: u8,
+        goes: bool,
+    },
+    Trim {
+        reader: u8,
+        upto: u8,
+    },
+    Emit {
+        topic: bool,
+        key: u8,
+    },
+    Note {
+        key: u8,
+        how: u8,
+    },
+    Hold {
+        name: u8,
+        holder: u8,
+        release: bool,
+    },
     /// Time goes on, or is set back from the latest for a while.
     Wait {
         seconds: i16,
@@ -83,6 +104,11 @@ fn write() -> impl Strategy<Value = Action> {
         3 => (0_u8..40, any::<bool>(), 0_u8..5).prop_map(|(number, stale, how)| Action::Amend { number, stale, how }),
         1 => (0_u8..40).prop_map(|number| Action::Erase { number }),
         1 => (0_u8..3).prop_map(|days| Action::Expire { days }),
+        2 => (0_u8..2, prop::bool::weighted(0.2)).prop_map(|(reader, goes)| Action::Register { reader, goes }),
+        1 => (0_u8..2, any::<u8>()).prop_map(|(reader, upto)| Action::Trim { reader, upto: upto % 40 }),
+        1 => (any::<bool>(), 0_u8..3).prop_map(|(topic, key)| Action::Emit { topic, key }),
+        1 => (0_u8..3, 0_u8..4).prop_map(|(key, how)| Action::Note { key, how }),
+        1 => (0_u8..2, 0_u8..3, any::<bool>()).prop_map(|(name, holder, release)| Action::Hold { name, holder, release }),
     ]
 }
 
@@ -126,6 +152,47 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
             format!("{}", store.expire(then, 3).await.expect("expired"))
         }
         Action::Wait { .. } | Action::Kill | Action::Tear { .. } => String::new(),
+        beside => act_beside(store, beside, now).await,
+    }
+}
+
+/// The same for what has nothing to do with entries.
+async fn act_beside(store: &dyn Store, action: &Action, now: Timestamp) -> String {
+    let name = |number: &u8| key(&format!("name {number}"));
+    match action {
+        Action::Register { reader, goes: false } => {
+            format!("{:?}", store.register(&name(reader)).await.expect("asked"))
+        }
+        Action::Register { reader, goes: true } => {
+            format!("{}", store.unregister(&name(reader)).await.expect("removed"))
+        }
+        Action::Trim { reader, upto } => {
+            format!("{}", store.trim(&name(reader), u64::from(*upto)).await.expect("trimmed"))
+        }
+        Action::Emit { topic, key } => {
+            let topic = if *topic { Topic::LeadOverdue } else { Topic::SitePaused };
+            let emission = Emission { site: Some(site("apart")), ..Emission::new(topic) };
+            format!("{}", store.emit(&emission, &name(key), now).await.expect("emitted"))
+        }
+        Action::Note { key, how } => {
+            let text = TextMerge::First(format!("{how}"));
+            let merge = match how {
+                0 => Merge { text, ..Merge::default() },
+                1 => Merge { text: TextMerge::Latest(format!("{now}")), ..Merge::default() },
+                2 => Merge { numbers: NumbersMerge::Add(vec![1, 2]), ..Merge::default() },
+                _ => Merge { numbers: NumbersMerge::Max(vec![0, 5, 1]), text },
+            };
+            let change = NoteChange::new(NoteKind::Gateway, name(key).as_str(), merge).expect("within its bounds");
+            format!("{:?}", store.note(&change, now).await.expect("noted"))
+        }
+        Action::Hold { name: held, holder, release: false } => {
+            let ttl = Duration::from_secs(100);
+            format!("{}", store.hold(&name(held), &name(holder), ttl, now).await.expect("asked"))
+        }
+        Action::Hold { name: held, holder, .. } => {
+            format!("{}", store.release(&name(held), &name(holder)).await.expect("released"))
+        }
+        others => unreachable!("{others:?} is about entries"),
     }
 }
 
@@ -166,7 +233,10 @@ async fn all(store: &dyn Store) -> String {
     }
     let queued = Filter { state: Some(State::Queued), ..Filter::default() };
     let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").heads.len();
-    format!("{pages}{queued} queued {:?}", store.counts().await.expect("counted"))
+    let counts = store.counts().await.expect("counted");
+    let (events, readers) = (store.events(0, 1_000).await.expect("read"), store.readers().await.expect("listed"));
+    let notes = store.notes(NoteKind::Gateway, "", None, 1_000).await.expect("listed");
+    format!("{pages}{queued} queued {counts:?}\n{events:#?}\n{readers:?}\n{notes:#?}")
 }
 
 /// The store on disk and the model, to which the same is done.
@@ -192,6 +262,7 @@ impl Pair {
             action => {
                 let did = act(&self.sqlite, action, now, &mut self.leases).await;
                 assert_eq!(did, act(&self.model, action, now, &mut self.model_leases).await, "{action:?}");
+                assert_eq!(self.sqlite.events(0, 9).await.expect("read"), self.model.events(0, 9).await.expect("read"));
             }
         }
     }

@@ -529,29 +529,37 @@ pub(super) async fn counts_follow_each_change(store: AnyStore) {
 }
 
 pub(super) async fn each_settlement_tells_its_transition(store: AnyStore) {
-    let refused = || Some(attempt(AttemptResult::LeadRefused));
-    let seconds = Duration::from_secs(10);
+    use AttemptResult::{Failed, KeyRefused, LeadRefused};
+    let tried = |result| Some(attempt(result));
+    let dead = Settlement::Dead { reason: Reason::Refused, attempt: tried(LeadRefused), keep: KEEP };
+    let poison = Settlement::Held { reason: Reason::Poison, attempt: tried(LeadRefused), keep: KEEP };
+    let key_refused = Settlement::Postponed { after: Duration::ZERO, attempt: tried(KeyRefused) };
+    let gone = Settlement::SiteGone { after: Duration::from_secs(10) };
     let settlements = [
-        (delivered("lead"), State::Delivered, Reason::Delivered),
-        (again(30), State::Queued, Reason::Retrying),
-        (Settlement::Dead { reason: Reason::Refused, attempt: refused(), keep: KEEP }, State::Dead, Reason::Refused),
-        (Settlement::Held { reason: Reason::Poison, attempt: refused(), keep: KEEP }, State::Held, Reason::Poison),
-        (Settlement::SiteGone { after: seconds }, State::Queued, Reason::SiteGone),
-        (postponed(10), State::Queued, Reason::Accepted),
+        (delivered("lead"), State::Delivered, Reason::Delivered, Some(AttemptResult::Delivered), true),
+        (again(30), State::Queued, Reason::Retrying, Some(Failed), true),
+        (dead, State::Dead, Reason::Refused, Some(LeadRefused), true),
+        (poison, State::Held, Reason::Poison, Some(LeadRefused), true),
+        (key_refused, State::Queued, Reason::Accepted, Some(KeyRefused), true),
+        (gone, State::Queued, Reason::SiteGone, None, true),
+        (postponed(10), State::Queued, Reason::Accepted, None, false),
     ];
     let now = at(500) + jiff::SignedDuration::from_micros(1_700);
     let whole = at(500) + jiff::SignedDuration::from_millis(1);
-    for (number, (settlement, to, reason)) in (1..).zip(settlements) {
+    for (number, (settlement, to, reason, attempt, recorded)) in (1..).zip(settlements) {
         add(&*store, entry(number, "acme")).await;
         let lease = claim_one(&*store, 100).await;
         let set = store.settle(&lease, settlement, now).await.expect("settled");
-        assert_eq!(set, Set::Done(Transition { from: State::Queued, to, reason, at: whole }), "{number}");
+        let from = State::Queued;
+        assert_eq!(set, Set::Done(Transition { from, to, reason, attempt, recorded, at: whole }), "{number}");
         let head = head_of(&*store, id(number)).await;
         assert_eq!((head.state, head.reason), (to, reason), "{number}");
         // A late one is from the state that the entry has by then, not from the one that it was claimed in.
         let late = store.settle(&lease, delivered("late"), at(501)).await.expect("settled");
         let (to, reason) = (State::Delivered, Reason::Delivered);
-        assert_eq!(late, Set::Done(Transition { from: head.state, to, reason, at: at(501) }), "{number}");
+        let (attempt, from) = (Some(AttemptResult::Delivered), head.state);
+        let expected = Transition { from, to, reason, attempt, recorded: true, at: at(501) };
+        assert_eq!(late, Set::Done(expected), "{number}");
     }
 }
 
@@ -572,7 +580,8 @@ pub(super) async fn each_change_tells_its_transition(store: AnyStore) {
         let (id, from) = (new.id, new.state);
         add(&*store, new).await;
         let set = store.amend(id, 1, change, now).await.expect("amended");
-        assert_eq!(set, Set::Done(Transition { from, to, reason, at: whole }), "{id}");
+        let expected = Transition { from, to, reason, attempt: None, recorded: true, at: whole };
+        assert_eq!(set, Set::Done(expected), "{id}");
         let head = head_of(&*store, id).await;
         assert_eq!((head.state, head.reason), (to, reason), "{id}");
     }

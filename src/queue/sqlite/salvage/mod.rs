@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::ErrorCode;
 use tokio::sync::mpsc;
 
+use super::SqliteStore;
 use super::adopt::{Adopting, Kept};
 use super::append::check_room;
 use super::aside;
@@ -49,8 +50,18 @@ pub(super) struct Lines {
     lines: Vec<String>,
 }
 
+impl SqliteStore {
+    /// Merges back what can be read of the files that were set aside because they were corrupt, and keeps those files.
+    ///
+    /// Safe to do again: what is there already is left as it is.
+    pub async fn salvage(&self) -> Result<Salvaged, StoreError> {
+        let _one = self.salvaging.lock().await;
+        salvage(&self.path, &self.writer).await
+    }
+}
+
 /// Reads every file that was set aside, and merges what the store does not have.
-pub(super) async fn salvage(path: &Path, writer: &Writer) -> Result<Salvaged, StoreError> {
+async fn salvage(path: &Path, writer: &Writer) -> Result<Salvaged, StoreError> {
     let mut salvaged = Salvaged::default();
     // The newest first: of an entry that is in several, its latest state is the one to keep.
     for file in aside::corrupt(path).map_err(Failure::from)? {

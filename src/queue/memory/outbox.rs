@@ -1,0 +1,114 @@
+//! The events of a store in memory.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::MemoryStore;
+use crate::queue::outbox::drop_upto;
+use crate::queue::standing::whole_millisecond;
+use crate::queue::{
+    EVENTS_MAX, Emission, Events, Happened, Key, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader, StoreError,
+};
+
+/// The events that are kept, and who reads them.
+#[derive(Debug, Default)]
+pub(super) struct KeptEvents {
+    last: u64,
+    events: BTreeMap<u64, OutboxEvent>,
+    readers: BTreeMap<Key, u64>,
+    /// The keys that were emitted, oldest first.
+    once: VecDeque<Key>,
+    emitted: HashSet<Key>,
+}
+
+impl KeptEvents {
+    /// Records an event, if anybody reads it.
+    pub(super) fn record(&mut self, at: Timestamp, happened: impl FnOnce() -> Happened) {
+        if self.readers.is_empty() {
+            return;
+        }
+        self.last += 1;
+        let number = self.last;
+        self.events.insert(number, OutboxEvent { number, at, happened: happened() });
+        if let Some(upto) = drop_upto(number) {
+            self.events.retain(|number, event| *number > upto || event.happened.is_never_dropped());
+        }
+    }
+
+    fn register(&mut self, reader: &Key) -> Option<u64> {
+        if !self.readers.contains_key(reader) && self.readers.len() >= READERS_MAX {
+            return None;
+        }
+        Some(*self.readers.entry(reader.clone()).or_insert(self.last))
+    }
+
+    fn emit(&mut self, emission: &Emission, once: &Key, now: Timestamp) -> bool {
+        if self.readers.is_empty() || !self.emitted.insert(once.clone()) {
+            return false;
+        }
+        self.once.push_back(once.clone());
+        if self.once.len() as u64 > ONCE_MAX {
+            self.once.pop_front().map(|oldest| self.emitted.remove(&oldest));
+        }
+        self.record(now, || Happened::Emitted(emission.clone()));
+        true
+    }
+
+    fn events(&self, after: u64, limit: usize) -> Events {
+        let behind = self.events.range((Bound::Excluded(after), Bound::Unbounded));
+        let page: Vec<_> = behind.take(limit).map(|(_, event)| event.clone()).collect();
+        let full = page.last().filter(|_| page.len() == limit).map(|event| event.number);
+        Events::new(page, after, full.unwrap_or(self.last))
+    }
+
+    fn trim(&mut self, reader: &Key, upto: u64) -> bool {
+        let Some(place) = self.readers.get_mut(reader) else { return false };
+        *place = upto.min(self.last).max(*place);
+        self.remove_read();
+        true
+    }
+
+    fn remove_read(&mut self) {
+        let read = self.readers.values().min().copied().unwrap_or(self.last);
+        self.events.retain(|number, _| *number > read);
+    }
+}
+
+#[async_trait]
+impl Outbox for MemoryStore {
+    async fn register(&self, reader: &Key) -> Result<Option<u64>, StoreError> {
+        Ok(self.kept.lock().outbox.register(reader))
+    }
+
+    async fn unregister(&self, reader: &Key) -> Result<bool, StoreError> {
+        let outbox = &mut self.kept.lock().outbox;
+        let was_there = outbox.readers.remove(reader).is_some();
+        outbox.remove_read();
+        Ok(was_there)
+    }
+
+    async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
+        let outbox = &self.kept.lock().outbox;
+        let readers = outbox.readers.iter();
+        Ok(readers.map(|(name, upto)| Reader { name: name.clone(), upto: *upto, behind: outbox.last - upto }).collect())
+    }
+
+    async fn emit(&self, emission: &Emission, once: &Key, now: Timestamp) -> Result<bool, StoreError> {
+        let emitted = self.kept.lock().outbox.emit(emission, once, whole_millisecond(now));
+        if emitted {
+            self.wake();
+        }
+        Ok(emitted)
+    }
+
+    async fn events(&self, after: u64, limit: usize) -> Result<Events, StoreError> {
+        Ok(self.kept.lock().outbox.events(after, limit.clamp(1, EVENTS_MAX)))
+    }
+
+    async fn trim(&self, reader: &Key, upto: u64) -> Result<bool, StoreError> {
+        Ok(self.kept.lock().outbox.trim(reader, upto))
+    }
+}
