@@ -1,8 +1,8 @@
 //! What keeping entries costs, against two floors measured in the same run: the same bytes in the same batches appended to
 //! a bare file, and SQLite with nothing of ours around it.
 //!
-//! `cargo bench --bench store [ROW]…`; `--bench store -- large` adds what takes a million entries. Figures of one machine
-//! say little; the ratios say what the store costs over its disk. `FORMGATE_BENCH_FOLDER` names a folder on the disk to be
+//! `cargo bench --bench store [append|life|large]`; without a word all is measured but what takes a million entries. Figures
+//! of one machine say little; the ratios say what the store costs over its disk. `FORMGATE_BENCH_FOLDER` names a folder on the disk to be
 //! measured.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]

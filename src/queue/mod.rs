@@ -136,7 +136,7 @@ pub enum StoreError {
 
 fn remains(places: &[String]) -> String {
     match places {
-        [place] => format!("{place}, which was set aside: delete it once it is not needed"),
+        [place] => format!("{place}, which is kept beside the store: delete it once it is not needed"),
         places => format!("{}: delete it there once it is not needed", places.join(", ")),
     }
 }

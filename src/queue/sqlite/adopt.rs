@@ -2,17 +2,15 @@
 
 use rusqlite::Connection;
 
-use super::arrival::{self, Arrival};
+use super::arrival;
 use super::failure::Failure;
 use super::keys::Short;
 use super::names::Names;
-use super::row::{INSERT_ENTRY, Row, insert_entry, reading_to_json};
+use super::row::{INSERT_ENTRY, Row, insert_entry};
 use super::segment::{self, SEGMENT_MAX};
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::Reading;
 use crate::queue::standing::Standing;
-use crate::received::Received;
 
 /// An entry with all that is known of it.
 pub(super) struct Kept {
@@ -25,12 +23,6 @@ pub(super) struct Kept {
     pub(super) standing: Standing,
     /// As an append writes it.
     pub(super) record: Vec<u8>,
-}
-
-/// Writes what an append would.
-pub(super) fn record(arrival: &Arrival, reading: &Reading, received: &Received) -> Result<Vec<u8>, Failure> {
-    let reading = reading_to_json(received.traceparent.as_deref(), reading)?;
-    segment::record_of(arrival, &reading, received)
 }
 
 /// Puts entries into the tables, as many to a segment as fit.

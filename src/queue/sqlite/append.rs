@@ -9,7 +9,6 @@ use super::arrival::{self, Arrival};
 use super::failure::Failure;
 use super::outbox;
 use super::recent;
-use super::row::reading_to_json;
 use super::schema::PAGE_SIZE;
 use super::segment::{self, SEGMENT_MAX};
 use super::writer::Workspace;
@@ -23,8 +22,6 @@ pub(super) struct Prepared {
     accepted_at: Timestamp,
     record: Vec<u8>,
     dedupe: Option<DedupeKey>,
-    /// Bytes of the reading's JSON.
-    reading_len: usize,
     /// What it is sent with, until that is remembered.
     reading: Option<(Option<String>, Reading)>,
 }
@@ -33,14 +30,12 @@ impl Prepared {
     pub(super) fn new(entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Self, Failure> {
         let arrival = Arrival::new(&entry, &Standing::new(&entry), dedupe);
         let NewEntry { accepted_at, reading, received, .. } = entry;
-        let json = reading_to_json(received.traceparent.as_deref(), &reading)?;
-        let record = segment::record_of(&arrival, &json, &received)?;
+        let record = segment::record_of(&arrival, &reading, &received)?;
         Ok(Self {
             arrival: Arc::new(arrival),
             accepted_at: whole_millisecond(accepted_at),
             record,
             dedupe,
-            reading_len: json.len(),
             reading: Some((received.traceparent, reading)),
         })
     }
@@ -81,7 +76,7 @@ pub(super) fn append(workspace: &mut Workspace, entry: &mut Prepared) -> Result<
     workspace.segment.extend_from_slice(&entry.record);
     if let Some((traceparent, reading)) = entry.reading.take() {
         let arrival = Arc::clone(&entry.arrival);
-        workspace.recent.add(number, recent::Appended { arrival, place, len: entry.reading_len, traceparent, reading });
+        workspace.recent.add(number, recent::Appended { arrival, place, len: bytes, traceparent, reading });
     }
     workspace.asked += bytes;
     workspace.woke = true;

@@ -96,12 +96,11 @@ impl Arrival {
 
     /// Writes it as part of a record: the id, when it was accepted, how it stood and which of the following there are, when it
     /// expires, its key, how long the site's name is, the names of site and form.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         let Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key } = self;
         let (site, form) = (site.as_str().as_bytes(), form.as_str().as_bytes());
         let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
         let has = flag(expires_at.is_some(), HAS_EXPIRY) | flag(dedupe_key.is_some(), HAS_KEY);
-        let mut bytes = Vec::with_capacity(52 + site.len() + form.len());
         bytes.push(VERSION);
         bytes.extend(id.as_bytes());
         bytes.extend(accepted_at.to_be_bytes());
@@ -112,7 +111,6 @@ impl Arrival {
         bytes.push(u8::try_from(site.len()).unwrap_or(u8::MAX));
         bytes.extend(site);
         bytes.extend(form);
-        bytes
     }
 
     /// Reads what an append wrote.

@@ -9,7 +9,7 @@ use super::notes;
 use super::outbox;
 use super::recent::Leased;
 use super::row::{
-    STANDING_BY_ID, STANDING_COLUMNS, code, read_standing, reading_to_json, received, write_reading, write_standing,
+    STANDING_BY_ID, STANDING_COLUMNS, code, keep_reading, read_standing, reading_to_json, received, write_standing,
 };
 use super::segment::{self, Segments};
 use super::writer::Workspace;
@@ -83,7 +83,7 @@ fn read_anew(workspace: &mut Workspace, found: &Leased, reading: &Reading) -> Re
     let connection = &workspace.connection;
     let json = Segments::of(connection).about_received(found.number, found.place)?;
     let traceparent = received(&json, Vec::new())?.traceparent;
-    write_reading(connection, found.number, &reading_to_json(traceparent.as_deref(), reading)?)?;
+    keep_reading(connection, found.number, &reading_to_json(traceparent.as_deref(), reading)?)?;
     segment::wipe_reading(connection, found.number, found.place)
 }
 

@@ -15,7 +15,7 @@ use crate::queue::standing::Standing;
 
 /// Entries of either kind that are remembered.
 const REMEMBERED_MAX: usize = 2_048;
-/// Bytes of what is sent with those that were appended, as JSON.
+/// Bytes of the records of those that were appended.
 const BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
 /// Both kinds. No `Debug`: it is personal data.
@@ -32,7 +32,7 @@ pub(super) struct Recent {
 pub(super) struct Appended {
     pub(super) arrival: Arc<Arrival>,
     pub(super) place: u32,
-    /// Bytes of the reading's JSON.
+    /// Bytes of its record: what is remembered takes fewer.
     pub(super) len: usize,
     pub(super) traceparent: Option<String>,
     pub(super) reading: Reading,

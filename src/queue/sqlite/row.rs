@@ -81,6 +81,11 @@ struct Read {
 }
 
 /// Writes a reading as it is stored.
+pub(super) fn write_reading(to: &mut Vec<u8>, traceparent: Option<&str>, reading: &Reading) -> Result<(), Failure> {
+    serde_json::to_writer(to, &Written { traceparent, reading }).map_err(Failure::unavailable)
+}
+
+/// The same as a text of its own.
 pub(super) fn reading_to_json(traceparent: Option<&str>, reading: &Reading) -> Result<String, Failure> {
     to_json(&Written { traceparent, reading })
 }
@@ -281,7 +286,7 @@ pub(super) fn received(json: &[u8], body: Vec<u8>) -> Result<Received, Failure> 
 }
 
 /// Keeps what was made of an entry again; what was made of it before is wiped by the caller.
-pub(super) fn write_reading(connection: &Connection, number: i64, json: &str) -> Result<(), Failure> {
+pub(super) fn keep_reading(connection: &Connection, number: i64, json: &str) -> Result<(), Failure> {
     let mut write = connection.prepare_cached(
         "INSERT INTO reading (number, padding, json) VALUES (?1, ?2, ?3)
             ON CONFLICT DO UPDATE SET padding = excluded.padding, json = excluded.json",

@@ -20,8 +20,9 @@ use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
 use super::arrival::Arrival;
 use super::failure::{Failure, Unreadable};
-use super::row::to_json;
+use super::row::write_reading;
 use super::schema::PAGE_SIZE;
+use crate::queue::Reading;
 use crate::received::Received;
 
 /// Bytes after which a segment takes no further record; one alone may be longer.
@@ -29,6 +30,9 @@ pub(super) const SEGMENT_MAX: usize = 64 * 1_024;
 
 /// Most entries of a segment that get segments of their own when the others are gone.
 const SCATTERED_MAX: usize = 5;
+
+/// Bytes of most records beside the body.
+const GUESSED: usize = 1_024;
 
 /// Bytes of a record's lengths.
 const LENGTHS: usize = 16;
@@ -62,9 +66,26 @@ fn varint_len(mut value: usize) -> usize {
     len
 }
 
-/// Writes the record of an entry, with its reading as JSON.
-pub(super) fn record_of(arrival: &Arrival, reading: &str, received: &Received) -> Result<Vec<u8>, Failure> {
-    record([&*arrival.to_bytes(), reading.as_bytes(), to_json(received)?.as_bytes(), &received.body])
+/// Writes the record of an entry.
+pub(super) fn record_of(arrival: &Arrival, reading: &Reading, received: &Received) -> Result<Vec<u8>, Failure> {
+    let mut record = Vec::with_capacity(LENGTHS + GUESSED + received.body.len());
+    record.resize(LENGTHS, 0);
+    let mut ends = [0; 4];
+    let [arrival_end, reading_end, received_end, body_end] = &mut ends;
+    arrival.write(&mut record);
+    *arrival_end = record.len();
+    write_reading(&mut record, received.traceparent.as_deref(), reading)?;
+    *reading_end = record.len();
+    serde_json::to_writer(&mut record, received).map_err(Failure::unavailable)?;
+    *received_end = record.len();
+    record.extend_from_slice(&received.body);
+    *body_end = record.len();
+    let mut begin = LENGTHS;
+    for (length, end) in record.chunks_exact_mut(4).zip(ends) {
+        length.copy_from_slice(&u32::try_from(end - begin).map_err(Failure::unavailable)?.to_be_bytes());
+        begin = end;
+    }
+    Ok(record)
 }
 
 /// Joins the parts of a record.

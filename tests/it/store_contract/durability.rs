@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use formgate::lead::EntryId;
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
     Appended, AttemptResult, Change, DedupeKey, Filter, NewEntry, Order, Reason, Set, Store, StoreError,
@@ -364,52 +365,62 @@ async fn append_at_once(store: &Arc<SqliteStore>, entries: Vec<NewEntry>) {
     }
 }
 
+fn sent(number: u8) -> String {
+    format!("sent-{number:03}.").repeat(1 + usize::from(number) * 31 % 700)
+}
+
+fn said(number: u8, version: u8) -> String {
+    format!("visitor-{number:03}-{version}.").repeat(1 + usize::from(number) % 50)
+}
+
+/// Removes entries, by erasing them or by letting their time end; what is left in the log goes with the next erasure.
+async fn remove(store: &SqliteStore, ids: &[EntryId], expires: bool) {
+    if !expires {
+        assert_eq!(store.erase(ids).await.expect("erased"), ids.len());
+        return;
+    }
+    for id in ids {
+        let revision = head_of(store, *id).await.revision;
+        let drop = Change::Drop { keep: Duration::ZERO };
+        assert!(store.amend(*id, revision, drop, at(2_000)).await.expect("amended").is_done());
+    }
+    assert_eq!(store.expire(at(2_000), 1_000).await.expect("expired"), ids.len());
+}
+
 #[tokio::test]
 async fn what_is_removed_from_among_others_is_in_no_file_and_the_others_stay_whole() {
     let folder = folder();
     let store = Arc::new(open(folder.path()));
-    let body = |number: u8| format!("sent-{number:03}.").repeat(1 + usize::from(number) * 31 % 700);
-    let text = |number: u8, version: u8| format!("visitor-{number:03}-{version}.").repeat(1 + usize::from(number) % 50);
     let new = |number: u8| {
-        let new = with_body(&body(number), held(number, "acme"));
-        NewEntry { reading: reading(&text(number, 0)), keep: Some(KEEP), ..new }
+        let new = with_body(&sent(number), held(number, "acme"));
+        NewEntry { reading: reading(&said(number, 0)), keep: Some(KEEP), ..new }
     };
     append_at_once(&store, (0..200).map(new).collect()).await;
-    let segments = "SELECT count(*) FROM content";
-    let count = |sql: &str| other(folder.path()).query_row(sql, [], |row| row.get::<_, u32>(0)).expect("counted");
-    assert!(count(segments) < 60, "{}", count(segments));
+    let count = |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        other(folder.path()).query_row(&count, [], |row| row.get::<_, u32>(0)).expect("counted")
+    };
+    assert!(count("content") < 60, "{}", count("content"));
     let mut left: Vec<u8> = (0..200).collect();
     let mut amended = Vec::new();
-    // By threes and sevens from all over, down to the last of each segment.
-    for round in 0..20_u8 {
-        let (gone, stays): (Vec<u8>, Vec<u8>) =
-            left.iter().partition(|number| usize::from(**number) * 7 % 20 == usize::from(round));
+    // From all over, down to the last of each segment.
+    for round in 0..20 {
+        let (gone, stays): (Vec<u8>, _) = left.iter().partition(|number| usize::from(**number) * 7 % 20 == round);
         left = stays;
-        let ids: Vec<_> = gone.iter().map(|number| id(*number)).collect();
-        if round % 3 == 2 {
-            for id in ids {
-                let revision = head_of(&*store, id).await.revision;
-                let drop = Change::Drop { keep: Duration::ZERO };
-                assert!(store.amend(id, revision, drop, at(2_000)).await.expect("amended").is_done());
-            }
-            assert_eq!(store.expire(at(2_000), 1_000).await.expect("expired"), gone.len());
-            // The next round's erasure empties the log.
-        } else {
-            assert_eq!(store.erase(&ids).await.expect("erased"), gone.len());
-        }
-        if let Some(number) = left.get(usize::from(round)).filter(|number| !amended.contains(*number)).copied() {
-            let change = Change::Hold { reason: Reason::Invalid, reading: Box::new(reading(&text(number, 1))) };
+        remove(&store, &gone.into_iter().map(id).collect::<Vec<_>>(), round % 3 == 2).await;
+        if let Some(number) = left.get(round).filter(|number| !amended.contains(*number)).copied() {
+            let change = Change::Hold { reason: Reason::Invalid, reading: Box::new(reading(&said(number, 1))) };
             assert!(store.amend(id(number), 1, change, at(1_000)).await.expect("amended").is_done());
             amended.push(number);
         }
         for number in left.iter().step_by(5) {
             let entry = entry_of(&*store, id(*number)).await;
             let version = u8::from(amended.contains(number));
-            assert_eq!(entry.head.reading, reading(&text(*number, version)), "{number} in round {round}");
-            assert_eq!(entry.received.body, body(*number), "{number} in round {round}");
+            assert_eq!(entry.head.reading, reading(&said(*number, version)), "{number} in round {round}");
+            assert_eq!(entry.received.body, sent(*number), "{number} in round {round}");
         }
     }
-    assert_eq!((left.len(), count(segments), count("SELECT count(*) FROM reading")), (0, 0, 0));
+    assert_eq!((left.len(), count("content"), count("reading")), (0, 0, 0));
     assert_eq!(store.erase(&[id(1)]).await.expect("emptied"), 0);
     let bytes: Vec<u8> = files(folder.path()).iter().flat_map(|file| fs::read(file).expect("read")).collect();
     let bytes = String::from_utf8_lossy(&bytes);

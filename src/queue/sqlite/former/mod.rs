@@ -13,12 +13,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Deserialize;
 
-use super::adopt::{Adopting, Kept, record};
+use super::adopt::{Adopting, Kept};
 use super::arrival::Arrival;
 use super::failure::{Failure, Unreadable};
 use super::keys::{Short, short};
 use super::row::unsigned;
 use super::schema::TABLES;
+use super::segment;
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
@@ -189,7 +190,7 @@ pub(super) fn content(arrival: Arrival, standing: Standing, json: &str, body: Ve
     let FormerContent { mut received } = serde_json::from_str(json).map_err(|_quoting| unreadable)?;
     let reading: Reading = serde_json::from_str(json).map_err(|_quoting| unreadable)?;
     received.body = Bytes::from(body);
-    let record = record(&arrival, &reading, &received)?;
+    let record = segment::record_of(&arrival, &reading, &received)?;
     let Arrival { id, site, form, accepted_at, dedupe_key: key, .. } = arrival;
     Ok(Kept { id, site, form, accepted_at, seen: 0, key, standing, record })
 }
