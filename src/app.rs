@@ -110,6 +110,7 @@ pub struct Running {
     /// The gateway's listeners; they end when no connection is accepted any more.
     accepting: JoinSet<()>,
     services: JoinSet<()>,
+    opened: OpenStore,
 }
 
 /// What each part is told to stop by.
@@ -204,7 +205,7 @@ fn start_with(
     let served = Arc::clone(&config);
     tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
-    let backups = Backups::new(Arc::clone(&config), opened, Arc::clone(&metrics));
+    let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
@@ -241,6 +242,7 @@ fn start_with(
         sender: tasks.sender(sender),
         accepting,
         services: tasks.services,
+        opened,
     })
 }
 
@@ -306,6 +308,9 @@ impl Running {
         }
         let fatal = self.supervisor.fatal();
         let has_panicked = self.supervisor.has_panicked();
+        if let (None, false, Ok(file)) = (&fatal, has_panicked, self.opened.file()) {
+            file.forget_former();
+        }
         Ended { unanswered, attempts_cut, fatal, has_panicked }
     }
 }

@@ -40,11 +40,18 @@ impl<'c> Adopting<'c> {
         Self { connection, names: Names::default(), segment: Vec::new(), first: next, next }
     }
 
-    /// Adds an entry. On an error nothing of it is left once the caller has taken back what was written.
-    pub(super) fn add(&mut self, kept: &Kept, tally: &mut SiteTally) -> Result<(), Failure> {
+    /// Makes ready for an entry what others need as well: who may take back the entry begins to write behind this.
+    pub(super) fn make_ready(&mut self, kept: &Kept) -> Result<(), Failure> {
         if !self.segment.is_empty() && self.segment.len() + kept.record.len() > SEGMENT_MAX {
             self.write()?;
         }
+        self.names.number(self.connection, kept.site.as_str())?;
+        self.names.number(self.connection, kept.form.as_str())?;
+        Ok(())
+    }
+
+    /// Adds an entry for which all is ready. On an error nothing of it is left once its row is taken back.
+    pub(super) fn add(&mut self, kept: &Kept, tally: &mut SiteTally) -> Result<(), Failure> {
         let Kept { id, accepted_at, seen, key, standing, record, .. } = kept;
         let place = u32::try_from(self.segment.len()).map_err(Failure::unavailable)?;
         let site = self.names.number(self.connection, kept.site.as_str())?;

@@ -43,6 +43,8 @@ pub(super) struct Arrival {
 
 /// The version of its bytes. Never zero: zeros are what is left of a record that was removed.
 const VERSION: u8 = 1;
+/// Bytes that tell whose it is: the version and the id.
+pub(super) const START: usize = 1 + 16;
 const HAS_EXPIRY: u8 = 1;
 const HAS_KEY: u8 = 2;
 
@@ -181,6 +183,13 @@ impl Arrival {
         })
     }
 
+    /// Tells whether an append could have written this.
+    fn is_sound(&self) -> bool {
+        let is_queued = self.state == State::Queued;
+        let may_be = is_queued && self.expires_at.is_none() || self.state == State::Held;
+        may_be && self.standing().is_ok()
+    }
+
     /// Returns how an entry stands of which only the record is left, so that nobody knows what became of it.
     pub(super) fn standing_of_lost(&self) -> Result<Standing, Failure> {
         let mut standing = self.standing()?;
@@ -189,6 +198,11 @@ impl Arrival {
         standing.history.push(event);
         Ok(standing)
     }
+}
+
+/// Tells whether bytes are the beginning of what is known of an entry.
+pub(super) fn is_of(bytes: &[u8], id: EntryId) -> bool {
+    bytes.split_first().is_some_and(|(version, rest)| *version == VERSION && rest.starts_with(id.as_bytes()))
 }
 
 impl Waiting {
@@ -283,13 +297,18 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     workspace.tally.refresh(connection)?;
     workspace.outbox.refresh(connection)?;
     let waiting = &mut workspace.waiting;
+    let mut known = connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?;
     let highest = not_entered(connection, |number, record| {
-        match Arrival::parse(&record.arrival) {
-            Some(arrival) => waiting.add(number, record.place, Arc::new(arrival)),
-            None => tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent"),
+        // What the table would refuse must keep nobody else from being entered.
+        let arrival = Arrival::parse(&record.arrival).filter(Arrival::is_sound);
+        let mut is_new = |id: EntryId| Ok::<_, Failure>(!waiting.has(id) && !known.exists([id.as_bytes()])?);
+        match arrival {
+            Some(arrival) if is_new(arrival.id)? => waiting.add(number, record.place, Arc::new(arrival)),
+            _ => tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent"),
         }
         Ok(())
     })?;
+    drop(known);
     workspace.next_number = highest + 1;
     let mut newest = connection.prepare_cached("SELECT max(id) FROM entry")?;
     workspace.newest = newest.query_row([], |row| row.get::<_, Option<[u8; 16]>>(0))?.map(EntryId::from_bytes);
@@ -297,7 +316,6 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     if !workspace.options.dedupe_window.is_zero() {
         workspace.keys.refresh(connection, workspace.options.dedupe_window)?;
     }
-    enter(workspace)?;
     workspace.waiting.version = version;
     Ok(())
 }
@@ -314,6 +332,11 @@ pub(super) fn write_segment(workspace: &mut Workspace) -> Result<(), Failure> {
 
 /// Enters what waits.
 pub(super) fn enter(workspace: &mut Workspace) -> Result<(), Failure> {
+    // What failed halfway is known to nobody any more: the whole transaction goes with it.
+    enter_all(workspace).inspect_err(|_| workspace.spoilt = true)
+}
+
+fn enter_all(workspace: &mut Workspace) -> Result<(), Failure> {
     write_segment(workspace)?;
     let waiting = std::mem::take(&mut workspace.waiting.entries);
     let Some(last) = waiting.last().map(|waits| waits.number) else { return Ok(()) };

@@ -11,7 +11,7 @@ use super::recent::Leased;
 use super::row::{
     STANDING_BY_ID, STANDING_COLUMNS, code, keep_reading, read_standing, reading_to_json, received, write_standing,
 };
-use super::segment::{self, Segments};
+use super::segment::{self, Segments, Spot};
 use super::writer::Workspace;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{Change, Reading, Set, Settlement, State};
@@ -56,7 +56,7 @@ pub(super) fn amend(
         write_back(workspace, &found, transition.from)?;
         match change {
             Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => {
-                read_anew(workspace, &found, reading)?;
+                read_anew(workspace, id, &found, reading)?;
             }
             Change::Assign { site } => assign(workspace, &found, id, site)?,
             Change::Drop { .. } | Change::SiteBack => {}
@@ -79,24 +79,32 @@ fn write_back(workspace: &mut Workspace, found: &Leased, from: State) -> Result<
 }
 
 /// Keeps what was made of an entry again, and none of what was made of it before: an operator may have corrected that.
-fn read_anew(workspace: &mut Workspace, found: &Leased, reading: &Reading) -> Result<(), Failure> {
+fn read_anew(workspace: &mut Workspace, id: EntryId, found: &Leased, reading: &Reading) -> Result<(), Failure> {
     let connection = &workspace.connection;
-    let json = Segments::of(connection).about_received(found.number, found.place)?;
+    let spot = Spot { number: found.number, place: found.place, id };
+    let json = Segments::of(connection).about_received(spot)?;
     let traceparent = received(&json, Vec::new())?.traceparent;
     keep_reading(connection, found.number, &reading_to_json(traceparent.as_deref(), reading)?)?;
-    segment::wipe_reading(connection, found.number, found.place)
+    segment::wipe_reading(connection, spot)
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Removed {
+    pub(super) entries: usize,
+    /// Those whose bytes could not be found, since the store is damaged there.
+    pub(super) unfound: usize,
 }
 
 /// Removes entries, whatever their state.
-pub(super) fn erase(workspace: &mut Workspace, ids: &[EntryId]) -> Result<usize, Failure> {
-    let mut erased = 0;
+pub(super) fn erase(workspace: &mut Workspace, ids: &[EntryId]) -> Result<Removed, Failure> {
+    let mut erased = Removed::default();
     for id in ids {
         let mut find = workspace.connection.prepare_cached("SELECT number FROM entry WHERE id = ?1")?;
         let number = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
         drop(find);
         if let Some(number) = number {
-            remove(workspace, number)?;
-            erased += 1;
+            remove(workspace, number, &mut erased)?;
         }
     }
     Ok(erased)
@@ -113,16 +121,17 @@ pub(super) fn expire(workspace: &mut Workspace, now: Timestamp, limit: usize) ->
     drop(find);
     for number in &numbers {
         outbox::expires(workspace, *number, now)?;
-        remove(workspace, *number)?;
+        remove(workspace, *number, &mut Removed::default())?;
     }
     notes::expire(&workspace.connection, now, limit)?;
     Ok(numbers.len())
 }
 
 /// Removes one entry with all that belongs to it.
-fn remove(workspace: &mut Workspace, number: i64) -> Result<(), Failure> {
+fn remove(workspace: &mut Workspace, number: i64, removed: &mut Removed) -> Result<(), Failure> {
     let Workspace { connection, recent, tally, .. } = workspace;
-    recent.take(number);
+    // Others of its segment may be moved.
+    recent.clear();
     let mut delete =
         connection.prepare_cached("DELETE FROM entry WHERE number = ?1 RETURNING id, site, state, place")?;
     let mut rows = delete.query([number])?;
@@ -130,10 +139,18 @@ fn remove(workspace: &mut Workspace, number: i64) -> Result<(), Failure> {
     let (id, site, place) = (EntryId::from_bytes(row.get(0)?), row.get(1)?, row.get(3)?);
     tally.note(site, code(row, 2, "state")?, -1);
     drop(rows);
-    recent.take_leased(id);
+    removed.entries += 1;
     listed::remove(connection, site, id)?;
     connection.prepare_cached("DELETE FROM reading WHERE number = ?1")?.execute([number])?;
-    segment::remove(connection, number, place)
+    match segment::remove(connection, Spot { number, place, id }) {
+        // One that can't be found keeps neither itself nor others from going.
+        Err(Failure::Corrupt(_)) => {
+            tracing::error!(entry.number = number, "what an entry held that was removed cannot be found in the store");
+            removed.unfound += 1;
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// Writes something, to see whether that works; where an append lately found no room, as much as that wanted.

@@ -121,7 +121,7 @@ fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> 
         if most == 0 {
             continue;
         }
-        let mut lane = oldest_due(connection, number, claim)?;
+        let mut lane = oldest_due(connection, number, claim, damage.rows())?;
         lane.retain(|number| !damage.has_row(*number));
         lane.truncate(most);
         if !lane.is_empty() {
@@ -131,8 +131,9 @@ fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> 
     Ok(lanes)
 }
 
-fn oldest_due(connection: &Connection, site: i64, claim: &Claim) -> Result<VecDeque<i64>, Failure> {
-    let (now, max) = (claim.now.as_millisecond(), ORDERED_MAX as u32);
+fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize) -> Result<VecDeque<i64>, Failure> {
+    // Rows that can't be leased may be the first of all.
+    let (now, max) = (claim.now.as_millisecond(), i64::try_from(ORDERED_MAX + damaged).unwrap_or(i64::MAX));
     let mut numbers: Vec<i64> = match claim.accepted_since {
         None => {
             let mut due = connection.prepare_cached(DUE)?;
@@ -212,7 +213,8 @@ impl Leasing<'_> {
         Ok(Some((head, Leased { number, site, place, accepted_at, standing })))
     }
 
-    fn put_off(&self, number: i64) -> Result<(), Failure> {
+    fn put_off(&mut self, number: i64) -> Result<(), Failure> {
+        self.recent.clear();
         let until = later(self.now, self.lease).as_millisecond();
         let mut put_off =
             self.connection.prepare_cached("UPDATE entry SET due_at = ?2, lease = NULL WHERE number = ?1")?;

@@ -59,7 +59,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     Ok(connection)
 }
 
-fn open_reader(path: &Path) -> Result<Connection, Failure> {
+/// Opens a connection that only reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Failure> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)

@@ -67,7 +67,7 @@ pub(super) struct CopyExists {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the store is of a former version, and there is no room for the copy of it that is kept as {} until the first clean \
-     stop: make as much room as the store takes, twice",
+     stop, or for bringing it over: make four times as much room as the store takes",
     copy.display()
 )]
 pub(super) struct NoRoomForCopy {
@@ -78,6 +78,11 @@ pub(super) struct NoRoomForCopy {
 #[derive(Debug, thiserror::Error)]
 #[error("the copy is locked by another program")]
 pub(super) struct CopyHeld;
+
+/// Nothing is written behind what could not be synced, before that is in the database.
+#[derive(Debug, thiserror::Error)]
+#[error("the store's log could not be written to the disk, and is still in use")]
+pub(super) struct NotSynced;
 
 /// Readers kept the log from being emptied.
 #[derive(Debug, thiserror::Error)]

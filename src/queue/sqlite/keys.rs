@@ -5,10 +5,11 @@
 //! shares the store during an upgrade finds them.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::failure::Failure;
 use crate::lead::EntryId;
@@ -108,7 +109,8 @@ impl Keys {
         self.sweep_at = (2 * self.seen.len()).clamp(SWEPT_MIN, REMEMBERED_MAX);
     }
 
-    /// Reads the keys of entries that this process didn't enter, the newest first, as far back as they count.
+    /// Reads the keys of entries that this process didn't enter, the newest first, as far back as they count. Among them may
+    /// be old ones that were salvaged.
     pub(super) fn refresh(&mut self, connection: &Connection, window: Duration) -> Result<(), Failure> {
         if self.given_up {
             return Ok(());
@@ -116,26 +118,54 @@ impl Keys {
         let mut newer = connection.prepare_cached(
             "SELECT number, id, accepted_at, dedupe_key FROM entry WHERE number > ?1 ORDER BY number DESC",
         )?;
+        let adopted = adopted(connection)?;
         let mut rows = newer.query([self.upto])?;
         let mut until = None;
         let mut upto = self.upto;
         while let Some(row) = rows.next()? {
             let (number, accepted_at): (i64, i64) = (row.get(0)?, row.get(2)?);
             upto = upto.max(number);
-            let newest = Timestamp::from_millisecond(accepted_at).ok();
-            let until = *until
-                .get_or_insert_with(|| newest.map_or(i64::MIN, |newest| forget_until(newest, window).as_millisecond()));
-            if accepted_at <= until || self.seen.len() >= REMEMBERED_MAX {
+            if self.seen.len() >= REMEMBERED_MAX {
                 break;
             }
-            {
-                let key = row.get(3)?;
+            if !adopted.contains(&number) {
+                let newest = Timestamp::from_millisecond(accepted_at).ok();
+                let until = *until.get_or_insert_with(|| {
+                    newest.map_or(i64::MIN, |newest| forget_until(newest, window).as_millisecond())
+                });
+                if accepted_at <= until {
+                    break;
+                }
+            }
+            // There it is now, whoever had the key before.
+            let key: Option<Short> = row.get(3)?;
+            if let Some(key) = key {
                 let id = EntryId::from_bytes(row.get(1)?);
-                self.add_if_newer(id, accepted_at, key);
+                let known = self.seen.entry(key).or_insert((id, accepted_at));
+                if known.1 <= accepted_at {
+                    *known = (id, accepted_at);
+                }
             }
         }
         self.upto = upto;
         self.sweep_at = (2 * self.seen.len()).clamp(SWEPT_MIN, REMEMBERED_MAX);
         Ok(())
     }
+}
+
+/// Returns the numbers between which entries were salvaged: their times say nothing of when those before them came.
+fn adopted(connection: &Connection) -> Result<RangeInclusive<i64>, Failure> {
+    let mut find = connection.prepare_cached("SELECT coalesce(max(value), ?2) FROM meta WHERE key = ?1")?;
+    let mut number = |key: &str, otherwise: i64| find.query_row(params![key, otherwise], |row| row.get(0));
+    Ok(number("adopted_from", 1)?..=number("adopted_upto", 0)?)
+}
+
+/// Remembers between which numbers entries were salvaged.
+pub(super) fn note_adopted(connection: &Connection, from: i64, upto: i64) -> Result<(), Failure> {
+    let mut note = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('adopted_from', ?1), ('adopted_upto', ?2)
+            ON CONFLICT DO UPDATE SET value = iif(key = 'adopted_from', min(value, excluded.value), excluded.value)",
+    )?;
+    note.execute([from, upto])?;
+    Ok(())
 }

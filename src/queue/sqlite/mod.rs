@@ -84,9 +84,9 @@ mod backup;
 
 mod change;
 
-mod codes;
-
 mod check;
+
+mod codes;
 
 mod claim;
 
@@ -107,6 +107,8 @@ mod holds;
 mod job;
 
 mod keys;
+
+mod lingering;
 
 mod list;
 
@@ -164,6 +166,7 @@ use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
+use lingering::Lingering;
 use opening::{begin_anew, open_sound};
 use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
@@ -196,6 +199,7 @@ pub struct SqliteStore {
     tally: Arc<Tally>,
     damage: Arc<check::Watch>,
     path: PathBuf,
+    lingering: Lingering,
     /// Held while files that were set aside are read: once is enough.
     salvaging: Mutex<()>,
     _presence: Presence,
@@ -239,7 +243,17 @@ impl SqliteStore {
         tally.waiting.store(1, Ordering::Release);
         let writer = Writer::start(workspace, identity, Arc::clone(&changed), Arc::clone(&tally))?;
         let readers = Arc::new(Readers::new(path.clone(), Arc::clone(&damage)));
-        Ok(Self { writer, readers, changed, tally, damage, path, salvaging: Mutex::default(), _presence: presence })
+        Ok(Self {
+            writer,
+            readers,
+            changed,
+            tally,
+            damage,
+            path,
+            lingering: Lingering::default(),
+            salvaging: Mutex::default(),
+            _presence: presence,
+        })
     }
 
     /// Has everything that was appended entered in the books, where readers find it: on a full disk too, since nothing can
@@ -259,7 +273,7 @@ impl SqliteStore {
         }
     }
 
-    /// Returns how many transactions were committed, one fsync each, since the store was opened.
+    /// Returns how many transactions were committed since the store was opened.
     pub fn commits(&self) -> u64 {
         self.tally.commits.load(Ordering::Relaxed)
     }
@@ -324,15 +338,19 @@ impl Store for SqliteStore {
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
         let now = whole_millisecond(now);
-        self.writer.write_always(move |workspace| change::amend(workspace, id, revision, &change, now)).await
+        let set = self.writer.write_always(move |workspace| change::amend(workspace, id, revision, &change, now)).await;
+        self.lingering.note();
+        set
     }
 
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
-        let mut erased = 0;
+        let (mut erased, mut unfound) = (0, 0);
         for ids in ids.chunks(ERASED_TOGETHER).map(<[EntryId]>::to_vec) {
-            erased += self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
+            let removed = self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
+            (erased, unfound) = (erased + removed.entries, unfound + removed.unfound);
         }
-        match aside::all(&self.path).map_err(Failure::from)?.into_iter().next() {
+        let aside = aside::all(&self.path).map_err(Failure::from)?.into_iter().next();
+        match aside.or_else(|| (unfound > 0).then(|| self.path.clone())) {
             Some(file) => Err(StoreError::Remains { places: vec![file.display().to_string()] }),
             None => Ok(erased),
         }
@@ -340,7 +358,15 @@ impl Store for SqliteStore {
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
-        self.writer.write_always(move |workspace| change::expire(workspace, now, limit)).await
+        let expired = self.writer.write_always(move |workspace| change::expire(workspace, now, limit)).await?;
+        if expired > 0 {
+            self.lingering.note();
+        }
+        if self.lingering.take(now) && self.writer.write_and_truncate(|_| Ok(())).await.is_err() {
+            // Somebody reads the log.
+            self.lingering.note();
+        }
+        Ok(expired)
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {

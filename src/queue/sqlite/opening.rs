@@ -6,17 +6,14 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::failure::{Failure, NoRoomForCopy};
-use super::{aside, backup, check, claim, connection, files, holds, schema};
+use super::{SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
 use crate::queue::StoreError;
 
 /// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
 pub(super) fn open_sound(path: &Path, alone: bool, opened_at: Timestamp) -> Result<Connection, Failure> {
     check::check_log(path)?;
     let mut connection = connection::open_writer(path)?;
-    if schema::is_former(&connection)? {
-        migrate(&mut connection, path, opened_at)?;
-    }
-    schema::migrate(&mut connection)?;
+    migrate(&mut connection, path, opened_at)?;
     if alone {
         check::check(&connection, path)?;
         release_leases(&connection)?;
@@ -24,19 +21,33 @@ pub(super) fn open_sound(path: &Path, alone: bool, opened_at: Timestamp) -> Resu
     Ok(connection)
 }
 
-/// Brings a store of a former version up to date. A copy of it is kept until this program has stopped once as it should:
-/// with that one can go back to the program before. Where an entry could not be brought over, the copy is kept for good.
+/// Brings a store up to date. Of a former version a copy is kept until a gateway has stopped once as it should: with that one
+/// can go back to the program before. Where an entry could not be brought over, the copy is kept for good.
 fn migrate(connection: &mut Connection, path: &Path, opened_at: Timestamp) -> Result<(), Failure> {
     let copy = aside::former_copy(path);
-    aside::remove_if_there(&copy)?;
-    backup::copy(connection, &copy).map_err(|failure| match failure {
-        Failure::DiskFull => Failure::unavailable(NoRoomForCopy { copy: copy.clone() }),
-        failure => failure,
-    })?;
-    if schema::migrate(connection)? > 0 {
-        aside::keep_former(path, &copy, opened_at)?;
+    let is_former = schema::is_former(connection)?;
+    let before = || {
+        aside::remove_if_there(&copy)?;
+        backup::copy(&connection::open_reader(path)?, &copy).map(drop)
+    };
+    let after = |lost| if lost > 0 { Ok(aside::keep_former(path, &copy, opened_at)?) } else { Ok(()) };
+    match schema::migrate(connection, before, after) {
+        Err(Failure::DiskFull) if is_former => {
+            aside::remove_if_there(&copy)?;
+            Err(Failure::unavailable(NoRoomForCopy { copy }))
+        }
+        done => done,
     }
-    Ok(())
+}
+
+impl SqliteStore {
+    /// Removes the copy that is kept of a store of a former version: for a gateway that has run on the new one, and stops as
+    /// it should.
+    pub fn forget_former(&self) {
+        if let Err(error) = aside::remove_if_there(&aside::former_copy(&self.path)) {
+            tracing::warn!(%error, "queue.former_kept: the copy of the store's former version could not be removed");
+        }
+    }
 }
 
 /// Sets a damaged store aside and makes an empty file in its place.

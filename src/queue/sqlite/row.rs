@@ -9,7 +9,7 @@ use super::codes::Code;
 use super::failure::{Failure, Unreadable};
 use super::history;
 use super::keys::Short;
-use super::segment::{Segments, padding};
+use super::segment::{Segments, Spot, padding};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
 use crate::queue::{Entry, Event, Head, Reading};
@@ -29,7 +29,8 @@ macro_rules! select_head {
             standing!(),
             ", entry.number, id, of_site.text AS site, of_form.text AS form, seen, place, site,
                 (SELECT json FROM reading WHERE reading.number = entry.number)
-             FROM entry JOIN name AS of_site ON of_site.number = site JOIN name AS of_form ON of_form.number = form
+             FROM entry LEFT JOIN name AS of_site ON of_site.number = site
+                LEFT JOIN name AS of_form ON of_form.number = form
              WHERE ",
             $condition
         )
@@ -257,12 +258,17 @@ pub(super) fn read_head(
     })
 }
 
+/// Says where the record should be of an entry that [`read_head`] reads.
+fn spot(row: &rusqlite::Row<'_>) -> Result<Spot, Failure> {
+    let (number, id) = (row.get(STANDING_COLUMNS)?, EntryId::from_bytes(row.get(STANDING_COLUMNS + 1)?));
+    Ok(Spot { number, place: row.get(PLACE)?, id })
+}
+
 fn read_reading(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<(Option<String>, Reading), Failure> {
-    const AT: usize = STANDING_COLUMNS;
-    let json = row.get_ref(AT + 7)?.as_str_or_null().map_err(|_other| Unreadable { column: "json" })?;
+    let json = row.get_ref(STANDING_COLUMNS + 7)?.as_str_or_null().map_err(|_other| Unreadable { column: "json" })?;
     let read = match json {
         Some(json) => serde_json::from_str::<Read>(json),
-        None => serde_json::from_slice(&segments.reading(row.get(AT)?, row.get(PLACE)?)?),
+        None => serde_json::from_slice(&segments.reading(spot(row)?)?),
     };
     // The error of the parser is left out: it may quote a person's words.
     let read = read.map_err(|_quoting| Unreadable { column: "json" })?;
@@ -271,10 +277,9 @@ fn read_reading(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<
 
 /// Reads a whole entry.
 pub(super) fn read_entry(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<Entry, Failure> {
-    const AT: usize = STANDING_COLUMNS;
     let (standing, _) = read_standing(row)?;
     let head = read_head(row, &standing, segments)?;
-    let (json, body) = segments.received(row.get(AT)?, row.get(PLACE)?)?;
+    let (json, body) = segments.received(spot(row)?)?;
     Ok(Entry { head, received: received(&json, body)? })
 }
 

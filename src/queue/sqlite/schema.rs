@@ -158,27 +158,32 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter()
 }
 
-/// Brings the schema up to date; refuses a newer one and a database that is not ours. Returns how many entries of a
-/// former version could not be read.
-pub(super) fn migrate(connection: &mut Connection) -> Result<u64, Failure> {
+/// Brings the schema up to date; refuses a newer one and a database that is not ours.
+///
+/// Of a former version `before` is called while nobody can write, and `after`, with how many entries could not be read,
+/// before it is committed.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    before: impl FnOnce() -> Result<(), Failure>,
+    after: impl FnOnce(u64) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     check_owner(connection)?;
     if check_version(connection)? == VERSION {
-        return Ok(0);
+        return Ok(());
     }
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     // Looked up inside the transaction: another process may have done it meanwhile.
-    let lost = match check_version(&transaction)? {
-        VERSION => return Ok(0),
-        0 => {
-            transaction.execute_batch(TABLES)?;
-            0
+    match check_version(&transaction)? {
+        VERSION => return Ok(()),
+        0 => transaction.execute_batch(TABLES)?,
+        former => {
+            before()?;
+            after(former::bring_over(&transaction, former)?)?;
         }
-        former => former::bring_over(&transaction, former)?,
-    };
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()?;
-    Ok(lost)
+    Ok(transaction.commit()?)
 }
 
 /// Returns the schema's version unless a newer program has raised it beyond what this one knows.

@@ -12,16 +12,17 @@
 //! | … | what was received, without the body, as JSON |
 //! | … | the body |
 //!
-//! It is never rewritten. To remove it, zeros are written over all behind its lengths; a segment none of whose entries is
+//! It is never moved. To remove it, or what was made of it, zeros are written over that; a segment none of whose entries is
 //! left is deleted.
 
 use rusqlite::blob::Blob;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
-use super::arrival::Arrival;
+use super::arrival::{self, Arrival};
 use super::failure::{Failure, Unreadable};
 use super::row::write_reading;
 use super::schema::PAGE_SIZE;
+use crate::lead::EntryId;
 use crate::queue::Reading;
 use crate::received::Received;
 
@@ -96,6 +97,14 @@ pub(super) fn record(parts: [&[u8]; 4]) -> Result<Vec<u8>, Failure> {
     }
     parts.into_iter().for_each(|part| record.extend(part));
     Ok(record)
+}
+
+/// Where the record of an entry should be. The id is looked at: where a segment is lost, another lies in its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) number: i64,
+    pub(super) place: u32,
+    pub(super) id: EntryId,
 }
 
 /// How long the parts of a record are.
@@ -175,35 +184,35 @@ impl<'c> Segments<'c> {
     }
 
     /// Reads what was made of an entry when it was appended.
-    pub(super) fn reading(&mut self, number: i64, place: u32) -> Result<Vec<u8>, Failure> {
-        let (segment, lengths, place) = self.lengths(number, place)?;
+    pub(super) fn reading(&mut self, spot: Spot) -> Result<Vec<u8>, Failure> {
+        let (segment, lengths, place) = self.lengths(spot)?;
         let Lengths([arrival, reading, ..]) = lengths;
         read(segment, place + LENGTHS + arrival, reading)
     }
 
     /// Reads what was received: all but the body, and the body.
-    pub(super) fn received(&mut self, number: i64, place: u32) -> Result<(Vec<u8>, Vec<u8>), Failure> {
-        let (segment, lengths, place) = self.lengths(number, place)?;
+    pub(super) fn received(&mut self, spot: Spot) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+        let (segment, lengths, place) = self.lengths(spot)?;
         let Lengths([arrival, reading, received, body]) = lengths;
         let begin = place + LENGTHS + arrival + reading;
         Ok((read(segment, begin, received)?, read(segment, begin + received, body)?))
     }
 
     /// Reads what was received, but for the body.
-    pub(super) fn about_received(&mut self, number: i64, place: u32) -> Result<Vec<u8>, Failure> {
-        let (segment, lengths, place) = self.lengths(number, place)?;
+    pub(super) fn about_received(&mut self, spot: Spot) -> Result<Vec<u8>, Failure> {
+        let (segment, lengths, place) = self.lengths(spot)?;
         let Lengths([arrival, reading, received, _]) = lengths;
         read(segment, place + LENGTHS + arrival + reading, received)
     }
 
     /// Reads a record's own bytes, to be moved.
-    pub(super) fn whole(&mut self, number: i64, place: u32) -> Result<Vec<u8>, Failure> {
-        let (segment, lengths, place) = self.lengths(number, place)?;
+    pub(super) fn whole(&mut self, spot: Spot) -> Result<Vec<u8>, Failure> {
+        let (segment, lengths, place) = self.lengths(spot)?;
         read(segment, place, LENGTHS + lengths.all())
     }
 
-    fn lengths(&mut self, number: i64, place: u32) -> Result<(&Blob<'c>, Lengths, usize), Failure> {
-        let wanted = segment_of(self.connection, number)?;
+    fn lengths(&mut self, spot: Spot) -> Result<(&Blob<'c>, Lengths, usize), Failure> {
+        let wanted = segment_of(self.connection, spot.number)?;
         let blob = match self.open.take() {
             Some((open, blob)) if open == wanted => blob,
             Some((_, mut blob)) => {
@@ -213,10 +222,16 @@ impl<'c> Segments<'c> {
             None => self.connection.blob_open(MAIN_DB, "content", "bytes", wanted, true)?,
         };
         let (_, blob) = self.open.insert((wanted, blob));
-        let place = place as usize;
-        let bytes = read(blob, place, LENGTHS)?;
-        Ok((blob, Lengths::read(&bytes).ok_or(Unreadable { column: "bytes" })?, place))
+        Ok((blob, lengths_at(blob, spot)?, spot.place as usize))
     }
+}
+
+/// Reads how long the parts of an entry's record are, if it is that entry's.
+fn lengths_at(segment: &Blob<'_>, spot: Spot) -> Result<Lengths, Failure> {
+    let bytes = read(segment, spot.place as usize, LENGTHS + arrival::START)?;
+    let is_its_own = bytes.get(LENGTHS..).is_some_and(|arrival| arrival::is_of(arrival, spot.id));
+    let lengths = Lengths::read(&bytes).filter(|_| is_its_own);
+    Ok(lengths.ok_or(Unreadable { column: "bytes" })?)
 }
 
 fn read(segment: &Blob<'_>, place: usize, len: usize) -> Result<Vec<u8>, Failure> {
@@ -237,28 +252,33 @@ fn segment_of(connection: &Connection, number: i64) -> Result<i64, Failure> {
 }
 
 /// Writes zeros over what was made of an entry when it was appended: an operator had it made again.
-pub(super) fn wipe_reading(connection: &Connection, number: i64, place: u32) -> Result<(), Failure> {
-    wipe_parts(connection, number, place, |Lengths([arrival, reading, ..])| (arrival, reading))
+pub(super) fn wipe_reading(connection: &Connection, spot: Spot) -> Result<(), Failure> {
+    wipe_parts(connection, spot, |Lengths([arrival, reading, ..])| (arrival, reading))
 }
 
 /// Removes the record of an entry whose row is deleted; and its segment, where no entry of that is left.
 ///
 /// Where few are left of a long one, each gets a segment of its own: else a lead that is kept for months would keep the room
 /// of all that came with it.
-pub(super) fn remove(connection: &Connection, number: i64, place: u32) -> Result<(), Failure> {
-    let segment = segment_of(connection, number)?;
+pub(super) fn remove(connection: &Connection, spot: Spot) -> Result<(), Failure> {
+    let segment = segment_of(connection, spot.number)?;
     let left = left_in(connection, segment)?;
     if left.is_empty() {
         return delete(connection, segment);
     }
-    wipe_parts(connection, number, place, |lengths| (0, lengths.all()))?;
+    wipe_parts(connection, spot, |lengths| (0, lengths.all()))?;
     if left.len() > SCATTERED_MAX {
         return Ok(());
     }
     let len = connection.blob_open(MAIN_DB, "content", "bytes", segment, true)?.len();
     let mut segments = Segments::of(connection);
-    let whole = |(number, place): &(i64, u32)| Ok((*number, segments.whole(*number, *place)?));
-    let left: Vec<(i64, Vec<u8>)> = left.iter().map(whole).collect::<Result<_, Failure>>()?;
+    // Where one can't be read, all stay as they are.
+    let whole = |spot: &Spot| Ok((spot.number, segments.whole(*spot)?));
+    let left: Vec<(i64, Vec<u8>)> = match left.iter().map(whole).collect() {
+        Ok(left) => left,
+        Err(Failure::Corrupt(_)) => return Ok(()),
+        Err(failure) => return Err(failure),
+    };
     drop(segments);
     let apart: usize = left.iter().map(|(_, record)| LOCAL + record.len().next_multiple_of(OVERFLOW)).sum();
     if apart > len / 2 {
@@ -273,13 +293,15 @@ pub(super) fn remove(connection: &Connection, number: i64, place: u32) -> Result
 }
 
 /// Returns some of the entries of a segment: more than are ever scattered, if there are so many.
-fn left_in(connection: &Connection, segment: i64) -> Result<Vec<(i64, u32)>, Failure> {
+fn left_in(connection: &Connection, segment: i64) -> Result<Vec<Spot>, Failure> {
     let mut find = connection.prepare_cached("SELECT number FROM content WHERE number > ?1 ORDER BY number LIMIT 1")?;
     let next: i64 = find.query_row([segment], |row| row.get(0)).optional()?.unwrap_or(i64::MAX);
     let mut left = connection.prepare_cached(
-        "SELECT number, place FROM entry WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3",
+        "SELECT number, place, id FROM entry WHERE number >= ?1 AND number < ?2 ORDER BY number LIMIT ?3",
     )?;
-    let left = left.query_map([segment, next, SCATTERED_MAX as i64 + 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let left = left.query_map([segment, next, SCATTERED_MAX as i64 + 1], |row| {
+        Ok(Spot { number: row.get(0)?, place: row.get(1)?, id: EntryId::from_bytes(row.get(2)?) })
+    })?;
     Ok(left.collect::<Result<_, _>>()?)
 }
 
@@ -291,15 +313,13 @@ fn delete(connection: &Connection, segment: i64) -> Result<(), Failure> {
 /// Writes zeros over a part of a record, told by where it begins behind the lengths and how long it is.
 fn wipe_parts(
     connection: &Connection,
-    number: i64,
-    place: u32,
+    spot: Spot,
     part: impl FnOnce(Lengths) -> (usize, usize),
 ) -> Result<(), Failure> {
-    let mut blob = connection.blob_open(MAIN_DB, "content", "bytes", segment_of(connection, number)?, false)?;
-    let place = place as usize;
-    let lengths = Lengths::read(&read(&blob, place, LENGTHS)?).ok_or(Unreadable { column: "bytes" })?;
+    let mut blob = connection.blob_open(MAIN_DB, "content", "bytes", segment_of(connection, spot.number)?, false)?;
+    let lengths = lengths_at(&blob, spot)?;
     let (begin, len) = part(lengths);
-    let begin = place + LENGTHS + begin;
+    let begin = spot.place as usize + LENGTHS + begin;
     if begin + len > blob.len() {
         return Err(Unreadable { column: "bytes" }.into());
     }

@@ -26,7 +26,8 @@ impl Log {
         self.file.sync_data().map_err(|error| {
             tracing::error!(%error, "queue.not_synced: the store's log could not be written to the disk");
             self.failed = true;
-            error.into()
+            // Though there is no room: the entry is committed, and may turn up.
+            Failure::unavailable(error)
         })
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codes::Code;
 use super::failure::Failure;
@@ -32,9 +32,22 @@ impl SiteTally {
         let mut find = connection.prepare_cached("SELECT site, entries FROM tally WHERE state = 0 AND entries > 0")?;
         let mut rows = find.query([])?;
         while let Some(row) = rows.next()? {
-            let site = row.get(0)?;
-            self.queued.insert(site, row.get(1)?);
-            self.unnamed.push(site);
+            self.queued.insert(row.get(0)?, row.get(1)?);
+        }
+        self.add_uncounted(connection)?;
+        self.unnamed.extend(self.queued.keys());
+        Ok(())
+    }
+
+    /// Adds the sites that have something queued although it isn't counted: else a damaged count would hide them for ever.
+    fn add_uncounted(&mut self, connection: &Connection) -> Result<(), Failure> {
+        let mut next = connection.prepare_cached(
+            "SELECT site FROM entry INDEXED BY entry_due WHERE state = 0 AND site > ?1 ORDER BY site LIMIT 1",
+        )?;
+        let mut site = i64::MIN;
+        while let Some(next) = next.query_row([site], |row| row.get(0)).optional()? {
+            site = next;
+            self.queued.entry(site).or_insert(i64::MAX / 2);
         }
         Ok(())
     }
@@ -72,8 +85,14 @@ impl SiteTally {
         let mut find = connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
         for number in self.unnamed.drain(..) {
             let mut names = find.query_and_then([number], |row| text(row, "text", |text| SiteId::parse(text).ok()))?;
-            if let Some(site) = names.next().transpose()? {
-                self.turns.insert(site, number);
+            match names.next().transpose() {
+                Ok(Some(site)) => {
+                    self.turns.insert(site, number);
+                }
+                Ok(None) | Err(Failure::Corrupt(_)) => {
+                    tracing::error!(site.number = number, "a site's name cannot be read; its leads are not sent");
+                }
+                Err(failure) => return Err(failure),
             }
         }
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);

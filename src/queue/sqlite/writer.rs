@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::arrival;
 use super::aside;
 use super::connection::truncate_log;
-use super::failure::{BytesRemain, Closed, Failure, Removed};
+use super::failure::{BytesRemain, Closed, Failure, NotSynced, Removed};
 use super::files::Identity;
 use super::job::{Job, Kind, Task};
 use super::schema::check_version;
@@ -50,7 +50,7 @@ impl Writer {
         Ok(Self { messages: Some(messages), thread: Some(thread) })
     }
 
-    /// Does something in a transaction, and returns after it is committed.
+    /// Does something in a transaction, and returns after it is on the disk.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
@@ -185,9 +185,6 @@ impl Batches {
         if self.truncate().is_err() {
             tracing::warn!("the store's log was not emptied at the end; the next start reads it");
         }
-        if let Err(error) = aside::remove_if_there(&aside::former_copy(self.identity.database())) {
-            tracing::warn!(%error, "queue.former_kept: the copy of the store's former version could not be removed");
-        }
     }
 
     fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) {
@@ -206,14 +203,16 @@ impl Batches {
         }
     }
 
-    /// Answers jobs that are committed: those that must last once the log is on the disk.
+    /// Answers jobs that are committed: once the log is on the disk, where one of them must last. So nobody gets to send what
+    /// the visitor is told was not taken.
     fn sync(&mut self, jobs: Vec<Box<dyn Job>>) {
-        let (lasting, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.must_last());
-        others.into_iter().for_each(|job| job.answer(None));
-        if !lasting.is_empty() {
-            let failure = self.log.sync().err();
-            lasting.into_iter().for_each(|job| job.answer(failure.clone()));
+        let must_last = jobs.iter().any(|job| job.must_last());
+        let failure = if must_last { self.log.sync().err() } else { None };
+        if failure.is_some() {
+            // At once: another process must not write behind it either. What fails now is tried again before the next.
+            self.mend_log().ok();
         }
+        jobs.into_iter().for_each(|job| job.answer(failure.clone()));
     }
 
     /// Brings what is in the log into the database where it could not be synced: nothing behind it may count before.
@@ -222,7 +221,7 @@ impl Batches {
             return Ok(());
         }
         if truncate_log(&mut self.workspace.connection)? {
-            return Err(Failure::unavailable(BytesRemain));
+            return Err(Failure::unavailable(NotSynced));
         }
         self.log.forget_failure();
         Ok(())

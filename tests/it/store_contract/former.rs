@@ -100,6 +100,11 @@ async fn a_copy_is_kept_until_the_first_clean_stop_and_an_erasure_names_it() {
     let refused = store.erase(&[erased]).await.expect_err("its bytes remain");
     assert!(refused.to_string().contains("store.db.former"), "{refused}");
     assert!(has(folder.path(), "ana@example.com") || has(folder.path(), "ana%40example.com"));
+    // Closing it is no stop of a gateway.
+    drop(store);
+    assert!(copy.exists());
+    let store = open(folder.path());
+    store.forget_former();
     drop(store);
     assert!(!copy.exists());
     // What the former layout held is gone with it.

@@ -17,6 +17,7 @@ use super::adopt::{Adopting, Kept};
 use super::arrival::Arrival;
 use super::failure::{Failure, Unreadable};
 use super::keys::{Short, short};
+use super::listed;
 use super::row::unsigned;
 use super::schema::TABLES;
 use super::segment;
@@ -109,6 +110,7 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
         }
     }
     adopting.write()?;
+    listed::catch_up(connection, adopting.next - 1)?;
     tally.write(connection)?;
     drop(rows);
     drop(find);
@@ -119,7 +121,10 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
 /// Adds what could be read.
 fn add(adopting: &mut Adopting<'_>, tally: &mut SiteTally, kept: Result<Kept, Failure>) -> Result<bool, Failure> {
     match kept {
-        Ok(kept) => adopting.add(&kept, tally).map(|()| true),
+        Ok(kept) => {
+            adopting.make_ready(&kept)?;
+            adopting.add(&kept, tally).map(|()| true)
+        }
         Err(Failure::Corrupt(_)) => {
             tracing::error!("an entry of the former store cannot be read; it stays in the copy of that");
             Ok(false)

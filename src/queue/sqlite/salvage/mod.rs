@@ -23,6 +23,7 @@ use super::append::check_room;
 use super::aside;
 use super::failure::{Closed, Failure, Unreadable};
 use super::writer::{Workspace, Writer};
+use super::{keys, listed};
 use crate::queue::{Salvaged, StoreError};
 use crate::telemetry;
 use image::Image;
@@ -147,12 +148,14 @@ fn merge(workspace: &mut Workspace, batch: &[Kept]) -> Result<Merged, Failure> {
     workspace.asked += bytes;
     let Workspace { connection, tally, keys, options, newest, .. } = workspace;
     let mut merged = Merged::default();
-    let mut adopting = Adopting::from(connection, workspace.next_number);
+    let first = workspace.next_number;
+    let mut adopting = Adopting::from(connection, first);
     for kept in batch {
         if connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?.exists([kept.id.as_bytes()])? {
             merged.present += 1;
             continue;
         }
+        adopting.make_ready(kept)?;
         connection.execute_batch("SAVEPOINT one")?;
         match adopting.add(kept, tally).map_err(as_unreadable) {
             Ok(()) => {
@@ -172,6 +175,8 @@ fn merge(workspace: &mut Workspace, batch: &[Kept]) -> Result<Merged, Failure> {
         connection.execute_batch("RELEASE one")?;
     }
     adopting.write()?;
+    keys::note_adopted(connection, first, adopting.next - 1)?;
+    listed::catch_up(connection, adopting.next - 1)?;
     workspace.next_number = adopting.next;
     workspace.woke |= merged.recovered > 0;
     Ok(merged)

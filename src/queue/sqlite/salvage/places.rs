@@ -24,6 +24,7 @@ use super::Lines;
 use super::carve::{BLOB_OF_16, Cell, Kind, cells, keys_of_ids};
 use super::image::Image;
 use super::rows::{EntryRow, FormerRow, orphan};
+use crate::lead::EntryId;
 
 /// Columns of `entry`.
 const ENTRY_COLUMNS: usize = 18;
@@ -151,31 +152,31 @@ impl<'i> Places<'i> {
 
     fn join(&mut self, cell: &Cell) -> Result<Result<Kept, String>, Failure> {
         let Some(values) = cell.values(self.image) else { return Ok(Err("an entry's own row".to_owned())) };
-        self.note_joined(cell.number)?;
         let row = match EntryRow::read(&values) {
             Ok(row) => row,
             Err(Failure::Corrupt(_)) => return Ok(Err(format!("{}: not as it was written", name(&values)))),
             Err(failure) => return Err(failure),
         };
-        let found = self.record(cell.number, row.place)?;
-        let found = found.and_then(|record| Some((Arrival::parse(&record.arrival)?, record)));
-        // A segment that is lost leaves the one before it in its place.
-        let Some((arrival, record)) = found.filter(|(arrival, _)| arrival.id == row.id) else {
+        // By the id: a segment that is lost leaves the one before it in its place.
+        let Some((arrival, record)) = self.record(cell.number, row.id)? else {
             return Ok(Err(format!("the content of {}", name(&values))));
         };
         let anew = self.reading(cell.number)?;
+        self.note_joined(cell.number)?;
         Ok(Ok(row.kept(arrival, record, anew, &self.names)?))
     }
 
     fn join_former(&mut self, cell: &Cell) -> Result<Result<Kept, String>, Failure> {
         let Some(values) = cell.values(self.image) else { return Ok(Err("an entry's own row".to_owned())) };
-        self.note_joined(cell.number)?;
         let place = self.place("SELECT page, cell FROM former WHERE number = ?1", cell.number)?;
         let Some(content) = place.and_then(|place| self.values_at(place)).and_then(FormerRow::of) else {
             return Ok(Err(format!("the content of {}", name(&values))));
         };
         match former::entry(&values, &content.json, content.body) {
-            Ok(kept) => Ok(Ok(kept)),
+            Ok(kept) => {
+                self.note_joined(cell.number)?;
+                Ok(Ok(kept))
+            }
             Err(Failure::Corrupt(_)) => Ok(Err(format!("{}: not as it was written", name(&values)))),
             Err(failure) => Err(failure),
         }
@@ -201,13 +202,14 @@ impl<'i> Places<'i> {
     }
 
     /// Reads the record of an entry.
-    fn record(&mut self, number: i64, at: u32) -> Result<Option<Record>, Failure> {
+    fn record(&mut self, number: i64, id: EntryId) -> Result<Option<(Arrival, Record)>, Failure> {
         let mut find =
             self.table.prepare_cached("SELECT number FROM segment WHERE number <= ?1 ORDER BY number DESC LIMIT 1")?;
         let Some(segment) = find.query_row([number], |row| row.get(0)).optional()? else { return Ok(None) };
         drop(find);
         let records = self.segment(segment)?;
-        Ok(records.iter().find(|record| record.place == at).cloned())
+        let mut arrivals = records.iter().filter_map(|record| Some((Arrival::parse(&record.arrival)?, record)));
+        Ok(arrivals.find(|(arrival, _)| arrival.id == id).map(|(arrival, record)| (arrival, record.clone())))
     }
 
     /// Reads a segment; of one that is damaged what lies before that.

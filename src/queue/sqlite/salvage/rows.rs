@@ -46,7 +46,6 @@ pub(super) struct EntryRow {
     pub(super) id: EntryId,
     site: i64,
     form: i64,
-    pub(super) place: u32,
     seen: u32,
     standing: Standing,
 }
@@ -71,9 +70,16 @@ impl EntryRow {
             lead_id: columns.optional_text(15, "lead_id")?.map(str::to_owned),
             history,
         };
+        // The table's own conditions tell what no store of ours holds.
+        let is_queued = state == State::Queued;
+        if is_queued != standing.due_at.is_some() || is_queued && standing.expires_at.is_some() {
+            return Err(Unreadable { column: "due_at" }.into());
+        }
+        if !is_queued && standing.lease.is_some() {
+            return Err(Unreadable { column: "lease" }.into());
+        }
         let (site, form) = (columns.integer(2, "site")?, columns.integer(3, "form")?);
-        let (seen, place) = (columns.count(13, "seen")?, columns.count(14, "place")?);
-        Ok(Self { id: columns.id()?, site, form, place, seen, standing })
+        Ok(Self { id: columns.id()?, site, form, seen: columns.count(13, "seen")?, standing })
     }
 
     pub(super) fn kept(
