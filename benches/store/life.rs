@@ -27,37 +27,42 @@ pub(crate) async fn appends() -> Outcome<()> {
         "|--------:|-------------:|----------:|---------:|-------:|-----:|---------:|------:|-------------------:|-----:|"
     );
     for (producers, count) in [(1, ENTRIES / 10), (8, ENTRIES), (PRODUCERS, ENTRIES), (4 * PRODUCERS, ENTRIES)] {
-        let (mut floors, mut rates, mut batches, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut least = Vec::new();
-        for _ in 0..ROUNDS {
-            least.push(prototype_appends(count, producers).await?);
-            let folder = folder()?;
-            let store = open(&folder.path().join("store.db"))?;
-            let new = entries::some(0, count)?;
-            let (begun, before) = (Instant::now(), written()?);
-            append_all(&store, new, producers).await?;
-            rates.push(per_second(count, begun));
-            let batch = as_f64(store.operations()) / as_f64(store.commits().max(1));
-            // With the log's copying into the database.
-            drop(store);
-            bytes.push(as_f64(written()? - before) / as_f64(count * BODY as u64));
-            batches.push(batch);
-            floors.push(bare_file(&folder.path().join("bare"), count, batch.round() as usize)?);
-        }
-        let of = |floors: &[f64]| median(rates.iter().zip(floors).map(|(rate, floor)| rate / floor).collect());
-        let (of_bare, of_least) = (of(&floors), of(&least));
-        let [floor, least, rate, batch, bytes] = [floors, least, rates, batches, bytes].map(median);
-        let goals = match producers {
-            1 => ("≥ 0.8", "–"),
-            PRODUCERS => ("≥ 0.55", "≤ 4"),
-            _ => ("–", if batch < 16.0 { "–" } else { "≤ 4" }),
-        };
-        println!(
-            "| {producers:>7} | {floor:>12.0} | {least:>9.0} | {rate:>8.0} | {of_bare:>6.2} | {:>4} | {of_least:>8.2} | {batch:>5.1} \
-             | {bytes:>18.2} | {:>4} |",
-            goals.0, goals.1
-        );
+        appends_of(producers, count).await?;
     }
+    Ok(())
+}
+
+async fn appends_of(producers: usize, count: u64) -> Outcome<()> {
+    let (mut floors, mut rates, mut batches, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut least = Vec::new();
+    for _ in 0..ROUNDS {
+        least.push(prototype_appends(count, producers).await?);
+        let folder = folder()?;
+        let store = open(&folder.path().join("store.db"))?;
+        let new = entries::some(0, count)?;
+        let (begun, before) = (Instant::now(), written()?);
+        append_all(&store, new, producers).await?;
+        rates.push(per_second(count, begun));
+        let batch = as_f64(store.operations()) / as_f64(store.commits().max(1));
+        // With the log's copying into the database.
+        drop(store);
+        bytes.push(as_f64(written()? - before) / as_f64(count * BODY as u64));
+        batches.push(batch);
+        floors.push(bare_file(&folder.path().join("bare"), count, batch.round() as usize)?);
+    }
+    let of = |floors: &[f64]| median(rates.iter().zip(floors).map(|(rate, floor)| rate / floor).collect());
+    let (of_bare, of_least) = (of(&floors), of(&least));
+    let [floor, least, rate, batch, bytes] = [floors, least, rates, batches, bytes].map(median);
+    let goals = match producers {
+        1 => ("≥ 0.8", "–"),
+        PRODUCERS => ("≥ 0.55", "≤ 4"),
+        _ => ("–", if batch < 16.0 { "–" } else { "≤ 4" }),
+    };
+    println!(
+        "| {producers:>7} | {floor:>12.0} | {least:>9.0} | {rate:>8.0} | {of_bare:>6.2} | {:>4} | {of_least:>8.2} | {batch:>5.1} \
+         | {bytes:>18.2} | {:>4} |",
+        goals.0, goals.1
+    );
     Ok(())
 }
 

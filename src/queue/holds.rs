@@ -47,7 +47,7 @@ pub trait Holds: Send + Sync + 'static {
     /// Takes a name for `ttl`, or renews it; false while another holds it, or where [`HOLDS_MAX`] names are held.
     ///
     /// Whoever renews too late may find that another took it meanwhile, and must stop by its own clock when `ttl` is over.
-    /// A power cut may end it early. Where no process has the store open any more, nothing is held.
+    /// It may end early: by a power cut, or where the store knows that its holder is dead.
     async fn hold(&self, name: &Key, holder: &Key, ttl: Duration, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Gives a name back; tells whether this holder had it.

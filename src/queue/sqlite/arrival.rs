@@ -294,14 +294,17 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     workspace.waiting.distrust();
     workspace.recent.clear();
     workspace.names.forget();
-    workspace.tally.refresh(connection)?;
+    // Once damage was met where the entries lie, what is new is stored all the same.
+    let unread = workspace.keys.has_given_up();
+    workspace.tally.refresh(connection, unread)?;
     workspace.outbox.refresh(connection)?;
     let waiting = &mut workspace.waiting;
     let mut known = connection.prepare_cached("SELECT 1 FROM entry WHERE id = ?1")?;
     let highest = not_entered(connection, |number, record| {
         // What the table would refuse must keep nobody else from being entered.
         let arrival = Arrival::parse(&record.arrival).filter(Arrival::is_sound);
-        let mut is_new = |id: EntryId| Ok::<_, Failure>(!waiting.has(id) && !known.exists([id.as_bytes()])?);
+        let mut is_new =
+            |id: EntryId| Ok::<_, Failure>(!waiting.has(id) && (unread || !known.exists([id.as_bytes()])?));
         match arrival {
             Some(arrival) if is_new(arrival.id)? => waiting.add(number, record.place, Arc::new(arrival)),
             _ => tracing::error!(entry.number = number, "an entry of the store cannot be read; it is not sent"),
@@ -310,14 +313,17 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     })?;
     drop(known);
     workspace.next_number = highest + 1;
-    let mut newest = connection.prepare_cached("SELECT max(id) FROM entry")?;
-    workspace.newest = newest.query_row([], |row| row.get::<_, Option<[u8; 16]>>(0))?.map(EntryId::from_bytes);
-    drop(newest);
+    workspace.newest = if unread { None } else { newest(connection)? };
     if !workspace.options.dedupe_window.is_zero() {
         workspace.keys.refresh(connection, workspace.options.dedupe_window)?;
     }
     workspace.waiting.version = version;
     Ok(())
+}
+
+fn newest(connection: &Connection) -> Result<Option<EntryId>, Failure> {
+    let mut newest = connection.prepare_cached("SELECT max(id) FROM entry")?;
+    Ok(newest.query_row([], |row| row.get::<_, Option<[u8; 16]>>(0))?.map(EntryId::from_bytes))
 }
 
 /// Writes the segment that appends have begun.

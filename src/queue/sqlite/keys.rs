@@ -83,6 +83,10 @@ impl Keys {
         !std::mem::replace(&mut self.given_up, true)
     }
 
+    pub(super) fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
     /// Says that what was added is committed.
     pub(super) fn commit(&mut self) {
         self.committed_upto = self.upto;

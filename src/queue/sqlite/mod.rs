@@ -86,9 +86,9 @@ mod change;
 
 mod check;
 
-mod codes;
-
 mod claim;
+
+mod codes;
 
 mod connection;
 
@@ -108,8 +108,6 @@ mod job;
 
 mod keys;
 
-mod lingering;
-
 mod list;
 
 mod listed;
@@ -123,6 +121,8 @@ mod opening;
 mod outbox;
 
 mod recent;
+
+mod removal;
 
 mod reserve;
 
@@ -166,15 +166,12 @@ use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
-use lingering::Lingering;
-use opening::{begin_anew, open_sound};
+use removal::Lingering;
 use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
 use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
 
-/// Entries erased in one transaction.
-const ERASED_TOGETHER: usize = 256;
 /// Room that `ready` wants to see: a small entry's.
 const READY_ROOM: usize = 2 * PAGE_SIZE;
 
@@ -220,17 +217,7 @@ impl SqliteStore {
             tracing::warn!(%error, "queue.restore_left: remove the folders named `.<store>.restore-…` beside the store");
         }
         let reserve = Reserve::of(&path);
-        let opened = match open_sound(&path, presence.is_alone(), options.opened_at) {
-            Err(Failure::DiskFull) if reserve.release() => open_sound(&path, presence.is_alone(), options.opened_at),
-            opened => opened,
-        };
-        let connection = match opened {
-            Err(failure) if failure.is_damage() && presence.is_alone() => {
-                begin_anew(&path, options.opened_at, &failure)?;
-                open_sound(&path, true, options.opened_at)?
-            }
-            opened => opened?,
-        };
+        let connection = opening::open(&path, presence.is_alone(), &reserve, options.opened_at)?;
         presence.share()?;
         let identity = Identity::of(&path)?;
         let damage = Arc::new(check::Watch::new(path.clone()));
@@ -344,29 +331,11 @@ impl Store for SqliteStore {
     }
 
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
-        let (mut erased, mut unfound) = (0, 0);
-        for ids in ids.chunks(ERASED_TOGETHER).map(<[EntryId]>::to_vec) {
-            let removed = self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
-            (erased, unfound) = (erased + removed.entries, unfound + removed.unfound);
-        }
-        let aside = aside::all(&self.path).map_err(Failure::from)?.into_iter().next();
-        match aside.or_else(|| (unfound > 0).then(|| self.path.clone())) {
-            Some(file) => Err(StoreError::Remains { places: vec![file.display().to_string()] }),
-            None => Ok(erased),
-        }
+        self.erase_all(ids).await
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
-        let expired = self.writer.write_always(move |workspace| change::expire(workspace, now, limit)).await?;
-        if expired > 0 {
-            self.lingering.note();
-        }
-        if self.lingering.take(now) && self.writer.write_and_truncate(|_| Ok(())).await.is_err() {
-            // Somebody reads the log.
-            self.lingering.note();
-        }
-        Ok(expired)
+        self.expire_some(whole_millisecond(now), limit.min(EXPIRE_MAX)).await
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
@@ -412,6 +381,9 @@ impl Store for SqliteStore {
         self.writer.ended().await;
     }
 }
+
+#[cfg(test)]
+mod harm;
 
 #[cfg(test)]
 mod tests {

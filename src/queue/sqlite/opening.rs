@@ -6,11 +6,27 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::failure::{Failure, NoRoomForCopy};
+use super::reserve::Reserve;
 use super::{SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
 use crate::queue::StoreError;
 
-/// Opens the connection that writes. Of a store that no other process has open, checks it and releases the leases.
-pub(super) fn open_sound(path: &Path, alone: bool, opened_at: Timestamp) -> Result<Connection, Failure> {
+/// Opens the connection that writes: of a new store where the one that is there is damaged.
+pub(super) fn open(path: &Path, alone: bool, reserve: &Reserve, opened_at: Timestamp) -> Result<Connection, Failure> {
+    let opened = match open_sound(path, alone, opened_at) {
+        Err(Failure::DiskFull) if reserve.release() => open_sound(path, alone, opened_at),
+        opened => opened,
+    };
+    match opened {
+        Err(failure) if failure.is_damage() && alone => {
+            begin_anew(path, opened_at, &failure)?;
+            open_sound(path, true, opened_at)
+        }
+        opened => opened,
+    }
+}
+
+/// The same of a store that is sound. Where no other process has it open, checks it and releases the leases.
+fn open_sound(path: &Path, alone: bool, opened_at: Timestamp) -> Result<Connection, Failure> {
     check::check_log(path)?;
     let mut connection = connection::open_writer(path)?;
     migrate(&mut connection, path, opened_at)?;
@@ -51,7 +67,7 @@ impl SqliteStore {
 }
 
 /// Sets a damaged store aside and makes an empty file in its place.
-pub(super) fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Result<(), Failure> {
+fn begin_anew(path: &Path, now: Timestamp, failure: &Failure) -> Result<(), Failure> {
     let aside = aside::set_aside(path, now)?;
     check::forget(path)?;
     files::create(path)?;

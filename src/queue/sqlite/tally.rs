@@ -26,15 +26,17 @@ pub(super) struct SiteTally {
 }
 
 impl SiteTally {
-    /// Reads the counts anew.
-    pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), Failure> {
+    /// Reads the counts anew; with `unread` only them, since damage was met where the entries lie.
+    pub(super) fn refresh(&mut self, connection: &Connection, unread: bool) -> Result<(), Failure> {
         *self = Self::default();
         let mut find = connection.prepare_cached("SELECT site, entries FROM tally WHERE state = 0 AND entries > 0")?;
         let mut rows = find.query([])?;
         while let Some(row) = rows.next()? {
             self.queued.insert(row.get(0)?, row.get(1)?);
         }
-        self.add_uncounted(connection)?;
+        if !unread {
+            self.add_uncounted(connection)?;
+        }
         self.unnamed.extend(self.queued.keys());
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use formgate::queue::sqlite::SqliteStore;
-use formgate::queue::{Appended, Claim, DedupeKey, Entry, Filter, NewEntry, Order, Store, StoreError};
+use formgate::queue::{Appended, Claim, DedupeKey, Entry, Filter, NewEntry, Order, Reason, Store, StoreError};
 use serde_json::{Value, json};
 
 use tempfile::TempDir;
@@ -141,7 +141,10 @@ async fn what_cannot_be_brought_over_stays_in_the_copy() {
     let problems = store.problems().await.expect("read");
     assert!(matches!(&problems[..], [StoreError::SetAside { .. }]), "{problems:?}");
     let salvaged = store.salvage().await.expect("salvaged");
-    assert_eq!((salvaged.present, salvaged.recovered, salvaged.unreadable.len()), (5, 0, 1), "{salvaged:?}");
+    assert_eq!((salvaged.present, salvaged.recovered, salvaged.unreadable.len()), (5, 1, 1), "{salvaged:?}");
+    let held = Filter { reason: Some(Reason::Salvaged), ..Filter::default() };
+    // Nobody knows what had become of it.
+    assert_eq!(store.scan(&held, Order::Oldest, None, 9).await.expect("scanned").heads.len(), 1);
     drop(store);
     assert!(has(folder.path(), "joerg@example.org"), "nothing is thrown away");
 }

@@ -38,8 +38,8 @@ const UNREADABLE_MAX: usize = 1_000;
 
 /// What became of a batch.
 #[derive(Default)]
-struct Merged {
-    recovered: u64,
+pub(super) struct Merged {
+    pub(super) recovered: u64,
     present: u64,
     unreadable: Vec<String>,
 }
@@ -142,7 +142,7 @@ impl<'a> Batch<'a> {
 }
 
 /// Merges entries into the store, each in a transaction of its own within the batch's.
-fn merge(workspace: &mut Workspace, batch: &[Kept]) -> Result<Merged, Failure> {
+pub(super) fn merge(workspace: &mut Workspace, batch: &[Kept]) -> Result<Merged, Failure> {
     let bytes = batch.iter().map(|kept| kept.record.len()).sum();
     check_room(workspace, bytes)?;
     workspace.asked += bytes;
