@@ -20,7 +20,7 @@
 //! | `formgate.db.damaged` | empty; damage was met, so the next start looks at every page |
 //! | `formgate.db.corrupt-<time>` | a store that was set aside, with a log of its own where it had one |
 //! | `formgate.db.replaced-<time>` | a store in whose place a copy was restored |
-//! | `formgate.db.former` | a copy of a store that a former version wrote, until the first clean stop of this one |
+//! | `formgate.db.former` | a copy of a store that a former version wrote, until a gateway has stopped once as it should |
 //! | `formgate.db.salvaged-<time>` | the same after it was salvaged: to be kept or removed as you like |
 //!
 //! All are made 0600, a missing folder 0700. `content` has what visitors sent, in segments of several entries that lie on
@@ -68,9 +68,10 @@
 //! # Erasing
 //!
 //! What a visitor sent is overwritten with zeros in the database where it lies (its segment goes with the last of its
-//! entries, `secure_delete`), and the log is emptied before `erase` returns. Not so what is not the visitor's: ids, names of sites and forms, times and results of attempts may
-//! be left in unused parts of pages. Files that were set aside are not searched: `erase` names one while there are any.
-//! The file system and the disk may keep old blocks that no file shows.
+//! entries, `secure_delete`), and the log is emptied before `erase` returns; after `expire` and `amend` within a minute or at
+//! the next `expire`. Not so what is not the visitor's: ids, times and results of attempts may be left in unused parts of
+//! pages, and names of sites and forms stay. Files that were set aside, and the copy of a former version, are not searched:
+//! `erase` names one while there are any. The file system and the disk may keep old blocks that no file shows.
 
 mod adopt;
 
