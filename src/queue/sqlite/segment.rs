@@ -43,6 +43,9 @@ const LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
 /// Bytes of a row on each page of its own.
 const OVERFLOW: usize = PAGE_SIZE - 4;
 
+/// Bytes that go before a segment at most.
+pub(super) const PADDING_MAX: usize = LOCAL + OVERFLOW;
+
 static ZEROS: [u8; LOCAL + OVERFLOW] = [0; LOCAL + OVERFLOW];
 
 /// Returns the bytes that go before a visitor's in a row, so that his lie on pages of their own.

@@ -13,6 +13,7 @@ use super::failure::{BytesRemain, Closed, Failure, NotSynced, Removed};
 use super::files::Identity;
 use super::job::{Job, Kind, Task};
 use super::schema::check_version;
+use super::segment::PADDING_MAX;
 use super::syncing::Log;
 pub(super) use super::workspace::{Tally, Workspace};
 use crate::queue::StoreError;
@@ -258,7 +259,10 @@ impl Batches {
         self.workspace.has_reserve = false;
         let done = self.mend_log().map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
         match &done {
-            Err(Spoilt::Whole(Failure::DiskFull)) => self.workspace.missing = self.workspace.asked,
+            // With the pages that a segment fills beside its records.
+            Err(Spoilt::Whole(Failure::DiskFull)) if self.workspace.asked > 0 => {
+                self.workspace.missing = self.workspace.asked + PADDING_MAX;
+            }
             // An append met damage: `ready` tries whether others fare better.
             Err(_) if self.workspace.spoilt && self.workspace.asked > 0 => {
                 self.workspace.missing = self.workspace.asked;
