@@ -33,14 +33,18 @@ pub(crate) async fn appends() -> Outcome<()> {
 }
 
 async fn appends_of(producers: usize, count: u64) -> Outcome<()> {
-    let (mut floors, mut rates, mut batches, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut floors = Vec::new();
+    let mut rates = Vec::new();
+    let mut batches = Vec::new();
+    let mut bytes = Vec::new();
     let mut least = Vec::new();
     for _ in 0..ROUNDS {
         least.push(prototype_appends(count, producers).await?);
         let folder = folder()?;
         let store = open(&folder.path().join("store.db"))?;
         let new = entries::some(0, count)?;
-        let (begun, before) = (Instant::now(), written()?);
+        let begun = Instant::now();
+        let before = written()?;
         append_all(&store, new, producers).await?;
         rates.push(per_second(count, begun));
         let batch = as_f64(store.operations()) / as_f64(store.commits().max(1));
@@ -51,7 +55,8 @@ async fn appends_of(producers: usize, count: u64) -> Outcome<()> {
         floors.push(bare_file(&folder.path().join("bare"), count, batch.round() as usize)?);
     }
     let of = |floors: &[f64]| median(rates.iter().zip(floors).map(|(rate, floor)| rate / floor).collect());
-    let (of_bare, of_least) = (of(&floors), of(&least));
+    let of_bare = of(&floors);
+    let of_least = of(&least);
     let [floor, least, rate, batch, bytes] = [floors, least, rates, batches, bytes].map(median);
     let goals = match producers {
         1 => ("≥ 0.8", "–"),
@@ -73,7 +78,8 @@ pub(crate) async fn lives() -> Outcome<()> {
     );
     println!("| at once | SQLite µs | store µs | ratio |  goal |");
     println!("|--------:|----------:|---------:|------:|------:|");
-    let (mut floors, mut costs) = (Vec::new(), Vec::new());
+    let mut floors = Vec::new();
+    let mut costs = Vec::new();
     for _ in 0..ROUNDS {
         floors.push(prototype_life(ENTRIES).await?);
         costs.push(life(ENTRIES, 0).await?);

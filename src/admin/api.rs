@@ -102,7 +102,8 @@ impl Admin {
         if parts == ["status"] {
             return found(&self.status(query == "brief=true").await);
         }
-        let (store, now) = (self.store.store(), Timestamp::now());
+        let store = self.store.store();
+        let now = Timestamp::now();
         let parameters = Parameters::read(query)?;
         match parts {
             [] => {

@@ -152,7 +152,8 @@ impl Amend<'_> {
     async fn set(&self, mut entry: Entry, mut planned: Planned) -> Result<Done, OperateError> {
         for _ in 0..LOST_MAX {
             let done = planned.done(&entry.head);
-            let (id, revision) = (entry.head.id, entry.head.revision);
+            let id = entry.head.id;
+            let revision = entry.head.revision;
             if self.store.amend(id, revision, planned.change(), self.now).await?.is_done() {
                 return Ok(done);
             }

@@ -152,7 +152,8 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
 async fn is_in(store: &dyn Store, person: &Person, head: &Head) -> Result<bool, StoreError> {
     // Decoding large bodies takes a while, and so do long messages; requests must not wait for it.
     let panicked = |error: Panicked| StoreError::Corrupt(error.into());
-    let (sought, subject) = (person.clone(), head.clone());
+    let sought = person.clone();
+    let subject = head.clone();
     if telemetry::blocking(move || sought.is_in_head(&subject)).await.map_err(panicked)? {
         return Ok(true);
     }
@@ -164,7 +165,8 @@ async fn is_in(store: &dyn Store, person: &Person, head: &Head) -> Result<bool, 
 
 impl Found {
     fn of(head: &Head) -> Self {
-        let (site, form) = (head.site.clone(), head.form.clone());
+        let site = head.site.clone();
+        let form = head.form.clone();
         Self { id: head.id, site, form, state: head.state, accepted_at: head.accepted_at }
     }
 }

@@ -159,7 +159,8 @@ impl Retry<'_> {
                 let (Change::Retry { reading } | Change::Hold { reading, .. }) = change else {
                     return Ok(Done::of(head, outcome, why));
                 };
-                let (before, after) = (head.reading.lead.clone(), reading.lead);
+                let before = head.reading.lead.clone();
+                let after = reading.lead;
                 return Ok(Done { before, after, ..Done::of(head, outcome, why) });
             }
             pace.tick().await;

@@ -49,7 +49,8 @@ impl Trace {
             number += u32::from(event.attempt.as_ref().is_some_and(|attempt| attempt.confirmed.is_none()));
             let duration_ms = event.attempt.as_ref().map(|attempt| attempt.duration_ms);
             let before = steps.last().map_or(event.at, |step| step.at);
-            let (at, what) = (event.at, words(event, head, number, steps.is_empty()));
+            let at = event.at;
+            let what = words(event, head, number, steps.is_empty());
             steps.push(Step { at, after_ms: since(before, at), state: Some(event.state), what, duration_ms });
         }
         let last = steps.last().map_or(head.accepted_at, |step| step.at);

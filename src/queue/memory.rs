@@ -173,7 +173,8 @@ impl Store for MemoryStore {
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let (now, limit) = (whole_millisecond(now), limit.min(EXPIRE_MAX));
+        let now = whole_millisecond(now);
+        let limit = limit.min(EXPIRE_MAX);
         let mut kept = self.kept.lock();
         kept.notes.expire(now, limit);
         let expiry = |(id, record): (&EntryId, &Record)| Some((record.standing.expires_at?, *id));
@@ -300,7 +301,9 @@ impl Kept {
 impl Record {
     /// What every event about it says.
     fn moved(&self, entry: EntryId) -> Move {
-        let (site, form, reason) = (self.site.clone(), self.form.clone(), self.standing.reason);
+        let site = self.site.clone();
+        let form = self.form.clone();
+        let reason = self.standing.reason;
         Move { entry, site, form, from: None, to: None, reason, attempt: None }
     }
 

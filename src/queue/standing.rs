@@ -207,7 +207,9 @@ impl Standing {
 
     /// Tells what a change did that has just been made.
     fn done(&self, from: State, attempt: Option<AttemptResult>, recorded: bool, now: Timestamp) -> Set {
-        let (to, reason, at) = (self.state, self.reason, whole_millisecond(now));
+        let to = self.state;
+        let reason = self.reason;
+        let at = whole_millisecond(now);
         Set::Done(Transition { from, to, reason, attempt, recorded, at })
     }
 

@@ -43,7 +43,8 @@ impl Sender {
             return end;
         }
         let Delivery { config, ready: Ready { keys, lead }, lease, mut seat } = delivery;
-        let (head, started) = (&lease.head, Instant::now());
+        let head = &lease.head;
+        let started = Instant::now();
         let reply = self.post(&keys, &lead, head).await;
         let (duration, now) = (started.elapsed(), self.clock.now());
         let verdict = reply.as_ref().map_or(Verdict::Again { wait: None, ambiguous: true }, |reply| judge(reply, now));

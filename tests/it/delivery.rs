@@ -160,7 +160,8 @@ async fn a_refused_key_pauses_the_site_and_its_leads_stay_queued() {
     };
     tokio::time::timeout(Duration::from_secs(10), paused).await.expect("the refusal is recorded");
     let second = whole.post_json(&lead_body("b@example.com")).await;
-    let (first, second) = (whole.head(&first).await, whole.head(&second).await);
+    let first = whole.head(&first).await;
+    let second = whole.head(&second).await;
     assert_eq!((first.state, second.state), (State::Queued, State::Queued));
     assert_eq!(
         first.history.iter().filter_map(|event| event.attempt.as_ref()).next().map(|a| a.result),

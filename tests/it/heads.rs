@@ -164,7 +164,8 @@ async fn a_body_that_cannot_be_read_hides_its_lead_only_from_who_needs_it() {
     store.damaged = Some(bea);
     assert_eq!(search(&store, None).await.0.len(), 3);
     assert_eq!(search(&store, Some("bea")).await.0, ["Bea"]);
-    let (config, now) = (Arc::new(gateway::config()), Timestamp::UNIX_EPOCH);
+    let config = Arc::new(gateway::config());
+    let now = Timestamp::UNIX_EPOCH;
     let situation = Situation { config: Arc::clone(&config), sending: None, now };
     let asked = FilterAsked { text: Some("00".to_owned()), ..FilterAsked::default() };
     let query = asked.read(now).unwrap_or_else(|bad| panic!("{bad}"));

@@ -177,7 +177,8 @@ async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
     assert_eq!(place.head(good).await.revision, 1, "nothing is changed by a dry run");
 
     assert_eq!(place.retry(by_filter()).await, [Outcome::Queued, Outcome::Held]);
-    let (good, bad) = (place.head(good).await, place.head(bad).await);
+    let good = place.head(good).await;
+    let bad = place.head(bad).await;
     assert_eq!((good.state, good.reason, good.expires_at), (State::Queued, Reason::Retried, None));
     assert!(good.due_at.is_some_and(|due_at| due_at >= at(1_000) && due_at < at(1_010)), "{:?}", good.due_at);
     assert_eq!((bad.state, bad.reason, bad.expires_at), (State::Held, Reason::Invalid, Some(at(2) + KEEP)));

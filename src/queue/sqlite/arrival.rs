@@ -100,7 +100,8 @@ impl Arrival {
     /// expires, its key, how long the site's name is, the names of site and form.
     pub(super) fn write(&self, bytes: &mut Vec<u8>) {
         let Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key } = self;
-        let (site, form) = (site.as_str().as_bytes(), form.as_str().as_bytes());
+        let site = site.as_str().as_bytes();
+        let form = form.as_str().as_bytes();
         let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
         let has = flag(expires_at.is_some(), HAS_EXPIRY) | flag(dedupe_key.is_some(), HAS_KEY);
         bytes.push(VERSION);
@@ -142,7 +143,8 @@ impl Arrival {
     pub(super) fn standing(&self) -> Result<Standing, Failure> {
         let time = |millisecond| Timestamp::from_millisecond(millisecond).ok().ok_or(Unreadable { column: "bytes" });
         let at = time(self.accepted_at)?;
-        let (state, reason) = (self.state, self.reason);
+        let state = self.state;
+        let reason = self.reason;
         Ok(Standing {
             state,
             reason,
@@ -193,7 +195,9 @@ impl Arrival {
     /// Returns how an entry stands of which only the record is left, so that nobody knows what became of it.
     pub(super) fn standing_of_lost(&self) -> Result<Standing, Failure> {
         let mut standing = self.standing()?;
-        (standing.state, standing.reason, standing.due_at) = (State::Held, Reason::Salvaged, None);
+        standing.state = State::Held;
+        standing.reason = Reason::Salvaged;
+        standing.due_at = None;
         let event = Event { at: standing.waits_from, state: State::Held, reason: Reason::Salvaged, attempt: None };
         standing.history.push(event);
         Ok(standing)

@@ -136,7 +136,9 @@ fn remove(workspace: &mut Workspace, number: i64, removed: &mut Removed) -> Resu
         connection.prepare_cached("DELETE FROM entry WHERE number = ?1 RETURNING id, site, state, place")?;
     let mut rows = delete.query([number])?;
     let Some(row) = rows.next()? else { return Ok(()) };
-    let (id, site, place) = (EntryId::from_bytes(row.get(0)?), row.get(1)?, row.get(3)?);
+    let id = EntryId::from_bytes(row.get(0)?);
+    let site = row.get(1)?;
+    let place = row.get(3)?;
     tally.note(site, code(row, 2, "state")?, -1);
     drop(rows);
     removed.entries += 1;
@@ -194,7 +196,9 @@ fn find(connection: &Connection, id: EntryId) -> Result<Option<Leased>, Failure>
     let mut find = connection.prepare_cached(STANDING_BY_ID)?;
     let mut rows = find.query_and_then([id.as_bytes()], |row| {
         let (standing, accepted_at) = read_standing(row)?;
-        let (number, site, place) = (row.get(AT)?, row.get(AT + 1)?, row.get(AT + 2)?);
+        let number = row.get(AT)?;
+        let site = row.get(AT + 1)?;
+        let place = row.get(AT + 2)?;
         Ok::<_, Failure>(Leased { number, site, place, accepted_at, standing })
     })?;
     rows.next().transpose()

@@ -53,7 +53,8 @@ pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Leas
     let token = next_token(&workspace.connection)?;
     let mut leases = Vec::with_capacity(numbers.len());
     let Workspace { connection, damage, recent, names, .. } = workspace;
-    let (find, update) = (connection.prepare_cached(HEAD_BY_NUMBER)?, connection.prepare_cached(UPDATE_STANDING)?);
+    let find = connection.prepare_cached(HEAD_BY_NUMBER)?;
+    let update = connection.prepare_cached(UPDATE_STANDING)?;
     let segments = Segments::of(connection);
     let mut leasing = Leasing { connection, find, update, segments, damage, recent, names, token, lease, now };
     for number in numbers {
@@ -133,7 +134,8 @@ fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> 
 
 fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize) -> Result<VecDeque<i64>, Failure> {
     // Rows that can't be leased may be the first of all.
-    let (now, max) = (claim.now.as_millisecond(), i64::try_from(ORDERED_MAX + damaged).unwrap_or(i64::MAX));
+    let now = claim.now.as_millisecond();
+    let max = i64::try_from(ORDERED_MAX + damaged).unwrap_or(i64::MAX);
     let mut numbers: Vec<i64> = match claim.accepted_since {
         None => {
             let mut due = connection.prepare_cached(DUE)?;
@@ -200,7 +202,8 @@ impl Leasing<'_> {
 
     fn read(&mut self, number: i64) -> Result<Option<(Head, Leased)>, Failure> {
         if let Some(Appended { arrival, place, traceparent, reading, .. }) = self.recent.take(number) {
-            let (standing, accepted_at) = (arrival.standing()?, arrival.accepted_at);
+            let standing = arrival.standing()?;
+            let accepted_at = arrival.accepted_at;
             let site = self.names.number(self.connection, arrival.site.as_str())?;
             let head = arrival.head(&standing, traceparent, reading)?;
             return Ok(Some((head, Leased { number, site, place, accepted_at, standing })));
@@ -209,7 +212,8 @@ impl Leasing<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let (standing, accepted_at) = read_standing(row)?;
         let head = read_head(row, &standing, &mut self.segments)?;
-        let (site, place) = (row.get(SITE_NUMBER)?, row.get(PLACE)?);
+        let site = row.get(SITE_NUMBER)?;
+        let place = row.get(PLACE)?;
         Ok(Some((head, Leased { number, site, place, accepted_at, standing })))
     }
 

@@ -135,7 +135,8 @@ async fn a_damaged_record_that_is_not_entered_yet_stops_no_other() {
     let ids = "(SELECT CAST(substr(c.bytes, 1, 17) || substr(d.bytes, 18, 16) || substr(c.bytes, 34) AS BLOB)
         FROM content c, content d WHERE c.number = 2 AND d.number = 1) WHERE number = 2";
     for harm in [times, ids] {
-        let (folder, killed) = (folder(), self::folder());
+        let folder = folder();
+        let killed = self::folder();
         let store = open(folder.path());
         append(&store, (1..4).map(|number| new(number, "acme", 10))).await;
         for name in ["store.db", "store.db-wal"] {

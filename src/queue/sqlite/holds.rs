@@ -35,7 +35,8 @@ fn hold(workspace: &Workspace, name: &Key, holder: &Key, ttl: Duration, now: Tim
 fn find(connection: &Connection, name: &Key) -> Result<Option<Hold>, Failure> {
     let mut find = connection.prepare_cached("SELECT holder, since, until FROM hold WHERE name = ?1")?;
     let mut rows = find.query_and_then([name.as_str()], |row| {
-        let (since, until) = (from_millisecond(row.get(1)?, "since")?, from_millisecond(row.get(2)?, "until")?);
+        let since = from_millisecond(row.get(1)?, "since")?;
+        let until = from_millisecond(row.get(2)?, "until")?;
         Ok::<_, Failure>(Hold { holder: key(row, 0, "holder")?, since, until })
     })?;
     match rows.next().transpose() {
@@ -48,7 +49,8 @@ fn find(connection: &Connection, name: &Key) -> Result<Option<Hold>, Failure> {
 fn write(connection: &Connection, name: &Key, hold: &Hold) -> Result<(), Failure> {
     let mut write = connection
         .prepare_cached("INSERT OR REPLACE INTO hold (name, holder, since, until) VALUES (?1, ?2, ?3, ?4)")?;
-    let (since, until) = (hold.since.as_millisecond(), hold.until.as_millisecond());
+    let since = hold.since.as_millisecond();
+    let until = hold.until.as_millisecond();
     write.execute(params![name.as_str(), hold.holder.as_str(), since, until])?;
     Ok(())
 }
@@ -75,12 +77,15 @@ pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
 #[async_trait]
 impl Holds for SqliteStore {
     async fn hold(&self, name: &Key, holder: &Key, ttl: Duration, now: Timestamp) -> Result<bool, StoreError> {
-        let (name, holder, now) = (name.clone(), holder.clone(), whole_millisecond(now));
+        let name = name.clone();
+        let holder = holder.clone();
+        let now = whole_millisecond(now);
         self.writer.write_aside(move |workspace| hold(workspace, &name, &holder, ttl, now)).await
     }
 
     async fn release(&self, name: &Key, holder: &Key) -> Result<bool, StoreError> {
-        let (name, holder) = (name.clone(), holder.clone());
+        let name = name.clone();
+        let holder = holder.clone();
         let release = move |workspace: &mut Workspace| {
             let mut delete = workspace.connection.prepare_cached("DELETE FROM hold WHERE name = ?1 AND holder = ?2")?;
             Ok(delete.execute([name.as_str(), holder.as_str()])? > 0)

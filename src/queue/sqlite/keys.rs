@@ -127,7 +127,8 @@ impl Keys {
         let mut until = None;
         let mut upto = self.upto;
         while let Some(row) = rows.next()? {
-            let (number, accepted_at): (i64, i64) = (row.get(0)?, row.get(2)?);
+            let number: i64 = row.get(0)?;
+            let accepted_at: i64 = row.get(2)?;
             upto = upto.max(number);
             if self.seen.len() >= REMEMBERED_MAX {
                 break;

@@ -226,7 +226,8 @@ fn is_rare(connection: &Connection, site: Option<i64>, state: State) -> Result<b
          WHERE ?1 IS NULL OR site = ?1",
     )?;
     let (of_state, all) = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (of_state, all) = (unsigned(of_state), unsigned(all));
+    let of_state = unsigned(of_state);
+    let all = unsigned(all);
     Ok(of_state <= ORDERED_MAX || of_state < all.saturating_sub(of_state) / 4)
 }
 

@@ -293,7 +293,9 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {
-        let (id, token, now) = (lease.head.id, lease.token, whole_millisecond(now));
+        let id = lease.head.id;
+        let token = lease.token;
+        let now = whole_millisecond(now);
         self.writer.write_always(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
     }
 

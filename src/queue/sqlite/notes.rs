@@ -35,7 +35,8 @@ fn note(workspace: &Workspace, NoteChange { kind, key, merge }: &NoteChange, now
             ON CONFLICT DO UPDATE SET first_at = excluded.first_at, last_at = excluded.last_at, text = excluded.text,
                 numbers = excluded.numbers",
     )?;
-    let (first_at, last_at) = (first_at.as_millisecond(), last_at.as_millisecond());
+    let first_at = first_at.as_millisecond();
+    let last_at = last_at.as_millisecond();
     write.execute(params![kind.code(), key.as_str(), first_at, last_at, text, to_json(&numbers)?])?;
     Ok(())
 }
@@ -114,7 +115,8 @@ fn read(row: &Row<'_>) -> Result<Note, Failure> {
 #[async_trait]
 impl Notes for SqliteStore {
     async fn note(&self, change: &NoteChange, now: Timestamp) -> Result<(), StoreError> {
-        let (change, now) = (change.clone(), whole_millisecond(now));
+        let change = change.clone();
+        let now = whole_millisecond(now);
         self.writer.write_aside(move |workspace| note(workspace, &change, now)).await
     }
 
@@ -125,7 +127,8 @@ impl Notes for SqliteStore {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Note>, StoreError> {
-        let (prefix, limit) = (prefix.to_owned(), limit.clamp(1, NOTES_MAX));
+        let prefix = prefix.to_owned();
+        let limit = limit.clamp(1, NOTES_MAX);
         // No key is empty, so all are behind that.
         let after = after.map_or_else(String::new, |after| after.as_str().to_owned());
         self.readers.read(move |connection| list(connection, kind, &prefix, &after, limit)).await

@@ -54,7 +54,9 @@ impl Recorder {
     fn note(&mut self, failure: &Failure) {
         if failure.is_damage() {
             tracing::error!("queue.events_lost: events are on a damaged page; none is recorded until the next start");
-            (self.has_readers, self.given_up, self.gave_up_now) = (false, true, true);
+            self.has_readers = false;
+            self.given_up = true;
+            self.gave_up_now = true;
         }
     }
 
@@ -86,7 +88,9 @@ pub(super) fn appended(workspace: &mut Workspace, arrival: &Arrival) -> Result<(
     let mut insert = connection.prepare_cached(
         "INSERT INTO outbox (number, at, id, site, form, to_state, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
-    let (id, at, (state, reason)) = (arrival.id.as_bytes(), arrival.accepted_at, arrival.state_and_reason());
+    let id = arrival.id.as_bytes();
+    let at = arrival.accepted_at;
+    let (state, reason) = arrival.state_and_reason();
     outbox.record(connection, |number| insert.execute(params![number, at, id, site, form, state.code(), reason.code()]))
 }
 
@@ -233,9 +237,12 @@ fn events(connection: &Connection, after: u64, limit: usize) -> Result<Events, F
          WHERE outbox.number > ?1 ORDER BY outbox.number LIMIT ?2",
     )?;
     let mut rows = list.query(params![signed(after), signed(limit as u64)])?;
-    let (mut events, mut read, mut upto) = (Vec::new(), 0, after);
+    let mut events = Vec::new();
+    let mut read = 0;
+    let mut upto = after;
     while let Some(row) = rows.next()? {
-        (read, upto) = (read + 1, unsigned(row.get(0)?));
+        read += 1;
+        upto = unsigned(row.get(0)?);
         match event(row, upto) {
             Ok(event) => events.push(event),
             // A newer program's words, or damage: it is one of those that are missed.
@@ -305,7 +312,9 @@ impl Outbox for SqliteStore {
     }
 
     async fn emit(&self, emission: &Emission, once: &Key, now: Timestamp) -> Result<bool, StoreError> {
-        let (emission, once, now) = (emission.clone(), once.clone(), whole_millisecond(now));
+        let emission = emission.clone();
+        let once = once.clone();
+        let now = whole_millisecond(now);
         self.writer.write_always(move |workspace| emit(workspace, &emission, &once, now)).await
     }
 
@@ -387,7 +396,8 @@ mod tests {
         assert!(matches!(store.problems().await.expect("read")[..], [StoreError::Corrupt(_)]));
         assert!(store.ready().await.is_ok());
         // A process that meets the damage as it begins goes without events too.
-        let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
+        let dedupe_window = Duration::from_secs(10);
+        let opened_at = Timestamp::UNIX_EPOCH;
         let options = Options { dedupe_window, max_size: None, opened_at };
         let other = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
         goes_its_way(&other, 2).await;

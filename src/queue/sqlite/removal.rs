@@ -21,10 +21,12 @@ const SPARED: Duration = Duration::from_secs(60);
 
 impl SqliteStore {
     pub(super) async fn erase_all(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
-        let (mut erased, mut unfound) = (0, 0);
+        let mut erased = 0;
+        let mut unfound = 0;
         for ids in ids.chunks(ERASED_TOGETHER).map(<[EntryId]>::to_vec) {
             let removed = self.writer.write_and_truncate(move |workspace| change::erase(workspace, &ids)).await?;
-            (erased, unfound) = (erased + removed.entries, unfound + removed.unfound);
+            erased += removed.entries;
+            unfound += removed.unfound;
         }
         let aside = aside::all(&self.path).map_err(Failure::from)?.into_iter().next();
         match aside.or_else(|| (unfound > 0).then(|| self.path.clone())) {
@@ -61,7 +63,8 @@ impl Lingering {
         let (are_there, emptied_at) = &mut *self.0.lock();
         let is_due = *are_there && emptied_at.is_none_or(|last| now.duration_since(last).unsigned_abs() >= SPARED);
         if is_due {
-            (*are_there, *emptied_at) = (false, Some(now));
+            *are_there = false;
+            *emptied_at = Some(now);
         }
         is_due
     }

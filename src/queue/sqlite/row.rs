@@ -209,7 +209,8 @@ fn integer_len(value: i64) -> usize {
 
 /// Reads how an entry stands, from the first columns, and when it was accepted.
 pub(super) fn read_standing(row: &rusqlite::Row<'_>) -> Result<(Standing, i64), Failure> {
-    let (state, reason) = (code(row, 0, "state")?, code(row, 1, "reason")?);
+    let state = code(row, 0, "state")?;
+    let reason = code(row, 1, "reason")?;
     let accepted_at: i64 = row.get(3)?;
     let history = row.get_ref(10)?.as_blob().map_err(|_other| Unreadable { column: "history" })?;
     let history = match history::decode(history)? {
@@ -260,7 +261,8 @@ pub(super) fn read_head(
 
 /// Says where the record should be of an entry that [`read_head`] reads.
 fn spot(row: &rusqlite::Row<'_>) -> Result<Spot, Failure> {
-    let (number, id) = (row.get(STANDING_COLUMNS)?, EntryId::from_bytes(row.get(STANDING_COLUMNS + 1)?));
+    let number = row.get(STANDING_COLUMNS)?;
+    let id = EntryId::from_bytes(row.get(STANDING_COLUMNS + 1)?);
     Ok(Spot { number, place: row.get(PLACE)?, id })
 }
 

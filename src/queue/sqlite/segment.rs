@@ -143,7 +143,8 @@ pub(super) struct Record {
 
 /// Takes a segment apart, as far as it can be read.
 pub(super) fn records(segment: &[u8]) -> Vec<Record> {
-    let (mut records, mut place) = (Vec::new(), 0);
+    let mut records = Vec::new();
+    let mut place = 0;
     while let Some((record, len)) = segment.get(place..).and_then(|rest| take_apart(u32::try_from(place).ok()?, rest)) {
         records.push(record);
         place += len;

@@ -40,7 +40,9 @@ impl Sender {
     }
 
     async fn ask(&self, Delivery { config, ready, lease, .. }: &Delivery) -> Option<End> {
-        let (head, keys, started) = (&lease.head, &ready.keys, Instant::now());
+        let head = &lease.head;
+        let keys = &ready.keys;
+        let started = Instant::now();
         let mut cut = self.cut.subscribe();
         let finding = tokio::select! {
             finding = self.confirm(config, keys, head) => Some(finding),
@@ -52,7 +54,9 @@ impl Sender {
             settle(&*self.store, lease, postponed, self.clock.now()).await;
             return Some(End::Cut);
         };
-        let (id, site, now) = (head.id, &head.site, self.clock.now());
+        let id = head.id;
+        let site = &head.site;
+        let now = self.clock.now();
         let found = match finding {
             Finding::Confirmed => ConfirmationEnd::Confirmed,
             Finding::NotShown => ConfirmationEnd::NotShown,

@@ -417,7 +417,8 @@ async fn what_is_removed_from_among_others_is_in_no_file_and_the_others_stay_who
         // An erasure empties the log, also of what expired before.
         if round % 3 == 0 {
             for number in gone {
-                let (sent, said) = (format!("sent-{number:03}"), format!("visitor-{number:03}"));
+                let sent = format!("sent-{number:03}");
+                let said = format!("visitor-{number:03}");
                 assert!(!holds(folder.path(), &sent) && !holds(folder.path(), &said), "{number} in round {round}");
             }
         }

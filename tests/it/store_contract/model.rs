@@ -234,7 +234,8 @@ async fn all(store: &dyn Store) -> String {
     let queued = Filter { state: Some(State::Queued), ..Filter::default() };
     let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").heads.len();
     let counts = store.counts().await.expect("counted");
-    let (events, readers) = (store.events(0, 1_000).await.expect("read"), store.readers().await.expect("listed"));
+    let events = store.events(0, 1_000).await.expect("read");
+    let readers = store.readers().await.expect("listed");
     let notes = store.notes(NoteKind::Gateway, "", None, 1_000).await.expect("listed");
     format!("{pages}{queued} queued {counts:?}\n{events:#?}\n{readers:?}\n{notes:#?}")
 }

@@ -25,7 +25,8 @@ async fn emit(store: &dyn Store, topic: Topic, once: &str) -> bool {
 
 /// Reads all that is kept.
 pub(super) async fn events(store: &dyn Store) -> Vec<OutboxEvent> {
-    let (mut all, mut after) = (Vec::new(), 0);
+    let mut all = Vec::new();
+    let mut after = 0;
     loop {
         let page = store.events(after, EVENTS_MAX).await.expect("read");
         if page.events.is_empty() {
@@ -151,7 +152,8 @@ pub(super) async fn what_changes_nothing_is_no_event(store: AnyStore) {
     let lost = store.amend(id(1), 999, Change::Drop { keep: KEEP }, at(104)).await.expect("amended");
     assert_eq!(lost, Set::Lost);
     assert_eq!(store.hasten(&site("acme"), 9, at(50)).await.expect("hastened"), 1);
-    let (appended, gone) = (moved((1, 1, 1), (None, Some(State::Queued)), Reason::Accepted, None), Reason::SiteGone);
+    let appended = moved((1, 1, 1), (None, Some(State::Queued)), Reason::Accepted, None);
+    let gone = Reason::SiteGone;
     let gone = moved((2, 102, 1), (Some(State::Queued), Some(State::Queued)), gone, None);
     assert_eq!(events(&*store).await, [appended, gone]);
 }

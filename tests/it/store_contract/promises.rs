@@ -556,8 +556,10 @@ pub(super) async fn each_settlement_tells_its_transition(store: AnyStore) {
         assert_eq!((head.state, head.reason), (to, reason), "{number}");
         // A late one is from the state that the entry has by then, not from the one that it was claimed in.
         let late = store.settle(&lease, delivered("late"), at(501)).await.expect("settled");
-        let (to, reason) = (State::Delivered, Reason::Delivered);
-        let (attempt, from) = (Some(AttemptResult::Delivered), head.state);
+        let to = State::Delivered;
+        let reason = Reason::Delivered;
+        let attempt = Some(AttemptResult::Delivered);
+        let from = head.state;
         let expected = Transition { from, to, reason, attempt, recorded: true, at: at(501) };
         assert_eq!(late, Set::Done(expected), "{number}");
     }
@@ -577,7 +579,8 @@ pub(super) async fn each_change_tells_its_transition(store: AnyStore) {
     let now = at(500) + jiff::SignedDuration::from_micros(1_700);
     let whole = at(500) + jiff::SignedDuration::from_millis(1);
     for (new, change, to, reason) in changes {
-        let (id, from) = (new.id, new.state);
+        let id = new.id;
+        let from = new.state;
         add(&*store, new).await;
         let set = store.amend(id, 1, change, now).await.expect("amended");
         let expected = Transition { from, to, reason, attempt: None, recorded: true, at: whole };

@@ -51,7 +51,8 @@ async fn a_number_is_not_given_again_after_all_were_trimmed_and_a_restart() {
 #[tokio::test]
 async fn a_process_records_for_the_readers_of_another() {
     let folder = folder();
-    let (one, two) = (open(folder.path()), open(folder.path()));
+    let one = open(folder.path());
+    let two = open(folder.path());
     add(&two, entry(1, "acme")).await;
     assert_eq!(one.register(&key("ops")).await.expect("registered"), Some(0));
     add(&two, entry(2, "acme")).await;
@@ -90,7 +91,8 @@ async fn holds_of_a_dead_process_are_free_and_those_of_a_living_one_are_not() {
 #[tokio::test]
 async fn a_note_survives_a_kill_and_two_processes_add_to_it() {
     let folder = folder();
-    let (one, two) = (open(folder.path()), open(folder.path()));
+    let one = open(folder.path());
+    let two = open(folder.path());
     let merge = Merge { numbers: NumbersMerge::Add(vec![1]), ..Merge::default() };
     let change = NoteChange::new(NoteKind::Daily, "2026-10-15/acme", merge).expect("within its bounds");
     for store in [&one, &two, &one] {

@@ -85,14 +85,16 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
         "INSERT INTO meta (key, value) SELECT key, value FROM former_meta WHERE key IN ('claims', 'probes')",
     )?;
     let mut adopting = Adopting::from(connection, 1);
-    let (mut tally, mut lost) = (SiteTally::default(), 0);
+    let mut tally = SiteTally::default();
+    let mut lost = 0;
     let mut find = connection.prepare(
         "SELECT former_entry.*, json, body FROM former_entry LEFT JOIN former_content USING (number) ORDER BY number",
     )?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
         let values = (0..ENTRY_COLUMNS).map(|at| row.get(at)).collect::<Result<Vec<Value>, _>>()?;
-        let (json, body): (Option<String>, Option<Vec<u8>>) = (row.get(ENTRY_COLUMNS)?, row.get(ENTRY_COLUMNS + 1)?);
+        let json: Option<String> = row.get(ENTRY_COLUMNS)?;
+        let body: Option<Vec<u8>> = row.get(ENTRY_COLUMNS + 1)?;
         let kept = entry(&values, &json.unwrap_or_default(), body.unwrap_or_default());
         lost += u64::from(!add(&mut adopting, &mut tally, kept)?);
     }
@@ -101,7 +103,9 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
             connection.prepare("SELECT arrived, json, body FROM former_content WHERE number > ?1 ORDER BY number")?;
         let mut rows = find.query([entered])?;
         while let Some(row) = rows.next()? {
-            let (arrived, json, body): (Option<String>, String, _) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let arrived: Option<String> = row.get(0)?;
+            let json: String = row.get(1)?;
+            let body = row.get(2)?;
             let kept = arrival(&arrived.unwrap_or_default()).and_then(|arrival| {
                 let standing = arrival.standing()?;
                 content(arrival, standing, &json, body)

@@ -53,7 +53,8 @@ pub(super) struct EntryRow {
 impl EntryRow {
     pub(super) fn read(values: &[Value]) -> Result<Self, Failure> {
         let columns = Columns(values);
-        let (state, reason) = (columns.code(4, "state")?, columns.code(5, "reason")?);
+        let state = columns.code(4, "state")?;
+        let reason = columns.code(5, "reason")?;
         let history = match history::decode(columns.blob(17, "history")?.unwrap_or_default())? {
             Some(history) => history,
             None => vec![Event { at: columns.time(7, "accepted_at")?, state, reason, attempt: None }],
@@ -78,7 +79,8 @@ impl EntryRow {
         if !is_queued && standing.lease.is_some() {
             return Err(Unreadable { column: "lease" }.into());
         }
-        let (site, form) = (columns.integer(2, "site")?, columns.integer(3, "form")?);
+        let site = columns.integer(2, "site")?;
+        let form = columns.integer(3, "form")?;
         Ok(Self { id: columns.id()?, site, form, seen: columns.count(13, "seen")?, standing })
     }
 
