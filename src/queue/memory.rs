@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::standing::{Clock, Standing, forget_until, is_duplicate, whole_millisecond};
+use super::standing::{Beside, Clock, Standing, forget_until, is_duplicate, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
     Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Happened, Head, Lease, Move,
@@ -312,24 +312,15 @@ impl Record {
     }
 
     fn head(&self, id: EntryId) -> Head {
-        let standing = self.standing.clone();
-        Head {
+        self.standing.clone().into_head(Beside {
             id,
             site: self.site.clone(),
             form: self.form.clone(),
-            state: standing.state,
-            reason: standing.reason,
-            revision: standing.revision,
             accepted_at: self.accepted_at,
-            due_at: standing.due_at,
-            expires_at: standing.expires_at,
-            attempts: standing.attempts,
             seen: self.seen,
-            lead_id: standing.lead_id,
-            history: standing.history,
             traceparent: self.received.traceparent.clone(),
             reading: self.reading.clone(),
-        }
+        })
     }
 
     fn passes(&self, filter: &Filter) -> bool {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, Head, NewEntry, Reason, Set, Settlement, State,
-    Transition,
+    Attempt, AttemptResult, Change, Event, HISTORY_FIRST, HISTORY_MAX, Head, NewEntry, Reading, Reason, Set,
+    Settlement, State, Transition,
 };
+use crate::lead::{EntryId, FormId, SiteId};
 
 /// Said of an attempt that nobody settled.
 const UNSETTLED: &str = "the program stopped, or the lease ran out, before an answer was recorded";
@@ -33,6 +34,17 @@ pub(super) struct Standing {
     /// The token of the claim that nobody has settled yet, even if its time has run out.
     pub(super) lease: Option<u64>,
     pub(super) history: Vec<Event>,
+}
+
+/// What of an entry's head is not its standing: it stays as it is on the entry's way, but for what an operator changes.
+pub(super) struct Beside {
+    pub(super) id: EntryId,
+    pub(super) site: SiteId,
+    pub(super) form: FormId,
+    pub(super) accepted_at: Timestamp,
+    pub(super) seen: u32,
+    pub(super) traceparent: Option<String>,
+    pub(super) reading: Reading,
 }
 
 impl Standing {
@@ -135,10 +147,27 @@ impl Standing {
         self.done(from, None, true, now)
     }
 
-    /// Puts how the entry stands now into what was read of it before.
-    pub(super) fn shown_in(self, head: Head) -> Head {
+    /// Makes an entry's head of this and of what a store keeps beside it.
+    pub(super) fn into_head(self, beside: Beside) -> Head {
         let Self { state, reason, revision, due_at, expires_at, attempts, lead_id, history, .. } = self;
-        Head { state, reason, revision, due_at, expires_at, attempts, lead_id, history, ..head }
+        let Beside { id, site, form, accepted_at, seen, traceparent, reading } = beside;
+        Head {
+            id,
+            site,
+            form,
+            state,
+            reason,
+            revision,
+            accepted_at,
+            due_at,
+            expires_at,
+            attempts,
+            seen,
+            lead_id,
+            history,
+            traceparent,
+            reading,
+        }
     }
 
     /// Takes the lease from a holder that is known to be gone: due since the lease began. Tells whether there was one.

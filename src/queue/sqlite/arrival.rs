@@ -21,8 +21,8 @@ use super::row::{INSERT_ENTRY, Row, from_millisecond, insert_entry};
 use super::segment::{self, records};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::standing::Standing;
-use crate::queue::{DedupeKey, Event, Head, NewEntry, Reading, Reason, State};
+use crate::queue::standing::{Beside, Standing};
+use crate::queue::{DedupeKey, Event, NewEntry, Reading, Reason, State};
 
 /// Entries that wait at most: the append that finds so many enters them first.
 pub(super) const WAITING_MAX: usize = 2_048;
@@ -159,27 +159,14 @@ impl Arrival {
         })
     }
 
-    /// Returns all of the entry but what was received, as long as nothing has happened to it.
-    pub(super) fn head(
-        &self,
-        standing: &Standing,
-        traceparent: Option<String>,
-        reading: Reading,
-    ) -> Result<Head, Failure> {
-        Ok(Head {
+    /// Returns what stands beside the standing, as long as nothing has happened to the entry.
+    pub(super) fn beside(&self, traceparent: Option<String>, reading: Reading) -> Result<Beside, Failure> {
+        Ok(Beside {
             id: self.id,
             site: self.site.clone(),
             form: self.form.clone(),
-            state: standing.state,
-            reason: standing.reason,
-            revision: standing.revision,
             accepted_at: from_millisecond(self.accepted_at, "accepted_at")?,
-            due_at: standing.due_at,
-            expires_at: standing.expires_at,
-            attempts: standing.attempts,
             seen: 0,
-            lead_id: None,
-            history: Vec::new(),
             traceparent,
             reading,
         })

@@ -11,15 +11,15 @@ use super::failure::Failure;
 use super::names::{self, Names};
 use super::recent::{Appended, Leased, Recent};
 use super::row::{
-    HEAD_BY_NUMBER, PLACE, SITE_NUMBER, STANDING_BY_NUMBER, UPDATE_STANDING, read_head, read_standing, unsigned,
+    HEAD_BY_NUMBER, PLACE, SITE_NUMBER, STANDING_BY_NUMBER, UPDATE_STANDING, read_beside, read_standing, unsigned,
     update_standing, write_standing,
 };
 use super::segment::Segments;
 use super::writer::Workspace;
 use crate::lead::SiteId;
-use crate::queue::standing::later;
+use crate::queue::standing::{Beside, later};
 use crate::queue::turns::{self, Lanes};
-use crate::queue::{CLAIM_MAX, Claim, Head, Lease};
+use crate::queue::{CLAIM_MAX, Claim, Lease};
 
 /// Of each site, this many of those that have been due longest are put in order of their age.
 ///
@@ -192,29 +192,29 @@ impl Leasing<'_> {
     }
 
     fn try_one(&mut self, number: i64) -> Result<Option<Lease>, Failure> {
-        let Some((head, mut leased)) = self.read(number)? else { return Ok(None) };
+        let Some((beside, mut leased)) = self.read(number)? else { return Ok(None) };
         leased.standing.claim(self.token, self.lease, self.now);
         update_standing(&mut self.update, number, &leased.standing, leased.accepted_at)?;
-        let head = leased.standing.clone().shown_in(head);
+        let head = leased.standing.clone().into_head(beside);
         self.recent.lease(head.id, leased);
         Ok(Some(Lease { head, token: self.token }))
     }
 
-    fn read(&mut self, number: i64) -> Result<Option<(Head, Leased)>, Failure> {
+    fn read(&mut self, number: i64) -> Result<Option<(Beside, Leased)>, Failure> {
         if let Some(Appended { arrival, place, traceparent, reading, .. }) = self.recent.take(number) {
             let standing = arrival.standing()?;
             let accepted_at = arrival.accepted_at;
             let site = self.names.number(self.connection, arrival.site.as_str())?;
-            let head = arrival.head(&standing, traceparent, reading)?;
-            return Ok(Some((head, Leased { number, site, place, accepted_at, standing })));
+            let beside = arrival.beside(traceparent, reading)?;
+            return Ok(Some((beside, Leased { number, site, place, accepted_at, standing })));
         }
         let mut rows = self.find.query([number])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let (standing, accepted_at) = read_standing(row)?;
-        let head = read_head(row, &standing, &mut self.segments)?;
+        let beside = read_beside(row, &mut self.segments)?;
         let site = row.get(SITE_NUMBER)?;
         let place = row.get(PLACE)?;
-        Ok(Some((head, Leased { number, site, place, accepted_at, standing })))
+        Ok(Some((beside, Leased { number, site, place, accepted_at, standing })))
     }
 
     fn put_off(&mut self, number: i64) -> Result<(), Failure> {

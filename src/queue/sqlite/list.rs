@@ -6,7 +6,7 @@ use rusqlite::{Connection, named_params, params};
 use super::check::Watch;
 use super::codes::Code;
 use super::failure::Failure;
-use super::row::{HEAD_BY_ID, code, from_millisecond, read_entry, read_head, read_standing, text, unsigned};
+use super::row::{HEAD_BY_ID, code, from_millisecond, read_entry, read_head, text, unsigned};
 use super::schema::{self, PAGE_SIZE};
 use super::segment::Segments;
 use super::{listed, names};
@@ -118,11 +118,7 @@ pub(super) fn scan(
 
 fn head(connection: &Connection, segments: &mut Segments<'_>, id: EntryId) -> Result<Option<Head>, Failure> {
     let mut find = connection.prepare_cached(HEAD_BY_ID)?;
-    let mut heads = find.query_and_then([id.as_bytes()], |row| {
-        let (standing, _) = read_standing(row)?;
-        read_head(row, &standing, segments)
-    })?;
-    heads.next().transpose()
+    find.query_and_then([id.as_bytes()], |row| read_head(row, segments))?.next().transpose()
 }
 
 /// What is looked for, in the words of the tables.

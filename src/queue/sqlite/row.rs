@@ -11,7 +11,7 @@ use super::history;
 use super::keys::Short;
 use super::segment::{Segments, Spot, padding};
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::standing::Standing;
+use crate::queue::standing::{Beside, Standing};
 use crate::queue::{Entry, Event, Head, Reading};
 use crate::received::Received;
 
@@ -232,31 +232,25 @@ pub(super) fn read_standing(row: &rusqlite::Row<'_>) -> Result<(Standing, i64), 
     Ok((standing, accepted_at))
 }
 
-/// Reads all of an entry but what was received.
-pub(super) fn read_head(
-    row: &rusqlite::Row<'_>,
-    standing: &Standing,
-    segments: &mut Segments<'_>,
-) -> Result<Head, Failure> {
+/// Reads what stands beside an entry's standing.
+pub(super) fn read_beside(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<Beside, Failure> {
     const AT: usize = STANDING_COLUMNS;
     let (traceparent, reading) = read_reading(row, segments)?;
-    Ok(Head {
+    Ok(Beside {
         id: EntryId::from_bytes(row.get(AT + 1)?),
         site: text_at(row, AT + 2, "site", |text| SiteId::parse(text).ok())?,
         form: text_at(row, AT + 3, "form", |text| FormId::parse(text).ok())?,
-        state: standing.state,
-        reason: standing.reason,
-        revision: standing.revision,
         accepted_at: from_millisecond(row.get(3)?, "accepted_at")?,
-        due_at: standing.due_at,
-        expires_at: standing.expires_at,
-        attempts: standing.attempts,
         seen: row.get(AT + 4)?,
-        lead_id: standing.lead_id.clone(),
-        history: standing.history.clone(),
         traceparent,
         reading,
     })
+}
+
+/// Reads all of an entry but what was received.
+pub(super) fn read_head(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<Head, Failure> {
+    let (standing, _) = read_standing(row)?;
+    Ok(standing.into_head(read_beside(row, segments)?))
 }
 
 /// Says where the record should be of an entry that [`read_head`] reads.
@@ -279,8 +273,7 @@ fn read_reading(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<
 
 /// Reads a whole entry.
 pub(super) fn read_entry(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) -> Result<Entry, Failure> {
-    let (standing, _) = read_standing(row)?;
-    let head = read_head(row, &standing, segments)?;
+    let head = read_head(row, segments)?;
     let (json, body) = segments.received(spot(row)?)?;
     Ok(Entry { head, received: received(&json, body)? })
 }

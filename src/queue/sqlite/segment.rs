@@ -12,8 +12,8 @@
 //! | … | what was received, without the body, as JSON |
 //! | … | the body |
 //!
-//! It is never moved. To remove it, or what was made of it, zeros are written over that; a segment none of whose entries is
-//! left is deleted.
+//! To remove a record, or what was made of an entry, zeros are written over it where it lies. A segment none of whose entries
+//! is left is deleted.
 
 use rusqlite::blob::Blob;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};

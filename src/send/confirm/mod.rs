@@ -54,16 +54,11 @@ impl Sender {
             settle(&*self.store, lease, postponed, self.clock.now()).await;
             return Some(End::Cut);
         };
-        let id = head.id;
         let site = &head.site;
         let now = self.clock.now();
-        let found = match finding {
-            Finding::Confirmed => ConfirmationEnd::Confirmed,
-            Finding::NotShown => ConfirmationEnd::NotShown,
-            Finding::Unknown => ConfirmationEnd::Unknown,
-        };
+        let found = end_of(finding);
         self.metrics.asked(found);
-        tracing::info!(%id, %site, trace_id = head.trace_id(), found = found.as_str(), "send.confirm");
+        tracing::info!(id = %head.id, %site, trace_id = head.trace_id(), found = found.as_str(), "send.confirm");
         if finding != Finding::Confirmed {
             return None;
         }
@@ -83,5 +78,13 @@ impl Sender {
             self.hasten(site, HASTEN_MAX).await;
         }
         Some(End::Settled)
+    }
+}
+
+fn end_of(finding: Finding) -> ConfirmationEnd {
+    match finding {
+        Finding::Confirmed => ConfirmationEnd::Confirmed,
+        Finding::NotShown => ConfirmationEnd::NotShown,
+        Finding::Unknown => ConfirmationEnd::Unknown,
     }
 }

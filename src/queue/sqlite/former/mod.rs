@@ -86,39 +86,54 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
     )?;
     let mut adopting = Adopting::from(connection, 1);
     let mut tally = SiteTally::default();
-    let mut lost = 0;
+    let mut lost = bring_entered(connection, &mut adopting, &mut tally)?;
+    if version >= ARRIVED_SINCE {
+        lost += bring_arrived(connection, entered, &mut adopting, &mut tally)?;
+    }
+    adopting.write()?;
+    listed::catch_up(connection, adopting.next - 1)?;
+    tally.write(connection)?;
+    connection.execute_batch(DROPPED)?;
+    Ok(lost)
+}
+
+fn bring_entered(connection: &Connection, adopting: &mut Adopting<'_>, tally: &mut SiteTally) -> Result<u64, Failure> {
     let mut find = connection.prepare(
         "SELECT former_entry.*, json, body FROM former_entry LEFT JOIN former_content USING (number) ORDER BY number",
     )?;
     let mut rows = find.query([])?;
+    let mut lost = 0;
     while let Some(row) = rows.next()? {
         let values = (0..ENTRY_COLUMNS).map(|at| row.get(at)).collect::<Result<Vec<Value>, _>>()?;
         let json: Option<String> = row.get(ENTRY_COLUMNS)?;
         let body: Option<Vec<u8>> = row.get(ENTRY_COLUMNS + 1)?;
         let kept = entry(&values, &json.unwrap_or_default(), body.unwrap_or_default());
-        lost += u64::from(!add(&mut adopting, &mut tally, kept)?);
+        lost += u64::from(!add(adopting, tally, kept)?);
     }
-    if version >= ARRIVED_SINCE {
-        let mut find =
-            connection.prepare("SELECT arrived, json, body FROM former_content WHERE number > ?1 ORDER BY number")?;
-        let mut rows = find.query([entered])?;
-        while let Some(row) = rows.next()? {
-            let arrived: Option<String> = row.get(0)?;
-            let json: String = row.get(1)?;
-            let body = row.get(2)?;
-            let kept = arrival(&arrived.unwrap_or_default()).and_then(|arrival| {
-                let standing = arrival.standing()?;
-                content(arrival, standing, &json, body)
-            });
-            lost += u64::from(!add(&mut adopting, &mut tally, kept)?);
-        }
+    Ok(lost)
+}
+
+/// The same for what has yet to be entered.
+fn bring_arrived(
+    connection: &Connection,
+    entered: i64,
+    adopting: &mut Adopting<'_>,
+    tally: &mut SiteTally,
+) -> Result<u64, Failure> {
+    let mut find =
+        connection.prepare("SELECT arrived, json, body FROM former_content WHERE number > ?1 ORDER BY number")?;
+    let mut rows = find.query([entered])?;
+    let mut lost = 0;
+    while let Some(row) = rows.next()? {
+        let arrived: Option<String> = row.get(0)?;
+        let json: String = row.get(1)?;
+        let body = row.get(2)?;
+        let kept = arrival(&arrived.unwrap_or_default()).and_then(|arrival| {
+            let standing = arrival.standing()?;
+            content(arrival, standing, &json, body)
+        });
+        lost += u64::from(!add(adopting, tally, kept)?);
     }
-    adopting.write()?;
-    listed::catch_up(connection, adopting.next - 1)?;
-    tally.write(connection)?;
-    drop(rows);
-    drop(find);
-    connection.execute_batch(DROPPED)?;
     Ok(lost)
 }
 
