@@ -15,6 +15,7 @@ mod keys;
 mod reply;
 mod retry_after;
 mod symptom;
+mod verdict;
 mod words;
 
 use std::time::Duration;
@@ -32,7 +33,6 @@ use keys::bearer;
 pub use reply::{Accepted, Answer, BODY_MAX, Envelope, Foreign, MintedKeys, RecentLead, Reply, Verified, Widget};
 use reply::{ReplyBody, Success, read_answer};
 pub use retry_after::RetryAfter;
-pub use symptom::Symptom;
 use words::Mask;
 
 const INTAKE: &str = "/api/v1/wordpress/intake";

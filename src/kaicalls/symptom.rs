@@ -1,59 +1,35 @@
 //! What a failed attempt says about KaiCalls as a whole.
 
-use super::failure::FailureKind;
-use super::reply::{Envelope, Foreign, Reply};
+use super::failure::{Failure, FailureKind};
+use super::reply::{Answer, Envelope, Foreign};
+use crate::destination::Symptom;
 
-/// What a reply that delivered nothing says about the upstream, whatever it says about the site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Symptom {
-    /// No connection.
-    Unreachable,
-    /// A connection, but no whole answer.
-    Unanswered,
-    /// 5xx, whatever its body.
-    ServerError,
-    /// An HTML page where JSON was due: a proxy, a firewall or a maintenance page answered.
-    Page,
-    /// KaiCalls' own envelope: it works, whatever it thinks of this site.
-    Alive,
-    /// It could be anything: a redirect, text, JSON of another shape, a request that couldn't be made.
-    Unclear,
+/// Tells what an answer that delivered nothing says about KaiCalls.
+pub(super) fn of_answer(answer: &Answer) -> Symptom {
+    match (answer.status, &answer.envelope) {
+        (500.., _) => Symptom::ServerError,
+        (_, Envelope::Other(Foreign::Html)) => Symptom::Page,
+        (200..=299 | 400..=499, Envelope::Success(_) | Envelope::Failure) => Symptom::Alive,
+        _ => Symptom::Unclear,
+    }
 }
 
-impl Symptom {
-    pub fn of(reply: &Reply) -> Self {
-        let answer = match reply {
-            Reply::Answered(answer) => answer,
-            Reply::Failed(failure) => {
-                return match failure.kind {
-                    FailureKind::Dns | FailureKind::Connect(_) | FailureKind::Tls(_) => Self::Unreachable,
-                    FailureKind::Timeout | FailureKind::Interrupted => Self::Unanswered,
-                    FailureKind::Request => Self::Unclear,
-                };
-            }
-        };
-        match (answer.status, &answer.envelope) {
-            (500.., _) => Self::ServerError,
-            (_, Envelope::Other(Foreign::Html)) => Self::Page,
-            (200..=299 | 400..=499, Envelope::Success(_) | Envelope::Failure) => Self::Alive,
-            _ => Self::Unclear,
-        }
-    }
-
-    /// Tells whether it speaks against the upstream, so that other sites would fail in the same way.
-    pub fn is_against_upstream(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Unanswered | Self::ServerError | Self::Page)
+/// Tells what it says about KaiCalls that no whole answer came.
+pub(super) fn of_failure(failure: Failure) -> Symptom {
+    match failure.kind {
+        FailureKind::Dns | FailureKind::Connect(_) | FailureKind::Tls(_) => Symptom::Unreachable,
+        FailureKind::Timeout | FailureKind::Interrupted => Symptom::Unanswered,
+        FailureKind::Request => Symptom::Unclear,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kaicalls::{Accepted, Answer, ConnectFault, Failure, TlsFault};
+    use crate::kaicalls::{Accepted, ConnectFault, TlsFault};
 
     fn answered(status: u16, envelope: Envelope) -> Symptom {
-        let answer = Answer { status, envelope, retry_after: None, date: None, words: None };
-        Symptom::of(&Reply::Answered(answer))
+        of_answer(&Answer { status, envelope, retry_after: None, date: None, words: None })
     }
 
     #[test]
@@ -83,7 +59,7 @@ mod tests {
 
     #[test]
     fn no_answer_speaks_against_the_upstream_unless_nothing_could_be_asked() {
-        let failed = |kind| Symptom::of(&Reply::Failed(Failure { kind, sent: false }));
+        let failed = |kind| of_failure(Failure { kind, sent: false });
         for (kind, symptom) in [
             (FailureKind::Dns, Symptom::Unreachable),
             (FailureKind::Connect(ConnectFault::Refused), Symptom::Unreachable),

@@ -1,189 +1,176 @@
-//! One attempt: the POST, what it tells, and how its lease ends.
+//! The way of one lease, once it is decided: asked for, posted, judged, settled. Whatever happens, it is settled once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::manners::Learned;
-use super::retry;
-use super::share::Seat;
-use super::slots::End;
-use super::verdict::{Verdict, judge};
-use super::worker::{Chain, LEASE_MARGIN, REFUSED_WAIT, STORE_REST, Sender};
+use super::admission::{Admission, Learned, Permit, Wait};
+use super::clock::Clock;
+use super::confirm::{Confirmation, Finding};
+use super::flight::End;
+use super::outcome::{self, PANICS_MAX};
+use super::publish::Publisher;
+use super::settle::{hasten, settle};
+use super::slots::HeldSlot;
+use super::{attempt, history};
 use crate::config::Config;
-use crate::destination::KeyPair;
-use crate::kaicalls::{Answer, Envelope, Reply};
-use crate::lead::Lead;
-use crate::queue::{Attempt, AttemptResult, HASTEN_MAX, Head, Lease, Reason, Set, Settlement, Store, StoreError};
-use crate::telemetry::{DeliveryEnd, Metrics};
+use crate::kaicalls::Client;
+use crate::queue::{HASTEN_MAX, Head, Lease, Reason, Settlement, Store};
+use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics, Panicked, catch_async};
 
-/// Said of an attempt that was cut off.
-const CUT: &str = "the gateway stopped before an answer came";
-
-/// What is sent, and as whom.
-pub(super) struct Ready {
-    pub(super) keys: KeyPair,
-    pub(super) lead: Lead,
+/// What it takes to send leads. Clones share it.
+#[derive(Clone)]
+pub(super) struct Deliverer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) client: Client,
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) confirmation: Arc<Confirmation>,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) clock: Clock,
+    /// Turns true when attempts under way are to be cut off.
+    pub(super) cut: watch::Sender<bool>,
 }
 
-/// A lease that is to be sent.
-pub(super) struct Delivery {
-    pub(super) config: Arc<Config>,
-    pub(super) ready: Ready,
-    pub(super) lease: Arc<Lease>,
-    pub(super) seat: Seat,
-}
-
-impl Sender {
-    /// Sends one lead, unless it turns out to be there already, and settles its lease.
-    pub(super) async fn deliver(&self, delivery: Delivery) -> End {
-        if let Some(end) = self.settle_by_asking(&delivery).await {
-            return end;
-        }
-        let Delivery { config, ready: Ready { keys, lead }, lease, mut seat } = delivery;
+impl Deliverer {
+    /// Sends one lead, unless it turns out to be there already, and settles its lease. The slot is free once the post has
+    /// ended: its end is written down beside the next one's post.
+    pub(super) async fn deliver(&self, config: &Config, lease: &Lease, permit: Permit, slot: HeldSlot) -> End {
         let head = &lease.head;
-        let started = Instant::now();
-        let reply = self.post(&keys, &lead, head).await;
-        let (duration, now) = (started.elapsed(), self.clock.now());
-        let verdict = reply.as_ref().map_or(Verdict::Again { wait: None, ambiguous: true }, |reply| judge(reply, now));
-        if !matches!(verdict, Verdict::Again { .. }) {
-            seat.answered();
+        let begun = Instant::now();
+        match self.ask(config, head, &permit).await {
+            Asked::Post => {}
+            Asked::Cut => return self.give_back(lease).await,
+            Asked::Confirmed => {
+                drop(slot);
+                return self.settle_confirmed(config, lease, permit, begun.elapsed()).await;
+            }
         }
-        let attempt = attempt(reply.as_ref(), &verdict, duration);
-        tell(&self.metrics, head, &attempt, duration, now);
-        let learned = reply
-            .as_ref()
-            .map(|reply| self.manners.ended(&self.config.load(), (head, &keys), (reply, &verdict, &attempt), now));
-        self.publish(now);
-        let settlement = match learned {
-            Some(Learned::KeysOutdated) => Settlement::Postponed { after: Duration::ZERO, attempt: Some(attempt) },
-            Some(_) => settlement(&config, head, verdict, attempt, now),
-            None => Settlement::Again { after: Duration::ZERO, attempt },
+        let Some(lead) = &head.reading.lead else {
+            return self.end(lease, outcome::of_hold(config, Reason::Invalid), self.clock.now()).await;
         };
+        let ended = attempt::post(&self.client, permit.keys(), lead, head, &self.clock, self.cut.subscribe()).await;
+        drop(slot);
+        attempt::tell(&self.metrics, head, &ended);
+        let in_force = self.config.load_full();
+        let learned = ended.judged.as_ref().map(|judged| permit.report(&in_force, judged, &ended.attempt, ended.at));
+        self.publisher.publish(&in_force, ended.at);
+        let at = ended.at;
+        let settlement = outcome::of_attempt(config, head, ended, learned.unwrap_or(Learned::Nothing));
         if matches!(settlement, Settlement::Again { .. }) {
             self.metrics.retried();
         }
-        settle(&*self.store, &lease, settlement, now).await;
-        drop(seat);
+        settle(&*self.store, lease, settlement, at).await;
         match learned {
-            None => return End::Cut,
-            Some(Learned::Resumed) => self.hasten(&head.site, HASTEN_MAX).await,
-            Some(_) => {}
+            None => End::Cut,
+            Some(learned) => self.resume(head, learned).await,
+        }
+    }
+
+    /// Asks whether a lead that may have arrived is there already, where that is wanted.
+    async fn ask(&self, config: &Config, head: &Head, permit: &Permit) -> Asked {
+        if !config.upstream.confirm || history::ambiguous(head).next().is_none() {
+            return Asked::Post;
+        }
+        let mut cut = self.cut.subscribe();
+        let finding = tokio::select! {
+            finding = self.confirmation.find(config, permit.keys(), head) => finding,
+            _ = cut.wait_for(|cut| *cut) => return Asked::Cut,
+        };
+        let found = match finding {
+            Finding::Confirmed => ConfirmationEnd::Confirmed,
+            Finding::NotShown => ConfirmationEnd::NotShown,
+            Finding::Unknown => ConfirmationEnd::Unknown,
+        };
+        self.metrics.asked(found);
+        tracing::info!(id = %head.id, site = %head.site, trace_id = head.trace_id(), found = found.as_str(), "send.confirm");
+        match finding {
+            Finding::Confirmed => Asked::Confirmed,
+            Finding::NotShown | Finding::Unknown => Asked::Post,
+        }
+    }
+
+    /// Settles the lease of a lead that turned out to be there.
+    async fn settle_confirmed(&self, config: &Config, lease: &Lease, permit: Permit, took: Duration) -> End {
+        let now = self.clock.now();
+        attempt::count_delivered(&self.metrics, &lease.head, now);
+        let learned = permit.report_confirmed();
+        self.publisher.publish(config, now);
+        let settlement = outcome::of_confirmed(config, attempt::confirmed(took));
+        settle(&*self.store, lease, settlement, now).await;
+        self.resume(&lease.head, learned).await
+    }
+
+    /// Ends the waits of a site's leads, where an attempt has shown that they need not wait.
+    async fn resume(&self, head: &Head, learned: Learned) -> End {
+        if learned == Learned::Resumed {
+            hasten(&*self.store, &head.site, HASTEN_MAX, self.clock.now()).await;
         }
         End::Settled
     }
 
-    /// Posts a lead; none where that was cut off.
-    async fn post(&self, keys: &KeyPair, lead: &Lead, head: &Head) -> Option<Reply> {
-        let mut cut = self.cut.subscribe();
-        // The POST is dropped only where nobody waits for its end any more: that is recorded as ambiguous.
-        tokio::select! {
-            reply = self.client.intake(keys, lead, head.id, head.traceparent.as_deref()) => Some(reply),
-            _ = cut.wait_for(|cut| *cut) => None,
+    /// Settles the lease of a lead that has to wait, as was decided at a time.
+    pub(super) async fn put_off(&self, lease: &Lease, wait: Wait, decided_at: Timestamp) -> End {
+        settle(&*self.store, lease, outcome::of_wait(wait), decided_at).await;
+        // Its site may have been resumed before this wait could be ended.
+        let is_over = self.admission.resumptions() != wait.resumptions;
+        self.resume(&lease.head, if is_over { Learned::Resumed } else { Learned::Nothing }).await
+    }
+
+    /// Settles a lease of which nothing was posted, since there is no time left for it.
+    pub(super) async fn give_back(&self, lease: &Lease) -> End {
+        let postponed = Settlement::Postponed { after: Duration::ZERO, attempt: None };
+        settle(&*self.store, lease, postponed, self.clock.now()).await;
+        End::Cut
+    }
+
+    /// Settles a lease.
+    pub(super) async fn end(&self, lease: &Lease, settlement: Settlement, at: Timestamp) -> End {
+        settle(&*self.store, lease, settlement, at).await;
+        End::Settled
+    }
+
+    /// Does what ends a lease, and settles it where that panics.
+    pub(super) async fn guard(&self, lease: &Lease, work: impl Future<Output = End>) -> End {
+        let begun = Instant::now();
+        match catch_async(work).await {
+            Ok(end) => end,
+            Err(panicked) => self.end_panicked(lease, &panicked, begun.elapsed()).await,
         }
     }
 
-    pub(super) fn count_delivered(&self, head: &Head, now: Timestamp) {
-        self.metrics.delivered_at_age(age(head, now));
-        self.metrics.site_delivered(head.site.as_str());
-    }
-}
-
-/// Rounded up: only an attempt whose end nobody saw has none.
-pub(super) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros().div_ceil(1000).max(1)).unwrap_or(u64::MAX)
-}
-
-fn age(head: &Head, now: Timestamp) -> Duration {
-    Duration::try_from(now.duration_since(head.accepted_at)).unwrap_or_default()
-}
-
-fn attempt(reply: Option<&Reply>, verdict: &Verdict, duration: Duration) -> Attempt {
-    let (status, words) = match reply {
-        Some(Reply::Answered(answer)) => (Some(answer.status), words_of(answer)),
-        Some(Reply::Failed(failure)) => (None, Some(failure.to_string())),
-        None => (None, Some(CUT.to_owned())),
-    };
-    Attempt { result: verdict.result(), status, duration_ms: milliseconds(duration), words, confirmed: None }
-}
-
-/// The API's words; else what came instead of them.
-fn words_of(answer: &Answer) -> Option<String> {
-    match &answer.envelope {
-        Envelope::Other(foreign) => Some(foreign.to_string()),
-        Envelope::Success(_) | Envelope::Failure => answer.words.clone(),
-    }
-}
-
-/// One metric and one line for each attempt.
-fn tell(metrics: &Metrics, head: &Head, attempt: &Attempt, duration: Duration, now: Timestamp) {
-    let end = match attempt.result {
-        AttemptResult::Delivered => DeliveryEnd::Delivered,
-        AttemptResult::KeyRefused => DeliveryEnd::KeyRefused,
-        AttemptResult::LeadRefused => DeliveryEnd::LeadRefused,
-        AttemptResult::Failed => DeliveryEnd::Failed,
-        AttemptResult::Ambiguous => DeliveryEnd::Ambiguous,
-    };
-    metrics.attempt(end, duration);
-    if end == DeliveryEnd::Delivered {
-        metrics.delivered_at_age(age(head, now));
-        metrics.site_delivered(head.site.as_str());
-    }
-    tracing::info!(
-        id = %head.id,
-        site = %head.site,
-        form = %head.form,
-        trace_id = head.trace_id(),
-        attempt = head.attempts,
-        result = end.as_str(),
-        status = attempt.status,
-        duration_ms = attempt.duration_ms,
-        "send.attempt"
-    );
-}
-
-fn settlement(config: &Config, head: &Head, verdict: Verdict, attempt: Attempt, now: Timestamp) -> Settlement {
-    let (retry, keep) = (config.queue.retry, config.queue.keep);
-    match verdict {
-        Verdict::Delivered { lead_id } => Settlement::Delivered { lead_id, attempt, keep: keep.delivered },
-        Verdict::KeyRefused => Settlement::Postponed { after: super::PROBE_AFTER, attempt: Some(attempt) },
-        Verdict::LeadRefused if was_refused(head) => {
-            Settlement::Dead { reason: Reason::Refused, attempt: Some(attempt), keep: keep.dead }
+    /// Settles a lease whose attempt panicked: the lead may have arrived.
+    pub(super) async fn end_panicked(&self, lease: &Lease, panicked: &Panicked, took: Duration) -> End {
+        let head = &lease.head;
+        let now = self.clock.now();
+        self.metrics.attempt(DeliveryEnd::Ambiguous, took);
+        tracing::error!(
+            id = %head.id,
+            site = %head.site,
+            form = %head.form,
+            panics = history::panics(head) + 1,
+            location = panicked.location,
+            "send.panicked: a bug in formgate ended the attempt; the lead is tried again, and held after {PANICS_MAX} panics"
+        );
+        let settlement = outcome::of_panic(&self.config.load_full(), head, took);
+        if matches!(settlement, Settlement::Again { .. }) {
+            self.metrics.retried();
         }
-        Verdict::LeadRefused => Settlement::Again { after: REFUSED_WAIT, attempt },
-        Verdict::Again { .. } if retry::is_over(retry, head, now) => {
-            Settlement::Dead { reason: Reason::GaveUp, attempt: Some(attempt), keep: keep.dead }
-        }
-        Verdict::Again { wait, .. } => {
-            Settlement::Again { after: retry::delay(retry, head.attempts, wait, rand::random()), attempt }
-        }
+        self.end(lease, settlement, now).await
     }
 }
 
-/// Tells whether KaiCalls has refused the lead before, since it was last queued.
-fn was_refused(head: &Head) -> bool {
-    head.attempts_since_queued().any(|(_, attempt)| attempt.result == AttemptResult::LeadRefused)
-}
-
-/// Writes a lease's end down, as of when it ended. Where the store is away it is tried until the lease has run out.
-pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlement, ended_at: Timestamp) {
-    for _ in 0..LEASE_MARGIN.as_secs() {
-        match store.settle(lease, settlement.clone(), ended_at).await {
-            Ok(Set::Done(_)) => return,
-            Ok(Set::Lost) => {
-                tracing::warn!(id = %lease.head.id, "queue.lease_lost: another attempt holds the entry now");
-                return;
-            }
-            Err(StoreError::Corrupt(source)) => {
-                tracing::error!(id = %lease.head.id, error = %Chain(&*source), "queue.settle_failed");
-                return;
-            }
-            Err(error) => {
-                tracing::error!(id = %lease.head.id, error = %Chain(&error), "queue.settle_failed: tried again");
-                tokio::time::sleep(STORE_REST).await;
-            }
-        }
-    }
+/// What became of asking for a lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// It isn't known to be there: it is posted.
+    Post,
+    Confirmed,
+    /// It was cut off, and nothing was posted.
+    Cut,
 }

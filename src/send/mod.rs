@@ -1,16 +1,30 @@
-//! From a queued entry to a delivered one: claim, deliver, settle.
+//! From a queued entry to a delivered one: claim, admit, attempt, settle.
+//!
+//! ```text
+//! worker     claims what is due, and begins what may go         flight: leads on their way; slots: posts under way
+//! admission  entry and now → send, wait or hold                 history: what the entry itself says
+//! deliver    asked for, posted, judged, settled: one lease      confirm: is it there already?  attempt: one POST
+//! outcome    how an attempt ended → how its lease is settled    backoff: how long it waits
+//! settle     written down, until the store has it
+//! ```
 //!
 //! The claim is written before its POST leaves, so that a kill between the two is known afterwards. A lease outlives the
 //! longest POST, so that no entry is ever in two hands.
 //!
-//! Who has to wait waits in the store, not in hand: a site whose keys are refused ([`Pauses`]), one whose leads fail
-//! ([`Circuits`]), one over its rate. While the upstream's circuit is open, or its rate is used up, nothing is claimed; nor
-//! of a site that has as many leads under way as its share allows.
+//! Who has to wait waits in the store, not in hand: a site whose keys are refused, one whose leads fail, one over its rate.
+//! While the upstream's circuit is open, or its rate is used up, nothing is claimed; nor of a site that has as many leads
+//! under way as its share allows.
 //!
 //! A lead of a site that has left the configuration waits a day for it to come back. With `[kaicalls].confirm` a lead that
 //! may have arrived already is asked for before it is posted again.
 
-mod circuit;
+mod admission;
+
+mod attempt;
+
+mod backoff;
+
+mod chain;
 
 mod clock;
 
@@ -18,33 +32,23 @@ mod confirm;
 
 mod deliver;
 
-mod gone;
+mod flight;
 
-mod manners;
+mod history;
 
-mod pace;
-
-mod pause;
-
-mod poison;
+mod outcome;
 
 mod publish;
 
-mod retry;
+mod returned;
 
-mod share;
+mod settle;
 
 mod slots;
 
-mod verdict;
-
 mod worker;
 
-pub use circuit::{Circuits, OPENS_AFTER, PROBE_EVERY};
 pub use clock::Clock;
-pub use confirm::{CONFIRM_AFTER, Finding};
-pub use pause::{PROBE_AFTER, Pauses};
-pub use poison::PANICS_MAX;
-pub use retry::{ATTEMPTS_MIN, delay, is_over};
-pub use verdict::{RETRY_AFTER_MAX, Verdict, judge};
+pub use history::ATTEMPTS_MIN;
+pub use outcome::PANICS_MAX;
 pub use worker::{Sender, Stopped};

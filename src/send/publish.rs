@@ -1,16 +1,22 @@
 //! Publishing what is held back, for whoever shows leads.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::circuit::Open;
-use super::worker::Sender;
+use super::admission::{Admission, Open};
+use super::slots::Slots;
+use crate::config::Config;
 use crate::queue::SendingStatus;
+use crate::telemetry::Metrics;
 
-/// The last published status, and what it was published for.
-#[derive(Default)]
+/// Tells metrics and status how sending stands.
 pub(super) struct Publisher {
+    admission: Arc<Admission>,
+    slots: Arc<Slots>,
+    metrics: Arc<Metrics>,
     status: watch::Sender<SendingStatus>,
     last: Mutex<Option<Published>>,
 }
@@ -24,21 +30,24 @@ struct Published {
     paused: usize,
 }
 
-impl Sender {
-    /// Returns what is held back, and why: up to a second old while the sender runs.
-    pub fn status(&self) -> watch::Receiver<SendingStatus> {
-        self.publisher.status.subscribe()
+impl Publisher {
+    pub(super) fn new(admission: Arc<Admission>, slots: Arc<Slots>, metrics: Arc<Metrics>) -> Self {
+        Self { admission, slots, metrics, status: watch::Sender::default(), last: Mutex::default() }
     }
 
-    /// Tells metrics and status how sending stands.
-    pub(super) fn publish(&self, now: Timestamp) {
-        let (open, paused) = self.manners.tell(&self.metrics);
+    /// Returns what is held back, and why: up to a second old while the sender runs.
+    pub(super) fn status(&self) -> watch::Receiver<SendingStatus> {
+        self.status.subscribe()
+    }
+
+    pub(super) fn publish(&self, config: &Config, now: Timestamp) {
+        let (open, paused) = self.admission.tell(&self.metrics);
         let next = Published { second: now.as_second(), open, paused };
-        if self.publisher.last.lock().replace(next) == Some(next) {
+        if self.last.lock().replace(next) == Some(next) {
             return;
         }
-        let status = self.manners.status(&self.config.load(), now);
-        self.publisher.status.send_if_modified(|published| {
+        let status = self.admission.status(config, self.slots.held(), now);
+        self.status.send_if_modified(|published| {
             let is_new = *published != status;
             *published = status;
             is_new

@@ -1,5 +1,7 @@
-//! The worker: takes what is due, sends it, and writes down what came of it.
+//! The worker: claims what is due, decides what may go, begins to send it, and goes on. It waits for nothing but what wakes
+//! it: a claim is under way while leads are posted, and what came of those is written down by tasks of their own.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,55 +9,40 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::clock::{Clock, until};
-use super::confirm::{self, Surveys};
-use super::deliver::{Delivery, Ready, settle};
-use super::gone::GoneSites;
-use super::manners::Manners;
+use super::admission::{Admission, Decision};
+use super::chain::Chain;
+use super::clock::Clock;
+use super::confirm::{self, Confirmation};
+use super::deliver::Deliverer;
+use super::flight::{Claimed, Flight, SlotLimits, places};
+use super::outcome;
 use super::publish::Publisher;
-use super::slots::{End, Flight, Slot};
+use super::returned::bring_back;
+use super::settle::{LEASE_MARGIN, STORE_REST, hasten};
+use super::slots::{HeldSlot, Slot, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
-use crate::lead::SiteId;
-use crate::queue::{AttemptResult, Claim, HASTEN_MAX, Head, Lease, Reason, Settlement, Store};
+use crate::queue::{Claim, HASTEN_MAX, Lease, SendingStatus, Store};
 use crate::telemetry::{Metrics, catch, catch_async};
 
-/// How much longer than the longest POST a lease lasts.
-pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(60);
 /// How often is looked for what is due, should a hint be lost.
 const POLL: Duration = Duration::from_secs(1);
-/// How long is waited after the store failed.
-pub(super) const STORE_REST: Duration = Duration::from_secs(1);
 /// How long attempts in flight get to end when the worker stops.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long it may take to write down those that did not.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How long a lead counts as new.
 const NEW: Duration = Duration::from_secs(10 * 60);
-/// After a refusal a lead is tried once more: a bad deploy refuses good leads too.
-pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60 * 60);
-/// How long a lead waits where the keys it is sent with can't be read.
-const KEYS_WAIT: Duration = Duration::from_secs(30);
-/// Rounds in which a site's waits are ended, [`HASTEN_MAX`] a round; what is left comes up by itself.
-const HASTEN_ROUNDS: usize = 1_000;
 
 /// Sends queued entries to KaiCalls. Clones share their state.
 #[derive(Clone)]
 pub struct Sender {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) client: Client,
-    pub(super) config: Arc<ArcSwap<Config>>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) manners: Arc<Manners>,
-    pub(super) surveys: Arc<Surveys>,
-    pub(super) publisher: Arc<Publisher>,
-    pub(super) gone_sites: Arc<GoneSites>,
+    deliverer: Deliverer,
+    slots: Arc<Slots>,
     /// Goes up with each new configuration.
     reloads: watch::Sender<u64>,
-    pub(super) clock: Clock,
-    /// Turns true when attempts under way are to be cut off.
-    pub(super) cut: watch::Sender<bool>,
 }
 
 /// How the worker stopped.
@@ -67,26 +54,75 @@ pub enum Stopped {
     Cut(usize),
 }
 
+/// What a claim brought.
+struct Found {
+    claimed: Vec<Claimed>,
+    /// There was as much as was asked for, or leads wait for others of their site: when one ends there may be more.
+    has_more: bool,
+    failed: bool,
+}
+
+type Claiming = Pin<Box<dyn Future<Output = Found> + Send>>;
+
+/// When to look for what is due.
+struct Looking {
+    claiming: Option<Claiming>,
+    /// There may be something now, and it is looked for as soon as there is room.
+    is_due: bool,
+    has_more: bool,
+    /// Else then.
+    at: Instant,
+}
+
 impl Sender {
     pub fn new(store: Arc<dyn Store>, client: Client, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
-        Self {
+        let admission = Arc::<Admission>::default();
+        let slots = Arc::<Slots>::default();
+        let clock = Clock::default();
+        let confirmation = Confirmation::new(Arc::clone(&store), client.clone(), Arc::clone(&admission), clock.clone());
+        let publisher = Publisher::new(Arc::clone(&admission), Arc::clone(&slots), Arc::clone(&metrics));
+        let deliverer = Deliverer {
             store,
             client,
             config,
             metrics,
-            manners: Arc::default(),
-            surveys: Arc::default(),
-            publisher: Arc::default(),
-            gone_sites: Arc::default(),
-            reloads: watch::Sender::new(0),
-            clock: Clock::default(),
+            admission,
+            confirmation: Arc::new(confirmation),
+            publisher: Arc::new(publisher),
+            clock,
             cut: watch::Sender::new(false),
-        }
+        };
+        Self { deliverer, slots, reloads: watch::Sender::new(0) }
     }
 
     /// Lets another clock tell the time.
     pub fn with_clock(self, clock: Clock) -> Self {
-        Self { clock, ..self }
+        let confirmation = Arc::new(self.deliverer.confirmation.with_clock(clock.clone()));
+        Self { deliverer: Deliverer { confirmation, clock, ..self.deliverer }, ..self }
+    }
+
+    /// Returns what is held back, and why: up to a second old while the sender runs.
+    pub fn status(&self) -> watch::Receiver<SendingStatus> {
+        self.deliverer.publisher.status()
+    }
+
+    /// Goes by a new configuration, which is in force already: sites with other keys are resumed at once.
+    pub async fn reloaded(&self) {
+        let Deliverer { store, config, admission, publisher, clock, .. } = &self.deliverer;
+        let config = config.load_full();
+        let resumed = admission.reloaded(&config, clock.now());
+        publisher.publish(&config, clock.now());
+        for site in &resumed.changed {
+            hasten(&**store, site, HASTEN_MAX, clock.now()).await;
+        }
+        for site in resumed.probed.difference(&resumed.changed) {
+            hasten(&**store, site, 1, clock.now()).await;
+        }
+        for site in admission.take_returned(&config) {
+            tracing::info!(%site, "send.site_back: the site is in the configuration again, its queued leads go on");
+            hasten(&**store, &site, HASTEN_MAX, clock.now()).await;
+        }
+        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Sends until `shutdown` says true, then lets the attempts in flight end.
@@ -95,6 +131,7 @@ impl Sender {
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Stopped {
         let mut flight = Flight::default();
         let sent = catch_async(self.send(&mut flight, shutdown.clone())).await;
+        self.give_back_claimed(&mut flight);
         if sent.is_err() {
             tokio::select! {
                 _cut = flight.all_ended() => {}
@@ -110,33 +147,139 @@ impl Sender {
 
     async fn send(&self, flight: &mut Flight, mut shutdown: watch::Receiver<bool>) {
         // Registered before the first look, so that nothing due in between is missed.
-        let mut changed = self.store.changed();
+        let mut changed = self.deliverer.store.changed();
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
         let mut returning = JoinSet::new();
+        let mut looking = Looking::now();
         while !*shutdown.borrow_and_update() {
-            changed.borrow_and_update();
             if reloads.has_changed().unwrap_or_default() {
                 reloads.mark_unchanged();
-                // At most one at a time; it ends with this loop.
-                returning.shutdown().await;
-                returning.spawn(self.clone().bring_back());
+                self.begin_bringing_back(&mut returning).await;
             }
-            if let Some(Err(panicked)) = returning.try_join_next()
-                && panicked.is_panic()
-            {
-                tracing::error!(
-                    "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"
-                );
-            }
-            let Next::LookAfter(wait) = self.fill(flight).await else { continue };
-            let has_room = self.has_room(flight);
-            // Each branch only wakes the loop, so dropping one loses nothing.
+            tell_panic(&mut returning);
+            flight.reap();
+            self.begin_claimed(flight);
+            self.look(&mut looking, flight);
+            let Looking { is_due, at, .. } = looking;
+            // Each branch but the claim's only wakes the loop, so dropping one loses nothing.
             tokio::select! {
+                found = looking.found() => {
+                    looking.learn(&found);
+                    flight.take_in(found.claimed);
+                }
                 _ = shutdown.changed() => {}
-                _ = flight.one_ended(), if !flight.is_empty() => {}
-                _ = changed.changed(), if has_room => {}
-                () = tokio::time::sleep(wait) => {}
+                () = self.slots.freed() => looking.is_due |= looking.has_more,
+                _ = flight.one_ended(), if flight.under_way() > 0 => looking.is_due |= looking.has_more,
+                _ = changed.changed(), if !is_due => looking.is_due = true,
+                () = tokio::time::sleep_until(at), if !is_due => looking.is_due = true,
+            }
+        }
+        // Its leases would else wait until they run out.
+        if let Some(claiming) = looking.claiming {
+            flight.take_in(claiming.await.claimed);
+        }
+    }
+
+    /// Begins to bring back what waits for sites that a new configuration has: at most once at a time.
+    async fn begin_bringing_back(&self, returning: &mut JoinSet<()>) {
+        returning.shutdown().await;
+        let Deliverer { store, config, clock, .. } = self.deliverer.clone();
+        returning.spawn(bring_back(store, config, clock));
+    }
+
+    /// Begins a claim, where something may be due and there is room for it.
+    fn look(&self, looking: &mut Looking, flight: &Flight) {
+        let config = self.deliverer.config.load_full();
+        let now = self.deliverer.clock.now();
+        self.deliverer.publisher.publish(&config, now);
+        if looking.claiming.is_some() || !looking.is_due {
+            return;
+        }
+        let claimable = self.deliverer.admission.claimable(&config, now);
+        if claimable.leads == 0 {
+            looking.rest(claimable.more_after.map_or(POLL, |wait| wait.min(POLL)));
+            return;
+        }
+        let max = config.upstream.max_in_flight;
+        let leads = claimable.leads.saturating_sub(flight.waiting());
+        let room = Slot::ALL.map(|slot| flight.room(slot, max));
+        if leads > 0 && room.iter().any(|room| *room > 0) {
+            looking.begin(Box::pin(self.clone().claim(config, room, leads, now)));
+        }
+    }
+
+    /// Claims up to so many leads, for as many places of each kind.
+    async fn claim(self, config: Arc<Config>, [any, new]: [usize; 2], leads: usize, now: Timestamp) -> Found {
+        let asked = any.min(leads);
+        let mut found = self.take(&config, Slot::Any, asked, now).await;
+        // Where there was less than asked for, nothing else is due, unless a site's share was used up.
+        if found.has_more {
+            let asked = new.min(leads.saturating_sub(found.claimed.len()));
+            let more = self.take(&config, Slot::New, asked, now).await;
+            found.claimed.extend(more.claimed);
+            found.failed = more.failed;
+        }
+        found
+    }
+
+    /// Claims up to so many leads for slots of a kind; none where the store failed.
+    async fn take(&self, config: &Config, slot: Slot, max: usize, now: Timestamp) -> Found {
+        let Deliverer { store, admission, .. } = &self.deliverer;
+        let places = places(slot, config.upstream.max_in_flight);
+        if max == 0 {
+            return Found { claimed: Vec::new(), has_more: true, failed: false };
+        }
+        let claim = Claim {
+            max,
+            lease: lease(config),
+            now,
+            accepted_since: (slot == Slot::New).then(|| new_since(now)),
+            quota: admission.quota(config, slot, places, now),
+        };
+        let leases = match store.claim(&claim).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
+                return Found { claimed: Vec::new(), has_more: true, failed: true };
+            }
+        };
+        let seated = |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site), lease, slot };
+        let claimed: Vec<Claimed> = leases.into_iter().map(seated).collect();
+        let has_more = claimed.len() == max || admission.holds_back(config, slot, places);
+        Found { claimed, has_more, failed: false }
+    }
+
+    /// Begins what was claimed, as far as there are slots.
+    fn begin_claimed(&self, flight: &mut Flight) {
+        let config = self.deliverer.config.load_full();
+        let limits = SlotLimits {
+            max_in_flight: config.upstream.max_in_flight,
+            sites: config.sites.len(),
+            new_since: new_since(self.deliverer.clock.now()),
+        };
+        while let Some((claimed, held)) = flight.next(&self.slots, limits) {
+            self.begin(flight, &config, claimed, held);
+        }
+    }
+
+    /// Decides on a lead that was claimed, and begins to send it, or to settle it where it can't be sent now.
+    fn begin(&self, flight: &mut Flight, config: &Arc<Config>, claimed: Claimed, held: HeldSlot) {
+        let Claimed { lease, seat, slot } = claimed;
+        let deliverer = self.deliverer.clone();
+        let config = Arc::clone(config);
+        let now = deliverer.clock.now();
+        let decision = catch(|| deliverer.admission.admit(&config, &lease.head, seat, now));
+        match decision {
+            Ok(Decision::Send(permit)) => flight.begin(slot, async move {
+                deliverer.guard(&lease, deliverer.deliver(&config, &lease, permit, held)).await
+            }),
+            Ok(Decision::Wait(wait)) => flight.begin(slot, async move { deliverer.put_off(&lease, wait, now).await }),
+            Ok(Decision::Hold(reason)) => {
+                flight.begin(slot, async move { deliverer.end(&lease, outcome::of_hold(&config, reason), now).await });
+            }
+            Err(panicked) => {
+                flight.begin(slot, async move { deliverer.end_panicked(&lease, &panicked, Duration::ZERO).await });
             }
         }
     }
@@ -147,146 +290,28 @@ impl Sender {
     pub async fn send_due(&self) -> usize {
         let mut flight = Flight::default();
         let mut ended = 0;
-        while self.fill(&mut flight).await == Next::LookNow {
-            ended += flight.len();
-            flight.all_ended().await;
-        }
-        ended
-    }
-
-    /// Goes by a new configuration, which is in force already: sites with other keys are resumed at once.
-    pub async fn reloaded(&self) {
-        let resumed = self.manners.reloaded(&self.config.load(), self.clock.now());
-        self.publish(self.clock.now());
-        for site in &resumed.changed {
-            self.hasten(site, HASTEN_MAX).await;
-        }
-        for site in resumed.probed.difference(&resumed.changed) {
-            self.hasten(site, 1).await;
-        }
-        self.send_returned().await;
-        self.reloads.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Ends the waits of a site's leads: all, or only so many as are to be tried.
-    pub(super) async fn hasten(&self, site: &SiteId, max: usize) {
-        for _ in 0..HASTEN_ROUNDS {
-            match self.store.hasten(site, max, self.clock.now()).await {
-                Ok(HASTEN_MAX) => {}
-                Ok(_) => return,
-                Err(error) => {
-                    let error = Chain(&error);
-                    tracing::error!(%site, %error, "queue.hasten_failed: the site's leads come up as their waits end");
-                    return;
-                }
+        loop {
+            let mut looking = Looking::now();
+            self.look(&mut looking, &flight);
+            let Some(claiming) = looking.claiming else { return ended };
+            let claimed = claiming.await.claimed;
+            if claimed.is_empty() {
+                return ended;
+            }
+            ended += claimed.len();
+            flight.take_in(claimed);
+            while !flight.is_empty() {
+                self.begin_claimed(&mut flight);
+                flight.one_ended().await;
             }
         }
     }
 
-    fn has_room(&self, flight: &Flight) -> bool {
-        let max = self.config.load().upstream.max_in_flight;
-        flight.free(Slot::Any, max) > 0 || flight.free(Slot::New, max) > 0
-    }
-
-    /// Claims what there is room for.
-    async fn fill(&self, flight: &mut Flight) -> Next {
-        flight.reap();
-        let (config, now) = (self.config.load_full(), self.clock.now());
-        self.publish(now);
-        let room = self.manners.room(&config, now);
-        let max = config.upstream.max_in_flight;
-        let asked = flight.free(Slot::Any, max).min(room.leads);
-        let mut taken = self.take(flight, &config, Slot::Any, asked, now).await;
-        // Where there was less than asked for, nothing else is due, unless a site's share was used up.
-        if taken == Some(asked) || (taken.is_some() && self.manners.holds_back(&config, Slot::Any)) {
-            let asked = flight.free(Slot::New, max).min(room.leads.saturating_sub(taken.unwrap_or_default()));
-            let more = self.take(flight, &config, Slot::New, asked, now).await;
-            taken = taken.zip(more).map(|(any, new)| any + new);
-        }
-        match taken {
-            None => Next::LookAfter(STORE_REST),
-            Some(0) => Next::LookAfter(room.more_after.map_or(POLL, |wait| wait.min(POLL))),
-            Some(_) => Next::LookNow,
-        }
-    }
-
-    /// Claims up to so many leads for a slot and begins to send them; none where the store failed.
-    async fn take(
-        &self,
-        flight: &mut Flight,
-        config: &Arc<Config>,
-        slot: Slot,
-        max: usize,
-        now: Timestamp,
-    ) -> Option<usize> {
-        if max == 0 {
-            return Some(0);
-        }
-        let claim = Claim {
-            max,
-            lease: config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN,
-            now,
-            accepted_since: (slot == Slot::New).then(|| now.checked_sub(NEW).unwrap_or(Timestamp::MIN)),
-            quota: self.manners.quota(config, slot, now),
-        };
-        let leases = match self.store.claim(&claim).await {
-            Ok(leases) => leases,
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
-                return None;
-            }
-        };
-        let taken = leases.len();
-        for lease in leases {
-            self.begin(flight, config, slot, lease, now);
-        }
-        Some(taken)
-    }
-
-    /// Begins to send a lease, or to settle it where it can't be sent now.
-    fn begin(&self, flight: &mut Flight, config: &Arc<Config>, slot: Slot, lease: Lease, now: Timestamp) {
-        let (sender, resumptions) = (self.clone(), self.manners.resumptions());
-        let lease = Arc::new(lease);
-        let readied = match catch(|| self.ready(config, &lease.head, now)) {
-            Ok(readied) => readied,
-            Err(panicked) => {
-                let settled = async move { sender.settle_panicked(&lease, &panicked, Duration::ZERO).await };
-                return flight.begin(slot, settled);
-            }
-        };
-        match readied {
-            Ok(ready) => {
-                let seat = self.manners.seat(slot, &lease.head.site);
-                let delivery = Delivery { config: Arc::clone(config), ready, lease: Arc::clone(&lease), seat };
-                flight.begin(slot, async move { sender.guard(&lease, sender.deliver(delivery)).await });
-            }
-            Err(settlement) => flight.begin(slot, async move {
-                settle(&*sender.store, &lease, settlement, now).await;
-                if sender.manners.resumptions() != resumptions {
-                    sender.hasten(&lease.head.site, HASTEN_MAX).await;
-                }
-                End::Settled
-            }),
-        }
-    }
-
-    /// Returns what is needed to send an entry, or why it can't be sent now.
-    fn ready(&self, config: &Config, head: &Head, now: Timestamp) -> Result<Ready, Settlement> {
-        let keep = config.queue.keep;
-        let held = |reason| Settlement::Held { reason, attempt: None, keep: keep.held };
-        let gone = || self.gone_sites.settlement(head, keep, now);
-        let site = config.sites.get(&head.site).ok_or_else(gone)?;
-        if !site.deliver {
-            return Err(held(Reason::DeliverOff));
-        }
-        let lead = head.reading.lead.as_ref().ok_or_else(|| held(Reason::Invalid))?;
-        let Some(keys) = site.keys_of(&head.form) else {
-            return Err(Settlement::Postponed { after: KEYS_WAIT, attempt: None });
-        };
-        let wait = refused_wait(head, now).or_else(|| confirm::wait(config, head, now));
-        match wait.or_else(|| self.manners.wait(config, site, keys, head, now)) {
-            Some(after) => Err(Settlement::Postponed { after, attempt: None }),
-            None => Ok(Ready { keys: keys.clone(), lead: lead.clone() }),
+    /// Settles what was claimed and has not begun.
+    fn give_back_claimed(&self, flight: &mut Flight) {
+        for Claimed { lease, slot, .. } in flight.take_claimed() {
+            let deliverer = self.deliverer.clone();
+            flight.begin(slot, async move { deliverer.give_back(&lease).await });
         }
     }
 
@@ -294,8 +319,8 @@ impl Sender {
         if tokio::time::timeout(DRAIN, flight.all_ended()).await.is_ok() {
             return Stopped::Drained;
         }
-        self.cut.send_replace(true);
-        let under_way = flight.len();
+        self.deliverer.cut.send_replace(true);
+        let under_way = flight.under_way();
         drop(tokio::time::timeout(SETTLE, flight.all_ended()).await);
         // Where the store is away, the leases stay in it: whoever opens it next finds claims without an end and records
         // them as ambiguous.
@@ -305,31 +330,59 @@ impl Sender {
     }
 }
 
-/// When to look for what is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// There was something, and may be more.
-    LookNow,
-    LookAfter(Duration),
-}
+impl Looking {
+    fn now() -> Self {
+        Self { claiming: None, is_due: true, has_more: false, at: Instant::now() + POLL }
+    }
 
-/// Returns how long a lead that was refused once has to wait, though its site's waits were ended meanwhile.
-fn refused_wait(head: &Head, now: Timestamp) -> Option<Duration> {
-    let refused = head.attempts_since_queued().find(|(_, attempt)| attempt.result == AttemptResult::LeadRefused);
-    until(super::clock::later(refused?.0, REFUSED_WAIT), now, REFUSED_WAIT)
-}
+    fn begin(&mut self, claiming: Claiming) {
+        self.claiming = Some(claiming);
+        self.is_due = false;
+    }
 
-/// An error with its causes, in one line.
-pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
+    fn rest(&mut self, wait: Duration) {
+        self.is_due = false;
+        self.at = Instant::now() + wait;
+    }
 
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
+    /// Waits for the claim that is under way; for ever where none is. Dropped, the claim stays under way.
+    async fn found(&mut self) -> Found {
+        match &mut self.claiming {
+            None => std::future::pending().await,
+            Some(claiming) => {
+                let found = claiming.await;
+                self.claiming = None;
+                found
+            }
         }
-        Ok(())
+    }
+
+    fn learn(&mut self, found: &Found) {
+        self.has_more = found.has_more;
+        if found.failed {
+            self.rest(STORE_REST);
+        } else if found.claimed.is_empty() {
+            self.at = Instant::now() + POLL;
+        } else {
+            self.is_due = true;
+        }
+    }
+}
+
+/// Returns since when leads are new.
+fn new_since(now: Timestamp) -> Timestamp {
+    now.checked_sub(NEW).unwrap_or(Timestamp::MIN)
+}
+
+/// Returns how long a lease lasts: a lead that was claimed may wait as long for its slot as its attempt takes.
+fn lease(config: &Config) -> Duration {
+    (config.upstream.timeout + confirm::longest(config)) * 2 + LEASE_MARGIN
+}
+
+fn tell_panic(returning: &mut JoinSet<()>) {
+    if let Some(Err(panicked)) = returning.try_join_next()
+        && panicked.is_panic()
+    {
+        tracing::error!("send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload");
     }
 }

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::clock::{later, until};
+use super::super::clock::later;
+use super::super::history::{self, CONFIRM_AFTER};
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;
 use crate::queue::{Attempt, AttemptResult, Event, HISTORY_MAX, Head, State};
 
-/// So long after an attempt it may be asked for: the list of leads need not be made in the same moment.
-pub const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 /// Clocks are set and drift between an attempt and the question: what explains a row may be off by this.
 const SLACK: Duration = Duration::from_secs(5);
 /// `Date` and the rows are cut to seconds, each by up to one.
@@ -30,7 +29,7 @@ const KEPT_TO_SPARE: Duration = Duration::from_secs(5 * 60);
 
 /// What was found out about a lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub(in crate::send) enum Finding {
     /// It is there.
     Confirmed,
     /// No row is left that could be it.
@@ -92,7 +91,7 @@ impl Shown {
         let mut finding = Finding::NotShown;
         // What is younger may not be listed yet, nor be known to be there.
         let newest = earlier(self.asked_at, CONFIRM_AFTER);
-        for (event, attempt) in suspects(head).filter(|(event, _)| event.at <= newest) {
+        for (event, attempt) in history::ambiguous(head).filter(|(event, _)| event.at <= newest) {
             let suspect = span(event, attempt, timeout);
             let suspect = Span { to: suspect.to.min(newest), ..suspect };
             let rows = of_name.iter().filter(|row| row.meets(suspect)).count();
@@ -159,7 +158,7 @@ impl Known {
                 self.of_name.entry(lead.name().to_owned()).or_default().push(trace(left, is_suspect));
             }
         }
-        let is_open = head.state == State::Queued && (suspects(head).next().is_some() || head.is_under_way());
+        let is_open = head.state == State::Queued && (history::ambiguous(head).next().is_some() || head.is_under_way());
         if is_shown && (is_open || head.history.len() >= HISTORY_MAX) {
             self.open.entry(lead.name().to_owned()).or_default().push(head.id);
         }
@@ -184,30 +183,12 @@ impl Known {
     }
 }
 
-/// Tells whether an entry may be there already, so that it is asked for before it is posted again.
-pub(super) fn is_suspect(head: &Head) -> bool {
-    suspects(head).next().is_some()
-}
-
-/// Returns how long the question has to wait yet.
-pub(super) fn wait(head: &Head, now: Timestamp) -> Option<Duration> {
-    let last = suspects(head).map(|(event, _)| event.at).max()?;
-    until(later(last, CONFIRM_AFTER), now, CONFIRM_AFTER)
-}
-
 /// Tells whether everything that can explain a row of the entry's attempts is still in the store.
 pub(super) fn is_all_kept(head: &Head, keep: Keep, now: Timestamp) -> bool {
     let shortest = keep.delivered.min(keep.held).min(keep.dead);
-    let first = suspects(head).map(|(event, attempt)| span(event, attempt, Duration::ZERO).from).min();
+    let first = history::ambiguous(head).map(|(event, attempt)| span(event, attempt, Duration::ZERO).from).min();
     let since = earlier(now, shortest.saturating_sub(KEPT_TO_SPARE));
     first.is_some_and(|first| since < first && first <= now)
-}
-
-/// Returns the attempts since the entry was last queued that may have arrived.
-fn suspects(head: &Head) -> impl Iterator<Item = (&Event, &Attempt)> {
-    let since = head.history.iter().skip(head.last_retried().unwrap_or_default());
-    let attempts = since.filter_map(|event| Some((event, event.attempt.as_ref()?)));
-    attempts.filter(|(_, attempt)| attempt.result == AttemptResult::Ambiguous)
 }
 
 /// Returns what an attempt has left; none where it certainly left nothing.

@@ -13,14 +13,15 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use super::super::clock::{later, until};
-use super::super::worker::Sender;
+use super::super::admission::Admission;
+use super::super::clock::{Clock, later, until};
+use super::super::history;
 use super::evidence::{self, Finding, Known, Shown};
 use crate::config::Config;
 use crate::destination::KeyPair;
-use crate::kaicalls::{Answer, Envelope, Reply};
+use crate::kaicalls::{Answer, Client, Envelope, Reply};
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Filter, Head, Order};
+use crate::queue::{Filter, Head, Order, Store};
 
 /// Longest time for all of it; the lead is posted after it at the latest.
 pub(super) const SURVEY_MAX: Duration = Duration::from_secs(15);
@@ -33,9 +34,18 @@ const ENTRIES_MAX: u64 = 5_000;
 /// Entries read at once; each may be as large as `max_body`.
 const PAGE: usize = 20;
 
+/// Finds out whether leads that may have arrived are there.
+pub(in crate::send) struct Confirmation {
+    store: Arc<dyn Store>,
+    client: Client,
+    admission: Arc<Admission>,
+    clock: Clock,
+    surveys: Surveys,
+}
+
 /// The last look at each site's widget, by its public key.
 #[derive(Default)]
-pub(in crate::send) struct Surveys {
+struct Surveys {
     sites: Mutex<HashMap<(SiteId, String), Arc<Place>>>,
 }
 
@@ -68,14 +78,23 @@ impl Look {
     }
 }
 
-impl Sender {
+impl Confirmation {
+    pub(in crate::send) fn new(store: Arc<dyn Store>, client: Client, admission: Arc<Admission>, clock: Clock) -> Self {
+        Self { store, client, admission, clock, surveys: Surveys::default() }
+    }
+
+    /// Lets another clock tell the time.
+    pub(in crate::send) fn with_clock(&self, clock: Clock) -> Self {
+        Self::new(Arc::clone(&self.store), self.client.clone(), Arc::clone(&self.admission), clock)
+    }
+
     /// Finds out whether a lead that may have arrived is there.
-    pub(super) async fn confirm(&self, config: &Config, keys: &KeyPair, head: &Head) -> Finding {
-        let finding = timeout(SURVEY_MAX, self.find(config, keys, head)).await;
+    pub(in crate::send) async fn find(&self, config: &Config, keys: &KeyPair, head: &Head) -> Finding {
+        let finding = timeout(SURVEY_MAX, self.look_for(config, keys, head)).await;
         finding.ok().flatten().unwrap_or(Finding::Unknown)
     }
 
-    async fn find(&self, config: &Config, keys: &KeyPair, head: &Head) -> Option<Finding> {
+    async fn look_for(&self, config: &Config, keys: &KeyPair, head: &Head) -> Option<Finding> {
         let lead = head.reading.lead.as_ref()?;
         let look = self.look(config, keys, head).await;
         let shown = look.shown.as_ref()?;
@@ -96,11 +115,11 @@ impl Sender {
         let place = self.surveys.place(&head.site, keys, self.clock.now());
         let mut last = place.lock().await;
         let asked_at = self.clock.now();
-        let fits = |look: &Look| look.is_fresh(asked_at) && evidence::wait(head, look.asked_at).is_none();
+        let fits = |look: &Look| look.is_fresh(asked_at) && history::confirm_wait(head, look.asked_at).is_none();
         if let Some(look) = last.as_ref().filter(|look| fits(look)) {
             return Arc::clone(look);
         }
-        self.manners.counts_too(config, asked_at);
+        self.admission.count_request(config, asked_at);
         let reply = timeout(STEP_MAX, self.client.dashboard_widget(keys)).await;
         let shown = match reply {
             Ok(Reply::Answered(Answer {

@@ -1,33 +1,56 @@
-//! When a lead that failed is tried again, and when no more.
+//! What an entry's history says: how long it has been tried, what refused it, what may have arrived.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::verdict::RETRY_AFTER_MAX;
-use super::worker::REFUSED_WAIT;
+use super::clock::{later, until};
 use crate::config::Retry;
-use crate::queue::{Attempt, AttemptResult, HISTORY_FIRST, HISTORY_MAX, Head, Reason};
+use crate::destination::ASKED_WAIT_MAX;
+use crate::queue::{Attempt, AttemptResult, Event, HISTORY_FIRST, HISTORY_MAX, Head, Reason};
 
 /// However old a lead is, it is tried so often before it is given up.
 pub const ATTEMPTS_MIN: u32 = 12;
+/// After a refusal a lead is tried once more: a bad deploy refuses good leads too.
+pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60 * 60);
+/// So long after an attempt it may be asked for: the list of leads need not be made in the same moment.
+pub(super) const CONFIRM_AFTER: Duration = Duration::from_secs(5);
 
-/// Returns how long to wait after the `attempts`th attempt: exponential with full jitter, never before `asked`.
-///
-/// `fraction` is the randomness, from 0 to 1.
-pub fn delay(retry: Retry, attempts: u32, asked: Option<Duration>, fraction: f64) -> Duration {
-    let doublings = attempts.saturating_sub(1).min(31);
-    let longest = retry.first.saturating_mul(1 << doublings).min(retry.max);
-    let jitter = longest.mul_f64(fraction.clamp(0.0, 1.0));
-    match asked {
-        // What was asked for is the least; the jitter keeps all who were told the same from coming at once.
-        Some(wait) => wait.saturating_add(jitter.min(retry.first)),
-        None => jitter,
-    }
+/// Tells whether the API has refused the lead since it was last queued.
+pub(super) fn was_refused(head: &Head) -> bool {
+    last_refused(head).is_some()
+}
+
+/// Returns how long a lead that was refused has to wait yet, though its site's waits were ended meanwhile.
+pub(super) fn refused_wait(head: &Head, now: Timestamp) -> Option<Duration> {
+    until(later(last_refused(head)?, REFUSED_WAIT), now, REFUSED_WAIT)
+}
+
+fn last_refused(head: &Head) -> Option<Timestamp> {
+    let refused = head.attempts_since_queued().find(|(_, attempt)| attempt.result == AttemptResult::LeadRefused);
+    refused.map(|(at, _)| at)
+}
+
+/// Returns how long it is until a lead that may have arrived may be asked for.
+pub(super) fn confirm_wait(head: &Head, now: Timestamp) -> Option<Duration> {
+    let last = ambiguous(head).map(|(event, _)| event.at).max()?;
+    until(later(last, CONFIRM_AFTER), now, CONFIRM_AFTER)
+}
+
+/// Returns how often sending the lead panicked since it was last queued.
+pub(super) fn panics(head: &Head) -> usize {
+    head.attempts_since_queued().filter(|(_, attempt)| attempt.has_panicked()).count()
+}
+
+/// Returns the attempts since the lead was last queued that may have arrived.
+pub(super) fn ambiguous(head: &Head) -> impl Iterator<Item = (&Event, &Attempt)> {
+    let since = head.history.iter().skip(head.last_retried().unwrap_or_default());
+    let attempts = since.filter_map(|event| Some((event, event.attempt.as_ref()?)));
+    attempts.filter(|(_, attempt)| attempt.result == AttemptResult::Ambiguous)
 }
 
 /// Tells whether a lead is to be given up: tried for long enough, and often enough.
-pub fn is_over(retry: Retry, head: &Head, now: Timestamp) -> bool {
+pub(super) fn is_tried_out(retry: Retry, head: &Head, now: Timestamp) -> bool {
     head.attempts >= ATTEMPTS_MIN && time_tried(retry, head, now) >= retry.give_up_after
 }
 
@@ -69,7 +92,7 @@ fn longest_wait(retry: Retry, attempt: &Attempt) -> Duration {
         (AttemptResult::KeyRefused, _) => Duration::ZERO,
         (AttemptResult::LeadRefused, _) => retry.max.max(REFUSED_WAIT),
         // These two come with a `Retry-After`.
-        (_, Some(429 | 503)) => retry.max.max(RETRY_AFTER_MAX),
+        (_, Some(429 | 503)) => retry.max.max(ASKED_WAIT_MAX),
         _ => retry.max,
     }
 }
@@ -82,28 +105,13 @@ fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::lead::{EntryId, FormId, SiteId};
-    use crate::queue::{Event, Reading, State};
+    use crate::queue::{Reading, State};
 
     const RETRY: Retry = Retry {
         first: Duration::from_secs(5),
         max: Duration::from_secs(3600),
         give_up_after: Duration::from_secs(14 * 86_400),
     };
-
-    #[test]
-    fn waits_double_up_to_the_longest() {
-        let waits = [1, 2, 3, 10, 11, 60, u32::MAX].map(|attempts| delay(RETRY, attempts, None, 1.0).as_secs());
-        assert_eq!(waits, [5, 10, 20, 2560, 3600, 3600, 3600]);
-        assert_eq!(delay(RETRY, 3, None, 0.0), Duration::ZERO);
-        assert_eq!(delay(RETRY, 3, None, 0.5), Duration::from_secs(10));
-    }
-
-    #[test]
-    fn what_was_asked_for_is_the_least() {
-        let asked = Some(Duration::from_secs(600));
-        assert_eq!(delay(RETRY, 1, asked, 0.0), Duration::from_secs(600));
-        assert_eq!(delay(RETRY, 20, asked, 1.0), Duration::from_secs(605));
-    }
 
     fn at(hours: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(hours)
@@ -155,12 +163,12 @@ mod tests {
         let mut history = hourly(1..10);
         history.extend((287..336).chain([336]).map(failed));
         assert_eq!(history.len(), HISTORY_MAX);
-        assert!(is_over(RETRY, &head(ATTEMPTS_MIN, history.clone()), at(336)));
-        assert!(!is_over(RETRY, &head(ATTEMPTS_MIN - 1, history.clone()), at(336)));
+        assert!(is_tried_out(RETRY, &head(ATTEMPTS_MIN, history.clone()), at(336)));
+        assert!(!is_tried_out(RETRY, &head(ATTEMPTS_MIN - 1, history.clone()), at(336)));
         history.pop();
         history.insert(1, failed(0));
-        assert!(!is_over(RETRY, &head(ATTEMPTS_MIN, history), at(335)));
-        assert!(!is_over(RETRY, &head(1000, Vec::new()), at(-5)));
+        assert!(!is_tried_out(RETRY, &head(ATTEMPTS_MIN, history), at(335)));
+        assert!(!is_tried_out(RETRY, &head(1000, Vec::new()), at(-5)));
     }
 
     #[test]

@@ -6,18 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::clock::{later, until};
+use super::super::clock::{later, until};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::queue::{Holdup, PausedKeys};
 
 /// How long after a refusal one lead is tried again.
-pub const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
+pub(in crate::send) const PROBE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The pairs of keys that are refused, by site and public key: a branch's keys pause only its own leads.
 #[derive(Default)]
-pub struct Pauses {
+pub(super) struct Pauses {
     paused: Mutex<HashMap<(SiteId, String), Pause>>,
 }
 
@@ -28,16 +28,16 @@ struct Pause {
 
 /// What a new configuration means for the sites that were paused.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Resumed {
+pub(in crate::send) struct Resumed {
     /// They have other keys now: all their leads may be sent.
-    pub changed: BTreeSet<SiteId>,
+    pub(in crate::send) changed: BTreeSet<SiteId>,
     /// They have the same keys: one lead may be tried at once.
-    pub probed: BTreeSet<SiteId>,
+    pub(in crate::send) probed: BTreeSet<SiteId>,
 }
 
 impl Pauses {
     /// Pauses keys that were refused, and in which words; tells whether they were not paused before.
-    pub fn pause(&self, site: &SiteId, keys: &KeyPair, why: &str, now: Timestamp) -> bool {
+    pub(super) fn pause(&self, site: &SiteId, keys: &KeyPair, why: &str, now: Timestamp) -> bool {
         let mut paused = self.paused.lock();
         let before = paused.get(&name(site, keys)).filter(|before| before.keys == *keys);
         let since = before.map(|before| before.holdup.since);
@@ -47,12 +47,12 @@ impl Pauses {
     }
 
     /// Resumes keys that were taken; tells whether they were paused.
-    pub fn resume(&self, site: &SiteId, keys: &KeyPair) -> bool {
+    pub(super) fn resume(&self, site: &SiteId, keys: &KeyPair) -> bool {
         self.paused.lock().remove(&name(site, keys)).is_some()
     }
 
     /// Returns how long a lead has to wait; none where it may be sent, or may be the probe.
-    pub fn wait(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Option<Duration> {
+    pub(super) fn wait(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) -> Option<Duration> {
         let paused = self.paused.lock();
         let pause = paused.get(&name(site, keys)).filter(|pause| pause.keys == *keys)?;
         until(pause.holdup.next_probe, now, PROBE_AFTER)
@@ -77,14 +77,14 @@ impl Pauses {
     }
 
     /// Notes that a lead is sent: where that is the probe, no other is until the next one's time.
-    pub fn begin(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
+    pub(super) fn begin(&self, site: &SiteId, keys: &KeyPair, now: Timestamp) {
         if let Some(pause) = self.paused.lock().get_mut(&name(site, keys)) {
             pause.holdup.next_probe = later(now, PROBE_AFTER);
         }
     }
 
     /// Resumes what a new configuration gave other keys, and lets the others be probed at once.
-    pub fn reloaded(&self, config: &Config, now: Timestamp) -> Resumed {
+    pub(super) fn reloaded(&self, config: &Config, now: Timestamp) -> Resumed {
         let mut resumed = Resumed::default();
         self.paused.lock().retain(|(id, _), pause| {
             let site = config.sites.get(id);
@@ -101,7 +101,7 @@ impl Pauses {
     }
 
     /// How many sites are paused.
-    pub fn sites(&self) -> usize {
+    pub(super) fn sites(&self) -> usize {
         let paused = self.paused.lock();
         let sites: BTreeSet<_> = paused.keys().map(|(site, _)| site).collect();
         sites.len()

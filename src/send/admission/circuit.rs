@@ -14,19 +14,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::clock::{later, until};
-use crate::kaicalls::Symptom;
+use super::super::clock::{later, until};
+use crate::destination::Symptom;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::Holdup;
 
 /// How often one lead is sent through an open circuit.
-pub const PROBE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(60);
 /// So many leads of a site, or so many sites, must have failed.
-pub const OPENS_AFTER: usize = 3;
+pub(super) const OPENS_AFTER: usize = 3;
 
 /// The circuits of all sites and of the upstream.
 #[derive(Default)]
-pub struct Circuits {
+pub(super) struct Circuits {
     state: Mutex<State>,
 }
 
@@ -48,7 +48,7 @@ struct Failing {
 
 /// Whether anything may be sent upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upstream {
+pub(super) enum Upstream {
     Closed,
     /// One lead may be sent.
     Probe,
@@ -57,14 +57,14 @@ pub enum Upstream {
 
 /// How many circuits are open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Open {
-    pub sites: usize,
-    pub upstream: bool,
+pub(in crate::send) struct Open {
+    pub(super) sites: usize,
+    pub(super) upstream: bool,
 }
 
 impl Circuits {
     /// Tells whether anything may be sent.
-    pub fn upstream(&self, now: Timestamp) -> Upstream {
+    pub(super) fn upstream(&self, now: Timestamp) -> Upstream {
         match &self.state.lock().upstream {
             None => Upstream::Closed,
             Some(open) => until(open.next_probe, now, PROBE_EVERY).map_or(Upstream::Probe, Upstream::Open),
@@ -72,7 +72,7 @@ impl Circuits {
     }
 
     /// Returns how long a site's lead has to wait; none where it may be sent. The upstream's probe may be of any site.
-    pub fn wait(&self, site: &SiteId, now: Timestamp) -> Option<Duration> {
+    pub(super) fn wait(&self, site: &SiteId, now: Timestamp) -> Option<Duration> {
         let state = self.state.lock();
         let open = state.sites.get(site)?.open.as_ref().filter(|_| state.upstream.is_none())?;
         until(open.next_probe, now, PROBE_EVERY)
@@ -90,7 +90,7 @@ impl Circuits {
     }
 
     /// Notes that a lead is sent: through an open circuit no other is until the next probe's time.
-    pub fn begin(&self, site: &SiteId, now: Timestamp) {
+    pub(super) fn begin(&self, site: &SiteId, now: Timestamp) {
         let state = &mut *self.state.lock();
         let of_site = state.sites.get_mut(site).and_then(|failing| failing.open.as_mut());
         for open in of_site.into_iter().chain(&mut state.upstream) {
@@ -99,7 +99,7 @@ impl Circuits {
     }
 
     /// Notes that KaiCalls answered for a site: what it went through is closed. Tells whether the site's was open.
-    pub fn succeeded(&self, site: &SiteId) -> bool {
+    pub(super) fn succeeded(&self, site: &SiteId) -> bool {
         let state = &mut *self.state.lock();
         let was_open = state.sites.remove(site).is_some_and(|failing| failing.open.is_some());
         if !state.shows_life() && was_open {
@@ -109,7 +109,7 @@ impl Circuits {
     }
 
     /// Notes that an attempt failed, and in which words; opens what has failed too often.
-    pub fn failed(&self, (site, id): (&SiteId, EntryId), symptom: Symptom, why: &str, now: Timestamp) {
+    pub(super) fn failed(&self, (site, id): (&SiteId, EntryId), symptom: Symptom, why: &str, now: Timestamp) {
         let state = &mut *self.state.lock();
         if symptom == Symptom::Alive {
             state.shows_life();
@@ -144,14 +144,14 @@ impl Circuits {
     }
 
     /// Forgets sites that are gone.
-    pub fn retain(&self, keep: impl Fn(&SiteId) -> bool) {
+    pub(super) fn retain(&self, keep: impl Fn(&SiteId) -> bool) {
         let state = &mut *self.state.lock();
         state.sites.retain(|site, _| keep(site));
         state.against_upstream.retain(|site, _| keep(site));
     }
 
     /// Counts what is open.
-    pub fn open(&self) -> Open {
+    pub(super) fn open(&self) -> Open {
         let state = self.state.lock();
         let sites = state.sites.values().filter(|failing| failing.open.is_some()).count();
         Open { sites, upstream: state.upstream.is_some() }

@@ -1,15 +1,15 @@
-//! A site's share of the slots: small until KaiCalls answers for it, then as much as it can use.
+//! A site's share of what may be under way: small until KaiCalls answers for it, then as much as it can use.
 //!
 //! An API that never answers for one site's keys would else hold every slot until its time is out. So a site begins with
 //! [`FIRST`] leads at once, gets one more with each answer while its share is in use, and begins anew with a failure.
-//! A quarter of the slots is always left to the other sites.
+//! A quarter is always left to the other sites.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::slots::Slot;
+use super::super::slots::{Slot, most_of};
 use crate::lead::SiteId;
 
 /// So many leads of a site may be under way, in each kind of slot, before any was answered.
@@ -26,17 +26,21 @@ struct Share {
     most: usize,
 }
 
-/// An attempt's place in its site's share, until it is dropped.
-pub(super) struct Seat {
+/// A lead's place in its site's share, until it is dropped.
+pub(in crate::send) struct Seat {
     shares: Arc<Shares>,
     slot: Slot,
     site: SiteId,
-    was_answered: bool,
+    end: SeatEnd,
 }
 
-/// Returns the most that one of several sites gets of so many slots.
-fn most_of(slots: usize, sites: usize) -> usize {
-    if sites > 1 { slots - slots / 4 } else { slots }
+/// What a place was used for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SeatEnd {
+    /// Nothing: its lead had to wait.
+    Unused,
+    Sent,
+    Answered,
 }
 
 impl Shares {
@@ -44,7 +48,7 @@ impl Shares {
     pub(super) fn begin(self: &Arc<Self>, slot: Slot, site: &SiteId) -> Seat {
         let mut sites = self.sites.lock();
         sites.entry((slot, site.clone())).or_insert(Share { under_way: 0, most: FIRST }).under_way += 1;
-        Seat { shares: Arc::clone(self), slot, site: site.clone(), was_answered: false }
+        Seat { shares: Arc::clone(self), slot, site: site.clone(), end: SeatEnd::Unused }
     }
 
     /// Returns how many more leads of each site that has some under way may begin, and how many of any other.
@@ -62,19 +66,14 @@ impl Shares {
         self.sites.lock().iter().any(|((of, _), share)| *of == slot && share.under_way >= share.most.min(most))
     }
 
-    /// Counts the attempts under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.sites.lock().values().map(|share| share.under_way).sum()
-    }
-
-    fn ended(&self, slot: Slot, site: &SiteId, was_answered: bool) {
+    fn ended(&self, slot: Slot, site: &SiteId, end: SeatEnd) {
         let mut sites = self.sites.lock();
         let name = (slot, site.clone());
         let Some(share) = sites.get_mut(&name) else { return };
-        if !was_answered {
-            share.most = FIRST;
-        } else if share.under_way >= share.most {
-            share.most += 1;
+        match end {
+            SeatEnd::Sent => share.most = FIRST,
+            SeatEnd::Answered if share.under_way >= share.most => share.most += 1,
+            SeatEnd::Answered | SeatEnd::Unused => {}
         }
         share.under_way = share.under_way.saturating_sub(1);
         // Whoever pauses begins anew: an answer of long ago says nothing of today.
@@ -85,15 +84,29 @@ impl Shares {
 }
 
 impl Seat {
-    /// Notes that KaiCalls took or refused the lead.
-    pub(super) fn answered(&mut self) {
-        self.was_answered = true;
+    pub(super) fn site(&self) -> &SiteId {
+        &self.site
+    }
+
+    /// Notes that the lead is sent: dropped without an answer, the place counts as one of a failure.
+    pub(super) fn sent(self) -> Self {
+        self.ending(SeatEnd::Sent)
+    }
+
+    /// Ends it: KaiCalls took or refused the lead.
+    pub(super) fn answered(self) {
+        drop(self.ending(SeatEnd::Answered));
+    }
+
+    fn ending(mut self, end: SeatEnd) -> Self {
+        self.end = end;
+        self
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.shares.ended(self.slot, &self.site, self.was_answered);
+        self.shares.ended(self.slot, &self.site, self.end);
     }
 }
 
@@ -117,15 +130,17 @@ mod tests {
         assert_eq!((left(&shares, "acme"), left(&shares, "beta")), (0, FIRST));
         assert!(shares.any_used_up(Slot::Any, 16, 2) && !shares.any_used_up(Slot::New, 16, 2));
         for _ in 0..20 {
-            let mut seat = seats.remove(0);
-            seat.answered();
-            drop(seat);
+            seats.remove(0).sent().answered();
             seats.extend((0..left(&shares, "acme")).map(|_| shares.begin(Slot::Any, &acme)));
         }
         assert_eq!(seats.len(), 12);
         assert_eq!(shares.left(Slot::Any, 16, 1).1.get(&acme), Some(&1), "one site alone has all, once it needs them");
-        // A failure: no more until all but the first few have ended.
+        // One that was not used changes nothing.
         drop(seats.pop());
+        assert_eq!(left(&shares, "acme"), 1);
+        seats.push(shares.begin(Slot::Any, &acme));
+        // A failure: no more until all but the first few have ended.
+        drop(seats.pop().map(Seat::sent));
         assert_eq!(left(&shares, "acme"), 0);
         seats.truncate(FIRST - 1);
         assert_eq!(left(&shares, "acme"), 1);
@@ -134,9 +149,8 @@ mod tests {
     #[test]
     fn a_site_with_nothing_under_way_is_forgotten_and_begins_anew() {
         let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
-        let mut seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme)).collect();
-        seats.iter_mut().for_each(Seat::answered);
-        drop(seats);
+        let seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme)).collect();
+        seats.into_iter().for_each(|seat| seat.sent().answered());
         assert!(shares.sites.lock().is_empty());
         assert_eq!(shares.left(Slot::New, 2, 9), (2, HashMap::new()), "of two slots both: a quarter is none");
     }

@@ -1,7 +1,12 @@
-//! Where leads go and as whom: the API's base URL and a site's key pair. A leaf, shared by config and the client.
+//! Where leads go, as whom, and what came of it: the API's base URL, a site's key pair, a verdict. A leaf, shared by the
+//! configuration, the client and the sender.
+
+mod verdict;
 
 use std::fmt;
 use std::net::IpAddr;
+
+pub use verdict::{ASKED_WAIT_MAX, Failed, Judged, Symptom, Verdict};
 
 /// Text that no log, error or `Debug` shows.
 #[derive(Clone, PartialEq, Eq)]

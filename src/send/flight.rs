@@ -1,0 +1,167 @@
+//! Leads on their way: claimed and waiting for a slot, being posted, being written down.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use super::admission::Seat;
+use super::slots::{HeldSlot, Slot, Slots};
+use crate::queue::Lease;
+
+/// So many leads may be on their way for each slot: while one is posted, the next is claimed and the last is written down.
+const PLACES_PER_SLOT: usize = 2;
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Settled,
+    /// Cut off before an answer came.
+    Cut,
+}
+
+/// A lead that was claimed, and has not begun to be sent.
+pub(super) struct Claimed {
+    pub(super) lease: Lease,
+    pub(super) seat: Seat,
+    pub(super) slot: Slot,
+}
+
+/// The leads on their way.
+#[derive(Default)]
+pub(super) struct Flight {
+    claimed: VecDeque<Claimed>,
+    under_way: JoinSet<End>,
+    /// Each task holds one of these to its end, however it ends.
+    any: Arc<()>,
+    new: Arc<()>,
+}
+
+/// What decides who gets a slot.
+#[derive(Clone, Copy)]
+pub(super) struct SlotLimits {
+    pub(super) max_in_flight: NonZeroU32,
+    pub(super) sites: usize,
+    /// Leads that came then or later are new.
+    pub(super) new_since: Timestamp,
+}
+
+/// Returns how many leads of a kind may be on their way.
+pub(super) fn places(slot: Slot, max_in_flight: NonZeroU32) -> usize {
+    slot.count(max_in_flight).saturating_mul(PLACES_PER_SLOT)
+}
+
+impl Flight {
+    /// Takes in leads that were claimed.
+    pub(super) fn take_in(&mut self, claimed: impl IntoIterator<Item = Claimed>) {
+        self.claimed.extend(claimed);
+    }
+
+    /// Takes out the first lead that there is a slot for. One that was claimed for any slot and is new may have either: a
+    /// backlog must not keep it waiting.
+    pub(super) fn next(&mut self, slots: &Arc<Slots>, limits: SlotLimits) -> Option<(Claimed, HeldSlot)> {
+        for at in 0..self.claimed.len() {
+            let claimed = self.claimed.get(at)?;
+            let head = &claimed.lease.head;
+            let take = |slot| slots.take(slot, &head.site, limits.max_in_flight, limits.sites);
+            let is_new = head.accepted_at >= limits.new_since;
+            if let Some(held) = take(claimed.slot).or_else(|| if is_new { take(Slot::New) } else { None }) {
+                return Some((self.claimed.remove(at)?, held));
+            }
+        }
+        None
+    }
+
+    /// Takes out all that have not begun.
+    pub(super) fn take_claimed(&mut self) -> VecDeque<Claimed> {
+        std::mem::take(&mut self.claimed)
+    }
+
+    /// Begins to send or to settle a lead.
+    pub(super) fn begin(&mut self, slot: Slot, work: impl Future<Output = End> + Send + 'static) {
+        let place = Arc::clone(self.place(slot));
+        self.under_way.spawn(async move {
+            let end = work.await;
+            drop(place);
+            end
+        });
+    }
+
+    fn place(&self, slot: Slot) -> &Arc<()> {
+        match slot {
+            Slot::Any => &self.any,
+            Slot::New => &self.new,
+        }
+    }
+
+    /// Returns how many more leads may be claimed for slots of a kind.
+    pub(super) fn room(&self, slot: Slot, max_in_flight: NonZeroU32) -> usize {
+        let waiting = self.claimed.iter().filter(|claimed| claimed.slot == slot).count();
+        let under_way = Arc::strong_count(self.place(slot)) - 1;
+        places(slot, max_in_flight).saturating_sub(waiting + under_way)
+    }
+
+    /// Counts those that wait for a slot.
+    pub(super) fn waiting(&self) -> usize {
+        self.claimed.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.claimed.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Counts those that have begun and not ended.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// Forgets those that have ended.
+    pub(super) fn reap(&mut self) {
+        while self.under_way.try_join_next().is_some() {}
+    }
+
+    /// Waits until one has ended; returns at once where none has begun. Dropping it loses nothing but the knowledge of how.
+    pub(super) async fn one_ended(&mut self) -> Option<End> {
+        // One that panicked settled nothing.
+        Some(self.under_way.join_next().await?.unwrap_or(End::Cut))
+    }
+
+    /// Waits until all that have begun have ended; returns how many were cut off.
+    pub(super) async fn all_ended(&mut self) -> usize {
+        let mut cut = 0;
+        while let Some(end) = self.one_ended().await {
+            cut += usize::from(end == End::Cut);
+        }
+        cut
+    }
+
+    /// Drops what has not ended; returns how many that were.
+    pub(super) async fn abandon(&mut self) -> usize {
+        let left = self.under_way();
+        self.under_way.shutdown().await;
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_kind_of_slot_has_places_of_its_own() {
+        let mut flight = Flight::default();
+        let four = NonZeroU32::new(4).expect("not zero");
+        let room = |flight: &Flight| Slot::ALL.map(|slot| flight.room(slot, four));
+        assert_eq!(room(&flight), [4, 4]);
+        flight.begin(Slot::Any, async { End::Settled });
+        flight.begin(Slot::New, std::future::pending());
+        assert_eq!(room(&flight), [3, 3]);
+        assert_eq!(flight.one_ended().await, Some(End::Settled));
+        assert_eq!(room(&flight), [4, 3]);
+        assert_eq!(flight.abandon().await, 1);
+        assert_eq!(room(&flight), [4, 4]);
+        assert!(flight.is_empty());
+    }
+}

@@ -1,0 +1,71 @@
+//! Leads of a site that has left the configuration and is back: queued ones go on, held ones are queued again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::chain::Chain;
+use super::clock::Clock;
+use super::settle::hasten;
+use crate::config::Config;
+use crate::queue::{Change, Filter, HASTEN_MAX, Head, Order, Reason, State, Store, StoreError};
+
+/// Held leads that are queued again at a time, and the rest after them: neither the store nor KaiCalls is flooded.
+const PAGE: usize = 100;
+const PAGE_REST: Duration = Duration::from_secs(1);
+
+/// Finds what waits for a site that is back, also from before this process.
+pub(super) async fn bring_back(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock) {
+    let done = async {
+        find_queued(&*store, &config.load_full(), &clock).await?;
+        queue_held(&*store, &config, &clock).await
+    };
+    if let Err(error) = done.await {
+        let error = Chain(&error);
+        tracing::error!(%error, "send.site_back_failed: leads of a site that is back wait for the next reload");
+    }
+}
+
+/// Makes the queued leads due that wait for a site.
+async fn find_queued(store: &dyn Store, config: &Config, clock: &Clock) -> Result<(), StoreError> {
+    let counts = store.counts().await?;
+    let queued = counts.into_iter().filter(|count| count.state == State::Queued);
+    for site in queued.map(|count| count.site).filter(|site| config.sites.contains_key(site)) {
+        let filter = Filter {
+            site: Some(site.clone()),
+            state: Some(State::Queued),
+            reason: Some(Reason::SiteGone),
+            ..Filter::default()
+        };
+        if !store.scan(&filter, Order::Oldest, None, 1).await?.heads.is_empty() {
+            hasten(store, &site, HASTEN_MAX, clock.now()).await;
+        }
+    }
+    Ok(())
+}
+
+/// Queues the leads again that were held because their site was gone.
+async fn queue_held(store: &dyn Store, config: &ArcSwap<Config>, clock: &Clock) -> Result<(), StoreError> {
+    let filter = Filter { state: Some(State::Held), reason: Some(Reason::SiteGone), ..Filter::default() };
+    let mut cursor = None;
+    let mut queued = 0_usize;
+    loop {
+        let page = store.scan(&filter, Order::Oldest, cursor, PAGE).await?;
+        let config = config.load_full();
+        let is_back = |head: &&Head| config.sites.get(&head.site).is_some_and(|site| site.deliver);
+        for head in page.heads.iter().filter(is_back) {
+            let set = store.amend(head.id, head.revision, Change::SiteBack, clock.now()).await?;
+            queued += usize::from(set.is_done());
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+        tokio::time::sleep(PAGE_REST).await;
+    }
+    if queued > 0 {
+        tracing::info!(leads = queued, "send.site_back: leads held because their site was gone are queued again");
+    }
+    Ok(())
+}
