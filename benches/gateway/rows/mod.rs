@@ -1,0 +1,84 @@
+//! What is measured, row by row. Of each figure the middle of some rounds is told, in which those that are compared take turns.
+
+mod accepted;
+
+mod cost;
+
+mod delivered;
+
+mod held;
+
+mod waiting;
+
+use crate::Outcome;
+use crate::stand::Stand;
+use crate::table;
+
+/// Times that each of those that are compared is measured.
+pub(crate) const ROUNDS: usize = 3;
+
+/// A line of the table of goals.
+pub(crate) struct Goal {
+    pub(crate) what: String,
+    pub(crate) figure: f64,
+    /// "≤ 2.5", and what at least is to hold.
+    pub(crate) goal: &'static str,
+    pub(crate) must: &'static str,
+}
+
+impl Goal {
+    pub(crate) fn new(what: impl Into<String>, figure: f64, goal: &'static str, must: &'static str) -> Self {
+        Self { what: what.into(), figure, goal, must }
+    }
+}
+
+/// Measures the rows of those names, or all.
+pub(crate) async fn measure(stand: &Stand, wanted: &[String]) -> Outcome<()> {
+    let is_wanted = |row: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == row);
+    let mut goals = Vec::new();
+    if is_wanted("cost") {
+        goals.extend(cost::measure(stand).await?);
+    }
+    if is_wanted("accepted") {
+        goals.extend(accepted::measure(stand).await?);
+    }
+    if is_wanted("delivered") {
+        goals.extend(delivered::measure(stand).await?);
+    }
+    if is_wanted("waiting") {
+        goals.extend(waiting::measure(stand).await?);
+    }
+    if is_wanted("held") {
+        goals.extend(held::memory(stand).await?);
+    }
+    if is_wanted("start") {
+        goals.extend(held::starts(stand).await?);
+    }
+    if is_wanted("sites") {
+        goals.extend(cost::growth(stand).await?);
+    }
+    let rows: Vec<Vec<String>> = goals.iter().map(line).collect();
+    table::print("The gateway as a whole: ratios and figures of one run", &["", "figure", "goal", "must", ""], &rows);
+    Ok(())
+}
+
+fn line(goal: &Goal) -> Vec<String> {
+    let is_within = |limit: &str| {
+        let number =
+            limit.get(limit.find(' ').unwrap_or_default()..).and_then(|number| number.trim().parse::<f64>().ok());
+        number.is_none_or(|number| if limit.starts_with('≤') { goal.figure <= number } else { goal.figure >= number })
+    };
+    let verdict = if is_within(goal.goal) {
+        "goal"
+    } else if is_within(goal.must) {
+        "must"
+    } else {
+        "missed"
+    };
+    vec![goal.what.clone(), figure(goal.figure), goal.goal.to_owned(), goal.must.to_owned(), verdict.to_owned()]
+}
+
+/// Writes a figure with as many digits as it is worth.
+pub(crate) fn figure(figure: f64) -> String {
+    if figure < 10.0 { format!("{figure:.2}") } else { format!("{figure:.0}") }
+}
