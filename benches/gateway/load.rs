@@ -102,8 +102,13 @@ impl Connection {
         Ok(Self { stream, sent: Vec::with_capacity(4 << 10), read: Vec::with_capacity(4 << 10) })
     }
 
-    /// Posts one; tells whether it was accepted.
-    async fn post(&mut self, workload: &Workload, target: &Target) -> Outcome<bool> {
+    /// Posts one; tells whether it was accepted, and keeps the connection for the next.
+    async fn post(mut self, workload: &Workload, target: &Target) -> Outcome<(bool, Self)> {
+        let accepted = self.exchange(workload, target).await?;
+        Ok((accepted, self))
+    }
+
+    async fn exchange(&mut self, workload: &Workload, target: &Target) -> Outcome<bool> {
         workload.write(target, &mut self.sent);
         self.stream.write_all(&self.sent).await?;
         self.read.clear();
@@ -123,7 +128,7 @@ impl Connection {
 
 /// Posts one; tells whether it was accepted.
 pub(crate) async fn post_one(workload: &Workload, target: Target) -> Outcome<bool> {
-    Connection::open(&target).await?.post(workload, &target).await
+    Connection::open(&target).await?.exchange(workload, &target).await
 }
 
 /// Posts as fast as so many connections can, for a time.
@@ -142,7 +147,7 @@ pub(crate) async fn flood(
             let mut loaded = Loaded::default();
             while begun.elapsed() < lasting {
                 let due = Instant::now();
-                let accepted = connection.post(&workload, &target).await?;
+                let accepted = connection.exchange(&workload, &target).await?;
                 loaded.count(accepted, due.elapsed());
             }
             Outcome::Ok(loaded)
@@ -178,11 +183,15 @@ pub(crate) async fn pace(
         let idle = Rc::clone(&idle);
         tasks.spawn_local(async move {
             let kept = idle.borrow_mut().pop();
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => Connection::open(&target).await?,
+            let posted = match kept {
+                // The server may have closed it meanwhile: then it is posted anew, as by any client.
+                Some(connection) => connection.post(&workload, &target).await.ok(),
+                None => None,
             };
-            let accepted = connection.post(&workload, &target).await?;
+            let (accepted, connection) = match posted {
+                Some(posted) => posted,
+                None => Connection::open(&target).await?.post(&workload, &target).await?,
+            };
             idle.borrow_mut().push(connection);
             Outcome::Ok((accepted, due.elapsed()))
         });

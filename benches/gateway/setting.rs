@@ -79,7 +79,7 @@ fn site_file(number: u64, delivers: bool) -> String {
     let sha256: String = Sha256::digest(token(number)).iter().map(|byte| format!("{byte:02x}")).collect();
     let id = site(number);
     format!(
-        "id = \"{id}\"\npublic_key = \"wp_pk_{number}\"\nsecret_key = \"wp_sk_{number}\"\n\
+        "id = \"{id}\"\nregion = \"US\"\npublic_key = \"wp_pk_{number:040}\"\nsecret_key = \"wp_sk_{number:040}\"\n\
          tokens = [{{ sha256 = \"{sha256}\" }}]\ndeliver = {delivers}\n"
     )
 }

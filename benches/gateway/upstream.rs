@@ -12,8 +12,7 @@ use tokio::task::spawn_local;
 use crate::Outcome;
 use crate::wire::message_end;
 
-const TAKEN: &[u8] =
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 36\r\n\r\n{\"success\":true,\"leadId\":\"lead_0001\"}";
+const TAKEN: &str = r#"{"success":true,"leadId":"lead_0001"}"#;
 
 /// The server; it ends with the process.
 pub(crate) struct Upstream {
@@ -60,6 +59,8 @@ impl Upstream {
 /// Serves one connection to its end, whatever that is.
 async fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
     stream.set_nodelay(true).ok()?;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", TAKEN.len());
+    let answer = format!("{head}{TAKEN}");
     let mut buffer = Vec::with_capacity(4 << 10);
     loop {
         let end = loop {
@@ -75,6 +76,6 @@ async fn serve(mut stream: TcpStream, state: &State) -> Option<()> {
             tokio::time::sleep(state.takes.get()).await;
         }
         state.taken.set(state.taken.get() + 1);
-        stream.write_all(TAKEN).await.ok()?;
+        stream.write_all(answer.as_bytes()).await.ok()?;
     }
 }

@@ -8,7 +8,7 @@ use formgate::config::{OverLimit, Retry, Site};
 use formgate::lead::EntryId;
 use formgate::queue::{AttemptResult, Reason, State};
 use formgate::send::{ATTEMPTS_MIN, Stopped};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::scripted_api::Reply;
 use crate::world::{RETRY, TRACE, World, last_attempt, limit, site};
@@ -275,6 +275,51 @@ async fn a_backlog_leaves_half_the_slots_to_new_leads() {
     let mut sent = world.sent();
     sent.sort();
     assert_eq!(sent, ["jane1", "jane2", "jane20", "jane21"]);
+    drop((stop, running));
+}
+
+#[tokio::test]
+async fn the_next_lead_is_claimed_while_one_is_posted_and_put_back_by_a_stop() {
+    let world = World::with(|config| config.upstream.max_in_flight = NonZeroU32::new(1).expect("not zero")).await;
+    let mut ids = Vec::new();
+    for number in 1..=3 {
+        ids.push(world.queue("acme", number).await);
+    }
+    let told = Arc::new(Notify::new());
+    world.api.always(Reply::success("lead_1").when(&told));
+    let (stop, stopped) = watch::channel(false);
+    let sender = world.sender.clone();
+    let running = tokio::spawn(async move { sender.run(stopped).await });
+    world.api.wait_for(1).await;
+    while world.head(ids[1]).await.attempts == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.head(ids[2]).await.attempts, 0, "two are on their way for one slot");
+    stop.send_replace(true);
+    while world.head(ids[1]).await.attempts == 1 {
+        tokio::task::yield_now().await;
+    }
+    told.notify_one();
+    assert_eq!(running.await.expect("it ends"), Stopped::Drained);
+    assert_eq!(world.state(ids[0]).await.0, State::Delivered);
+    assert_eq!(world.state(ids[1]).await, (State::Queued, Reason::Accepted, 0));
+    assert_eq!(world.sent(), ["jane1"]);
+}
+
+#[tokio::test]
+async fn a_new_lead_claimed_behind_a_backlog_takes_a_slot_for_new_ones() {
+    let world = World::with(|config| config.upstream.max_in_flight = NonZeroU32::new(2).expect("not zero")).await;
+    world.queue("acme", 1).await;
+    world.pass(601);
+    world.api.always(Reply::silence());
+    let (stop, stopped) = watch::channel(false);
+    let sender = world.sender.clone();
+    let running = tokio::spawn(async move { sender.run(stopped).await });
+    world.api.wait_for(1).await;
+    // Of the two places for whatever is due one is left, and the lead is due.
+    world.queue("beta", 2).await;
+    world.api.wait_for(2).await;
+    assert_eq!(world.sent(), ["jane1", "jane2"]);
     drop((stop, running));
 }
 

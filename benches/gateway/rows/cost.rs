@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::load::{Workload, flood};
-use crate::rows::{Goal, ROUNDS, figure};
+use crate::rows::{Goal, figure, rounds};
 use crate::stand::{CONNECTIONS, Running, Stand};
 use crate::{Outcome, as_f64, median, table};
 
@@ -22,7 +22,7 @@ struct Subject {
 
 pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
     let mut subjects: Vec<Subject> = names().into_iter().map(|name| Subject::new(name, stand)).collect();
-    for _ in 0..ROUNDS {
+    for _round in rounds("cost") {
         for subject in &mut subjects {
             if let Err(error) = subject.measure(stand).await {
                 eprintln!("bench: {} is left out: {error}", subject.name);
@@ -44,7 +44,7 @@ pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
 /// What a lead costs with thousands of sites, by what it costs with one.
 pub(crate) async fn growth(stand: &Stand) -> Outcome<Vec<Goal>> {
     let mut ratios = Vec::new();
-    for _ in 0..ROUNDS {
+    for _round in rounds("sites") {
         let mut costs = Vec::new();
         for sites in [5_000, 1] {
             let running = stand.gateway(sites, true).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::load::{Loaded, flood, pace};
-use crate::rows::{Goal, ROUNDS};
+use crate::rows::{Goal, rounds};
 use crate::stand::{CONNECTIONS, Running, Stand};
 use crate::{Outcome, as_f64, median};
 
@@ -19,7 +19,7 @@ const SLOW_LASTING: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
     let (mut at_60, mut at_peak, mut slow) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _round in rounds("delivered") {
         let running = stand.gateway(1, true).await?;
         stand.warm_up(&running, stand.w1()?).await?;
         let before = stand.upstream.taken();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::load::flood;
-use crate::rows::{Goal, ROUNDS};
+use crate::rows::{Goal, rounds};
 use crate::stand::{CONNECTIONS, Stand};
 use crate::{Outcome, median};
 
@@ -39,7 +39,7 @@ pub(crate) async fn starts(stand: &Stand) -> Outcome<Vec<Goal>> {
 
 async fn start(stand: &Stand, sites: u64) -> Outcome<f64> {
     let mut times = Vec::new();
-    for _ in 0..ROUNDS {
+    for _round in rounds("start") {
         times.push(stand.gateway(sites, true).await?.started_in.as_secs_f64() * 1e3);
     }
     Ok(median(times))

@@ -14,8 +14,14 @@ use crate::Outcome;
 use crate::stand::Stand;
 use crate::table;
 
-/// Times that each of those that are compared is measured.
-pub(crate) const ROUNDS: usize = 3;
+/// Times that each of those that are compared is measured, unless `ROUNDS` says otherwise.
+const ROUNDS: usize = 3;
+
+/// Counts the rounds, and says which begins.
+pub(crate) fn rounds(row: &'static str) -> impl Iterator<Item = usize> {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    (1..=rounds).inspect(move |round| eprintln!("bench: {row}, round {round} of {rounds}"))
+}
 
 /// A line of the table of goals.
 pub(crate) struct Goal {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::load::{Loaded, flood, pace};
-use crate::rows::{Goal, ROUNDS, figure};
+use crate::rows::{Goal, figure, rounds};
 use crate::stand::{CONNECTIONS, Running, Stand, sync_time};
 use crate::{Outcome, median, table};
 
@@ -26,7 +26,7 @@ struct Waits {
 
 pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
     let (mut alone, mut draining, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _round in rounds("waiting") {
         let mut waits = wait(stand).await?;
         alone.push(waits.alone / waits.sync);
         draining.push(waits.draining.percentile(99) / waits.idle.percentile(99));
