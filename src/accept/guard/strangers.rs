@@ -4,12 +4,11 @@ use std::net::IpAddr;
 
 use pingora::protocols::http::ServerSession;
 
-use super::body::Body;
-use super::keeping::Taking;
-use super::ongoing::Trail;
-use super::outcome::{Outcome, Refusal};
-use super::wire::BadHead;
-use super::{Gateway, Request, address};
+use super::client_address;
+use crate::accept::gateway::{Gateway, Request};
+use crate::accept::outcome::{Outcome, Refusal, Trail};
+use crate::accept::submission::{Body, Taking};
+use crate::accept::wire::BadHead;
 use crate::config::{Config, Limits};
 use crate::pipeline::Keeper;
 
@@ -17,14 +16,14 @@ use crate::pipeline::Keeper;
 const STRANGERS_SHARE: u64 = 4;
 
 /// Refuses credentials that fit nowhere. While a broken file may hold the site they are for, nobody can tell.
-pub(super) fn unauthorized(config: &Config) -> Refusal {
+pub(in crate::accept) fn unauthorized(config: &Config) -> Refusal {
     if config.missing.credentials { Refusal::CredentialsUnknown } else { Refusal::Unauthorized }
 }
 
 impl Gateway {
     /// Counts a request without a valid credential, whatever it is refused for; gives its end, or that it comes too
     /// often. The address goes first, so that one that floods uses up its own allowance and not the gateway's.
-    pub(super) fn strangers(&self, limits: &Limits, client: Option<IpAddr>, outcome: Outcome) -> Outcome {
+    pub(in crate::accept) fn strangers(&self, limits: &Limits, client: Option<IpAddr>, outcome: Outcome) -> Outcome {
         if !matches!(outcome, Outcome::Refused(_)) || matches!(outcome, Outcome::Refused(Refusal::Limited(_))) {
             return outcome;
         }
@@ -40,11 +39,11 @@ impl Gateway {
     }
 
     /// Ends a request whose head is malformed. A proxy's word for whose it is can't be read.
-    pub(super) fn malformed(&self, session: &ServerSession, bad: BadHead, trail: &mut Trail) -> Outcome {
+    pub(in crate::accept) fn malformed(&self, session: &ServerSession, bad: BadHead, trail: &mut Trail) -> Outcome {
         let config = self.config.load();
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let server = &config.server;
-        let is_behind_proxy = |peer: &IpAddr| address::is_trusted(*peer, &server.trusted_proxies);
+        let is_behind_proxy = |peer: &IpAddr| client_address::is_trusted(*peer, &server.trusted_proxies);
         trail.client = peer.filter(|peer| server.client_address.is_none() || !is_behind_proxy(peer));
         let outcome = Outcome::Refused(Refusal::Head(bad));
         let counted = trail.client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address));
@@ -52,7 +51,7 @@ impl Gateway {
     }
 
     /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
-    pub(super) async fn strangers_body(
+    pub(in crate::accept) async fn strangers_body(
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,

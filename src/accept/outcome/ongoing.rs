@@ -6,38 +6,38 @@ use http::StatusCode;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Gateway;
-use super::head::RequestId;
-use super::outcome::{Failed, Outcome};
 use super::reply::{self, Dialect, Reply};
+use super::{Failed, Outcome};
+use crate::accept::gateway::Gateway;
+use crate::accept::wire::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
 
 /// What is known of a request by the time it ends, for its log line.
-pub(super) struct Trail {
-    pub(super) id: RequestId,
+pub(in crate::accept) struct Trail {
+    pub(in crate::accept) id: RequestId,
     /// Only a site of the configuration: anything else is the client's text.
-    pub(super) site: Option<SiteId>,
-    pub(super) form: Option<FormId>,
-    pub(super) started: Instant,
+    pub(in crate::accept) site: Option<SiteId>,
+    pub(in crate::accept) form: Option<FormId>,
+    pub(in crate::accept) started: Instant,
     /// The entry that was given to the store: it may be there even where the request has no answer.
-    pub(super) appending: Option<EntryId>,
+    pub(in crate::accept) appending: Option<EntryId>,
     /// It has shown no valid credential.
-    pub(super) is_stranger: bool,
+    pub(in crate::accept) is_stranger: bool,
     /// Whom it is counted for while it is a stranger's.
-    pub(super) client: Option<IpAddr>,
+    pub(in crate::accept) client: Option<IpAddr>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
 #[must_use]
-pub(super) struct Ongoing<'a> {
+pub(in crate::accept) struct Ongoing<'a> {
     gateway: &'a Gateway,
-    pub(super) trail: Trail,
+    pub(in crate::accept) trail: Trail,
     is_recorded: bool,
 }
 
 impl<'a> Ongoing<'a> {
     /// Begins with a request's first byte.
-    pub(super) fn begin(gateway: &'a Gateway) -> Self {
+    pub(in crate::accept) fn begin(gateway: &'a Gateway) -> Self {
         let trail = Trail {
             id: RequestId::random(),
             site: None,
@@ -51,7 +51,7 @@ impl<'a> Ongoing<'a> {
     }
 
     /// Records the outcome, and makes the answer of it.
-    pub(super) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Reply {
+    pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Reply {
         let reply = reply::reply(outcome, dialect, &self.trail.id);
         self.is_recorded = true;
         self.record(outcome, Some(reply.status));

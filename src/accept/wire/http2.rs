@@ -9,12 +9,12 @@ use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Gateway;
 use super::connection::write;
 use super::head::Head;
-use super::ongoing::Ongoing;
 use super::places::Place;
-use super::wire::HEAD_MAX;
+use super::raw_head::HEAD_MAX;
+use crate::accept::gateway::Gateway;
+use crate::accept::outcome::Ongoing;
 
 /// Most requests of one connection that are open at once.
 const STREAMS_MAX: u32 = 100;

@@ -8,7 +8,12 @@ const SERVER: &str = "WordPress/";
 /// Tells whether a submission names a host that is none of a site's. One that names none is nobody else's.
 ///
 /// `own` is the host the request was sent to: some HTTP clients name that as their referer.
-pub(super) fn is_other(hosts: &[String], received: &Received, page: Option<&str>, own: Option<&str>) -> bool {
+pub(in crate::accept) fn is_other(
+    hosts: &[String],
+    received: &Received,
+    page: Option<&str>,
+    own: Option<&str>,
+) -> bool {
     if hosts.is_empty() {
         return false;
     }

@@ -19,7 +19,7 @@ const WAITING_MAX: usize = 512;
 
 /// Runs work on bodies; a panic in it is caught. Clones share the limits.
 #[derive(Clone)]
-pub(super) struct Offload {
+pub(in crate::accept) struct Offload {
     permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     /// Longest wait for a place.
@@ -39,7 +39,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl Offload {
     /// Leaves one processor to the small requests, where there are several.
-    pub(super) fn new(wait: Duration) -> Self {
+    pub(in crate::accept) fn new(wait: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = Arc::new(Semaphore::new(processors.saturating_sub(1).max(1)));
         Self { permits, waiting: Arc::default(), wait }

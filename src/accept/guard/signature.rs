@@ -23,7 +23,7 @@ const TIME_DIGITS_MAX: usize = 12;
 const NO_SECRET: &[u8] = &[0; 32];
 
 /// A signature that is well formed and of our time; not yet checked. No `Debug`: it is a credential.
-pub(super) struct Signature {
+pub(in crate::accept) struct Signature {
     /// As written: it is signed.
     time: String,
     mac: [u8; 32],
@@ -31,7 +31,7 @@ pub(super) struct Signature {
 
 impl Signature {
     /// Reads the header; none where it is missing, malformed or too old to be worth a look at the body.
-    pub(super) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
+    pub(in crate::accept) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
         let (time, mac) = headers.get(HEADER)?.to_str().ok()?.split_once(',')?;
         let (time, mac) = (time.trim().strip_prefix("t=")?, mac.trim().strip_prefix("v=")?);
         let plain = (1..=TIME_DIGITS_MAX).contains(&time.len()) && time.bytes().all(|byte| byte.is_ascii_digit());
@@ -43,7 +43,7 @@ impl Signature {
 
     /// Tells whether one of the secrets has signed what came: the body as it came, the form it is, or that of the
     /// query where there is no body.
-    pub(super) fn fits(&self, secrets: &[Secret], body: &[u8], query: Option<&str>) -> bool {
+    pub(in crate::accept) fn fits(&self, secrets: &[Secret], body: &[u8], query: Option<&str>) -> bool {
         let form = if body.is_empty() { query.unwrap_or_default().as_bytes() } else { body };
         let rebuilt = php_json(form);
         let keys: Vec<&[u8]> = secrets.iter().map(|secret| secret.expose().as_bytes()).collect();

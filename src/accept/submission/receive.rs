@@ -3,7 +3,7 @@
 use http::header;
 
 use super::body::BadBody;
-use super::head::Head;
+use crate::accept::wire::Head;
 use crate::pipeline::{Keeper, Kept};
 use crate::received::{Received, SplitQuery};
 
@@ -36,7 +36,7 @@ mod tests {
             path: String::new(),
             query: None,
             headers: http::HeaderMap::new(),
-            framing: super::super::head::Framing::Length(5),
+            framing: crate::accept::wire::Framing::Length(5),
             expects_continue: false,
         }
     }

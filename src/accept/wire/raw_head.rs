@@ -19,7 +19,7 @@ const READ_SIZE: usize = 4 * 1024;
 
 /// Why no head came out of what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadHead {
+pub(in crate::accept) enum BadHead {
     /// It is not HTTP/1.x, or what two parsers could read in two ways.
     Malformed,
     TooLarge,

@@ -11,7 +11,7 @@ const HOPS_MAX: usize = 32;
 
 /// Returns the client's address: the peer, or, where that is a trusted proxy, what the configured header says, read
 /// from the right past further trusted proxies. What cannot be read ends the search: all before it is the client's word.
-pub(super) fn client(peer: Option<IpAddr>, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
+pub(in crate::accept) fn client(peer: Option<IpAddr>, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
     let peer = peer?;
     let Some(name) = &server.client_address else { return Some(peer) };
     let mut found = peer;
@@ -37,14 +37,14 @@ fn parse(text: &str) -> Option<IpAddr> {
 }
 
 /// Returns what an address is counted as: an IPv6 subscriber has a whole /64.
-pub(super) fn subscriber(address: IpAddr) -> IpAddr {
+pub(in crate::accept) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
 
-pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+pub(in crate::accept) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     proxies.iter().any(|net| holds(net, address))
 }
 

@@ -1,4 +1,4 @@
-//! Who may post: a site's token in one of four places, or KaiCalls' own key pair at KaiCalls' own endpoints.
+//! Who may post to `/hooks`: a site's token, in one of four places.
 //!
 //! A comparison takes the same time whether or not it fits and whether or not the site exists.
 
@@ -11,9 +11,7 @@ use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::shared_keys::Holder;
 use crate::config::{Config, Site, Token};
-use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::received::SplitQuery;
 
@@ -23,11 +21,11 @@ const CREDENTIALS_MAX: usize = 8;
 const COMPARED_MIN: usize = 8;
 
 /// What a request shows to be let in. No `Debug`.
-pub(super) struct Credentials(Vec<[u8; 32]>);
+pub(in crate::accept) struct Credentials(Vec<[u8; 32]>);
 
 impl Credentials {
     /// Collects what the headers and the query show; only digests are kept.
-    pub(super) fn collect(headers: &HeaderMap, query: &SplitQuery) -> Self {
+    pub(in crate::accept) fn collect(headers: &HeaderMap, query: &SplitQuery) -> Self {
         let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
         let shown = authorization.filter_map(authorization_token);
         let own = headers.get_all("x-formgate-token").iter().filter_map(|value| value.to_str().ok());
@@ -50,12 +48,12 @@ fn authorization_token(value: &str) -> Option<String> {
     pair.split_once(':').map(|(_user, password)| password.to_owned())
 }
 
-fn digest(token: &str) -> [u8; 32] {
+pub(super) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
 /// Returns the site if one of its tokens is among the credentials.
-pub(super) fn site<'a>(
+pub(in crate::accept) fn site<'a>(
     config: &'a Config,
     site: &SiteId,
     credentials: &Credentials,
@@ -75,46 +73,6 @@ fn holds(tokens: &[Token], shown: &[u8; 32], today: Date) -> Choice {
         let alive = token.expires.is_none_or(|last| today <= last);
         found | (token.sha256.ct_eq(shown) & Choice::from(u8::from(alive)))
     })
-}
-
-/// How a key pair fares, in the order in which KaiCalls' endpoints tell.
-pub(super) enum Keys<'a> {
-    /// They are these sites', or those of one of their forms; never empty, in the order of the sites' ids.
-    Fit(Vec<Holder<'a>>),
-    UnknownPublic,
-    WrongSecret,
-}
-
-/// Finds the sites that have this key pair. The public key is no secret: only the other is compared in constant time.
-pub(super) fn keys<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'a> {
-    let shown = digest(secret);
-    let mut holders = Vec::new();
-    let mut is_known = false;
-    for site in config.sites.values() {
-        let mut held: Option<Holder<'_>> = None;
-        for (form, pair) in site.key_pairs().filter(|(_, pair)| pair.public() == public) {
-            is_known = true;
-            let fits = bool::from(digest(pair.secret().expose()).ct_eq(&shown));
-            if fits && held.is_none() {
-                held = Some(Holder { site, form, keys: pair });
-            }
-        }
-        holders.extend(held);
-    }
-    match (holders.is_empty(), is_known) {
-        (false, _) => Keys::Fit(holders),
-        (true, true) => Keys::WrongSecret,
-        (true, false) => Keys::UnknownPublic,
-    }
-}
-
-/// Reads `Authorization: Bearer pk:sk`.
-pub(super) fn bearer_keys(headers: &HeaderMap) -> Option<(String, String)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    let (public, secret) = rest.trim().split_once(':').filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
-    let named = KeyPair::check_public(public).is_ok();
-    named.then(|| (public.to_owned(), secret.to_owned()))
 }
 
 #[cfg(test)]

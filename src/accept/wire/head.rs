@@ -4,18 +4,18 @@ use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
 use rand::Rng as _;
 
-use super::wire::BadHead;
+use super::raw_head::BadHead;
 
 /// Longest request id taken over from the client.
 const REQUEST_ID_MAX: usize = 64;
 
 /// What a request's log line, its reply and its problem are called by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(String);
+pub(in crate::accept) struct RequestId(String);
 
 /// How the body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::accept) enum Framing {
     None,
     /// Declared in bytes; never zero.
     Length(u64),
@@ -24,15 +24,15 @@ pub(super) enum Framing {
 }
 
 /// A well-formed head. No `Debug`: its headers and query hold credentials.
-pub(super) struct Head {
-    pub(super) method: Method,
-    pub(super) path: String,
+pub(in crate::accept) struct Head {
+    pub(in crate::accept) method: Method,
+    pub(in crate::accept) path: String,
     /// As it came, `token` and all.
-    pub(super) query: Option<String>,
-    pub(super) headers: HeaderMap,
-    pub(super) framing: Framing,
+    pub(in crate::accept) query: Option<String>,
+    pub(in crate::accept) headers: HeaderMap,
+    pub(in crate::accept) framing: Framing,
     /// The client waits for a word before it sends the body.
-    pub(super) expects_continue: bool,
+    pub(in crate::accept) expects_continue: bool,
 }
 
 impl Head {
@@ -62,7 +62,7 @@ impl Head {
     }
 
     /// Returns the host the request was sent to.
-    pub(super) fn host(&self) -> Option<&str> {
+    pub(in crate::accept) fn host(&self) -> Option<&str> {
         self.headers.get(header::HOST)?.to_str().ok()
     }
 }
@@ -144,11 +144,11 @@ impl RequestId {
             .map_or_else(Self::random, |text| Self(text.to_owned()))
     }
 
-    pub(super) fn random() -> Self {
+    pub(in crate::accept) fn random() -> Self {
         Self(format!("{:032x}", rand::rng().random::<u128>()))
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::accept) fn as_str(&self) -> &str {
         &self.0
     }
 }

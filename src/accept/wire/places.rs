@@ -7,12 +7,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::address::{is_trusted, subscriber};
+use crate::accept::guard::client_address::{is_trusted, subscriber};
 use crate::config::IpNet;
 
 /// The places for connections. Clones share them.
 #[derive(Clone)]
-pub(super) struct Places {
+pub(in crate::accept) struct Places {
     max: usize,
     max_per_address: usize,
     taken: Arc<Mutex<Taken>>,
@@ -48,7 +48,7 @@ struct Idle<'a> {
 }
 
 /// What became of a connection that wants a place.
-pub(super) enum Taking {
+pub(in crate::accept) enum Taking {
     Free(Place),
     /// An idle connection has to leave for it.
     Evicted(Place, Eviction),
@@ -72,7 +72,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(max: usize, max_per_address: usize) -> Self {
+    pub(in crate::accept) fn new(max: usize, max_per_address: usize) -> Self {
         Self { max, max_per_address, taken: Arc::default() }
     }
 

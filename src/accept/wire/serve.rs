@@ -11,9 +11,9 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Gateway;
 use super::listeners::Listeners;
 use super::tls::{BadCertificate, Tls};
+use crate::accept::gateway::Gateway;
 use crate::config::Listen;
 
 /// How many requests are being answered, and how many connections are open. Clones count together.

@@ -2,16 +2,19 @@
 //!
 //! They are answered from the configuration and the store: KaiCalls need not be up.
 
+mod week;
+
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::guard::{self, Keys};
-use super::outcome::{Outcome, Refusal, WrongKeys};
-use super::shared_keys::{Holder, Owner, owner};
-use super::week::Week;
-use super::{Address, Gateway, Request, Trail};
+use self::week::Week;
+use super::gateway::{Gateway, Request};
+use super::guard::key_pairs::{self, Keys};
+use super::guard::{Holder, Owner, owner};
+use super::outcome::{Outcome, Refusal, Trail, WrongKeys};
+use super::submission::Address;
 use crate::lead::FormId;
 
 /// Most bytes of the body of `verify`: two keys.
@@ -52,7 +55,7 @@ impl Gateway {
         if shown.public_key.is_empty() || shown.api_key.is_empty() {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }
-        match guard::keys(request.config, &shown.public_key, &shown.api_key) {
+        match key_pairs::find(request.config, &shown.public_key, &shown.api_key) {
             Keys::Fit(holders) => {
                 let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
@@ -93,8 +96,8 @@ impl Gateway {
     }
 
     fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
-        let shown = guard::bearer_keys(&request.head.headers);
-        let owner = match shown.map(|(public, secret)| guard::keys(request.config, &public, &secret)) {
+        let shown = key_pairs::shown(&request.head.headers);
+        let owner = match shown.map(|(public, secret)| key_pairs::find(request.config, &public, &secret)) {
             Some(Keys::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };

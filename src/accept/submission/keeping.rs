@@ -15,7 +15,7 @@ pub struct Keeping {
 }
 
 /// A body while it is read.
-pub(super) struct Taking {
+pub(in crate::accept) struct Taking {
     keeping: Keeping,
     keeper: Keeper,
     /// As it came; of a body that streams through its keeper a spare copy, while all of it may be stored and there is
@@ -27,15 +27,15 @@ pub(super) struct Taking {
 }
 
 /// What is stored of a body.
-pub(super) struct Taken {
-    pub(super) kept: Kept,
+pub(in crate::accept) struct Taken {
+    pub(in crate::accept) kept: Kept,
     /// Its keeper panicked: this is the body as it came, and it is better not read again by the same request.
     pub(super) panicked: Option<Panicked>,
 }
 
 /// Why there is nothing to store.
 #[derive(Debug)]
-pub(super) enum NoBody {
+pub(in crate::accept) enum NoBody {
     Bad(BadBody),
     /// A bug of this program, and it is too large to be stored as it came.
     Panicked(Panicked),
@@ -49,7 +49,7 @@ impl Default for Keeping {
 
 impl Taking {
     /// Begins a body of which at most `max` bytes may be stored.
-    pub(super) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
+    pub(in crate::accept) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
         Self { keeping, keeper, raw: Some(BytesMut::new()), max, panicked: None }
     }
 

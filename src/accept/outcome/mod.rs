@@ -1,9 +1,13 @@
 //! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
 
-use super::body::BadBody;
-use super::keeping::NoBody;
-use super::limits::Over;
+mod ongoing;
+mod reply;
+
+pub(super) use self::ongoing::{Ongoing, Trail};
+pub(super) use self::reply::{Dialect, Reply};
+use super::guard::Over;
 use super::route::{Allowed, NoRoute};
+use super::submission::{BadBody, NoBody};
 use super::wire::BadHead;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::StoreError;

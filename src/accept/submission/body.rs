@@ -10,9 +10,9 @@ use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::head::Framing;
 use super::keeping::{NoBody, Taken, Taking};
 use super::offload::Offload;
+use crate::accept::wire::Framing;
 use crate::pipeline::Kept;
 
 /// The most that is read at once.
@@ -33,7 +33,7 @@ pub(super) struct BodyLimits {
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BadBody {
+pub(in crate::accept) enum BadBody {
     TooLarge,
     /// It could be read, but not kept.
     TooMuchToKeep,
@@ -46,7 +46,7 @@ pub(super) enum BadBody {
 
 /// The bytes of bodies that are held over all connections.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reading(Arc<AtomicU64>);
+pub(in crate::accept) struct Reading(Arc<AtomicU64>);
 
 /// A share in [`Reading`]; given back when dropped.
 #[derive(Debug)]
@@ -56,13 +56,13 @@ pub(super) struct Share {
 }
 
 /// What is kept of a body. Its share is given back when it is dropped, so hold it until the body is.
-pub(super) struct Body {
-    pub(super) taken: Taken,
+pub(in crate::accept) struct Body {
+    pub(in crate::accept) taken: Taken,
     pub(super) share: Share,
 }
 
 impl Reading {
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::accept) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 

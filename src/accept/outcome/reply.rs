@@ -10,12 +10,11 @@ use http::{HeaderName, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 
-use super::body::BadBody;
-use super::head::RequestId;
-use super::limits::Over;
-use super::outcome::{Outcome, Refusal, Rejected, Stored, WrongKeys};
-use super::route::{Allowed, Endpoint};
-use super::wire::BadHead;
+use super::{Outcome, Refusal, Rejected, Stored, WrongKeys};
+use crate::accept::guard::Over;
+use crate::accept::route::{Allowed, Endpoint};
+use crate::accept::submission::BadBody;
+use crate::accept::wire::{BadHead, RequestId};
 use crate::lead::FieldError;
 
 /// When to come again where the store is full or away.
@@ -27,17 +26,17 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 /// Whose shape an answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(in crate::accept) enum Dialect {
     Formgate,
     Kaicalls(Endpoint),
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, String)>,
-    pub(super) body: Vec<u8>,
+pub(in crate::accept) struct Reply {
+    pub(in crate::accept) status: StatusCode,
+    pub(in crate::accept) headers: Vec<(HeaderName, String)>,
+    pub(in crate::accept) body: Vec<u8>,
 }
 
 /// RFC 9457.

@@ -17,15 +17,13 @@ use pingora::protocols::tls::ALPN;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Gateway;
 use super::chunks::Chunks;
 use super::head::{self, Head, RequestId};
-use super::ongoing::Ongoing;
-use super::outcome::{Failed, Outcome};
 use super::places::{Eviction, Place, Taking};
-use super::reply::{Dialect, Reply};
-use super::route;
-use super::wire::{self, BadHead, Whole};
+use super::raw_head::{self, BadHead, Whole};
+use crate::accept::gateway::Gateway;
+use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome, Reply};
+use crate::accept::route;
 use crate::telemetry::{ConnectionClosed, catch_async};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
@@ -92,7 +90,7 @@ impl Gateway {
         let deadline = ongoing.trail.started + self.options.head;
         let whole = tokio::select! {
             biased;
-            whole = wire::whole_head(&mut stream, &mut bytes, deadline) => whole,
+            whole = raw_head::whole_head(&mut stream, &mut bytes, deadline) => whole,
             () = place.wanted() => return None,
         };
         let path = head::path_of_line(&bytes);
@@ -144,11 +142,11 @@ impl Gateway {
         tokio::select! {
             biased;
             // Cancel-safe: bytes that were read end the wait.
-            bytes = wire::first_bytes(stream, self.options.idle) => return bytes,
+            bytes = raw_head::first_bytes(stream, self.options.idle) => return bytes,
             () = place.wanted() => return None,
             _stop = shutdown.wait_for(|stop| *stop) => {}
         }
-        wire::first_bytes(stream, self.options.farewell).await
+        raw_head::first_bytes(stream, self.options.farewell).await
     }
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody

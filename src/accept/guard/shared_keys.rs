@@ -7,31 +7,31 @@ use std::sync::Arc;
 
 use http::header;
 
-use super::head::Head;
 use super::host::{self, Place};
+use crate::accept::wire::Head;
 use crate::config::Site;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
 
 /// A site that has the key pair of a request: itself, or one of its forms.
 #[derive(Clone, Copy)]
-pub(super) struct Holder<'a> {
-    pub(super) site: &'a Arc<Site>,
-    pub(super) form: Option<&'a FormId>,
+pub(in crate::accept) struct Holder<'a> {
+    pub(in crate::accept) site: &'a Arc<Site>,
+    pub(in crate::accept) form: Option<&'a FormId>,
     /// The pair that the request came with.
-    pub(super) keys: &'a KeyPair,
+    pub(in crate::accept) keys: &'a KeyPair,
 }
 
 /// Whose a request is.
-pub(super) struct Owner<'a> {
+pub(in crate::accept) struct Owner<'a> {
     /// The first by name where it is ambiguous.
-    pub(super) holder: Holder<'a>,
+    pub(in crate::accept) holder: Holder<'a>,
     /// It could come from another holder as well.
-    pub(super) is_ambiguous: bool,
+    pub(in crate::accept) is_ambiguous: bool,
 }
 
 /// Finds the holder that a request comes from; none where nobody has its keys.
-pub(super) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Option<Owner<'a>> {
+pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Option<Owner<'a>> {
     let &first = holders.first()?;
     if holders.len() == 1 {
         return Some(Owner { holder: first, is_ambiguous: false });
@@ -109,7 +109,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, Method};
 
     use super::*;
-    use crate::accept::head::Framing;
+    use crate::accept::wire::Framing;
     use crate::destination::Secret;
     use crate::lead::SiteId;
     use crate::pipeline::SiteRules;

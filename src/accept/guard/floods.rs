@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout};
 
-use super::address::subscriber;
+use super::client_address::subscriber;
 
 /// How long is counted before it is summed up.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const LINES: usize = 300;
 
 /// Counts what has no line of its own. Clones count together.
 #[derive(Clone, Default)]
-pub(super) struct Floods(Arc<Mutex<Counted>>);
+pub(in crate::accept) struct Floods(Arc<Mutex<Counted>>);
 
 #[derive(Default)]
 struct Counted {
@@ -45,7 +45,7 @@ struct Sums {
 
 impl Floods {
     /// Tells whether a request of a stranger gets its line in the log; counts it where it does not.
-    pub(super) fn has_line(&self, address: Option<IpAddr>) -> bool {
+    pub(in crate::accept) fn has_line(&self, address: Option<IpAddr>) -> bool {
         let mut counted = self.counted();
         // At most as many addresses are held as lines are written.
         if counted.written < LINES {
@@ -61,22 +61,22 @@ impl Floods {
     }
 
     /// Counts a connection that had to leave for another of its own address.
-    pub(super) fn evicted_same_address(&self) {
+    pub(in crate::accept) fn evicted_same_address(&self) {
         self.counted().sums.evicted_same_address += 1;
     }
 
     /// Counts a connection that had to leave since all places were taken.
-    pub(super) fn evicted_full(&self) {
+    pub(in crate::accept) fn evicted_full(&self) {
         self.counted().sums.evicted_full += 1;
     }
 
     /// Counts a connection that found no place.
-    pub(super) fn refused(&self) {
+    pub(in crate::accept) fn refused(&self) {
         self.counted().sums.refused += 1;
     }
 
     /// Sums up each window, and what is left when the gateway stops.
-    pub(super) async fn report(&self, mut stopping: ShutdownWatch) {
+    pub(in crate::accept) async fn report(&self, mut stopping: ShutdownWatch) {
         while timeout(WINDOW, stopping.wait_for(|stop| *stop)).await.is_err() {
             self.end_window();
         }

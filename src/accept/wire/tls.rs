@@ -25,7 +25,7 @@ const FILE_MAX: u64 = 1024 * 1024;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a listener does before a connection can be read.
-pub(super) struct Tls {
+pub(in crate::accept) struct Tls {
     acceptor: Acceptor,
 }
 
@@ -178,9 +178,9 @@ fn read_small(path: &Path) -> Result<Vec<u8>, BadCertificate> {
 mod tests {
     use super::*;
 
-    const GOOD: &[u8] = include_bytes!("../../tests/it/tls/good.pem");
-    const OTHER: &[u8] = include_bytes!("../../tests/it/tls/elsewhere.pem");
-    const KEY: &[u8] = include_bytes!("../../tests/it/tls/server.key");
+    const GOOD: &[u8] = include_bytes!("../../../tests/it/tls/good.pem");
+    const OTHER: &[u8] = include_bytes!("../../../tests/it/tls/elsewhere.pem");
+    const KEY: &[u8] = include_bytes!("../../../tests/it/tls/server.key");
 
     struct Rig {
         folder: tempfile::TempDir,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::peer;
 use super::places::{Place, Places};
-use super::wire;
+use super::raw_head;
 use crate::telemetry::{ConnectionClosed, Metrics};
 
 /// What the connections of a listener may take.
@@ -62,11 +62,11 @@ impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
     async fn request(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
         let deadline = Instant::now() + self.bounds.head;
         let head = async {
-            let mut bytes = wire::first_bytes(&mut stream, self.bounds.head).await?;
-            match wire::whole_head(&mut stream, &mut bytes, deadline).await {
+            let mut bytes = raw_head::first_bytes(&mut stream, self.bounds.head).await?;
+            match raw_head::whole_head(&mut stream, &mut bytes, deadline).await {
                 // The application says what is wrong with a malformed one.
-                Ok(_) | Err(wire::BadHead::Malformed) => Some(bytes),
-                Err(wire::BadHead::TooLarge | wire::BadHead::TooSlow | wire::BadHead::Cut) => None,
+                Ok(_) | Err(raw_head::BadHead::Malformed) => Some(bytes),
+                Err(raw_head::BadHead::TooLarge | raw_head::BadHead::TooSlow | raw_head::BadHead::Cut) => None,
             }
         };
         let bytes = tokio::select! {

@@ -14,7 +14,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quot
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::address::subscriber;
+use super::client_address::subscriber;
 use crate::config::{Limit, Limits};
 use crate::lead::SiteId;
 
@@ -25,7 +25,7 @@ const BARRED_MAX: usize = 4096;
 
 /// The limiters. Clones count together.
 #[derive(Clone)]
-pub(super) struct Limiters(Arc<ArcSwap<Counted>>);
+pub(in crate::accept) struct Limiters(Arc<ArcSwap<Counted>>);
 
 struct Counted {
     limits: Limits,
@@ -44,21 +44,21 @@ struct Clients {
 
 /// Over a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Over {
+pub(in crate::accept) struct Over {
     /// Which one, as the answer's headers call it.
-    pub(super) policy: &'static str,
-    pub(super) limit: Limit,
+    pub(in crate::accept) policy: &'static str,
+    pub(in crate::accept) limit: Limit,
     /// When one more is let in.
-    pub(super) wait: Duration,
+    pub(in crate::accept) wait: Duration,
 }
 
 impl Limiters {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(in crate::accept) fn new(limits: Limits) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(Counted::new(limits))))
     }
 
     /// Counts a request.
-    pub(super) fn gateway(&self, limits: &Limits) -> Result<(), Over> {
+    pub(in crate::accept) fn gateway(&self, limits: &Limits) -> Result<(), Over> {
         let counted = self.counted(limits);
         counted.gateway.check().map_err(|until| over("gateway", limits.gateway, &until))
     }
@@ -77,7 +77,7 @@ impl Limiters {
     }
 
     /// Tells whether an address is over its limit now, and counts nothing: its request may turn out to be signed.
-    pub(super) fn barred(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
+    pub(in crate::accept) fn barred(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
         let until = self.counted(limits).clients.barred.lock().get(&subscriber(address)).copied();
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
             Some(wait) if !wait.is_zero() => Err(Over { policy: "client", limit: limits.client, wait }),
@@ -86,7 +86,7 @@ impl Limiters {
     }
 
     /// Counts a submission of a site.
-    pub(super) fn site(&self, limits: &Limits, site: &SiteId) -> Result<(), Over> {
+    pub(in crate::accept) fn site(&self, limits: &Limits, site: &SiteId) -> Result<(), Over> {
         let counted = self.counted(limits);
         counted.sites.check_key(site).map_err(|until| over("site", limits.site, &until))
     }

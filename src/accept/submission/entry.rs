@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::host;
-use super::outcome::Rejected;
+use crate::accept::guard::host;
+use crate::accept::outcome::Rejected;
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, Lead};
 use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
