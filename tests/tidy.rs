@@ -61,9 +61,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "destination",
         ],
     ),
-    ("accept", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination"]),
+    ("accept", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination", "http"]),
     ("send", &["queue", "config", "kaicalls", "telemetry", "lead", "received", "destination"]),
-    ("admin", &["operate", "queue", "config", "kaicalls", "telemetry", "lead", "received", "destination"]),
+    ("admin", &["operate", "queue", "config", "kaicalls", "telemetry", "lead", "received", "destination", "http"]),
     ("operate", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination"]),
     ("sandbox", &[]),
     ("queue", &["telemetry", "lead", "received"]),
@@ -76,11 +76,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lead", &[]),
     ("received", &[]),
     ("destination", &[]),
+    ("http", &[]),
 ];
 
 /// The order of `lib.rs`: the stages as a submission travels, then what supports them, then what puts all together.
 const ORDER: &[&str] = &[
     "accept",
+    "http",
     "received",
     "pipeline",
     "decode",
@@ -101,7 +103,7 @@ const ORDER: &[&str] = &[
 
 /// Crates and calls that stay in some rooms (or files of a room), so that the others never depend on them.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("pingora", &["accept", "admin", "sandbox", "app", "send"]),
+    ("pingora", &["accept", "http", "admin", "sandbox", "app", "send"]),
     ("toml", &["config", "cli/sites", "cli/learn"]),
     ("clap", &["cli"]),
     ("rusqlite", &["queue/sqlite"]),

@@ -2,16 +2,16 @@
 //!
 //! A comparison takes the same time whether or not it fits and whether or not the site exists.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::{Config, Site, Token};
+use crate::http::{basic_password, bearer};
 use crate::lead::SiteId;
 use crate::received::SplitQuery;
 
@@ -29,23 +29,16 @@ impl Credentials {
         let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
         let shown = authorization.filter_map(authorization_token);
         let own = headers.get_all("x-formgate-token").iter().filter_map(|value| value.to_str().ok());
-        let own = own.map(|text| text.trim().to_owned());
-        let all = shown.chain(own).chain(query.tokens.iter().cloned());
+        let own = own.map(|text| Cow::Borrowed(text.trim()));
+        let in_query = query.tokens.iter().map(|token| Cow::Borrowed(token.as_str()));
+        let all = shown.chain(own).chain(in_query);
         Self(all.filter(|token| !token.is_empty()).take(CREDENTIALS_MAX).map(|token| digest(&token)).collect())
     }
 }
 
-/// Reads `Bearer T`, or the password of `Basic`.
-fn authorization_token(value: &str) -> Option<String> {
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(rest.trim().to_owned());
-    }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
-    pair.split_once(':').map(|(_user, password)| password.to_owned())
+/// Reads the token of `Bearer`, or the password of `Basic`.
+fn authorization_token(value: &str) -> Option<Cow<'_, str>> {
+    bearer(value).map(Cow::Borrowed).or_else(|| basic_password(value).map(Cow::Owned))
 }
 
 pub(super) fn digest(token: &str) -> [u8; 32] {
@@ -77,6 +70,9 @@ fn holds(tokens: &[Token], shown: &[u8; 32], today: Date) -> Choice {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn shown(headers: &[(&'static str, &str)], query: &str) -> Vec<[u8; 32]> {

@@ -1,5 +1,6 @@
 //! Which host a submission says it comes from: a copy of a site, made for trying things out, posts as the site does.
 
+use crate::http::without_port;
 use crate::received::Received;
 
 /// How the server side of a WordPress site names itself: `WordPress/<version>; <address of the site>`.
@@ -60,12 +61,7 @@ pub(super) fn place(url: &str) -> Option<Place> {
 
 /// Makes a host comparable: without port and the final dot, in lower case and ASCII; `www.` is no other host.
 pub(super) fn comparable(authority: &str) -> String {
-    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if is_port(port) && (!name.contains(':') || name.ends_with(']')) => name,
-        _ => authority,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+    let name = without_port(authority).trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     let ascii = idna::domain_to_ascii(name).unwrap_or_else(|_no_domain| name.to_lowercase());
     ascii.strip_prefix("www.").unwrap_or(&ascii).to_owned()
 }

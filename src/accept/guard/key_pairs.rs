@@ -7,6 +7,7 @@ use super::credentials::digest;
 use super::shared_keys::Holder;
 use crate::config::Config;
 use crate::destination::KeyPair;
+use crate::http::bearer;
 
 /// How a key pair fares, in the order in which KaiCalls' endpoints tell.
 pub(in crate::accept) enum Keys<'a> {
@@ -42,8 +43,7 @@ pub(in crate::accept) fn find<'a>(config: &'a Config, public: &str, secret: &str
 /// Reads `Authorization: Bearer pk:sk`.
 pub(in crate::accept) fn shown(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    let (public, secret) = rest.trim().split_once(':').filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
+    let (public, secret) = bearer(value)?.split_once(':')?;
     let named = KeyPair::check_public(public).is_ok();
     named.then(|| (public.to_owned(), secret.to_owned()))
 }

@@ -4,7 +4,7 @@ mod ongoing;
 mod reply;
 
 pub(super) use self::ongoing::{Ongoing, Trail};
-pub(super) use self::reply::{Dialect, Reply};
+pub(super) use self::reply::Dialect;
 use super::guard::Over;
 use super::route::{Allowed, NoRoute};
 use super::submission::{BadBody, NoBody};

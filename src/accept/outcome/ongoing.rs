@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::reply::{self, Dialect, Reply};
+use super::reply::{self, Dialect};
 use super::{Failed, Outcome};
 use crate::accept::gateway::Gateway;
-use crate::accept::wire::RequestId;
+use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
 
 /// What is known of a request by the time it ends, for its log line.
@@ -35,6 +36,15 @@ pub(in crate::accept) struct Ongoing<'a> {
     is_recorded: bool,
 }
 
+impl Trail {
+    /// Calls the request as the client does, where it may.
+    pub(in crate::accept) fn take_id_from(&mut self, headers: &HeaderMap) {
+        if let Some(given) = RequestId::given(headers) {
+            self.id = given;
+        }
+    }
+}
+
 impl<'a> Ongoing<'a> {
     /// Begins with a request's first byte.
     pub(in crate::accept) fn begin(gateway: &'a Gateway) -> Self {
@@ -51,10 +61,10 @@ impl<'a> Ongoing<'a> {
     }
 
     /// Records the outcome, and makes the answer of it.
-    pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Reply {
+    pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Response<Bytes> {
         let reply = reply::reply(outcome, dialect, &self.trail.id);
         self.is_recorded = true;
-        self.record(outcome, Some(reply.status));
+        self.record(outcome, Some(reply.status()));
         reply
     }
 

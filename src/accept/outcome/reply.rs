@@ -6,17 +6,20 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use serde_json::json;
 
 use super::{Outcome, Refusal, Rejected, Stored, WrongKeys};
 use crate::accept::guard::Over;
 use crate::accept::route::{Allowed, Endpoint};
 use crate::accept::submission::BadBody;
-use crate::accept::wire::{BadHead, RequestId};
-use crate::lead::FieldError;
+use crate::accept::wire::BadHead;
+use crate::http::{Problem, RequestId, json};
+use crate::lead::{EntryId, FieldError};
 
+/// What is answered, unless it is a problem.
+const JSON: &str = "application/json";
 /// When to come again where the store is full or away.
 const STORE_RETRY: Duration = Duration::from_secs(30);
 /// When a credential that can't be checked now may be.
@@ -31,25 +34,30 @@ pub(in crate::accept) enum Dialect {
     Kaicalls(Endpoint),
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(in crate::accept) struct Reply {
-    pub(in crate::accept) status: StatusCode,
-    pub(in crate::accept) headers: Vec<(HeaderName, String)>,
-    pub(in crate::accept) body: Vec<u8>,
+/// The answer to a submission that was stored.
+#[derive(Serialize)]
+struct Success {
+    success: bool,
+    id: EntryId,
+    status: &'static str,
 }
 
-/// RFC 9457.
+/// The same, as KaiCalls answers `intake`.
 #[derive(Serialize)]
-struct Problem<'a> {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldError],
+struct LeadCreated {
+    success: bool,
+    #[serde(rename = "leadId")]
+    lead_id: EntryId,
+    message: &'static str,
+    id: EntryId,
+    status: &'static str,
+}
+
+/// KaiCalls' envelope of an error.
+#[derive(Serialize)]
+struct Envelope {
+    success: bool,
+    error: &'static str,
 }
 
 /// What an error is answered with, whatever the dialect.
@@ -64,66 +72,74 @@ struct Fault<'a> {
 }
 
 /// Makes the answer.
-pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Reply {
+pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match outcome {
         Outcome::Stored(stored) => match &stored.rejected {
-            None => Reply::json(StatusCode::OK, "application/json", &success(stored, dialect)),
+            None => success(stored, dialect),
             Some(rejected) => fault(&rejected_fault(rejected), outcome.reason(), dialect, id),
         },
-        Outcome::Answered(answer) => Reply::json(StatusCode::OK, "application/json", answer),
+        Outcome::Answered(answer) => json(StatusCode::OK, JSON, answer),
         Outcome::Failed(_) => fault(&failed_fault(), outcome.reason(), dialect, id),
         Outcome::Refused(refusal) => {
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
-            match refusal {
-                Refusal::Method(allowed) => reply.push(header::ALLOW, methods(*allowed)),
-                Refusal::Limited(over) => reply.push_limit(over),
-                Refusal::Unauthorized => reply.push(header::WWW_AUTHENTICATE, challenge(dialect)),
-                _ => {}
-            }
+            add_headers(reply.headers_mut(), refusal, dialect);
             reply
         }
     };
-    reply.push(header::CACHE_CONTROL, "no-store");
-    reply.push(HeaderName::from_static("x-request-id"), id.as_str());
+    reply.headers_mut().insert(RequestId::HEADER, id.into());
     reply
 }
 
-fn success(stored: &Stored, dialect: Dialect) -> serde_json::Value {
-    let (id, status) = (stored.id.to_string(), stored.status.as_str());
+fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
+    let Stored { id, status, .. } = *stored;
+    let status = status.as_str();
     match dialect {
-        Dialect::Formgate => json!({ "success": true, "id": id, "status": status }),
-        Dialect::Kaicalls(_) => json!({
-            "success": true,
-            "leadId": id,
-            "message": "Lead created successfully",
-            "id": id,
-            "status": status,
-        }),
+        Dialect::Formgate => json(StatusCode::OK, JSON, &Success { success: true, id, status }),
+        Dialect::Kaicalls(_) => {
+            let message = "Lead created successfully";
+            json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
+        }
     }
 }
 
-fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Reply {
+fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match dialect {
         Dialect::Formgate => {
-            let problem = Problem {
-                kind: format!("urn:formgate:problem:{}", reason.replace('_', "-")),
-                title: fault.title,
-                status: fault.status.as_u16(),
-                detail: fault.detail,
-                request_id: id.as_str(),
-                errors: fault.errors,
-            };
-            Reply::json(fault.status, "application/problem+json", &problem)
+            let Fault { status, title, detail, errors, .. } = *fault;
+            Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
         Dialect::Kaicalls(endpoint) => {
-            let envelope = json!({ "success": false, "error": fault.kaicalls_words(endpoint) });
-            Reply::json(fault.status, "application/json", &envelope)
+            json(fault.status, JSON, &Envelope { success: false, error: fault.kaicalls_words(endpoint) })
         }
     };
     if let Some(wait) = fault.retry_after {
-        reply.push(header::RETRY_AFTER, &whole_seconds(wait).to_string());
+        reply.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait).into());
     }
     reply
+}
+
+/// Says in headers what some refusals have to say there.
+fn add_headers(headers: &mut HeaderMap, refusal: &Refusal, dialect: Dialect) {
+    match refusal {
+        Refusal::Method(allowed) => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods(*allowed)));
+        }
+        Refusal::Limited(over) => add_limit(headers, over),
+        Refusal::Unauthorized => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(dialect)));
+        }
+        _ => {}
+    }
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers.
+fn add_limit(headers: &mut HeaderMap, Over { policy, limit, wait }: &Over) {
+    let burst = limit.burst;
+    let window = limit.rate.per.as_secs() * u64::from(burst.get());
+    let window = (window / u64::from(limit.rate.count.get())).max(1);
+    let plain = |text: String| HeaderValue::try_from(text).expect("words and numbers are a header's value");
+    headers.insert("ratelimit-policy", plain(format!("\"{policy}\";q={burst};w={window}")));
+    headers.insert("ratelimit", plain(format!("\"{policy}\";r=0;t={}", whole_seconds(*wait))));
 }
 
 fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
@@ -313,30 +329,13 @@ fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }
 
-impl Reply {
-    fn json(status: StatusCode, media_type: &str, value: &impl Serialize) -> Self {
-        let body = serde_json::to_vec(value).expect("plain structs with string keys always serialise");
-        Self { status, headers: vec![(header::CONTENT_TYPE, media_type.to_owned())], body }
-    }
-
-    fn push(&mut self, name: HeaderName, value: &str) {
-        self.headers.push((name, value.to_owned()));
-    }
-
-    /// The fields of draft-ietf-httpapi-ratelimit-headers.
-    fn push_limit(&mut self, Over { policy, limit, wait }: &Over) {
-        let (burst, window) = (limit.burst, limit.rate.per.as_secs() * u64::from(limit.burst.get()));
-        let window = (window / u64::from(limit.rate.count.get())).max(1);
-        self.push(HeaderName::from_static("ratelimit-policy"), &format!("\"{policy}\";q={burst};w={window}"));
-        self.push(HeaderName::from_static("ratelimit"), &format!("\"{policy}\";r=0;t={}", whole_seconds(*wait)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::accept::outcome::Status;
-    use crate::lead::{Code, EntryId, LeadField};
+    use crate::lead::{Code, LeadField};
     use crate::queue::StoreError;
 
     fn id() -> RequestId {
@@ -345,7 +344,7 @@ mod tests {
 
     fn answer(outcome: &Outcome, dialect: Dialect) -> (u16, serde_json::Value) {
         let reply = reply(outcome, dialect, &id());
-        (reply.status.as_u16(), serde_json::from_slice(&reply.body).expect("json"))
+        (reply.status().as_u16(), serde_json::from_slice(reply.body()).expect("json"))
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
@@ -399,8 +398,7 @@ mod tests {
     #[test]
     fn over_a_limit_the_headers_say_which_and_for_how_long() {
         let limited = reply(&Outcome::Refused(Refusal::Limited(over())), Dialect::Formgate, &id());
-        let header =
-            |name: &str| limited.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        let header = |name: &str| limited.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(header("retry-after"), Some("2"));
         assert_eq!(header("ratelimit-policy"), Some("\"gateway\";q=30;w=30"));
         assert_eq!(header("ratelimit"), Some("\"gateway\";r=0;t=2"));

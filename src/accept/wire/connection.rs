@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{Method, Response};
 use pingora::apps::ServerApp;
-use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::tls::ALPN;
@@ -18,12 +17,13 @@ use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Chunks;
-use super::head::{self, Head, RequestId};
+use super::head::{self, Head};
 use super::places::{Eviction, Place, Taking};
 use super::raw_head::{self, BadHead, Whole};
 use crate::accept::gateway::Gateway;
-use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome, Reply};
+use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome};
 use crate::accept::route;
+use crate::http::write;
 use crate::telemetry::{ConnectionClosed, catch_async};
 
 /// Most bytes thrown away, one by one, where nobody knows what they are.
@@ -31,7 +31,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// A request that was brought to its end, and not yet answered.
 pub(super) struct Ended {
-    pub(super) reply: Reply,
+    pub(super) reply: Response<Bytes>,
     /// Nobody knows where the request ends.
     lost: bool,
 }
@@ -107,8 +107,8 @@ impl Gateway {
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
-        let bodyless = head.is_ok_and(|head| head.is_bodyless());
-        self.send(session, reply, bodyless, lost).await
+        let is_head = head.is_ok_and(|head| head.method == Method::HEAD);
+        self.send(session, reply, is_head, lost).await
     }
 
     /// Brings a request to its end: an answer, which is counted and logged. `path` is what it asks for as far as that
@@ -123,7 +123,7 @@ impl Gateway {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
         let outcome = match head {
             Ok(head) => {
-                ongoing.trail.id = RequestId::of(&head.headers);
+                ongoing.trail.take_id_from(&head.headers);
                 let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
                 answered.unwrap_or_else(|panicked| Outcome::Failed(Failed::Panicked(Some(panicked))))
             }
@@ -151,9 +151,15 @@ impl Gateway {
 
     /// Sends the answer. After a body that was not read to its end the connection closes; `lost` says that nobody
     /// knows where that end is.
-    async fn send(&self, mut session: ServerSession, reply: Reply, bodyless: bool, lost: bool) -> Option<Stream> {
+    async fn send(
+        &self,
+        mut session: ServerSession,
+        reply: Response<Bytes>,
+        is_head: bool,
+        lost: bool,
+    ) -> Option<Stream> {
         let unread = lost || !is_body_done(&mut session);
-        let sent = timeout(self.options.write, write(&mut session, reply, bodyless)).await;
+        let sent = timeout(self.options.write, write(&mut session, reply, is_head)).await;
         if !matches!(sent, Ok(Ok(()))) {
             return None;
         }
@@ -188,17 +194,6 @@ fn is_body_done(session: &mut ServerSession) -> bool {
         ServerSession::H1(h1) => h1.is_body_done(),
         _ => true,
     }
-}
-
-pub(super) async fn write(session: &mut ServerSession, reply: Reply, bodyless: bool) -> pingora::Result<()> {
-    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
-    for (name, value) in reply.headers {
-        head.insert_header(name, value)?;
-    }
-    head.insert_header(header::CONTENT_LENGTH, reply.body.len().to_string())?;
-    session.write_response_header(Box::new(head)).await?;
-    let body = if bodyless { Bytes::new() } else { Bytes::from(reply.body) };
-    session.write_response_body(body, true).await
 }
 
 /// Ends our side and throws away what the client still sends: closing at once would reset the connection, and the

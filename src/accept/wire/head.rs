@@ -2,16 +2,9 @@
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::RequestHeader;
-use rand::Rng as _;
 
 use super::raw_head::BadHead;
-
-/// Longest request id taken over from the client.
-const REQUEST_ID_MAX: usize = 64;
-
-/// What a request's log line, its reply and its problem are called by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::accept) struct RequestId(String);
+use crate::http::expects_continue;
 
 /// How the body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +41,8 @@ impl Head {
             Framing::None if unframed => Framing::Undeclared,
             framing => framing,
         };
-        let expects_continue = parsed.version == Version::HTTP_11
-            && parsed
-                .headers
-                .get(header::EXPECT)
-                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let expects_continue = parsed.version == Version::HTTP_11 && expects_continue(&headers);
         Ok(Self { method: parsed.method.clone(), path, query, framing, headers, expects_continue })
-    }
-
-    /// Tells whether an answer to it has no body.
-    pub(super) fn is_bodyless(&self) -> bool {
-        self.method == Method::HEAD
     }
 
     /// Returns the host the request was sent to.
@@ -133,26 +117,6 @@ fn framing(headers: &HeaderMap) -> Result<Framing, BadHead> {
     }
 }
 
-impl RequestId {
-    /// Takes the client's `X-Request-Id` over where it is plain and short, else makes one.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        headers
-            .get("x-request-id")
-            .and_then(|value| value.to_str().ok())
-            .filter(|text| (1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(plain))
-            .map_or_else(Self::random, |text| Self(text.to_owned()))
-    }
-
-    pub(in crate::accept) fn random() -> Self {
-        Self(format!("{:032x}", rand::rng().random::<u128>()))
-    }
-
-    pub(in crate::accept) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,18 +166,5 @@ mod tests {
         assert_eq!(split("http://a.example/hooks/a"), ("/hooks/a".to_owned(), None));
         assert_eq!(split("http://a.example?x"), (String::new(), Some("x".to_owned())));
         assert_eq!(split("/hooks/a?u=http://b"), ("/hooks/a".to_owned(), Some("u=http://b".to_owned())));
-    }
-
-    #[test]
-    fn a_request_id_is_taken_over_only_when_plain() {
-        let id = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-request-id", value.parse().expect("a value"));
-            RequestId::of(&headers)
-        };
-        assert_eq!(id("a-1_b.C").as_str(), "a-1_b.C");
-        for odd in ["", "a b", "\"x\"", &"x".repeat(65)] {
-            assert_eq!(id(odd).as_str().len(), 32, "{odd}");
-        }
     }
 }

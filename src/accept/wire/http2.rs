@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
 use pingora::protocols::{Digest, Stream};
@@ -9,12 +10,12 @@ use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::connection::write;
 use super::head::Head;
 use super::places::Place;
 use super::raw_head::HEAD_MAX;
 use crate::accept::gateway::Gateway;
 use crate::accept::outcome::Ongoing;
+use crate::http::write;
 
 /// Most requests of one connection that are open at once.
 const STREAMS_MAX: u32 = 100;
@@ -71,8 +72,8 @@ impl Gateway {
         let head = Head::read(session.req_header(), has_body);
         let path = session.req_header().uri.path().to_owned();
         let ended = self.end(&mut session, &head, Some(&path), Ongoing::begin(self)).await;
-        let bodyless = head.is_ok_and(|head| head.is_bodyless());
-        let sent = timeout(self.options.write, write(&mut session, ended.reply, bodyless)).await;
+        let is_head = head.is_ok_and(|head| head.method == Method::HEAD);
+        let sent = timeout(self.options.write, write(&mut session, ended.reply, is_head)).await;
         if matches!(sent, Ok(Ok(()))) {
             drop(session.finish().await);
         }

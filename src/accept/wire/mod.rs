@@ -24,7 +24,7 @@ mod serve;
 mod tls;
 
 pub use self::bounded::{Bounded, Bounds};
-pub(super) use self::head::{Framing, Head, RequestId};
+pub(super) use self::head::{Framing, Head};
 pub use self::listeners::{HandOverError, Listeners};
 pub(super) use self::places::Places;
 pub(super) use self::raw_head::BadHead;
