@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderMap;
+use ipnet::IpNet;
 
-use crate::config::{IpNet, Server};
+use crate::config::Server;
 
 /// Most entries of the header looked at: each trusted proxy adds one.
 const HOPS_MAX: usize = 32;
@@ -45,21 +46,8 @@ pub(in crate::accept) fn subscriber(address: IpAddr) -> IpAddr {
 }
 
 pub(in crate::accept) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
-    proxies.iter().any(|net| holds(net, address))
-}
-
-fn holds(net: &IpNet, address: IpAddr) -> bool {
-    match (net.address.to_canonical(), address.to_canonical()) {
-        (IpAddr::V4(net_address), IpAddr::V4(address)) => {
-            let rest = 32_u32.saturating_sub(u32::from(net.prefix));
-            net_address.to_bits().checked_shr(rest).unwrap_or(0) == address.to_bits().checked_shr(rest).unwrap_or(0)
-        }
-        (IpAddr::V6(net_address), IpAddr::V6(address)) => {
-            let rest = 128_u32.saturating_sub(u32::from(net.prefix));
-            net_address.to_bits().checked_shr(rest).unwrap_or(0) == address.to_bits().checked_shr(rest).unwrap_or(0)
-        }
-        _ => false,
-    }
+    let address = address.to_canonical();
+    proxies.iter().any(|net| net.contains(&address))
 }
 
 #[cfg(test)]
@@ -75,7 +63,7 @@ mod tests {
         for value in forwarded {
             headers.append("x-forwarded-for", value.parse().expect("a value"));
         }
-        let trusted_proxies = vec![IpNet { address: ip("10.0.0.0"), prefix: 8 }];
+        let trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
         let client_address = header.map(str::to_owned);
         let server = Server { client_address, trusted_proxies, ..Server::default() };
         client(Some(ip(peer)), &headers, &server)
@@ -99,9 +87,10 @@ mod tests {
 
     #[test]
     fn a_net_of_no_bits_holds_everybody() {
-        assert!(holds(&IpNet { address: ip("0.0.0.0"), prefix: 0 }, ip("203.0.113.5")));
-        assert!(holds(&IpNet { address: ip("::"), prefix: 0 }, ip("2001:db8::1")));
-        assert!(!holds(&IpNet { address: ip("::"), prefix: 0 }, ip("203.0.113.5")));
-        assert!(!holds(&IpNet { address: ip("127.0.0.1"), prefix: 32 }, ip("127.0.0.2")));
+        let holds = |net: &str, address| is_trusted(ip(address), &[net.parse().expect("a network")]);
+        assert!(holds("0.0.0.0/0", "203.0.113.5") && holds("0.0.0.0/0", "::ffff:203.0.113.5"));
+        assert!(holds("::/0", "2001:db8::1"));
+        assert!(!holds("::/0", "203.0.113.5"));
+        assert!(!holds("127.0.0.1/32", "127.0.0.2"));
     }
 }

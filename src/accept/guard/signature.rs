@@ -37,8 +37,9 @@ impl Signature {
         let plain = (1..=TIME_DIGITS_MAX).contains(&time.len()) && time.bytes().all(|byte| byte.is_ascii_digit());
         let signed_at = Timestamp::from_second(time.parse().ok().filter(|_| plain)?).ok()?;
         let is_near = now.duration_since(signed_at).unsigned_abs() <= AGE_MAX;
-        let mac = from_hex(mac)?;
-        is_near.then(|| Self { time: time.to_owned(), mac })
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(mac, &mut bytes).ok()?;
+        is_near.then(|| Self { time: time.to_owned(), mac: bytes })
     }
 
     /// Tells whether one of the secrets has signed what came: the body as it came, the form it is, or that of the
@@ -65,22 +66,6 @@ impl Signature {
         let expected: [u8; 32] = mac.finalize().into_bytes().into();
         expected.ct_eq(&self.mac)
     }
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() || pairs.len() != bytes.len() {
-        return None;
-    }
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()?;
-    }
-    Some(bytes)
-}
-
-fn digit(byte: u8) -> Option<u32> {
-    char::from(byte).to_digit(16)
 }
 
 #[cfg(test)]

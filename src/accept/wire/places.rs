@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::accept::guard::client_address::{is_trusted, subscriber};
-use crate::config::IpNet;
 
 /// The places for connections. Clones share them.
 #[derive(Clone)]
@@ -268,7 +268,7 @@ mod tests {
         let _one = place(&places, "2001:db8::1").expect("a place");
         assert!(place(&places, "2001:db8::2").is_none());
         assert!(place(&places, "2001:db8:0:1::2").is_some());
-        let proxies = [IpNet { address: ip("10.0.0.0"), prefix: 8 }];
+        let proxies = ["10.0.0.0/8".parse().expect("a network")];
         let _a = places.take(Some(ip("10.1.2.3")), &proxies).place().expect("a place");
         let _b = places.take(Some(ip("10.1.2.3")), &proxies).place().expect("a place");
     }
