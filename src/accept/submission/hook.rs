@@ -93,7 +93,7 @@ impl Gateway {
     }
 }
 
-/// The one place where a request's clock becomes an argument.
+/// A token's last day is one of UTC.
 fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
 }

@@ -72,7 +72,7 @@ impl Gateway {
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
-        let received = receive::receive(head, query, &kept);
+        let received = Arc::new(receive::receive(head, query, &kept));
         let now = Timestamp::now();
         let id = entry::new_id(now);
         let processed = match panicked {
@@ -88,6 +88,8 @@ impl Gateway {
             keep_held: config.queue.keep.held,
             own_host: head.host(),
         };
+        // Nobody else holds it by now: nothing is copied.
+        let received = Arc::unwrap_or_clone(received);
         let filed = entry::file(&rules, processed, received, id, now);
         trail.appending = Some(id);
         self.store(filed).await.map(Outcome::Stored)
@@ -99,14 +101,14 @@ impl Gateway {
         config: &Arc<Config>,
         site: &Arc<Site>,
         form: Option<&FormId>,
-        received: &Received,
+        received: &Arc<Received>,
         id: EntryId,
     ) -> Result<Processed, Refusal> {
         let pipeline = self.pipeline;
         let config = Arc::clone(config);
         let rules_of = Arc::clone(site);
         let named = form.cloned();
-        let subject = received.clone();
+        let subject = Arc::clone(received);
         let work = move || pipeline(&config.mappings, &rules_of.rules, named.as_ref(), &subject);
         match self.offload.run(received.body.len(), work).await {
             Ok(processed) => Ok(processed),

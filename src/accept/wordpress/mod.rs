@@ -6,21 +6,37 @@ mod week;
 
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
-use self::week::Week;
+use self::week::{RecentLead, Week};
 use super::gateway::{Gateway, Request};
 use super::guard::key_pairs::{self, Keys};
 use super::guard::{Holder, Owner, owner};
 use super::outcome::{Outcome, Refusal, Trail, WrongKeys};
 use super::submission::Address;
-use crate::lead::FormId;
+use crate::lead::{FormId, SiteId};
 
 /// Most bytes of the body of `verify`: two keys.
 const VERIFY_MAX: u64 = 16 * 1024;
 /// The form of what comes by `intake`, where the keys are no form's own.
 const FORM: &str = "kaicalls";
+
+/// What these endpoints answer where the keys fit. No `Debug`: it holds names.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Verified {
+        success: bool,
+        business_id: Option<SiteId>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Widget {
+        success: bool,
+        recent_leads: Vec<RecentLead>,
+        leads_this_week: usize,
+    },
+}
+
 /// What `verify` is sent. No `Debug`: it holds a secret.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -65,7 +81,7 @@ impl Gateway {
                 if holders.iter().any(refused) {
                     return Err(Refusal::Keys(WrongKeys::Refused));
                 }
-                Ok(Outcome::Answered(json!({ "success": true, "business_id": trail.site })))
+                Ok(Outcome::Answered(Answer::Verified { success: true, business_id: trail.site.clone() }))
             }
             _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
             Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
@@ -87,12 +103,8 @@ impl Gateway {
                 week.map_err(|_elapsed| Refusal::StoreSlow)?.map_err(Refusal::Store)?
             }
         };
-        let recent = week.recent.into_iter().map(|(name, at)| json!({ "name": name, "created_at": at.to_string() }));
-        Ok(Outcome::Answered(json!({
-            "success": true,
-            "recentLeads": recent.collect::<Vec<_>>(),
-            "leadsThisWeek": week.leads,
-        })))
+        let Week { leads, recent } = week;
+        Ok(Outcome::Answered(Answer::Widget { success: true, recent_leads: recent, leads_this_week: leads }))
     }
 
     fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {

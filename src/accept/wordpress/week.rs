@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{Filter, Head, Order, Reason, State, Store, StoreError};
@@ -24,8 +25,15 @@ const RECENT: usize = 5;
 pub(super) struct Week {
     /// At most [`ENTRIES_MAX`].
     pub(super) leads: usize,
-    /// Names and times of arrival, the newest first.
-    pub(super) recent: Vec<(String, Timestamp)>,
+    /// The newest first.
+    pub(super) recent: Vec<RecentLead>,
+}
+
+/// A lead as the widget shows it. No `Debug`: it holds a name.
+#[derive(Serialize)]
+pub(in crate::accept) struct RecentLead {
+    name: String,
+    created_at: Timestamp,
 }
 
 impl Week {
@@ -54,9 +62,9 @@ impl Week {
         while *left > 0 {
             let page = store.scan(filter, Order::Oldest, cursor, PAGE.min(*left)).await?;
             *left -= (page.heads.len() + page.unreadable.len()).min(*left);
-            for (name, at) in page.heads.iter().filter_map(shown) {
+            for lead in page.heads.iter().filter_map(shown) {
                 self.leads += 1;
-                newest.push_front((name, at));
+                newest.push_front(lead);
                 newest.truncate(RECENT);
             }
             cursor = page.next;
@@ -71,11 +79,11 @@ impl Week {
 }
 
 /// What is held for want of a lead is none, and what may be another site's is nobody's yet.
-fn shown(head: &Head) -> Option<(String, Timestamp)> {
+fn shown(head: &Head) -> Option<RecentLead> {
     if head.state == State::Held && head.reason == Reason::Ambiguous {
         return None;
     }
-    Some((head.reading.lead.as_ref()?.name().to_owned(), head.accepted_at))
+    Some(RecentLead { name: head.reading.lead.as_ref()?.name().to_owned(), created_at: head.accepted_at })
 }
 
 #[cfg(test)]
@@ -112,7 +120,7 @@ mod tests {
     async fn week(store: &MemoryStore) -> (usize, Vec<String>) {
         let now = Timestamp::from_second(NOW).expect("a time");
         let week = Week::read(store, &SiteId::parse("acme").expect("a slug"), now).await.expect("read");
-        (week.leads, week.recent.into_iter().map(|(name, _)| name).collect())
+        (week.leads, week.recent.into_iter().map(|lead| lead.name).collect())
     }
 
     #[tokio::test]
