@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::guard::{Floods, Limiters, client_address};
+use super::guard::{Floods, Limiters, Places, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
 use super::route::{self, Route};
 use super::submission::{Keeping, Offload, Reading};
-use super::wire::{Head, InFlight, Places, Tls};
+use super::wire::{Head, InFlight, Tls};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};

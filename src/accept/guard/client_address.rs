@@ -38,14 +38,14 @@ fn parse(text: &str) -> Option<IpAddr> {
 }
 
 /// Returns what an address is counted as: an IPv6 subscriber has a whole /64.
-pub(in crate::accept) fn subscriber(address: IpAddr) -> IpAddr {
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
     }
 }
 
-pub(in crate::accept) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
     let address = address.to_canonical();
     proxies.iter().any(|net| net.contains(&address))
 }

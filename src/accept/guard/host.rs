@@ -40,7 +40,7 @@ fn host(url: &str) -> Option<String> {
 
 /// Where a URL leads, comparable with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::accept) struct Place {
     pub(super) host: String,
     /// The parts of its path, in lower case.
     pub(super) path: Vec<String>,

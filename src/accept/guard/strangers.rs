@@ -1,19 +1,14 @@
-//! Requests that have shown no valid credential: what is read of them, and how many there may be.
+//! Requests that have shown no valid credential: how many there may be.
 
 use std::net::IpAddr;
 
 use pingora::protocols::http::ServerSession;
 
 use super::client_address;
-use crate::accept::gateway::{Gateway, Request};
+use crate::accept::gateway::Gateway;
 use crate::accept::outcome::{Outcome, Refusal, Trail};
-use crate::accept::submission::{Body, Taking};
 use crate::accept::wire::BadHead;
 use crate::config::{Config, Limits};
-use crate::pipeline::Keeper;
-
-/// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
-const STRANGERS_SHARE: u64 = 4;
 
 /// Refuses credentials that fit nowhere. While a broken file may hold the site they are for, nobody can tell.
 pub(in crate::accept) fn unauthorized(config: &Config) -> Refusal {
@@ -48,18 +43,5 @@ impl Gateway {
         let outcome = Outcome::Refused(Refusal::Head(bad));
         let counted = trail.client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address));
         counted.err().map_or(outcome, |over| Outcome::Refused(Refusal::Limited(over)))
-    }
-
-    /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
-    pub(in crate::accept) async fn strangers_body(
-        &self,
-        session: &mut ServerSession,
-        request: &Request<'_>,
-        max: u64,
-    ) -> Result<Body, Refusal> {
-        let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
-        let room = usize::try_from(max).unwrap_or(usize::MAX);
-        let taking = Taking::new(Keeper::as_it_comes(room), room, self.keeping);
-        self.body(session, request, taking, max, max_together).await
     }
 }

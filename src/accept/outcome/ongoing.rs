@@ -15,7 +15,7 @@ use crate::lead::{EntryId, FormId, SiteId};
 
 /// What is known of a request by the time it ends, for its log line.
 pub(in crate::accept) struct Trail {
-    pub(in crate::accept) id: RequestId,
+    pub(super) id: RequestId,
     /// Only a site of the configuration: anything else is the client's text.
     pub(in crate::accept) site: Option<SiteId>,
     pub(in crate::accept) form: Option<FormId>,

@@ -49,7 +49,7 @@ impl Default for Keeping {
 
 impl Taking {
     /// Begins a body of which at most `max` bytes may be stored.
-    pub(in crate::accept) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
+    pub(super) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
         Self { keeping, keeper, raw: Some(BytesMut::new()), max, panicked: None }
     }
 

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-use self::body::BodyLimits;
-pub(super) use self::body::{BadBody, Body, Reading};
+pub(super) use self::body::{BadBody, Reading};
+use self::body::{Body, BodyLimits};
 use self::entry::{Filed, Rules};
 pub use self::keeping::Keeping;
-use self::keeping::Taken;
-pub(super) use self::keeping::{NoBody, Taking};
+pub(super) use self::keeping::NoBody;
+use self::keeping::{Taken, Taking};
 pub(super) use self::offload::Offload;
 use self::offload::Undone;
 use super::gateway::{Gateway, Request};
@@ -29,10 +29,13 @@ use super::wire::Head;
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
-use crate::pipeline::{self, Processed};
+use crate::pipeline::{self, Keeper, Processed};
 use crate::queue::{Appended, State};
 use crate::received::Received;
 use crate::telemetry::Panicked;
+
+/// Bodies of senders that have shown no credential yet are read as long as all together hold this part of `max_reading`.
+const STRANGERS_SHARE: u64 = 4;
 
 /// Where a submission belongs, once that is proved.
 pub(super) struct Address<'a> {
@@ -129,7 +132,7 @@ impl Gateway {
     }
 
     /// Reads a body of at most `max` bytes, while all that are being read hold at most `max_together`.
-    pub(super) async fn body(
+    async fn body(
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
@@ -147,6 +150,19 @@ impl Gateway {
         let read = body::read(session, framing, expects_continue, taking, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
+    }
+
+    /// Reads a body byte for byte before it is known who sends it: those who may post keep most of the room.
+    pub(super) async fn strangers_body(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        max: u64,
+    ) -> Result<Body, Refusal> {
+        let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
+        let room = usize::try_from(max).unwrap_or(usize::MAX);
+        let taking = Taking::new(Keeper::as_it_comes(room), room, self.keeping);
+        self.body(session, request, taking, max, max_together).await
     }
 
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {

@@ -14,8 +14,8 @@ use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::peer;
-use super::places::{Place, Places};
 use super::raw_head;
+use crate::accept::guard::{Place, Places};
 use crate::telemetry::{ConnectionClosed, Metrics};
 
 /// What the connections of a listener may take.

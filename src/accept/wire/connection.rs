@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Chunks;
 use super::head::{self, Head};
-use super::places::{Eviction, Place, Taking};
 use super::raw_head::{self, BadHead, Whole};
 use crate::accept::gateway::Gateway;
+use crate::accept::guard::{Eviction, Place, Taking};
 use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome};
 use crate::accept::route;
 use crate::http::write;

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::head::Head;
-use super::places::Place;
 use super::raw_head::HEAD_MAX;
 use crate::accept::gateway::Gateway;
+use crate::accept::guard::Place;
 use crate::accept::outcome::Ongoing;
 use crate::http::write;
 

@@ -3,7 +3,6 @@
 //! ```text
 //! listeners    the sockets: bound here, or taken over from the process before
 //! serve        starts the gateway on them; knows when nothing is left to answer
-//! places       how many connections may be open
 //! tls          the certificate, and the handshake
 //! connection   a connection's life in HTTP/1.1; http2 in HTTP/2
 //! raw_head     a head as bytes: whole, in time, of one meaning
@@ -18,7 +17,6 @@ mod connection;
 mod head;
 mod http2;
 mod listeners;
-mod places;
 mod raw_head;
 mod serve;
 mod tls;
@@ -26,7 +24,6 @@ mod tls;
 pub use self::bounded::{Bounded, Bounds};
 pub(super) use self::head::{Framing, Head};
 pub use self::listeners::{HandOverError, Listeners};
-pub(super) use self::places::Places;
 pub(super) use self::raw_head::BadHead;
 pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, service, services};
 pub(super) use self::tls::Tls;

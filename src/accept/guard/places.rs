@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::accept::guard::client_address::{is_trusted, subscriber};
+use super::client_address::{is_trusted, subscriber};
 
 /// The places for connections. Clones share them.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ pub(in crate::accept) enum Taking {
 
 /// Whose idle connection had to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Eviction {
+pub(in crate::accept) enum Eviction {
     /// One of the same address, which has all that an address may have.
     SameAddress,
     /// Anybody's: all places were taken.
@@ -66,7 +66,7 @@ pub(super) enum Eviction {
 }
 
 /// One connection's place; given back when dropped.
-pub(super) struct Place {
+pub(in crate::accept) struct Place {
     taken: Arc<Mutex<Taken>>,
     address: Option<IpAddr>,
 }
@@ -80,7 +80,7 @@ impl Places {
     ///
     /// Where an address has all of its places, its connection that has been idle longest has to leave; where all are
     /// taken, anybody's.
-    pub(super) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> Taking {
+    pub(in crate::accept) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> Taking {
         let address = peer.filter(|peer| !is_trusted(*peer, trusted)).map(subscriber);
         let mut taken = self.taken.lock();
         let eviction = if address.is_some_and(|address| taken.open(address) >= self.max_per_address) {
@@ -140,7 +140,7 @@ impl Taken {
 
 impl Place {
     /// Ends when the place is wanted for another connection. To be waited on only while nothing is being answered.
-    pub(super) async fn wanted(&self) {
+    pub(in crate::accept) async fn wanted(&self) {
         let told = Arc::new(Notify::new());
         let _idle = {
             let mut taken = self.taken.lock();
@@ -179,14 +179,14 @@ impl Drop for Place {
 
 impl Taking {
     /// Returns the place, however it was had.
-    pub(super) fn place(self) -> Option<Place> {
+    pub(in crate::accept) fn place(self) -> Option<Place> {
         match self {
             Self::Free(place) | Self::Evicted(place, _) => Some(place),
             Self::Refused => None,
         }
     }
 
-    pub(super) fn eviction(&self) -> Option<Eviction> {
+    pub(in crate::accept) fn eviction(&self) -> Option<Eviction> {
         match self {
             Self::Evicted(_, eviction) => Some(*eviction),
             Self::Free(_) | Self::Refused => None,
