@@ -25,12 +25,14 @@
 //! 7. [`send`] judges the reply and settles the entry: delivered, to be tried again later, or dead. A kill between POST and
 //!    settlement means one more POST: delivery is at least once.
 //!
-//! Beside the path: [`admin`] tells operators and monitors how it goes, [`operate`] holds what operators can do,
+//! Beside the path: [`http`] is what the listeners of [`accept`] and [`admin`] do alike, [`admin`] tells operators and monitors how it goes, [`operate`] holds what operators can do,
 //! [`config`] compiles files into a snapshot that a request loads once and that follows them while all runs, and [`sandbox`] is KaiCalls' API for tests and demos. [`app`] puts the services together.
 //!
 //! Who may use whom is a table in `tests/tidy.rs`, and only ever downwards; `ARCHITECTURE.md` tells why.
 
 pub mod accept;
+
+pub mod http;
 
 pub mod received;
 

@@ -11,6 +11,7 @@ mod names;
 mod panics;
 mod set;
 mod sites;
+mod submissions;
 mod taking;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hoo
 use self::set::Set;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
+use self::submissions::Submissions;
 pub use self::taking::NotTaking;
 use self::taking::Taking;
 
@@ -49,7 +51,7 @@ pub struct Depth {
 /// All metrics of the program; one value, shared by whoever counts.
 pub struct Metrics {
     registry: Registry,
-    submissions: IntCounterVec,
+    submissions: Submissions,
     connections_refused: IntCounter,
     connections_closed: IntCounterVec,
     accept_duration: Histogram,
@@ -91,11 +93,7 @@ impl Metrics {
         let registry = Registry::new();
         let set = Set { registry: &registry };
         let metrics = Self {
-            submissions: set.counters(
-                SUBMISSIONS_RECEIVED,
-                "Requests to the gateway by how they ended.",
-                &["outcome"],
-            )?,
+            submissions: Submissions::new(&set)?,
             connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
             connections_closed: set.counters(
                 CONNECTIONS_CLOSED,
@@ -154,7 +152,7 @@ impl Metrics {
 
     /// Counts a request to the gateway.
     pub fn request(&self, end: RequestEnd, duration: Duration) {
-        self.submissions.with_label_values(&[end.as_str()]).inc();
+        self.submissions.count(end);
         self.accept_duration.observe(duration.as_secs_f64());
     }
 

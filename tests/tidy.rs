@@ -61,9 +61,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "destination",
         ],
     ),
-    ("accept", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination"]),
+    ("accept", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination", "http"]),
     ("send", &["queue", "config", "kaicalls", "telemetry", "lead", "received", "destination"]),
-    ("admin", &["operate", "queue", "config", "kaicalls", "telemetry", "lead", "received", "destination"]),
+    ("admin", &["operate", "queue", "config", "kaicalls", "telemetry", "lead", "received", "destination", "http"]),
     ("operate", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination"]),
     ("sandbox", &[]),
     ("queue", &["telemetry", "lead", "received"]),
@@ -76,11 +76,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lead", &[]),
     ("received", &[]),
     ("destination", &[]),
+    ("http", &[]),
 ];
 
 /// The order of `lib.rs`: the stages as a submission travels, then what supports them, then what puts all together.
 const ORDER: &[&str] = &[
     "accept",
+    "http",
     "received",
     "pipeline",
     "decode",
@@ -101,7 +103,7 @@ const ORDER: &[&str] = &[
 
 /// Crates and calls that stay in some rooms (or files of a room), so that the others never depend on them.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("pingora", &["accept", "admin", "sandbox", "app", "send"]),
+    ("pingora", &["accept", "http", "admin", "sandbox", "app", "send"]),
     ("toml", &["config", "cli/sites", "cli/learn"]),
     ("clap", &["cli"]),
     ("rusqlite", &["queue/sqlite"]),
@@ -110,7 +112,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),
-    ("spawn_blocking", &["telemetry", "accept/offload"]),
+    ("spawn_blocking", &["telemetry", "accept/submission/offload"]),
     ("Timestamp::now", &["accept", "send", "admin", "sandbox", "app", "cli"]),
 ];
 
@@ -123,7 +125,7 @@ const IMPURE_WORDS: &[&str] =
 const PLUGINS: &[&str] =
     &["elementor", "gravity", "wpforms", "contact-form-7", "contact form 7", "contactform7", "cf7"];
 /// Where a plugin is named all the same: the one signature that is checked.
-const PLUGIN_FILES: &[&str] = &["accept/signature.rs"];
+const PLUGIN_FILES: &[&str] = &["accept/guard/signature.rs"];
 const PLUGIN_WORDS: &[&str] =
     &["wpforms_secrets", "wpforms_secret", "x-wpforms-webhook-id", "x-wpforms-webhook-signature"];
 
@@ -376,7 +378,7 @@ fn a_plugin_named_outside_comments_and_tests_is_told() {
         complaints(check_plugins, "map/x.rs", "// as Elementor does\nlet a = \"x-wpforms-webhook-id\";").len(),
         0
     );
-    assert_eq!(complaints(check_plugins, "accept/signature.rs", "\"elementor\"").len(), 0);
+    assert_eq!(complaints(check_plugins, "accept/guard/signature.rs", "\"elementor\"").len(), 0);
     let tests = "fn f() {}\n#[cfg(test)]\nmod tests {\n    fn f() { \"_wpcf7\"; }\n}\nfn cf7() {}\n";
     let found = complaints(check_plugins, "map/x.rs", tests);
     assert_eq!(found.len(), 1, "{found:?}");

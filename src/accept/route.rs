@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::head::{Framing, Head};
+use super::wire::{Framing, Head};
 use crate::lead::{FormId, SiteId};
 
 /// What a request asks for.

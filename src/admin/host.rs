@@ -1,10 +1,11 @@
 //! Whether `Host` names the admin listener.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, header};
 
 use crate::config::Admin;
+use crate::http::without_port;
 
 /// Tells whether the one `Host` is the listener's address, a name of this machine's loopback, or configured.
 pub(super) fn names_listener(headers: &HeaderMap, admin: &Admin) -> bool {
@@ -24,16 +25,6 @@ fn names(host: &str, admin: &Admin) -> bool {
         // No name resolves to a number: who writes an address means it.
         Ok(address) => address == listen || listen.is_unspecified() || (local && address.is_loopback()),
         Err(_name) => local && name.eq_ignore_ascii_case("localhost"),
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    if host.parse::<SocketAddr>().is_err() && host.starts_with('[') {
-        return host;
-    }
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
     }
 }
 

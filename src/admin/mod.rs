@@ -35,12 +35,13 @@ use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::destination::Secret;
+use crate::http::RequestId;
 use crate::operate::{Audit, By};
 use crate::queue::{OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
-use reply::{Reply, RequestId};
+use reply::Reply;
 pub use token::{make_token, read_token, token_file};
 
 /// The socket's place in the data folder.
@@ -94,14 +95,14 @@ impl HttpServerApp for Admin {
         let (id, reply) = match timeout(HEAD_TIME, session.read_request()).await {
             Ok(Ok(true)) => {
                 session.set_keepalive(None);
-                let id = RequestId::of(Some(&session.req_header().headers));
+                let id = RequestId::given(&session.req_header().headers).unwrap_or_else(RequestId::random);
                 let reply = self.answer(&mut session).await;
                 self.tell(session.req_header(), &id, &reply);
                 (id, reply)
             }
             Ok(Err(_malformed)) => {
                 let malformed = Reply::problem(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request");
-                (RequestId::of(None), malformed)
+                (RequestId::random(), malformed)
             }
             Ok(Ok(false)) | Err(_) => return None,
         };

@@ -3,34 +3,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
-use rand::Rng as _;
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::http::{Problem, RequestId, response, write};
 use crate::lead::FieldError;
 use crate::operate::Export;
 use crate::queue::Store;
 
 /// For the client to take an answer, or a piece of it.
 const TAKE_TIME: Duration = Duration::from_secs(10);
-/// Longest request id taken over from the client.
-const REQUEST_ID_MAX: usize = 64;
-
-/// What a request's problem and log line are called by.
-pub(super) struct RequestId(String);
 
 /// An answer.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     media_type: &'static str,
     body: Body,
-    more: Vec<(HeaderName, String)>,
+    more: Vec<(HeaderName, &'static str)>,
     /// Its place among the API's requests, given back when all is written.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -47,20 +41,6 @@ enum Body {
     },
     /// Written piece by piece.
     Export(Box<Export>),
-}
-
-impl RequestId {
-    /// Takes the client's `X-Request-Id` over where it is plain and short, else makes one.
-    pub(super) fn of(headers: Option<&HeaderMap>) -> Self {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        let given = headers.and_then(|headers| headers.get("x-request-id")?.to_str().ok());
-        let given = given.filter(|text| (1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(plain));
-        Self(given.map_or_else(|| format!("{:032x}", rand::rng().random::<u128>()), str::to_owned))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl Reply {
@@ -104,8 +84,8 @@ impl Reply {
         Self { status: StatusCode::OK, media_type, body, more: Vec::new(), place: None }
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.more.push((name, value.into()));
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.more.push((name, value));
         self
     }
 
@@ -115,59 +95,35 @@ impl Reply {
 
     /// Writes the answer, within the time that a client may take for it.
     pub(super) async fn send(self, mut session: ServerSession, id: &RequestId, store: &dyn Store) {
-        let Self { status, media_type, body, mut more, place: _place } = self;
-        more.push((HeaderName::from_static("x-request-id"), id.as_str().to_owned()));
-        let head = |length: Option<usize>| {
-            let mut head = ResponseHeader::build(status, Some(6))?;
-            head.insert_header(header::CONTENT_TYPE, media_type)?;
-            head.insert_header(header::CACHE_CONTROL, "no-store")?;
-            match length {
-                Some(length) => head.insert_header(header::CONTENT_LENGTH, length.to_string())?,
-                None => head.insert_header(header::TRANSFER_ENCODING, "chunked")?,
+        let Self { status, media_type, body, more, place: _place } = self;
+        let mut answer = match body {
+            Body::Whole(bytes) => response(status, media_type, Bytes::from(bytes)),
+            Body::Problem { kind, title, detail, errors } => {
+                let problem = Problem { kind, title, status, detail: &detail, request_id: id, errors: &errors };
+                problem.response()
             }
-            for (name, value) in &more {
-                head.insert_header(name, value)?;
-            }
-            Ok::<_, Box<pingora::Error>>(head)
-        };
-        let bytes = match body {
-            Body::Whole(bytes) => bytes,
-            Body::Problem { kind, title, detail, errors } => problem(status, (kind, title), &detail, &errors, id),
             Body::Export(export) => {
-                let Ok(head) = head(None) else { return };
-                return send_export(session, head, *export, store).await;
+                let mut answer = response(status, media_type, ());
+                add_headers(answer.headers_mut(), &more, id);
+                answer.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                return send_export(session, answer.into_parts().0.into(), *export, store).await;
             }
         };
-        let Ok(head) = head(Some(bytes.len())) else { return };
+        add_headers(answer.headers_mut(), &more, id);
         let written = async {
-            session.write_response_header(Box::new(head)).await?;
-            session.write_response_body(Bytes::from(bytes), true).await?;
+            // In HTTP/1.1 pingora leaves the body out for a `HEAD`.
+            write(&mut session, answer, false).await?;
             session.finish().await.map(drop)
         };
         drop(timeout(TAKE_TIME, written).await);
     }
 }
 
-fn problem(
-    status: StatusCode,
-    (kind, title): (&str, &str),
-    detail: &str,
-    errors: &[FieldError],
-    id: &RequestId,
-) -> Vec<u8> {
-    let mut problem = json!({
-        "type": format!("urn:formgate:problem:{kind}"),
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-        "request_id": id.as_str(),
-    });
-    if !errors.is_empty()
-        && let Some(members) = problem.as_object_mut()
-    {
-        members.insert("errors".to_owned(), json!(errors));
+fn add_headers(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)], id: &RequestId) {
+    headers.insert(RequestId::HEADER, id.into());
+    for (name, value) in more {
+        headers.insert(name, HeaderValue::from_static(value));
     }
-    problem.to_string().into_bytes()
 }
 
 /// Writes pieces until all are written. Where one can't be had the connection ends without the last chunk, so that the

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::fault::Fault;
+use crate::http::expects_continue;
 use crate::operate::{Cursor, FilterAsked};
 use crate::queue::Order;
 
@@ -103,7 +104,7 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession,
     if !media_type.eq_ignore_ascii_case("application/json") {
         return Err(Fault::Media);
     }
-    let waits = head.headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let waits = expects_continue(&head.headers);
     let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > max as u64) {
         return Err(Fault::TooLarge(max / 1024));

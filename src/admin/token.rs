@@ -11,6 +11,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::config::Config;
 use crate::destination::Secret;
+use crate::http::bearer;
 use crate::queue::private_file;
 
 const FILE: &str = "admin.token";
@@ -77,11 +78,6 @@ pub(super) fn is_shown(headers: &HeaderMap, token: Option<&Secret>) -> bool {
     let fits = digest(shown.unwrap_or_default()).ct_eq(&digest(token.map_or("", Secret::expose)));
     let is_there = |text: Option<&str>| Choice::from(u8::from(text.is_some_and(|text| !text.is_empty())));
     bool::from(fits & is_there(shown) & is_there(token.map(Secret::expose)))
-}
-
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 #[cfg(test)]

@@ -170,7 +170,7 @@ impl Demo {
 
 /// The demo's configuration: what a person would write, but for the ports.
 fn config_text(sandbox: &str, token: &str) -> String {
-    let sha256: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex::encode(Sha256::digest(token));
     format!(
         r#"[server]
 listen = "127.0.0.1:0"

@@ -1,5 +1,7 @@
 //! Differences as a person reads them: line by line, white space visible.
 
+use similar::{Change, ChangeTag, TextDiff};
+
 use super::console::Paint;
 use super::expectation::Difference;
 use super::shown;
@@ -32,23 +34,18 @@ fn visible(text: &str) -> String {
     text.split('\n').map(shown::with_white_space).collect::<Vec<_>>().join("⏎")
 }
 
-/// Shows what stands between the lines that are alike at both ends.
+/// Shows the lines that differ, and those beside them.
 fn by_line(expected: &str, found: &str, paint: Paint) -> Vec<String> {
     let (expected, found): (Vec<&str>, Vec<&str>) = (expected.split('\n').collect(), found.split('\n').collect());
-    let alike = expected.iter().zip(&found).take_while(|(a, b)| a == b).count();
-    let rest = |lines: &[&str]| lines.len() - alike;
-    let at_end = expected.iter().rev().zip(found.iter().rev()).take_while(|(a, b)| a == b).count();
-    let at_end = at_end.min(rest(&expected)).min(rest(&found));
-    let middle = |lines: &[&str]| {
-        let middle = lines.iter().take(lines.len() - at_end).skip(alike);
-        middle.map(|line| shown::with_white_space(line)).collect::<Vec<_>>()
+    let diff = TextDiff::from_slices(&expected, &found);
+    let one = |change: Change<&str>| match change.tag() {
+        ChangeTag::Equal => paint.dim(format!("      {}", shown::line(change.value())).trim_end()),
+        ChangeTag::Delete => paint.green(&format!("    - {}", shown::with_white_space(change.value()))),
+        ChangeTag::Insert => paint.red(&format!("    + {}", shown::with_white_space(change.value()))),
     };
-    let same = |line: &&str| paint.dim(format!("      {}", shown::line(line)).trim_end());
-    let before = expected.iter().take(alike).skip(alike.saturating_sub(AROUND)).map(same);
-    let behind = expected.iter().skip(expected.len() - at_end).take(AROUND).map(same);
-    let missing = middle(&expected).into_iter().map(|line| paint.green(&format!("    - {line}")));
-    let added = middle(&found).into_iter().map(|line| paint.red(&format!("    + {line}")));
-    before.chain(missing).chain(added).chain(behind).collect()
+    let places = diff.grouped_ops(AROUND);
+    let shown = places.iter().map(|ops| ops.iter().flat_map(|op| diff.iter_changes(op)).map(one).collect::<Vec<_>>());
+    shown.collect::<Vec<_>>().join(&paint.dim("      …"))
 }
 
 #[cfg(test)]
@@ -67,6 +64,15 @@ mod tests {
         assert_eq!(lines, ["  message", "      b", "    - c·", "    + c", "    + ", "      d"]);
         assert_eq!(shown(Some("x"), Some("x\t")), ["  message", "    - x", "    + x→"]);
         assert_eq!(shown(Some("a\na"), Some("a")), ["  message", "      a", "    - a"]);
+    }
+
+    #[test]
+    fn places_far_apart_are_shown_each_by_itself() {
+        let lines = shown(Some("a\nb\nc\nd\ne\nf"), Some("A\nb\nc\nd\ne\nF"));
+        let around = ["      …"].as_slice();
+        let expected =
+            [["    - a", "    + A", "      b"].as_slice(), around, &["      e", "    - f", "    + F"]].concat();
+        assert_eq!(lines[1..], expected);
     }
 
     #[test]

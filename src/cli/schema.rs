@@ -1,6 +1,7 @@
 //! `formgate schema`.
 
 use clap::{Args, ValueEnum};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::console::Console;
@@ -179,6 +180,9 @@ const SHAPES: &[(&str, &str, Shape)] = &[
     ("an example's reject", "code", CODES),
 ];
 
+/// What is written otherwise in a JSON pointer that is a URI fragment.
+const NOT_IN_POINTER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'*').remove(b'\'');
+
 pub(super) fn run(args: &SchemaArgs, console: &mut Console) -> Result<Exit, Error> {
     console.json(&schema(args.kind))?;
     Ok(Exit::Ok)
@@ -212,17 +216,8 @@ fn shape(table: &str, key: &str) -> Value {
 }
 
 fn reference(table: &str) -> Value {
-    // In a JSON pointer that is a URI fragment these characters are written otherwise.
-    let pointer: String = table.chars().map(escaped).collect();
+    let pointer = utf8_percent_encode(table, NOT_IN_POINTER);
     json!({ "$ref": format!("#/definitions/{pointer}") })
-}
-
-fn escaped(c: char) -> String {
-    if c.is_ascii_alphanumeric() || matches!(c, '.' | '*' | '\'') {
-        c.to_string()
-    } else {
-        format!("%{:02X}", u32::from(c))
-    }
 }
 
 impl Shape {

@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use super::suggest::distance;
-
 /// Stands for what is hidden, whatever its length.
 pub(super) const MASK: &str = "***";
 
@@ -71,7 +69,9 @@ fn key_before(before: &str) -> &str {
 pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "token", "password", "authorization", "cookie"].iter().any(|word| key.contains(word))
-        || ["secret", "secret_key", "wpforms_secret", "token"].iter().any(|known| distance(&key, known) <= 2)
+        || ["secret", "secret_key", "wpforms_secret", "token"]
+            .iter()
+            .any(|known| strsim::osa_distance(&key, known) <= 2)
 }
 
 /// Returns what to hide of the value that begins behind an `=`.

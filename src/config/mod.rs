@@ -88,8 +88,8 @@ pub use reader::Keys;
 pub use removal::{Recorded, Removals};
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Backup, Config, IpNet, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site,
-    StoreUrl, Token, Upstream,
+    Admin, Backup, Config, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
+    Token, Upstream,
 };
 pub use stand_in::{By, Fault, Group, Part, StandIn, gather};
 pub use start::{Origin, Starting, start};

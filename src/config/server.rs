@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use jiff::civil::Date;
 use toml::de::DeValue;
 
@@ -11,7 +12,7 @@ use super::certificate::warn_of_expiry;
 use super::diagnostic::Severity;
 use super::reader::{Keys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
-use super::snapshot::{IpNet, Listen, Server};
+use super::snapshot::{Listen, Server};
 use super::values;
 use crate::lead::SiteId;
 
@@ -36,14 +37,13 @@ const MIB: u64 = 1024 * 1024;
 
 impl Default for Server {
     fn default() -> Self {
-        let loopback = [IpNet { address: [127, 0, 0, 1].into(), prefix: 32 }];
-        let loopback_v6 = IpNet { address: std::net::Ipv6Addr::LOCALHOST.into(), prefix: 128 };
+        let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
         Self {
             listen: vec![Listen { address: SocketAddr::from(([127, 0, 0, 1], 8080)), tls: None }],
             public_url: None,
             data: None,
             client_address: None,
-            trusted_proxies: loopback.into_iter().chain([loopback_v6]).collect(),
+            trusted_proxies: loopback.map(IpNet::from).into(),
             max_body: MIB,
             max_upload: 25 * MIB,
             max_reading: 256 * MIB,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::civil::Date;
 
 use crate::destination::{BaseUrl, KeyPair, Secret};
@@ -69,13 +70,6 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Certificate chain and key, both PEM files.
     pub tls: Option<(PathBuf, PathBuf)>,
-}
-
-/// A network: an address and how many of its bits count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpNet {
-    pub address: std::net::IpAddr,
-    pub prefix: u8,
 }
 
 /// `[admin]`.

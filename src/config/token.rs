@@ -1,6 +1,5 @@
 //! Tokens of a site: only the SHA-256 of each is written down.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use jiff::civil::Date;
@@ -89,21 +88,12 @@ fn cure(text: &str, site: &str) -> String {
     if !text.starts_with("fg_") {
         return format!("`formgate sites token {site}` makes a token and writes this line");
     }
-    let mut hash = String::with_capacity(64);
-    for byte in Sha256::digest(text.as_bytes()) {
-        write!(hash, "{byte:02x}").expect("writing to a String cannot fail");
-    }
-    format!("write {{ sha256 = \"{hash}\" }}")
+    format!("write {{ sha256 = \"{}\" }}", hex::encode(Sha256::digest(text.as_bytes())))
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut hash = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut hash).ok()?;
     Some(hash)
 }
 

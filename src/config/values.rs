@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::snapshot::{IpNet, Rate};
+use ipnet::IpNet;
+
+use super::snapshot::Rate;
 
 /// Longest duration: nothing here lasts longer than ten years, and sums of such never overflow.
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -76,16 +78,20 @@ pub(super) fn rate(text: &str) -> Result<Rate, InvalidValue> {
 }
 
 /// Reads an address and how many of its bits count; without them all do.
+///
+/// An IPv4 address written as IPv6 is that one address, since a peer's is compared as IPv4.
 pub(super) fn network(text: &str) -> Result<IpNet, InvalidValue> {
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address: IpAddr = address.parse().map_err(|_invalid| InvalidValue::Network)?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => bits,
-        Some(digits) if is_digits(digits) => digits.parse().map_err(|_digits| InvalidValue::Network)?,
-        Some(_) => return Err(InvalidValue::Network),
+    let network: IpNet = match text.parse::<IpAddr>() {
+        Ok(address) => address.into(),
+        Err(_no_address) => text.parse().map_err(|_invalid| InvalidValue::Network)?,
     };
-    if prefix > bits { Err(InvalidValue::Network) } else { Ok(IpNet { address, prefix }) }
+    match (network, network.addr().to_canonical()) {
+        (IpNet::V6(v6), IpAddr::V4(address)) => {
+            let bits = v6.prefix_len().min(32);
+            IpNet::new(address.into(), bits).map_err(|_too_many_bits| InvalidValue::Network)
+        }
+        _ => Ok(network),
+    }
 }
 
 fn number_and_unit(text: &str) -> Option<(&str, &str)> {
@@ -152,7 +158,7 @@ mod tests {
         for (text, prefix) in
             [("127.0.0.1/32", 32), ("10.0.0.0/8", 8), ("::1/128", 128), ("192.0.2.7", 32), ("::/0", 0)]
         {
-            assert_eq!(network(text).map(|network| network.prefix), Ok(prefix), "{text}");
+            assert_eq!(network(text).map(|network| network.prefix_len()), Ok(prefix), "{text}");
         }
         for text in ["", "localhost", "10.0.0.0/33", "::1/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "10.0.0.0/999"]
         {

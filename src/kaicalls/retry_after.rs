@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::fmt::strtime;
-use jiff::tz::TimeZone;
 
 /// Longest wait that is understood, some 136 years: added to any time of ours it overflows nothing.
 const WAIT_MAX_S: u64 = u32::MAX as u64;
-
-/// The forms of a date in HTTP (RFC 9110, section 5.6.7).
-const DATE_FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
 /// A `Retry-After` header as it came. What is absurd is for the caller to cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +40,7 @@ impl RetryAfter {
 
 /// Reads a date of HTTP, in any of its three forms.
 pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
-    let civil = DATE_FORMS.iter().find_map(|form| strtime::parse(form, text).ok()?.to_datetime().ok());
-    civil.and_then(|civil: DateTime| civil.to_zoned(TimeZone::UTC).ok()).map(|zoned| zoned.timestamp())
+    Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn intake(state: &State, request: &Request, moment: &Moment) -> Response {
         Ok(fields) => fields,
         Err(refusal) => return Response::refusal(400, &refusal.to_string()),
     };
-    let id = format!("lead_{}", hex(moment.random.get(..12).unwrap_or_default()));
+    let id = format!("lead_{}", hex::encode(moment.random.get(..12).unwrap_or_default()));
     let Fields { name, email, phone, message } = fields;
     let idempotency_key = request.idempotency_key.clone().filter(|key| key.len() <= IDEMPOTENCY_KEY_MAX);
     state.leads.lock().push(ReceivedLead {
@@ -262,8 +262,4 @@ fn set_fault(state: &State, request: &Request) -> Response {
 
 fn show_fault(fault: Option<&Fault>) -> Response {
     Response::json(200, &json!({"fault": fault}))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,11 +14,14 @@ pub enum RequestEnd {
     Answered,
     /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
     Aborted,
-    /// A panic ended it.
+    /// A panic ended it. The last: [`RequestEnd::COUNT`] counts up to it.
     Panicked,
 }
 
 impl RequestEnd {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::Panicked as usize + 1;
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",

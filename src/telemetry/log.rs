@@ -3,13 +3,19 @@
 //! Lines are written by a thread of their own. Where stderr is not read, they wait, up to a limit, and are dropped and
 //! counted beyond it: nothing ever waits for a log line.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// Most lines that wait to be written.
 const LINES_MAX: usize = 4_096;
+
+/// Most bytes of one write: what a pipe takes in one piece, so that lines of two processes never mix.
+const WRITE_MAX: usize = 4_096;
+/// How long lines may gather after those before them were written.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 
 /// Counts the lines that were dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -66,7 +72,27 @@ pub fn dropped_log_lines() -> u64 {
 }
 
 fn writer(to: impl Write + Send + 'static, lines_max: usize) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max).thread_name("log-writer").finish(to)
+    let lines = Gathered(BufWriter::with_capacity(WRITE_MAX, to));
+    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max).thread_name("log-writer").finish(lines)
+}
+
+/// Writes many lines at once where many come. A line after a silence is written at once.
+struct Gathered<W: Write>(BufWriter<W>);
+
+impl<W: Write> Write for Gathered<W> {
+    /// Takes a whole line; the buffer writes what it holds before it would have to break one.
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.write(line)
+    }
+
+    /// Called by the writing thread when no line waits.
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, on which no event is waited for")]
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.0.flush();
+        // The thread would sleep until the next line anyway, and whoever logs that one would have to wake it.
+        std::thread::sleep(GATHER_TIME);
+        flushed
+    }
 }
 
 #[cfg(test)]
@@ -75,13 +101,15 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line only when it is told to.
+    /// Says that it is given lines, and takes them only when it is told to.
     struct Stuck {
+        begun: mpsc::Sender<()>,
         let_go: mpsc::Receiver<()>,
     }
 
     impl Write for Stuck {
         fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.begun.send(()).ok();
             self.let_go.recv().ok();
             Ok(line.len())
         }
@@ -94,12 +122,45 @@ mod tests {
     #[test]
     fn lines_beyond_the_limit_are_dropped_and_counted_and_nobody_waits() {
         let (go_on, let_go) = mpsc::channel();
-        let (mut writer, guard) = writer(Stuck { let_go }, 10);
+        let (begun, writing) = mpsc::channel();
+        let (mut writer, guard) = writer(Stuck { begun, let_go }, 10);
+        writer.write_all(b"a line\n").expect("it never fails");
+        writing.recv().expect("the first line is being written");
         for _ in 0..100 {
             writer.write_all(b"a line\n").expect("it never fails");
         }
-        // One may be with the writer, ten wait.
-        assert!((89..=90).contains(&writer.error_counter().dropped_lines()));
+        assert_eq!(writer.error_counter().dropped_lines(), 90, "ten wait");
         drop((go_on, guard));
+    }
+
+    /// Keeps each write apart.
+    #[derive(Clone, Default)]
+    struct Writes(std::sync::Arc<parking_lot::Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_wait_are_written_together_and_none_is_broken() {
+        let writes = Writes::default();
+        let mut gathered = Gathered(BufWriter::with_capacity(WRITE_MAX, writes.clone()));
+        let line = [b"x".repeat(299), b"\n".to_vec()].concat();
+        for _ in 0..100 {
+            gathered.write_all(&line).expect("it never fails");
+        }
+        gathered.write_all(&[b"y".repeat(9_999), b"\n".to_vec()].concat()).expect("it never fails");
+        gathered.flush().expect("it never fails");
+        let lengths: Vec<usize> = writes.0.lock().iter().map(Vec::len).collect();
+        let full = WRITE_MAX / 300 * 300;
+        assert_eq!(lengths, [vec![full; 7], vec![30_000 - 7 * full, 10_000]].concat());
+        assert!(writes.0.lock().iter().all(|write| write.ends_with(b"\n")));
     }
 }

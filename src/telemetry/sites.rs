@@ -1,9 +1,10 @@
 //! Metrics with a `site` label: of sites of the configuration alone, and of no more than it allows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use parking_lot::{Mutex, RwLock};
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::set::Set;
 use super::{Metrics, MetricsError, seconds};
@@ -41,9 +42,18 @@ pub(super) struct SiteMetrics {
     entries: IntGaugeVec,
     oldest_age: GaugeVec,
     paused: IntGaugeVec,
-    /// Nothing is counted of any other: a series that nobody removes would stay for ever. With the reasons for which
-    /// requests to each were refused.
-    sites: RwLock<BTreeMap<String, Mutex<BTreeSet<&'static str>>>>,
+    /// Nothing is counted of any other: a series that nobody removes would stay for ever.
+    sites: RwLock<BTreeMap<String, Series>>,
+}
+
+/// The series of one site that a request counts to, so that it looks up no labels.
+struct Series {
+    received: IntCounter,
+    delivered: IntCounter,
+    /// There is none before the first submission: zero would be a time, in 1970.
+    last_received: OnceLock<Gauge>,
+    /// By reason; of a reason, from its first refusal on.
+    refused: Mutex<BTreeMap<&'static str, IntCounter>>,
 }
 
 impl SiteMetrics {
@@ -64,8 +74,8 @@ impl SiteMetrics {
     /// Gives these sites series, and takes them from all others.
     pub(super) fn set_sites(&self, sites: BTreeSet<String>) {
         let mut known = self.sites.write();
-        for (site, reasons) in known.iter().filter(|(site, _)| !sites.contains(*site)) {
-            for reason in reasons.lock().iter() {
+        for (site, series) in known.iter().filter(|(site, _)| !sites.contains(*site)) {
+            for reason in series.refused.lock().keys() {
                 drop(self.refused.remove_label_values(&[site.as_str(), reason]));
             }
             // One that was never counted has none.
@@ -78,47 +88,52 @@ impl SiteMetrics {
                 drop(self.entries.remove_label_values(&[site.as_str(), state]));
             }
         }
-        // From zero on, so that a rate is seen with the first one.
-        for site in sites.iter().filter(|site| !known.contains_key(*site)) {
-            self.received.with_label_values(&[site]);
-            self.delivered.with_label_values(&[site]);
-            self.set(site, SiteDepth::default());
-        }
         known.retain(|site, _| sites.contains(site));
         for site in sites {
-            known.entry(site).or_default();
+            known.entry(site).or_insert_with_key(|site| self.series(site));
         }
     }
 
+    /// Begins the series of a site: from zero on, so that a rate is seen with the first one.
+    fn series(&self, site: &str) -> Series {
+        self.set(site, SiteDepth::default());
+        Series {
+            received: self.received.with_label_values(&[site]),
+            delivered: self.delivered.with_label_values(&[site]),
+            last_received: OnceLock::new(),
+            refused: Mutex::default(),
+        }
+    }
+
+    fn last_received<'a>(&self, site: &str, series: &'a Series) -> &'a Gauge {
+        series.last_received.get_or_init(|| self.last_received.with_label_values(&[site]))
+    }
+
     pub(super) fn refused(&self, site: &str, reason: &'static str) {
-        let known = self.sites.read();
-        if let Some(reasons) = known.get(site) {
-            reasons.lock().insert(reason);
-            self.refused.with_label_values(&[site, reason]).inc();
+        if let Some(series) = self.sites.read().get(site) {
+            let mut refused = series.refused.lock();
+            refused.entry(reason).or_insert_with(|| self.refused.with_label_values(&[site, reason])).inc();
         }
     }
 
     pub(super) fn received(&self, site: &str, at_seconds: f64) {
-        let known = self.sites.read();
-        if known.contains_key(site) {
-            self.received.with_label_values(&[site]).inc();
-            self.last_received.with_label_values(&[site]).set(at_seconds);
+        if let Some(series) = self.sites.read().get(site) {
+            series.received.inc();
+            self.last_received(site, series).set(at_seconds);
         }
     }
 
     /// Says when a site last posted before this process began; what came since goes before.
     pub(super) fn received_before(&self, site: &str, at_seconds: f64) {
-        let known = self.sites.read();
-        if known.contains_key(site) {
-            let last = self.last_received.with_label_values(&[site]);
+        if let Some(series) = self.sites.read().get(site) {
+            let last = self.last_received(site, series);
             last.set(last.get().max(at_seconds));
         }
     }
 
     pub(super) fn delivered(&self, site: &str) {
-        let known = self.sites.read();
-        if known.contains_key(site) {
-            self.delivered.with_label_values(&[site]).inc();
+        if let Some(series) = self.sites.read().get(site) {
+            series.delivered.inc();
         }
     }
 

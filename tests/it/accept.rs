@@ -422,7 +422,19 @@ async fn after_a_broken_body_nothing_more_is_read_as_a_request() {
     let head = format!("POST /hooks/acme HTTP/1.1\r\nHost: a\r\n{}Transfer-Encoding: chunked\r\n\r\n", bearer());
     let next = post("/hooks/acme", &bearer(), "{}");
     let in_full = "2\r\n{}\r\n0\r\n";
-    for body in ["zz\r\nhello\r\n0\r\n\r\n", "\r\n{}\r\n0\r\n\r\n", &format!("{in_full}bad trailer\r\n\r\n")] {
+    for body in [
+        "zz\r\nhello\r\n0\r\n\r\n",
+        "\r\n{}\r\n0\r\n\r\n",
+        &format!("{in_full}bad trailer\r\n\r\n"),
+        // pingora takes each of these.
+        "2 \r\n{}\r\n0\r\n\r\n",
+        "2;a\nb\r\n{}\r\n0\r\n\r\n",
+        "2;a\0b\r\n{}\r\n0\r\n\r\n",
+        "2\r\n{}\r\n\r\n\r\n",
+        "2\r\n{}\r\n;x\r\n\r\n",
+        &format!("{in_full}GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+        &format!("{in_full}Name: \0\r\n\r\n"),
+    ] {
         let answer = gateway.send(format!("{head}{body}{next}")).await;
         assert_eq!((status(&answer), problem(&answer)), (400, "broken-body".to_owned()), "{body:?}");
         assert_eq!(header(&answer, "connection"), Some("close"));

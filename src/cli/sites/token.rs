@@ -1,6 +1,5 @@
 //! `formgate sites token`.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -142,9 +141,5 @@ pub(in crate::cli) fn fresh() -> String {
 
 /// Returns a token's SHA-256 in hexadecimal: all that is kept of it.
 pub(in crate::cli) fn hash(token: &str) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(token.as_bytes()) {
-        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
-    }
-    text
+    hex::encode(Sha256::digest(token.as_bytes()))
 }

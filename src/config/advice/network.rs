@@ -2,38 +2,39 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use toml::de::DeValue;
 
 use crate::config::reader::{Table, Value};
-use crate::config::snapshot::{IpNet, Server};
+use crate::config::snapshot::Server;
 
 /// More trusted public addresses than this are no list of proxies: as many as an IPv4 /8, as an IPv6 /20.
 const WIDE_V4: u128 = 1 << 24;
 const WIDE_V6: u128 = 1 << 108;
 
 /// What is never somebody else's on the internet: private, shared, loopback and link-local networks.
-const INNER: [(IpAddr, u8); 10] = [
-    (v4(0, 0), 8),
-    (v4(10, 0), 8),
-    (v4(100, 64), 10),
-    (v4(127, 0), 8),
-    (v4(169, 254), 16),
-    (v4(172, 16), 12),
-    (v4(192, 168), 16),
-    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-    (v6(0xfc00), 7),
-    (v6(0xfe80), 10),
+const INNER: [IpNet; 10] = [
+    v4(0, 0, 8),
+    v4(10, 0, 8),
+    v4(100, 64, 10),
+    v4(127, 0, 8),
+    v4(169, 254, 16),
+    v4(172, 16, 12),
+    v4(192, 168, 16),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    v6(0xfc00, 7),
+    v6(0xfe80, 10),
 ];
 /// The addresses that somebody may have: unicast.
 const UNICAST_V4: Range = Range { first: 0x0100_0000, last: 0xdfff_ffff };
 const UNICAST_V6: Range = Range { first: 0x2000 << 112, last: (0x4000 << 112) - 1 };
 
-const fn v4(first: u8, second: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(first, second, 0, 0))
+const fn v4(first: u8, second: u8, prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(first, second, 0, 0), prefix))
 }
 
-const fn v6(first: u16) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0))
+const fn v6(first: u16, prefix: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix))
 }
 
 /// Addresses from one to another, both included.
@@ -44,15 +45,12 @@ struct Range {
 }
 
 impl Range {
-    /// Returns a network's addresses as `accept` compares them: an IPv4 address written as IPv6 is IPv4.
-    fn of(net: IpNet) -> (bool, Self) {
-        let (is_v4, bits, width) = match net.address.to_canonical() {
-            IpAddr::V4(address) => (true, u128::from(address.to_bits()), 32_u32),
-            IpAddr::V6(address) => (false, address.to_bits(), 128),
+    fn of(net: &IpNet) -> Self {
+        let number = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
         };
-        let host = width.saturating_sub(u32::from(net.prefix));
-        let mask = 1_u128.checked_shl(host).map_or(u128::MAX, |size| size - 1);
-        (is_v4, Self { first: bits & !mask, last: bits | mask })
+        Self { first: number(net.network()), last: number(net.broadcast()) }
     }
 
     fn overlap(self, other: Self) -> Option<Self> {
@@ -115,13 +113,12 @@ fn is_public(address: IpAddr) -> bool {
     if address.is_unspecified() {
         return true;
     }
-    let (is_v4, one) = Range::of(IpNet { address, prefix: 128 });
-    !inner(is_v4).any(|range| range.overlap(one).is_some())
+    !INNER.iter().any(|net| net.contains(&address))
 }
 
-fn inner(is_v4: bool) -> impl Iterator<Item = Range> {
-    let ranges = INNER.into_iter().map(|(address, prefix)| Range::of(IpNet { address, prefix }));
-    ranges.filter(move |(of_v4, _)| *of_v4 == is_v4).map(|(_, range)| range)
+/// Returns the networks of one family.
+fn of_family(networks: &[IpNet], is_v4: bool) -> impl Iterator<Item = Range> {
+    networks.iter().filter(move |net| net.addr().is_ipv4() == is_v4).map(Range::of)
 }
 
 fn warn_of_trust(value: &Value<'_>, server: &Server) {
@@ -147,15 +144,13 @@ enum Trust {
 
 /// Judges the networks together: two halves of the internet are the internet.
 fn trust(networks: &[IpNet], is_v4: bool) -> Trust {
-    let of_family = networks.iter().map(|net| Range::of(*net)).filter(|(of_v4, _)| *of_v4 == is_v4);
-    let given: Vec<Range> = of_family.map(|(_, range)| range).collect();
     let (unicast, wide) = if is_v4 { (UNICAST_V4, WIDE_V4) } else { (UNICAST_V6, WIDE_V6) };
     let covered = |ranges: Vec<Range>| -> u128 {
         let inside = ranges.into_iter().filter_map(|range| range.overlap(unicast)).collect();
         merged(inside).into_iter().map(Range::size).sum()
     };
-    let inner_alone = covered(inner(is_v4).collect());
-    let with_inner = covered(given.into_iter().chain(inner(is_v4)).collect());
+    let inner_alone = covered(of_family(&INNER, is_v4).collect());
+    let with_inner = covered(of_family(networks, is_v4).chain(of_family(&INNER, is_v4)).collect());
     match with_inner {
         all if all == unicast.size() => Trust::Everybody,
         much if much - inner_alone >= wide => Trust::Wide,

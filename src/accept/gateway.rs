@@ -1,0 +1,123 @@
+//! The gateway's application: what its requests share, and where each of them goes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+
+use super::guard::{Floods, Limiters, Places, client_address};
+use super::options::Options;
+use super::outcome::{Outcome, Trail};
+use super::route::{self, Route};
+use super::submission::{Keeping, Offload, Reading};
+use super::wire::{Head, InFlight, Tls};
+use crate::config::Config;
+use crate::destination::KeyPair;
+use crate::lead::{FormId, SiteId};
+use crate::pipeline::{self, Mappings, Processed, SiteRules};
+use crate::queue::Store;
+use crate::received::{Received, SplitQuery};
+use crate::telemetry::Metrics;
+
+/// Tells whether KaiCalls refuses a site's key pair at the moment.
+pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
+
+/// What makes a lead of what was received: [`pipeline::process`].
+pub type Pipeline = fn(&Mappings, &SiteRules, Option<&FormId>, &Received) -> Processed;
+
+/// The gateway's application, to be given to [`service`](super::service) or [`serve`](super::serve). Clones share all state.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(super) config: Arc<ArcSwap<Config>>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) options: Options,
+    pub(super) reading: Reading,
+    pub(super) places: Places,
+    pub(super) limiters: Limiters,
+    pub(super) floods: Floods,
+    pub(super) in_flight: InFlight,
+    pub(super) refused_keys: RefusedKeys,
+    pub(super) offload: Offload,
+    pub(super) keeping: Keeping,
+    pub(super) pipeline: Pipeline,
+    /// What its listener does first; the other clones may be behind others.
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+/// A request, and the configuration it is judged by from beginning to end.
+pub(super) struct Request<'a> {
+    pub(super) head: &'a Head,
+    pub(super) query: SplitQuery,
+    pub(super) config: &'a Arc<Config>,
+    /// Who is counted for it where it shows no valid credential.
+    pub(super) client: Option<IpAddr>,
+}
+
+impl Gateway {
+    pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, options: Options) -> Self {
+        let limiters = Limiters::new(config.load().limits);
+        let pipeline: Pipeline = pipeline::process;
+        Self {
+            config,
+            store,
+            metrics,
+            options,
+            reading: Reading::default(),
+            places: Places::new(options.connections, options.connections_per_address),
+            limiters,
+            floods: Floods::default(),
+            in_flight: InFlight::default(),
+            offload: Offload::new(options.offload),
+            keeping: Keeping::default(),
+            pipeline,
+            refused_keys: Arc::new(|_site, _keys| false),
+            tls: None,
+        }
+    }
+
+    /// Sums up each minute in the log what came in floods, until `stopping` says true.
+    pub async fn report_floods(&self, stopping: ShutdownWatch) {
+        self.floods.report(stopping).await;
+    }
+
+    /// Lets whoever sends leads tell which keys KaiCalls refuses.
+    pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
+        Self { refused_keys, ..self }
+    }
+
+    /// Puts another in the pipeline's place, for those who test what a failing one does.
+    pub fn with_pipeline(self, pipeline: Pipeline) -> Self {
+        Self { pipeline, ..self }
+    }
+
+    /// Puts another in the place of what keeps bodies, for the same.
+    pub fn with_keeping(self, keeping: Keeping) -> Self {
+        Self { keeping, ..self }
+    }
+
+    /// Returns the count of requests being answered, to wait on when shutting down.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.clone()
+    }
+
+    pub(super) async fn answer(&self, session: &mut ServerSession, head: &Head, trail: &mut Trail) -> Outcome {
+        let config = self.config.load_full();
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
+        let client = client_address::client(peer, &head.headers, &config.server);
+        let query = SplitQuery::of(head.query.as_deref());
+        trail.client = client;
+        let request = Request { head, query, config: &config, client };
+        let end = match route::find(head, request.query.kept.is_some()) {
+            Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,
+            Ok(Route::Intake) => self.intake(session, &request, trail).await,
+            Ok(Route::Verify) => self.verify(session, &request, trail).await,
+            Ok(Route::Widget) => self.widget(&request, trail).await,
+            Err(none) => Err(none.into()),
+        };
+        let outcome = end.unwrap_or_else(Outcome::Refused);
+        if trail.is_stranger { self.strangers(&config.limits, client, outcome) } else { outcome }
+    }
+}

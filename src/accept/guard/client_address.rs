@@ -1,0 +1,96 @@
+//! Whose address a request is counted under.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use crate::config::Server;
+
+/// Most entries of the header looked at: each trusted proxy adds one.
+const HOPS_MAX: usize = 32;
+
+/// Returns the client's address: the peer, or, where that is a trusted proxy, what the configured header says, read
+/// from the right past further trusted proxies. What cannot be read ends the search: all before it is the client's word.
+pub(in crate::accept) fn client(peer: Option<IpAddr>, headers: &HeaderMap, server: &Server) -> Option<IpAddr> {
+    let peer = peer?;
+    let Some(name) = &server.client_address else { return Some(peer) };
+    let mut found = peer;
+    // A value that is no text is not left out: what stands before it would pass for a proxy's word.
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    for hop in values.iter().rev().flat_map(|value| value.rsplit(',')).take(HOPS_MAX) {
+        if !is_trusted(found, &server.trusted_proxies) {
+            break;
+        }
+        match parse(hop.trim()) {
+            Some(address) => found = address,
+            None => break,
+        }
+    }
+    Some(found)
+}
+
+/// Reads an address, with or without brackets and port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let socket = || text.parse::<std::net::SocketAddr>().map(|socket| socket.ip());
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().or_else(|_not_bare| socket()).ok()
+}
+
+/// Returns what an address is counted as: an IPv6 subscriber has a whole /64.
+pub(super) fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    proxies.iter().any(|net| net.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn counted(peer: &str, header: Option<&str>, forwarded: &[&str]) -> Option<IpAddr> {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().expect("a value"));
+        }
+        let trusted_proxies = vec!["10.0.0.0/8".parse().expect("a network")];
+        let client_address = header.map(str::to_owned);
+        let server = Server { client_address, trusted_proxies, ..Server::default() };
+        client(Some(ip(peer)), &headers, &server)
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_says_who_the_client_is() {
+        let name = Some("x-forwarded-for");
+        let client = |peer, forwarded: &[&str]| counted(peer, name, forwarded).map(|ip| ip.to_string());
+        assert_eq!(client("192.0.2.1", &["198.51.100.7"]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(client("10.0.0.1", &["198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.7, 10.0.0.2"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.7:80"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["[2001:db8::7]"]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, unknown"]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "é, 198.51.100.7"]).as_deref(), Some("198.51.100.7"));
+        assert_eq!(client("10.0.0.1", &["6.6.6.6", "é"]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(client("10.0.0.1", &[]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(counted("10.0.0.1", None, &["6.6.6.6"]), Some(ip("10.0.0.1")));
+    }
+
+    #[test]
+    fn a_net_of_no_bits_holds_everybody() {
+        let holds = |net: &str, address| is_trusted(ip(address), &[net.parse().expect("a network")]);
+        assert!(holds("0.0.0.0/0", "203.0.113.5") && holds("0.0.0.0/0", "::ffff:203.0.113.5"));
+        assert!(holds("::/0", "2001:db8::1"));
+        assert!(!holds("::/0", "203.0.113.5"));
+        assert!(!holds("127.0.0.1/32", "127.0.0.2"));
+    }
+}

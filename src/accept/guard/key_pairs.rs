@@ -1,0 +1,49 @@
+//! Who may post to KaiCalls' own endpoints: whoever has the key pair of a site, or of one of its forms.
+
+use http::{HeaderMap, header};
+use subtle::ConstantTimeEq as _;
+
+use super::credentials::digest;
+use super::shared_keys::Holder;
+use crate::config::Config;
+use crate::destination::KeyPair;
+use crate::http::bearer;
+
+/// How a key pair fares, in the order in which KaiCalls' endpoints tell.
+pub(in crate::accept) enum Keys<'a> {
+    /// They are these sites', or those of one of their forms; never empty, in the order of the sites' ids.
+    Fit(Vec<Holder<'a>>),
+    UnknownPublic,
+    WrongSecret,
+}
+
+/// Finds the sites that have this key pair. The public key is no secret: only the other is compared in constant time.
+pub(in crate::accept) fn find<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'a> {
+    let shown = digest(secret);
+    let mut holders = Vec::new();
+    let mut is_known = false;
+    for site in config.sites.values() {
+        let mut held: Option<Holder<'_>> = None;
+        for (form, pair) in site.key_pairs().filter(|(_, pair)| pair.public() == public) {
+            is_known = true;
+            let fits = bool::from(digest(pair.secret().expose()).ct_eq(&shown));
+            if fits && held.is_none() {
+                held = Some(Holder { site, form, keys: pair });
+            }
+        }
+        holders.extend(held);
+    }
+    match (holders.is_empty(), is_known) {
+        (false, _) => Keys::Fit(holders),
+        (true, true) => Keys::WrongSecret,
+        (true, false) => Keys::UnknownPublic,
+    }
+}
+
+/// Reads `Authorization: Bearer pk:sk`.
+pub(in crate::accept) fn shown(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (public, secret) = bearer(value)?.split_once(':')?;
+    let named = KeyPair::check_public(public).is_ok();
+    named.then(|| (public.to_owned(), secret.to_owned()))
+}

@@ -1,0 +1,32 @@
+//! Who may post, and how much.
+//!
+//! ```text
+//! credentials     a site's token, in one of four places
+//! signature       WPForms' signature over what is sent
+//! key_pairs       KaiCalls' key pair, at KaiCalls' own endpoints
+//! shared_keys     which of several sites with one key pair it is; host reads where a request says it comes from
+//! client_address  whom a request is counted for
+//! places          how many connections may be open: altogether, and of one address
+//! limits          how often: the gateway, an address, a site
+//! strangers       what has shown no valid credential
+//! floods          what of it is logged
+//! ```
+
+pub(super) mod client_address;
+mod credentials;
+mod floods;
+pub(super) mod host;
+pub(super) mod key_pairs;
+mod limits;
+mod places;
+mod shared_keys;
+mod signature;
+mod strangers;
+
+pub(super) use self::credentials::{Credentials, site};
+pub(super) use self::floods::Floods;
+pub(super) use self::limits::{Limiters, Over};
+pub(super) use self::places::{Eviction, Place, Places, Taking};
+pub(super) use self::shared_keys::{Holder, Owner, owner};
+pub(super) use self::signature::Signature;
+pub(super) use self::strangers::unauthorized;

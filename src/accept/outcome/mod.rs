@@ -1,0 +1,264 @@
+//! How a request ends: every one in exactly one [`Outcome`], from which its metric, its log line and its reply are made.
+
+mod ongoing;
+mod reply;
+
+pub(super) use self::ongoing::{Ongoing, Trail};
+pub(super) use self::reply::Dialect;
+use super::guard::Over;
+use super::route::{Allowed, NoRoute};
+use super::submission::{BadBody, NoBody};
+use super::wire::BadHead;
+use super::wordpress::Answer;
+use crate::lead::{EntryId, FieldError};
+use crate::queue::StoreError;
+use crate::telemetry::{Panicked, RequestEnd};
+
+/// The end of a request.
+#[must_use]
+pub(super) enum Outcome {
+    /// It is durable in the store.
+    Stored(Stored),
+    /// KaiCalls' other endpoints: the keys fit, and this is the answer.
+    Answered(Answer),
+    /// Nothing of it was stored.
+    Refused(Refusal),
+    /// It came to no end of its own. What it had given to the store by then may be there.
+    Failed(Failed),
+}
+
+/// What ended a request that came to no end of its own.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It was cut off: the gateway stopped, or the connection was closed.
+    Aborted,
+    /// A bug of this program.
+    Panicked(Option<Panicked>),
+}
+
+/// A submission that was stored.
+pub(super) struct Stored {
+    pub(super) id: EntryId,
+    pub(super) status: Status,
+    /// Stored, and still answered with an error.
+    pub(super) rejected: Option<Rejected>,
+}
+
+/// What the plugin is told of a stored submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    Queued,
+    Held,
+    Duplicate,
+}
+
+/// Why a stored submission is answered with an error.
+pub(super) enum Rejected {
+    Undecodable,
+    UnsupportedType,
+    Invalid(Vec<FieldError>),
+}
+
+/// Why nothing was stored.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Head(BadHead),
+    NotFound,
+    Method(Allowed),
+    /// No valid credential. The same for a site that doesn't exist.
+    Unauthorized,
+    /// No valid credential as far as is known: one of a site that can't be read now would look the same.
+    CredentialsUnknown,
+    /// KaiCalls' `verify`: which of the keys is wrong, in KaiCalls' words.
+    Keys(WrongKeys),
+    Body(BadBody),
+    /// A bug of this program, met by a body that is too large to be stored as it came.
+    Unkept(Panicked),
+    Limited(Over),
+    Store(StoreError),
+    /// The store took too long.
+    StoreSlow,
+}
+
+/// What is wrong with the keys shown to `verify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WrongKeys {
+    Missing,
+    Public,
+    Secret,
+    /// They are the site's, and KaiCalls refuses them.
+    Refused,
+}
+
+impl Status {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Held => "held",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Outcome {
+    /// The end as the metric counts it.
+    pub(super) fn end(&self) -> RequestEnd {
+        match self {
+            Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
+            Self::Stored(stored) => match stored.status {
+                Status::Queued => RequestEnd::Queued,
+                Status::Held => RequestEnd::Held,
+                Status::Duplicate => RequestEnd::Duplicate,
+            },
+            Self::Answered(_) => RequestEnd::Answered,
+            Self::Refused(Refusal::Unkept(_)) => RequestEnd::Panicked,
+            Self::Refused(_) => RequestEnd::Refused,
+            Self::Failed(Failed::Aborted) => RequestEnd::Aborted,
+            Self::Failed(Failed::Panicked(_)) => RequestEnd::Panicked,
+        }
+    }
+
+    /// One word for log and metric; a closed set.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Stored(Stored { rejected: None, status, .. }) => status.as_str(),
+            Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
+            Self::Answered(_) => "answered",
+            Self::Refused(refusal) => refusal.as_str(),
+            Self::Failed(Failed::Aborted) => "aborted",
+            Self::Failed(Failed::Panicked(_)) => "panicked",
+        }
+    }
+
+    /// What went wrong on our side.
+    pub(super) fn error(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Refused(Refusal::Store(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Where a panic came from that was caught.
+    pub(super) fn location(&self) -> Option<&str> {
+        match self {
+            Self::Failed(Failed::Panicked(panicked)) => panicked.as_ref().map(|panicked| panicked.location.as_str()),
+            Self::Refused(Refusal::Unkept(panicked)) => Some(&panicked.location),
+            _ => None,
+        }
+    }
+
+    /// Tells whether a submission could not be stored, or this program failed: somebody has to look.
+    pub(super) fn needs_somebody(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Refusal::Store(_) | Refusal::StoreSlow | Refusal::Unkept(_))
+                | Self::Failed(Failed::Panicked(_))
+        )
+    }
+
+    /// Tells whether what follows on the connection can't be read as HTTP any more.
+    pub(super) fn loses_framing(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(_) | Self::Refused(Refusal::Head(_) | Refusal::Body(BadBody::Broken | BadBody::TooSlow))
+        )
+    }
+
+    pub(super) fn id(&self) -> Option<EntryId> {
+        match self {
+            Self::Stored(stored) => Some(stored.id),
+            _ => None,
+        }
+    }
+}
+
+impl Rejected {
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Undecodable => "undecodable",
+            Self::UnsupportedType => "unsupported_type",
+            Self::Invalid(_) => "invalid_lead",
+        }
+    }
+}
+
+impl Refusal {
+    /// One word for log, metric and problem type; a closed set.
+    pub(super) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Head(BadHead::Malformed) => "malformed_request",
+            Self::Head(BadHead::TooLarge) => "head_too_large",
+            Self::Head(BadHead::TooSlow) => "head_too_slow",
+            Self::Head(BadHead::Cut) => "head_cut",
+            Self::NotFound => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
+            Self::CredentialsUnknown => "credentials_unknown",
+            Self::Keys(WrongKeys::Missing) => "keys_missing",
+            Self::Keys(WrongKeys::Refused) => "keys_refused",
+            Self::Body(BadBody::TooLarge) => "upload_too_large",
+            Self::Body(BadBody::TooMuchToKeep) => "body_too_large",
+            Self::Body(BadBody::Busy) => "busy",
+            Self::Body(BadBody::TooSlow) => "body_too_slow",
+            Self::Body(BadBody::Broken) => "broken_body",
+            Self::Unkept(_) => "panicked",
+            Self::Limited(_) => "rate_limited",
+            Self::Store(StoreError::Full | StoreError::DiskFull) => "store_full",
+            Self::Store(_) | Self::StoreSlow => "store_unavailable",
+        }
+    }
+}
+
+impl From<BadHead> for Refusal {
+    fn from(bad: BadHead) -> Self {
+        Self::Head(bad)
+    }
+}
+
+impl From<NoRoute> for Refusal {
+    fn from(none: NoRoute) -> Self {
+        match none {
+            NoRoute::Path => Self::NotFound,
+            NoRoute::Method(allowed) => Self::Method(allowed),
+        }
+    }
+}
+
+impl From<BadBody> for Refusal {
+    fn from(bad: BadBody) -> Self {
+        Self::Body(bad)
+    }
+}
+
+impl From<NoBody> for Refusal {
+    fn from(none: NoBody) -> Self {
+        match none {
+            NoBody::Bad(bad) => Self::Body(bad),
+            NoBody::Panicked(panicked) => Self::Unkept(panicked),
+        }
+    }
+}
+
+impl From<Over> for Refusal {
+    fn from(over: Over) -> Self {
+        Self::Limited(over)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_could_not_be_stored_needs_somebody() {
+        for (refusal, needed) in [
+            (Refusal::Store(StoreError::DiskFull), true),
+            (Refusal::StoreSlow, true),
+            (Refusal::Body(BadBody::Busy), false),
+            (Refusal::Unauthorized, false),
+        ] {
+            let outcome = Outcome::Refused(refusal);
+            assert_eq!(outcome.needs_somebody(), needed, "{}", outcome.reason());
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A request that has no outcome yet. However it ends, it is counted and logged exactly once.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::reply::{self, Dialect};
+use super::{Failed, Outcome};
+use crate::accept::gateway::Gateway;
+use crate::http::RequestId;
+use crate::lead::{EntryId, FormId, SiteId};
+
+/// What is known of a request by the time it ends, for its log line.
+pub(in crate::accept) struct Trail {
+    pub(super) id: RequestId,
+    /// Only a site of the configuration: anything else is the client's text.
+    pub(in crate::accept) site: Option<SiteId>,
+    pub(in crate::accept) form: Option<FormId>,
+    pub(in crate::accept) started: Instant,
+    /// The entry that was given to the store: it may be there even where the request has no answer.
+    pub(in crate::accept) appending: Option<EntryId>,
+    /// It has shown no valid credential.
+    pub(in crate::accept) is_stranger: bool,
+    /// Whom it is counted for while it is a stranger's.
+    pub(in crate::accept) client: Option<IpAddr>,
+}
+
+/// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
+#[must_use]
+pub(in crate::accept) struct Ongoing<'a> {
+    gateway: &'a Gateway,
+    pub(in crate::accept) trail: Trail,
+    is_recorded: bool,
+}
+
+impl Trail {
+    /// Calls the request as the client does, where it may.
+    pub(in crate::accept) fn take_id_from(&mut self, headers: &HeaderMap) {
+        if let Some(given) = RequestId::given(headers) {
+            self.id = given;
+        }
+    }
+}
+
+impl<'a> Ongoing<'a> {
+    /// Begins with a request's first byte.
+    pub(in crate::accept) fn begin(gateway: &'a Gateway) -> Self {
+        let trail = Trail {
+            id: RequestId::random(),
+            site: None,
+            form: None,
+            started: Instant::now(),
+            appending: None,
+            is_stranger: true,
+            client: None,
+        };
+        Self { gateway, trail, is_recorded: false }
+    }
+
+    /// Records the outcome, and makes the answer of it.
+    pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Response<Bytes> {
+        let reply = reply::reply(outcome, dialect, &self.trail.id);
+        self.is_recorded = true;
+        self.record(outcome, Some(reply.status()));
+        reply
+    }
+
+    /// The one place where a request is counted and logged.
+    fn record(&self, outcome: &Outcome, status: Option<StatusCode>) {
+        let gateway = self.gateway;
+        let trail = &self.trail;
+        let duration = trail.started.elapsed();
+        let reason = outcome.reason();
+        gateway.metrics.request(outcome.end(), duration);
+        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
+            gateway.metrics.refused(site.as_str(), reason);
+        }
+        if let (Outcome::Stored(_), Some(site)) = (outcome, &trail.site) {
+            gateway.metrics.site_received(site.as_str(), Timestamp::now().as_second());
+        }
+        gateway.metrics.reading(gateway.reading.bytes());
+        // Whoever may not post must not decide how long the log gets.
+        if trail.is_stranger && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
+            return;
+        }
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = trail.id.as_str(),
+                    site = trail.site.as_ref().map(|site| site.as_str()),
+                    form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
+                    outcome = reason,
+                    status = status.map(|status| status.as_u16()),
+                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    id = outcome.id().or(trail.appending).map(tracing::field::display),
+                    error = outcome.error(),
+                    location = outcome.location(),
+                    "request {reason}"
+                )
+            };
+        }
+        if outcome.needs_somebody() { line!(error) } else { line!(info) }
+    }
+}
+
+impl Drop for Ongoing<'_> {
+    fn drop(&mut self) {
+        if !self.is_recorded {
+            let failed = if std::thread::panicking() { Failed::Panicked(None) } else { Failed::Aborted };
+            self.record(&Outcome::Failed(failed), None);
+        }
+    }
+}

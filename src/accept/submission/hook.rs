@@ -1,0 +1,99 @@
+//! A submission to `/hooks/{site}[/{form}]`: by a token, which stands in the head, or by a signature, which is over what
+//! is sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use pingora::protocols::http::ServerSession;
+
+use super::Address;
+use super::body::BadBody;
+use super::keeping::keep_whole;
+use super::offload::Undone;
+use super::receive;
+use crate::accept::gateway::{Gateway, Request};
+use crate::accept::guard::{self, Credentials, Signature};
+use crate::accept::outcome::{Outcome, Refusal, Trail};
+use crate::config::Site;
+use crate::lead::{FormId, SiteId};
+
+impl Gateway {
+    pub(in crate::accept) async fn hook(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        site: &SiteId,
+        form: Option<&FormId>,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        trail.site = request.config.sites.contains_key(site).then(|| site.clone());
+        trail.form = form.cloned();
+        let credentials = Credentials::collect(&request.head.headers, &request.query);
+        if let Some(site) = guard::site(request.config, site, &credentials, today()) {
+            trail.is_stranger = false;
+            let address = Address { site, form, is_ambiguous: false };
+            return self.submission(session, request, address, trail).await;
+        }
+        match Signature::of(&request.head.headers, Timestamp::now()) {
+            Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
+            None => Err(guard::unauthorized(request.config)),
+        }
+    }
+
+    /// Takes a submission that is signed: whether its sender may post is known only when it has been read, which is
+    /// done, and takes as long, for a site that doesn't exist too.
+    async fn signed(
+        &self,
+        session: &mut ServerSession,
+        request: &Request<'_>,
+        (site, form): (&SiteId, Option<&FormId>),
+        signature: Signature,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        let Request { head, query, config, client } = request;
+        client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
+        let body = self.strangers_body(session, request, config.server.max_body).await?;
+        let site = config.sites.get(site);
+        let whole = body.taken.kept.body.clone();
+        let fits = self.is_signed(site, signature, &whole, query.kept.as_deref()).await?;
+        let site = site.filter(|_| fits).ok_or_else(|| guard::unauthorized(config))?;
+        trail.is_stranger = false;
+        let over_limit = self.limit(config, site)?;
+        let room = receive::room(query, config.server.max_body)?;
+        let keeper = receive::keeper(head, room, config.server.max_upload);
+        let taken = keep_whole(whole, keeper, room, self.keeping, &self.offload).await?;
+        let address = Address { site, form, is_ambiguous: false };
+        self.file(request, address, taken, over_limit, trail).await
+    }
+
+    /// Tells whether a secret of the site has signed what came; no site has none.
+    async fn is_signed(
+        &self,
+        site: Option<&Arc<Site>>,
+        signature: Signature,
+        body: &Bytes,
+        query: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        let site = site.cloned();
+        let body = body.clone();
+        let query = query.map(str::to_owned);
+        let bytes = body.len();
+        let check = move || {
+            let secrets = site.as_ref().map_or(&[][..], |site| site.wpforms_secrets.as_slice());
+            signature.fits(secrets, &body, query.as_deref())
+        };
+        match self.offload.run(bytes, check).await {
+            Ok(fits) => Ok(fits),
+            Err(Undone::Busy) => Err(BadBody::Busy.into()),
+            Err(Undone::Panicked(panicked)) => panicked.resume(),
+        }
+    }
+}
+
+/// A token's last day is one of UTC.
+fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}

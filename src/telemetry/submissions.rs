@@ -1,0 +1,29 @@
+//! Requests to the gateway by how they ended: counted by each of them, so no label is looked up for it.
+
+use std::sync::OnceLock;
+
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::set::Set;
+use super::{MetricsError, RequestEnd, SUBMISSIONS_RECEIVED};
+
+pub(super) struct Submissions {
+    by_end: IntCounterVec,
+    /// One for each [`RequestEnd`], made with the first request that ends so.
+    counters: [OnceLock<IntCounter>; RequestEnd::COUNT],
+}
+
+impl Submissions {
+    pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
+        let by_end = set.counters(SUBMISSIONS_RECEIVED, "Requests to the gateway by how they ended.", &["outcome"])?;
+        Ok(Self { by_end, counters: Default::default() })
+    }
+
+    pub(super) fn count(&self, end: RequestEnd) {
+        let made = || self.by_end.with_label_values(&[end.as_str()]);
+        match self.counters.get(end as usize) {
+            Some(counter) => counter.get_or_init(made).inc(),
+            None => made().inc(),
+        }
+    }
+}
