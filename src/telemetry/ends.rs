@@ -14,7 +14,7 @@ pub enum RequestEnd {
     Answered,
     /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
     Aborted,
-    /// A panic ended it. The last: [`RequestEnd::COUNT`] counts up to it.
+    /// A panic ended it. It stays the last: `COUNT` counts up to it.
     Panicked,
 }
 
