@@ -89,7 +89,9 @@ impl Stand {
         let (folder, address) = (folder()?, free_address()?);
         let mut command = on_the_servers_core(self.peers.join(name).join("start"));
         command.env("PORT", address.port().to_string()).env("UPSTREAM", self.upstream.url());
-        command.env("PEERS_DIR", &installed).env("RUN_DIR", folder.path());
+        let run = folder.path().join("run");
+        std::fs::create_dir(&run)?;
+        command.env("PEERS_DIR", &installed).env("RUN_DIR", run);
         self.start(command, Target { address, sites: 1 }, folder).await
     }
 

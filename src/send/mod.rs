@@ -1,7 +1,7 @@
 //! From a queued entry to a delivered one: claim, admit, attempt, settle.
 //!
 //! ```text
-//! worker     claims what is due, and begins what may go         flight: leads on their way; slots: posts under way
+//! worker     claims what is due, and begins what may go         looking: when; flight: leads on their way; slots: posts
 //! admission  entry and now → send, wait or hold                 history: what the entry itself says
 //! deliver    asked for, posted, judged, settled: one lease      confirm: is it there already?  attempt: one POST
 //! outcome    how an attempt ended → how its lease is settled    backoff: how long it waits
@@ -35,6 +35,8 @@ mod deliver;
 mod flight;
 
 mod history;
+
+mod looking;
 
 mod outcome;
 

@@ -1,7 +1,6 @@
 //! The worker: claims what is due, decides what may go, begins to send it, and goes on. It waits for nothing but what wakes
 //! it: a claim is under way while leads are posted, and what came of those is written down by tasks of their own.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::admission::{Admission, Decision};
 use super::chain::Chain;
@@ -17,18 +15,17 @@ use super::clock::Clock;
 use super::confirm::{self, Confirmation};
 use super::deliver::Deliverer;
 use super::flight::{Claimed, Flight, SlotLimits, places};
+use super::looking::{Found, Looking, POLL, sleep_until};
 use super::outcome;
 use super::publish::Publisher;
 use super::returned::bring_back;
-use super::settle::{LEASE_MARGIN, STORE_REST, hasten};
+use super::settle::{LEASE_MARGIN, hasten};
 use super::slots::{HeldSlot, Slot, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::{Claim, HASTEN_MAX, Lease, SendingStatus, Store};
 use crate::telemetry::{Metrics, catch, catch_async};
 
-/// How often is looked for what is due, should a hint be lost.
-const POLL: Duration = Duration::from_secs(1);
 /// How long attempts in flight get to end when the worker stops.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long it may take to write down those that did not.
@@ -52,26 +49,6 @@ pub enum Stopped {
     Drained,
     /// So many attempts were cut off; they are recorded as ambiguous.
     Cut(usize),
-}
-
-/// What a claim brought.
-struct Found {
-    claimed: Vec<Claimed>,
-    /// There was as much as was asked for, or leads wait for others of their site: when one ends there may be more.
-    has_more: bool,
-    failed: bool,
-}
-
-type Claiming = Pin<Box<dyn Future<Output = Found> + Send>>;
-
-/// When to look for what is due.
-struct Looking {
-    claiming: Option<Claiming>,
-    /// There may be something now, and it is looked for as soon as there is room.
-    is_due: bool,
-    has_more: bool,
-    /// Else then.
-    at: Instant,
 }
 
 impl Sender {
@@ -161,7 +138,8 @@ impl Sender {
             flight.reap();
             self.begin_claimed(flight);
             self.look(&mut looking, flight);
-            let Looking { is_due, at, .. } = looking;
+            let is_due = looking.is_due;
+            let wake_at = looking.wake_at();
             // Each branch but the claim's only wakes the loop, so dropping one loses nothing.
             tokio::select! {
                 found = looking.found() => {
@@ -172,7 +150,7 @@ impl Sender {
                 () = self.slots.freed() => looking.is_due |= looking.has_more,
                 _ = flight.one_ended(), if flight.under_way() > 0 => looking.is_due |= looking.has_more,
                 _ = changed.changed(), if !is_due => looking.is_due = true,
-                () = tokio::time::sleep_until(at), if !is_due => looking.is_due = true,
+                () = sleep_until(wake_at) => looking.is_due = true,
             }
         }
         // Its leases would else wait until they run out.
@@ -193,7 +171,7 @@ impl Sender {
         let config = self.deliverer.config.load_full();
         let now = self.deliverer.clock.now();
         self.deliverer.publisher.publish(&config, now);
-        if looking.claiming.is_some() || !looking.is_due {
+        if !looking.may_begin() {
             return;
         }
         let claimable = self.deliverer.admission.claimable(&config, now);
@@ -327,45 +305,6 @@ impl Sender {
         let unsettled = flight.abandon().await;
         tracing::warn!(attempts = under_way, unsettled, "send.cut: no answer came before the gateway had to stop");
         Stopped::Cut(under_way)
-    }
-}
-
-impl Looking {
-    fn now() -> Self {
-        Self { claiming: None, is_due: true, has_more: false, at: Instant::now() + POLL }
-    }
-
-    fn begin(&mut self, claiming: Claiming) {
-        self.claiming = Some(claiming);
-        self.is_due = false;
-    }
-
-    fn rest(&mut self, wait: Duration) {
-        self.is_due = false;
-        self.at = Instant::now() + wait;
-    }
-
-    /// Waits for the claim that is under way; for ever where none is. Dropped, the claim stays under way.
-    async fn found(&mut self) -> Found {
-        match &mut self.claiming {
-            None => std::future::pending().await,
-            Some(claiming) => {
-                let found = claiming.await;
-                self.claiming = None;
-                found
-            }
-        }
-    }
-
-    fn learn(&mut self, found: &Found) {
-        self.has_more = found.has_more;
-        if found.failed {
-            self.rest(STORE_REST);
-        } else if found.claimed.is_empty() {
-            self.at = Instant::now() + POLL;
-        } else {
-            self.is_due = true;
-        }
     }
 }
 

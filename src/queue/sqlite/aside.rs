@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use super::backup;
 use super::failure::Failure;
 use super::files::{beside, sync_folder};
+use crate::queue::StoreError;
 
 /// Comes between the database's name and the time it was set aside.
 const CORRUPT: &str = ".corrupt-";
@@ -26,11 +27,24 @@ const PARTS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 /// Most files of one second.
 const SAME_TIME_MAX: u32 = 1_000;
 
-/// Copies a database whose file is gone, to where it would be if it had been set aside; returns that path.
-pub(super) fn rescue(connection: &Connection, path: &Path, opened_at: Timestamp) -> Result<PathBuf, Failure> {
-    let aside = free_name(path, CORRUPT, opened_at)?;
-    backup::copy(connection, &aside)?;
-    Ok(aside)
+/// Copies a database whose file is gone to where it would be if it had been set aside, and says so.
+pub(super) fn rescue(connection: &Connection, path: &Path, opened_at: Timestamp) {
+    let copied = || {
+        let aside = free_name(path, CORRUPT, opened_at)?;
+        backup::copy(connection, &aside)?;
+        Ok::<_, Failure>(aside)
+    };
+    match copied() {
+        Ok(file) => tracing::error!(
+            file = %file.display(),
+            "queue.removed: the store's file was removed or replaced; nothing is taken until the next start, then run \
+             `formgate leads salvage`: what it held is copied"
+        ),
+        Err(failure) => tracing::error!(
+            error = %StoreError::from(failure),
+            "queue.removed: the store's file was removed or replaced, and what it held could not be copied"
+        ),
+    }
 }
 
 /// Sets a database aside with its log; returns its new path.

@@ -121,6 +121,8 @@ mod opening;
 
 mod outbox;
 
+mod patient;
+
 mod recent;
 
 mod removal;
@@ -296,7 +298,7 @@ impl Store for SqliteStore {
         let id = lease.head.id;
         let token = lease.token;
         let now = whole_millisecond(now);
-        self.writer.write_always(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
+        self.writer.write_always_in_time(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
     }
 
     async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {

@@ -1,5 +1,6 @@
 //! The one thread that writes: what waits is done in one transaction, so that one fsync serves many.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -12,6 +13,7 @@ use super::connection::truncate_log;
 use super::failure::{BytesRemain, Closed, Failure, NotSynced, Removed};
 use super::files::Identity;
 use super::job::{Job, Kind, Task};
+use super::patient::{PATIENCE, Patient};
 use super::schema::check_version;
 use super::segment::PADDING_MAX;
 use super::syncing::Log;
@@ -27,11 +29,14 @@ const WAITING_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Writer {
     messages: Option<mpsc::Sender<Message>>,
+    patient: Arc<Patient>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum Message {
     Do(Box<dyn Job>),
+    /// Do what has waited long enough.
+    Flush,
     /// Empty the log, so that nothing of what was deleted is left in it.
     Truncate(oneshot::Sender<Result<(), Failure>>),
 }
@@ -46,9 +51,11 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
         let log = Log::of(identity.log()?);
-        let batches = Batches { workspace, identity, changed, tally, rescued: false, log };
+        let patient = Arc::<Patient>::default();
+        let waits = Arc::clone(&patient);
+        let batches = Batches { workspace, identity, changed, tally, patient: waits, rescued: false, log };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
-        Ok(Self { messages: Some(messages), thread: Some(thread) })
+        Ok(Self { messages: Some(messages), patient, thread: Some(thread) })
     }
 
     /// Does something in a transaction, and returns after it is on the disk.
@@ -65,6 +72,22 @@ impl Writer {
         work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.write_task(Kind::Always, work).await
+    }
+
+    /// The same, and nobody waits for it in a hurry: it may take a few milliseconds more, and cost no sync of its own.
+    pub(super) async fn write_always_in_time<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Workspace) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let messages = self.messages()?;
+        let is_enough = self.patient.push(Box::new(Task::new(Kind::Always, work, reply)));
+        let mut answer = pin!(wait(answer));
+        if !is_enough && let Ok(answer) = tokio::time::timeout(PATIENCE, answer.as_mut()).await {
+            return answer;
+        }
+        messages.send(Message::Flush).await.map_err(|_closed| Failure::unavailable(Closed))?;
+        answer.await
     }
 
     /// The same for a claim, which a power cut may take back.
@@ -159,6 +182,7 @@ struct Batches {
     identity: Identity,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
+    patient: Arc<Patient>,
     /// Whether what a removed file held was copied, or could not be.
     rescued: bool,
     log: Log,
@@ -173,15 +197,23 @@ impl Batches {
             while let Some(message) = next {
                 match message {
                     Message::Do(job) => jobs.push(job),
+                    Message::Flush => {}
                     Message::Truncate(reply) => truncate = Some(reply),
                 }
                 let full = jobs.len() >= BATCH_MAX || truncate.is_some();
                 next = if full { None } else { waiting.try_recv().ok() };
             }
-            self.commit(jobs);
+            jobs.extend(self.patient.take());
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
             if let Some(reply) = truncate {
                 drop(reply.send(self.truncate()));
             }
+        }
+        let left = self.patient.take();
+        if !left.is_empty() {
+            self.commit(left);
         }
         if self.truncate().is_err() {
             tracing::warn!("the store's log was not emptied at the end; the next start reads it");
@@ -340,20 +372,9 @@ impl Batches {
 
     /// Copies the store out of files that nobody can open any more, once: what was answered `Ok` is still in them.
     fn rescue(&mut self) {
-        if std::mem::replace(&mut self.rescued, true) {
-            return;
-        }
-        let Workspace { connection, options, .. } = &self.workspace;
-        match aside::rescue(connection, self.identity.database(), options.opened_at) {
-            Ok(file) => tracing::error!(
-                file = %file.display(),
-                "queue.removed: the store's file was removed or replaced; nothing is taken until the next start, then run \
-                 `formgate leads salvage`: what it held is copied"
-            ),
-            Err(failure) => tracing::error!(
-                error = %StoreError::from(failure),
-                "queue.removed: the store's file was removed or replaced, and what it held could not be copied"
-            ),
+        if !std::mem::replace(&mut self.rescued, true) {
+            let Workspace { connection, options, .. } = &self.workspace;
+            aside::rescue(connection, self.identity.database(), options.opened_at);
         }
     }
 
