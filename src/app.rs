@@ -16,6 +16,8 @@ mod follow;
 
 mod last_received;
 
+mod sending;
+
 mod supervise;
 
 mod tasks;
@@ -31,10 +33,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use self::backup::Backups;
 use self::follow::Follower;
+use self::sending::Sending;
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -49,7 +52,7 @@ use crate::lead::SiteId;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
-use crate::send::{Clock, Sender, Stopped};
+use crate::send::{Clock, Sender};
 use crate::telemetry::{Metrics, MetricsError, NotTaking};
 
 /// How long requests under way get to be answered.
@@ -84,6 +87,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    #[error("no thread can be started")]
+    Thread(#[source] std::io::Error),
     #[error("the sockets of the gateway that runs can't be taken over")]
     Upgrade(#[from] UpgradeError),
 }
@@ -106,7 +111,7 @@ pub struct Running {
     reload: Arc<Notify>,
     metrics: Arc<Metrics>,
     supervisor: Supervisor,
-    sender: JoinHandle<Option<Stopped>>,
+    sending: Sending,
     /// The gateway's listeners; they end when no connection is accepted any more.
     accepting: JoinSet<()>,
     services: JoinSet<()>,
@@ -239,7 +244,7 @@ fn start_with(
         reload,
         metrics,
         supervisor: tasks.supervisor.clone(),
-        sender: tasks.sender(sender),
+        sending: Sending::begin(&tasks, sender).map_err(StartError::Thread)?,
         accepting,
         services: tasks.services,
         opened,
@@ -294,12 +299,8 @@ impl Running {
         // Before the listeners close, which would be fatal otherwise.
         self.stop.all.send_replace(true);
         self.stop.taking.send_replace(true);
-        let (unanswered, sender) = tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sender);
-        let attempts_cut = match sender {
-            Ok(Some(Stopped::Cut(attempts))) => attempts,
-            // A sender that panicked is in `has_panicked`; what it had under way is ambiguous when its lease ends.
-            Ok(Some(Stopped::Drained) | None) | Err(_) => 0,
-        };
+        let (unanswered, attempts_cut) =
+            tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sending.stopped());
         self.stop.admin.send_replace(true);
         let ended = async { while self.services.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(TASKS_TIME, ended).await;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use pingora::services::listening::Service;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Bound;
@@ -18,7 +18,7 @@ use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::queue::Store;
-use crate::send::{Clock, Sender, Stopped};
+use crate::send::Clock;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
 /// How often is looked whether something in the store needs a person.
@@ -149,12 +149,6 @@ impl Tasks {
             };
             supervisor.need(Fatal::Store, ended).await;
         });
-    }
-
-    pub(super) fn sender(&self, sender: Sender) -> JoinHandle<Option<Stopped>> {
-        let supervisor = self.supervisor.clone();
-        let stopping = self.stopping.clone();
-        tokio::spawn(async move { supervisor.keep("sender", || sender.run(stopping.clone())).await })
     }
 }
 

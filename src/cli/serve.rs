@@ -187,7 +187,7 @@ fn start_error(error: StartError) -> Error {
         StartError::Upgrade(_) => {
             Error::store(error).hint("send SIGQUIT to the gateway that runs, with the same store, within a minute")
         }
-        StartError::Client(_) | StartError::Metrics(_) => Error::store(error),
+        StartError::Client(_) | StartError::Metrics(_) | StartError::Thread(_) => Error::store(error),
     }
 }
 

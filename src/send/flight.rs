@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::admission::Seat;
-use super::slots::{HeldSlot, Slot, Slots};
+use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::queue::Lease;
 
-/// So many leads may be on their way for each slot: while one is posted, the next is claimed and the last is written down.
-const PLACES_PER_SLOT: usize = 2;
+/// A lead waits no longer in hand for a slot: it is put back, so that nothing is posted that was erased meanwhile, and no lease
+/// runs out before its post has ended.
+pub(super) const IN_HAND_MAX: Duration = Duration::from_secs(1);
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(super) struct Claimed {
     pub(super) lease: Lease,
     pub(super) seat: Seat,
     pub(super) slot: Slot,
+    pub(super) claimed_at: Instant,
 }
 
 /// The leads on their way.
@@ -39,18 +42,10 @@ pub(super) struct Flight {
     new: Arc<()>,
 }
 
-/// What decides who gets a slot.
-#[derive(Clone, Copy)]
-pub(super) struct SlotLimits {
-    pub(super) max_in_flight: NonZeroU32,
-    pub(super) sites: usize,
-    /// Leads that came then or later are new.
-    pub(super) new_since: Timestamp,
-}
-
-/// Returns how many leads of a kind may be on their way.
-pub(super) fn places(slot: Slot, max_in_flight: NonZeroU32) -> usize {
-    slot.count(max_in_flight).saturating_mul(PLACES_PER_SLOT)
+/// Returns how many leads of a kind may be on their way. While posts end soon, as many again as there are slots: the next are
+/// claimed while these are posted, and the last are written down. Else who is claimed would only wait in hand.
+pub(super) fn places(slot: Slot, max_in_flight: NonZeroU32, turn_over: bool) -> usize {
+    slot.count(max_in_flight).saturating_mul(if turn_over { 2 } else { 1 })
 }
 
 impl Flight {
@@ -59,19 +54,27 @@ impl Flight {
         self.claimed.extend(claimed);
     }
 
-    /// Takes out the first lead that there is a slot for. One that was claimed for any slot and is new may have either: a
-    /// backlog must not keep it waiting.
+    /// Takes out the first lead that there is a slot for, of the site that holds fewest: who is slow keeps nobody waiting.
     pub(super) fn next(&mut self, slots: &Arc<Slots>, limits: SlotLimits) -> Option<(Claimed, HeldSlot)> {
-        for at in 0..self.claimed.len() {
-            let claimed = self.claimed.get(at)?;
-            let head = &claimed.lease.head;
-            let take = |slot| slots.take(slot, &head.site, limits.max_in_flight, limits.sites);
-            let is_new = head.accepted_at >= limits.new_since;
-            if let Some(held) = take(claimed.slot).or_else(|| if is_new { take(Slot::New) } else { None }) {
+        let mut order: Vec<usize> = (0..self.claimed.len()).collect();
+        if limits.sites > 1 {
+            order.sort_by_key(|at| self.claimed.get(*at).map(|claimed| slots.held_by(&claimed.lease.head.site)));
+        }
+        for at in order {
+            if let Some(held) = slots.take(&self.claimed.get(at)?.lease.head, limits) {
                 return Some((self.claimed.remove(at)?, held));
             }
         }
         None
+    }
+
+    /// Takes out those that have waited in hand for too long.
+    pub(super) fn take_overdue(&mut self) -> VecDeque<Claimed> {
+        let is_overdue = |claimed: &Claimed| claimed.claimed_at.elapsed() >= IN_HAND_MAX;
+        let (overdue, waiting): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.claimed).into_iter().partition(is_overdue);
+        self.claimed = waiting;
+        overdue
     }
 
     /// Takes out all that have not begun.
@@ -97,10 +100,10 @@ impl Flight {
     }
 
     /// Returns how many more leads may be claimed for slots of a kind.
-    pub(super) fn room(&self, slot: Slot, max_in_flight: NonZeroU32) -> usize {
+    pub(super) fn room(&self, slot: Slot, places: usize) -> usize {
         let waiting = self.claimed.iter().filter(|claimed| claimed.slot == slot).count();
         let under_way = Arc::strong_count(self.place(slot)) - 1;
-        places(slot, max_in_flight).saturating_sub(waiting + under_way)
+        places.saturating_sub(waiting + under_way)
     }
 
     /// Counts those that wait for a slot.
@@ -153,8 +156,9 @@ mod tests {
     async fn each_kind_of_slot_has_places_of_its_own() {
         let mut flight = Flight::default();
         let four = NonZeroU32::new(4).expect("not zero");
-        let room = |flight: &Flight| Slot::ALL.map(|slot| flight.room(slot, four));
+        let room = |flight: &Flight| Slot::ALL.map(|slot| flight.room(slot, places(slot, four, true)));
         assert_eq!(room(&flight), [4, 4]);
+        assert_eq!(Slot::ALL.map(|slot| places(slot, four, false)), [2, 2]);
         flight.begin(Slot::Any, async { End::Settled });
         flight.begin(Slot::New, std::future::pending());
         assert_eq!(room(&flight), [3, 3]);

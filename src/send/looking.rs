@@ -25,11 +25,13 @@ pub(super) type Claiming = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// When to look for what is due.
 pub(super) struct Looking {
-    pub(super) claiming: Option<Claiming>,
+    claiming: Option<Claiming>,
     /// There may be something now, and it is looked for as soon as there is room.
-    pub(super) is_due: bool,
-    pub(super) has_more: bool,
-    /// Else then.
+    is_due: bool,
+    has_more: bool,
+    /// One has ended since the claim that is under way began.
+    has_ended: bool,
+    /// Looked for then at the latest.
     at: Instant,
     /// No claim begins before.
     not_before: Instant,
@@ -38,7 +40,22 @@ pub(super) struct Looking {
 impl Looking {
     pub(super) fn now() -> Self {
         let now = Instant::now();
-        Self { claiming: None, is_due: true, has_more: false, at: now + POLL, not_before: now }
+        Self { claiming: None, is_due: true, has_more: false, has_ended: false, at: now + POLL, not_before: now }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// There may be something now.
+    pub(super) fn hint(&mut self) {
+        self.is_due = true;
+    }
+
+    /// One has ended, so that there is room for another, of its site too.
+    pub(super) fn ended(&mut self) {
+        self.has_ended = true;
+        self.is_due |= self.has_more;
     }
 
     pub(super) fn may_begin(&self) -> bool {
@@ -48,21 +65,29 @@ impl Looking {
     pub(super) fn begin(&mut self, claiming: Claiming) {
         self.claiming = Some(claiming);
         self.is_due = false;
+        self.has_ended = false;
         self.not_before = Instant::now() + CLAIM_EVERY;
     }
 
-    /// Returns when to wake up, where nothing else does: what is due and has no room waits for one that ends.
-    pub(super) fn wake_at(&self) -> Option<Instant> {
-        match self.is_due {
-            _ if self.claiming.is_some() => None,
-            true => Some(self.not_before).filter(|at| *at > Instant::now()),
-            false => Some(self.at),
-        }
-    }
-
+    /// Looks again after a while, unless something is hinted at.
     pub(super) fn rest(&mut self, wait: Duration) {
         self.is_due = false;
         self.at = Instant::now() + wait;
+    }
+
+    /// Returns when it is time to look, where nothing else wakes: soon where a claim is only too early, else at each poll, so
+    /// that what nobody told of is noticed too.
+    pub(super) fn at(&self) -> Instant {
+        let is_early = self.claiming.is_none() && self.is_due && self.not_before > Instant::now();
+        if is_early { self.not_before.min(self.at) } else { self.at }
+    }
+
+    /// It is time.
+    pub(super) fn time_came(&mut self) {
+        self.is_due = true;
+        if self.at <= Instant::now() {
+            self.at = Instant::now() + POLL;
+        }
     }
 
     /// Waits for the claim that is under way; for ever where none is. Dropped, the claim stays under way.
@@ -77,22 +102,18 @@ impl Looking {
         }
     }
 
+    pub(super) fn take_claiming(&mut self) -> Option<Claiming> {
+        self.claiming.take()
+    }
+
     pub(super) fn learn(&mut self, found: &Found) {
         self.has_more = found.has_more;
+        self.at = Instant::now() + POLL;
         if found.failed {
-            self.rest(STORE_REST);
-        } else if found.claimed.is_empty() {
-            self.at = Instant::now() + POLL;
-        } else {
+            self.not_before = Instant::now() + STORE_REST;
+            self.is_due = true;
+        } else if !found.claimed.is_empty() || (found.has_more && self.has_ended) {
             self.is_due = true;
         }
-    }
-}
-
-/// Waits until a time; for ever where none is given.
-pub(super) async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -4,11 +4,18 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::lead::SiteId;
+use crate::queue::Head;
+
+/// While the last post ended no longer ago than this, the next is expected to end soon.
+const TURNOVER: Duration = Duration::from_secs(1);
 
 /// What a slot is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,10 +44,21 @@ pub(super) fn most_of(slots: usize, sites: usize) -> usize {
     if sites > 1 { slots - slots / 4 } else { slots }
 }
 
+/// What decides who gets a slot.
+#[derive(Clone, Copy)]
+pub(super) struct SlotLimits {
+    pub(super) max_in_flight: NonZeroU32,
+    /// How many sites there are.
+    pub(super) sites: usize,
+    /// Leads that came then or later are new.
+    pub(super) new_since: Timestamp,
+}
+
 /// The slots that posts hold.
 #[derive(Default)]
 pub(super) struct Slots {
     held: Mutex<HashMap<Slot, Held>>,
+    last_freed: Mutex<Option<Instant>>,
     freed: Notify,
 }
 
@@ -58,19 +76,20 @@ pub(super) struct HeldSlot {
 }
 
 impl Slots {
-    /// Takes a slot for a lead of a site; none where so many, or so many of the site, are held.
-    pub(super) fn take(
-        self: &Arc<Self>,
-        slot: Slot,
-        site: &SiteId,
-        max_in_flight: NonZeroU32,
-        sites: usize,
-    ) -> Option<HeldSlot> {
-        let most = slot.count(max_in_flight);
+    /// Takes a slot for a lead: one for any, else one for new leads where it is new. None where so many, or so many of its
+    /// site, are held.
+    pub(super) fn take(self: &Arc<Self>, head: &Head, limits: SlotLimits) -> Option<HeldSlot> {
+        let is_new = head.accepted_at >= limits.new_since;
+        let take = |slot| self.take_of(slot, &head.site, limits);
+        take(Slot::Any).or_else(|| if is_new { take(Slot::New) } else { None })
+    }
+
+    fn take_of(self: &Arc<Self>, slot: Slot, site: &SiteId, limits: SlotLimits) -> Option<HeldSlot> {
+        let most = slot.count(limits.max_in_flight);
         let mut held = self.held.lock();
         let held = held.entry(slot).or_default();
         let of_site = held.sites.get(site).copied().unwrap_or_default();
-        if held.all >= most || of_site >= most_of(most, sites) {
+        if held.all >= most || of_site >= most_of(most, limits.sites) {
             return None;
         }
         held.all += 1;
@@ -81,6 +100,16 @@ impl Slots {
     /// Counts the slots that are held.
     pub(super) fn held(&self) -> usize {
         self.held.lock().values().map(|held| held.all).sum()
+    }
+
+    /// Counts those that a site holds.
+    pub(super) fn held_by(&self, site: &SiteId) -> usize {
+        self.held.lock().values().filter_map(|held| held.sites.get(site)).sum()
+    }
+
+    /// Tells whether posts end soon: one has ended within the last second.
+    pub(super) fn turn_over(&self) -> bool {
+        self.last_freed.lock().is_some_and(|freed| freed.elapsed() < TURNOVER)
     }
 
     /// Waits until one is freed; where that happened since it was last asked, not at all.
@@ -100,6 +129,7 @@ impl Drop for HeldSlot {
                 held.sites.remove(&self.site);
             }
         }
+        *self.slots.last_freed.lock() = Some(Instant::now());
         self.slots.freed.notify_one();
     }
 }
@@ -122,12 +152,13 @@ mod tests {
         assert_eq!([1, 2, 5].map(|all| Slot::New.count(number(all))), [0, 1, 2]);
     }
 
-    #[test]
-    fn a_slot_is_held_until_it_is_dropped_and_a_quarter_is_left_to_other_sites() {
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_is_held_until_it_is_dropped_and_a_quarter_is_left_to_other_sites() {
         let slots = Arc::new(Slots::default());
-        let take = |slot, name| slots.take(slot, &site(name), number(16), 2);
+        let limits = |sites| SlotLimits { max_in_flight: number(16), sites, new_since: Timestamp::UNIX_EPOCH };
+        let take = |slot, name| slots.take_of(slot, &site(name), limits(2));
         let mut held: Vec<_> = std::iter::from_fn(|| take(Slot::Any, "acme")).collect();
-        assert_eq!(held.len(), 6);
+        assert_eq!((held.len(), slots.held_by(&site("acme"))), (6, 6));
         held.extend(std::iter::from_fn(|| take(Slot::Any, "beta")));
         assert_eq!((held.len(), slots.held()), (8, 8));
         assert!(take(Slot::New, "acme").is_some(), "the other half is free");
@@ -136,7 +167,10 @@ mod tests {
         assert!(take(Slot::Any, "beta").is_some());
         drop(held);
         assert_eq!(slots.held(), 0);
-        let alone: Vec<_> = std::iter::from_fn(|| slots.take(Slot::Any, &site("acme"), number(16), 1)).collect();
+        assert!(slots.turn_over());
+        tokio::time::advance(TURNOVER).await;
+        assert!(!slots.turn_over());
+        let alone: Vec<_> = std::iter::from_fn(|| slots.take_of(Slot::Any, &site("acme"), limits(1))).collect();
         assert_eq!(alone.len(), 8, "one site alone has all");
     }
 }

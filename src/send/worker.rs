@@ -1,6 +1,7 @@
 //! The worker: claims what is due, decides what may go, begins to send it, and goes on. It waits for nothing but what wakes
 //! it: a claim is under way while leads are posted, and what came of those is written down by tasks of their own.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +9,20 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::admission::{Admission, Decision};
 use super::chain::Chain;
 use super::clock::Clock;
 use super::confirm::{self, Confirmation};
 use super::deliver::Deliverer;
-use super::flight::{Claimed, Flight, SlotLimits, places};
-use super::looking::{Found, Looking, POLL, sleep_until};
+use super::flight::{Claimed, Flight, IN_HAND_MAX, places};
+use super::looking::{Found, Looking, POLL};
 use super::outcome;
 use super::publish::Publisher;
 use super::returned::bring_back;
 use super::settle::{LEASE_MARGIN, hasten};
-use super::slots::{HeldSlot, Slot, Slots};
+use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::{Claim, HASTEN_MAX, Lease, SendingStatus, Store};
@@ -107,8 +109,10 @@ impl Sender {
     /// A panic ends it when the attempts in flight have ended: they are no part of what panicked, and settle their leases.
     pub async fn run(&self, mut shutdown: watch::Receiver<bool>) -> Stopped {
         let mut flight = Flight::default();
-        let sent = catch_async(self.send(&mut flight, shutdown.clone())).await;
-        self.give_back_claimed(&mut flight);
+        let mut looking = Looking::now();
+        let sent = catch_async(self.send(&mut flight, &mut looking, shutdown.clone())).await;
+        self.end_claim(&mut flight, looking).await;
+        self.give_back(&mut flight, Flight::take_claimed);
         if sent.is_err() {
             tokio::select! {
                 _cut = flight.all_ended() => {}
@@ -122,13 +126,12 @@ impl Sender {
         }
     }
 
-    async fn send(&self, flight: &mut Flight, mut shutdown: watch::Receiver<bool>) {
+    async fn send(&self, flight: &mut Flight, looking: &mut Looking, mut shutdown: watch::Receiver<bool>) {
         // Registered before the first look, so that nothing due in between is missed.
         let mut changed = self.deliverer.store.changed();
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
         let mut returning = JoinSet::new();
-        let mut looking = Looking::now();
         while !*shutdown.borrow_and_update() {
             if reloads.has_changed().unwrap_or_default() {
                 reloads.mark_unchanged();
@@ -137,9 +140,10 @@ impl Sender {
             tell_panic(&mut returning);
             flight.reap();
             self.begin_claimed(flight);
-            self.look(&mut looking, flight);
-            let is_due = looking.is_due;
-            let wake_at = looking.wake_at();
+            self.give_back(flight, Flight::take_overdue);
+            self.look(looking, flight);
+            let is_due = looking.is_due();
+            let looking_at = looking.at();
             // Each branch but the claim's only wakes the loop, so dropping one loses nothing.
             tokio::select! {
                 found = looking.found() => {
@@ -147,15 +151,24 @@ impl Sender {
                     flight.take_in(found.claimed);
                 }
                 _ = shutdown.changed() => {}
-                () = self.slots.freed() => looking.is_due |= looking.has_more,
-                _ = flight.one_ended(), if flight.under_way() > 0 => looking.is_due |= looking.has_more,
-                _ = changed.changed(), if !is_due => looking.is_due = true,
-                () = sleep_until(wake_at) => looking.is_due = true,
+                _ = reloads.changed() => {
+                    reloads.mark_changed();
+                    looking.hint();
+                }
+                () = self.slots.freed() => looking.ended(),
+                _ = flight.one_ended(), if flight.under_way() > 0 => looking.ended(),
+                _ = changed.changed(), if !is_due => looking.hint(),
+                () = tokio::time::sleep_until(looking_at) => looking.time_came(),
             }
         }
-        // Its leases would else wait until they run out.
-        if let Some(claiming) = looking.claiming {
-            flight.take_in(claiming.await.claimed);
+    }
+
+    /// Ends the claim that is under way: its leases would else wait until they run out.
+    async fn end_claim(&self, flight: &mut Flight, mut looking: Looking) {
+        let Some(claiming) = looking.take_claiming() else { return };
+        // One that panicked claims nothing more; a store that hangs must not keep the gateway from stopping.
+        if let Ok(Ok(found)) = tokio::time::timeout(SETTLE, catch_async(claiming)).await {
+            flight.take_in(found.claimed);
         }
     }
 
@@ -179,12 +192,18 @@ impl Sender {
             looking.rest(claimable.more_after.map_or(POLL, |wait| wait.min(POLL)));
             return;
         }
-        let max = config.upstream.max_in_flight;
+        let places = self.places(&config);
         let leads = claimable.leads.saturating_sub(flight.waiting());
-        let room = Slot::ALL.map(|slot| flight.room(slot, max));
+        let room = places.map(|(slot, places)| flight.room(slot, places));
         if leads > 0 && room.iter().any(|room| *room > 0) {
             looking.begin(Box::pin(self.clone().claim(config, room, leads, now)));
         }
+    }
+
+    /// Returns how many leads of each kind may be on their way.
+    fn places(&self, config: &Config) -> [(Slot, usize); 2] {
+        let turn_over = self.slots.turn_over();
+        Slot::ALL.map(|slot| (slot, places(slot, config.upstream.max_in_flight, turn_over)))
     }
 
     /// Claims up to so many leads, for as many places of each kind.
@@ -204,7 +223,7 @@ impl Sender {
     /// Claims up to so many leads for slots of a kind; none where the store failed.
     async fn take(&self, config: &Config, slot: Slot, max: usize, now: Timestamp) -> Found {
         let Deliverer { store, admission, .. } = &self.deliverer;
-        let places = places(slot, config.upstream.max_in_flight);
+        let places = places(slot, config.upstream.max_in_flight, self.slots.turn_over());
         if max == 0 {
             return Found { claimed: Vec::new(), has_more: true, failed: false };
         }
@@ -222,7 +241,9 @@ impl Sender {
                 return Found { claimed: Vec::new(), has_more: true, failed: true };
             }
         };
-        let seated = |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site, now), lease, slot };
+        let claimed_at = Instant::now();
+        let seated =
+            |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site, now), lease, slot, claimed_at };
         let claimed: Vec<Claimed> = leases.into_iter().map(seated).collect();
         let has_more = claimed.len() == max || admission.holds_back(config, slot, places);
         Found { claimed, has_more, failed: false }
@@ -243,7 +264,7 @@ impl Sender {
 
     /// Decides on a lead that was claimed, and begins to send it, or to settle it where it can't be sent now.
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, claimed: Claimed, held: HeldSlot) {
-        let Claimed { lease, seat, slot } = claimed;
+        let Claimed { lease, seat, slot, .. } = claimed;
         let deliverer = self.deliverer.clone();
         let config = Arc::clone(config);
         let now = deliverer.clock.now();
@@ -271,7 +292,7 @@ impl Sender {
         loop {
             let mut looking = Looking::now();
             self.look(&mut looking, &flight);
-            let Some(claiming) = looking.claiming else { return ended };
+            let Some(claiming) = looking.take_claiming() else { return ended };
             let claimed = claiming.await.claimed;
             if claimed.is_empty() {
                 return ended;
@@ -285,9 +306,9 @@ impl Sender {
         }
     }
 
-    /// Settles what was claimed and has not begun.
-    fn give_back_claimed(&self, flight: &mut Flight) {
-        for Claimed { lease, slot, .. } in flight.take_claimed() {
+    /// Puts leads back that were claimed and have not begun.
+    fn give_back(&self, flight: &mut Flight, take: impl FnOnce(&mut Flight) -> VecDeque<Claimed>) {
+        for Claimed { lease, slot, .. } in take(flight) {
             let deliverer = self.deliverer.clone();
             flight.begin(slot, async move { deliverer.give_back(&lease).await });
         }
@@ -313,9 +334,9 @@ fn new_since(now: Timestamp) -> Timestamp {
     now.checked_sub(NEW).unwrap_or(Timestamp::MIN)
 }
 
-/// Returns how long a lease lasts: a lead that was claimed may wait as long for its slot as its attempt takes.
+/// Returns how long a lease lasts: the time in hand, that of the longest attempt, and that to write down its end.
 fn lease(config: &Config) -> Duration {
-    (config.upstream.timeout + confirm::longest(config)) * 2 + LEASE_MARGIN
+    IN_HAND_MAX + config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN
 }
 
 fn tell_panic(returning: &mut JoinSet<()>) {

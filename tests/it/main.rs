@@ -23,6 +23,7 @@ mod gateway;
 mod gone;
 mod heads;
 mod hostile;
+mod in_hand;
 mod jsonpath;
 mod kaicalls;
 mod kaicalls_plugin;

@@ -282,28 +282,36 @@ async fn a_backlog_leaves_half_the_slots_to_new_leads() {
 async fn the_next_lead_is_claimed_while_one_is_posted_and_put_back_by_a_stop() {
     let world = World::with(|config| config.upstream.max_in_flight = NonZeroU32::new(1).expect("not zero")).await;
     let mut ids = Vec::new();
-    for number in 1..=3 {
+    for number in 1..=4 {
         ids.push(world.queue("acme", number).await);
     }
+    // Posts end soon: one just did.
+    world.api.on_intake(Reply::success("lead_1"));
     let told = Arc::new(Notify::new());
-    world.api.always(Reply::success("lead_1").when(&told));
+    world.api.always(Reply::success("lead_2").when(&told));
     let (stop, stopped) = watch::channel(false);
     let sender = world.sender.clone();
     let running = tokio::spawn(async move { sender.run(stopped).await });
-    world.api.wait_for(1).await;
-    while world.head(ids[1]).await.attempts == 0 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(world.head(ids[2]).await.attempts, 0, "two are on their way for one slot");
+    world.api.wait_for(2).await;
+    has_attempts(&world, ids[2], 1).await;
+    assert_eq!(world.head(ids[3]).await.attempts, 0, "two are on their way for one slot");
     stop.send_replace(true);
-    while world.head(ids[1]).await.attempts == 1 {
-        tokio::task::yield_now().await;
-    }
+    has_attempts(&world, ids[2], 0).await;
     told.notify_one();
     assert_eq!(running.await.expect("it ends"), Stopped::Drained);
-    assert_eq!(world.state(ids[0]).await.0, State::Delivered);
-    assert_eq!(world.state(ids[1]).await, (State::Queued, Reason::Accepted, 0));
-    assert_eq!(world.sent(), ["jane1"]);
+    assert_eq!(world.state(ids[1]).await.0, State::Delivered);
+    assert_eq!(world.state(ids[2]).await, (State::Queued, Reason::Accepted, 0));
+    assert_eq!(world.sent(), ["jane1", "jane2"]);
+}
+
+/// Waits until so many attempts of a lead are counted.
+async fn has_attempts(world: &World, id: EntryId, attempts: u32) {
+    let counted = async {
+        while world.head(id).await.attempts != attempts {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is claimed or put back");
 }
 
 #[tokio::test]

@@ -28,12 +28,16 @@ const ORDERED_MAX: usize = CLAIM_MAX;
 
 const DUE: &str = "SELECT number FROM entry INDEXED BY entry_due
     WHERE state = 0 AND site = ?1 AND due_at <= ?2 ORDER BY due_at, number LIMIT ?3";
-/// What is new is due since it was accepted, or a little before where the clock was set back. It is looked for among what
-/// became due last: a backlog that becomes due at once keeps nobody waiting.
+/// What is new is due since it was accepted: the oldest first.
 const DUE_SINCE: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_due
+    WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 AND ?2 ORDER BY due_at LIMIT ?3";
+/// Or a little before where the clock was set back; and where older leads became due since, it is among what became due last:
+/// a backlog that becomes due at once keeps nobody waiting.
+const DUE_LAST: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_due
     WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 - 600000 AND ?2 ORDER BY due_at DESC LIMIT ?3";
-/// So many are looked at for what is new; where that is not enough of it, so many.
-const LOOKED_AT: [i64; 2] = [128, 4_096];
+/// So many are looked at for what is new, each way.
+const DUE_SINCE_MAX: i64 = 256;
+const DUE_LAST_MAX: i64 = 4_096;
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
@@ -147,7 +151,7 @@ fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize)
     Ok(numbers.into())
 }
 
-/// Finds what is due and was accepted since: of more than can be looked at, what became due last.
+/// Finds what is due and was accepted since.
 fn new_due(
     connection: &Connection,
     site: i64,
@@ -155,17 +159,19 @@ fn new_due(
     since: Timestamp,
     damaged: usize,
 ) -> Result<Vec<i64>, Failure> {
-    let mut due = connection.prepare_cached(DUE_SINCE)?;
     let since = since.as_millisecond();
+    let now = claim.now.as_millisecond();
     let mut new = Vec::new();
-    for most in LOOKED_AT {
-        let rows = due.query_map(params![site, claim.now.as_millisecond(), most, since], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?;
-        let found = rows.collect::<Result<Vec<_>, _>>()?;
-        new = found.iter().filter(|(_, accepted_at)| *accepted_at >= since).map(|(number, _)| *number).collect();
-        let is_all = i64::try_from(found.len()).unwrap_or(i64::MAX) < most;
-        if is_all || new.len() >= claim.max + damaged {
+    for (sql, most) in [(DUE_SINCE, DUE_SINCE_MAX), (DUE_LAST, DUE_LAST_MAX)] {
+        let mut due = connection.prepare_cached(sql)?;
+        let mut rows = due.query(params![site, now, most, since])?;
+        new.clear();
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(1)? >= since {
+                new.push(row.get(0)?);
+            }
+        }
+        if new.len() >= claim.max + damaged {
             break;
         }
     }

@@ -83,6 +83,8 @@ mod aside;
 
 mod backup;
 
+mod batches;
+
 mod change;
 
 mod check;

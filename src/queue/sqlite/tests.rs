@@ -357,3 +357,32 @@ fn a_settlement_whose_caller_goes_away_is_written_before_the_store_is_closed() {
     let head = runtime.block_on(store.get(EntryId::new(1, &[1; 10]))).expect("read").expect("there").head;
     assert_eq!((head.attempts, head.history.len()), (0, 1), "it was given back, and no attempt is missed");
 }
+
+#[tokio::test]
+async fn a_settlement_that_waits_is_told_when_the_writer_panics() {
+    let (_folder, store) = store();
+    assert!(store.append(entry(1, 10), None).await.is_ok());
+    let claim = Claim::new(1, Duration::from_secs(60), Timestamp::UNIX_EPOCH);
+    let lease = store.claim(&claim).await.expect("claimed").pop().expect("a lease");
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let busy = Arc::clone(&store);
+    let busy = tokio::spawn(async move {
+        let work = move |_: &mut Workspace| -> Result<(), Failure> {
+            gone.recv().ok();
+            panic!("a bug");
+        };
+        busy.writer.write(work).await.is_err()
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let settling = Arc::clone(&store);
+    let settling = tokio::spawn(async move {
+        let again = Settlement::Postponed { after: Duration::ZERO, attempt: None };
+        settling.settle(&lease, again, Timestamp::UNIX_EPOCH).await.is_err()
+    });
+    // It has pushed its work, and asked that it be done.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    go.send(()).expect("it waits");
+    assert!(busy.await.expect("ended"));
+    let told = tokio::time::timeout(Duration::from_secs(5), settling).await;
+    assert!(told.is_ok_and(|told| told.expect("ended")), "it waits for ever");
+}

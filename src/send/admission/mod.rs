@@ -95,6 +95,8 @@ pub(super) enum WaitReason {
     SiteFailing,
     /// Its site has used up its rate.
     OverRate,
+    /// Everybody's leads fail.
+    UpstreamFailing,
 }
 
 /// A lead may be sent, once.
@@ -171,6 +173,10 @@ impl Admission {
         let Some(keys) = site.keys_of(&head.form) else {
             return wait(KEYS_WAIT, WaitReason::KeysUnreadable);
         };
+        // It was claimed before the circuit opened. Due at once, and not claimed before the next probe.
+        if matches!(self.circuits.upstream(now), Upstream::Open(_)) {
+            return wait(Duration::ZERO, WaitReason::UpstreamFailing);
+        }
         if let Some((after, why)) = self.wait(config, site, keys, head, now) {
             return wait(after, why);
         }

@@ -65,11 +65,11 @@ impl Shares {
     pub(super) fn left(
         &self,
         slot: Slot,
-        slots: usize,
+        places: usize,
         sites: usize,
         now: Timestamp,
     ) -> (usize, HashMap<SiteId, usize>) {
-        let most = most_of(slots, sites);
+        let most = most_of(places, sites);
         let mut sites = self.sites.lock();
         let is_fresh = |share: &Share| until(later(share.begun_at, REMEMBERED), now, REMEMBERED).is_some();
         sites.retain(|_, share| share.under_way > 0 || share.begun_at == now || is_fresh(share));
@@ -80,8 +80,8 @@ impl Shares {
     }
 
     /// Tells whether any site's share is used up.
-    pub(super) fn any_used_up(&self, slot: Slot, slots: usize, sites: usize) -> bool {
-        let most = most_of(slots, sites);
+    pub(super) fn any_used_up(&self, slot: Slot, places: usize, sites: usize) -> bool {
+        let most = most_of(places, sites);
         self.sites.lock().iter().any(|((of, _), share)| *of == slot && share.under_way >= share.most.min(most))
     }
 
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!([of(0), of(9)], [Some(FIRST + 1); 2]);
         assert_eq!(of(10), None);
         assert!(shares.sites.lock().is_empty());
-        assert_eq!(shares.left(Slot::New, 2, 9, at(10)), (2, HashMap::new()), "of two slots both: a quarter is none");
+        assert_eq!(shares.left(Slot::New, 2, 9, at(10)), (2, HashMap::new()), "of two places both: a quarter is none");
         // A clock that is set back forgets, too.
         drop(shares.begin(Slot::New, &acme, at(100)));
         assert_eq!(of(50), None);

@@ -1,0 +1,42 @@
+//! The sender on a thread of its own. A post waits for no delivery then, however many are due: the system lets a thread that
+//! just woke run before one that is busy.
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+use super::tasks::Tasks;
+use crate::send::{Sender, Stopped};
+
+pub(super) struct Sending {
+    task: JoinHandle<Option<Stopped>>,
+    runtime: Option<Runtime>,
+}
+
+impl Sending {
+    /// Begins to send, until everything stops.
+    pub(super) fn begin(tasks: &Tasks, sender: Sender) -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("sender").enable_all().build()?;
+        let supervisor = tasks.supervisor.clone();
+        let stopping = tasks.stopping.clone();
+        let sending = async move { supervisor.keep("sender", || sender.run(stopping.clone())).await };
+        Ok(Self { task: runtime.spawn(sending), runtime: Some(runtime) })
+    }
+
+    /// Waits until it has stopped; returns how many attempts were cut off.
+    pub(super) async fn stopped(mut self) -> usize {
+        match (&mut self.task).await {
+            Ok(Some(Stopped::Cut(attempts))) => attempts,
+            // A sender that panicked is in `has_panicked`; what it had under way is ambiguous when its lease ends.
+            Ok(Some(Stopped::Drained) | None) | Err(_) => 0,
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        // A runtime that waits for its threads must not be dropped by a task.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
