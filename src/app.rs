@@ -70,11 +70,11 @@ const ADMIN_BOUNDS: Bounds = Bounds {
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the store cannot be opened")]
+    #[error("the store can't be opened")]
     Store(#[from] StoreError),
-    #[error("the client of KaiCalls cannot be made")]
+    #[error("the client for KaiCalls can't be set up")]
     Client(#[from] ClientError),
-    #[error("cannot listen on {address}")]
+    #[error("can't listen on {address}")]
     Listen {
         address: SocketAddr,
         #[source]
@@ -84,7 +84,7 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    #[error("the sockets of the gateway that runs can't be taken over")]
+    #[error("the sockets of the running gateway can't be taken over")]
     Upgrade(#[from] UpgradeError),
 }
 
@@ -152,7 +152,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
-        tracing::warn!(error, "upgrade.unheard: the old process may be gone; see that it is");
+        tracing::warn!(error, "upgrade.unheard: the old process didn't answer; check that it has ended");
     }
     Ok(running)
 }
@@ -350,9 +350,11 @@ fn made_token(config: &Config) -> Option<Secret> {
     let made = admin::make_token(config);
     let file = admin::token_file(config).map(|file| file.display().to_string());
     match &made {
-        Err(error) => tracing::error!(%error, file, "admin.no_token: the API lets nobody in; set [admin].token"),
+        Err(error) => tracing::error!(%error, file, "admin.no_token: nobody can use the admin API; set [admin].token"),
         Ok(None) if config.admin.token.is_none() => {
-            tracing::warn!("admin.no_token: a store in memory has no folder for one; set [admin].token to use the API");
+            tracing::warn!(
+                "admin.no_token: a store in memory has no folder for the token; set [admin].token to use the admin API"
+            );
         }
         Ok(_) => {}
     }

@@ -165,7 +165,7 @@ fn run<T>(
 ///
 /// The caller catches the panic, and logs it: nothing here may.
 pub fn panicked(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay) -> Explained {
-    let detail = "decoding it failed in formgate itself; the log has the location".to_owned();
+    let detail = "a bug in formgate stopped the decoding; the log has the location".to_owned();
     let explained = unread(site, form, overlay, Hold::Panicked, detail).explained();
     let oddities = vec![DECODER_PANICKED.to_owned()];
     Explained { processed: Processed { oddities, ..explained.processed }, ..explained }
@@ -352,7 +352,7 @@ fn end<'a>(
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
     if submission.fields.is_empty() && overlay.is_empty() {
-        let error = FieldError { field: None, code: Code::NoFields, detail: "the submission has no field".to_owned() };
+        let error = FieldError { field: None, code: Code::NoFields, detail: "the request had no fields".to_owned() };
         return (hold(Hold::Invalid, None, None, vec![error]), Vec::new());
     }
     match Lead::check(overlay.apply(mapped.draft.clone())) {

@@ -77,7 +77,7 @@ impl Admin {
         let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return Fault::Busy.reply() };
         let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
         let answer = timeout(time, self.route(session, path, query)).await;
-        let slow = || StoreError::Unavailable("it did not end in time".into());
+        let slow = || StoreError::Unavailable("it took too long".into());
         answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(Fault::reply).holding(place)
     }
 
@@ -117,7 +117,7 @@ impl Admin {
                 let limit = parameters.limit();
                 found(&operate::list(store, &query, order, cursor, limit, &self.situation(now)).await?)
             }
-            _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
+            _ if parameters.order.is_some() => Err(Fault::Request("`order` is only for the list of leads".to_owned())),
             ["leads", "groups"] => {
                 found(&operate::groups(store, &parameters.filter.read(now)?, &self.situation(now)).await?)
             }
@@ -134,7 +134,7 @@ impl Admin {
 
     async fn export(&self, parameters: &Parameters, now: Timestamp) -> Answer {
         let format = parameters.format.as_deref().unwrap_or("csv");
-        let no_format = || Fault::Request("`format` is csv, ndjson or json".to_owned());
+        let no_format = || Fault::Request("`format` must be csv, ndjson or json".to_owned());
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
         let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
@@ -193,7 +193,7 @@ impl Admin {
             "backup" => {
                 let BackupAsked { file } = request::json(session).await?;
                 if !file.is_absolute() {
-                    return Err(Fault::Request("`file` is an absolute path on the gateway's machine".to_owned()));
+                    return Err(Fault::Request("`file` must be an absolute path on the gateway's machine".to_owned()));
                 }
                 found(&operate::backup(&self.store, audit, &file, by, Timestamp::now()).await?)
             }

@@ -13,7 +13,7 @@ pub(super) enum Fault {
     Busy,
     NoSuchPath,
     Method(&'static str),
-    /// The request makes no sense; in words.
+    /// Invalid request; in words.
     Request(String),
     /// Larger than so many KiB.
     TooLarge(usize),
@@ -36,22 +36,22 @@ impl Fault {
                 Reply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
                     .with(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate admin\"")
             }
-            Self::Busy => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests are under way")
+            Self::Busy => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests in progress")
                 .with(header::RETRY_AFTER, "1"),
             Self::NoSuchPath => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::Method(allowed) => {
-                Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes another method")
+                Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
                     .with(header::ALLOW, allowed)
             }
             Self::Request(words) => {
-                Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "The request makes no sense", words)
+                Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "Invalid request", words)
             }
             Self::TooLarge(kib) => {
                 let detail = format!("The body is larger than {kib} KiB");
                 Reply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
             }
             Self::TooSlow => {
-                Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body did not come in time")
+                Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body didn't arrive in time")
             }
             Self::Media => {
                 Reply::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Send Content-Type: application/json")
@@ -71,13 +71,13 @@ fn operate(error: &OperateError) -> Reply {
             Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
         }
         OperateError::Audit(_) => {
-            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit can't be written", words)
+            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit log can't be written", words)
         }
         OperateError::NotFound(NotFound::Gone(_)) => {
-            Reply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such entry", words)
+            Reply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such lead", words)
         }
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
-            Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one entry", words)
+            Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
         }
         OperateError::BadAmend(BadAmend::Invalid(errors)) => {
             let invalid = Reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
@@ -90,7 +90,9 @@ fn operate(error: &OperateError) -> Reply {
             | BadAmend::NoSite(_)
             | BadAmend::NotCorrected(_)
             | BadAmend::Busy,
-        ) => Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended as it is", words),
+        ) => {
+            Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended in its state", words)
+        }
         OperateError::NotFound(NotFound::NoId)
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)

@@ -149,7 +149,7 @@ impl Admin {
         match self.metrics.text() {
             Ok(body) => Reply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
             Err(_unwritable) => {
-                Reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "The metrics cannot be written")
+                Reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "The metrics can't be written")
             }
         }
     }
@@ -177,7 +177,7 @@ fn depth(counts: &[Counts], now: Timestamp) -> Depth {
 
 impl Unready {
     fn slow() -> Self {
-        Self { words: "the store did not answer in time".to_owned(), reason: "store_slow" }
+        Self { words: "the store didn't answer in time".to_owned(), reason: "store_slow" }
     }
 
     fn of(error: &StoreError) -> Self {

@@ -184,8 +184,8 @@ impl Admin {
         // No page can make a browser open a Unix socket.
         let is_network = matches!(self.caller, Caller::Network);
         if is_network && !host::names_listener(&head.headers, &self.config.load().admin) {
-            let detail = "The Host header is neither this listener's address nor one of [admin].hosts in the \
-                          configuration: add the name by which it is reached there";
+            let detail = "The Host header is neither this listener's address nor in [admin].hosts. Add the name that \
+                          you use to [admin].hosts";
             let title = "The Host header names another server";
             return Reply::problem_with(StatusCode::FORBIDDEN, "foreign-host", title, detail.to_owned());
         }
@@ -198,7 +198,7 @@ impl Admin {
             ("/livez", &Method::GET) => Reply::text("ok"),
             ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
-            _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes GET")
+            _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Use GET")
                 .with(header::ALLOW, "GET"),
             _ => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
         }

@@ -53,7 +53,7 @@ impl Reply {
         match serde_json::to_vec(value) {
             Ok(body) => Self::whole(status, "application/json", body),
             Err(_unserialisable) => {
-                Self::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The answer cannot be written")
+                Self::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The answer can't be written")
             }
         }
     }
@@ -138,7 +138,7 @@ async fn send_export(mut session: ServerSession, head: ResponseHeader, mut expor
             Ok(Some(piece)) => {
                 let written = timeout(TAKE_TIME, session.write_response_body(Bytes::from(piece), false)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    tracing::warn!(entries = export.entries(), "admin.export_cut: the client went away");
+                    tracing::warn!(entries = export.entries(), "admin.export_cut: the client closed the connection");
                     return;
                 }
             }

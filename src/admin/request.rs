@@ -34,8 +34,8 @@ pub(super) struct Parameters {
 impl Parameters {
     /// Reads a query; one that is not known, or comes twice, is a mistake.
     pub(super) fn read(query: &str) -> Result<Self, Fault> {
-        let pairs: Vec<(String, String)> =
-            serde_urlencoded::from_str(query).map_err(|_bad| Fault::Request("the query can't be read".to_owned()))?;
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+            .map_err(|_bad| Fault::Request("the query string is malformed".to_owned()))?;
         let mut read = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs {
@@ -63,23 +63,23 @@ impl Parameters {
                 self.order = Some(match value.as_str() {
                     "newest" => Order::Newest,
                     "oldest" => Order::Oldest,
-                    _ => return Err(Fault::Request("`order` is newest or oldest".to_owned())),
+                    _ => return Err(Fault::Request("`order` must be newest or oldest".to_owned())),
                 });
                 return Ok(());
             }
             "cursor" => {
-                let no_cursor = |_bad| Fault::Request("`cursor` is taken from `next` as it was given".to_owned());
+                let no_cursor = |_bad| Fault::Request("`cursor` must be copied from `next`".to_owned());
                 self.cursor = Some(value.parse().map_err(no_cursor)?);
                 return Ok(());
             }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                self.limit = Some(limit.ok_or_else(|| Fault::Request(format!("`limit` is 1 to {LIMIT_MAX}")))?);
+                self.limit = Some(limit.ok_or_else(|| Fault::Request(format!("`limit` must be 1 to {LIMIT_MAX}")))?);
                 return Ok(());
             }
             _ => {
                 let known = "site, form, state, reason, since, until, text, order, cursor, limit, format";
-                return Err(Fault::Request(format!("there is no such parameter; there are {known}")));
+                return Err(Fault::Request(format!("no such parameter; use {known}")));
             }
         };
         *place = Some(value);
@@ -115,14 +115,14 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession,
         let place = format!("line {}, column {}", error.line(), error.column());
         let words = match error.classify() {
             serde_json::error::Category::Data => error.to_string(),
-            _ => format!("the body is no JSON at {place}"),
+            _ => format!("the body isn't valid JSON at {place}"),
         };
         Fault::Request(words)
     })
 }
 
 async fn body(session: &mut ServerSession, waits: bool, max: usize) -> Result<Vec<u8>, Fault> {
-    let broken = || Fault::Request("the body is not whole".to_owned());
+    let broken = || Fault::Request("the body is incomplete".to_owned());
     if waits {
         session.write_continue_response().await.map_err(|_gone| broken())?;
     }

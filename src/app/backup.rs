@@ -46,7 +46,7 @@ enum BackupError {
     Copy(#[source] StoreError),
     #[error("the copy can't be read back")]
     Unreadable(#[source] StoreError),
-    #[error("the copy holds {found} entries in the place of {expected}")]
+    #[error("the copy has {found} entries instead of {expected}")]
     Incomplete { found: u64, expected: u64 },
     #[error(transparent)]
     NoFile(#[from] NoFile),
@@ -158,7 +158,7 @@ impl Backups {
             }
             // An upgrade: the other process goes on, or ends, and then it's this one's turn.
             Ok(None) => {
-                tracing::debug!("backup.postponed: another process makes a copy in this folder");
+                tracing::debug!("backup.postponed: another process is making a copy in this folder");
                 false
             }
             Err(error) => {
@@ -169,7 +169,7 @@ impl Backups {
                     error,
                     %folder,
                     next_try_in_s,
-                    "backup.failed: no copy was made; see that the folder is there, can be written and has room"
+                    "backup.failed: no copy was made; check that the folder exists, is writable and has room"
                 );
                 self.metrics.backup_failed();
                 self.metrics.set_degraded(Degraded::BackupFailed, true);
@@ -228,7 +228,9 @@ fn remove_oldest(newest: &Path, keep: u32) -> usize {
     for (_, file) in others.into_iter().take(surplus) {
         match fs::remove_file(&file) {
             Ok(()) => removed += 1,
-            Err(error) => tracing::warn!(%error, file = %file.display(), "backup.not_removed: remove this old copy"),
+            Err(error) => {
+                tracing::warn!(%error, file = %file.display(), "backup.not_removed: delete this old copy by hand");
+            }
         }
     }
     removed

@@ -124,7 +124,7 @@ impl Follower {
         let today = now.to_zoned(TimeZone::UTC).date();
         let reloaded = self.aside(move |live| live.reload(today)).await.unwrap_or_else(|panicked| {
             self.metrics.config_loaded(None);
-            tracing::error!("config.reload_failed: it could not be compiled; the last good one stays in force");
+            tracing::error!("config.reload_failed: the configuration has errors; the last-good version stays in use");
             panicked.resume()
         });
         let is_sound = !reloaded.diagnostics.prevent_serving();
@@ -148,7 +148,8 @@ impl Follower {
         if let Err(error) = &kept
             && !self.copy_failed
         {
-            tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
+            tracing::error!(%error, "config.copy_failed: the last-good copy can't be written, so the next start may \
+                                     not have it");
         }
         self.copy_failed = kept.is_err();
         if !self.copy_failed {
@@ -183,27 +184,26 @@ impl Told {
                 sites,
                 errors,
                 warnings,
-                "config.reload_failed: config.toml is broken, and what is broken in it stays as it was; \
-                 `formgate check` shows it"
+                "config.reload_failed: config.toml is broken; its broken parts stay as they were; run `formgate check`"
             );
         } else {
             tracing::error!(
                 sites,
                 errors,
                 warnings,
-                "config.reloaded_in_part: what is broken or gone stays as it was; `formgate check` shows it"
+                "config.reloaded_in_part: broken or missing parts stay as they were; run `formgate check`"
             );
         }
         if reloaded.is_refused {
             tracing::error!(
-                "config.reload_refused: too many sites would have vanished at once, so all of them stay; put their \
-                 files back, or run `formgate sites remove` for each that is meant to go"
+                "config.reload_refused: too many sites would vanish at once, so all stay; restore their files, or run \
+                 `formgate sites remove` for each site to remove"
             );
         }
         let problems = diagnostics.iter().filter(|problem| problem.severity > Severity::Warning);
         problems.take(PROBLEMS_MAX).for_each(tell_problem);
         for key in &reloaded.need_restart {
-            tracing::warn!(key, "config.needs_restart: the new value counts after a restart");
+            tracing::warn!(key, "config.needs_restart: the new value takes effect after a restart");
         }
     }
 
@@ -229,7 +229,7 @@ impl Told {
             let file = file.display();
             let fault = fault.as_str();
             let words = by.words();
-            tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
+            tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; run `formgate check`");
         }
         for stand_in in now_standing {
             self.stand_ins.entry(stand_in.clone()).or_insert(now);
@@ -247,8 +247,8 @@ fn tell_gone_sites(previous: &Config, config: &Config) {
     tracing::warn!(
         sites = names.join(", "),
         count = gone.len(),
-        "config.sites_gone: posts to them are answered 401 from now on; what is queued for them waits a day for them to \
-         come back, then is held"
+        "config.sites_gone: posts to these sites are answered 401; their queued leads wait a day for them to come \
+         back, then are held"
     );
 }
 
@@ -273,7 +273,7 @@ async fn recheck(store: Arc<dyn Store>, config: Arc<Config>) {
             would_pass = found.would_pass,
             looked_at = found.looked_at,
             has_more = found.has_more,
-            "config.held_rechecked: so many held entries would be sent now, if they were tried again"
+            "config.held_rechecked: held leads are valid now; run `formgate leads retry`"
         ),
         Err(error) => tracing::error!(%error, "config.recheck_failed"),
     }

@@ -57,13 +57,13 @@ pub(super) struct Difference {
 /// Why a file says nothing about a case.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadExpectation {
-    #[error("it is not JSON")]
+    #[error("not JSON")]
     Json(#[from] serde_json::Error),
-    #[error("it has neither `expect` nor `reject`, or both")]
+    #[error("it must have either `expect` or `reject`")]
     Neither,
-    #[error("`expect` holds `{0}`; a lead has name, email, phone and message, all text")]
+    #[error("`expect` has `{0}`; a lead has name, email, phone and message, each a string")]
     Expect(String),
-    #[error("`reject` is no list of {{\"field\", \"code\"}}")]
+    #[error("`reject` must be a list of {{\"field\", \"code\"}}")]
     Reject(#[source] serde_json::Error),
 }
 

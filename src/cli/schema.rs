@@ -11,11 +11,11 @@ use crate::config::{CONFIG_KEYS, Keys, MAPPING_KEYS};
 
 /// Writes a JSON Schema of the configuration, for editors.
 ///
-/// Editors complete and check TOML by it. Put `#:schema formgate-site.json` in the first line of a file for editors that use Taplo. `formgate check` knows more
-/// than any schema.
+/// Editors use it to complete and check TOML. For editors with Taplo, make `#:schema formgate-site.json` the first line
+/// of a file. `formgate check` finds more than a schema can.
 #[derive(Args, Debug)]
 pub(super) struct SchemaArgs {
-    /// The kind of file
+    /// The file to describe
     #[arg(value_enum, default_value_t)]
     kind: Kind,
 }

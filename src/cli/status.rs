@@ -19,23 +19,23 @@ const WORDS_MAX: usize = 100;
 /// Sites that are listed; the rest is counted.
 const WAITS_MAX: usize = 10;
 
-/// Shows how the running gateway is, on one screen.
+/// Shows the state of the running gateway on one screen.
 ///
-/// What it takes and keeps, what waits, is held or dead and why, and what needs a person. Exits with 69 where no gateway
+/// Shows what it stores, what is queued, held or dead and why, and what needs attention. Exits with 69 if no gateway
 /// answers.
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The running gateway's admin API [default: as the configuration says]
+    /// The running gateway's admin API [default: from the configuration]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// For health checks: one line; exits with 0 where a submission posted now would be stored, else with 1
+    /// For health checks: print one line; exit with 0 if a submission posted now would be stored, else with 1
     ///
-    /// What is degraded is named and fails nothing: a gateway that takes submissions must not be restarted for it.
+    /// What is degraded is named, but doesn't fail the check: a restart wouldn't help.
     #[arg(long)]
     check: bool,
-    /// How to write it
+    /// How to write the status
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
@@ -68,8 +68,7 @@ async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> 
     let remote: Option<Remote> = gateway(&args.config, args.admin.as_deref(), console).await?;
     let remote = remote.ok_or_else(|| {
         Error::admin(anyhow!("no gateway answers")).hint(
-            "is it running, with this configuration? `formgate serve` starts it; `formgate leads list` reads the store \
-             without it",
+            "is it running with this configuration? `formgate serve` starts it; `formgate leads list` works without it",
         )
     })?;
     remote.get("/status", &Asked { brief: args.check.then_some(true) }).await
@@ -103,7 +102,7 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     lines.extend(errors(status));
     let is_well = status.ready && status.degraded.is_empty() && status.waits.is_empty() && status.causes.is_empty();
     if is_well {
-        lines.push(format!("\n{}", paint.green("nothing needs you")));
+        lines.push(format!("\n{}", paint.green("nothing needs attention")));
     }
     lines
 }
@@ -114,7 +113,7 @@ fn head(status: &Status, paint: Paint) -> Vec<String> {
         Some(why) => paint.red(&format!("not ready: {}", shown::line(why))),
     };
     let up = ago(status.since, status.now);
-    let local = if status.is_public { "" } else { "  (this machine alone: [server].public_url is not set)" };
+    let local = if status.is_public { "" } else { "  (this machine only: [server].public_url is not set)" };
     vec![
         format!("formgate {}  up {up}  {ready}", status.version),
         format!("url     {}{local}", shown::line(&status.url)),
@@ -132,7 +131,7 @@ fn store(status: &Status) -> String {
             let room = format!("{} of {}", size(store.bytes), size(store.max_bytes));
             format!("{}, {room}{schema}", shown::line(file))
         }
-        None => "in memory: nothing outlives the process".to_owned(),
+        None => "in memory; lost when the process ends".to_owned(),
     }
 }
 
@@ -166,7 +165,7 @@ fn waiting(wait: &Wait, now: Timestamp) -> String {
     let why = shown::short(&wait.why, WORDS_MAX);
     let queued = plural(wait.queued, "lead");
     let since = ago(wait.since, now);
-    format!("  {site}: {what} for {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
+    format!("  {site}: {what} for {since}: {why}; {queued} queued, next attempt {}", until(wait.next_try, now))
 }
 
 fn causes(status: &Status) -> Vec<String> {
@@ -179,7 +178,7 @@ fn causes(status: &Status) -> Vec<String> {
     if !lines.is_empty() {
         lines.push("  formgate leads list --group reason".to_owned());
     }
-    titled("for a person", lines)
+    titled("needs attention", lines)
 }
 
 fn errors(status: &Status) -> Vec<String> {

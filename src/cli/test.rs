@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::cases::{self, Case};
 use super::check::counted;
 use super::console::{Console, Format, Paint};
-use super::diff;
+use super::diff::{self, Sides};
 use super::error::Error;
 use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
@@ -25,26 +25,26 @@ use crate::pipeline::{self, Mappings};
 use crate::telemetry;
 
 /// What is said of a case with nothing beside it.
-const NO_EXPECTATION: &str = "no expectation: there is no .json beside it, or it expects nothing";
+const NO_EXPECTATION: &str = "no expectation: the .json beside it is missing or empty";
 /// Where fixtures are looked for.
 const FIXTURES: &str = "fixtures";
 
-/// Runs the mappings' examples and captured requests, and shows what differs.
+/// Runs captured requests and the mappings' examples, and shows what differs.
 ///
 /// A case is a captured request, CASE.http, with CASE.json beside it: {"expect": {"name", "email", "phone", "message"}}
-/// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} why there is no lead. Exits with 1 where one
-/// fails; with --strict also where one expects nothing.
+/// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} is why there is no lead. Exits with 1 if a case
+/// fails; with --strict also if one has no expectation.
 #[derive(Args, Debug)]
 pub(super) struct TestArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The site whose rules apply [default: the one that each captured URL names, else none]
+    /// The site whose rules apply [default: the one in each captured URL, else none]
     #[arg(long, value_name = "SITE", value_parser = SiteId::parse)]
     site: Option<SiteId>,
-    /// Write CASE.json, as things are now, for cases that have none
+    /// Write CASE.json with the current result for cases that have none
     #[arg(long)]
     write: bool,
-    /// Fail cases and examples that expect nothing
+    /// Fail cases and examples without an expectation
     #[arg(long)]
     strict: bool,
     /// Also write the results as JUnit XML to this file
@@ -53,7 +53,7 @@ pub(super) struct TestArgs {
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-    /// Captured requests, or folders of them [default: fixtures, if it is there]
+    /// Captured requests, or folders of them [default: fixtures, if it exists]
     paths: Vec<PathBuf>,
 }
 
@@ -157,11 +157,11 @@ fn show(summary: &Summary, rules: &Rules, strict: bool, console: &mut Console) -
     }
     for example in &summary.empty_examples {
         let label = if strict { paint.red("FAIL") } else { paint.yellow("not tested") };
-        console.data(format!("{label} {example}\n  it expects nothing: give its `lead` a field"))?;
+        console.data(format!("{label} {example}\n  it has no expectation: give its `lead` a field"))?;
     }
     if summary.without_expectation > 0 {
         let count = counted(summary.without_expectation, "case");
-        console.say(format!("{count} without an expectation: nothing was compared; --write makes it"));
+        console.say(format!("{count} without an expectation, so not compared; --write writes one"));
     }
     console.data(summary.words(strict, paint))
 }
@@ -181,7 +181,7 @@ impl Tested {
             }
             End::Failed { differences } => {
                 let mut lines = vec![format!("{} {case}", paint.red("FAIL"))];
-                lines.extend(diff::render(differences, paint));
+                lines.extend(diff::render(differences, Sides::Expectation, paint));
                 lines.push(String::new());
                 lines
             }
@@ -272,7 +272,9 @@ mod tests {
         fs::write(folder.path().join("a.json"), expect).expect("written");
         let (exit, text) = run_in(folder.path(), true);
         assert_eq!(exit, Exit::Findings);
-        let expected = "FAIL a.http\n  phone\n    - expected  1\n    + found     (nothing)\n  message\n    - Hi·\n    + Hi\n\nFAIL b.http\n  b.http is no captured request: its head does not end: an empty line is missing\n\nfailed  0 examples and 2 cases: 0 of the cases passed, 2 failed\n";
+        let expected = "FAIL a.http\n  phone\n    - expected  1\n    + found     (nothing)\n  message\n    - Hi·\n    \
+                        + Hi\n\nFAIL b.http\n  b.http is not a captured request: the empty line after its headers is \
+                        missing\n\nfailed  0 examples and 2 cases: 0 of the cases passed, 2 failed\n";
         assert_eq!(text, expected);
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
     let token = table.get("token").and_then(|value| {
         let token = table.file().aside(|| secret(&value, sources))?;
         if token.expose().len() < TOKEN_SAFE {
-            value.warn("`token` is short enough to be guessed", Some("`openssl rand -base64 32` makes a good one"));
+            value.warn("`token` is short enough to guess", Some("make one with `openssl rand -base64 32`"));
         }
         Some(token)
     });

@@ -19,7 +19,7 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Backup> {
     let every = table.or("every", EVERY, |value| {
         let every = value.some_time()?;
         if every < EVERY_MIN {
-            value.error("`every` is shorter than a minute", Some("\"1d\" is a copy a day"));
+            value.error("`every` is shorter than a minute", Some("\"1d\" makes one copy a day"));
             return None;
         }
         Some(every)

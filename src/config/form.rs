@@ -75,7 +75,7 @@ fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
         return Some(name.to_owned());
     }
     let hint = nearest(name, context.mappings.iter().map(String::as_str)).map_or_else(
-        || format!("there are {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
+        || format!("known mappings: {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
         |known| format!("did you mean \"{known}\"?"),
     );
     let subject = value.file().path().file_name().unwrap_or_default().to_string_lossy().into_owned();

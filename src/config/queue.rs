@@ -63,10 +63,8 @@ pub(super) fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
         text => {
             let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
             if path.is_none() {
-                value.error(
-                    "`url` names no store",
-                    Some("write \"sqlite:data/formgate.db\" or, to try out, \"memory:\""),
-                );
+                value
+                    .error("`url` isn't a store", Some("write \"sqlite:data/formgate.db\", or \"memory:\" for trials"));
             }
             path.map(|path| StoreUrl::Sqlite(value.file().resolve(path)))
         }

@@ -107,7 +107,7 @@ fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind
         (Some(name), None) => variable(value, &name, sources, kind),
         (None, Some(path)) => file(value, &path, sources, kind),
         _ => {
-            value.error(&format!("`{}` must name either an env or a file", value.key()), None);
+            value.error(&format!("`{}` must have either env or file", value.key()), None);
             None
         }
     }
@@ -119,7 +119,7 @@ fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) 
         let message = format!("`{}`: the environment variable `{variable}` is not set", value.key());
         let stand_in = sources.stand_in(kind);
         let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Error };
-        let hint = "set it where formgate is started, or name a file: { file = \"path\" }";
+        let hint = "set it in formgate's environment, or use a file: { file = \"path\" }";
         report_missing(name, severity, variable.to_owned(), &message, hint);
         return stand_in;
     };
@@ -142,7 +142,7 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
             filled(path, text.trim_end_matches(LINE_END), &problem)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let message = format!("`{}`: there is no file {} yet", value.key(), found.display());
+            let message = format!("`{}`: the file {} doesn't exist", value.key(), found.display());
             let stand_in = sources.stand_in(kind);
             let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Unresolved };
             report_missing(path, severity, found.display().to_string(), &message, &cure(&found));
@@ -161,7 +161,7 @@ pub(super) fn warn_of_readers(place: &Value<'_>, key: &str, file: &Path, sources
     if !sources.credentials().is_some_and(|folder| file.starts_with(folder)) && readable_by_others(file) {
         let subject = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let recurring = Recurring { kind: RecurringKind::Readable(folder_of(file)), subject };
-        let message = format!("`{key}`: the file can be read by other users");
+        let message = format!("`{key}`: other users can read the file");
         let hint = format!("chmod 600 {}", file.display());
         place.file().report_recurring(Severity::Warning, Some(place.span()), recurring, &message, Some(&hint));
     }
@@ -182,9 +182,9 @@ fn locate(beside: PathBuf, written: &Path, sources: &Sources) -> PathBuf {
 fn cure(missing: &Path) -> String {
     match missing.parent() {
         Some(directory) if directory.ends_with("sandbox") => {
-            format!("run `formgate sandbox --keys {}` to make a key pair to try things with", directory.display())
+            format!("for a trial, `formgate sandbox --keys {}` makes a key pair", directory.display())
         }
-        _ => "make it, holding the value alone, readable by formgate's user only".to_owned(),
+        _ => "create it with only the value in it, readable only by formgate's user".to_owned(),
     }
 }
 

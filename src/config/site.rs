@@ -163,7 +163,7 @@ fn read_keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
 }
 
 fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKey) -> Option<T> {
-    let hint = "KaiCalls gives both keys together, the public one as wp_pk_…, the secret one as wp_sk_…";
+    let hint = "a key pair has both: KaiCalls' Public Key (wp_pk_…) and Secret Key (wp_sk_…)";
     value.error(&format!("`{}` {fault}", value.key()), Some(hint));
     None
 }
@@ -200,8 +200,8 @@ pub(super) fn host(value: &Value<'_>) -> Option<String> {
     let is_address = text.parse::<std::net::IpAddr>().is_ok();
     let is_name = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if !is_address && !is_name {
-        let hint = "write the name alone: \"acme.example\", not a URL";
-        value.error(&format!("`{}` holds something that is not the name of a host", value.key()), Some(hint));
+        let hint = "write only the name: \"acme.example\", not a URL";
+        value.error(&format!("`{}` contains something that is not a host name", value.key()), Some(hint));
         return None;
     }
     Some(text.to_lowercase())

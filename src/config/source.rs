@@ -334,7 +334,7 @@ fn read_text(path: &Path, max: u64) -> Result<String, String> {
         return Err(format!("is larger than {max} bytes"));
     }
     let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| format!("is not valid UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
 #[cfg(test)]

@@ -78,10 +78,10 @@ impl By {
     /// Says what is in force.
     pub fn words(self) -> &'static str {
         match self {
-            Self::LastGood => "its last good version is in force",
-            Self::Itself => "what can be read of it is in force",
-            Self::Default => "its defaults are in force",
-            Self::Nothing => "nothing stands in for it",
+            Self::LastGood => "its last-good version is in use",
+            Self::Itself => "the part of it that can be read is in use",
+            Self::Default => "its defaults are in use",
+            Self::Nothing => "there is no last-good version",
         }
     }
 }
@@ -129,13 +129,13 @@ pub(super) fn report_gone(stand_ins: &[StandIn], diagnostics: &mut Diagnostics) 
     for Group { first, parts, count } in gather(gone) {
         let verb = if count == 1 { "was" } else { "were" };
         let how = match first.fault {
-            Fault::TakenOut => "taken out of this file, too many at once",
-            _ => "read from here, and can't be found any more",
+            Fault::TakenOut => "removed from this file, too many at once",
+            _ => "last read from here and can't be found",
         };
         let is_site = matches!(first.part, Part::Site(_));
         let remove = if is_site { "`formgate sites remove SITE`" } else { "`formgate sites remove --mapping NAME`" };
-        let message = format!("{parts} {verb} {how}; the last good version stays in force");
-        let hint = format!("put back what is missing, or say that it is meant: {remove}");
+        let message = format!("{parts} {verb} {how}; the last-good version stays in use");
+        let hint = format!("restore what is missing, or remove it for good: {remove}");
         diagnostics.add_error_with_hint(&first.file, &message, &hint);
     }
 }

@@ -118,9 +118,9 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, Removed) {
     let Some(folder) = folder else { return (None, Removed::default()) };
     let mut tell = |error: io::Error| {
-        let message = format!("the copy of the last good configuration can't be read: {error}");
+        let message = format!("the last-good copy of the configuration can't be read: {error}");
         let hint =
-            format!("nothing stands in for what is broken now; it is written anew, in {}", folder.path().display());
+            format!("broken parts have no last-good version now; a new copy is written to {}", folder.path().display());
         diagnostics.add_warning(path, &message, &hint);
     };
     let copied = folder.read().unwrap_or_else(|error| {
@@ -137,9 +137,9 @@ fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> 
 /// Says where a copy was looked for. A file that can't be read names no data folder: the copy may lie in another.
 fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) {
     let folder = folder.path().display();
-    let message = format!("nothing stands in for this file: there is no copy of its last good version in {folder}");
-    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there, and is found \
-                again once the file names it";
+    let message = format!("this file has no last-good version: there is no copy in {folder}");
+    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there; name that \
+                folder in the file again";
     diagnostics.add_error_with_hint(path, &message, hint);
 }
 

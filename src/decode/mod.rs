@@ -102,15 +102,15 @@ pub enum Oddity {
 /// Why a body can't be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("the media type is no form and no text")]
+    #[error("the media type is neither a form nor text")]
     UnsupportedType,
     #[error("the text is neither JSON nor a form")]
     NotAForm,
     #[error("the multipart body has no boundary")]
     NoBoundary,
-    #[error("the multipart body is cut short or broken")]
+    #[error("the multipart body is cut off or malformed")]
     BrokenMultipart,
-    #[error("the {limit} limit of {max} is passed")]
+    #[error("over the {limit} limit of {max}")]
     Limit { limit: &'static str, max: usize },
 }
 

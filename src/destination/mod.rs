@@ -106,9 +106,9 @@ pub struct BaseUrl(String);
 pub enum InvalidBaseUrl {
     #[error("is not a URL such as \"https://www.kaicalls.com\"")]
     Malformed,
-    #[error("must be https: keys and leads would travel in the clear (http is for 127.0.0.1, ::1 and localhost)")]
+    #[error("must be https, so that keys and leads are encrypted (http is for 127.0.0.1, ::1 and localhost)")]
     Insecure,
-    #[error("must be scheme and host alone: no path, query or user")]
+    #[error("must be only scheme and host: no path, query or user")]
     NotAnOrigin,
 }
 

@@ -109,7 +109,7 @@ impl fmt::Display for Foreign {
         f.write_str(match self {
             Self::Empty => "an empty body",
             Self::Html => "an HTML page",
-            Self::Json => "JSON of another shape",
+            Self::Json => "unexpected JSON",
             Self::Text => "text that is not JSON",
             Self::TooLong => "a body of more than 64 KiB",
         })

@@ -116,7 +116,7 @@ pub struct KeyPattern {
 
 /// Text without `{n}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must hold {{n}} once, the part that keys which belong together share")]
+#[error("must contain {{n}} once: the part that keys which belong together share")]
 pub struct InvalidKeyPattern;
 
 /// How values are read.

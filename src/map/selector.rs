@@ -55,9 +55,9 @@ pub enum SelectorError {
     Empty,
     #[error("is longer than {SELECTOR_MAX} bytes")]
     TooLong,
-    #[error("has more than one `..`; each multiplies the time it takes")]
+    #[error("has more than one `..`, which would take too long")]
     Descents,
-    #[error("is no JSONPath: {message}")]
+    #[error("isn't a JSONPath: {message}")]
     Syntax {
         message: String,
         /// Where in the selector, in bytes, if known.

@@ -42,23 +42,25 @@ pub struct AmendAsked {
 /// Why a lead is not amended. No value is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAmend {
-    #[error("name at least one field to correct or to clear: name, email, phone or message")]
+    #[error("name at least one field to correct or clear: name, email, phone or message")]
     Nothing,
-    #[error("the {} is to be corrected and cleared at once", .0.as_str())]
+    #[error("the {} can't be both corrected and cleared", .0.as_str())]
     Both(LeadField),
-    #[error("the {} is not corrected, so there is nothing to clear", .0.as_str())]
+    #[error("the {} has no correction to clear", .0.as_str())]
     NotCorrected(LeadField),
     #[error("the lead is queued; drop it first (`formgate leads drop ID`), then amend it")]
     Queued,
-    #[error("the lead was delivered: correct it at KaiCalls")]
+    #[error("the lead was delivered; correct it in KaiCalls")]
     Delivered,
-    #[error("several sites share the lead's key pair; first say whose it is (`formgate leads retry ID --assign SITE`)")]
+    #[error(
+        "several sites share the lead's key pair; assign it to one first (`formgate leads retry ID --assign SITE`)"
+    )]
     Ambiguous,
-    #[error("the lead's site `{0}` is not in the configuration, or broken there; mend that first")]
+    #[error("the lead's site `{0}` is missing from the configuration or broken; fix that first")]
     NoSite(SiteId),
-    #[error("this makes no valid lead: {}", reasons(.0))]
+    #[error("the result isn't a valid lead: {}", reasons(.0))]
     Invalid(Vec<FieldError>),
-    #[error("somebody else is changing the lead just now; try again")]
+    #[error("the lead is being changed by someone else; try again")]
     Busy,
 }
 

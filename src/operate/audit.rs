@@ -71,13 +71,13 @@ pub struct Audit {
 /// The act can't be written down.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    #[error("nothing is done, because the audit {} can't be written", file.display())]
+    #[error("nothing was done, because the audit log {} can't be written", file.display())]
     Begin {
         file: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("it is done, but how it ended can't be written to the audit {}", file.display())]
+    #[error("it was done, but its result can't be written to the audit log {}", file.display())]
     End {
         file: PathBuf,
         #[source]
@@ -193,7 +193,8 @@ impl Audit {
         tracing::info!(audit = text, "operate.audit");
         match self.append(Some(text.clone())).await {
             Err(error) if even_if_full && is_full(&error) => {
-                tracing::error!(%error, audit = text, "audit.deferred: the line is written when there is room");
+                tracing::error!(%error, audit = text, "audit.deferred: the line will be written when the disk has \
+                                                       room");
                 let mut waiting = self.waiting.lock();
                 if waiting.len() >= WAITING_MAX {
                     return Err(error);
@@ -318,7 +319,7 @@ mod tests {
         let audit = Audit::at(Some(folder.path().join("gone").join(FILE)));
         let error =
             audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.err().expect("refused");
-        assert!(error.to_string().starts_with("nothing is done"), "{error}");
+        assert!(error.to_string().starts_with("nothing was done"), "{error}");
         let audit = Audit::at(None);
         assert!(audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.is_ok());
     }

@@ -37,13 +37,13 @@ pub enum BadChoice {
     Neither,
     #[error("at most {IDS_MAX} ids at once")]
     TooMany,
-    #[error("only what is named by its id can be sent again")]
+    #[error("--again needs ids")]
     AgainByFilter,
-    #[error("the rate is between 1 and {} a second", super::RATE_MAX)]
+    #[error("the rate must be between 1 and {} leads per second", super::RATE_MAX)]
     Rate,
     #[error("no site `{0}` in the configuration")]
     UnknownSite(String),
-    #[error("so many ids take longer at that rate than one call may; name fewer at once")]
+    #[error("too many ids for one call at this rate; name fewer")]
     TooSlow,
     #[error(transparent)]
     Query(#[from] BadQuery),
@@ -129,7 +129,7 @@ impl Done {
 
     /// Said where somebody else erased it at the same time.
     pub(super) fn erased(head: &Head) -> Self {
-        Self::of(head, Outcome::Missing, "it was erased meanwhile")
+        Self::of(head, Outcome::Missing, "it was erased in the meantime")
     }
 
     pub(super) fn missing(id: String, why: &NotFound) -> Self {
@@ -137,7 +137,7 @@ impl Done {
     }
 
     fn unreadable(id: String) -> Self {
-        Self::unknown(id, Outcome::Unreadable, "the store is damaged here; only erase takes it away".to_owned())
+        Self::unknown(id, Outcome::Unreadable, "the store is damaged here; only erase removes it".to_owned())
     }
 
     fn unknown(id: String, outcome: Outcome, why: String) -> Self {

@@ -1,4 +1,4 @@
-//! `drop`: held and queued entries are given up. They stay, as dead, until their keeping time ends.
+//! `drop`: held and queued entries are given up. They stay, as dead, until their retention period ends.
 
 use std::time::Duration;
 
@@ -90,14 +90,14 @@ async fn one(store: &dyn Store, mut head: Head, keep: Duration, now: Timestamp) 
             None => return Ok(Done::erased(&head)),
         }
     }
-    Ok(Done::of(&head, Outcome::Busy, "it is being sent just now"))
+    Ok(Done::of(&head, Outcome::Busy, "it is being sent right now"))
 }
 
 /// Says what there is to say of an entry that can't be dropped.
 fn wanted(head: &Head) -> Option<Done> {
     match head.state {
         State::Held | State::Queued => None,
-        State::Dead => Some(Done::of(head, Outcome::Unchanged, "it is dead already")),
-        State::Delivered => Some(Done::of(head, Outcome::Skipped, "it was delivered; only erase takes it away")),
+        State::Dead => Some(Done::of(head, Outcome::Unchanged, "it is already dead")),
+        State::Delivered => Some(Done::of(head, Outcome::Skipped, "it was delivered; only erase removes it")),
     }
 }

@@ -34,7 +34,7 @@ pub struct EraseAsked {
 pub enum BadErase {
     #[error("name either ids or an e-mail address")]
     Neither,
-    #[error("this is no e-mail address")]
+    #[error("not an e-mail address")]
     Email,
     #[error("at most {IDS_MAX} ids at once")]
     TooMany,

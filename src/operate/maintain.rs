@@ -69,11 +69,11 @@ pub struct Restored {
 /// Why a copy was not restored, or not entirely.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRestored {
-    #[error("leads of the store at hand that are queued or held would be missed: {leads}")]
+    #[error("queued or held leads of the current store would be lost: {leads}")]
     Missed { leads: u64 },
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("the copy can't be prepared; the store is as it was")]
+    #[error("the copy can't be prepared; the store is unchanged")]
     Store(#[from] StoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),

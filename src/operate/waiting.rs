@@ -134,15 +134,13 @@ impl Situation {
         }
         let rate = self.config.upstream.rate.zip(self.sending.as_ref().and_then(|sending| sending.rate_limited));
         match (is_due, rate) {
-            (true, Some((_, next))) => {
-                Waiting::new(WaitsFor::Rate, "over [kaicalls].rate: sent as fast as that allows", Some(next))
-            }
+            (true, Some((_, next))) => Waiting::new(WaitsFor::Rate, "over [kaicalls].rate: waits its turn", Some(next)),
             (true, None) if head.reason == Reason::Retried => {
                 Waiting::new(WaitsFor::Turn, "sent again by an operator", None)
             }
             (true, None) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, None),
             (false, _) if self.config.limits.over_site == OverLimit::Slow => {
-                Waiting::new(WaitsFor::Rate, "over the site's rate: sent as fast as [limits].site allows", head.due_at)
+                Waiting::new(WaitsFor::Rate, "over [limits].site: waits its turn", head.due_at)
             }
             (false, _) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, head.due_at),
         }
@@ -151,7 +149,7 @@ impl Situation {
     /// Says that KaiCalls fails for every site.
     pub(super) fn outage(&self, outage: &Holdup) -> String {
         format!(
-            "KaiCalls can't be reached ({}, since {}); leads go on by themselves",
+            "KaiCalls can't be reached ({}, since {}); leads are sent when it is back",
             outage.why,
             self.moment(outage.since)
         )
@@ -171,10 +169,10 @@ impl Situation {
 }
 
 pub(super) const SITE_GONE: &str = "its site is not in the configuration";
-pub(super) const NO_UPSTREAM: &str = "[kaicalls] can't be used: nothing is sent until it is mended";
+pub(super) const NO_UPSTREAM: &str = "[kaicalls] can't be used: nothing is sent until it is fixed";
 pub(super) const NO_KEYS: &str = "the site's keys can't be read: `formgate check` shows why";
 const ON_ITS_WAY: &str = "on its way";
-pub(super) const NO_GATEWAY: &str = "waits for the gateway: it isn't running";
+pub(super) const NO_GATEWAY: &str = "the gateway isn't running";
 
 /// Says that KaiCalls refuses a pair of keys.
 pub(super) fn refused(keys: &PausedKeys) -> String {

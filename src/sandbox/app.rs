@@ -177,7 +177,7 @@ impl Unread {
         match self {
             Self::TooLong => Response::error(413, "payload_too_large", "A body has at most 1 MiB"),
             Self::TimedOut => Response::error(408, "request_timeout", "The body took too long"),
-            Self::Broken => Response::error(400, "bad_request", "The body is not whole"),
+            Self::Broken => Response::error(400, "bad_request", "The body is incomplete"),
         }
     }
 }

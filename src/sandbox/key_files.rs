@@ -19,9 +19,9 @@ pub enum KeyFilesError {
         #[source]
         source: io::Error,
     },
-    #[error("{} holds no key that begins with {prefix}", path.display())]
+    #[error("{} has no key that begins with {prefix}", path.display())]
     NoKey { path: PathBuf, prefix: &'static str },
-    #[error("{} is there but its other half is not", path.display())]
+    #[error("{} exists, but its other half doesn't", path.display())]
     Half { path: PathBuf },
 }
 

@@ -78,7 +78,7 @@ pub enum StartError {
     },
     #[error("the key files can't be used")]
     KeyFiles(#[from] KeyFilesError),
-    #[error("the fault makes no sense")]
+    #[error("the fault isn't valid")]
     Fault(#[from] InvalidFault),
 }
 
@@ -162,7 +162,7 @@ impl Sandbox {
         };
         let has_drained = tokio::time::timeout(GRACE, drained).await.is_ok();
         if !has_drained {
-            tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests under way");
+            tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests in progress");
         }
         has_drained
     }

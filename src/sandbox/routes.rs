@@ -106,7 +106,7 @@ pub(super) fn respond(state: &State, request: &Request, moment: &Moment) -> Resp
         INTAKE | VERIFY | CREATE_KEYS => "POST",
         WIDGET | LEADS => "GET",
         FAULTS => "GET, POST, DELETE",
-        _ => return Response::error(404, "not_found", "There is nothing at this path"),
+        _ => return Response::error(404, "not_found", "No such path"),
     };
     if !allowed.split(", ").any(|method| method == request.method) {
         let mut response = Response::error(405, "method_not_allowed", &format!("Use {allowed}"));
@@ -212,7 +212,7 @@ fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
         keys.business_id = business_id.chars().take(BUSINESS_ID_MAX).collect();
     }
     if !keyring.add(&keys) {
-        return Response::refusal(429, "This sandbox holds no more connections");
+        return Response::refusal(429, "The sandbox has too many connections");
     }
     let minted = json!({
         "success": true,

@@ -15,7 +15,7 @@ pub(super) struct Submissions {
 
 impl Submissions {
     pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
-        let by_end = set.counters(SUBMISSIONS_RECEIVED, "Requests to the gateway by how they ended.", &["outcome"])?;
+        let by_end = set.counters(SUBMISSIONS_RECEIVED, "Requests to the gateway by outcome.", &["outcome"])?;
         Ok(Self { by_end, counters: Default::default() })
     }
 

@@ -181,7 +181,7 @@ async fn what_stands_in_is_said_when_it_begins_and_when_it_ends() {
     let told = &lines.events("config.stand_in")[0];
     assert_eq!((&told["level"], &told["fault"]), (&"ERROR".into(), &"gone".into()));
     assert!(told["parts"].as_str().is_some_and(|parts| parts.contains("site `site-00`")), "{told}");
-    assert!(told["message"].as_str().is_some_and(|words| words.contains("last good version")), "{told}");
+    assert!(told["message"].as_str().is_some_and(|words| words.contains("last-good version")), "{told}");
 
     fleet.rename("away", "sites");
     running.reload();
@@ -270,7 +270,7 @@ fn a_folder_that_vanishes_takes_no_site_with_it() {
     let reloaded = live.reload(TODAY);
     assert_eq!((in_force(&config), reloaded.stand_ins.len(), reloaded.is_refused), (SITES, SITES, true));
     let errors = reloaded.diagnostics.render(false);
-    assert!(errors.contains("and 25 more were read from here"), "{errors}");
+    assert!(errors.contains("and 25 more were last read from here"), "{errors}");
     assert!(errors.contains("formgate sites remove SITE"), "{errors}");
     // Another folder in its place, as an empty mount is.
     fs::create_dir(fleet.path("sites")).expect("a folder");
@@ -464,11 +464,11 @@ async fn a_copy_that_cannot_be_kept_needs_a_person_and_is_tried_until_it_is_ther
 #[test]
 fn sites_that_stand_in_are_sites() {
     let fleet = Fleet::new("http://127.0.0.1:1");
-    let warned = |starting: &Starting| starting.loaded.diagnostics.render(false).contains("there is no site");
+    let warned = |starting: &Starting| starting.loaded.diagnostics.render(false).contains("there are no sites");
     let (live, _config) = fleet.follow();
     fleet.remove("sites");
     assert!(!warned(&fleet.starting()));
-    assert!(!live.reload(TODAY).diagnostics.render(false).contains("there is no site"));
+    assert!(!live.reload(TODAY).diagnostics.render(false).contains("there are no sites"));
     fleet.remove("data");
     assert!(warned(&fleet.starting()));
 }
@@ -478,9 +478,9 @@ fn a_key_that_is_missing_is_no_broken_configuration() {
     let fleet = Fleet::new("http://127.0.0.1:1");
     fleet.remove("secrets/03");
     let said = |fleet: &Fleet| String::from_utf8(fleet.command(&["status"]).stderr).expect("text");
-    assert!(said(&fleet).contains("are missing: `formgate check`"), "{}", said(&fleet));
+    assert!(said(&fleet).contains("are missing; run `formgate check`"), "{}", said(&fleet));
     fleet.write("sites/04.toml", "id =");
-    assert!(said(&fleet).contains("is broken or gone: `formgate check`"), "{}", said(&fleet));
+    assert!(said(&fleet).contains("is broken or missing; run `formgate check`"), "{}", said(&fleet));
 }
 
 #[tokio::test]
@@ -540,7 +540,10 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
     let checked = fleet.command(&["check"]);
     let told = String::from_utf8_lossy(&checked.stdout);
     assert_eq!(checked.status.code(), Some(78), "{told}");
-    assert!(told.contains("and 25 more were read from here") && told.contains("mapping `visits` was read"), "{told}");
+    assert!(
+        told.contains("and 25 more were last read from here") && told.contains("mapping `visits` was last read"),
+        "{told}"
+    );
     // Even without config.toml, or with something else in its place.
     for text in [None, Some("what")] {
         text.map_or_else(|| fleet.remove("config.toml"), |text| fleet.write("config.toml", text));
@@ -811,7 +814,7 @@ fn an_empty_configuration_without_a_copy_says_where_one_was_looked_for() {
     let ran = fleet.command(&["serve"]);
     let told = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(78), "{told}");
-    assert!(told.contains("there is no copy of its last good version in data/last-good"), "{told}");
+    assert!(told.contains("this file has no last-good version: there is no copy in data/last-good"), "{told}");
 }
 
 #[test]
@@ -923,7 +926,7 @@ fn sites_are_removed_listed_and_given_tokens_while_a_table_is_broken() {
     assert_eq!(listed.status.code(), Some(0), "{}", String::from_utf8_lossy(&listed.stderr));
     let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     assert_eq!(rows.as_array().map(Vec::len), Some(SITES + 2), "{rows}");
-    assert!(String::from_utf8_lossy(&listed.stderr).contains("`formgate check` shows why"));
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("`formgate check` shows them"));
     for (site, file) in [("site-03", "sites/03.toml"), ("site-31", "config.toml")] {
         let before = fs::read_to_string(fleet.path(file)).expect("text").matches("sha256").count();
         let made = fleet.command(&["sites", "token", site]);
@@ -933,7 +936,7 @@ fn sites_are_removed_listed_and_given_tokens_while_a_table_is_broken() {
     for site in ["site-03", "site-05", "site-31"] {
         let ran = fleet.command(&["sites", "remove", site]);
         let told = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.code() == Some(0) && told.contains("is removed from"), "{told}");
+        assert!(ran.status.code() == Some(0) && told.contains("was removed from"), "{told}");
     }
     assert!(!fleet.path("sites/03.toml").exists() && !fleet.path("sites/05.toml").exists());
     let text = fs::read_to_string(fleet.path("config.toml")).expect("text");
@@ -956,7 +959,7 @@ fn a_removal_that_fails_leaves_the_site_in_force() {
     fleet.append("config.toml", "what\n");
     let ran = fleet.command(&["sites", "remove", "site-31"]);
     let told = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(78) && told.contains("it is not TOML"), "{told}");
+    assert!(ran.status.code() == Some(78) && told.contains("it isn't valid TOML"), "{told}");
     live.reload(TODAY);
     assert!(config.load().sites.contains_key(&id(31)), "it goes on");
     // A file of its own that can't be deleted: nobody changes the folder, whoever runs this.
@@ -1001,7 +1004,7 @@ fn a_name_that_no_site_has_is_an_error_unless_it_was_removed() {
     assert!(code == Some(2) && told.contains("there is no mapping `visits` whose file is gone"), "{told}");
     assert_eq!(remove(&["site-09"]).0, Some(0));
     let (code, told) = remove(&["site-09"]);
-    assert!(code == Some(0) && told.contains("is removed already"), "{told}");
+    assert!(code == Some(0) && told.contains("was already removed"), "{told}");
 }
 
 #[test]
@@ -1013,7 +1016,7 @@ fn a_site_that_its_file_lacks_now_is_said_to_come_back_with_it() {
     fleet.write("config.toml", "");
     let ran = fleet.command(&["sites", "remove", "site-31"]);
     let told = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(0) && told.contains("brings it back"), "{told}");
+    assert!(ran.status.code() == Some(0) && told.contains("would bring it back"), "{told}");
     live.reload(TODAY);
     assert_eq!(in_force(&config), SITES);
     fleet.write("config.toml", &whole);

@@ -299,7 +299,7 @@ async fn what_was_salvaged_goes_out_only_where_it_is_named() {
 async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
     let place = Place::new();
     let lead = place.add(1, "acme", GOOD, Reason::Accepted).await;
-    let cut = Attempt { status: None, ..attempt(AttemptResult::Ambiguous, 0, "no answer in time") };
+    let cut = Attempt { status: None, ..attempt(AttemptResult::Ambiguous, 0, "answer timed out") };
     place.settle(lead, Settlement::Again { after: Duration::ZERO, attempt: cut }).await;
     let found = Attempt {
         result: AttemptResult::Delivered,
@@ -313,13 +313,13 @@ async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
     let expected = [
         "accepted, queued",
-        "attempt 1: may have arrived, no answer in time",
-        "delivered: the widget shows that it had arrived",
-        "may be removed",
+        "attempt 1: may have arrived, answer timed out",
+        "delivered: it is in KaiCalls' list of recent leads",
+        "will be removed",
     ];
     assert_eq!(steps, expected);
     let life = operate::show(&*place.store, &place.situation(), &lead.to_string()).await.expect("shown");
-    assert_eq!(life.entry.cause, "delivered, as KaiCalls' dashboard widget shows");
+    assert_eq!(life.entry.cause, "delivered: it is in KaiCalls' list of recent leads");
     assert_eq!(serde_json::to_value(&life).expect("JSON")["history"][2]["attempt"]["confirmed"], "widget");
 }
 
@@ -684,7 +684,7 @@ async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
     assert_eq!(life.history.len(), 2);
     let trace = operate::trace(&*place.store, &place.situation(), &dead.to_string()).await.expect("traced");
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
-    assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "may be removed"]);
+    assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "will be removed"]);
     assert_eq!(trace.steps[1].after_ms, 499_000);
     let error = operate::show(&*place.store, &place.situation(), "ffff").await.expect_err("not there");
     assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));

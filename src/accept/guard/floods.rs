@@ -114,7 +114,7 @@ impl Sums {
             tracing::info!(
                 requests,
                 seconds,
-                "requests.summed_up: so many more requests without a valid credential were refused, without a line each"
+                "requests.summed_up: more requests without a valid credential were refused"
             );
         }
         if evicted_same_address + evicted_full + refused > 0 {
@@ -123,8 +123,8 @@ impl Sums {
                 evicted_full,
                 refused,
                 seconds,
-                "connections.closed: idle connections were closed for new ones of the same address, or since all were \
-                 taken; new ones were refused where none was idle"
+                "connections.closed: too many connections, from one address or in all; idle ones were closed, and new \
+                 ones refused if none was idle"
             );
         }
     }

@@ -146,20 +146,21 @@ fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
     match rejected {
         Rejected::Undecodable => Fault::new(
             StatusCode::BAD_REQUEST,
-            "The body cannot be decoded",
-            "The body is not what its content type says, or it is cut off. It was kept and is held for the operator.",
+            "The body can't be decoded",
+            "The body doesn't match its Content-Type, or it is cut off. It was stored and is held for the operator.",
         ),
         Rejected::UnsupportedType => Fault::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The media type is no form",
-            "Send application/x-www-form-urlencoded, multipart/form-data, JSON or text. The body was kept and is held.",
+            "The media type is neither a form nor text",
+            "Send application/x-www-form-urlencoded, multipart/form-data, JSON or text. The body was stored and is \
+             held.",
         ),
         Rejected::Invalid(errors) => Fault {
             errors,
             ..Fault::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "No valid lead",
-                "No valid lead can be made of this submission; see errors. It was kept and is held for the operator.",
+                "This submission has no valid lead; see errors. It was stored and is held for the operator.",
             )
         },
     }
@@ -170,7 +171,7 @@ fn failed_fault() -> Fault<'static> {
     Fault::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The gateway failed",
-        "A bug of the gateway ended this request; its log names the request_id.",
+        "A bug in the gateway ended this request; the log has the request_id.",
     )
 }
 
@@ -195,7 +196,8 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
             ..Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Credentials can't be checked now",
-                "Part of the gateway's configuration can't be read, so this credential can't be checked; come again later.",
+                "Part of the gateway's configuration can't be read, so this credential can't be checked; try again \
+                 later.",
             )
         },
         Refusal::Keys(wrong) => keys_fault(*wrong),
@@ -203,14 +205,14 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
         Refusal::Unkept(_) => unkept_fault(),
         Refusal::Limited(over) => Fault {
             retry_after: Some(over.wait),
-            ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; come again later.")
+            ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
         Refusal::Store(_) | Refusal::StoreSlow => Fault {
             retry_after: Some(STORE_RETRY),
             ..Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "It could not be stored",
-                "The submission could not be written to disk and is not accepted; come again later.",
+                "The submission couldn't be stored",
+                "The submission couldn't be written to disk and wasn't accepted; try again later.",
             )
         },
     }
@@ -222,8 +224,8 @@ fn unkept_fault() -> Fault<'static> {
         retry_after: Some(STORE_RETRY),
         ..Fault::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "It could not be stored",
-            "A bug of the gateway kept this submission from being stored; its log names the request_id.",
+            "The submission couldn't be stored",
+            "A bug in the gateway prevented storing this submission; the log has the request_id.",
         )
     }
 }
@@ -241,7 +243,7 @@ fn head_fault(bad: BadHead) -> Fault<'static> {
         BadHead::TooSlow => Fault::new(
             StatusCode::REQUEST_TIMEOUT,
             "Head too slow",
-            "The request line and headers did not come in time.",
+            "The request line and headers didn't arrive in time.",
         ),
     }
 }
@@ -250,8 +252,8 @@ fn body_fault(bad: BadBody) -> Fault<'static> {
     match bad {
         BadBody::TooMuchToKeep => Fault::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "Too much to keep",
-            "Without the contents of its files the submission is larger than max_body.",
+            "Submission too large",
+            "Even without the contents of its files, the submission is larger than max_body.",
         ),
         BadBody::TooLarge => {
             Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
@@ -260,13 +262,14 @@ fn body_fault(bad: BadBody) -> Fault<'static> {
             retry_after: Some(BUSY_RETRY),
             ..Fault::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Too much is being read",
-                "Other bodies take all the room there is (max_reading), or all the time to decode them; come again later.",
+                "Too many bodies being read",
+                "Other requests use all the memory for bodies (max_reading), or all the time for decoding; try again \
+                 later.",
             )
         },
-        BadBody::TooSlow => Fault::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not come in time."),
+        BadBody::TooSlow => Fault::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body didn't arrive in time."),
         BadBody::Broken => {
-            Fault::new(StatusCode::BAD_REQUEST, "Broken body", "The body ended early, or its chunks are malformed.")
+            Fault::new(StatusCode::BAD_REQUEST, "Malformed body", "The body ended early, or its chunks are malformed.")
         }
     }
 }
@@ -302,8 +305,8 @@ fn method_detail(allowed: Allowed) -> &'static str {
             "This URL takes form submissions: paste it into the form plugin's webhook settings. It expects a POST with \
              the form's fields (PUT and PATCH work too, GET and DELETE with fields in the query or with a body)."
         }
-        Allowed::Post => "This endpoint takes POST.",
-        Allowed::Get => "This endpoint takes GET.",
+        Allowed::Post => "Use POST.",
+        Allowed::Get => "Use GET.",
     }
 }
 

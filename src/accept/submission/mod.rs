@@ -187,7 +187,7 @@ fn held_as_it_came(site: &Site, form: Option<&FormId>, id: EntryId, panicked: Pa
         %id,
         site = %site.id,
         location,
-        "pipeline.panicked: the submission is held as it came; please report the location"
+        "pipeline.panicked: the submission is held unchanged; please report the location"
     );
     pipeline::panicked(&site.rules, form, &Overlay::default()).processed
 }

@@ -32,17 +32,17 @@ pub(in crate::accept) struct Tls {
 /// Why a certificate and its key cannot be used. Says nothing of what is in the files.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadCertificate {
-    #[error("{path} cannot be read")]
+    #[error("{path} can't be read")]
     Unreadable {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} holds no certificate in PEM")]
+    #[error("{path} has no PEM certificate")]
     NoCertificate { path: PathBuf },
-    #[error("{path} holds no private key in PEM")]
+    #[error("{path} has no PEM private key")]
     NoKey { path: PathBuf },
-    #[error("the certificate and the key do not fit")]
+    #[error("the certificate and the key don't match")]
     Unfit(#[source] rustls::Error),
 }
 
@@ -123,11 +123,11 @@ impl Shown {
         match read {
             Ok(certified) => {
                 self.certified.store(Arc::new(certified));
-                tracing::info!(certificate = %path, "tls.renewed: the certificate is read anew");
+                tracing::info!(certificate = %path, "tls.renewed: the certificate was reloaded");
             }
             Err(error) if changed => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(certificate = %path, error, "tls.renew_failed: the last good certificate stays");
+                tracing::error!(certificate = %path, error, "tls.renew_failed: the last-good certificate stays in use");
             }
             Err(_same_as_before) => {}
         }
@@ -251,10 +251,10 @@ mod tests {
             let error = Tls::new(&certificate, &key).err().expect("an error");
             format!("{error} {error:?}")
         };
-        assert!(error(b"", KEY).contains("tls.pem holds no certificate"));
+        assert!(error(b"", KEY).contains("tls.pem has no PEM certificate"));
         let secret = "-----BEGIN hush\nhush!\n";
         let told = error(GOOD, secret.as_bytes());
-        assert!(told.contains("tls.key holds no private key") && !told.contains("hush"), "{told}");
+        assert!(told.contains("tls.key has no PEM private key") && !told.contains("hush"), "{told}");
         assert!(Tls::new(&certificate, &folder.path().join("missing")).is_err());
     }
 }

@@ -26,24 +26,25 @@ use report::Report;
 
 /// Shows what becomes of one submission, and why.
 ///
-/// Its fields, the lead, the rule behind each value, what is left out. Nothing is stored or sent. Without any configuration the shipped mappings are used.
+/// Shows its fields, the lead, the rule behind each value, and what is left out. Stores and sends nothing. Without a
+/// configuration, it uses the shipped mappings.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The site whose rules apply [default: the one that the captured URL names, else none]
+    /// The site whose rules apply [default: the one in the captured URL, else none]
     #[arg(long, value_name = "SITE", value_parser = SiteId::parse)]
     site: Option<SiteId>,
-    /// The form, as the hook's URL would name it
+    /// The form, as named in the webhook URL
     #[arg(long, value_name = "FORM", value_parser = FormId::parse)]
     form: Option<FormId>,
-    /// Take FILE as a bare body of this media type
+    /// Read FILE as a body without headers, of this media type
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-    /// A captured request (.http), or with --content-type a bare body; - reads standard input
+    /// A captured request (.http), or with --content-type just a body; - reads standard input
     file: PathBuf,
 }
 
@@ -99,8 +100,8 @@ fn read(path: &Path, content_type: Option<&str>) -> Result<Capture, Error> {
         });
     }
     Capture::parse(&bytes).map_err(|bad| {
-        let error = Error::usage(bad).context(format!("{} is no captured request", path.display()));
-        error.hint("for a bare body say of which media type it is: --content-type application/json")
+        let error = Error::usage(bad).context(format!("{} is not a captured request", path.display()));
+        error.hint("if it is just a body, name its media type: --content-type application/json")
     })
 }
 

@@ -42,7 +42,7 @@ fn request(subject: &Subject<'_>, paint: Paint) -> String {
         (Some(plugin), Some(mapping)) => {
             format!("recognised as {}, mapped by {}", paint.bold(plugin), paint.bold(mapping))
         }
-        (None, Some(mapping)) => format!("no plugin recognised, mapped by {}", paint.bold(mapping)),
+        (None, Some(mapping)) => format!("plugin not recognised, mapped by {}", paint.bold(mapping)),
         (_, None) => "not decoded".to_owned(),
     };
     let form = paint.bold(explained.processed.form.as_str());
@@ -77,7 +77,7 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
             let label = extras.get(index).map_or("", |extra| &*extra.label);
             format!("extra \"{}\"", shown::short(label, LABEL_MAX))
         }
-        Fate::Repeated => "a copy of what the lead holds".to_owned(),
+        Fate::Repeated => "already in the lead".to_owned(),
         Fate::Dropped => "dropped".to_owned(),
         Fate::Meta => "meta".to_owned(),
         Fate::Secret => "secret, not sent".to_owned(),
@@ -113,10 +113,10 @@ fn end(subject: &Subject<'_>, paint: Paint) -> String {
 
 fn held(hold: Hold, reason: Option<&str>) -> String {
     match hold {
-        Hold::Rule => format!("held by the mapping's rule: {}", shown::line(reason.unwrap_or("no reason given"))),
-        Hold::UnknownForm => "held: the site says unknown_forms = \"hold\" and no [forms.*] is this one".to_owned(),
-        Hold::Uncertain => "held: less sure than the form's auto.min asks".to_owned(),
-        Hold::Test => "held: it says that it is a test".to_owned(),
+        Hold::Rule => format!("held by a rule of the mapping: {}", shown::line(reason.unwrap_or("no reason given"))),
+        Hold::UnknownForm => "held: the site has unknown_forms = \"hold\", and no [forms.*] table matches".to_owned(),
+        Hold::Uncertain => "held: the confidence is below the form's auto.min".to_owned(),
+        Hold::Test => "held: the submission says that it is a test".to_owned(),
         Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid | Hold::Panicked => "held".to_owned(),
     }
 }
@@ -156,7 +156,8 @@ fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
         let by = told.and_then(|told| found_by(told, field));
         let label = format!("  {:<9}", field.as_str());
         let Some(text) = value(field) else {
-            let why = by.map_or_else(|| "no field gives one".to_owned(), |by| format!("found by {by}, but no phone"));
+            let why =
+                by.map_or_else(|| "no field has one".to_owned(), |by| format!("found by {by}, but not a phone number"));
             return format!("{label}{}", paint.dim(&format!("not sent: {why}")));
         };
         let by = by.unwrap_or_else(|| fallback(field).to_owned());
@@ -173,7 +174,7 @@ fn fallback(field: LeadField) -> &'static str {
     match field {
         LeadField::Name => "the local part of the e-mail",
         LeadField::Email | LeadField::Phone => "nothing",
-        LeadField::Message => "nothing the visitor wrote: extras and the form's name",
+        LeadField::Message => "no message from the visitor: extras and the form's name",
     }
 }
 
@@ -193,18 +194,18 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
 fn cure(error: &FieldError, form: &str) -> String {
     match (error.field, error.code) {
         (Some(field), Code::Missing | Code::Uncertain) => {
-            format!("name it in the site's file: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
+            format!("name the field in the site's file: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
         }
         (Some(LeadField::Email), Code::Invalid | Code::TooLong) => {
             format!(
-                "if another field is the e-mail: [forms.{form}.lead] email = \"FIELD\"; else the visitor mistyped it"
+                "if another field has the e-mail: [forms.{form}.lead] email = \"FIELD\"; else the visitor mistyped it"
             )
         }
         (Some(field), _) => {
-            format!("if another field is meant: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
+            format!("if it should be another field: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
         }
-        (None, Code::NoFields) => "the plugin sent an empty form: look at its field mapping".to_owned(),
-        (None, _) => "send urlencoded, multipart or JSON with the Content-Type that says so".to_owned(),
+        (None, Code::NoFields) => "the plugin sent an empty form: check its field mapping".to_owned(),
+        (None, _) => "send urlencoded, multipart or JSON, with the matching Content-Type".to_owned(),
     }
 }
 
@@ -218,20 +219,20 @@ fn oddities(oddities: &[String], paint: Paint) -> Option<String> {
 
 fn meaning(name: &str) -> &'static str {
     if name == DECODER_PANICKED {
-        return "a bug of formgate stopped the decoding; the submission is kept as it came";
+        return "a bug in formgate stopped the decoding; the submission is kept unchanged";
     }
     if name == FELL_BACK {
-        return "the mapping that knows the request found no e-mail: generic was used instead";
+        return "the recognised mapping found no e-mail, so the generic one was used";
     }
     const ALL: [(Oddity, &str); 8] = [
-        (Oddity::Repaired, "the JSON was broken and is mended where the intent is plain"),
-        (Oddity::Unencoded, "the form's values were not percent-encoded"),
-        (Oddity::Mislabelled, "the body is of another kind than its Content-Type says"),
-        (Oddity::InvalidText, "bytes that are no text in the declared charset were replaced"),
-        (Oddity::RepeatedKey, "a key came more than once"),
-        (Oddity::MixedKey, "a name came both as a value and as a tree"),
-        (Oddity::Embedded, "a text is itself an object, a list or a form's body, and was opened"),
-        (Oddity::BracketKeys, "names of an object are ways, `fields[name][value]`, and were made a tree"),
+        (Oddity::Repaired, "the JSON was broken and has been repaired"),
+        (Oddity::Unencoded, "the values weren't percent-encoded"),
+        (Oddity::Mislabelled, "the body doesn't match its Content-Type"),
+        (Oddity::InvalidText, "bytes that are invalid in the declared charset were replaced"),
+        (Oddity::RepeatedKey, "a key appeared more than once"),
+        (Oddity::MixedKey, "a name is both a value and the start of nested names"),
+        (Oddity::Embedded, "a value was itself JSON or a form body, and was decoded"),
+        (Oddity::BracketKeys, "bracketed names, such as `fields[name][value]`, were nested"),
     ];
     ALL.iter().find(|(oddity, _)| oddity.as_str() == name).map_or("", |(_, meaning)| meaning)
 }

@@ -67,7 +67,7 @@ impl Desk {
         }
         let local = Local::open(config)?;
         if !place.offline {
-            console.say("no gateway answers: working on the store itself");
+            console.say("no gateway answers; working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
         for problem in local.store.store().problems().await.unwrap_or_default() {
@@ -81,11 +81,15 @@ impl Desk {
         match self {
             _ if !waits => {}
             Self::Gateway(_) => console.say(
-                "the disk is full: the audit gets its lines when there is room; until then they are in the gateway's log",
+                "the disk is full: the audit log is written when there is room; until then its lines are in the \
+                 gateway's log",
             ),
             Self::Store(local) => {
                 for line in local.audit.waiting().await {
-                    console.say(format!("the disk is full, so this line is not in the audit; add it: {line}"));
+                    console.say(format!(
+                        "the disk is full, so this line is missing from the audit log; add it: \
+                                         {line}"
+                    ));
                 }
             }
         }
@@ -246,11 +250,11 @@ impl Local {
         match &config.queue.url {
             StoreUrl::Memory => {
                 let error = Error::admin(anyhow!("no gateway answers, and its store is in memory"));
-                return Err(error.hint("what such a gateway keeps is gone when it stops; see [queue].url"));
+                return Err(error.hint("a store in memory is lost when the gateway stops; see [queue].url"));
             }
             StoreUrl::Sqlite(path) if !path.exists() => {
-                let error = Error::store(anyhow!("no gateway answers, and there is no store {} yet", path.display()));
-                return Err(error.hint("`formgate serve` makes it; is this the configuration that it runs with?"));
+                let error = Error::store(anyhow!("no gateway answers, and the store {} doesn't exist", path.display()));
+                return Err(error.hint("`formgate serve` creates it. Is this the gateway's configuration?"));
             }
             StoreUrl::Sqlite(_) => {}
         }
@@ -275,18 +279,18 @@ pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Res
     let path = arg.find()?;
     if !path.exists() {
         // A mistyped path: the copy beside it would stand in unseen.
-        return Err(Error::config(anyhow!("there is no {}", path.display())).hint("is --config right?"));
+        return Err(Error::config(anyhow!("{} doesn't exist", path.display())).hint("check --config"));
     }
     let Starting { loaded, in_force, stand_ins } = config::start(&path, &Sources::process(), today());
     let Some((config, _)) = in_force else {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
+        let error = Error::config(anyhow!("{} has errors", path.display()));
         return Err(error.hint("`formgate check` shows every problem"));
     };
     if stand_ins.iter().any(|stand_in| stand_in.fault != Fault::Incomplete) {
-        console.say("part of the configuration is broken or gone: `formgate check` shows what");
+        console.say("part of the configuration is broken or missing; run `formgate check`");
     } else if !stand_ins.is_empty() {
-        console.say("keys, secrets or mappings that sites name are missing: `formgate check` shows which");
+        console.say("keys, secrets or mappings of sites are missing; run `formgate check`");
     }
     Ok(config)
 }
@@ -306,7 +310,7 @@ async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Rem
         Hello::Answered(remote) => Ok(Some(remote)),
         Hello::Nobody if admin.is_some() => {
             let error = Error::admin(anyhow!("no gateway answers at {address}"));
-            Err(error.hint("is it running? Without --admin the configuration says where it is asked"))
+            Err(error.hint("is it running? Without --admin, the address comes from the configuration"))
         }
         Hello::Nobody => Ok(None),
     }

@@ -15,23 +15,24 @@ use crate::operate::{DropAsked, Outcome};
 /// Ids of one call.
 const TOGETHER: usize = 100;
 
-/// Gives up leads that are held or queued.
+/// Gives up held or queued leads.
 ///
-/// They are dead then, and removed when their keeping time ends. A filter drops what is held; what is queued only with --state queued. `formgate leads retry` brings one back by its id.
+/// Dropped leads are dead, and are removed when their retention period ends. A filter covers held leads only, unless
+/// you add --state queued. `formgate leads retry ID` brings one back.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct DropArgs {
     #[command(flatten)]
     chosen: Chosen,
-    /// Show which it would be, and change nothing
+    /// Show what would be dropped, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask before all that a filter finds is dropped
+    /// Don't ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     place: Where,
-    /// How to write what became of each
+    /// How to write the results
     #[arg(long, value_enum, default_value_t)]
     output: Lines,
 }
@@ -50,7 +51,7 @@ pub(super) async fn run(args: &DropArgs, console: &mut Console) -> Result<Exit, 
     let desk = Desk::open(&args.place, console).await?;
     let asked = DropAsked { ids: Vec::new(), filter, dry_run: args.dry_run, cursor: None, limit: None };
     if asked.filter.is_some() && !args.dry_run && !args.yes && !confirm(&desk, &asked, console).await? {
-        console.say("nothing is dropped");
+        console.say("nothing was dropped");
         return Ok(Exit::Ok);
     }
     let mut audit_waits = false;
@@ -86,7 +87,7 @@ async fn confirm(desk: &Desk, asked: &DropAsked, console: &mut Console) -> Resul
     }
     let leads = plural(count as u64, "lead");
     console.ask(&format!("drop {leads}?")).ok_or_else(|| {
-        let error = Error::usage(anyhow!("{leads} would be dropped, and nobody is there to be asked"));
-        error.hint("--dry-run shows which; --yes drops them")
+        let error = Error::usage(anyhow!("dropping {leads} needs a confirmation, and there is no terminal to ask on"));
+        error.hint("--dry-run shows them; --yes drops them")
     })
 }

@@ -9,9 +9,10 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::operate::ExportFormat;
 
-/// Writes leads for other programs, all that a filter finds, oldest first.
+/// Exports leads as CSV, NDJSON or JSON, oldest first.
 ///
-/// In CSV no cell is a formula: what begins with = + - @ gets a ' before it, but for phone numbers such as +15035550142.
+/// In CSV, a value that a spreadsheet could take for a formula (= + - @) gets a ' in front, except phone numbers such
+/// as +15035550142.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct ExportArgs {
@@ -19,7 +20,7 @@ pub(super) struct ExportArgs {
     place: Where,
     #[command(flatten)]
     filter: FilterArgs,
-    /// How to write them
+    /// How to write the leads
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }

@@ -22,10 +22,10 @@ const NARROW: usize = 100;
 /// So much of an id is its moment to the millisecond.
 const ID_MOMENT: usize = 13;
 
-/// Lists leads, newest first, or groups what needs a person by its cause.
+/// Lists leads, newest first, or groups those that need a person by cause.
 ///
-/// Grouped is what is held or dead, and what waits because KaiCalls refuses a site's keys; with --state, what is in
-/// that state.
+/// Groups held and dead leads, and queued leads that wait for a refused key or a failing site, by cause; with --state,
+/// the leads in that state.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct ListArgs {
@@ -39,7 +39,7 @@ pub(super) struct ListArgs {
     /// List the oldest first
     #[arg(long, conflicts_with = "group")]
     oldest: bool,
-    /// List at most so many; 0 lists all
+    /// Maximum number of leads; 0: all
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "group")]
     limit: usize,
     /// How to write the list
@@ -52,7 +52,7 @@ Examples:
   formgate leads list --group reason
   formgate leads list --site acme --state held
   formgate leads list --text jane@example.com
-  formgate leads list --text '(503) 555-0142'     however the number is written
+  formgate leads list --text '(503) 555-0142'     in any notation
   formgate leads list --state dead --since 2026-11-01 --output ndjson | jq .id";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -91,7 +91,7 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
     listing.end(console)?;
     if cursor.is_some() {
         let given = listing.given;
-        console.say(format!("there may be more than these {given}; --limit {} shows them", given.saturating_mul(10)));
+        console.say(format!("showing {given}; use --limit {} for more", given.saturating_mul(10)));
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ impl Listing {
         match self.output {
             Rows::Json => console.json_end(self.given == 0),
             Rows::Table if self.given == 0 => {
-                console.say("there is no such lead");
+                console.say("no leads found");
                 Ok(())
             }
             Rows::Table => self.show_rows(console),
@@ -215,7 +215,7 @@ fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(
             return Ok(());
         }
         Rows::Csv => {
-            return Err(Error::usage(anyhow::anyhow!("groups are written as table, json or ndjson")));
+            return Err(Error::usage(anyhow::anyhow!("--group can be written as table, json or ndjson")));
         }
         Rows::Table => {}
     }
@@ -229,7 +229,7 @@ fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(
         console.data(paint.dim(&fit(&about(group), width)))?;
     }
     if groups.has_more {
-        console.say("there is more than was looked at; --site or --since narrows it");
+        console.say("not all leads were searched; narrow it with --site or --since");
     }
     Ok(())
 }
@@ -249,8 +249,7 @@ fn about(group: &Group) -> String {
 /// Says what of the store can't be read, and what can be done about it.
 pub(super) fn name_unreadable(ids: &[EntryId], console: &mut Console) {
     for id in ids {
-        console
-            .say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` takes it away"));
+        console.say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` removes it"));
     }
 }
 

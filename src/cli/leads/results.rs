@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use super::args::Lines;
 use super::view::{field, plural};
 use crate::cli::console::{Console, Paint};
-use crate::cli::diff;
+use crate::cli::diff::{self, Sides};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::expectation::Difference;
 use crate::lead::{Lead, LeadField};
 use crate::operate::{Done, Outcome};
+use crate::queue::State;
 
 /// Gathers and shows results.
 pub(super) struct Results {
@@ -31,7 +32,8 @@ impl Results {
     /// Takes a page.
     pub(super) fn add(&mut self, page: Vec<Done>, console: &mut Console) -> Result<(), Error> {
         for done in page {
-            *self.counts.entry(word(done.outcome)).or_default() += 1;
+            let word = if self.dry_run { foretold(&done) } else { word(done.outcome) };
+            *self.counts.entry(word).or_default() += 1;
             self.undone |=
                 matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped | Outcome::Unreadable);
             match self.output {
@@ -50,13 +52,17 @@ impl Results {
         if self.output == Lines::Json {
             console.json(&self.kept)?;
         }
-        let would = if self.dry_run { "dry run, nothing is changed; it would be: " } else { "" };
+        let would = if self.dry_run { "dry run: " } else { "" };
         console.say(format!("{would}{}", self.words()));
         Ok(if self.named && self.undone { Exit::Findings } else { Exit::Ok })
     }
 
     fn words(&self) -> String {
-        let words: Vec<_> = self.counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let counted = |(index, (word, count)): (usize, (&&str, &u64))| match self.dry_run && index == 0 {
+            true => format!("{} {word}", plural(*count, "lead")),
+            false => format!("{count} {word}"),
+        };
+        let words: Vec<_> = self.counts.iter().enumerate().map(counted).collect();
         if words.is_empty() { plural(0, "lead") } else { words.join(", ") }
     }
 
@@ -75,7 +81,7 @@ impl Results {
         let id = crate::cli::shown::short(&done.id, 40);
         console.data(format!("{:<9} {id}{place}{why}", painted(done.outcome, paint)))?;
         let changes = differences(done.before.as_ref(), done.after.as_ref());
-        diff::render(&changes, paint).into_iter().try_for_each(|line| console.data(line))
+        diff::render(&changes, Sides::Change, paint).into_iter().try_for_each(|line| console.data(line))
     }
 }
 
@@ -92,6 +98,21 @@ fn word(outcome: Outcome) -> &'static str {
     }
 }
 
+/// Words an outcome for a dry run, to follow "2 leads".
+fn foretold(done: &Done) -> &'static str {
+    match done.outcome {
+        Outcome::Held | Outcome::Unchanged if done.state == Some(State::Held) => "would stay held",
+        Outcome::Queued => "would be queued",
+        Outcome::Held => "would be held",
+        Outcome::Dropped => "would be dropped",
+        Outcome::Unchanged => "would stay as they are",
+        Outcome::Skipped => "would be skipped",
+        Outcome::Busy => "can't be changed now",
+        Outcome::Missing => "not found",
+        Outcome::Unreadable => "unreadable",
+    }
+}
+
 fn painted(outcome: Outcome, paint: Paint) -> String {
     let word = format!("{:<9}", word(outcome));
     match outcome {
@@ -102,7 +123,7 @@ fn painted(outcome: Outcome, paint: Paint) -> String {
     }
 }
 
-/// Returns what of a lead would be another: what it had as expected, what it would have as found.
+/// Returns the fields of a lead that change.
 fn differences(before: Option<&Lead>, after: Option<&Lead>) -> Vec<Difference> {
     let fields = LeadField::ALL.into_iter().filter_map(|of| {
         let text = |lead: Option<&Lead>| lead.and_then(|lead| field(lead, of)).map(str::to_owned);

@@ -84,7 +84,7 @@ pub(in crate::cli) fn lead(expected: &Expectation, sent: Option<&SentLead>) -> V
         (Expectation::Reject(_), None) => Vec::new(),
         (expected, Some(sent)) => expected.differences(&sent.found()),
         (Expectation::Lead(_), None) => {
-            let expected = Some("a lead at the sandbox".to_owned());
+            let expected = Some("a lead in the sandbox".to_owned());
             vec![Difference { what: "delivery", expected, found: None }]
         }
     }

@@ -54,9 +54,9 @@ pub(in crate::cli) struct Hook {
 /// Why there is no hook.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum BadHook {
-    #[error("this is no URL such as https://gateway.example/hooks/acme")]
+    #[error("not a URL such as https://gateway.example/hooks/acme")]
     Url,
-    #[error("a token has only visible characters")]
+    #[error("a token can only have visible ASCII characters")]
     Token,
 }
 

@@ -39,6 +39,9 @@ struct Row<'a> {
     deliver: bool,
     /// It can't be used as it is written.
     broken: bool,
+    /// It is well written, but a file or a variable that it names is missing.
+    #[serde(skip)]
+    lacks_keys: bool,
     /// Where the first thing is that is wrong with it, as `file:line:column`; `formgate check` shows all.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -55,7 +58,7 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
     let (path, loaded) = args.config.load()?;
     if loaded.config.is_none() && loaded.sound_sites().next().is_none() && loaded.broken_sites.is_empty() {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
+        return Err(Error::config(anyhow!("{} has errors", path.display())));
     }
     let server = loaded.server();
     let hook_url = |id| server.map(|server| server.hook_url(id));
@@ -70,18 +73,18 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
         console.say(format!("forms post to {}/hooks/SITE", server.base_url()));
     }
     if loaded.config.is_none() {
-        console.say(format!("{} can't be used as it is: `formgate check` shows why", path.display()));
+        console.say(format!("{} has errors; `formgate check` shows them", path.display()));
     }
     Ok(Exit::Ok)
 }
 
 fn show(rows: &[Row<'_>], console: &mut Console) -> Result<(), Error> {
     if rows.is_empty() {
-        console.say("there is no site yet: write sites/NAME.toml, or a [[site]] in config.toml");
+        console.say("there are no sites yet: write sites/NAME.toml, or a [[site]] table in config.toml");
         return Ok(());
     }
     let paint = console.paint();
-    let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "FILE"].map(str::to_owned).to_vec();
+    let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "STATUS", "FILE"].map(str::to_owned).to_vec();
     let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
     let lines = table::aligned(&cells);
     for (index, line) in lines.into_iter().enumerate() {
@@ -112,6 +115,7 @@ impl<'a> Row<'a> {
             signature: !site.wpforms_secrets.is_empty(),
             deliver: site.deliver,
             broken: false,
+            lacks_keys: false,
             problem: None,
             file: &site.file,
         }
@@ -119,8 +123,10 @@ impl<'a> Row<'a> {
 
     fn of_broken(site: &'a BrokenSite, diagnostics: &Diagnostics) -> Self {
         let is_why = |found: &&Diagnostic| found.file == site.file && found.severity > Severity::Warning;
-        let problem =
-            diagnostics.iter().find(is_why).map_or_else(|| site.file.display().to_string(), Diagnostic::location);
+        let why = diagnostics.iter().find(is_why);
+        let problem = why.map_or_else(|| site.file.display().to_string(), Diagnostic::location);
+        let mut all = diagnostics.iter().filter(is_why);
+        let lacks_keys = why.is_some() && all.all(|found| found.severity == Severity::Unresolved);
         Self {
             id: site.id.as_ref(),
             name: None,
@@ -131,6 +137,7 @@ impl<'a> Row<'a> {
             signature: false,
             deliver: false,
             broken: true,
+            lacks_keys,
             problem: Some(problem),
             file: &site.file,
         }
@@ -141,8 +148,9 @@ impl<'a> Row<'a> {
         let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
         let file: PathBuf = self.file.to_owned();
         if let Some(problem) = &self.problem {
-            let broken = format!("broken: {problem}; the gateway goes on with its last good version, if it had one");
-            return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
+            let status = if self.lacks_keys { "keys missing" } else { "broken" };
+            let status = format!("{status} ({problem})");
+            return vec![id, dash(), dash(), dash(), dash(), status, file.display().to_string()];
         }
         let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();
         vec![
@@ -151,6 +159,7 @@ impl<'a> Row<'a> {
             if forms.is_empty() { "any".to_owned() } else { shown::short(&forms.join(" "), 40) },
             self.tokens.words(self.signature),
             if self.deliver { "yes" } else { "no" }.to_owned(),
+            "ok".to_owned(),
             file.display().to_string(),
         ]
     }

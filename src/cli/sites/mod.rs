@@ -16,7 +16,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists or removes sites, or makes a token for one.
+/// Lists sites, removes them, or makes tokens for them.
 #[derive(Args, Debug)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]

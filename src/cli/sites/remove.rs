@@ -15,17 +15,17 @@ use crate::cli::rules::{ConfigArg, today};
 use crate::config::{self, Fault, Part, Recorded, Removals, Sources, Starting};
 use crate::lead::{FormId, SiteId};
 
-/// Removes a site for good: its file, or its table in config.toml, and its last good version.
+/// Removes a site for good: its file or its table in config.toml, and its last-good version.
 ///
-/// A site whose file only vanishes goes on as it was. The running gateway follows by itself: posts to the site are
-/// answered 401 then, and its queued leads wait a day for it to come back before they are held. Key files that it names
-/// are kept.
+/// A site whose file is merely missing keeps running. The running gateway picks the removal up by itself: posts to the
+/// site are then answered 401, and its queued leads wait a day for it to come back before they are held. Its key files
+/// stay.
 #[derive(Args, Debug)]
 pub(super) struct RemoveArgs {
     /// The site
     #[arg(value_parser = SiteId::parse, required_unless_present = "mapping")]
     site: Option<SiteId>,
-    /// Forget a mapping whose file is gone, instead of a site
+    /// Instead of a site, remove a mapping whose file is gone
     #[arg(long, value_name = "NAME", value_parser = FormId::parse, conflicts_with = "site")]
     mapping: Option<FormId>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     let part = match (&args.site, &args.mapping) {
         (Some(site), _) => Part::Site(site.clone()),
         (None, Some(mapping)) => Part::Mapping(mapping.to_string()),
-        (None, None) => return Err(Error::usage(anyhow!("name a site, or a mapping with --mapping"))),
+        (None, None) => return Err(Error::usage(anyhow!("name a site, or use --mapping NAME"))),
     };
     let starting = config::start(&path, &Sources::process(), today());
     let removals = Removals::of(&path, &Sources::process(), today());
@@ -47,13 +47,13 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     }
     if files.len() > 1 {
         let error = Error::config(anyhow!("there is more than one {part}"));
-        return Err(error.hint("`formgate check` shows where; remove all but one first"));
+        return Err(error.hint("`formgate check` shows where; remove the others first"));
     }
     let taking = files.first().map(|file| Taking::prepare(file, &part, &path)).transpose()?;
     let record = || removals.record(&part).context("the removal can't be recorded").map_err(Error::store);
     let recorded = record()?;
     let Some(taking) = taking else {
-        console.say(format!("{part} is removed{}", kept(recorded)));
+        console.say(format!("{part} was removed{}", kept(recorded)));
         return Ok(Exit::Ok);
     };
     let words = taking.words();
@@ -62,14 +62,14 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     }
     // A reload in between took it for put back.
     record()?;
-    console.say(format!("{part} is removed{words}{}", kept(recorded)));
+    console.say(format!("{part} was removed{words}{}", kept(recorded)));
     Ok(Exit::Ok)
 }
 
 fn kept(recorded: Recorded) -> &'static str {
     match recorded {
         Recorded::Now | Recorded::Before => "",
-        Recorded::Nowhere => "; a gateway that runs goes on with it until it is started again",
+        Recorded::Nowhere => "; a running gateway keeps it until it restarts",
     }
 }
 
@@ -81,8 +81,8 @@ fn taken_back(error: Error, recorded: Recorded, part: &Part, removals: &Removals
     match removals.take_back(part) {
         Ok(()) => error,
         Err(failed) => error.hint(format!(
-            "{part} stays recorded as removed ({failed}): run this again once the cause is mended, or a gateway that \
-             runs may lose it"
+            "{part} is still recorded as removed ({failed}). Fix the cause and run this again, or a running gateway \
+             may lose it"
         )),
     }
 }
@@ -90,7 +90,7 @@ fn taken_back(error: Error, recorded: Recorded, part: &Part, removals: &Removals
 /// Says that there is no such part. That it was removed before is success; any other name is mistyped.
 fn say_unknown(part: &Part, starting: &Starting, removals: &Removals, console: &mut Console) -> Result<Exit, Error> {
     if removals.contains(part) {
-        console.say(format!("{part} is removed already"));
+        console.say(format!("{part} was already removed"));
         return Ok(Exit::Ok);
     }
     let Part::Site(site) = part else {
@@ -159,7 +159,7 @@ impl Taking {
             Err(EditError::NoSite) => Ok(Self::Nothing(own)),
             Err(error) => {
                 let error = Error::config(error).context(cant("edit"));
-                Err(error.hint("`formgate check` shows what is wrong with it"))
+                Err(error.hint("`formgate check` shows what is wrong"))
             }
         }
     }
@@ -169,7 +169,10 @@ impl Taking {
         match self {
             Self::File(file) | Self::Table(file, _) => format!(" from {}", file.display()),
             Self::Nothing(file) => {
-                format!("; {} doesn't have it now, and brings it back if it is restored with it", file.display())
+                format!(
+                    "; {} doesn't have it now, but would bring it back if an older version of the file is restored",
+                    file.display()
+                )
             }
         }
     }

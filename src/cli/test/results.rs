@@ -2,7 +2,7 @@
 
 use super::{End, NO_EXPECTATION, Summary, Tested};
 use crate::cli::console::Paint;
-use crate::cli::diff;
+use crate::cli::diff::{self, Sides};
 use crate::cli::junit::{Outcome, TestCase};
 use crate::cli::rules::Rules;
 use crate::config::{Diagnostic, Severity};
@@ -29,7 +29,7 @@ fn examples(mapping: &Mapping, strict: bool) -> Vec<TestCase> {
     let case = |number: usize| {
         let name = format!("example {number}");
         let is_empty = empty.contains(&format!("{}, {name}", mapping.name));
-        let outcome = if is_empty { unexpected("it expects nothing", strict) } else { Outcome::Passed };
+        let outcome = if is_empty { unexpected("it has no expectation", strict) } else { Outcome::Passed };
         TestCase { class: format!("mappings.{}", mapping.name), name, outcome }
     };
     (1..=mapping.examples.len()).map(case).collect()
@@ -52,12 +52,12 @@ fn broken_mapping(name: &str, rules: &Rules) -> Vec<TestCase> {
 fn captured(tested: &Tested, strict: bool) -> TestCase {
     let outcome = match &tested.end {
         End::Passed => Outcome::Passed,
-        End::Written => Outcome::Skipped { message: "its expectation was written".to_owned() },
+        End::Written => Outcome::Skipped { message: "expectation written".to_owned() },
         End::NoExpectation => unexpected(NO_EXPECTATION, strict),
         End::Unreadable { error } => Outcome::Broken { message: error.clone() },
         End::Failed { differences } => {
             let what: Vec<&str> = differences.iter().map(|difference| difference.what).collect();
-            let detail = diff::render(differences, Paint::default()).join("\n");
+            let detail = diff::render(differences, Sides::Expectation, Paint::default()).join("\n");
             Outcome::Failed { message: format!("differs in {}", what.join(", ")), detail }
         }
     };

@@ -12,9 +12,9 @@ use crate::lead::SiteId;
 
 /// Warns where there is nothing to post to.
 pub(in crate::config) fn warn_of_no_sites(config: &Path, diagnostics: &mut Diagnostics) {
-    let hint =
-        "write sites/NAME.toml, or a [[site]] table in this file; `[sites].include` says where files are looked for";
-    diagnostics.add_warning(config, "there is no site: nobody can post anything", hint);
+    let hint = "write sites/NAME.toml, or a [[site]] table in this file; `[sites].include` says where formgate looks \
+                for files";
+    diagnostics.add_warning(config, "there are no sites, so nobody can post", hint);
 }
 
 /// Warns of a site whose forms have nothing to identify themselves with.
@@ -30,7 +30,8 @@ pub(in crate::config) fn warn_of_no_token(table: &Table<'_>, site: &Site) {
 pub(in crate::config) fn warn_of_no_region(table: &Table<'_>, site: &Site) {
     if site.rules.region.is_none() {
         let message = format!("site `{}` has no `region`: phone numbers without + are sent as typed", site.id);
-        let hint = "name the country its visitors dial from, such as region = \"US\"; a wrong one makes wrong numbers";
+        let hint =
+            "set the country its visitors dial from, such as region = \"US\"; the wrong region makes wrong numbers";
         warn_of_site(table, "region", &site.id, Kind::NoRegion, &message, hint);
     }
 }
@@ -52,8 +53,8 @@ pub(in crate::config) fn warn_of_shared_tokens(sites: &[CompiledSite<'_>]) {
                 seen.entry(placed.token.sha256).or_insert_with(|| (id, site.file.location(&placed.span)));
             if *first != id {
                 let recurring = Recurring { kind: Kind::SharedToken, subject: id.to_string() };
-                let message = format!("this token is also site `{first}`'s, at {place}");
-                let hint = "who holds it can post to both; give each site its own unless that is meant";
+                let message = format!("site `{first}` has the same token, at {place}");
+                let hint = "whoever has it can post to both; give each site its own token, unless this is intended";
                 let span = Some(placed.span.clone());
                 site.file.report_recurring(Severity::Warning, span, recurring, &message, Some(hint));
             }

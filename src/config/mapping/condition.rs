@@ -26,7 +26,7 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {
             return None;
         }
         let hint = format!("a condition is one of {}", KEYS.keys.join(", "));
-        table.error("this has no condition, so it would hold for every request", Some(&hint));
+        table.error("there is no condition here, so it would match every request", Some(&hint));
         return None;
     }
     let header = table.or("header", BTreeMap::new(), headers);
@@ -71,9 +71,11 @@ pub(super) fn kept_header(entry: &Named<'_>) -> Option<String> {
     if KEPT_HEADERS.contains(&name.as_str()) {
         return Some(name);
     }
-    let hint = nearest(&name, KEPT_HEADERS)
-        .map_or_else(|| format!("kept are {}", KEPT_HEADERS.join(", ")), |known| format!("did you mean \"{known}\"?"));
-    let message = format!("the header `{name}` is not kept, so nothing can depend on it");
+    let hint = nearest(&name, KEPT_HEADERS).map_or_else(
+        || format!("stored headers: {}", KEPT_HEADERS.join(", ")),
+        |known| format!("did you mean \"{known}\"?"),
+    );
+    let message = format!("the header `{name}` isn't stored, so a condition can't use it");
     entry.value.file().report(super::super::Severity::Error, entry.key_span.clone(), &message, Some(&hint));
     None
 }
@@ -97,7 +99,7 @@ fn json(value: &Value<'_>) -> Option<Json> {
         _ => None,
     };
     if read.is_none() {
-        value.error(&format!("`{}` can only equal a string, a number, true or false", value.key()), None);
+        value.error(&format!("`{}` can only be compared with a string, a number, true or false", value.key()), None);
     }
     read
 }

@@ -44,7 +44,7 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
         (Some(lead), None) => Expect::Lead(lead),
         (None, Some(reasons)) => Expect::Reject(reasons),
         _ => {
-            table.error("an example expects either a `lead` or a `reject`", None);
+            table.error("an example needs either a `lead` or a `reject`", None);
             return None;
         }
     };
@@ -72,7 +72,7 @@ pub(in super::super) fn run_example(
     };
     let site = SiteRules { region: None, forms: vec![rules], hold_unknown_forms: false };
     let processed = telemetry::catch(|| pipeline::process(mappings, &site, Some(&form), &received(example)));
-    let processed = processed.map_err(|panicked| vec![format!("formgate itself failed on it: {panicked}")])?;
+    let processed = processed.map_err(|panicked| vec![format!("a bug in formgate: {panicked}")])?;
     let differences = match (&example.expect, &processed.end) {
         (Expect::Lead(expected), End::Lead { lead, .. } | End::Held { lead: Some(lead), .. }) => {
             differences(expected, lead)

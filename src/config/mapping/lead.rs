@@ -40,15 +40,16 @@ fn compile_rule(value: &Value<'_>, field: LeadField) -> Option<LeadRule> {
 fn from_table(table: &Table<'_>, field: LeadField) -> Option<LeadRule> {
     let named: Vec<_> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
     if named.len() > 1 {
-        table.error(&format!("`{}` can't stand together", named.join("` and `")), Some("a lead field has one source"));
+        table
+            .error(&format!("`{}` can't be used together", named.join("` and `")), Some("a lead field has one source"));
         return None;
     }
     if named.is_empty() && !table.has("default") && !table.has("auto") {
-        table.error("this says nothing", Some("give one of join, first, template, field, or a default"));
+        table.error("this table is empty", Some("set one of join, first, template, field or default"));
         return None;
     }
     if table.has("with") && !table.has("join") {
-        table.error("`with` says how to join, but there is no `join`", None);
+        table.error("`with` needs `join`", None);
         return None;
     }
     let auto = table.or("auto", false, |value| value.boolean());

@@ -8,7 +8,7 @@ use crate::map::{Path, Selector, SelectorError, Template, TemplateError};
 
 pub(in super::super) const FIELD: Keys = Keys { table: "a selector", keys: &["field"] };
 
-const FIELD_HINT: &str = "a field whose name begins with `$` is written { field = \"$ Name\" }";
+const FIELD_HINT: &str = "write a field whose name begins with `$` as { field = \"$ Name\" }";
 
 /// Reads a selector: `"$.path"`, `"Field"`, or `{ field = "$ Field" }`.
 pub(super) fn compile(value: &Value<'_>) -> Option<Selector> {

@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
             }
             has_unknown = true;
             let hint = nearest(name, keys.keys.iter().copied()).map_or_else(
-                || format!("known here: {}", keys.keys.join(", ")),
+                || format!("known keys: {}", keys.keys.join(", ")),
                 |known| format!("did you mean `{known}`?"),
             );
             file.report(Severity::Error, key.span(), &format!("unknown key `{name}` in {}", keys.table), Some(&hint));

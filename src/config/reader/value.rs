@@ -57,7 +57,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn text(&self) -> Option<&'a str> {
         let text = self.inner().as_str();
         if text.is_none() {
-            let dotted = matches!(self.inner(), DeValue::Table(_)).then_some("a key that holds a dot needs quotes");
+            let dotted = matches!(self.inner(), DeValue::Table(_)).then_some("quote a key that contains a dot");
             self.must_be("a string", dotted);
         }
         text
@@ -99,7 +99,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn some_time(&self) -> Option<std::time::Duration> {
         let duration = self.duration()?;
         if duration.is_zero() {
-            self.error(&format!("`{}` must be longer than nothing", self.key), None);
+            self.error(&format!("`{}` must be longer than zero", self.key), None);
             return None;
         }
         Some(duration)
@@ -109,7 +109,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn size(&self) -> Option<u64> {
         let size = self.with_unit(values::size, "B")?;
         if size == 0 {
-            self.error(&format!("`{}` must be more than nothing", self.key), None);
+            self.error(&format!("`{}` must be more than zero", self.key), None);
             return None;
         }
         Some(size)

@@ -17,7 +17,7 @@ use crate::received::Part;
 
 /// More would have to be kept than may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than may be kept")]
+#[error("larger than the limit")]
 pub struct TooMuchToKeep;
 
 /// Takes a body chunk by chunk.
