@@ -126,7 +126,7 @@ struct Stop {
 
 /// How everything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct RunResult {
     /// Requests that were not answered in time.
     pub unanswered: usize,
     /// Attempts that were cut off; they are recorded as ambiguous.
@@ -289,7 +289,7 @@ impl Running {
     }
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
-    pub async fn stop(mut self) -> Ended {
+    pub async fn stop(mut self) -> RunResult {
         self.metrics.stop_taking(NotTaking::Stopping);
         // Before the listeners close, which would be fatal otherwise.
         self.stop.all.send_replace(true);
@@ -311,7 +311,7 @@ impl Running {
         if let (None, false, Ok(file)) = (&fatal, has_panicked, self.opened.file()) {
             file.forget_former();
         }
-        Ended { unanswered, attempts_cut, fatal, has_panicked }
+        RunResult { unanswered, attempts_cut, fatal, has_panicked }
     }
 }
 

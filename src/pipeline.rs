@@ -5,14 +5,14 @@ mod mappings;
 mod told;
 
 use crate::decode::{self, Arena, DecodeError, Submission};
-pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
+pub use crate::decode::{Keeper, KeptBody, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
 use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, LeadField, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
 use crate::received::Received;
 pub use mappings::{LAST, Mappings};
-pub use told::{Told, ToldCandidate, ToldField};
+pub use told::{ExplainedCandidate, ExplainedField, Explanation};
 
 /// The oddity of what could not be decoded because of a panic.
 pub const DECODER_PANICKED: &str = "decoder_panicked";
@@ -110,7 +110,7 @@ pub struct Fingerprint(pub [u8; 32]);
 pub struct Explained {
     pub processed: Processed,
     /// None where the body could not be decoded.
-    pub told: Option<Told>,
+    pub told: Option<Explanation>,
     pub extras: Vec<Extra<'static>>,
 }
 
@@ -248,7 +248,7 @@ fn mapped<'a>(
         mapped.draft.form_name = Some(mapped.draft.form_name.unwrap_or_else(called));
     }
     let rule = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
-    let held = Held {
+    let held = HoldChecks {
         rule: lost_mapping.as_deref().or(rule),
         is_unknown_form: site.hold_unknown_forms && form_rules.is_none(),
         auto_min: form_rules.and_then(|rules| rules.auto_min),
@@ -323,14 +323,14 @@ fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts<
 
 /// What may hold a valid lead.
 #[derive(Clone, Copy)]
-struct Held<'a> {
+struct HoldChecks<'a> {
     /// The words of a `[[hold]]` rule.
     rule: Option<&'a str>,
     is_unknown_form: bool,
     auto_min: Option<f32>,
 }
 
-impl Held<'_> {
+impl HoldChecks<'_> {
     /// Returns the fields that were found by themselves and less surely than the form asks; none that an operator corrected.
     fn uncertain(&self, mapped: &Mapped<'_>, overlay: &Overlay) -> Vec<FieldError> {
         let Some(min) = self.auto_min.filter(|_| overlay.is_empty()) else { return Vec::new() };
@@ -347,7 +347,7 @@ fn end<'a>(
     submission: &Submission<'a>,
     mapped: &Mapped<'a>,
     overlay: &'a Overlay,
-    held: Held<'_>,
+    held: HoldChecks<'_>,
 ) -> (End, Vec<Extra<'a>>) {
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };

@@ -31,8 +31,8 @@ use self::set::Set;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 use self::submissions::Submissions;
+use self::taking::AcceptanceEnd;
 pub use self::taking::NotTaking;
-use self::taking::Taking;
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
@@ -74,7 +74,7 @@ pub struct Metrics {
     degraded: IntGaugeVec,
     degradations: Degradations,
     task_restarts: IntCounterVec,
-    taking: Taking,
+    taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
     site_count: IntGauge,
     expiry: Expiry,
@@ -130,7 +130,7 @@ impl Metrics {
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks restarted, by task.", &["task"])?,
-            taking: Taking::default(),
+            taking: AcceptanceEnd::default(),
             log_lines_dropped: set
                 .add(IntCounter::new(LOG_LINES_DROPPED, "Log lines dropped because stderr was not read.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,

@@ -7,11 +7,11 @@ use arc_swap::ArcSwap;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::guard::{Floods, Limiters, Places, client_address};
+use super::guard::{ConnectionSlots, Floods, Limiters, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
 use super::route::{self, Route};
-use super::submission::{Keeping, Offload, Reading};
+use super::submission::{BytesInMemory, Keeping, Offload};
 use super::wire::{Head, InFlight, Tls};
 use crate::config::Config;
 use crate::destination::KeyPair;
@@ -34,8 +34,8 @@ pub struct Gateway {
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: Options,
-    pub(super) reading: Reading,
-    pub(super) places: Places,
+    pub(super) reading: BytesInMemory,
+    pub(super) places: ConnectionSlots,
     pub(super) limiters: Limiters,
     pub(super) floods: Floods,
     pub(super) in_flight: InFlight,
@@ -65,8 +65,8 @@ impl Gateway {
             store,
             metrics,
             options,
-            reading: Reading::default(),
-            places: Places::new(options.connections, options.connections_per_address),
+            reading: BytesInMemory::default(),
+            places: ConnectionSlots::new(options.connections, options.connections_per_address),
             limiters,
             floods: Floods::default(),
             in_flight: InFlight::default(),

@@ -7,7 +7,7 @@ use crate::operate::{BadAmend, NotFound, OperateError};
 use crate::queue::StoreError;
 
 /// Why a request to the API is not done.
-pub(super) enum Fault {
+pub(super) enum ApiError {
     Unauthorized,
     /// Too many requests to the API are under way.
     Busy,
@@ -23,13 +23,13 @@ pub(super) enum Fault {
     Operate(OperateError),
 }
 
-impl<E: Into<OperateError>> From<E> for Fault {
+impl<E: Into<OperateError>> From<E> for ApiError {
     fn from(error: E) -> Self {
         Self::Operate(error.into())
     }
 }
 
-impl Fault {
+impl ApiError {
     pub(super) fn reply(self) -> Reply {
         match self {
             Self::Unauthorized => {
@@ -97,7 +97,7 @@ fn operate(error: &OperateError) -> Reply {
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)
         | OperateError::BadErase(_)
-        | OperateError::BadQuery(_) => Fault::Request(words).reply(),
+        | OperateError::BadQuery(_) => ApiError::Request(words).reply(),
     }
 }
 

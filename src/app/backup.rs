@@ -274,13 +274,13 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    struct Place {
+    struct TestBackups {
         folder: tempfile::TempDir,
         backups: Backups,
         last: Option<Last>,
     }
 
-    impl Place {
+    impl TestBackups {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let file = folder.path().join("config.toml");
@@ -319,7 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_copy_is_made_soon_after_the_start_and_then_each_time_it_is_due() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         place.look().await;
         let first = place.names();
         assert_eq!(first.len(), 1);
@@ -341,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_goes_by_the_copies_that_are_there_unless_they_are_of_the_future() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let recent = place.copies().join(name_of(Timestamp::now()));
         fs::write(&recent, "a copy").expect("written");
@@ -356,7 +356,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_copies_go_and_nothing_else() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let others = ["formgate-today.db", "formgate-20200101T000000Z.db.bak", "formgate-20201399T000000Z.db", "notes"];
         let olds = ["20200101", "20200102", "20200103"].map(|day| format!("formgate-{day}T000000Z.db"));
@@ -385,7 +385,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_degraded_and_counted_until_a_copy_succeeds() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         // A file in the folder's place.
         fs::write(place.copies(), "x").expect("written");
         place.look().await;
@@ -401,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_copy_that_is_whole_gets_its_name() {
-        let place = Place::new();
+        let place = TestBackups::new();
         let unchecked = place.folder.path().join("unchecked.db");
         let file = place.folder.path().join("named.db");
         let expected = place.backups.store.file().expect("a file").backup(&unchecked).await.expect("copied");
@@ -415,7 +415,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_two_processes_copy_at_once_and_what_a_killed_one_left_goes() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let lock = prepare(&place.copies()).expect("prepared").expect("free");
         let left = place.copies().join(UNCHECKED).join("formgate-20200101T000000Z.db");
@@ -430,10 +430,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reload_changes_where_and_how_often() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         place.look().await;
         let elsewhere = place.folder.path().join("elsewhere");
-        let change = |place: &Place, backup: Option<Backup>| {
+        let change = |place: &TestBackups, backup: Option<Backup>| {
             let text = "[queue]\nurl = \"sqlite:store.db\"\n";
             let file = place.folder.path().join("config.toml");
             fs::write(&file, text).expect("written");

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use super::expiry;
 use super::warnings::Warnings;
 use crate::config::{
-    self, By, Config, Diagnostic, Diagnostics, Group, Live, Origin, Part, Reloaded, Severity, StandIn,
+    self, Config, ConfigPart, Diagnostic, Diagnostics, Live, Origin, Reloaded, Severity, StandIn, StandInGroup,
+    StandInSource,
 };
 use crate::lead::SiteId;
 use crate::operate;
@@ -39,7 +40,7 @@ pub(super) struct Follower {
     sender: Sender,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
-    told: Told,
+    told: LoggedProblems,
     warnings: Arc<Warnings>,
     /// The copy could not be written; it is tried again at every look.
     copy_failed: bool,
@@ -49,7 +50,7 @@ pub(super) struct Follower {
 
 /// What was last logged: a file that stays broken is told of once.
 #[derive(Clone, Default)]
-struct Told {
+struct LoggedProblems {
     /// Each with when it was first seen.
     stand_ins: BTreeMap<StandIn, Timestamp>,
     diagnostics: Diagnostics,
@@ -64,7 +65,7 @@ impl Follower {
         metrics: Arc<Metrics>,
         asked: Arc<Notify>,
     ) -> Self {
-        let mut told = Told::default();
+        let mut told = LoggedProblems::default();
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
@@ -160,7 +161,8 @@ impl Follower {
 
 /// Says what of the configuration needs a person.
 fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused: bool) {
-    let is_admin = |stand_in: &StandIn| stand_in.part == Part::Section("admin") && stand_in.by == By::Default;
+    let is_admin =
+        |stand_in: &StandIn| stand_in.part == ConfigPart::Section("admin") && stand_in.by == StandInSource::Default;
     metrics.config_broken(stand_ins.len());
     metrics.set_degraded(Degraded::ConfigBroken, !stand_ins.is_empty());
     metrics.set_degraded(Degraded::ReloadRefused, is_refused);
@@ -168,7 +170,7 @@ fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused
     metrics.set_degraded(Degraded::AdminBroken, stand_ins.iter().any(is_admin));
 }
 
-impl Told {
+impl LoggedProblems {
     fn reloaded(&mut self, reloaded: &Reloaded, sites: usize, is_asked: bool) {
         let diagnostics = &reloaded.diagnostics;
         if *diagnostics == self.diagnostics && diagnostics.prevent_serving() && !is_asked {
@@ -216,14 +218,14 @@ impl Told {
             .filter(|(told, _)| !standing.contains(told))
             .map(|(told, at)| (told.clone(), *at))
             .collect();
-        for Group { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
+        for StandInGroup { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
             let file = first.file.display();
             let since = mended.get(first);
             tracing::info!(parts, %file, since = since.map(tracing::field::display), "config.mended");
         }
         self.stand_ins.retain(|told, _| standing.contains(told));
         let to_tell = now_standing.iter().filter(|stand_in| is_asked || !self.stand_ins.contains_key(*stand_in));
-        for Group { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
+        for StandInGroup { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
             let StandIn { file, fault, by, .. } = first;
             let since = self.stand_ins.get(first).unwrap_or(&now);
             let file = file.display();

@@ -201,7 +201,7 @@ async fn expire(store: Arc<dyn Store>, clock: Clock, mut stopping: watch::Receiv
         match store.expire(clock.now(), EXPIRE_AT_ONCE).await {
             Ok(0) => {}
             Ok(entries) => {
-                tracing::info!(entries, "queue.expired: leads past their retention period were removed")
+                tracing::info!(entries, "queue.expired: leads past their retention period were removed");
             }
             Err(error) => tracing::error!(%error, "queue.expire_failed"),
         }

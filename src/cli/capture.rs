@@ -106,10 +106,10 @@ impl Capture {
 }
 
 /// Lines without their ends.
-type Lines<'a> = Vec<&'a [u8]>;
+type HeadLines<'a> = Vec<&'a [u8]>;
 
 /// Returns the lines up to the first empty one, and what follows it.
-fn split_head(bytes: &[u8]) -> Option<(Lines<'_>, &[u8])> {
+fn split_head(bytes: &[u8]) -> Option<(HeadLines<'_>, &[u8])> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     loop {

@@ -21,7 +21,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::expectation::Difference;
 use super::replay::compare::{self, SentLead};
-use super::replay::post::{self, Answer, Hook};
+use super::replay::post::{self, GatewayAnswer, Hook};
 use super::replay::post_all;
 use super::rules::today;
 use super::runtime::{block_on, stop_signal};
@@ -55,7 +55,7 @@ pub(super) struct DemoArgs {
 }
 
 /// What became of one submission.
-struct Shown {
+struct DemoRow {
     plugin: String,
     case: String,
     sent: Option<SentLead>,
@@ -119,7 +119,7 @@ async fn show(cases: Arc<[Case]>, console: &mut Console) -> Result<Exit, Error> 
     let mut rows = Vec::new();
     for (case, answer) in cases.iter().zip(&answers) {
         let head = demo.head(answer).await?;
-        rows.push(Shown::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), head.as_ref()));
+        rows.push(DemoRow::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), head.as_ref()));
     }
     demo.stop().await;
     print(&rows, console)?;
@@ -155,7 +155,7 @@ impl Demo {
         self.gateway.gateway().first().map(|address| format!("http://{address}")).unwrap_or_default()
     }
 
-    async fn head(&self, answer: &Answer) -> Result<Option<Head>, Error> {
+    async fn head(&self, answer: &GatewayAnswer) -> Result<Option<Head>, Error> {
         match answer.id.as_deref().and_then(EntryId::parse) {
             Some(id) => Ok(self.store.store().get(id).await.map_err(Error::store)?.map(|entry| entry.head)),
             None => Ok(None),
@@ -193,8 +193,8 @@ tokens = [{{ sha256 = "{sha256}" }}]
     )
 }
 
-impl Shown {
-    fn new(case: &Case, answer: &Answer, sent: Option<&SentLead>, head: Option<&Head>) -> Self {
+impl DemoRow {
+    fn new(case: &Case, answer: &GatewayAnswer, sent: Option<&SentLead>, head: Option<&Head>) -> Self {
         let mut differences = Vec::new();
         if let Some(expected) = &case.expectation {
             differences = compare::answer(expected, answer);
@@ -244,10 +244,10 @@ fn why_held(head: &Head) -> String {
     }
 }
 
-fn print(rows: &[Shown], console: &mut Console) -> Result<(), Error> {
+fn print(rows: &[DemoRow], console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     let head = ["plugin", "case", "name", "e-mail", "phone", "leadId, or why it is held"].map(str::to_owned).to_vec();
-    let cells: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Shown::row)).collect();
+    let cells: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(DemoRow::row)).collect();
     let lines = table::aligned(&cells);
     for (index, line) in lines.iter().enumerate() {
         let row = index.checked_sub(1).and_then(|index| rows.get(index));
@@ -266,7 +266,7 @@ fn print(rows: &[Shown], console: &mut Console) -> Result<(), Error> {
     Ok(())
 }
 
-fn summarise(rows: &[Shown], differing: usize, (answered, delivered): (Duration, Duration), console: &mut Console) {
+fn summarise(rows: &[DemoRow], differing: usize, (answered, delivered): (Duration, Duration), console: &mut Console) {
     let plugins: BTreeSet<&str> = rows.iter().map(|row| row.plugin.as_str()).collect();
     let sent = rows.iter().filter(|row| row.sent.is_some()).count();
     let paint = console.talk_paint();

@@ -72,7 +72,7 @@ struct Made<'a> {
 }
 
 /// The files to write, by their path in the folder.
-struct Files {
+struct InitFiles {
     config: String,
     site_name: String,
     site: String,
@@ -81,7 +81,7 @@ struct Files {
 pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error> {
     let site = args.site.clone().or_else(|| site_of(args.url.as_deref()?)).unwrap_or_else(example);
     let token = token::fresh();
-    let files = Files::of(args, &site, &token::hash(&token));
+    let files = InitFiles::of(args, &site, &token::hash(&token));
     let config = files.check(console)?;
     files.write(&args.folder)?;
     let url = config.server.hook_url(&site);
@@ -107,7 +107,7 @@ fn show(made: &Made<'_>, console: &mut Console) -> Result<(), Error> {
     console.data(format!("  {url}"))
 }
 
-impl Files {
+impl InitFiles {
     fn of(args: &InitArgs, site: &SiteId, sha256: &str) -> Self {
         let public_url = line("public_url", args.public_url.as_deref(), "https://gate.agency.example");
         let base_url = match args.sandbox {

@@ -45,7 +45,7 @@ pub(super) fn today() -> Date {
 }
 
 /// What submissions are run through.
-pub(super) struct Rules {
+pub(super) struct LoadedRules {
     pub(super) mappings: Arc<Mappings>,
     sites: BTreeMap<SiteId, Arc<Site>>,
     /// Sites that can't be used as they are written.
@@ -62,7 +62,7 @@ pub(super) struct Met {
     pub(super) form: Option<FormId>,
 }
 
-impl Rules {
+impl LoadedRules {
     /// Loads the configuration; where none is named and none is found, the shipped mappings serve.
     pub(super) fn load(arg: &ConfigArg, console: &mut Console) -> Result<Self, Error> {
         let found = config::find_config_file(arg.config.as_deref(), &Sources::process());
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_site_that_is_not_there_is_a_wrong_command_and_an_unknown_url_is_none() {
-        let rules = Rules::shipped();
+        let rules = LoadedRules::shipped();
         let acme = SiteId::parse("acme").expect("an id");
         let error = rules.meet(Some(&acme), None, &capture("/")).err().expect("refused");
         assert_eq!(error.exit(), crate::cli::Exit::Usage);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use crate::config::{CONFIG_KEYS, Keys, MAPPING_KEYS};
+use crate::config::{CONFIG_KEYS, KnownKeys, MAPPING_KEYS};
 
 /// Writes a JSON Schema of the configuration, for editors.
 ///
@@ -17,11 +17,11 @@ use crate::config::{CONFIG_KEYS, Keys, MAPPING_KEYS};
 pub(super) struct SchemaArgs {
     /// The file to describe
     #[arg(value_enum, default_value_t)]
-    kind: Kind,
+    kind: SchemaOf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum SchemaOf {
     /// config.toml
     #[default]
     Config,
@@ -189,11 +189,11 @@ pub(super) fn run(args: &SchemaArgs, console: &mut Console) -> Result<Exit, Erro
 }
 
 /// Builds a schema of draft 4, which every editor knows.
-fn schema(kind: Kind) -> Value {
-    let (tables, root, title): (&[Keys], _, _) = match kind {
-        Kind::Config => (&CONFIG_KEYS, "the configuration", "formgate: config.toml"),
-        Kind::Site => (&CONFIG_KEYS, "a site", "formgate: sites/NAME.toml"),
-        Kind::Mapping => (&MAPPING_KEYS, "a mapping", "formgate: mappings/NAME.toml"),
+fn schema(kind: SchemaOf) -> Value {
+    let (tables, root, title): (&[KnownKeys], _, _) = match kind {
+        SchemaOf::Config => (&CONFIG_KEYS, "the configuration", "formgate: config.toml"),
+        SchemaOf::Site => (&CONFIG_KEYS, "a site", "formgate: sites/NAME.toml"),
+        SchemaOf::Mapping => (&MAPPING_KEYS, "a mapping", "formgate: mappings/NAME.toml"),
     };
     let definitions: Map<String, Value> = tables.iter().map(|keys| (keys.table.to_owned(), definition(keys))).collect();
     json!({
@@ -204,7 +204,7 @@ fn schema(kind: Kind) -> Value {
     })
 }
 
-fn definition(keys: &Keys) -> Value {
+fn definition(keys: &KnownKeys) -> Value {
     let properties: Map<String, Value> =
         keys.keys.iter().map(|key| ((*key).to_owned(), shape(keys.table, key))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
@@ -256,12 +256,12 @@ mod tests {
 
     #[test]
     fn every_shape_is_of_a_key_there_is_and_every_reference_leads_somewhere() {
-        let tables: Vec<&Keys> = CONFIG_KEYS.iter().chain(&MAPPING_KEYS).collect();
+        let tables: Vec<&KnownKeys> = CONFIG_KEYS.iter().chain(&MAPPING_KEYS).collect();
         for (table, key, _) in SHAPES {
             let known = tables.iter().any(|keys| (*table == "*" || keys.table == *table) && keys.keys.contains(key));
             assert!(known, "there is no `{key}` in {table}");
         }
-        for kind in [Kind::Config, Kind::Site, Kind::Mapping] {
+        for kind in [SchemaOf::Config, SchemaOf::Site, SchemaOf::Mapping] {
             let schema = schema(kind);
             let definitions = schema["definitions"].as_object().expect("definitions");
             let pointers: Vec<Value> = definitions.keys().map(|table| reference(table)["$ref"].clone()).collect();
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_errors_in_the_schema_too() {
-        let schema = schema(Kind::Config);
+        let schema = schema(SchemaOf::Config);
         let server = &schema["definitions"]["[server]"];
         assert_eq!(server["additionalProperties"], false);
         assert!(server["properties"].get("listen").is_some());

@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
 use super::say_in_time;
-use crate::app::{self, Ended, Fatal, Running, StartError};
+use crate::app::{self, Fatal, RunResult, Running, StartError};
 use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
 
@@ -26,7 +26,7 @@ pub(super) struct ServeArgs {
     config: ConfigArg,
     /// Format of the log; auto: text on a terminal, else JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    log_format: Log,
+    log_format: LogFormatArg,
     /// Replace the running gateway: take over its sockets when it receives SIGQUIT
     #[arg(long)]
     upgrade: bool,
@@ -37,19 +37,19 @@ pub(super) struct ServeArgs {
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Log {
+enum LogFormatArg {
     #[default]
     Auto,
     Text,
     Json,
 }
 
-impl From<Log> for LogFormat {
-    fn from(log: Log) -> Self {
+impl From<LogFormatArg> for LogFormat {
+    fn from(log: LogFormatArg) -> Self {
         match log {
-            Log::Auto => Self::Auto,
-            Log::Text => Self::Text,
-            Log::Json => Self::Json,
+            LogFormatArg::Auto => Self::Auto,
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
         }
     }
 }
@@ -93,7 +93,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
 }
 
 /// A stop after something died, or panicked, is no success: a service manager must see it.
-fn judge(ended: &Ended) -> Result<(), Error> {
+fn judge(ended: &RunResult) -> Result<(), Error> {
     match ended.fatal {
         Some(Fatal::Store) => {
             let error = Error::store(anyhow!("the store's writer died, so the gateway stopped"));
@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn no_panic_and_no_death_ends_in_success() {
-        let ended = Ended { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
+        let ended = RunResult { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
         assert!(judge(&ended).is_ok());
         for (ended, exit) in [
-            (Ended { has_panicked: true, ..ended }, Exit::Findings),
-            (Ended { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
-            (Ended { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
+            (RunResult { has_panicked: true, ..ended }, Exit::Findings),
+            (RunResult { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
+            (RunResult { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
         ] {
             assert_eq!(judge(&ended).expect_err("a failure").exit(), exit);
         }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use super::leads::{Output, backup, plural, read_config, salvage};
+use super::leads::{DetailFormat, backup, plural, read_config, salvage};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
@@ -54,7 +54,7 @@ struct RestoreArgs {
     force: bool,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -82,8 +82,8 @@ async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Erro
     let restored = operate::restore(asked, &Audit::of(&config), By::Cli, Timestamp::now()).await;
     let restored = restored.map_err(not_restored)?;
     match args.output {
-        Output::Json => console.json(&restored)?,
-        Output::Table => show(args, &restored, console)?,
+        DetailFormat::Json => console.json(&restored)?,
+        DetailFormat::Table => show(args, &restored, console)?,
     }
     Ok(Exit::Ok)
 }

@@ -18,7 +18,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
 use super::junit;
-use super::rules::{ConfigArg, Rules};
+use super::rules::{ConfigArg, LoadedRules};
 use crate::lead::SiteId;
 use crate::lead::overlay::Overlay;
 use crate::pipeline::{self, Mappings};
@@ -60,7 +60,7 @@ pub(super) struct TestArgs {
 /// How one case ended.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-enum End {
+enum CaseEnd {
     Passed,
     Failed { differences: Vec<Difference> },
     Unreadable { error: String },
@@ -72,7 +72,7 @@ enum End {
 struct Tested {
     case: PathBuf,
     #[serde(flatten)]
-    end: End,
+    end: CaseEnd,
 }
 
 #[derive(Serialize)]
@@ -90,7 +90,7 @@ struct Summary {
 }
 
 pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error> {
-    let rules = Rules::load(&args.config, console)?;
+    let rules = LoadedRules::load(&args.config, console)?;
     let files = if args.paths.is_empty() { cases::below(Path::new(FIXTURES))? } else { cases::find(&args.paths)? };
     let mut tested = Vec::with_capacity(files.len());
     for file in files {
@@ -110,26 +110,26 @@ pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error>
     Ok(if summary.is_good(args.strict) { Exit::Ok } else { Exit::Findings })
 }
 
-fn test(file: &Path, args: &TestArgs, rules: &Rules) -> Result<End, Error> {
+fn test(file: &Path, args: &TestArgs, rules: &LoadedRules) -> Result<CaseEnd, Error> {
     let case = match cases::read(file) {
         Ok(case) => case,
-        Err(error) => return Ok(End::Unreadable { error: format!("{error:#}") }),
+        Err(error) => return Ok(CaseEnd::Unreadable { error: format!("{error:#}") }),
     };
     let found = expectation_of(&case, args.site.as_ref(), rules)?;
     Ok(match &case.expectation {
         Some(expected) => match expected.differences(&found) {
-            differences if differences.is_empty() => End::Passed,
-            differences => End::Failed { differences },
+            differences if differences.is_empty() => CaseEnd::Passed,
+            differences => CaseEnd::Failed { differences },
         },
         None if args.write => {
             write(&cases::expectation_path(&case.path), &found).map_err(Error::store)?;
-            End::Written
+            CaseEnd::Written
         }
-        None => End::NoExpectation,
+        None => CaseEnd::NoExpectation,
     })
 }
 
-fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &Rules) -> Result<Expectation, Error> {
+fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &LoadedRules) -> Result<Expectation, Error> {
     let met = rules.meet(site, None, &case.capture)?;
     let received = case.capture.received();
     let processed = telemetry::catch(|| pipeline::process(&rules.mappings, &met.site, met.form.as_ref(), &received));
@@ -145,7 +145,7 @@ fn write(path: &Path, expectation: &Expectation) -> Result<(), anyhow::Error> {
     written.with_context(|| format!("can't write {}", path.display()))
 }
 
-fn show(summary: &Summary, rules: &Rules, strict: bool, console: &mut Console) -> Result<(), Error> {
+fn show(summary: &Summary, rules: &LoadedRules, strict: bool, console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     if !summary.broken_mappings.is_empty() {
         console.data(rules.diagnostics.render(paint.colour))?;
@@ -171,15 +171,15 @@ impl Tested {
     fn lines(&self, strict: bool, paint: Paint) -> Vec<String> {
         let case = self.case.display();
         match &self.end {
-            End::NoExpectation if strict => {
+            CaseEnd::NoExpectation if strict => {
                 vec![format!("{} {case}", paint.red("FAIL")), format!("  {NO_EXPECTATION}"), String::new()]
             }
-            End::Passed | End::NoExpectation => Vec::new(),
-            End::Written => vec![format!("{} {case}", paint.yellow("wrote"))],
-            End::Unreadable { error } => {
+            CaseEnd::Passed | CaseEnd::NoExpectation => Vec::new(),
+            CaseEnd::Written => vec![format!("{} {case}", paint.yellow("wrote"))],
+            CaseEnd::Unreadable { error } => {
                 vec![format!("{} {case}", paint.red("FAIL")), format!("  {error}"), String::new()]
             }
-            End::Failed { differences } => {
+            CaseEnd::Failed { differences } => {
                 let mut lines = vec![format!("{} {case}", paint.red("FAIL"))];
                 lines.extend(diff::render(differences, Sides::Expectation, paint));
                 lines.push(String::new());
@@ -191,15 +191,15 @@ impl Tested {
 
 impl Summary {
     fn of(cases: Vec<Tested>, mappings: &Mappings, broken_mappings: Vec<String>) -> Self {
-        let count = |wanted: fn(&End) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
+        let count = |wanted: fn(&CaseEnd) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
         Self {
             examples: mappings.iter().map(|mapping| mapping.examples.len()).sum(),
             empty_examples: mappings.iter().flat_map(|mapping| results::empty_examples(mapping)).collect(),
             broken_mappings,
-            passed: count(|end| matches!(end, End::Passed)),
-            failed: count(|end| matches!(end, End::Failed { .. } | End::Unreadable { .. })),
-            written: count(|end| matches!(end, End::Written)),
-            without_expectation: count(|end| matches!(end, End::NoExpectation)),
+            passed: count(|end| matches!(end, CaseEnd::Passed)),
+            failed: count(|end| matches!(end, CaseEnd::Failed { .. } | CaseEnd::Unreadable { .. })),
+            written: count(|end| matches!(end, CaseEnd::Written)),
+            without_expectation: count(|end| matches!(end, CaseEnd::NoExpectation)),
             cases,
         }
     }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn run_in(folder: &Path, write: bool) -> (Exit, String) {
-        let rules = Rules::shipped();
+        let rules = LoadedRules::shipped();
         let args = args(vec![folder.to_owned()], write, Format::Text);
         let (mut console, data, _) = console();
         let tested = cases::find(&args.paths).expect("cases").into_iter();

@@ -2,21 +2,21 @@
 
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
-use super::reader::{Keys, Named, Table, Value, all};
-use super::recurring::{Kind, Recurring};
+use super::reader::{KnownKeys, Named, Table, Value, all};
+use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
 use super::suggest::nearest;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
 use crate::pipeline::FormRules;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[forms.*]",
     keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras", "auto"],
 };
 
 /// `auto = { min = 0.8 }`.
-pub(super) const AUTO: Keys = Keys { table: "[forms.*.auto]", keys: &["min"] };
+pub(super) const AUTO: KnownKeys = KnownKeys { table: "[forms.*.auto]", keys: &["min"] };
 
 /// A form, and its branch's keys where it has its own.
 pub(super) struct CompiledForm {
@@ -79,7 +79,7 @@ fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
         |known| format!("did you mean \"{known}\"?"),
     );
     let subject = value.file().path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let recurring = Recurring { kind: Kind::NoMapping(name.to_owned()), subject };
+    let recurring = Recurring { kind: RecurringKind::NoMapping(name.to_owned()), subject };
     let message = format!("there is no mapping `{name}`");
     value.file().aside(|| {
         value.file().report_recurring(Severity::Error, Some(value.span()), recurring, &message, Some(&hint));

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::source::SourceFile;
 
-pub(super) const SITES: Keys = Keys { table: "[sites]", keys: &["include"] };
-pub(super) const MAPPINGS: Keys = Keys { table: "[mappings]", keys: &["include"] };
+pub(super) const SITES: KnownKeys = KnownKeys { table: "[sites]", keys: &["include"] };
+pub(super) const MAPPINGS: KnownKeys = KnownKeys { table: "[mappings]", keys: &["include"] };
 
 /// What an `include` names.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Included {
 }
 
 /// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
-pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Included {
+pub(super) fn files(root: &Table<'_>, section: &'static str, keys: KnownKeys, default: &str) -> Included {
     let mut included = Included::default();
     let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
     let Some(include) = include else {

@@ -103,7 +103,7 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
 /// Loads the configuration; what lacks what the last good one has at its end is broken. Where that is `config.toml`, or it
 /// can't be read, the last good one says which files it includes.
 pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Loaded {
-    let mut files = Files::open(path, last_good, sources, today);
+    let mut files = LoadedFiles::open(path, last_good, sources, today);
     let parsed = files.config.parse().filter(|_| files.is_whole);
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
@@ -157,7 +157,7 @@ impl Parts {
 }
 
 /// Every file, in the order in which problems are shown.
-struct Files {
+struct LoadedFiles {
     config: SourceFile,
     /// The configuration is TOML, and not cut short.
     is_whole: bool,
@@ -171,7 +171,7 @@ struct Files {
     included_mappings: Included,
 }
 
-impl Files {
+impl LoadedFiles {
     /// Opens `config.toml` and what it includes, even if the rest of it can't be parsed.
     fn open(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Self {
         let config = SourceFile::read(path);

@@ -10,7 +10,7 @@ const NAMED: usize = 3;
 
 /// What many sites or files may have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum RecurringKind {
     NoToken,
     NoRegion,
     SharedKeys,
@@ -30,11 +30,11 @@ pub(super) enum Kind {
 /// Which of them a warning is, and of what: a site, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Recurring {
-    pub(super) kind: Kind,
+    pub(super) kind: RecurringKind,
     pub(super) subject: String,
 }
 
-impl Kind {
+impl RecurringKind {
     /// Says it of many, and how to mend it.
     fn words(&self, count: usize) -> (String, String) {
         let (message, hint) = match self {
@@ -96,7 +96,7 @@ impl Kind {
 
 /// Puts one diagnostic in the place of many of the same kind: where the first stands.
 pub(super) fn gather(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let mut groups: BTreeMap<(Severity, Kind), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Severity, RecurringKind), Vec<usize>> = BTreeMap::new();
     for (index, diagnostic) in list.iter().enumerate() {
         if let Some(recurring) = &diagnostic.recurring {
             groups.entry((diagnostic.severity, recurring.kind.clone())).or_default().push(index);
@@ -115,7 +115,7 @@ pub(super) fn gather(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
     list.into_iter().enumerate().filter_map(replaced).collect()
 }
 
-fn together(kind: &Kind, members: &[&Diagnostic]) -> Option<Diagnostic> {
+fn together(kind: &RecurringKind, members: &[&Diagnostic]) -> Option<Diagnostic> {
     let (first, others) = members.split_first()?;
     let (message, hint) = kind.words(members.len());
     let subjects = members.iter().filter_map(|member| Some(member.recurring.as_ref()?.subject.as_str()));
@@ -151,7 +151,7 @@ pub(super) fn folder_of(file: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn warning(kind: Kind, subject: &str) -> Diagnostic {
+    fn warning(kind: RecurringKind, subject: &str) -> Diagnostic {
         let recurring = Some(Recurring { kind, subject: subject.to_owned() });
         Diagnostic { recurring, ..Diagnostic::new(Severity::Warning, Path::new(subject), None, subject, None) }
     }
@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_few_are_told_apart_and_more_are_one() {
-        let of = |count: usize| (0..count).map(|n| warning(Kind::NoToken, &format!("s{n}"))).collect::<Vec<_>>();
+        let of =
+            |count: usize| (0..count).map(|n| warning(RecurringKind::NoToken, &format!("s{n}"))).collect::<Vec<_>>();
         assert_eq!(messages(of(3)), ["s0", "s1", "s2"]);
         assert_eq!(
             messages(of(300)),
@@ -173,8 +174,13 @@ mod tests {
 
     #[test]
     fn kinds_and_folders_stay_apart_and_in_order() {
-        let readable = |folder: &str, file: &str| warning(Kind::Readable(PathBuf::from(folder)), file);
-        let list = vec![readable("a", "a/1"), warning(Kind::NoRegion, "x"), readable("b", "b/1"), readable("a", "a/2")];
+        let readable = |folder: &str, file: &str| warning(RecurringKind::Readable(PathBuf::from(folder)), file);
+        let list = vec![
+            readable("a", "a/1"),
+            warning(RecurringKind::NoRegion, "x"),
+            readable("b", "b/1"),
+            readable("a", "a/2"),
+        ];
         let told = messages(list);
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[0], "other users can read 2 files with secrets in a: a/1, a/2");

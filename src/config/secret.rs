@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
-use super::recurring::{Kind as RecurringKind, Recurring, folder_of};
+use super::reader::{KnownKeys, Table, Value};
+use super::recurring::{Recurring, RecurringKind, folder_of};
 use crate::destination::Secret;
 
 /// Largest file that holds one secret, in bytes.
@@ -19,7 +19,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// What an editor or `echo` leaves at the end of a value.
 const LINE_END: [char; 2] = ['\r', '\n'];
 
-pub(super) const KEYS: Keys = Keys { table: "a secret", keys: &["env", "file"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "a secret", keys: &["env", "file"] };
 
 /// Where values from outside the configuration come from.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ impl Sources {
         self.has_stand_ins
     }
 
-    fn stand_in(&self, kind: Kind) -> Option<String> {
-        let text = if kind == Kind::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
+    fn stand_in(&self, kind: KeyVisibility) -> Option<String> {
+        let text = if kind == KeyVisibility::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
         self.has_stand_ins.then(|| text.to_owned())
     }
 
@@ -70,25 +70,25 @@ impl Sources {
 
 /// Tells whether a value may be shown, and so whether others may read where it stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyVisibility {
     Public,
     Secret,
 }
 
 /// Reads a secret.
 pub(super) fn secret(value: &Value<'_>, sources: &Sources) -> Option<Secret> {
-    read(value, sources, Kind::Secret).map(Secret::new)
+    read(value, sources, KeyVisibility::Secret).map(Secret::new)
 }
 
 /// Reads a value that may stand where secrets stand but is none.
 pub(super) fn public(value: &Value<'_>, sources: &Sources) -> Option<String> {
-    read(value, sources, Kind::Public)
+    read(value, sources, KeyVisibility::Public)
 }
 
-fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn read(value: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     match value.inner() {
         DeValue::String(text) => {
-            if kind == Kind::Secret {
+            if kind == KeyVisibility::Secret {
                 value.file().note_secret();
             }
             filled(value, text, &format!("`{}` is empty", value.key()))
@@ -102,7 +102,7 @@ fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
     }
 }
 
-fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     match (table.get("env"), table.get("file")) {
         (Some(name), None) => variable(value, &name, sources, kind),
         (None, Some(path)) => file(value, &path, sources, kind),
@@ -113,7 +113,7 @@ fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind
     }
 }
 
-fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     let variable = name.filled()?;
     let Some(text) = sources.variable(variable) else {
         let message = format!("`{}`: the environment variable `{variable}` is not set", value.key());
@@ -127,7 +127,7 @@ fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) 
     filled(name, text.trim_end_matches(LINE_END), &problem)
 }
 
-fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     let written = path.filled()?;
     let beside = value.file().resolve(written);
     value.file().note_file(&beside);
@@ -135,7 +135,7 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
     value.file().note_file(&found);
     match read_small(&found) {
         Ok(text) => {
-            if kind == Kind::Secret {
+            if kind == KeyVisibility::Secret {
                 warn_of_readers(path, value.key(), &found, sources);
             }
             let problem = format!("`{}`: the file {} is empty", value.key(), found.display());

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use super::reader::{Keys, Table};
+use super::reader::{KnownKeys, Table};
 use super::secret::Sources;
 use super::snapshot::{Admin, Backup, Config, Limits, Missing, Queue, Server, Upstream};
 use super::{admin, backup, limits, queue, server, upstream};
@@ -118,7 +118,7 @@ fn sound<'a, T>(root: &Table<'a>, read: impl FnOnce(&Table<'a>) -> Option<T>) ->
 }
 
 /// The keys of a root whose tables are read by [`Sections`] and by what includes sites and mappings.
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "the configuration",
     keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
 };

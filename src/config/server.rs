@@ -10,13 +10,13 @@ use toml::de::DeValue;
 use super::advice::warn_of_open_doors;
 use super::certificate::warn_of_expiry;
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
 use super::snapshot::{Listen, Server};
 use super::values;
 use crate::lead::SiteId;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[server]",
     keys: &[
         "listen",
@@ -30,8 +30,8 @@ pub(super) const KEYS: Keys = Keys {
         "max_reading",
     ],
 };
-const LISTEN: Keys = Keys { table: "a listen address", keys: &["address", "tls"] };
-pub(super) const TLS: Keys = Keys { table: "tls", keys: &["cert", "key"] };
+const LISTEN: KnownKeys = KnownKeys { table: "a listen address", keys: &["address", "tls"] };
+pub(super) const TLS: KnownKeys = KnownKeys { table: "tls", keys: &["cert", "key"] };
 
 const MIB: u64 = 1024 * 1024;
 

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd_key};
 use super::form;
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, public, secret};
 use super::snapshot::Site;
 use super::source::SourceFile;
@@ -16,7 +16,7 @@ use crate::destination::{KeyPair, Secret};
 use crate::lead::{FormId, Region, SiteId};
 use crate::pipeline::SiteRules;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a site",
     keys: &[
         "id",

@@ -9,7 +9,7 @@ use super::diagnostic::Severity;
 use super::last_good::Texts;
 use super::load::BrokenSite;
 use super::reader::Table;
-use super::recurring::{Kind, Recurring, folder_of};
+use super::recurring::{Recurring, RecurringKind, folder_of};
 use super::secret::readable_by_others;
 use super::site::{self, CompiledSite};
 use super::snapshot::Site;
@@ -114,7 +114,7 @@ fn report_same_ids(sites: &[CompiledSite<'_>]) -> BTreeSet<SiteId> {
 pub(super) fn warn_if_readable(file: &SourceFile) {
     if file.holds_secret() && readable_by_others(file.path()) {
         let subject = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let recurring = Recurring { kind: Kind::Readable(folder_of(file.path())), subject };
+        let recurring = Recurring { kind: RecurringKind::Readable(folder_of(file.path())), subject };
         let message = "this file contains a secret, and other users can read it";
         let hint = format!("chmod 600 {}, or move the secret to its own file", file.path().display());
         file.report_recurring(Severity::Warning, None, recurring, message, Some(&hint));

@@ -7,11 +7,11 @@ use sha2::{Digest as _, Sha256};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
-use super::recurring::{Kind, Recurring};
+use super::reader::{KnownKeys, Table, Value};
+use super::recurring::{Recurring, RecurringKind};
 use super::snapshot::Token;
 
-pub(super) const KEYS: Keys = Keys { table: "a token", keys: &["sha256", "note", "expires"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "a token", keys: &["sha256", "note", "expires"] };
 
 /// How long before a token's last day it is warned of.
 const EXPIRES_SOON_DAYS: i32 = 14;
@@ -34,7 +34,7 @@ pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Pla
     })?;
     for (index, token) in tokens.iter().enumerate() {
         if tokens.iter().take(index).any(|other| other.token.sha256 == token.token.sha256) {
-            let recurring = Recurring { kind: Kind::RepeatedToken, subject: site.to_owned() };
+            let recurring = Recurring { kind: RecurringKind::RepeatedToken, subject: site.to_owned() };
             let span = Some(token.span.clone());
             let message = "this token is listed twice";
             value.file().report_recurring(Severity::Warning, span, recurring, message, Some("remove one of the two"));
@@ -74,10 +74,10 @@ fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
         value.file().report_recurring(Severity::Warning, Some(value.span()), recurring, message, Some(&hint));
     };
     match days {
-        _ if last < today => warn(Kind::TokenExpired, "this token has expired, so posts with it are refused"),
-        0 => warn(Kind::TokenExpires, "this token expires today"),
-        1 => warn(Kind::TokenExpires, "this token expires tomorrow"),
-        2..=EXPIRES_SOON_DAYS => warn(Kind::TokenExpires, &format!("this token expires in {days} days")),
+        _ if last < today => warn(RecurringKind::TokenExpired, "this token has expired, so posts with it are refused"),
+        0 => warn(RecurringKind::TokenExpires, "this token expires today"),
+        1 => warn(RecurringKind::TokenExpires, "this token expires tomorrow"),
+        2..=EXPIRES_SOON_DAYS => warn(RecurringKind::TokenExpires, &format!("this token expires in {days} days")),
         _ => {}
     }
     Some(last)

@@ -3,12 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::snapshot::Upstream;
 use crate::destination::BaseUrl;
 
-pub(super) const KEYS: Keys =
-    Keys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
+pub(super) const KEYS: KnownKeys =
+    KnownKeys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
 
 /// Most deliveries at once; each holds a connection.
 const IN_FLIGHT_MAX: u32 = 10_000;

@@ -47,7 +47,7 @@ pub enum Content<'a> {
 
 /// How a value holds others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum ContainerKind {
     Nothing,
     List,
     Record,
@@ -230,7 +230,7 @@ impl<'a> Document<'a> {
 
     /// Returns the item of a list at an index.
     pub fn item(&self, id: NodeId, index: usize) -> Option<NodeId> {
-        (self.held(id) == Held::List).then(|| self.children(id).nth(index))?
+        (self.held(id) == ContainerKind::List).then(|| self.children(id).nth(index))?
     }
 
     /// Returns the node that stands in the document where this one was sent.
@@ -284,21 +284,21 @@ impl<'a> Document<'a> {
     }
 
     /// Returns how a value holds others: a text that is itself JSON does too.
-    pub fn held(&self, id: NodeId) -> Held {
+    pub fn held(&self, id: NodeId) -> ContainerKind {
         match self.content(id) {
-            Content::List => Held::List,
-            Content::Record => Held::Record,
+            Content::List => ContainerKind::List,
+            Content::Record => ContainerKind::Record,
             Content::Text(_) => match self.node(id).first.map(|child| self.key(child)) {
-                None => Held::Nothing,
-                Some(Key::Index(_)) => Held::List,
-                Some(_) => Held::Record,
+                None => ContainerKind::Nothing,
+                Some(Key::Index(_)) => ContainerKind::List,
+                Some(_) => ContainerKind::Record,
             },
-            _ => Held::Nothing,
+            _ => ContainerKind::Nothing,
         }
     }
 
     pub(super) fn is_container(&self, id: NodeId) -> bool {
-        self.held(id) != Held::Nothing
+        self.held(id) != ContainerKind::Nothing
     }
 
     /// Writes a value as JSON. Each name comes once in a document: its nodes and those of the JSON are the same, in the same
@@ -309,9 +309,9 @@ impl<'a> Document<'a> {
             Content::Bool(truth) => Value::Bool(truth),
             Content::Number(digits) => as_written(digits),
             Content::Text(text) => match self.held(id) {
-                Held::Nothing => Value::String(text.to_owned()),
-                Held::List => self.children(id).map(|item| self.json(item)).collect(),
-                Held::Record => self.members_as_json(id),
+                ContainerKind::Nothing => Value::String(text.to_owned()),
+                ContainerKind::List => self.children(id).map(|item| self.json(item)).collect(),
+                ContainerKind::Record => self.members_as_json(id),
             },
             Content::List => self.children(id).map(|item| self.json(item)).collect(),
             Content::File(_) | Content::Record => self.members_as_json(id),

@@ -31,7 +31,7 @@ pub(super) struct FileContent<'a> {
 }
 
 /// What was read of a JSON text.
-pub(super) struct Read<'a> {
+pub(super) struct ParsedJson<'a> {
     pub(super) document: Document<'a>,
     /// The contents of the files below the root, in the order in which they end.
     pub(super) files: Vec<FileContent<'a>>,
@@ -43,7 +43,7 @@ pub(super) fn parse<'a>(text: &'a str, arena: &'a Arena) -> Result<Document<'a>,
 }
 
 /// Parses one JSON text, and tells where the contents of its files stand.
-pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<Read<'a>, JsonError> {
+pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<ParsedJson<'a>, JsonError> {
     let text = whole.strip_prefix('\u{FEFF}').unwrap_or(whole);
     let mut parser = Parser {
         document: Document::with_capacity((text.len() / BYTES_A_VALUE).min(LIMITS.nodes)),
@@ -58,7 +58,7 @@ pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<Read<'a>, Jso
     let root = Seed { parser: &mut parser, parent: None, key: Key::Root, depth: 0 };
     let read = root.deserialize(&mut deserializer).and_then(|_root| deserializer.end());
     match read {
-        Ok(()) => Ok(Read { document: parser.document, files: parser.files }),
+        Ok(()) => Ok(ParsedJson { document: parser.document, files: parser.files }),
         Err(_syntax) => Err(parser.passed.get().map_or(JsonError::Syntax, JsonError::Limit)),
     }
 }

@@ -39,11 +39,11 @@ use serde_json::Value;
 
 pub use document::{Arena, Content, Document, Hashing, Key, NodeId, Order};
 pub use fields::Field;
-pub use keep::{Keeper, Kept, TooMuchToKeep};
+pub use keep::{Keeper, KeptBody, TooMuchToKeep};
 pub use php_json::php_json;
 
 use crate::received::Received;
-use charset::{Declared, Kind};
+use charset::{BodyKind, Declared};
 use fields::Style;
 
 /// A decoded submission, the same whatever encoding it came in.
@@ -169,7 +169,7 @@ pub fn decode<'a>(received: &'a Received, arena: &'a Arena) -> Result<Submission
         return finish(document, style, query, arena, odd);
     }
     // A multipart body has a last boundary even without a part: this one was cut off.
-    if query.is_empty() && declared.kind == Kind::Multipart {
+    if query.is_empty() && declared.kind == BodyKind::Multipart {
         return Err(DecodeError::BrokenMultipart);
     }
     let document = urlencoded::parse(query, Declared::UTF_8, arena, &mut odd)?;
@@ -241,14 +241,14 @@ fn read_body<'a>(
 ) -> Decoded<'a> {
     use Attempt::{Form, Json, JsonOfAForm, Mended, MendedOfAForm};
     let attempts: &[Attempt] = match (declared.kind, looks_like_json(&received.body)) {
-        (Kind::Multipart, _) => return multipart::parse(received, declared, arena, odd).map(in_brackets),
-        (Kind::Other, _) => return Err(DecodeError::UnsupportedType),
-        (Kind::Json | Kind::Text, true) => &[Json, Mended],
-        (Kind::Json, false) => &[Json, Form],
-        (Kind::Form, true) => &[JsonOfAForm, MendedOfAForm, Form],
-        (Kind::Form | Kind::Text, false) => &[Form],
+        (BodyKind::Multipart, _) => return multipart::parse(received, declared, arena, odd).map(in_brackets),
+        (BodyKind::Other, _) => return Err(DecodeError::UnsupportedType),
+        (BodyKind::Json | BodyKind::Text, true) => &[Json, Mended],
+        (BodyKind::Json, false) => &[Json, Form],
+        (BodyKind::Form, true) => &[JsonOfAForm, MendedOfAForm, Form],
+        (BodyKind::Form | BodyKind::Text, false) => &[Form],
     };
-    let mut source = Source { body: &received.body, declared, arena, odd, text: None };
+    let mut source = BodySource { body: &received.body, declared, arena, odd, text: None };
     let read = attempts.iter().find_map(|attempt| source.read(*attempt).transpose());
     read.unwrap_or(Err(DecodeError::NotAForm))
 }
@@ -260,7 +260,7 @@ fn in_brackets(document: Document<'_>) -> (Document<'_>, Style) {
 }
 
 /// A body on its way to become a document.
-struct Source<'o, 'a> {
+struct BodySource<'o, 'a> {
     body: &'a [u8],
     declared: Declared,
     arena: &'a Arena,
@@ -268,10 +268,10 @@ struct Source<'o, 'a> {
     text: Option<&'a str>,
 }
 
-impl<'a> Source<'_, 'a> {
+impl<'a> BodySource<'_, 'a> {
     /// Reads the body in one way; none where it isn't written so.
     fn read(&mut self, attempt: Attempt) -> Result<Option<(Document<'a>, Style)>, DecodeError> {
-        let is_form = self.declared.kind == Kind::Form;
+        let is_form = self.declared.kind == BodyKind::Form;
         if matches!(attempt, Attempt::Form) {
             return self.form(is_form);
         }

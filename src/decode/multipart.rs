@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::charset::Declared;
-use super::delimiters::{Delimiters, Found};
+use super::delimiters::{DelimiterEvent, Delimiters};
 use super::disposition::Disposition;
 pub(super) use super::disposition::boundary;
 use super::document::{Arena, Content, Document};
@@ -62,7 +62,7 @@ impl PartHead<'_> {
 }
 
 /// Reads a multipart body chunk by chunk.
-pub(super) struct Reader {
+pub(super) struct MultipartReader {
     delimiters: Delimiters,
     heads: Heads,
     /// So many bytes may still come.
@@ -72,7 +72,7 @@ pub(super) struct Reader {
     is_text: bool,
 }
 
-impl Reader {
+impl MultipartReader {
     /// Begins a body of at most `max` bytes.
     pub(super) fn new(boundary: &str, max: u64) -> Self {
         Self { delimiters: Delimiters::new(boundary), heads: Heads::new(), left: max, text_bytes: 0, is_text: false }
@@ -105,24 +105,24 @@ impl Reader {
         self.heads.feed(self.delimiters.skeleton.take());
         for found in self.delimiters.found.drain(..) {
             match found {
-                Found::Head => {
+                DelimiterEvent::Head => {
                     let field = self.heads.next()?.ok_or(DecodeError::BrokenMultipart)?;
                     let head = PartHead::new(field.headers(), || field.content_type().map(ToString::to_string));
                     self.is_text = head.is_text();
                     Limits::check("part header", head.stored_bytes(), LIMITS.part_header_bytes)?;
                     take(Piece::Head(head));
                 }
-                Found::NoHead => {
+                DelimiterEvent::NoHead => {
                     self.is_text = false;
                     take(Piece::Head(PartHead::new(&HeaderMap::new(), || None)));
                 }
-                Found::Content { at, bytes } if self.is_text => {
+                DelimiterEvent::Content { at, bytes } if self.is_text => {
                     self.text_bytes += bytes.len();
                     Limits::check("text", self.text_bytes, LIMITS.text_bytes)?;
                     take(Piece::Text { at, bytes });
                 }
-                Found::Content { bytes, .. } => take(Piece::Passed(bytes.len() as u64)),
-                Found::End => match self.heads.next()? {
+                DelimiterEvent::Content { bytes, .. } => take(Piece::Passed(bytes.len() as u64)),
+                DelimiterEvent::End => match self.heads.next()? {
                     None => {}
                     Some(_) => return Err(DecodeError::BrokenMultipart),
                 },
@@ -189,7 +189,7 @@ impl Index {
 /// Reads a whole body; `cut` says that file sizes stand in `Content-Length`.
 pub(super) fn index(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
     let boundary = boundary(content_type)?;
-    let mut reader = Reader::new(&boundary, body.len() as u64);
+    let mut reader = MultipartReader::new(&boundary, body.len() as u64);
     let mut index = Index::new(cut);
     reader.push(body.clone(), |piece| index.take(piece))?;
     reader.finish(|piece| index.take(piece))?;
@@ -286,7 +286,7 @@ mod tests {
         ];
         assert_eq!(shown(&whole, &body), expected);
         for size in [1, 2, 7, 64] {
-            let mut reader = Reader::new("XX", u64::MAX);
+            let mut reader = MultipartReader::new("XX", u64::MAX);
             let mut index = Index::new(false);
             for chunk in body.chunks(size) {
                 reader.push(Bytes::copy_from_slice(chunk), |piece| index.take(piece)).expect("no error yet");
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_body_longer_than_it_may_be_is_refused() {
         let body = Bytes::from(body(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\"", "x")]));
-        let push = |max| Reader::new("XX", max).push(body.clone(), |_| {});
+        let push = |max| MultipartReader::new("XX", max).push(body.clone(), |_| {});
         assert_eq!(push(body.len() as u64), Ok(()));
         assert_eq!(push(body.len() as u64 - 1), Err(DecodeError::BrokenMultipart));
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_no_content_is_not_held_without_end() {
         for beginning in ["", "--XX\r\nX: "] {
-            let mut reader = Reader::new("XX", u64::MAX);
+            let mut reader = MultipartReader::new("XX", u64::MAX);
             reader.push(Bytes::from(beginning), |_| {}).expect("no error yet");
             let mut pushes = 0;
             while reader.push(Bytes::from(vec![b'x'; 1000]), |_| {}).is_ok() {
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_content_of_any_size_passes_through() {
-        let mut reader = Reader::new("XX", u64::MAX);
+        let mut reader = MultipartReader::new("XX", u64::MAX);
         let mut passed = 0;
         let mut take = |piece: Piece<'_>| {
             if let Piece::Passed(bytes) = piece {

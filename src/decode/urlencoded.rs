@@ -39,7 +39,7 @@ pub(super) fn parse<'a>(
 
 /// A pair as serde_urlencoded reads it: borrowed where nothing is encoded.
 #[derive(Deserialize)]
-struct Read<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+struct RawPair<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
 
 /// Reads the pairs in order.
 pub(super) fn pairs<'a>(
@@ -58,10 +58,10 @@ pub(super) fn pairs<'a>(
         return Ok(unencoded(declared.decode(bytes, arena, odd), arena));
     }
     if declared.is_utf8() {
-        let read: Vec<Read<'a>> =
+        let read: Vec<RawPair<'a>> =
             serde_urlencoded::from_bytes(bytes).map_err(|_never_for_pairs| DecodeError::NotAForm)?;
         let mut pairs: Vec<Pair<'a>> = Vec::with_capacity(read.len());
-        pairs.extend(read.into_iter().map(|Read(name, value)| (kept(name, arena), kept(value, arena))));
+        pairs.extend(read.into_iter().map(|RawPair(name, value)| (kept(name, arena), kept(value, arena))));
         restore_typed_plus(bytes, &mut pairs, odd);
         if pairs.iter().any(|(name, value)| replaced(name) || replaced(value)) && !sends_replacement(bytes) {
             odd.insert(Oddity::InvalidText);

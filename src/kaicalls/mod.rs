@@ -30,7 +30,9 @@ use crate::lead::{EntryId, Lead};
 pub use failure::{ConnectFault, Failure, FailureKind, TlsFault};
 pub use keys::LiveKey;
 use keys::bearer;
-pub use reply::{Accepted, Answer, BODY_MAX, Envelope, Foreign, MintedKeys, RecentLead, Reply, Verified, Widget};
+pub use reply::{
+    Accepted, Answer, BODY_MAX, Envelope, MintedKeys, RecentLead, Reply, UnexpectedBody, Verified, Widget,
+};
 use reply::{ReplyBody, Success, read_answer};
 pub use retry_after::RetryAfter;
 use words::Mask;

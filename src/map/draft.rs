@@ -16,7 +16,7 @@ use super::senses::Senses;
 use super::shape;
 use super::shapes::{Shape, Shapes};
 use super::test_lead as test;
-use super::view::{Found, View};
+use super::view::{SelectedValue, View};
 use super::words::Dictionary;
 use crate::decode::Submission;
 use crate::lead::{Draft, LeadField, Phone, Region};
@@ -248,12 +248,12 @@ impl<'a> Work<'_, 'a> {
 
     /// Joins all a selector gives; used in joins and templates.
     fn joined(&mut self, field: LeadField, selector: &Selector) -> &'a str {
-        let Found { text, from } = self.merged(self.find(selector), separator(field));
+        let SelectedValue { text, from } = self.merged(self.find(selector), separator(field));
         self.take(field, from);
         text
     }
 
-    fn merged(&self, found: &'a [Found<'a>], with: &str) -> Found<'a> {
+    fn merged(&self, found: &'a [SelectedValue<'a>], with: &str) -> SelectedValue<'a> {
         if let [only] = found {
             return *only;
         }
@@ -264,7 +264,7 @@ impl<'a> Work<'_, 'a> {
         for group in found.chunk_by(|a, b| a.from == b.from) {
             group.first().into_iter().for_each(|found| from.extend_from_slice(found.from));
         }
-        Found { text: super::texts::join(submission, &texts, with), from: from.into_bump_slice() }
+        SelectedValue { text: super::texts::join(submission, &texts, with), from: from.into_bump_slice() }
     }
 
     fn take(&mut self, field: LeadField, from: &[usize]) {
@@ -280,7 +280,7 @@ impl<'a> Work<'_, 'a> {
         self.said.used.iter_mut().flatten().for_each(|fields| *fields = fields.without(field));
     }
 
-    fn find(&self, selector: &Selector) -> &'a [Found<'a>] {
+    fn find(&self, selector: &Selector) -> &'a [SelectedValue<'a>] {
         self.view.find(selector, self.rules.mapping.values.split.as_deref())
     }
 
@@ -294,7 +294,7 @@ impl<'a> Work<'_, 'a> {
             |used: &Option<LeadFields>| used.is_some_and(|fields| fields.iter().any(|field| field == LeadField::Email));
         let email = self.said.used.iter().position(is_email);
         let is_open = |field: LeadField| open.contains(&Some(field));
-        let auto::Found { guesses, candidates } =
+        let auto::AutoResult { guesses, candidates } =
             auto::find(self.view, self.senses, self.rules.dictionary, self.rules.region, is_open, is_closed, email);
         self.candidates = candidates;
         for (field, guess) in guesses {

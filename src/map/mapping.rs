@@ -69,8 +69,8 @@ pub struct FieldsRule {
     pub each: Path,
     /// None: the name of the node in its parent.
     pub key: Option<String>,
-    pub label: Option<Told>,
-    pub kind: Option<Told>,
+    pub label: Option<LabelSource>,
+    pub kind: Option<LabelSource>,
     /// Names of members; none: the node itself, or its `value`.
     pub value: Vec<String>,
     /// Several members are one value, joined with this; none: each is a value.
@@ -81,7 +81,7 @@ pub struct FieldsRule {
 
 /// A label or type: what a member says, or always the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum LabelSource {
     Member(String),
     Fixed(String),
 }

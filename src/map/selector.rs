@@ -132,7 +132,7 @@ impl Path {
         let Ok(found) = js_path_process(&self.query, submission.json()) else { return Vec::new() };
         let mut wanted: Vec<usize> = found.iter().map(|node| address(node.val)).collect();
         wanted.sort_unstable();
-        let mut places = Places { wanted, found: Vec::new() };
+        let mut places = NodeSearch { wanted, found: Vec::new() };
         places.look(&submission.document, submission.document.root(), submission.json());
         places.found.sort_unstable();
         let at = |node: &Value| {
@@ -204,13 +204,13 @@ impl Walked {
 }
 
 /// Which nodes of a document some values of its JSON are.
-struct Places {
+struct NodeSearch {
     /// Their addresses, sorted.
     wanted: Vec<usize>,
     found: Vec<(usize, NodeId)>,
 }
 
-impl Places {
+impl NodeSearch {
     /// The document and its JSON have the same members and items in the same order.
     fn look(&mut self, document: &Document<'_>, id: NodeId, value: &Value) {
         if self.wanted.binary_search(&address(value)).is_ok() {

@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::campaign::Tag;
 use super::form_field::FormField;
-use super::kind::Kind;
+use super::kind::FieldKind;
 use super::shape;
 use super::words::{About, Dictionary, Languages, Owner, Role, Sense, plain_words};
 use crate::decode::{Field, Hashing, Key, NodeId, Submission};
 
 /// What is known of one field.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
+pub struct KnownField {
     pub sense: Sense,
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     /// The record it stands in belongs to the form, the page, the campaign.
     pub(super) is_of_a_system: bool,
     /// The record it stands in tells of a thing that may be the visitor's or not.
@@ -40,7 +40,7 @@ pub struct Known {
 /// What is known of all fields of a form.
 #[derive(Clone, Debug, Default)]
 pub struct Senses {
-    pub fields: Vec<Known>,
+    pub fields: Vec<KnownField>,
     /// The language of its labels.
     pub(super) languages: Languages,
 }
@@ -67,7 +67,7 @@ impl Senses {
             }
         }
         let mut reader =
-            Reader { dictionary, languages, shared, abouts: HashMap::default(), senses: HashMap::default() };
+            LabelReader { dictionary, languages, shared, abouts: HashMap::default(), senses: HashMap::default() };
         let fields = fields.iter().map(|form_field| known(submission, form_field, &mut reader)).collect();
         Self { fields, languages }
     }
@@ -81,7 +81,7 @@ const NAMES_MAX: usize = 400;
 const CONTAINERS_MAX: usize = 8;
 
 /// Reads labels and names, each once.
-struct Reader<'d, 'n> {
+struct LabelReader<'d, 'n> {
     dictionary: &'d Dictionary,
     languages: Languages,
     /// Labels that more than one field has.
@@ -90,7 +90,7 @@ struct Reader<'d, 'n> {
     senses: HashMap<&'n str, Sense, Hashing>,
 }
 
-impl<'n> Reader<'_, 'n> {
+impl<'n> LabelReader<'_, 'n> {
     fn sense(&mut self, label: &'n str) -> Sense {
         if self.senses.len() >= NAMES_MAX {
             return self.senses.get(label).copied().unwrap_or_default();
@@ -106,7 +106,11 @@ impl<'n> Reader<'_, 'n> {
     }
 }
 
-fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader: &mut Reader<'_, 'n>) -> Known {
+fn known<'n>(
+    submission: &'n Submission<'n>,
+    form_field: &FormField<'n>,
+    reader: &mut LabelReader<'_, 'n>,
+) -> KnownField {
     let field = &form_field.field;
     let label = field.label.map(str::trim).filter(|label| !label.is_empty());
     let own = own_key(submission, field);
@@ -130,7 +134,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
     let kind = kind_of(field, own, is_by_label, sense.role);
     let is_word = |word: &str| word.len() >= WORD_MIN;
     let name = own_name(field.key);
-    Known {
+    KnownField {
         sense,
         kind,
         is_of_a_system: around.is_of_a_system,
@@ -141,7 +145,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         is_named_id: name == "id",
         is_named_by_hash: shape::is_hash(name),
         is_labelled: label.is_some() || own.contains(char::is_whitespace),
-        is_worded: kind == Kind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
+        is_worded: kind == FieldKind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
         tag: Tag::of_field(form_field, containers(submission, field.node).next()),
         is_question: label.unwrap_or(own).trim_end_matches([' ', '*', ':']).ends_with(['?', '？', '؟']),
     }
@@ -159,7 +163,7 @@ struct Named {
     is_made_text: bool,
 }
 
-fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) -> Named {
+fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut LabelReader<'_, 'n>) -> Named {
     let by_label = label.map(|label| reader.sense(label)).filter(|sense| sense.role != Role::Unknown);
     let by_key = reader.sense(own);
     // A label may say less of a key or password than its key does.
@@ -170,7 +174,7 @@ fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) 
         sense.owner = by_key.owner;
         sense.stem = sense.stem.max(by_key.stem);
     }
-    let is_made_text = Kind::is_made_text(own);
+    let is_made_text = FieldKind::is_made_text(own);
     if by_label.is_none() && is_made_text {
         sense = Sense { owner: sense.owner, ..Sense::default() };
     }
@@ -178,9 +182,9 @@ fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) 
 }
 
 /// Returns the declared kind; where none is and the name says nothing else, the one that a builder made it of.
-fn kind_of(field: &Field<'_>, own: &str, is_labelled: bool, role: Role) -> Kind {
-    match Kind::of(field.kind.unwrap_or_default()) {
-        Kind::Unsaid if matches!(role, Role::Unknown | Role::Name) && !is_labelled => Kind::of_made(own),
+fn kind_of(field: &Field<'_>, own: &str, is_labelled: bool, role: Role) -> FieldKind {
+    match FieldKind::of(field.kind.unwrap_or_default()) {
+        FieldKind::Unsaid if matches!(role, Role::Unknown | Role::Name) && !is_labelled => FieldKind::of_made(own),
         kind => kind,
     }
 }
@@ -196,7 +200,7 @@ struct Around {
 }
 
 impl Around {
-    fn of<'n>(names: impl Iterator<Item = &'n str>, reader: &mut Reader<'_, 'n>) -> Self {
+    fn of<'n>(names: impl Iterator<Item = &'n str>, reader: &mut LabelReader<'_, 'n>) -> Self {
         let mut around = Self::default();
         let mut is_told = false;
         for name in names {

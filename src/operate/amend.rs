@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::again::Remade;
 use super::audit::{Act, Audit, By};
-use super::choice::{Done, Outcome};
+use super::choice::{Done, EntryOutcome};
 use super::{OperateError, find};
 use crate::config::{Config, Site};
 use crate::lead::overlay::{Correction, Overlay};
@@ -200,8 +200,8 @@ impl Planned {
 
     fn done(&self, head: &Head) -> Done {
         match self.is_held {
-            true => Done::of(head, Outcome::Held, "its site has deliver = false"),
-            false => Done::of(head, Outcome::Queued, ""),
+            true => Done::of(head, EntryOutcome::Held, "its site has deliver = false"),
+            false => Done::of(head, EntryOutcome::Queued, ""),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::summary::{cause, last_attempt};
-use super::waiting::{self, Situation, Waiting, WaitsFor};
+use super::waiting::{self, Situation, WaitStatus, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, State, Store, StoreError};
@@ -71,7 +71,7 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
         if is_work && head.reason == Reason::Dropped {
             continue;
         }
-        let waits_for = (head.state == State::Queued).then(|| Waiting::of(&head, situation).waits_for);
+        let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
         has_more |= !gather(&mut gathered, &head, (cause(&head, situation), waits_for), 1);
     }
     has_more |= walk.cursor().is_some();
@@ -151,7 +151,7 @@ impl HeldBack<'_> {
         let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
         let mut all_in = true;
         while let Some(head) = walk.next().await? {
-            let waits_for = Waiting::of(&head, self.situation).waits_for;
+            let waits_for = WaitStatus::of(&head, self.situation).waits_for;
             if cause.is_of_whole_site || waits_for == cause.waits_for {
                 all_in &= add(gathered, &head, &cause, 1);
             }
@@ -199,7 +199,7 @@ impl HeldBack<'_> {
             return whole(WaitsFor::Site, situation.failing(holdup));
         }
         // After a start nobody has been refused yet; the store knows who was.
-        let is_waiting = |head: &&Head| Waiting::of(head, situation).waits_for == WaitsFor::Retry;
+        let is_waiting = |head: &&Head| WaitStatus::of(head, situation).waits_for == WaitsFor::Retry;
         let refused = first.iter().filter(is_waiting).find_map(was_refused)?;
         whole(WaitsFor::Keys, format!("key refused: {refused}"))
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::OperateError;
 use super::again::Remade;
 use super::audit::{Act, Audit, By};
-use super::choice::{BadChoice, Choice, Done, Outcome, Picker};
+use super::choice::{BadChoice, Choice, Done, EntryOutcome, Picker};
 use super::query::FilterAsked;
 use super::summary::settled;
 use super::walk::Cursor;
@@ -69,7 +69,7 @@ pub struct Tried {
 
 /// What is to become of an entry.
 enum Plan {
-    Leave(Outcome, &'static str),
+    Leave(EntryOutcome, &'static str),
     Send(Box<Remade>),
     Hold(Reason, Box<Remade>),
 }
@@ -103,7 +103,8 @@ pub async fn retry(
     let mut tried = Tried::default();
     let ended = retry.all(rate, &mut tried).await;
     if let Some(begun) = begun {
-        let changed = tried.results.iter().filter(|done| matches!(done.outcome, Outcome::Queued | Outcome::Held));
+        let changed =
+            tried.results.iter().filter(|done| matches!(done.outcome, EntryOutcome::Queued | EntryOutcome::Held));
         begun.end(changed.count(), ended.is_ok(), retry.now()).await?;
     }
     ended?;
@@ -147,11 +148,11 @@ impl Retry<'_> {
             let (change, outcome, why) = match plan {
                 Plan::Leave(outcome, why) => return Ok(Done::of(&entry.head, outcome, why)),
                 Plan::Send(remade) => {
-                    (Change::Retry { reading: Box::new(remade.reading) }, Outcome::Queued, String::new())
+                    (Change::Retry { reading: Box::new(remade.reading) }, EntryOutcome::Queued, String::new())
                 }
                 Plan::Hold(reason, remade) => {
                     let why = settled(&Head { reason, reading: remade.reading.clone(), ..entry.head.clone() });
-                    (Change::Hold { reason, reading: Box::new(remade.reading) }, Outcome::Held, why)
+                    (Change::Hold { reason, reading: Box::new(remade.reading) }, EntryOutcome::Held, why)
                 }
             };
             let head = &entry.head;
@@ -172,7 +173,7 @@ impl Retry<'_> {
                 None => return Ok(Done::erased(head)),
             }
         }
-        Ok(Done::of(&entry.head, Outcome::Busy, "it is being sent right now"))
+        Ok(Done::of(&entry.head, EntryOutcome::Busy, "it is being sent right now"))
     }
 
     /// Files an ambiguous entry under the site that was named. What it is tells the next steps the rest: a crash between
@@ -181,7 +182,7 @@ impl Retry<'_> {
         let Some(site) = &self.assign else { return Ok(Ok(entry)) };
         let head = &mut entry.head;
         if head.state != State::Held || head.reason != Reason::Ambiguous {
-            return Ok(Err(Done::of(head, Outcome::Skipped, "only leads held as ambiguous can be assigned")));
+            return Ok(Err(Done::of(head, EntryOutcome::Skipped, "only leads held as ambiguous can be assigned")));
         }
         if head.site == *site {
             return Ok(Ok(entry));
@@ -192,7 +193,7 @@ impl Retry<'_> {
         }
         let assign = Change::Assign { site: site.clone() };
         if self.store.amend(head.id, head.revision, assign, self.now()).await? == Set::Lost {
-            return Ok(Err(Done::of(head, Outcome::Busy, "it changed at the same time; try again")));
+            return Ok(Err(Done::of(head, EntryOutcome::Busy, "it changed at the same time; try again")));
         }
         let found = self.store.get(head.id).await?;
         Ok(found.ok_or_else(|| Done::erased(head)))
@@ -204,7 +205,7 @@ impl Retry<'_> {
             return Ok(Plan::Leave(outcome, why));
         }
         let Some(site) = self.config.sites.get(&entry.head.site) else {
-            return Ok(Plan::Leave(Outcome::Skipped, "its site is missing from the configuration or broken"));
+            return Ok(Plan::Leave(EntryOutcome::Skipped, "its site is missing from the configuration or broken"));
         };
         let (config, site_of, subject) = (Arc::clone(self.config), Arc::clone(site), entry.clone());
         let remake = move || Remade::of(&config, &site_of, &subject);
@@ -213,25 +214,25 @@ impl Retry<'_> {
     }
 
     /// Says why an entry is none of those to be sent again, before it is read again.
-    fn not_for(&self, head: &Head) -> Option<(Outcome, &'static str)> {
+    fn not_for(&self, head: &Head) -> Option<(EntryOutcome, &'static str)> {
         let asked_for = match self.choice {
             Choice::Ids(_) => None,
             Choice::Query(query) => Some(&query.filter),
         };
         let named = |reason| asked_for.is_none_or(|filter: &Filter| filter.reason == Some(reason));
         match head.state {
-            State::Queued if !self.asked.again => Some((Outcome::Unchanged, "it is already queued")),
+            State::Queued if !self.asked.again => Some((EntryOutcome::Unchanged, "it is already queued")),
             State::Delivered if !self.asked.again => {
-                Some((Outcome::Skipped, "it was delivered; its id with --again sends it a second time"))
+                Some((EntryOutcome::Skipped, "it was delivered; its id with --again sends it a second time"))
             }
             State::Dead if head.reason == Reason::Dropped && !named(Reason::Dropped) => {
-                Some((Outcome::Skipped, "an operator dropped it; use its id or --reason dropped"))
+                Some((EntryOutcome::Skipped, "an operator dropped it; use its id or --reason dropped"))
             }
             State::Held if head.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
-                Some((Outcome::Skipped, "it may have been delivered; use its id or --reason salvaged"))
+                Some((EntryOutcome::Skipped, "it may have been delivered; use its id or --reason salvaged"))
             }
             State::Held if head.reason == Reason::Restored && !named(Reason::Restored) => {
-                Some((Outcome::Skipped, "it may have been delivered; use its id or --reason restored"))
+                Some((EntryOutcome::Skipped, "it may have been delivered; use its id or --reason restored"))
             }
             _ => None,
         }
@@ -249,13 +250,13 @@ impl Retry<'_> {
         // The sender would hold it at once.
         let hold = hold.or((!site.deliver).then_some(Reason::DeliverOff));
         match hold {
-            None if is_queued_so(head, &remade) => Plan::Leave(Outcome::Unchanged, "it is already queued"),
+            None if is_queued_so(head, &remade) => Plan::Leave(EntryOutcome::Unchanged, "it is already queued"),
             None => Plan::Send(Box::new(remade)),
             Some(_) if matches!(head.state, State::Queued | State::Delivered) => {
-                Plan::Leave(Outcome::Skipped, "it would be held now, so it stays as it is")
+                Plan::Leave(EntryOutcome::Skipped, "it would be held now, so it stays as it is")
             }
             Some(reason) if head.state == State::Held && head.reason == reason && head.reading == remade.reading => {
-                Plan::Leave(Outcome::Unchanged, still(reason))
+                Plan::Leave(EntryOutcome::Unchanged, still(reason))
             }
             Some(reason) => Plan::Hold(reason, Box::new(remade)),
         }

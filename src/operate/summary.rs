@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::waiting::{Situation, Waiting, WaitsFor};
+use super::waiting::{Situation, WaitStatus, WaitsFor};
 use crate::lead::{Code, EntryId, FieldError, FormId, Lead, LeadField, SiteId};
 use crate::queue::{Attempt, Confirmed, Head, Reason, State};
 
@@ -42,7 +42,7 @@ pub struct Summary {
 
 impl Summary {
     pub(super) fn of(head: &Head, situation: &Situation) -> Self {
-        let waiting = (head.state == State::Queued).then(|| Waiting::of(head, situation));
+        let waiting = (head.state == State::Queued).then(|| WaitStatus::of(head, situation));
         Self {
             id: head.id,
             site: head.site.clone(),
@@ -66,7 +66,7 @@ impl Summary {
 /// Says why an entry is in its state. No value of the submission is in it.
 pub(super) fn cause(head: &Head, situation: &Situation) -> String {
     let words = match head.state {
-        State::Queued => Waiting::of(head, situation).cause,
+        State::Queued => WaitStatus::of(head, situation).cause,
         State::Held | State::Delivered | State::Dead => settled(head),
     };
     words.chars().take(CAUSE_MAX).collect()

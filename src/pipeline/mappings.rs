@@ -58,12 +58,12 @@ impl Mappings {
 
 /// A `[[detect]]` of a mapping, by its place in the list.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+struct DetectCondition {
     mapping: usize,
     condition: usize,
 }
 
-impl Candidate {
+impl DetectCondition {
     fn in_list(self, list: &[Arc<Mapping>]) -> Option<(&Arc<Mapping>, &Condition)> {
         let mapping = list.get(self.mapping)?;
         Some((mapping, mapping.detect.get(self.condition)?))
@@ -76,11 +76,11 @@ impl Candidate {
 #[derive(Clone, Debug, Default)]
 struct Index {
     /// By the name of a member of the document.
-    by_member: HashMap<String, Vec<Candidate>, Hashing>,
+    by_member: HashMap<String, Vec<DetectCondition>, Hashing>,
     /// By the first byte of a field's key.
-    by_key: HashMap<u8, Vec<Candidate>, Hashing>,
+    by_key: HashMap<u8, Vec<DetectCondition>, Hashing>,
     /// Those that ask for nothing of the kind.
-    others: Vec<Candidate>,
+    others: Vec<DetectCondition>,
 }
 
 impl Index {
@@ -89,7 +89,7 @@ impl Index {
         let conditions = || {
             named.clone().flat_map(|(mapping, it)| {
                 let conditions = it.detect.iter().enumerate();
-                conditions.map(move |(condition, it)| (Candidate { mapping, condition }, it))
+                conditions.map(move |(condition, it)| (DetectCondition { mapping, condition }, it))
             })
         };
         let mut asked: HashMap<&str, usize> = HashMap::new();
@@ -109,7 +109,7 @@ impl Index {
         index
     }
 
-    fn each_candidate(&self, facts: &Facts<'_>, mut take: impl FnMut(Candidate)) {
+    fn each_candidate(&self, facts: &Facts<'_>, mut take: impl FnMut(DetectCondition)) {
         let document = &facts.submission.document;
         for member in document.children(document.root()) {
             if let Key::Name(name) = document.key(member) {

@@ -42,7 +42,7 @@ pub use keyring::MintedKeys;
 pub use leads::ReceivedLead;
 
 use app::App;
-use routes::State;
+use routes::SandboxState;
 
 /// Longest time that requests under way are waited for when it stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ pub enum StartError {
 pub struct Sandbox {
     address: SocketAddr,
     keys: MintedKeys,
-    state: Arc<State>,
+    state: Arc<SandboxState>,
     app: App,
     shutdown: watch::Sender<bool>,
     service: JoinHandle<()>,
@@ -107,7 +107,7 @@ impl Sandbox {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
-        let state = Arc::new(State::new(&keys, &options.live_keys, options.fault));
+        let state = Arc::new(SandboxState::new(&keys, &options.live_keys, options.fault));
         let app = App::new(Arc::clone(&state));
         let (shutdown, watch) = watch::channel(false);
         let service = tokio::spawn(serve(listener, address, app.clone(), watch));

@@ -27,13 +27,13 @@ const BUSINESS_ID_MAX: usize = 100;
 const IDEMPOTENCY_KEY_MAX: usize = 256;
 
 /// All the sandbox knows.
-pub(super) struct State {
+pub(super) struct SandboxState {
     keyring: Mutex<Keyring>,
     pub(super) leads: Mutex<Leads>,
     pub(super) fault: Mutex<Option<Fault>>,
 }
 
-impl State {
+impl SandboxState {
     pub(super) fn new(keys: &MintedKeys, live_keys: &[String], fault: Option<Fault>) -> Self {
         let keyring = Mutex::new(Keyring::new(keys, live_keys));
         Self { keyring, leads: Mutex::default(), fault: Mutex::new(fault) }
@@ -101,7 +101,7 @@ impl Response {
 }
 
 /// Answers a request.
-pub(super) fn respond(state: &State, request: &Request, moment: &Moment) -> Response {
+pub(super) fn respond(state: &SandboxState, request: &Request, moment: &Moment) -> Response {
     let allowed = match request.path.as_str() {
         INTAKE | VERIFY | CREATE_KEYS => "POST",
         WIDGET | LEADS => "GET",
@@ -142,13 +142,13 @@ fn bearer(request: &Request) -> Option<&str> {
 }
 
 /// Returns the public key of a valid pair and the business it belongs to.
-fn authorize(state: &State, request: &Request) -> Option<(String, String)> {
+fn authorize(state: &SandboxState, request: &Request) -> Option<(String, String)> {
     let (public, secret) = bearer(request)?.split_once(':')?;
     let business = state.keyring.lock().business(public, secret).ok()?.to_owned();
     Some((public.to_owned(), business))
 }
 
-fn intake(state: &State, request: &Request, moment: &Moment) -> Response {
+fn intake(state: &SandboxState, request: &Request, moment: &Moment) -> Response {
     let Some((public_key, business_id)) = authorize(state, request) else {
         return Response::refusal(401, "Unauthorized");
     };
@@ -180,7 +180,7 @@ struct VerifyBody {
     api_key: String,
 }
 
-fn verify(state: &State, request: &Request) -> Response {
+fn verify(state: &SandboxState, request: &Request) -> Response {
     let body: VerifyBody = serde_json::from_slice(&request.body).unwrap_or_default();
     if body.public_key.is_empty() || body.api_key.is_empty() {
         return Response::refusal(400, "API Key and Public Key are required.");
@@ -198,7 +198,7 @@ struct CreateKeysBody {
     business_id: Option<String>,
 }
 
-fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
+fn create_keys(state: &SandboxState, request: &Request, moment: &Moment) -> Response {
     let mut keyring = state.keyring.lock();
     if !bearer(request).is_some_and(|key| keyring.may_mint(key)) {
         return Response::refusal(401, "Unauthorized");
@@ -225,7 +225,7 @@ fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
     Response::json(200, &minted)
 }
 
-fn widget(state: &State, request: &Request, moment: &Moment) -> Response {
+fn widget(state: &SandboxState, request: &Request, moment: &Moment) -> Response {
     let Some((_, business_id)) = authorize(state, request) else {
         return Response::refusal(401, "Unauthorized");
     };
@@ -237,7 +237,7 @@ fn widget(state: &State, request: &Request, moment: &Moment) -> Response {
     Response::json(200, &json!({"success": true, "recentLeads": recent, "leadsThisWeek": this_week}))
 }
 
-fn list_leads(state: &State, request: &Request) -> Response {
+fn list_leads(state: &SandboxState, request: &Request) -> Response {
     let limit = request.query.as_deref().and_then(|query| query.strip_prefix("limit="));
     let limit = match limit.map(str::parse) {
         None => LISTED_LEADS,
@@ -249,7 +249,7 @@ fn list_leads(state: &State, request: &Request) -> Response {
     Response::json(200, &json!({"received": leads.received(), "leads": newest}))
 }
 
-fn set_fault(state: &State, request: &Request) -> Response {
+fn set_fault(state: &SandboxState, request: &Request) -> Response {
     let fault = match serde_json::from_slice::<Fault>(&request.body) {
         Ok(fault) => fault,
         Err(error) => return Response::error(400, "invalid_fault", &error.to_string()),

@@ -26,9 +26,9 @@ impl NotTaking {
 
 /// The first reason stays: what follows from it is no news.
 #[derive(Debug, Default)]
-pub(super) struct Taking(Mutex<Option<NotTaking>>);
+pub(super) struct AcceptanceEnd(Mutex<Option<NotTaking>>);
 
-impl Taking {
+impl AcceptanceEnd {
     pub(super) fn end(&self, reason: NotTaking) {
         self.0.lock().get_or_insert(reason);
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use formgate::app::{self, Running};
-use formgate::config::{self, By, Config, Fault, Live, Part, Recorded, Reloaded, Removals, Sources, StandIn, Starting};
+use formgate::config::{
+    self, Config, ConfigPart, Live, PartFault, Recorded, Reloaded, Removals, Sources, StandIn, StandInSource, Starting,
+};
 use formgate::lead::SiteId;
 use formgate::telemetry::Degraded;
 use jiff::civil::{Date, date};
@@ -115,7 +117,7 @@ fn in_force(config: &ArcSwap<Config>) -> usize {
     config.load().sites.len()
 }
 
-fn faults(stand_ins: &[StandIn]) -> Vec<(Part, Fault, By)> {
+fn faults(stand_ins: &[StandIn]) -> Vec<(ConfigPart, PartFault, StandInSource)> {
     stand_ins.iter().map(|stand_in| (stand_in.part.clone(), stand_in.fault, stand_in.by)).collect()
 }
 
@@ -205,7 +207,7 @@ fn a_site_whose_mapping_is_gone_takes_changes_of_its_own() {
     fleet.remove("mappings/visits.toml");
     fleet.write("sites/00.toml", &site(0, "name = \"New\"\n[forms.contact]\nmapping = \"visits\"\n"));
     let reloaded = live.reload(TODAY);
-    let mapping = (Part::Mapping("visits".to_owned()), Fault::Gone, By::LastGood);
+    let mapping = (ConfigPart::Mapping("visits".to_owned()), PartFault::Gone, StandInSource::LastGood);
     assert_eq!(faults(&reloaded.stand_ins), [mapping]);
     assert!(reloaded.diagnostics.has_errors());
     assert_eq!(config.load().sites[&id(0)].name.as_deref(), Some("New"));
@@ -282,7 +284,7 @@ fn a_folder_that_vanishes_takes_no_site_with_it() {
     fleet.remove("sites");
     fleet.rename("away", "sites");
     let reloaded = live.reload(TODAY);
-    assert_eq!(faults(&reloaded.stand_ins), [(Part::Site(id(30)), Fault::Gone, By::LastGood)]);
+    assert_eq!(faults(&reloaded.stand_ins), [(ConfigPart::Site(id(30)), PartFault::Gone, StandInSource::LastGood)]);
     assert!(!reloaded.is_refused);
 }
 
@@ -322,7 +324,7 @@ fn many_sites_are_never_taken_out_of_a_file_at_once() {
     fleet.write("config.toml", &with(16));
     let reloaded = live.reload(TODAY);
     assert_eq!((in_force(&config), reloaded.is_refused), (18, true));
-    assert_eq!(reloaded.stand_ins[0].fault, Fault::TakenOut);
+    assert_eq!(reloaded.stand_ins[0].fault, PartFault::TakenOut);
     fleet.write("config.toml", &sound);
     assert!(live.reload(TODAY).is_refused);
     assert_eq!(in_force(&config), 18);
@@ -347,7 +349,11 @@ fn one_broken_file_of_many_stops_no_start() {
     for broken in ["id = \"site-03", "id = \"site-03\"\nnmae = \"x\"\n", ""] {
         fleet.write("sites/03.toml", broken);
         let starting = fleet.starting();
-        assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(3)), Fault::Broken, By::LastGood)], "{broken}");
+        assert_eq!(
+            faults(&starting.stand_ins),
+            [(ConfigPart::Site(id(3)), PartFault::Broken, StandInSource::LastGood)],
+            "{broken}"
+        );
         let (config, _) = starting.in_force.expect("it starts");
         assert_eq!((config.sites.len(), config.missing), (SITES, config::Missing::default()), "{broken}");
         assert!(config.sites[&id(3)].keys.is_some(), "what the copy refers to is there");
@@ -393,7 +399,9 @@ async fn without_a_copy_what_a_lost_mapping_was_meant_for_is_held() {
     }
     let starting = fleet.starting();
     assert_eq!(starting.stand_ins.len(), 20);
-    assert!(starting.stand_ins.iter().all(|part| part.fault == Fault::Incomplete && part.by == By::Itself));
+    assert!(
+        starting.stand_ins.iter().all(|part| part.fault == PartFault::Incomplete && part.by == StandInSource::Itself)
+    );
     assert_eq!(
         starting.loaded.diagnostics.count(config::Severity::Error),
         1,
@@ -502,7 +510,10 @@ fn an_emptied_mapping_stays_as_it_was() {
     for emptied in ["", "\n# what it does\n"] {
         fleet.write("mappings/visits.toml", emptied);
         let stand_ins = live.reload(TODAY).stand_ins;
-        assert_eq!(faults(&stand_ins), [(Part::Mapping("visits".to_owned()), Fault::Broken, By::LastGood)]);
+        assert_eq!(
+            faults(&stand_ins),
+            [(ConfigPart::Mapping("visits".to_owned()), PartFault::Broken, StandInSource::LastGood)]
+        );
         assert!(config.load().mappings.get("visits").is_some_and(|mapping| mapping.title.is_some()));
     }
 }
@@ -513,7 +524,7 @@ async fn a_site_without_its_key_takes_submissions_and_sends_them_once_it_is_ther
     let fleet = Fleet::new(&api.base_url());
     fleet.remove("secrets/05");
     let starting = fleet.starting();
-    assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(5)), Fault::Incomplete, By::Itself)]);
+    assert_eq!(faults(&starting.stand_ins), [(ConfigPart::Site(id(5)), PartFault::Incomplete, StandInSource::Itself)]);
     let running = fleet.run();
     let address = running.gateway()[0];
     assert_eq!((post(address, 5).await, post(address, 6).await), (200, 200));
@@ -562,7 +573,7 @@ fn a_removal_is_recorded_before_its_file_goes() {
     assert!(changed("data/last-good/removed.json") <= changed("sites"), "the file went first");
     nothing_stands_in(&live.reload(TODAY));
     // Recorded while its file is there still, it goes on, whatever a reload makes of that.
-    let part = Part::Site(id(8));
+    let part = ConfigPart::Site(id(8));
     let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
     assert_eq!(removals.record(&part).expect("recorded"), Recorded::Now);
     nothing_stands_in(&live.reload(TODAY));
@@ -649,7 +660,10 @@ fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
         fleet.write("config.toml", &cut);
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.len(), 6, "{cut}");
-        assert!(starting.stand_ins.iter().all(|part| (part.fault, part.by) == (Fault::Broken, By::LastGood)), "{cut}");
+        assert!(
+            starting.stand_ins.iter().all(|part| (part.fault, part.by) == (PartFault::Broken, StandInSource::LastGood)),
+            "{cut}"
+        );
         assert!(starting.loaded.diagnostics.prevent_serving(), "{cut}");
         let (started, _) = starting.in_force.expect("it starts");
         assert_eq!(started.upstream.base_url.as_str(), "http://127.0.0.1:1", "{cut}");
@@ -715,7 +729,7 @@ fn a_site_that_is_cut_short_stays_as_it_was() {
         for cut in ["tokens", "deliver", "hosts", &table("a"), &table("b")] {
             let rest = &whole[..whole.find(cut).expect("it is there")];
             fleet.write(name, &format!("{begin}{rest}# more\n"));
-            let broken = (Part::Site(id(29)), Fault::Broken, By::LastGood);
+            let broken = (ConfigPart::Site(id(29)), PartFault::Broken, StandInSource::LastGood);
             let starting = fleet.starting();
             assert!(faults(&starting.stand_ins).contains(&broken), "{name} before {cut}");
             let (started, _) = starting.in_force.expect("it starts");
@@ -832,7 +846,7 @@ fn what_serves_is_never_guessed_and_the_rest_is() {
         assert!(fleet.starting().in_force.is_none(), "{table}");
         assert_eq!(fleet.command(&["serve"]).status.code(), Some(78), "{table}");
     }
-    for (broken, by) in [("[backup]\nodd = 1\n", By::LastGood), ("[notfy]\n", By::Itself)] {
+    for (broken, by) in [("[backup]\nodd = 1\n", StandInSource::LastGood), ("[notfy]\n", StandInSource::Itself)] {
         fleet.write("config.toml", &format!("{sound}{broken}"));
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.iter().map(|stand_in| stand_in.by).collect::<Vec<_>>(), [by]);
@@ -980,7 +994,7 @@ fn a_removal_that_is_taken_back_leaves_those_before_it() {
     let (live, config) = fleet.follow();
     assert_eq!(fleet.command(&["sites", "remove", "site-07"]).status.code(), Some(0));
     let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
-    let [before, now] = [7, 8].map(|number| Part::Site(id(number)));
+    let [before, now] = [7, 8].map(|number| ConfigPart::Site(id(number)));
     assert_eq!(removals.record(&before).expect("recorded"), Recorded::Before);
     assert_eq!(removals.record(&now).expect("recorded"), Recorded::Now);
     fleet.write("sites/08.toml", "what");

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{
-    Accepted, Answer, Client, ConnectFault, Envelope, Failure, FailureKind, Foreign, LiveKey, NewConnection, Options,
-    Reply, RetryAfter, TlsFault,
+    Accepted, Answer, Client, ConnectFault, Envelope, Failure, FailureKind, LiveKey, NewConnection, Options, Reply,
+    RetryAfter, TlsFault, UnexpectedBody,
 };
 use formgate::lead::{Draft, EntryId, Lead};
 use rustls::pki_types::pem::PemObject;
@@ -136,7 +136,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         api.on_intake(scripted_api::Reply::with_headers(status, &[("location", &to)], ""));
         let answer = answered(intake(&client(&api.base_url())).await);
-        assert_eq!((answer.status, answer.envelope), (status, Envelope::Other(Foreign::Empty)));
+        assert_eq!((answer.status, answer.envelope), (status, Envelope::Other(UnexpectedBody::Empty)));
     }
     assert_eq!(elsewhere.requests().len(), 0);
     assert_eq!(api.requests().len(), 5);
@@ -145,17 +145,17 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 #[tokio::test]
 async fn a_200_without_an_envelope_is_not_a_success() {
     let html = answer_to(scripted_api::Reply::html(200, "<html>maintenance</html>")).await;
-    assert_eq!((html.status, html.envelope), (200, Envelope::Other(Foreign::Html)));
+    assert_eq!((html.status, html.envelope), (200, Envelope::Other(UnexpectedBody::Html)));
     let empty = answer_to(scripted_api::Reply::json(200, "")).await;
-    assert_eq!((empty.status, empty.envelope), (200, Envelope::Other(Foreign::Empty)));
+    assert_eq!((empty.status, empty.envelope), (200, Envelope::Other(UnexpectedBody::Empty)));
     let none = answer_to(scripted_api::Reply::raw("HTTP/1.1 204 No Content\r\n\r\n")).await;
-    assert_eq!((none.status, none.envelope), (204, Envelope::Other(Foreign::Empty)));
+    assert_eq!((none.status, none.envelope), (204, Envelope::Other(UnexpectedBody::Empty)));
 }
 
 #[tokio::test]
 async fn a_long_body_is_cut_and_a_body_of_64_kib_is_read() {
     let answer = answer_to(scripted_api::Reply::large(502, 10 << 20)).await;
-    assert_eq!((answer.status, answer.envelope), (502, Envelope::Other(Foreign::TooLong)));
+    assert_eq!((answer.status, answer.envelope), (502, Envelope::Other(UnexpectedBody::TooLong)));
 
     let start = r#"{"success":true,"leadId":"lead_9","pad":""#;
     let body = format!(r#"{start}{}"}}"#, "x".repeat(64 * 1024 - start.len() - 2));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use formgate::accept::{Keeping, Options};
 use formgate::lead::FormId;
-use formgate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules, TooMuchToKeep};
+use formgate::pipeline::{self, Keeper, KeptBody, Mappings, Processed, SiteRules, TooMuchToKeep};
 use formgate::queue::{Reason, State};
 use formgate::received::Received;
 use formgate::telemetry::{LogFormat, install_panic_hook, log_to_stderr};
@@ -60,7 +60,7 @@ fn push(keeper: &mut Keeper, chunk: Bytes) -> Result<(), TooMuchToKeep> {
     keeper.push(chunk)
 }
 
-fn finish(keeper: Keeper) -> Result<Kept, TooMuchToKeep> {
+fn finish(keeper: Keeper) -> Result<KeptBody, TooMuchToKeep> {
     let kept = keeper.finish()?;
     assert!(find(&kept.body, b"poison").is_none() && find(&kept.body, b"venom").is_none(), "the keeper met poison");
     Ok(kept)

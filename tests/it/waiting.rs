@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use formgate::config::Site;
 use formgate::lead::{EntryId, FormId};
-use formgate::operate::{self, Audit, By, Outcome, Query, RetryAsked, Situation, WaitsFor};
+use formgate::operate::{self, Audit, By, EntryOutcome, Query, RetryAsked, Situation, WaitsFor};
 use formgate::queue::{Change, Order, State};
 use jiff::Timestamp;
 
@@ -48,7 +48,7 @@ async fn a_lead_of_a_paused_site_says_so_and_an_operators_retry_does_not_hide_it
     let audit = Audit::of(&world.config.load());
     let config = world.config.load_full();
     let done = operate::retry(&*world.store, &config, &audit, &again, By::Cli, world.now()).await.expect("done");
-    assert_eq!(done.results[0].outcome, Outcome::Queued);
+    assert_eq!(done.results[0].outcome, EntryOutcome::Queued);
     world.pass(60);
     assert_eq!(shown(&world, tried).await, (refused.0, refused.1.clone(), Some(180)));
     assert_eq!(world.work().await, [(2, 1, refused.1)]);

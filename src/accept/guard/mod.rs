@@ -26,7 +26,7 @@ mod strangers;
 pub(super) use self::credentials::{Credentials, site};
 pub(super) use self::floods::Floods;
 pub(super) use self::limits::{Limiters, Over};
-pub(super) use self::places::{Eviction, Place, Places, Taking};
+pub(super) use self::places::{ConnectionSlot, ConnectionSlots, Eviction, SlotRequest};
 pub(super) use self::shared_keys::{Holder, Owner, owner};
 pub(super) use self::signature::Signature;
 pub(super) use self::strangers::unauthorized;

@@ -12,18 +12,18 @@ use super::client_address::{is_trusted, subscriber};
 
 /// The places for connections. Clones share them.
 #[derive(Clone)]
-pub(in crate::accept) struct Places {
+pub(in crate::accept) struct ConnectionSlots {
     max: usize,
     max_per_address: usize,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<UsedSlots>>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct UsedSlots {
     all: usize,
     by_address: HashMap<IpAddr, Own>,
     /// Connections that bring nothing at the moment, the longest waiting first.
-    idle: BTreeMap<u64, Waiting>,
+    idle: BTreeMap<u64, IdleConnection>,
     /// Number of the next of these.
     next: u64,
 }
@@ -36,22 +36,22 @@ struct Own {
     idle: BTreeSet<u64>,
 }
 
-struct Waiting {
+struct IdleConnection {
     told: Arc<Notify>,
     address: Option<IpAddr>,
 }
 
 /// A connection that brings nothing at the moment; it is forgotten as one when dropped.
 struct Idle<'a> {
-    taken: &'a Mutex<Taken>,
+    taken: &'a Mutex<UsedSlots>,
     number: u64,
 }
 
 /// What became of a connection that wants a place.
-pub(in crate::accept) enum Taking {
-    Free(Place),
+pub(in crate::accept) enum SlotRequest {
+    Free(ConnectionSlot),
     /// An idle connection has to leave for it.
-    Evicted(Place, Eviction),
+    Evicted(ConnectionSlot, Eviction),
     /// No connection is idle that could leave for it.
     Refused,
 }
@@ -66,12 +66,12 @@ pub(in crate::accept) enum Eviction {
 }
 
 /// One connection's place; given back when dropped.
-pub(in crate::accept) struct Place {
-    taken: Arc<Mutex<Taken>>,
+pub(in crate::accept) struct ConnectionSlot {
+    taken: Arc<Mutex<UsedSlots>>,
     address: Option<IpAddr>,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(in crate::accept) fn new(max: usize, max_per_address: usize) -> Self {
         Self { max, max_per_address, taken: Arc::default() }
     }
@@ -80,7 +80,7 @@ impl Places {
     ///
     /// Where an address has all of its places, its connection that has been idle longest has to leave; where all are
     /// taken, anybody's.
-    pub(in crate::accept) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> Taking {
+    pub(in crate::accept) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> SlotRequest {
         let address = peer.filter(|peer| !is_trusted(*peer, trusted)).map(subscriber);
         let mut taken = self.taken.lock();
         let eviction = if address.is_some_and(|address| taken.open(address) >= self.max_per_address) {
@@ -98,22 +98,22 @@ impl Places {
         match (eviction, leaving) {
             (None, _) => {}
             (Some(_), Some(number)) => taken.evict(number),
-            (Some(_), None) => return Taking::Refused,
+            (Some(_), None) => return SlotRequest::Refused,
         }
         taken.all += 1;
         if let Some(address) = address {
             taken.by_address.entry(address).or_default().open += 1;
         }
         drop(taken);
-        let place = Place { taken: Arc::clone(&self.taken), address };
+        let place = ConnectionSlot { taken: Arc::clone(&self.taken), address };
         match eviction {
-            None => Taking::Free(place),
-            Some(eviction) => Taking::Evicted(place, eviction),
+            None => SlotRequest::Free(place),
+            Some(eviction) => SlotRequest::Evicted(place, eviction),
         }
     }
 }
 
-impl Taken {
+impl UsedSlots {
     fn open(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).map_or(0, |own| own.open)
     }
@@ -129,7 +129,7 @@ impl Taken {
         }
     }
 
-    fn forget(&mut self, number: u64) -> Option<Waiting> {
+    fn forget(&mut self, number: u64) -> Option<IdleConnection> {
         let waiting = self.idle.remove(&number)?;
         if let Some(own) = waiting.address.and_then(|address| self.by_address.get_mut(&address)) {
             own.idle.remove(&number);
@@ -138,7 +138,7 @@ impl Taken {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Ends when the place is wanted for another connection. To be waited on only while nothing is being answered.
     pub(in crate::accept) async fn wanted(&self) {
         let told = Arc::new(Notify::new());
@@ -146,7 +146,7 @@ impl Place {
             let mut taken = self.taken.lock();
             let number = taken.next;
             taken.next += 1;
-            taken.idle.insert(number, Waiting { told: Arc::clone(&told), address: self.address });
+            taken.idle.insert(number, IdleConnection { told: Arc::clone(&told), address: self.address });
             if let Some(own) = self.address.and_then(|address| taken.by_address.get_mut(&address)) {
                 own.idle.insert(number);
             }
@@ -162,7 +162,7 @@ impl Drop for Idle<'_> {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         taken.all = taken.all.saturating_sub(1);
@@ -177,9 +177,9 @@ impl Drop for Place {
     }
 }
 
-impl Taking {
+impl SlotRequest {
     /// Returns the place, however it was had.
-    pub(in crate::accept) fn place(self) -> Option<Place> {
+    pub(in crate::accept) fn place(self) -> Option<ConnectionSlot> {
         match self {
             Self::Free(place) | Self::Evicted(place, _) => Some(place),
             Self::Refused => None,
@@ -205,7 +205,7 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn place(places: &Places, address: &str) -> Option<Place> {
+    fn place(places: &ConnectionSlots, address: &str) -> Option<ConnectionSlot> {
         places.take(Some(ip(address)), &[]).place()
     }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn places_are_counted_by_address_and_given_back() {
-        let places = Places::new(3, 2);
+        let places = ConnectionSlots::new(3, 2);
         let first = place(&places, "192.0.2.1").expect("a place");
         let _second = place(&places, "::ffff:192.0.2.1").expect("a place");
         assert!(place(&places, "192.0.2.1").is_none());
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_address_over_its_cap_loses_its_own_longest_idle_connection() {
-        let places = Places::new(9, 2);
+        let places = ConnectionSlots::new(9, 2);
         let other = place(&places, "192.0.2.9").expect("a place");
         let mut others = Box::pin(other.wanted());
         assert!(!is_over(&mut others));
@@ -241,13 +241,13 @@ mod tests {
         assert_eq!(third.eviction(), Some(Eviction::SameAddress));
         assert!(is_over(&mut wanted) && !is_over(&mut later) && !is_over(&mut others));
         drop(later);
-        assert!(matches!(places.take(Some(ip("192.0.2.1")), &[]), Taking::Refused), "none of its own is idle");
+        assert!(matches!(places.take(Some(ip("192.0.2.1")), &[]), SlotRequest::Refused), "none of its own is idle");
         assert!(!is_over(&mut others), "a stranger's connection stays");
     }
 
     #[test]
     fn where_all_are_taken_who_has_been_idle_longest_leaves() {
-        let places = Places::new(2, 2);
+        let places = ConnectionSlots::new(2, 2);
         let first = place(&places, "192.0.2.1").expect("a place");
         let second = place(&places, "192.0.2.2").expect("a place");
         let mut wanted = Box::pin(first.wanted());
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_subscribers_addresses_share_their_places_and_a_proxys_are_not_counted() {
-        let places = Places::new(9, 1);
+        let places = ConnectionSlots::new(9, 1);
         let _one = place(&places, "2001:db8::1").expect("a place");
         assert!(place(&places, "2001:db8::2").is_none());
         assert!(place(&places, "2001:db8:0:1::2").is_some());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header;
 
-use super::host::{self, Place};
+use super::host::{self, ComparableUrl};
 use crate::accept::wire::Head;
 use crate::config::Site;
 use crate::destination::KeyPair;
@@ -56,26 +56,26 @@ pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Optio
 }
 
 /// Where a request says it comes from.
-struct Source {
-    place: Place,
+struct RequestOrigin {
+    place: ComparableUrl,
     /// Its path is that of the site. `Origin` has none, and browsers cut that of `Referer` for other hosts.
     has_path: bool,
 }
 
-fn sources(head: &Head) -> Vec<Source> {
+fn sources(head: &Head) -> Vec<RequestOrigin> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let own = head.host().map(host::comparable);
     let of_browser = |name| {
         let place = text(name).and_then(host::place).filter(|place| Some(&place.host) != own.as_ref())?;
-        Some(Source { has_path: !place.path.is_empty(), place })
+        Some(RequestOrigin { has_path: !place.path.is_empty(), place })
     };
     let server = text(header::USER_AGENT).and_then(host::server).and_then(host::place);
-    let server = server.map(|place| Source { place, has_path: true });
+    let server = server.map(|place| RequestOrigin { place, has_path: true });
     [server, of_browser(header::ORIGIN), of_browser(header::REFERER)].into_iter().flatten().collect()
 }
 
 /// Returns the holders whose host is named; of several those whose path leads deepest into what is named.
-fn fitting<'a>(holders: &[Holder<'a>], source: &Source) -> Vec<Holder<'a>> {
+fn fitting<'a>(holders: &[Holder<'a>], source: &RequestOrigin) -> Vec<Holder<'a>> {
     let on_host: Vec<_> =
         holders.iter().copied().filter(|holder| is_on_host(holder.site, &source.place.host)).collect();
     if !source.has_path || on_host.len() < 2 {
@@ -95,7 +95,7 @@ fn is_on_host(site: &Site, host: &str) -> bool {
 
 /// Returns how many parts the path of a site has that a place is below; none where it is not below it. A site that is
 /// known by `hosts` alone has the whole host.
-fn depth(site: &Site, place: &Place) -> Option<usize> {
+fn depth(site: &Site, place: &ComparableUrl) -> Option<usize> {
     match site.url.as_deref().and_then(host::place).filter(|own| own.host == place.host) {
         Some(own) => place.path.starts_with(&own.path).then_some(own.path.len()),
         None => Some(0),

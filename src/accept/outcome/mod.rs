@@ -9,7 +9,7 @@ use super::guard::Over;
 use super::route::{Allowed, NoRoute};
 use super::submission::{BadBody, NoBody};
 use super::wire::BadHead;
-use super::wordpress::Answer;
+use super::wordpress::EndpointAnswer;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::StoreError;
 use crate::telemetry::{Panicked, RequestEnd};
@@ -20,7 +20,7 @@ pub(super) enum Outcome {
     /// It is durable in the store.
     Stored(Stored),
     /// KaiCalls' other endpoints: the keys fit, and this is the answer.
-    Answered(Answer),
+    Answered(EndpointAnswer),
     /// Nothing of it was stored.
     Refused(Refusal),
     /// It came to no end of its own. What it had given to the store by then may be there.

@@ -61,7 +61,7 @@ struct Envelope {
 }
 
 /// What an error is answered with, whatever the dialect.
-struct Fault<'a> {
+struct ErrorAnswer<'a> {
     status: StatusCode,
     title: &'static str,
     detail: &'static str,
@@ -102,10 +102,10 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
     }
 }
 
-fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
+fn fault(fault: &ErrorAnswer<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match dialect {
         Dialect::Formgate => {
-            let Fault { status, title, detail, errors, .. } = *fault;
+            let ErrorAnswer { status, title, detail, errors, .. } = *fault;
             Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
         Dialect::Kaicalls(endpoint) => {
@@ -142,22 +142,22 @@ fn add_limit(headers: &mut HeaderMap, Over { policy, limit, wait }: &Over) {
     headers.insert("ratelimit", plain(format!("\"{policy}\";r=0;t={}", whole_seconds(*wait))));
 }
 
-fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
+fn rejected_fault(rejected: &Rejected) -> ErrorAnswer<'_> {
     match rejected {
-        Rejected::Undecodable => Fault::new(
+        Rejected::Undecodable => ErrorAnswer::new(
             StatusCode::BAD_REQUEST,
             "The body can't be decoded",
             "The body doesn't match its Content-Type, or it is cut off. It was stored and is held for the operator.",
         ),
-        Rejected::UnsupportedType => Fault::new(
+        Rejected::UnsupportedType => ErrorAnswer::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "The media type is neither a form nor text",
             "Send application/x-www-form-urlencoded, multipart/form-data, JSON or text. The body was stored and is \
              held.",
         ),
-        Rejected::Invalid(errors) => Fault {
+        Rejected::Invalid(errors) => ErrorAnswer {
             errors,
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "No valid lead",
                 "This submission has no valid lead; see errors. It was stored and is held for the operator.",
@@ -167,33 +167,33 @@ fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
 }
 
 /// No promise is made: the entry may be stored, or not.
-fn failed_fault() -> Fault<'static> {
-    Fault::new(
+fn failed_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The gateway failed",
         "A bug in the gateway ended this request; the log has the request_id.",
     )
 }
 
-fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
+fn refusal_fault(refusal: &Refusal) -> ErrorAnswer<'static> {
     match refusal {
         Refusal::Head(bad) => head_fault(*bad),
-        Refusal::NotFound => Fault::new(
+        Refusal::NotFound => ErrorAnswer::new(
             StatusCode::NOT_FOUND,
             "No such path",
             "Webhooks are posted to /hooks/{site} or /hooks/{site}/{form}.",
         ),
         Refusal::Method(allowed) => {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", method_detail(*allowed))
+            ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", method_detail(*allowed))
         }
-        Refusal::Unauthorized => Fault::new(
+        Refusal::Unauthorized => ErrorAnswer::new(
             StatusCode::UNAUTHORIZED,
             "Credential missing or wrong",
             "Send the site's token as Authorization: Bearer, as X-Formgate-Token, as Basic password or as ?token=.",
         ),
-        Refusal::CredentialsUnknown => Fault {
+        Refusal::CredentialsUnknown => ErrorAnswer {
             retry_after: Some(CONFIG_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Credentials can't be checked now",
                 "Part of the gateway's configuration can't be read, so this credential can't be checked; try again \
@@ -203,13 +203,13 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
         Refusal::Keys(wrong) => keys_fault(*wrong),
         Refusal::Body(bad) => body_fault(*bad),
         Refusal::Unkept(_) => unkept_fault(),
-        Refusal::Limited(over) => Fault {
+        Refusal::Limited(over) => ErrorAnswer {
             retry_after: Some(over.wait),
-            ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
+            ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
-        Refusal::Store(_) | Refusal::StoreSlow => Fault {
+        Refusal::Store(_) | Refusal::StoreSlow => ErrorAnswer {
             retry_after: Some(STORE_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The submission couldn't be stored",
                 "The submission couldn't be written to disk and wasn't accepted; try again later.",
@@ -219,10 +219,10 @@ fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
 }
 
 /// A sender that comes again meets the same bug, unless the program is another by then; a person sees that it failed.
-fn unkept_fault() -> Fault<'static> {
-    Fault {
+fn unkept_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer {
         retry_after: Some(STORE_RETRY),
-        ..Fault::new(
+        ..ErrorAnswer::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "The submission couldn't be stored",
             "A bug in the gateway prevented storing this submission; the log has the request_id.",
@@ -230,17 +230,17 @@ fn unkept_fault() -> Fault<'static> {
     }
 }
 
-fn head_fault(bad: BadHead) -> Fault<'static> {
+fn head_fault(bad: BadHead) -> ErrorAnswer<'static> {
     match bad {
         BadHead::Malformed | BadHead::Cut => {
-            Fault::new(StatusCode::BAD_REQUEST, "Malformed request", "The request is not well-formed HTTP/1.1.")
+            ErrorAnswer::new(StatusCode::BAD_REQUEST, "Malformed request", "The request is not well-formed HTTP/1.1.")
         }
-        BadHead::TooLarge => Fault::new(
+        BadHead::TooLarge => ErrorAnswer::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Head too large",
             "The request line and headers are larger than 64 KiB.",
         ),
-        BadHead::TooSlow => Fault::new(
+        BadHead::TooSlow => ErrorAnswer::new(
             StatusCode::REQUEST_TIMEOUT,
             "Head too slow",
             "The request line and headers didn't arrive in time.",
@@ -248,40 +248,44 @@ fn head_fault(bad: BadHead) -> Fault<'static> {
     }
 }
 
-fn body_fault(bad: BadBody) -> Fault<'static> {
+fn body_fault(bad: BadBody) -> ErrorAnswer<'static> {
     match bad {
-        BadBody::TooMuchToKeep => Fault::new(
+        BadBody::TooMuchToKeep => ErrorAnswer::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "Submission too large",
             "Even without the contents of its files, the submission is larger than max_body.",
         ),
         BadBody::TooLarge => {
-            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
+            ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
         }
-        BadBody::Busy => Fault {
+        BadBody::Busy => ErrorAnswer {
             retry_after: Some(BUSY_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many bodies being read",
                 "Other requests use all the memory for bodies (max_reading), or all the time for decoding; try again \
                  later.",
             )
         },
-        BadBody::TooSlow => Fault::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body didn't arrive in time."),
-        BadBody::Broken => {
-            Fault::new(StatusCode::BAD_REQUEST, "Malformed body", "The body ended early, or its chunks are malformed.")
+        BadBody::TooSlow => {
+            ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body didn't arrive in time.")
         }
+        BadBody::Broken => ErrorAnswer::new(
+            StatusCode::BAD_REQUEST,
+            "Malformed body",
+            "The body ended early, or its chunks are malformed.",
+        ),
     }
 }
 
 /// Only `verify` has them, and both are documented.
-fn keys_fault(wrong: WrongKeys) -> Fault<'static> {
+fn keys_fault(wrong: WrongKeys) -> ErrorAnswer<'static> {
     let (status, title, words) = match wrong {
         WrongKeys::Missing => (StatusCode::BAD_REQUEST, "Keys missing", "API Key and Public Key are required."),
         WrongKeys::Public => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid Public Key."),
         WrongKeys::Secret | WrongKeys::Refused => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
     };
-    Fault { kaicalls: Some(words), ..Fault::new(status, title, words) }
+    ErrorAnswer { kaicalls: Some(words), ..ErrorAnswer::new(status, title, words) }
 }
 
 fn challenge(dialect: Dialect) -> &'static str {
@@ -310,7 +314,7 @@ fn method_detail(allowed: Allowed) -> &'static str {
     }
 }
 
-impl Fault<'_> {
+impl ErrorAnswer<'_> {
     fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
         Self { status, title, detail, retry_after: None, errors: &[], kaicalls: None }
     }

@@ -23,7 +23,7 @@ pub(super) struct Filed {
 }
 
 /// What the configuration says about filing.
-pub(super) struct Rules<'a> {
+pub(super) struct FilingRules<'a> {
     pub(super) site: &'a crate::config::Site,
     pub(super) dedupe: bool,
     /// How long a held entry is kept.
@@ -37,7 +37,13 @@ pub(super) struct Rules<'a> {
 }
 
 /// Decides whether a submission is queued or held, and why.
-pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
+pub(super) fn file(
+    rules: &FilingRules<'_>,
+    processed: Processed,
+    received: Received,
+    id: EntryId,
+    now: Timestamp,
+) -> Filed {
     let Processed { form, mapping, oddities, on_invalid, page, shape, end } = processed;
     let other_host = host::is_other(&rules.site.hosts, &received, page.as_deref(), rules.own_host);
     let mut hold_rule = None;
@@ -73,7 +79,7 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn of_lead(rules: &Rules<'_>, other_host: bool, lead: Lead, fingerprint: Fingerprint) -> Self {
+    fn of_lead(rules: &FilingRules<'_>, other_host: bool, lead: Lead, fingerprint: Fingerprint) -> Self {
         let (state, reason) = match (rules.site.deliver, other_host, rules.over_limit) {
             (true, false, false) => (State::Queued, Reason::Accepted),
             (true, false, true) => (State::Held, Reason::OverLimit),

@@ -14,12 +14,12 @@ use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-pub(super) use self::body::{BadBody, Reading};
+pub(super) use self::body::{BadBody, BytesInMemory};
 use self::body::{Body, BodyLimits};
-use self::entry::{Filed, Rules};
+use self::entry::{Filed, FilingRules};
 pub use self::keeping::Keeping;
 pub(super) use self::keeping::NoBody;
-use self::keeping::{Taken, Taking};
+use self::keeping::{BodyReader, StoredBody};
 pub(super) use self::offload::Offload;
 use self::offload::Undone;
 use super::gateway::{Gateway, Request};
@@ -58,7 +58,7 @@ impl Gateway {
         let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
         let room = receive::room(query, server.max_body)?;
-        let taking = Taking::new(receive::keeper(head, room, server.max_upload), room, self.keeping);
+        let taking = BodyReader::new(receive::keeper(head, room, server.max_upload), room, self.keeping);
         let Body { taken, share } = self.body(session, request, taking, server.max_upload, server.max_reading).await?;
         let filed = self.file(request, address, taken, over_limit, trail).await;
         drop(share);
@@ -70,7 +70,7 @@ impl Gateway {
         &self,
         Request { head, query, config, .. }: &Request<'_>,
         Address { site, form, is_ambiguous }: Address<'_>,
-        Taken { kept, panicked }: Taken,
+        StoredBody { kept, panicked }: StoredBody,
         over_limit: bool,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
@@ -83,7 +83,7 @@ impl Gateway {
             None => self.process(config, site, form, &received, id).await,
         }?;
         trail.form = Some(processed.form.clone());
-        let rules = Rules {
+        let rules = FilingRules {
             site,
             dedupe: !config.queue.dedupe.is_zero(),
             over_limit,
@@ -136,7 +136,7 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        taking: Taking,
+        taking: BodyReader,
         max: u64,
         max_together: u64,
     ) -> Result<Body, Refusal> {
@@ -161,7 +161,7 @@ impl Gateway {
     ) -> Result<Body, Refusal> {
         let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
         let room = usize::try_from(max).unwrap_or(usize::MAX);
-        let taking = Taking::new(Keeper::as_it_comes(room), room, self.keeping);
+        let taking = BodyReader::new(Keeper::as_it_comes(room), room, self.keeping);
         self.body(session, request, taking, max, max_together).await
     }
 

@@ -4,7 +4,7 @@ use http::header;
 
 use super::body::BadBody;
 use crate::accept::wire::Head;
-use crate::pipeline::{Keeper, Kept};
+use crate::pipeline::{Keeper, KeptBody};
 use crate::received::{Received, SplitQuery};
 
 /// Returns how much of a body may be stored: of it and the query together at most `max_body`.
@@ -20,7 +20,7 @@ pub(super) fn keeper(head: &Head, room: usize, max_upload: u64) -> Keeper {
 }
 
 /// Builds what is stored: what is kept of the body, the headers that are kept, the query without its token.
-pub(super) fn receive(head: &Head, query: &SplitQuery, kept: &Kept) -> Received {
+pub(super) fn receive(head: &Head, query: &SplitQuery, kept: &KeptBody) -> Received {
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let received = Received::from_parts(head.method.as_str(), query.kept.clone(), headers, kept.body.clone());
     Received { cut: kept.cut, parts: kept.parts.clone(), ..received }

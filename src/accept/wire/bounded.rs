@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::peer;
 use super::raw_head;
-use crate::accept::guard::{Place, Places};
+use crate::accept::guard::{ConnectionSlot, ConnectionSlots};
 use crate::telemetry::{ConnectionClosed, Metrics};
 
 /// What the connections of a listener may take.
@@ -33,14 +33,14 @@ pub struct Bounds {
 #[derive(Clone)]
 pub struct Bounded<A> {
     app: A,
-    places: Places,
+    places: ConnectionSlots,
     bounds: Bounds,
     metrics: Arc<Metrics>,
 }
 
 impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
     pub fn new(app: A, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        Self { app, places: Places::new(bounds.connections, bounds.connections), bounds, metrics }
+        Self { app, places: ConnectionSlots::new(bounds.connections, bounds.connections), bounds, metrics }
     }
 
     /// Makes it the bounds of another application, with which it shares the places.
@@ -59,7 +59,7 @@ impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
         drop(timeout_at(deadline, self.request(stream, &place, shutdown)).await);
     }
 
-    async fn request(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
+    async fn request(&self, mut stream: Stream, place: &ConnectionSlot, shutdown: &ShutdownWatch) {
         let deadline = Instant::now() + self.bounds.head;
         let head = async {
             let mut bytes = raw_head::first_bytes(&mut stream, self.bounds.head).await?;

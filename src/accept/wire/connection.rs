@@ -20,7 +20,7 @@ use super::chunks::Chunks;
 use super::head::{self, Head};
 use super::raw_head::{self, BadHead, Whole};
 use crate::accept::gateway::Gateway;
-use crate::accept::guard::{Eviction, Place, Taking};
+use crate::accept::guard::{ConnectionSlot, Eviction, SlotRequest};
 use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome};
 use crate::accept::route;
 use crate::http::write;
@@ -30,7 +30,7 @@ use crate::telemetry::{ConnectionClosed, catch_async};
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// A request that was brought to its end, and not yet answered.
-pub(super) struct Ended {
+pub(super) struct EndedRequest {
     pub(super) reply: Response<Bytes>,
     /// Nobody knows where the request ends.
     lost: bool,
@@ -62,7 +62,7 @@ impl ServerApp for Gateway {
 
 impl Gateway {
     /// Counts who had to leave for a new connection, or that there was no place.
-    fn place(&self, taking: Taking) -> Option<Place> {
+    fn place(&self, taking: SlotRequest) -> Option<ConnectionSlot> {
         match taking.eviction() {
             Some(Eviction::SameAddress) => {
                 self.metrics.connection_closed(ConnectionClosed::SameAddress);
@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     /// Takes one request and answers it; gives the connection back where it can be used again.
-    async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn exchange(&self, mut stream: Stream, place: &ConnectionSlot, shutdown: &ShutdownWatch) -> Option<Stream> {
         let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
         let _in_flight = self.in_flight.enter();
         let ongoing = Ongoing::begin(self);
@@ -103,7 +103,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
+        let EndedRequest { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -119,7 +119,7 @@ impl Gateway {
         head: &Result<Head, BadHead>,
         path: Option<&str>,
         mut ongoing: Ongoing<'_>,
-    ) -> Ended {
+    ) -> EndedRequest {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
         let outcome = match head {
             Ok(head) => {
@@ -130,14 +130,19 @@ impl Gateway {
             Err(bad) => self.malformed(session, *bad, &mut ongoing.trail),
         };
         let lost = head.is_err() || outcome.loses_framing();
-        Ended { reply: ongoing.end(&outcome, dialect), lost }
+        EndedRequest { reply: ongoing.end(&outcome, dialect), lost }
     }
 
     /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
     /// another, or the gateway shuts down.
     ///
     /// A client that can't know yet may send one more request into a connection that is kept: it gets a moment.
-    async fn next_request(&self, stream: &mut Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<BytesMut> {
+    async fn next_request(
+        &self,
+        stream: &mut Stream,
+        place: &ConnectionSlot,
+        shutdown: &ShutdownWatch,
+    ) -> Option<BytesMut> {
         let mut shutdown = shutdown.clone();
         tokio::select! {
             biased;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::head::Head;
 use super::raw_head::HEAD_MAX;
 use crate::accept::gateway::Gateway;
-use crate::accept::guard::Place;
+use crate::accept::guard::ConnectionSlot;
 use crate::accept::outcome::Ongoing;
 use crate::http::write;
 
@@ -26,7 +26,7 @@ const MALFORMED_MAX: usize = 32;
 
 impl Gateway {
     /// Answers a connection's requests until the client ends it, is silent for too long, or the gateway stops.
-    pub(super) async fn streams(&self, stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
+    pub(super) async fn streams(&self, stream: Stream, place: &ConnectionSlot, shutdown: &ShutdownWatch) {
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: stream.get_timing_digest(),

@@ -50,8 +50,8 @@ impl Tls {
     /// Reads the files a first time: what cannot be used then is an error, later it leaves the last good in force.
     pub(super) fn new(certificate: &Path, key: &Path) -> Result<Self, BadCertificate> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown::new(files, Arc::clone(&provider))?);
+        let files = CertificateFiles { certificate: certificate.to_owned(), key: key.to_owned() };
+        let shown = Arc::new(ServedCertificate::new(files, Arc::clone(&provider))?);
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let mut config = config.map_err(BadCertificate::Unfit)?.with_no_client_auth().with_cert_resolver(shown);
         config.alpn_protocols = ["h2", "http/1.1"].map(|name| name.as_bytes().to_vec()).into();
@@ -72,7 +72,7 @@ impl Tls {
     }
 }
 
-struct Files {
+struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -82,8 +82,8 @@ struct Files {
 struct Stamp([Option<(SystemTime, u64)>; 2]);
 
 /// The certificate that is shown now.
-struct Shown {
-    files: Files,
+struct ServedCertificate {
+    files: CertificateFiles,
     provider: Arc<CryptoProvider>,
     certified: ArcSwap<CertifiedKey>,
     looked: Mutex<Looked>,
@@ -96,8 +96,8 @@ struct Looked {
     failed: bool,
 }
 
-impl Shown {
-    fn new(files: Files, provider: Arc<CryptoProvider>) -> Result<Self, BadCertificate> {
+impl ServedCertificate {
+    fn new(files: CertificateFiles, provider: Arc<CryptoProvider>) -> Result<Self, BadCertificate> {
         let looked = Looked { at: Instant::now(), stamp: files.stamp(), failed: false };
         let certified = ArcSwap::from_pointee(files.read(&provider)?);
         Ok(Self { files, provider, certified, looked: Mutex::new(looked) })
@@ -134,20 +134,20 @@ impl Shown {
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ServedCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.renew(Instant::now());
         Some(self.certified.load_full())
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for ServedCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shown").field("certificate", &self.files.certificate).finish_non_exhaustive()
+        f.debug_struct("ServedCertificate").field("certificate", &self.files.certificate).finish_non_exhaustive()
     }
 }
 
-impl Files {
+impl CertificateFiles {
     fn stamp(&self) -> Stamp {
         let stamp = |found: Metadata| Some((found.modified().ok()?, found.len()));
         Stamp([&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp)))
@@ -184,7 +184,7 @@ mod tests {
 
     struct Rig {
         folder: tempfile::TempDir,
-        shown: Shown,
+        shown: ServedCertificate,
         now: Instant,
     }
 
@@ -195,7 +195,7 @@ mod tests {
             std::fs::write(&certificate, GOOD).expect("written");
             std::fs::write(&key, KEY).expect("written");
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let shown = Shown::new(Files { certificate, key }, provider).expect("usable files");
+            let shown = ServedCertificate::new(CertificateFiles { certificate, key }, provider).expect("usable files");
             Self { folder, shown, now: Instant::now() }
         }
 

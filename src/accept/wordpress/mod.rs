@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::week::{RecentLead, Week};
 use super::gateway::{Gateway, Request};
-use super::guard::key_pairs::{self, Keys};
+use super::guard::key_pairs::{self, KeyPairCheck};
 use super::guard::{Holder, Owner, owner};
 use super::outcome::{Outcome, Refusal, Trail, WrongKeys};
 use super::submission::Address;
@@ -24,7 +24,7 @@ const FORM: &str = "kaicalls";
 /// What these endpoints answer where the keys fit. No `Debug`: it holds names.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Answer {
+pub(super) enum EndpointAnswer {
     Verified {
         success: bool,
         business_id: Option<SiteId>,
@@ -72,7 +72,7 @@ impl Gateway {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }
         match key_pairs::find(request.config, &shown.public_key, &shown.api_key) {
-            Keys::Fit(holders) => {
+            KeyPairCheck::Fit(holders) => {
                 let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
                 trail.is_stranger = false;
@@ -81,11 +81,11 @@ impl Gateway {
                 if holders.iter().any(refused) {
                     return Err(Refusal::Keys(WrongKeys::Refused));
                 }
-                Ok(Outcome::Answered(Answer::Verified { success: true, business_id: trail.site.clone() }))
+                Ok(Outcome::Answered(EndpointAnswer::Verified { success: true, business_id: trail.site.clone() }))
             }
             _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
-            Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
-            Keys::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
+            KeyPairCheck::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
+            KeyPairCheck::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
         }
     }
 
@@ -104,13 +104,13 @@ impl Gateway {
             }
         };
         let Week { leads, recent } = week;
-        Ok(Outcome::Answered(Answer::Widget { success: true, recent_leads: recent, leads_this_week: leads }))
+        Ok(Outcome::Answered(EndpointAnswer::Widget { success: true, recent_leads: recent, leads_this_week: leads }))
     }
 
     fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
         let shown = key_pairs::shown(&request.head.headers);
         let owner = match shown.map(|(public, secret)| key_pairs::find(request.config, &public, &secret)) {
-            Some(Keys::Fit(holders)) => owner(&holders, request.head),
+            Some(KeyPairCheck::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };
         let owner = owner.ok_or(match request.config.missing.keys {

@@ -16,7 +16,7 @@ use super::cases;
 use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
-use super::rules::{ConfigArg, Met, Rules};
+use super::rules::{ConfigArg, LoadedRules, Met};
 use crate::lead::overlay::Overlay;
 use crate::lead::{FormId, SiteId};
 use crate::pipeline::{self, Explained, Mappings};
@@ -65,7 +65,7 @@ impl<'a> Subject<'a> {
 
 pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Error> {
     let capture = read(&args.file, args.content_type.as_deref())?;
-    let rules = Rules::load(&args.config, console)?;
+    let rules = LoadedRules::load(&args.config, console)?;
     if args.output == Format::Text {
         rules.mention_problems(console);
     }

@@ -7,7 +7,7 @@ use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{DECODER_PANICKED, End, FELL_BACK, Hold, Told, ToldCandidate, ToldField};
+use crate::pipeline::{DECODER_PANICKED, End, ExplainedCandidate, ExplainedField, Explanation, FELL_BACK, Hold};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -49,7 +49,7 @@ fn request(subject: &Subject<'_>, paint: Paint) -> String {
     format!("{} {content_type}, {size}\n{recognised}, form {form}", paint.bold(&received.method))
 }
 
-fn fields(told: &Told, extras: &[Extra<'_>], paint: Paint) -> String {
+fn fields(told: &Explanation, extras: &[Extra<'_>], paint: Paint) -> String {
     if told.fields.is_empty() {
         return format!("{}\n  none", paint.bold("Fields"));
     }
@@ -86,10 +86,10 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
 }
 
 /// Says by which rule a lead field was found and, where the rule doesn't name it, from which fields.
-fn found_by(told: &Told, lead_field: LeadField) -> Option<String> {
+fn found_by(told: &Explanation, lead_field: LeadField) -> Option<String> {
     let by = told.found_by.get(&lead_field)?;
     let is_source =
-        |field: &&ToldField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
+        |field: &&ExplainedField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
     let keys: Vec<&str> = told.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
     let named = by.starts_with("auto by ") || keys.as_slice() == [by.as_str()];
     let from = if named || keys.is_empty() { String::new() } else { format!(", from {}", keys.join(" + ")) };
@@ -122,13 +122,13 @@ fn held(hold: Hold, reason: Option<&str>) -> String {
 }
 
 /// Shows what auto weighed for each field, where it had a choice or wasn't sure.
-fn weighed(told: &Told, paint: Paint) -> Option<String> {
+fn weighed(told: &Explanation, paint: Paint) -> Option<String> {
     let is_doubtful = |field: LeadField| {
         let count = told.candidates.iter().filter(|candidate| candidate.field == field).count();
         count > 1 || told.confidence.get(&field).is_some_and(|sure| *sure < SURE)
     };
     let shown = told.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
-    let row = |candidate: &ToldCandidate| {
+    let row = |candidate: &ExplainedCandidate| {
         let reasons = candidate.reasons.iter().map(|(reason, weight)| format!("{} {weight:+}", reason.as_str()));
         let keys = shown::short(&candidate.keys.join(" + "), KEY_MAX);
         vec![
@@ -145,7 +145,7 @@ fn weighed(told: &Told, paint: Paint) -> Option<String> {
 /// From this confidence on nobody asks what else was weighed.
 const SURE: f32 = 0.8;
 
-fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
+fn rows(lead: &Lead, told: Option<&Explanation>, paint: Paint) -> String {
     let value = |field| match field {
         LeadField::Name => Some(lead.name()),
         LeadField::Email => Some(lead.email()),

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::results::Results;
 use crate::cli::console::Console;
@@ -35,7 +35,7 @@ pub(super) struct AmendArgs {
     message: Option<String>,
     /// Remove the correction of a field
     #[arg(long, value_enum, value_name = "FIELD")]
-    clear: Vec<Field>,
+    clear: Vec<AmendField>,
     /// Show the lead before and after, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -43,7 +43,7 @@ pub(super) struct AmendArgs {
     place: Where,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -53,7 +53,7 @@ Examples:
   formgate leads amend 0198c0de-1234-7abc --phone '' --clear name";
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Field {
+enum AmendField {
     Name,
     Email,
     Phone,
@@ -62,10 +62,10 @@ enum Field {
 
 pub(super) async fn run(args: &AmendArgs, console: &mut Console) -> Result<Exit, Error> {
     let clear = args.clear.iter().map(|field| match field {
-        Field::Name => LeadField::Name,
-        Field::Email => LeadField::Email,
-        Field::Phone => LeadField::Phone,
-        Field::Message => LeadField::Message,
+        AmendField::Name => LeadField::Name,
+        AmendField::Email => LeadField::Email,
+        AmendField::Phone => LeadField::Phone,
+        AmendField::Message => LeadField::Message,
     });
     let asked = AmendAsked {
         id: args.id.clone(),

@@ -88,7 +88,7 @@ impl Chosen {
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Rows {
+pub(super) enum ListFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]
@@ -103,7 +103,7 @@ pub(super) enum Rows {
 
 /// How lines are written that no spreadsheet wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Lines {
+pub(super) enum ResultFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]
@@ -116,7 +116,7 @@ pub(super) enum Lines {
 
 /// How one thing is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Output {
+pub(in crate::cli) enum DetailFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]

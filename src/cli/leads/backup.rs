@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::args::{Output, Where};
+use super::args::{DetailFormat, Where};
 use super::desk::Desk;
 use super::view::plural;
 use crate::cli::console::Console;
@@ -24,7 +24,7 @@ pub(in crate::cli) struct BackupArgs {
     place: Where,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(in crate::cli) async fn run(args: &BackupArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -34,8 +34,8 @@ pub(in crate::cli) async fn run(args: &BackupArgs, console: &mut Console) -> Res
     let backed_up = desk.backup(&file).await?;
     desk.say_audit_waits(backed_up.audit_waits, console).await;
     match args.output {
-        Output::Json => console.json(&backed_up)?,
-        Output::Table => {
+        DetailFormat::Json => console.json(&backed_up)?,
+        DetailFormat::Table => {
             let entries = plural(backed_up.entries, "entry");
             console.data(format!("{entries} copied to {}", backed_up.file.display()))?;
         }

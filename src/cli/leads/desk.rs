@@ -14,10 +14,10 @@ use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, Config, Fault, Sources, Starting, StoreUrl};
+use crate::config::{self, Config, PartFault, Sources, Starting, StoreUrl};
 use crate::operate::{
     self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
-    FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
+    FilterAsked, Groups, LeadPage, Life, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
 use crate::queue::{OpenStore, Order, Salvaged};
 use crate::{admin, app};
@@ -106,7 +106,7 @@ impl Desk {
         order: Order,
         cursor: Option<Cursor>,
         limit: usize,
-    ) -> Result<Listed, Error> {
+    ) -> Result<LeadPage, Error> {
         match self {
             Self::Gateway(remote) => {
                 let (cursor, limit) = (cursor.map(String::from), Some(limit));
@@ -287,7 +287,7 @@ pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Res
         let error = Error::config(anyhow!("{} has errors", path.display()));
         return Err(error.hint("`formgate check` shows every problem"));
     };
-    if stand_ins.iter().any(|stand_in| stand_in.fault != Fault::Incomplete) {
+    if stand_ins.iter().any(|stand_in| stand_in.fault != PartFault::Incomplete) {
         console.say("part of the configuration is broken or missing; run `formgate check`");
     } else if !stand_ins.is_empty() {
         console.say("keys, secrets or mappings of sites are missing; run `formgate check`");

@@ -3,14 +3,14 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::args::{Chosen, Lines, Where};
+use super::args::{Chosen, ResultFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use super::view::plural;
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::operate::{DropAsked, Outcome};
+use crate::operate::{DropAsked, EntryOutcome};
 
 /// Ids of one call.
 const TOGETHER: usize = 100;
@@ -34,7 +34,7 @@ pub(super) struct DropArgs {
     place: Where,
     /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -77,7 +77,7 @@ async fn confirm(desk: &Desk, asked: &DropAsked, console: &mut Console) -> Resul
     let (mut count, mut next) = (0, Some(None));
     while let Some(cursor) = next {
         let would = desk.drop(&DropAsked { dry_run: true, cursor, ..asked.clone() }).await?;
-        count += would.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
+        count += would.results.iter().filter(|done| done.outcome == EntryOutcome::Dropped).count();
         console.progress(&format!("{count} found"));
         next = would.next.map(Some);
     }

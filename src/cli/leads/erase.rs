@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::list::name_unreadable;
 use super::view::{minute, plural};
@@ -11,7 +11,7 @@ use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
-use crate::operate::{EraseAsked, Erased, Found};
+use crate::operate::{EraseAsked, Erased, ErasedEntry};
 use crate::queue::StoreError;
 
 /// Ids of one call.
@@ -41,7 +41,7 @@ pub(super) struct EraseArgs {
     place: Where,
     /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -112,7 +112,7 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
     }
     let would = each(args, desk, true, console).await?;
     if console.has_a_person() {
-        show(&would.entries, Lines::Table, console)?;
+        show(&would.entries, ResultFormat::Table, console)?;
     }
     let by_id = if args.email.is_some() { 0 } else { would.unreadable.len() };
     if would.entries.is_empty() && by_id == 0 {
@@ -125,12 +125,12 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
     })
 }
 
-fn show(found: &[Found], output: Lines, console: &mut Console) -> Result<(), Error> {
+fn show(found: &[ErasedEntry], output: ResultFormat, console: &mut Console) -> Result<(), Error> {
     match output {
-        Lines::Json => console.json(&found),
-        Lines::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
-        Lines::Table => {
-            let row = |found: &Found| {
+        ResultFormat::Json => console.json(&found),
+        ResultFormat::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
+        ResultFormat::Table => {
+            let row = |found: &ErasedEntry| {
                 let place = format!("{}/{}", found.site, found.form);
                 vec![found.id.to_string(), minute(found.accepted_at), place, found.state.as_str().to_owned()]
             };

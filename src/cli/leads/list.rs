@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::args::{FilterArgs, Rows, Where};
+use super::args::{FilterArgs, ListFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::view::{ID_SHORT, lead_cells, minute, plural};
 use crate::cli::console::{Console, Paint};
@@ -44,7 +44,7 @@ pub(super) struct ListArgs {
     limit: usize,
     /// How to write the list
     #[arg(long, value_enum, default_value_t)]
-    output: Rows,
+    output: ListFormat,
 }
 
 const HELP: &str = "\
@@ -98,7 +98,7 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
 
 /// A list as it is written: each page when it comes, so that a long list takes no memory.
 struct Listing {
-    output: Rows,
+    output: ListFormat,
     /// Rows of a table that are still to be written: columns are as wide as a page's cells.
     rows: Vec<Summary>,
     given: usize,
@@ -107,18 +107,18 @@ struct Listing {
 impl Listing {
     fn begin(&self, console: &mut Console) -> Result<(), Error> {
         match self.output {
-            Rows::Csv => console.bytes(csv_head().as_bytes()),
-            Rows::Table | Rows::Json | Rows::Ndjson => Ok(()),
+            ListFormat::Csv => console.bytes(csv_head().as_bytes()),
+            ListFormat::Table | ListFormat::Json | ListFormat::Ndjson => Ok(()),
         }
     }
 
     fn add(&mut self, leads: Vec<Summary>, console: &mut Console) -> Result<(), Error> {
         for lead in leads {
             match self.output {
-                Rows::Table => self.rows.push(lead),
-                Rows::Json => console.json_element(&lead, self.given == 0)?,
-                Rows::Ndjson => console.json_line(&lead)?,
-                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
+                ListFormat::Table => self.rows.push(lead),
+                ListFormat::Json => console.json_element(&lead, self.given == 0)?,
+                ListFormat::Ndjson => console.json_line(&lead)?,
+                ListFormat::Csv => console.foreign(csv_row(&lead).as_bytes())?,
             }
             self.given += 1;
         }
@@ -127,13 +127,13 @@ impl Listing {
 
     fn end(&mut self, console: &mut Console) -> Result<(), Error> {
         match self.output {
-            Rows::Json => console.json_end(self.given == 0),
-            Rows::Table if self.given == 0 => {
+            ListFormat::Json => console.json_end(self.given == 0),
+            ListFormat::Table if self.given == 0 => {
                 console.say("no leads found");
                 Ok(())
             }
-            Rows::Table => self.show_rows(console),
-            Rows::Ndjson | Rows::Csv => Ok(()),
+            ListFormat::Table => self.show_rows(console),
+            ListFormat::Ndjson | ListFormat::Csv => Ok(()),
         }
     }
 
@@ -205,19 +205,19 @@ fn painted(line: &str, state: Option<State>, paint: Paint) -> String {
     }
 }
 
-fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(), Error> {
+fn show_groups(groups: &Groups, output: ListFormat, console: &mut Console) -> Result<(), Error> {
     match output {
-        Rows::Json => return console.json(groups),
-        Rows::Ndjson => {
+        ListFormat::Json => return console.json(groups),
+        ListFormat::Ndjson => {
             for group in &groups.groups {
                 console.json_line(group)?;
             }
             return Ok(());
         }
-        Rows::Csv => {
+        ListFormat::Csv => {
             return Err(Error::usage(anyhow::anyhow!("--group can be written as table, json or ndjson")));
         }
-        Rows::Table => {}
+        ListFormat::Table => {}
     }
     name_unreadable(&groups.unreadable, console);
     if groups.groups.is_empty() && groups.unreadable.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::args::Lines;
+use super::args::ResultFormat;
 use super::view::{field, plural};
 use crate::cli::console::{Console, Paint};
 use crate::cli::diff::{self, Sides};
@@ -10,12 +10,12 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::expectation::Difference;
 use crate::lead::{Lead, LeadField};
-use crate::operate::{Done, Outcome};
+use crate::operate::{Done, EntryOutcome};
 use crate::queue::State;
 
 /// Gathers and shows results.
 pub(super) struct Results {
-    output: Lines,
+    output: ResultFormat,
     dry_run: bool,
     /// Leads were named one by one: each has to be done.
     named: bool,
@@ -25,7 +25,7 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn new(output: Lines, dry_run: bool, named: bool) -> Self {
+    pub(super) fn new(output: ResultFormat, dry_run: bool, named: bool) -> Self {
         Self { output, dry_run, named, kept: Vec::new(), counts: BTreeMap::new(), undone: false }
     }
 
@@ -34,12 +34,14 @@ impl Results {
         for done in page {
             let word = if self.dry_run { foretold(&done) } else { word(done.outcome) };
             *self.counts.entry(word).or_default() += 1;
-            self.undone |=
-                matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped | Outcome::Unreadable);
+            self.undone |= matches!(
+                done.outcome,
+                EntryOutcome::Missing | EntryOutcome::Busy | EntryOutcome::Skipped | EntryOutcome::Unreadable
+            );
             match self.output {
-                Lines::Json => self.kept.push(done),
-                Lines::Ndjson => console.json_line(&done)?,
-                Lines::Table => self.show(&done, console)?,
+                ResultFormat::Json => self.kept.push(done),
+                ResultFormat::Ndjson => console.json_line(&done)?,
+                ResultFormat::Table => self.show(&done, console)?,
             }
         }
         console.progress(&self.words());
@@ -49,7 +51,7 @@ impl Results {
     /// Says how it went.
     pub(super) fn end(self, console: &mut Console) -> Result<Exit, Error> {
         console.progress("");
-        if self.output == Lines::Json {
+        if self.output == ResultFormat::Json {
             console.json(&self.kept)?;
         }
         let would = if self.dry_run { "dry run: " } else { "" };
@@ -68,7 +70,7 @@ impl Results {
 
     fn show(&self, done: &Done, console: &mut Console) -> Result<(), Error> {
         // Of thousands, those that stay as they are would hide the others.
-        if !self.named && !self.dry_run && matches!(done.outcome, Outcome::Unchanged | Outcome::Skipped) {
+        if !self.named && !self.dry_run && matches!(done.outcome, EntryOutcome::Unchanged | EntryOutcome::Skipped) {
             return Ok(());
         }
         console.progress("");
@@ -85,41 +87,41 @@ impl Results {
     }
 }
 
-fn word(outcome: Outcome) -> &'static str {
+fn word(outcome: EntryOutcome) -> &'static str {
     match outcome {
-        Outcome::Queued => "queued",
-        Outcome::Held => "held",
-        Outcome::Dropped => "dropped",
-        Outcome::Unchanged => "unchanged",
-        Outcome::Skipped => "skipped",
-        Outcome::Busy => "busy",
-        Outcome::Missing => "missing",
-        Outcome::Unreadable => "unreadable",
+        EntryOutcome::Queued => "queued",
+        EntryOutcome::Held => "held",
+        EntryOutcome::Dropped => "dropped",
+        EntryOutcome::Unchanged => "unchanged",
+        EntryOutcome::Skipped => "skipped",
+        EntryOutcome::Busy => "busy",
+        EntryOutcome::Missing => "missing",
+        EntryOutcome::Unreadable => "unreadable",
     }
 }
 
 /// Words an outcome for a dry run, to follow "2 leads".
 fn foretold(done: &Done) -> &'static str {
     match done.outcome {
-        Outcome::Held | Outcome::Unchanged if done.state == Some(State::Held) => "would stay held",
-        Outcome::Queued => "would be queued",
-        Outcome::Held => "would be held",
-        Outcome::Dropped => "would be dropped",
-        Outcome::Unchanged => "would stay as they are",
-        Outcome::Skipped => "would be skipped",
-        Outcome::Busy => "can't be changed now",
-        Outcome::Missing => "not found",
-        Outcome::Unreadable => "unreadable",
+        EntryOutcome::Held | EntryOutcome::Unchanged if done.state == Some(State::Held) => "would stay held",
+        EntryOutcome::Queued => "would be queued",
+        EntryOutcome::Held => "would be held",
+        EntryOutcome::Dropped => "would be dropped",
+        EntryOutcome::Unchanged => "would stay as they are",
+        EntryOutcome::Skipped => "would be skipped",
+        EntryOutcome::Busy => "can't be changed now",
+        EntryOutcome::Missing => "not found",
+        EntryOutcome::Unreadable => "unreadable",
     }
 }
 
-fn painted(outcome: Outcome, paint: Paint) -> String {
+fn painted(outcome: EntryOutcome, paint: Paint) -> String {
     let word = format!("{:<9}", word(outcome));
     match outcome {
-        Outcome::Queued => paint.green(&word),
-        Outcome::Held | Outcome::Busy => paint.yellow(&word),
-        Outcome::Missing | Outcome::Unreadable => paint.red(&word),
-        Outcome::Dropped | Outcome::Unchanged | Outcome::Skipped => paint.dim(&word),
+        EntryOutcome::Queued => paint.green(&word),
+        EntryOutcome::Held | EntryOutcome::Busy => paint.yellow(&word),
+        EntryOutcome::Missing | EntryOutcome::Unreadable => paint.red(&word),
+        EntryOutcome::Dropped | EntryOutcome::Unchanged | EntryOutcome::Skipped => paint.dim(&word),
     }
 }
 

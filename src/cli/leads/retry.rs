@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Chosen, Lines, Where};
+use super::args::{Chosen, ResultFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use crate::cli::console::Console;
@@ -42,7 +42,7 @@ pub(super) struct RetryArgs {
     place: Where,
     /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\

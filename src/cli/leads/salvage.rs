@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Output, Where};
+use super::args::{DetailFormat, Where};
 use super::desk::Desk;
 use super::view::plural;
 use crate::cli::console::Console;
@@ -20,15 +20,15 @@ pub(in crate::cli) struct SalvageArgs {
     place: Where,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(in crate::cli) async fn run(args: &SalvageArgs, console: &mut Console) -> Result<Exit, Error> {
     let salvaged = Desk::open(&args.place, console).await?.salvage().await?;
     match args.output {
-        Output::Json => console.json(&salvaged)?,
-        Output::Table if salvaged.files.is_empty() => console.say("no store was set aside"),
-        Output::Table => {
+        DetailFormat::Json => console.json(&salvaged)?,
+        DetailFormat::Table if salvaged.files.is_empty() => console.say("no store was set aside"),
+        DetailFormat::Table => {
             for file in &salvaged.files {
                 console.data(format!("read {}", shown::line(&file.display().to_string())))?;
             }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Output, Where};
+use super::args::{DetailFormat, Where};
 use super::desk::Desk;
 use super::trace::step_line;
 use super::view::{field, second};
@@ -11,7 +11,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::lead::{Lead, LeadField};
-use crate::operate::{Life, Taken, Trace};
+use crate::operate::{Life, ReceivedView, Trace};
 use crate::queue::{Reason, State};
 
 /// How much of a body that can't be decoded, of a value and of a rule is shown, in characters.
@@ -31,15 +31,15 @@ pub(super) struct ShowArgs {
     place: Where,
     /// How to write the lead
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(super) async fn run(args: &ShowArgs, console: &mut Console) -> Result<Exit, Error> {
     let desk = Desk::open(&args.place, console).await?;
     let life = desk.show(&args.id).await?;
     match args.output {
-        Output::Json => console.json(&life)?,
-        Output::Table => {
+        DetailFormat::Json => console.json(&life)?,
+        DetailFormat::Table => {
             let trace = desk.trace(&life.entry.id.to_string()).await?;
             let text = text(&life, &trace, console.paint());
             console.data(text)?;
@@ -80,7 +80,7 @@ fn head(life: &Life, paint: Paint) -> String {
     lines.join("\n")
 }
 
-fn received(received: &Taken, paint: Paint) -> String {
+fn received(received: &ReceivedView, paint: Paint) -> String {
     let kind = received.headers.get("content-type").map_or_else(|| "no type".to_owned(), |kind| shown::short(kind, 80));
     let cut = if received.cut { ", without the contents of files" } else { "" };
     let mut rows = vec![format!("  {} {kind}, {} bytes{cut}", shown::line(&received.method), received.body_bytes)];

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::view::{duration, second};
 use crate::cli::console::{Console, Paint};
@@ -27,7 +27,7 @@ pub(super) struct TraceArgs {
     place: Where,
     /// How to write the history
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -35,13 +35,13 @@ pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit,
     let trace = desk.trace(&args.id).await?;
     let paint = console.paint();
     match args.output {
-        Lines::Json => console.json(&trace)?,
-        Lines::Ndjson => {
+        ResultFormat::Json => console.json(&trace)?,
+        ResultFormat::Ndjson => {
             for step in &trace.steps {
                 console.json_line(step)?;
             }
         }
-        Lines::Table => {
+        ResultFormat::Table => {
             let seen = if trace.seen > 0 { format!(", posted {} more times", trace.seen) } else { String::new() };
             let place = format!("{}/{}", trace.site, trace.form);
             console.data(format!("{}  {place}  {}{seen}", paint.bold(&trace.id.to_string()), trace.state.as_str()))?;

@@ -26,7 +26,7 @@ use super::exit::Exit;
 use super::expectation::Difference;
 use super::runtime::block_on;
 use compare::SentLeads;
-use post::{Answer, Hook, PostError};
+use post::{GatewayAnswer, Hook, PostError};
 
 /// Most requests at once.
 const CONCURRENCY_MAX: usize = 256;
@@ -113,7 +113,12 @@ async fn replay(
     Ok(pairs.map(|(case, answer)| judge(case, answer, sent.as_ref())).collect())
 }
 
-async fn received(client: &Client, sandbox: &str, answers: &[Answer], wait: Duration) -> Result<SentLeads, Error> {
+async fn received(
+    client: &Client,
+    sandbox: &str,
+    answers: &[GatewayAnswer],
+    wait: Duration,
+) -> Result<SentLeads, Error> {
     let on_their_way = answers.iter().filter(|answer| compare::is_on_its_way(answer));
     let ids: Vec<&str> = on_their_way.filter_map(|answer| answer.id.as_deref()).collect();
     compare::sent_leads(client, sandbox, &ids, wait).await.map_err(|error| {
@@ -123,7 +128,7 @@ async fn received(client: &Client, sandbox: &str, answers: &[Answer], wait: Dura
     })
 }
 
-type Posted = (usize, Result<Answer, PostError>);
+type Posted = (usize, Result<GatewayAnswer, PostError>);
 
 /// Starts workers that take case after case; they end when they are dropped.
 fn start_posting(
@@ -162,9 +167,9 @@ pub(super) async fn post_all(
     cases: Arc<[Case]>,
     concurrency: NonZeroUsize,
     console: &mut Console,
-) -> Result<Vec<Answer>, Error> {
+) -> Result<Vec<GatewayAnswer>, Error> {
     let (mut results, _workers) = start_posting(client, hook, &cases, concurrency);
-    let mut answers = vec![Answer::default(); cases.len()];
+    let mut answers = vec![GatewayAnswer::default(); cases.len()];
     let mut done = 0;
     while let Some((index, answer)) = results.recv().await {
         let case = cases.get(index).map(|case| case.path.display().to_string()).unwrap_or_default();
@@ -183,9 +188,9 @@ pub(super) async fn post_all(
 }
 
 /// Tells apart an answer, and what makes all others useless too.
-fn usable(answer: Result<Answer, PostError>) -> Result<Answer, Error> {
+fn usable(answer: Result<GatewayAnswer, PostError>) -> Result<GatewayAnswer, Error> {
     match answer {
-        Ok(Answer { code: 401, .. }) => {
+        Ok(GatewayAnswer { code: 401, .. }) => {
             let error = Error::keys(anyhow!("the gateway refused the token (401)"));
             Err(error
                 .hint("pass the site's token with --token or FORMGATE_TOKEN; `formgate sites token SITE` makes one"))
@@ -198,7 +203,7 @@ fn usable(answer: Result<Answer, PostError>) -> Result<Answer, Error> {
     }
 }
 
-fn judge(case: &Case, answer: Answer, sent: Option<&SentLeads>) -> Replayed {
+fn judge(case: &Case, answer: GatewayAnswer, sent: Option<&SentLeads>) -> Replayed {
     let mut differences = Vec::new();
     let mut compared = Compared::Nothing;
     if let Some(expected) = &case.expectation {
@@ -240,7 +245,7 @@ impl Replayed {
             (Compared::Nothing, true) => paint.dim("sent"),
             (_, true) => paint.green("ok  "),
         };
-        let answer = Answer { code: self.code, status: self.status.clone(), id: None };
+        let answer = GatewayAnswer { code: self.code, status: self.status.clone(), id: None };
         let id = self.id.as_deref().unwrap_or_default();
         let line = format!("{head} {}  {}  {id}", self.case.display(), compare::words(&answer));
         let mut lines = vec![line.trim_end().to_owned()];

@@ -26,7 +26,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Serialize)]
-struct Row<'a> {
+struct SiteRow<'a> {
     id: Option<&'a SiteId>,
     name: Option<&'a str>,
     url: Option<&'a str>,
@@ -62,8 +62,8 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
     }
     let server = loaded.server();
     let hook_url = |id| server.map(|server| server.hook_url(id));
-    let mut rows: Vec<_> = loaded.sound_sites().map(|site| Row::of(site, hook_url(&site.id), today())).collect();
-    rows.extend(loaded.broken_sites.iter().map(|site| Row::of_broken(site, &loaded.diagnostics)));
+    let mut rows: Vec<_> = loaded.sound_sites().map(|site| SiteRow::of(site, hook_url(&site.id), today())).collect();
+    rows.extend(loaded.broken_sites.iter().map(|site| SiteRow::of_broken(site, &loaded.diagnostics)));
     rows.sort_by_key(|row| row.id);
     match args.output {
         Format::Json => console.json(&rows)?,
@@ -78,14 +78,14 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
     Ok(Exit::Ok)
 }
 
-fn show(rows: &[Row<'_>], console: &mut Console) -> Result<(), Error> {
+fn show(rows: &[SiteRow<'_>], console: &mut Console) -> Result<(), Error> {
     if rows.is_empty() {
         console.say("there are no sites yet: write sites/NAME.toml, or a [[site]] table in config.toml");
         return Ok(());
     }
     let paint = console.paint();
     let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "STATUS", "FILE"].map(str::to_owned).to_vec();
-    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(SiteRow::cells)).collect();
     let lines = table::aligned(&cells);
     for (index, line) in lines.into_iter().enumerate() {
         let broken = index.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| row.broken);
@@ -102,7 +102,7 @@ fn painted(line: &str, head: bool, broken: bool, paint: Paint) -> String {
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> SiteRow<'a> {
     fn of(site: &'a Site, hook_url: Option<String>, today: Date) -> Self {
         let expired = site.tokens.iter().filter(|token| token.expires.is_some_and(|last| last < today)).count();
         Self {

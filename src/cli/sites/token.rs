@@ -17,7 +17,7 @@ use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, By, Loaded, Part, Sources, StandIn, known_names};
+use crate::config::{self, ConfigPart, Loaded, Sources, StandIn, StandInSource, known_names};
 use crate::lead::SiteId;
 
 /// Makes a token for a site, and adds its SHA-256 to the site's file.
@@ -47,7 +47,7 @@ pub(in crate::cli) const LOCAL: &str = "this URL works on this machine only: set
 
 /// What is shown this once. No `Debug`.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TokenOutput<'a> {
     site: &'a SiteId,
     token: &'a str,
     /// Can be pasted where `[server].public_url` is set; else it is this machine's.
@@ -65,7 +65,7 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     let file = file_of(&args.site, &loaded)?;
     // What is added to a file that lost its end would be taken for all there is: the tokens of before would be gone.
     let starting = config::start(&path, &Sources::process(), today());
-    let is_it = |part: &StandIn| part.part == Part::Site(args.site.clone()) && part.by == By::LastGood;
+    let is_it = |part: &StandIn| part.part == ConfigPart::Site(args.site.clone()) && part.by == StandInSource::LastGood;
     if starting.stand_ins.iter().any(is_it) {
         let error =
             Error::config(anyhow!("site `{}` uses its last-good version, because its file is broken", args.site));
@@ -77,7 +77,7 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     let server = loaded.server();
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
     let url_with_token = format!("{url}?token={token}");
-    let shown = Shown { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
+    let shown = TokenOutput { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
     match args.output {
         Format::Json => console.json(&shown)?,
         Format::Text => show(&shown, console)?,
@@ -89,7 +89,7 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     Ok(Exit::Ok)
 }
 
-fn show(shown: &Shown<'_>, console: &mut Console) -> Result<(), Error> {
+fn show(shown: &TokenOutput<'_>, console: &mut Console) -> Result<(), Error> {
     let token = console.paint().bold(shown.token);
     console.data(format!("Token for {}:  {token}", shown.site))?;
     console.data("\nPaste into the plugin:\n")?;

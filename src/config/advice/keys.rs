@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::diagnostic::Severity;
 use crate::config::reader::Value;
-use crate::config::recurring::{Kind, Recurring};
+use crate::config::recurring::{Recurring, RecurringKind};
 use crate::config::site::CompiledSite;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
@@ -39,7 +39,7 @@ pub(in crate::config) fn warn_of_shared_pairs(sites: &[CompiledSite<'_>]) {
         for pair in &site.pairs {
             let (first, place) = seen.entry(pair.digest).or_insert_with(|| (id, site.file.location(&pair.span)));
             if *first != id {
-                let recurring = Recurring { kind: Kind::SharedKeys, subject: id.to_string() };
+                let recurring = Recurring { kind: RecurringKind::SharedKeys, subject: id.to_string() };
                 let message = format!("site `{id}` has the same key pair as site `{first}`, at {place}");
                 let hint = "KaiCalls can't tell their leads apart; generate a key pair for each site";
                 let span = Some(pair.span.clone());
@@ -58,7 +58,7 @@ pub(in crate::config) fn warn_of_odd_key(value: &Value<'_>, key: &str, prefix: &
         length if length > *KEY_LENGTHS.end() => "is too long for a key",
         _ => return,
     };
-    let recurring = Recurring { kind: Kind::KeyLength, subject: value.file().path().display().to_string() };
+    let recurring = Recurring { kind: RecurringKind::KeyLength, subject: value.file().path().display().to_string() };
     let message = format!("`{}` {problem}", value.key());
     let hint = "copy the complete key from KaiCalls again; KaiCalls refuses leads with a wrong key";
     value.file().report_recurring(Severity::Warning, Some(value.span()), recurring, &message, Some(hint));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::reader::Table;
-use crate::config::recurring::{Kind, Recurring};
+use crate::config::recurring::{Recurring, RecurringKind};
 use crate::config::site::CompiledSite;
 use crate::config::snapshot::Site;
 use crate::lead::SiteId;
@@ -22,7 +22,7 @@ pub(in crate::config) fn warn_of_no_token(table: &Table<'_>, site: &Site) {
     if site.tokens.is_empty() && site.wpforms_secrets.is_empty() && !site.lacks_signature_secret {
         let message = format!("nobody can post to site `{}` yet: it has no token", site.id);
         let hint = format!("run `formgate sites token {}`", site.id);
-        warn_of_site(table, "tokens", &site.id, Kind::NoToken, &message, &hint);
+        warn_of_site(table, "tokens", &site.id, RecurringKind::NoToken, &message, &hint);
     }
 }
 
@@ -32,11 +32,11 @@ pub(in crate::config) fn warn_of_no_region(table: &Table<'_>, site: &Site) {
         let message = format!("site `{}` has no `region`: phone numbers without + are sent as typed", site.id);
         let hint =
             "set the country its visitors dial from, such as region = \"US\"; the wrong region makes wrong numbers";
-        warn_of_site(table, "region", &site.id, Kind::NoRegion, &message, hint);
+        warn_of_site(table, "region", &site.id, RecurringKind::NoRegion, &message, hint);
     }
 }
 
-fn warn_of_site(table: &Table<'_>, key: &'static str, id: &SiteId, kind: Kind, message: &str, hint: &str) {
+fn warn_of_site(table: &Table<'_>, key: &'static str, id: &SiteId, kind: RecurringKind, message: &str, hint: &str) {
     let place = table.get(key).or_else(|| table.get("id"));
     let span = place.map_or_else(|| table.span(), |value| value.span());
     let recurring = Recurring { kind, subject: id.to_string() };
@@ -52,7 +52,7 @@ pub(in crate::config) fn warn_of_shared_tokens(sites: &[CompiledSite<'_>]) {
             let (first, place) =
                 seen.entry(placed.token.sha256).or_insert_with(|| (id, site.file.location(&placed.span)));
             if *first != id {
-                let recurring = Recurring { kind: Kind::SharedToken, subject: id.to_string() };
+                let recurring = Recurring { kind: RecurringKind::SharedToken, subject: id.to_string() };
                 let message = format!("site `{first}` has the same token, at {place}");
                 let hint = "whoever has it can post to both; give each site its own token, unless this is intended";
                 let span = Some(placed.span.clone());

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::super::reader::{Keys, Named, Table, Value, all};
+use super::super::reader::{KnownKeys, Named, Table, Value, all};
 use super::super::suggest::nearest;
 use super::selector;
 use crate::map::{Condition, Glob, HoldRule, Path};
 use crate::received::KEPT_HEADERS;
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
-pub(in super::super) const HOLD_KEYS: Keys =
-    Keys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
-pub(in super::super) const MATCH_KEYS: Keys =
-    Keys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
+pub(in super::super) const HOLD_KEYS: KnownKeys =
+    KnownKeys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
+pub(in super::super) const MATCH_KEYS: KnownKeys =
+    KnownKeys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
 
 /// Compiles one condition; a table without any would hold for everything.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::super::reader::{Keys, Table, Value, all};
+use super::super::reader::{KnownKeys, Table, Value, all};
 use super::condition::kept_header;
 use crate::lead::{Code, FieldError, FormId, Lead, LeadField};
 use crate::map::{Example, Expect, Mapping};
@@ -13,11 +13,11 @@ use crate::pipeline::{self, End, FormRules, Mappings, SiteRules};
 use crate::received::Received;
 use crate::telemetry;
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
-pub(in super::super) const LEAD: Keys =
-    Keys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const REJECT: Keys = Keys { table: "an example's reject", keys: &["field", "code"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
+pub(in super::super) const LEAD: KnownKeys =
+    KnownKeys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
+pub(in super::super) const REJECT: KnownKeys = KnownKeys { table: "an example's reject", keys: &["field", "code"] };
 
 const CODES: [(&str, Code); 5] = [
     ("missing", Code::Missing),

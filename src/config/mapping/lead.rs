@@ -2,14 +2,15 @@
 
 use toml::de::DeValue;
 
-use super::super::reader::{Keys, Table, Value};
+use super::super::reader::{KnownKeys, Table, Value};
 use super::selector;
 use crate::lead::{Email, LeadField};
 use crate::map::{LeadRule, LeadRules, Source};
 
-pub(in super::super) const KEYS: Keys = Keys { table: "[lead]", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const RULE: Keys =
-    Keys { table: "a lead field", keys: &["field", "join", "with", "first", "template", "auto", "default"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[lead]", keys: &["name", "email", "phone", "message"] };
+pub(in super::super) const RULE: KnownKeys =
+    KnownKeys { table: "a lead field", keys: &["field", "join", "with", "first", "template", "auto", "default"] };
 
 /// The keys of [`RULE`] that say where the value comes from.
 const SOURCES: [&str; 4] = ["field", "join", "first", "template"];

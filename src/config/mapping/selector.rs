@@ -3,10 +3,10 @@
 use toml::de::DeValue;
 
 use super::super::diagnostic::Severity;
-use super::super::reader::{Keys, Named, Value};
+use super::super::reader::{KnownKeys, Named, Value};
 use crate::map::{Path, Selector, SelectorError, Template, TemplateError};
 
-pub(in super::super) const FIELD: Keys = Keys { table: "a selector", keys: &["field"] };
+pub(in super::super) const FIELD: KnownKeys = KnownKeys { table: "a selector", keys: &["field"] };
 
 const FIELD_HINT: &str = "write a field whose name begins with `$` as { field = \"$ Name\" }";
 

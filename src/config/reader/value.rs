@@ -9,7 +9,7 @@ use super::super::diagnostic::Severity;
 use super::super::source::SourceFile;
 use super::super::suggest::nearest;
 use super::super::{snapshot, values};
-use super::table::{Keys, Table};
+use super::table::{KnownKeys, Table};
 
 /// A value, and under which key it stands.
 #[derive(Clone)]
@@ -196,7 +196,7 @@ impl<'a> Value<'a> {
         found
     }
 
-    pub(in crate::config) fn table(&self, keys: Keys) -> Option<Table<'a>> {
+    pub(in crate::config) fn table(&self, keys: KnownKeys) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.inner() else {
             self.must_be("a table", None);
             return None;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use self::parts::Parts;
-use super::charset::{Declared, Kind};
+use super::charset::{BodyKind, Declared};
 use crate::received::Part;
 
 /// More would have to be kept than may be.
@@ -66,7 +66,7 @@ impl Whole {
 
 /// What is kept of a body. No `Debug`: it is personal data.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptBody {
     pub body: Bytes,
     /// Something was taken out: the contents of files, or the end of a body that is broken anyway.
     pub cut: bool,
@@ -74,7 +74,7 @@ pub struct Kept {
     pub parts: Option<Arc<[Part]>>,
 }
 
-impl Kept {
+impl KeptBody {
     /// Returns how many bytes it takes.
     pub fn held(&self) -> usize {
         self.body.len() + self.parts.iter().flat_map(|parts| parts.iter()).map(Part::held).sum::<usize>()
@@ -86,7 +86,9 @@ impl Keeper {
     pub fn new(content_type: Option<&str>, max: usize, max_upload: u64) -> Self {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
-            Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload))),
+            BodyKind::Multipart => {
+                Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload)))
+            }
             _ => Keeping::Whole { bytes: Whole::default(), declared: Some(declared) },
         };
         Self { max, keeping }
@@ -122,13 +124,13 @@ impl Keeper {
     }
 
     /// Ends the body.
-    pub fn finish(self) -> Result<Kept, TooMuchToKeep> {
+    pub fn finish(self) -> Result<KeptBody, TooMuchToKeep> {
         let kept = match self.keeping {
             Keeping::Whole { bytes, declared } => {
                 let whole = bytes.finish();
                 match declared.and_then(|declared| base64::cut(&whole, declared)) {
-                    Some(cut) => Kept { body: cut.into(), cut: true, parts: None },
-                    None => Kept { body: whole, cut: false, parts: None },
+                    Some(cut) => KeptBody { body: cut.into(), cut: true, parts: None },
+                    None => KeptBody { body: whole, cut: false, parts: None },
                 }
             }
             Keeping::Parts(parts) => parts.finish(),
@@ -151,7 +153,7 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=XX";
 
-    fn keep(content_type: &str, body: &[u8], max: usize, chunk: usize) -> Result<Kept, TooMuchToKeep> {
+    fn keep(content_type: &str, body: &[u8], max: usize, chunk: usize) -> Result<KeptBody, TooMuchToKeep> {
         let mut keeper = Keeper::new(Some(content_type), max, u64::MAX);
         for chunk in body.chunks(chunk) {
             keeper.push(Bytes::copy_from_slice(chunk))?;
@@ -159,13 +161,13 @@ mod tests {
         keeper.finish()
     }
 
-    fn kept(content_type: &str, body: &[u8], max: usize) -> Kept {
+    fn kept(content_type: &str, body: &[u8], max: usize) -> KeptBody {
         keep(content_type, body, max, 16).unwrap_or_else(|_| panic!("more than {max}"))
     }
 
-    fn received(content_type: &str, kept: Kept) -> Received {
+    fn received(content_type: &str, kept: KeptBody) -> Received {
         let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
-        let Kept { body, cut, parts } = kept;
+        let KeptBody { body, cut, parts } = kept;
         Received { method: "POST".to_owned(), headers, body, cut, parts, ..Received::default() }
     }
 
@@ -187,8 +189,8 @@ mod tests {
     }
 
     /// Checks that what is kept decodes to what the whole does, and returns it.
-    fn same(content_type: &str, body: &[u8], chunk: usize) -> Kept {
-        let whole = Kept { body: Bytes::copy_from_slice(body), ..Kept::default() };
+    fn same(content_type: &str, body: &[u8], chunk: usize) -> KeptBody {
+        let whole = KeptBody { body: Bytes::copy_from_slice(body), ..KeptBody::default() };
         let kept = keep(content_type, body, usize::MAX, chunk).unwrap_or_else(|_| panic!("no limit"));
         let found = told(&received(content_type, kept.clone()));
         assert_eq!(found, told(&received(content_type, whole)), "{}", String::from_utf8_lossy(&kept.body));
@@ -199,7 +201,7 @@ mod tests {
         format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
     }
 
-    fn text(kept: &Kept) -> &str {
+    fn text(kept: &KeptBody) -> &str {
         std::str::from_utf8(&kept.body).expect("text")
     }
 
@@ -407,12 +409,12 @@ mod tests {
             chunk in 1usize..80,
         ) {
             let body = parts.concat() + end;
-            let whole = Kept { body: body.clone().into(), ..Kept::default() };
+            let whole = KeptBody { body: body.clone().into(), ..KeptBody::default() };
             let kept = keep(TYPE, body.as_bytes(), usize::MAX, chunk).unwrap_or_else(|_| panic!("no limit"));
             let (found, expected) = (told(&received(TYPE, kept.clone())), told(&received(TYPE, whole)));
             // Of what is broken only the beginning may be there, which breaks in another way.
             prop_assert_eq!(found.clone().ok(), expected.clone().ok(), "{}", String::from_utf8_lossy(&kept.body));
-            let stored = Kept { parts: None, ..kept.clone() };
+            let stored = KeptBody { parts: None, ..kept.clone() };
             prop_assert_eq!(told(&received(TYPE, stored)), found, "{}", String::from_utf8_lossy(&kept.body));
         }
 

@@ -8,14 +8,14 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, header};
 
-use super::super::multipart::{Index, PartHead, Piece, Reader, boundary};
-use super::{Kept, TooMuchToKeep};
+use super::super::multipart::{Index, MultipartReader, PartHead, Piece, boundary};
+use super::{KeptBody, TooMuchToKeep};
 use crate::received::{Part, PartContent};
 
 /// A multipart body on its way.
 pub(super) struct Parts {
     /// None where the body is broken.
-    reader: Option<Reader>,
+    reader: Option<MultipartReader>,
     max: usize,
     /// The bytes as they came, as long as they may be what is kept.
     as_came: Option<BytesMut>,
@@ -52,7 +52,7 @@ enum Open {
 impl Parts {
     pub(super) fn new(content_type: &str, max: usize, max_upload: u64) -> Self {
         let boundary = boundary(content_type).ok();
-        let reader = boundary.as_deref().map(|boundary| Reader::new(boundary, max_upload));
+        let reader = boundary.as_deref().map(|boundary| MultipartReader::new(boundary, max_upload));
         let rebuilt = Rebuilt {
             boundary: boundary.unwrap_or_default(),
             bytes: Vec::new(),
@@ -65,7 +65,7 @@ impl Parts {
 
     pub(super) fn held(&self) -> usize {
         let as_came = self.as_came.as_ref().map_or(0, BytesMut::len);
-        as_came + self.rebuilt.bytes.len() + self.index.held() + self.reader.as_ref().map_or(0, Reader::held)
+        as_came + self.rebuilt.bytes.len() + self.index.held() + self.reader.as_ref().map_or(0, MultipartReader::held)
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<(), TooMuchToKeep> {
@@ -101,7 +101,7 @@ impl Parts {
         }
     }
 
-    pub(super) fn finish(mut self) -> Kept {
+    pub(super) fn finish(mut self) -> KeptBody {
         let whole = match &mut self.reader {
             Some(reader) => {
                 let finished = reader.finish(|piece| {
@@ -123,7 +123,7 @@ impl Parts {
         };
         // Decoding tells what is wrong with one that is broken, or has no part.
         let parts = (whole && !parts.is_empty()).then(|| parts.into());
-        Kept { body, cut, parts }
+        KeptBody { body, cut, parts }
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=XX";
 
-    fn keep(body: &str, max: usize, chunk: usize) -> Kept {
+    fn keep(body: &str, max: usize, chunk: usize) -> KeptBody {
         let mut parts = Parts::new(TYPE, max, u64::MAX);
         for chunk in body.as_bytes().chunks(chunk) {
             parts.push(Bytes::copy_from_slice(chunk)).unwrap_or_else(|_| panic!("more than {max}: {body}"));

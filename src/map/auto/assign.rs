@@ -1,6 +1,6 @@
 //! Who plays which part: of all that may be, what goes best together.
 
-use super::{Auto, Candidate, Found, Whose, email, message, name, phone};
+use super::{Auto, AutoResult, Candidate, Whose, email, message, name, phone};
 use crate::lead::LeadField;
 
 /// How many candidates of a part are tried with those of the others.
@@ -21,7 +21,7 @@ fn least(field: LeadField) -> i32 {
 }
 
 /// Finds the fields that are open.
-pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) -> Found<'a> {
+pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) -> AutoResult<'a> {
     let of = |field: LeadField, find: &dyn Fn() -> Vec<Candidate<'a>>| match open(field) {
         true => best(find(), least(field), TRIED),
         false => Vec::new(),
@@ -62,7 +62,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     let guess =
         |(field, chosen): (LeadField, Option<Candidate<'a>>)| chosen.map(|it| (field, it.guess(sure(field, &it))));
     let guesses = chosen.filter_map(guess).collect();
-    Found { guesses, candidates }
+    AutoResult { guesses, candidates }
 }
 
 /// What an undoubted field weighs.
