@@ -41,8 +41,8 @@ use self::tasks::Tasks;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
-use crate::admin::{self, Admin};
-use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
+use crate::admin::{self, AdminApp};
+use crate::config::{Config, KaiCallsConfig, Listen, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
@@ -195,7 +195,7 @@ fn start_with(
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
+    let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
@@ -315,7 +315,7 @@ impl Running {
     }
 }
 
-fn client(upstream: &Upstream) -> Result<Client, ClientError> {
+fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
     Client::new(kaicalls::Options {
         timeout: upstream.timeout,
         max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),

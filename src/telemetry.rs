@@ -27,7 +27,7 @@ use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
-use self::set::Set;
+use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 use self::submissions::Submissions;
@@ -91,7 +91,7 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list, a line or two for each metric")]
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let set = Set { registry: &registry };
+        let set = MetricSet { registry: &registry };
         let metrics = Self {
             submissions: Submissions::new(&set)?,
             connections_refused: set

@@ -32,9 +32,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::fault::ApiError;
-use super::reply::Reply;
+use super::reply::ApiReply;
 use super::request::{self, Parameters};
-use super::{Admin, Caller, token};
+use super::{AdminApp, Caller, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
 
@@ -46,7 +46,8 @@ const STORE_TIME: Duration = Duration::from_secs(60 * 60);
 /// Longest body of an amendment, in bytes: its message may be as long as a lead's.
 const AMENDED_MAX: usize = 1024 * 1024;
 
-type ApiResult = Result<Reply, ApiError>;
+/// The result of one API request.
+type ApiResult = Result<ApiReply, ApiError>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,9 +65,9 @@ struct CaptureAsked {
 #[serde(deny_unknown_fields)]
 struct NothingAsked {}
 
-impl Admin {
+impl AdminApp {
     /// Answers a request below `/api/v1`.
-    pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> Reply {
+    pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiReply {
         let config = self.config.load();
         let token = config.admin.token.as_ref().or(self.made_token.as_ref());
         let is_local = matches!(self.caller, Caller::LocalUser(_));
@@ -140,7 +141,7 @@ impl Admin {
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
         let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
-        Ok(Reply::export(export, format.media_type()))
+        Ok(ApiReply::export(export, format.media_type()))
     }
 
     async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> ApiResult {
@@ -207,5 +208,5 @@ impl Admin {
 }
 
 fn found(value: &impl Serialize) -> ApiResult {
-    Ok(Reply::json(StatusCode::OK, value))
+    Ok(ApiReply::json(StatusCode::OK, value))
 }

@@ -2,11 +2,11 @@
 
 use http::{StatusCode, header};
 
-use super::reply::Reply;
+use super::reply::ApiReply;
 use crate::operate::{BadAmend, NotFound, OperateError};
 use crate::queue::StoreError;
 
-/// Why a request to the API is not done.
+/// Why an API request failed.
 pub(super) enum ApiError {
     Unauthorized,
     /// Too many requests to the API are under way.
@@ -30,57 +30,60 @@ impl<E: Into<OperateError>> From<E> for ApiError {
 }
 
 impl ApiError {
-    pub(super) fn reply(self) -> Reply {
+    pub(super) fn reply(self) -> ApiReply {
         match self {
             Self::Unauthorized => {
-                Reply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
+                ApiReply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
                     .with(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate admin\"")
             }
-            Self::Busy => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests in progress")
+            Self::Busy => ApiReply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests in progress")
                 .with(header::RETRY_AFTER, "1"),
-            Self::NoSuchPath => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::NoSuchPath => ApiReply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::Method(allowed) => {
-                Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
+                ApiReply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
                     .with(header::ALLOW, allowed)
             }
             Self::Request(words) => {
-                Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "Invalid request", words)
+                ApiReply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "Invalid request", words)
             }
             Self::TooLarge(kib) => {
                 let detail = format!("The body is larger than {kib} KiB");
-                Reply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
+                ApiReply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
             }
             Self::TooSlow => {
-                Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body didn't arrive in time")
+                ApiReply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body didn't arrive in time")
             }
-            Self::Media => {
-                Reply::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Send Content-Type: application/json")
-            }
+            Self::Media => ApiReply::problem(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "Send Content-Type: application/json",
+            ),
             Self::Operate(error) => operate(&error),
         }
     }
 }
 
-fn operate(error: &OperateError) -> Reply {
+fn operate(error: &OperateError) -> ApiReply {
     let words = told(error);
     match error {
         OperateError::Store(StoreError::Corrupt(_) | StoreError::Newer { .. }) => {
-            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
+            ApiReply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
         }
         OperateError::Store(_) | OperateError::NoFile(_) => {
-            Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
+            ApiReply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
         }
         OperateError::Audit(_) => {
-            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit log can't be written", words)
+            ApiReply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit log can't be written", words)
         }
         OperateError::NotFound(NotFound::Gone(_)) => {
-            Reply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such lead", words)
+            ApiReply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such lead", words)
         }
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
-            Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
+            ApiReply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
         }
         OperateError::BadAmend(BadAmend::Invalid(errors)) => {
-            let invalid = Reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
+            let invalid =
+                ApiReply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
             invalid.with_errors(errors.clone())
         }
         OperateError::BadAmend(
@@ -90,9 +93,7 @@ fn operate(error: &OperateError) -> Reply {
             | BadAmend::NoSite(_)
             | BadAmend::NotCorrected(_)
             | BadAmend::Busy,
-        ) => {
-            Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended in its state", words)
-        }
+        ) => ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words),
         OperateError::NotFound(NotFound::NoId)
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::accept::Bounded;
-use crate::admin::{Admin, socket_file};
+use crate::admin::{AdminApp, socket_file};
 use crate::config::Config;
 use crate::telemetry::{Degraded, Metrics};
 
@@ -65,7 +65,7 @@ pub(super) async fn keep(
     mut socket: Option<AdminSocket>,
     config: &ArcSwap<Config>,
     metrics: &Metrics,
-    (admin, bounded): (Admin, Bounded<Admin>),
+    (admin, bounded): (AdminApp, Bounded<AdminApp>),
     mut stopping: ShutdownWatch,
 ) {
     let mut connections = JoinSet::new();
@@ -141,8 +141,8 @@ impl AdminSocket {
     /// Takes connections until `shutdown` says true, or nobody can reach the socket any more; then removes its file.
     async fn serve(
         self,
-        admin: &Admin,
-        bounded: &Bounded<Admin>,
+        admin: &AdminApp,
+        bounded: &Bounded<AdminApp>,
         connections: &mut JoinSet<()>,
         mut shutdown: ShutdownWatch,
     ) {
@@ -253,7 +253,7 @@ mod tests {
         assert!(open(&config.load(), false, &metrics).is_none());
         assert_eq!(metrics.degraded(), [Degraded::AdminSocketMissing]);
         let store = Arc::new(MemoryStore::new(Duration::ZERO));
-        let admin = Admin::new(Arc::clone(&config), store, Arc::clone(&metrics));
+        let admin = AdminApp::new(Arc::clone(&config), store, Arc::clone(&metrics));
         let bounded = Bounded::new(admin.clone(), crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let kept = tokio::spawn({

@@ -60,15 +60,15 @@ pub(super) struct Backups {
     metrics: Arc<Metrics>,
 }
 
-/// What became of the last try of this process, and for which folder.
-struct Last {
+/// The last attempt of this process, and the folder it was for.
+struct LastBackup {
     to: PathBuf,
     ended: Instant,
     succeeded: bool,
 }
 
 /// A copy that was made.
-struct Made {
+struct NewCopy {
     file: PathBuf,
     entries: u64,
     removed: usize,
@@ -95,7 +95,7 @@ impl Backups {
     }
 
     /// Makes a copy if one is due.
-    async fn look(&self, last: &mut Option<Last>) {
+    async fn look(&self, last: &mut Option<LastBackup>) {
         let config = self.config.load_full();
         let Some(backup) = &config.backup else {
             *last = None;
@@ -106,11 +106,11 @@ impl Backups {
         }
         let made = self.copy(backup).await;
         let succeeded = self.tell(backup, made);
-        *last = Some(Last { to: backup.to.clone(), ended: Instant::now(), succeeded });
+        *last = Some(LastBackup { to: backup.to.clone(), ended: Instant::now(), succeeded });
     }
 
     /// Goes by what this process did, else by the times in the names: a clock that was set delays no copy for long.
-    async fn is_due(&self, backup: &Backup, last: Option<&Last>) -> bool {
+    async fn is_due(&self, backup: &Backup, last: Option<&LastBackup>) -> bool {
         if let Some(last) = last.filter(|last| last.to == backup.to) {
             let wait = if last.succeeded { backup.every } else { backup.every.min(RETRY_AFTER) };
             return last.ended.elapsed() >= wait;
@@ -124,7 +124,7 @@ impl Backups {
         age.map_or(true, |age| age >= backup.every)
     }
 
-    async fn copy(&self, backup: &Backup) -> Result<Option<Made>, BackupError> {
+    async fn copy(&self, backup: &Backup) -> Result<Option<NewCopy>, BackupError> {
         let store = self.store.file()?;
         let to = backup.to.clone();
         let prepared = telemetry::blocking(move || prepare(&to)).await.unwrap_or_else(|_panic| Ok(None));
@@ -141,16 +141,16 @@ impl Backups {
             if checked.is_err() {
                 drop(fs::remove_file(&unchecked));
             }
-            checked.map(|entries| Made { entries, removed: remove_oldest(&file, keep), file })
+            checked.map(|entries| NewCopy { entries, removed: remove_oldest(&file, keep), file })
         });
         let panicked = |error| BackupError::Folder { path: backup.to.clone(), source: io::Error::other(error) };
         named.await.map_err(panicked)?.map(Some)
     }
 
     /// Tells whether nothing has to be done about it.
-    fn tell(&self, backup: &Backup, made: Result<Option<Made>, BackupError>) -> bool {
+    fn tell(&self, backup: &Backup, made: Result<Option<NewCopy>, BackupError>) -> bool {
         match made {
-            Ok(Some(Made { file, entries, removed })) => {
+            Ok(Some(NewCopy { file, entries, removed })) => {
                 tracing::info!(file = %file.display(), entries, removed, "backup.written");
                 self.metrics.backed_up(Timestamp::now().as_second());
                 self.metrics.set_degraded(Degraded::BackupFailed, false);
@@ -277,7 +277,7 @@ mod tests {
     struct TestBackups {
         folder: tempfile::TempDir,
         backups: Backups,
-        last: Option<Last>,
+        last: Option<LastBackup>,
     }
 
     impl TestBackups {

@@ -48,7 +48,7 @@ pub(super) struct Follower {
     looks_without_copy: u32,
 }
 
-/// What was last logged: a file that stays broken is told of once.
+/// The problems logged last, so that each is logged once.
 #[derive(Clone, Default)]
 struct LoggedProblems {
     /// Each with when it was first seen.

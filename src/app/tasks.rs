@@ -15,7 +15,7 @@ use super::admin_socket::{self, AdminSocket};
 use super::expiry;
 use super::supervise::{Fatal, Supervisor};
 use crate::accept::{self, Bounded, Gateway, Listeners};
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminApp};
 use crate::config::Config;
 use crate::queue::Store;
 use crate::send::{Clock, Sender, Stopped};
@@ -83,7 +83,7 @@ impl Tasks {
         socket: Option<AdminSocket>,
         config: Arc<ArcSwap<Config>>,
         metrics: Arc<Metrics>,
-        (admin, bounded): (Admin, Bounded<Admin>),
+        (admin, bounded): (AdminApp, Bounded<AdminApp>),
     ) {
         if admin::socket_file(&config.load()).is_none() {
             return;
@@ -102,7 +102,7 @@ impl Tasks {
     /// again and again.
     pub(super) fn keep_admin(
         &mut self,
-        admin: Bounded<Admin>,
+        admin: Bounded<AdminApp>,
         bound: &Bound,
         listeners: Listeners,
         stop: watch::Receiver<bool>,
@@ -239,7 +239,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stopping.clone()), stopping);
-        let admin = Admin::new(config, Arc::new(MemoryStore::new(Duration::ZERO)), Arc::clone(&metrics));
+        let admin = AdminApp::new(config, Arc::new(MemoryStore::new(Duration::ZERO)), Arc::clone(&metrics));
         let bounded = Bounded::new(admin, crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
         let listeners = Listeners::default();
         let admin = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");

@@ -105,7 +105,7 @@ impl Capture {
     }
 }
 
-/// Lines without their ends.
+/// The lines of a head, without their ends.
 type HeadLines<'a> = Vec<&'a [u8]>;
 
 /// Returns the lines up to the first empty one, and what follows it.

@@ -33,24 +33,25 @@ pub(super) struct CheckArgs {
 /// Most parts that are listed with what stands in for them.
 const STAND_INS_SHOWN: usize = 20;
 
-/// What a sound configuration holds.
+/// How many sites, forms and mappings a sound configuration has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Content {
+struct ContentCounts {
     sites: usize,
     forms: usize,
     mappings: usize,
     examples: usize,
 }
 
+/// The result of `check`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct CheckReport<'a> {
     file: &'a Path,
     errors: usize,
     unresolved: usize,
     warnings: usize,
     /// None where `config.toml` itself can't be used.
     #[serde(flatten)]
-    content: Option<Content>,
+    content: Option<ContentCounts>,
     diagnostics: &'a Diagnostics,
     /// Whether `serve` would start, without `--strict`.
     can_serve: bool,
@@ -81,12 +82,12 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
     }
     let diagnostics = &loaded.diagnostics;
-    let report = Report {
+    let report = CheckReport {
         file: &path,
         errors: diagnostics.count(Severity::Error),
         unresolved: diagnostics.count_places(Severity::Unresolved),
         warnings: diagnostics.count(Severity::Warning),
-        content: loaded.config.as_ref().map(|config| Content::of(config, loaded.broken_sites.len())),
+        content: loaded.config.as_ref().map(|config| ContentCounts::of(config, loaded.broken_sites.len())),
         diagnostics,
         can_serve: in_force.is_some(),
         stand_ins: stand_ins.iter().map(ShownStandIn::of).collect(),
@@ -102,7 +103,7 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
     Ok(if refused_by_strict || diagnostics.has_errors() { Exit::Config } else { Exit::Ok })
 }
 
-fn show(report: &Report<'_>, console: &mut Console) -> Result<(), Error> {
+fn show(report: &CheckReport<'_>, console: &mut Console) -> Result<(), Error> {
     if !report.diagnostics.is_empty() {
         let rendered = report.diagnostics.render(console.paint().colour);
         console.data(rendered)?;
@@ -137,7 +138,7 @@ fn show_stand_ins(stand_ins: &[ShownStandIn<'_>], console: &mut Console) {
     }
 }
 
-impl Report<'_> {
+impl CheckReport<'_> {
     fn counts(&self) -> String {
         let mut counts = vec![counted(self.errors, "error"), counted(self.warnings, "warning")];
         if self.unresolved > 0 {
@@ -147,7 +148,7 @@ impl Report<'_> {
     }
 }
 
-impl Content {
+impl ContentCounts {
     /// Counts what is written, sites whose keys are not on this machine too.
     fn of(config: &Config, lacking: usize) -> Self {
         Self {

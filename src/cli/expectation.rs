@@ -17,7 +17,7 @@ pub(super) enum Expectation {
     Reject(Vec<ExpectedReason>),
 }
 
-/// A reason as it is compared: details are words and may change.
+/// A reason without its detail, which may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct ExpectedReason {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,9 +58,9 @@ pub(super) struct InitArgs {
     output: Format,
 }
 
-/// What is shown this once. No `Debug`: it holds the token.
+/// What is shown once. No `Debug`: it holds the token.
 #[derive(Serialize)]
-struct Made<'a> {
+struct InitOutput<'a> {
     site: &'a SiteId,
     token: &'a str,
     url: String,
@@ -89,7 +89,7 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     let keys = keys(args, &site).map(|key| args.folder.join(key));
     let config_file = args.folder.join("config.toml");
     let site_file = args.folder.join(&files.site_name);
-    let made = Made { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
+    let made = InitOutput { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
     match args.output {
         Format::Json => console.json(&made)?,
         Format::Text => show(&made, console)?,
@@ -100,7 +100,7 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     Ok(Exit::Ok)
 }
 
-fn show(made: &Made<'_>, console: &mut Console) -> Result<(), Error> {
+fn show(made: &InitOutput<'_>, console: &mut Console) -> Result<(), Error> {
     console.data(format!("created {} and {}\n", made.config.display(), made.site_file.display()))?;
     console.data(format!("The webhook URL for the forms of `{}`, shown only once:\n", made.site))?;
     let url = console.paint().bold(&made.url_with_token);
@@ -186,7 +186,7 @@ fn ignore_in_git(file: &Path) -> io::Result<()> {
     file.write_all(format!("{gap}{}\n", missing.join("\n")).as_bytes())
 }
 
-impl Made<'_> {
+impl InitOutput<'_> {
     fn next_steps(&self, args: &InitArgs, config: &Config) -> Vec<String> {
         let file = self.config.display();
         let [public_key, secret_key] = &self.keys;

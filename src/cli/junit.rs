@@ -10,6 +10,7 @@ pub(super) struct TestCase {
     pub(super) outcome: JunitOutcome,
 }
 
+/// How a test case ended.
 pub(super) enum JunitOutcome {
     Passed,
     /// It was compared with nothing.

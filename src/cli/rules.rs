@@ -44,7 +44,7 @@ pub(super) fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
-/// What submissions are run through.
+/// The rules and mappings that submissions are run through.
 pub(super) struct LoadedRules {
     pub(super) mappings: Arc<Mappings>,
     sites: BTreeMap<SiteId, Arc<Site>>,

@@ -10,7 +10,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 use super::runtime::{block_on, stop_signal};
-use crate::sandbox::{self, Fault, Options, Sandbox, StartError};
+use crate::sandbox::{self, Fault, Options, Sandbox, SandboxStartError};
 
 /// Runs a stand-in for KaiCalls' WordPress API, for trials and tests.
 ///
@@ -90,13 +90,13 @@ fn tell(sandbox: &Sandbox, keys: Option<&std::path::Path>, console: &mut Console
     console.say(format!("  received leads: {base_url}/_sandbox/leads"));
 }
 
-fn failed(error: StartError) -> Error {
+fn failed(error: SandboxStartError) -> Error {
     match error {
-        StartError::Listen { .. } => {
+        SandboxStartError::Listen { .. } => {
             Error::usage(error).hint("is another program listening there? --listen 127.0.0.1:0 takes any free port")
         }
-        StartError::KeyFiles(_) => Error::store(error),
-        StartError::Fault(_) => Error::usage(error),
+        SandboxStartError::KeyFiles(_) => Error::store(error),
+        SandboxStartError::Fault(_) => Error::usage(error),
     }
 }
 

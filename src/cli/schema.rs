@@ -31,9 +31,9 @@ enum SchemaOf {
     Mapping,
 }
 
-/// What may stand under a key.
+/// What a key's value may be.
 #[derive(Clone, Copy)]
-enum Shape {
+enum KeyShape {
     Text,
     Flag,
     Number,
@@ -56,18 +56,18 @@ enum Shape {
     TextByName,
 }
 
-use Shape::{
+use KeyShape::{
     Choice, Date, Duration, Flag, Named, Number, Rate, Share, Size, Table, TableOrTables, Tables, Text, TextByName,
     TextOr, Texts, TextsOr,
 };
 
-const OVER: Shape = Choice(&["slow", "hold", "reject"]);
-const ON_INVALID: Shape = Choice(&["hold", "reject"]);
-const CODES: Shape = Choice(&["missing", "invalid", "too_long", "no_fields", "uncertain"]);
-const FIELDS: Shape = Choice(&["name", "email", "phone", "message"]);
+const OVER: KeyShape = Choice(&["slow", "hold", "reject"]);
+const ON_INVALID: KeyShape = Choice(&["hold", "reject"]);
+const CODES: KeyShape = Choice(&["missing", "invalid", "too_long", "no_fields", "uncertain"]);
+const FIELDS: KeyShape = Choice(&["name", "email", "phone", "message"]);
 
 /// Keys whose shape is known, by table; others may hold anything. `*` is every table.
-const SHAPES: &[(&str, &str, Shape)] = &[
+const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("the configuration", "server", Table("[server]")),
     ("the configuration", "admin", Table("[admin]")),
     ("the configuration", "kaicalls", Table("[kaicalls]")),
@@ -220,7 +220,7 @@ fn reference(table: &str) -> Value {
     json!({ "$ref": format!("#/definitions/{pointer}") })
 }
 
-impl Shape {
+impl KeyShape {
     fn to_json(self) -> Value {
         let text = || json!({ "type": "string" });
         let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });

@@ -12,7 +12,7 @@ use super::leads::{Remote, duration, gateway, plural};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
-use crate::operate::{Status, Wait, WaitsFor};
+use crate::operate::{DeliveryWait, Status, WaitsFor};
 
 /// Longest cause or error that is shown, in characters.
 const WORDS_MAX: usize = 100;
@@ -40,9 +40,9 @@ pub(super) struct StatusArgs {
     output: Format,
 }
 
-/// The request's parameters.
+/// The parameters of the request.
 #[derive(Serialize)]
-struct Asked {
+struct StatusQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     brief: Option<bool>,
 }
@@ -71,7 +71,7 @@ async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> 
             "is it running with this configuration? `formgate serve` starts it; `formgate leads list` works without it",
         )
     })?;
-    remote.get("/status", &Asked { brief: args.check.then_some(true) }).await
+    remote.get("/status", &StatusQuery { brief: args.check.then_some(true) }).await
 }
 
 fn check(args: &StatusArgs, status: Result<Status, Error>, console: &mut Console) -> Result<Exit, Error> {
@@ -155,7 +155,7 @@ fn waits(status: &Status) -> Vec<String> {
     titled("waiting", lines)
 }
 
-fn waiting(wait: &Wait, now: Timestamp) -> String {
+fn waiting(wait: &DeliveryWait, now: Timestamp) -> String {
     let site = wait.site.as_ref().map(|site| site.as_str()).unwrap_or("all sites");
     let what = match wait.waits_for {
         WaitsFor::Upstream | WaitsFor::Site => "KaiCalls has failed",
@@ -220,7 +220,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::lead::SiteId;
-    use crate::operate::{Degradation, Group, LastError, Leads, StoreStatus};
+    use crate::operate::{Degradation, Group, LastError, LeadCounts, StoreStatus};
     use crate::queue::{Reason, State};
 
     const NOW: i64 = 1_800_000_000;
@@ -251,7 +251,7 @@ mod tests {
                 schema: Some(3),
             },
             sites: 300,
-            leads: Leads { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
+            leads: LeadCounts { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
             waits: Vec::new(),
             causes: Vec::new(),
             errors: Vec::new(),
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_screen_says_what_waits_and_what_needs_a_person() {
-        let wait = |waits_for, name: Option<&str>, why: &str, queued| Wait {
+        let wait = |waits_for, name: Option<&str>, why: &str, queued| DeliveryWait {
             waits_for,
             site: name.map(site),
             since: at(-7_300),
@@ -300,7 +300,7 @@ mod tests {
                 reason: "backup_failed".to_owned(),
                 cure: "the last backup failed: see `backup.failed` in the log".to_owned(),
             }],
-            leads: Leads { queued: 40, held: 37, dead: 4, delivered: 9, oldest_queued: Some(at(-7_300)) },
+            leads: LeadCounts { queued: 40, held: 37, dead: 4, delivered: 9, oldest_queued: Some(at(-7_300)) },
             waits: vec![
                 wait(WaitsFor::Upstream, None, "503 Service Unavailable", 40),
                 wait(WaitsFor::Keys, Some("acme"), "401 Invalid \u{1b}[31mkey", 12),

@@ -14,7 +14,7 @@ use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
 use crate::config::{Config, StoreUrl};
-use crate::operate::{self, Audit, By, NotRestored, RestoreAsked, Restored};
+use crate::operate::{self, Actor, Audit, NotRestored, RestoreAsked, Restored};
 use crate::queue::sqlite::{Options, RestoreError};
 
 /// Backs up, restores or salvages the store.
@@ -79,7 +79,7 @@ async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Erro
         force: args.force,
         options: options(&config),
     };
-    let restored = operate::restore(asked, &Audit::of(&config), By::Cli, Timestamp::now()).await;
+    let restored = operate::restore(asked, &Audit::of(&config), Actor::Cli, Timestamp::now()).await;
     let restored = restored.map_err(not_restored)?;
     match args.output {
         DetailFormat::Json => console.json(&restored)?,

@@ -75,8 +75,9 @@ struct Tested {
     end: CaseEnd,
 }
 
+/// How many cases passed and failed.
 #[derive(Serialize)]
-struct Summary {
+struct TestSummary {
     examples: usize,
     /// Mappings' examples that expect nothing, by mapping and number.
     empty_examples: Vec<String>,
@@ -97,7 +98,7 @@ pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error>
         let end = test(&file, args, &rules)?;
         tested.push(Tested { case: file, end });
     }
-    let summary = Summary::of(tested, &rules.mappings, rules.broken_mappings.clone());
+    let summary = TestSummary::of(tested, &rules.mappings, rules.broken_mappings.clone());
     if let Some(file) = &args.junit {
         let document = junit::document("formgate test", &results::test_cases(&summary, &rules, args.strict));
         let written = fs::write(file, document).with_context(|| format!("can't write {}", file.display()));
@@ -145,7 +146,7 @@ fn write(path: &Path, expectation: &Expectation) -> Result<(), anyhow::Error> {
     written.with_context(|| format!("can't write {}", path.display()))
 }
 
-fn show(summary: &Summary, rules: &LoadedRules, strict: bool, console: &mut Console) -> Result<(), Error> {
+fn show(summary: &TestSummary, rules: &LoadedRules, strict: bool, console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     if !summary.broken_mappings.is_empty() {
         console.data(rules.diagnostics.render(paint.colour))?;
@@ -189,7 +190,7 @@ impl Tested {
     }
 }
 
-impl Summary {
+impl TestSummary {
     fn of(cases: Vec<Tested>, mappings: &Mappings, broken_mappings: Vec<String>) -> Self {
         let count = |wanted: fn(&CaseEnd) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
         Self {
@@ -244,7 +245,7 @@ mod tests {
         let (mut console, data, _) = console();
         let tested = cases::find(&args.paths).expect("cases").into_iter();
         let tested = tested.map(|case| Tested { end: test(&case, &args, &rules).expect("tested"), case }).collect();
-        let summary = Summary::of(tested, &Mappings::default(), Vec::new());
+        let summary = TestSummary::of(tested, &Mappings::default(), Vec::new());
         show(&summary, &rules, false, &mut console).expect("shown");
         let exit = if summary.is_good(false) { Exit::Ok } else { Exit::Findings };
         (exit, data.text().replace(&format!("{}/", folder.display()), ""))

@@ -39,7 +39,7 @@ pub struct Diagnostic {
     pub(super) recurring: Option<Recurring>,
 }
 
-/// Where in a file.
+/// A place in a file, with the line to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceLocation {
     /// From 1.
@@ -85,7 +85,7 @@ impl Diagnostic {
             .map_or_else(|| file.to_string(), |SourceLocation { line, column, .. }| format!("{file}:{line}:{column}"))
     }
 
-    fn render_into(&self, text: &mut String, paint: Paint) {
+    fn render_into(&self, text: &mut String, paint: DiagnosticPaint) {
         let (label, code) = self.severity.label();
         let message = self.message.replace('\n', "\n       ");
         writeln_to(text, format_args!("{}: {message}", paint.bold(label, code)));
@@ -185,7 +185,7 @@ impl Diagnostics {
             if index > 0 {
                 text.push('\n');
             }
-            diagnostic.render_into(&mut text, Paint { colour });
+            diagnostic.render_into(&mut text, DiagnosticPaint { colour });
         }
         text
     }
@@ -207,11 +207,11 @@ impl Severity {
 }
 
 #[derive(Clone, Copy)]
-struct Paint {
+struct DiagnosticPaint {
     colour: bool,
 }
 
-impl Paint {
+impl DiagnosticPaint {
     fn bold(self, text: &str, code: &str) -> String {
         if self.colour { format!("\u{1b}[1;{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }

@@ -2,7 +2,7 @@
 
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
-use super::reader::{KnownKeys, Named, Table, Value, all};
+use super::reader::{KnownKeys, NamedValue, Table, Value, all};
 use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
 use super::suggest::nearest;
@@ -29,7 +29,7 @@ pub(super) fn list(value: &Value<'_>, context: &Context<'_>) -> Option<Vec<Compi
     all(value.named()?.into_iter().map(|entry| compile(&entry, context)))
 }
 
-fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
+fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm> {
     let id = FormId::parse(entry.name)
         .map_err(|invalid| entry.value.file().error(entry.key_span.clone(), &format!("a form's name {invalid}")))
         .ok();

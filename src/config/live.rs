@@ -30,6 +30,7 @@ pub struct Live {
     state: Mutex<LiveState>,
 }
 
+/// What the follower of the files remembers between looks.
 struct LiveState {
     /// What was read last, whether or not it could be used.
     watched: Watched,

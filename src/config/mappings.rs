@@ -76,7 +76,7 @@ pub(super) fn name_of(path: &Path) -> String {
 pub(super) fn compile(files: &[MappingFile]) -> CompiledMappings {
     report_same_names(files);
     warn_of_replaced(files);
-    let mut compiled: Vec<(&MappingFile, Mapping, Vec<example::Placed>)> = Vec::new();
+    let mut compiled: Vec<(&MappingFile, Mapping, Vec<example::PlacedExample>)> = Vec::new();
     for mapping in files {
         let Some(table) = mapping.file.parse() else { continue };
         let root = Table::root(&mapping.file, &table, mapping::KEYS);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::advice;
 use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, RemovedParts, Texts, absolute};
-use super::load::Parts;
+use super::load::ConfigParts;
 use super::mappings;
 use super::snapshot::{Config, Site};
 use super::stand_in::{ConfigPart, PartFault, StandIn, StandInSource, report_gone};
@@ -21,8 +21,8 @@ use crate::pipeline::Mappings;
 /// More than one site in so many is never taken out at once.
 const TAKEN_OUT_MAX: usize = 10;
 
-/// What is made of the files and what stands in for them.
-pub(super) struct Merged {
+/// The files, with what stands in for their broken parts.
+pub(super) struct MergedConfig {
     /// The configuration, and what gave it, to stand in later; none where nothing can be served.
     pub(super) in_force: Option<(Config, Texts)>,
     pub(super) stand_ins: Vec<StandIn>,
@@ -32,12 +32,12 @@ pub(super) struct Merged {
 
 /// Puts together what is in force. What is gone is added to `diagnostics`.
 pub(super) fn merge(
-    parts: &Parts,
+    parts: &ConfigParts,
     fallback: &Fallback,
     removed: &RemovedParts,
     diagnostics: &mut Diagnostics,
-) -> Merged {
-    let mut merge = Merge { parts, fallback, removed, stand_ins: Vec::new(), is_blind: false, is_refused: false };
+) -> MergedConfig {
+    let mut merge = ConfigMerge { parts, fallback, removed, stand_ins: Vec::new(), is_blind: false, is_refused: false };
     let sections = merge.sections();
     let mut sites = merge.sites();
     let mut mappings: ByName =
@@ -59,15 +59,16 @@ pub(super) fn merge(
         config
     });
     let in_force = config.map(|config| (config, texts));
-    Merged { in_force, stand_ins: merge.stand_ins, is_refused: merge.is_refused }
+    MergedConfig { in_force, stand_ins: merge.stand_ins, is_refused: merge.is_refused }
 }
 
 type Sites = BTreeMap<SiteId, Arc<Site>>;
 /// By name, the operator's in the place of a shipped one.
 type ByName = BTreeMap<String, Arc<Mapping>>;
 
-struct Merge<'a> {
-    parts: &'a Parts,
+/// The merge in progress.
+struct ConfigMerge<'a> {
+    parts: &'a ConfigParts,
     fallback: &'a Fallback,
     removed: &'a RemovedParts,
     stand_ins: Vec<StandIn>,
@@ -76,7 +77,7 @@ struct Merge<'a> {
     is_refused: bool,
 }
 
-impl Merge<'_> {
+impl ConfigMerge<'_> {
     fn stand_in(&mut self, part: ConfigPart, file: &Path, fault: PartFault, by: StandInSource) {
         self.stand_ins.push(StandIn { part, file: file.to_owned(), fault, by });
     }

@@ -88,8 +88,8 @@ pub use reader::KnownKeys;
 pub use removal::{Recorded, Removals};
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Backup, Config, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
-    Token, Upstream,
+    Admin, Backup, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server,
+    Site, StoreUrl, Token,
 };
 pub use stand_in::{ConfigPart, PartFault, StandIn, StandInGroup, StandInSource, gather};
 pub use start::{Origin, Starting, start};

@@ -8,7 +8,7 @@ use super::diagnostic::{Diagnostic, Severity};
 /// How many of the same kind are told one by one, and how many of more are named.
 const NAMED: usize = 3;
 
-/// What many sites or files may have in common.
+/// A problem that many sites or files can share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RecurringKind {
     NoToken,

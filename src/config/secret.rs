@@ -68,7 +68,7 @@ impl Sources {
     }
 }
 
-/// Tells whether a value may be shown, and so whether others may read where it stands.
+/// Whether a value is secret: if so, it is masked and its file must be private.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyVisibility {
     Public,

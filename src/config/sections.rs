@@ -4,7 +4,7 @@ use jiff::civil::Date;
 
 use super::reader::{KnownKeys, Table};
 use super::secret::Sources;
-use super::snapshot::{Admin, Backup, Config, Limits, Missing, Queue, Server, Upstream};
+use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server};
 use super::{admin, backup, limits, queue, server, upstream};
 
 /// Everything of `config.toml` but its sites and mappings; none where it can't be used.
@@ -12,7 +12,7 @@ use super::{admin, backup, limits, queue, server, upstream};
 pub(super) struct Sections {
     pub(super) server: Option<Server>,
     pub(super) admin: Option<Admin>,
-    pub(super) upstream: Option<Upstream>,
+    pub(super) upstream: Option<KaiCallsConfig>,
     pub(super) queue: Option<Queue>,
     pub(super) limits: Option<Limits>,
     /// Some(None) where there is no such table.

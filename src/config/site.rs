@@ -51,7 +51,7 @@ pub(super) struct CompiledSite<'a> {
     pub(super) site: Option<Site>,
     /// Keys, a secret or a mapping that it names can't be had.
     pub(super) lacks_something: bool,
-    pub(super) tokens: Vec<token::Placed>,
+    pub(super) tokens: Vec<token::PlacedToken>,
     /// The key pairs of the site and of its forms.
     pub(super) pairs: Vec<PlacedPair>,
 }
@@ -95,7 +95,7 @@ fn placed_pairs(table: &Table<'_>, site: &Site) -> Vec<PlacedPair> {
 fn read_site(
     table: &Table<'_>,
     id: Option<&SiteId>,
-    tokens: Option<Vec<token::Placed>>,
+    tokens: Option<Vec<token::PlacedToken>>,
     context: &Context<'_>,
 ) -> Option<Site> {
     let name = table.read("name", |value| value.filled().map(str::to_owned));
@@ -162,7 +162,7 @@ fn read_keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
     KeyPair::new(&public_key?, &secret_key?).ok()
 }
 
-fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKey) -> Option<T> {
+fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKaiCallsKey) -> Option<T> {
     let hint = "a key pair has both: KaiCalls' Public Key (wp_pk_…) and Secret Key (wp_sk_…)";
     value.error(&format!("`{}` {fault}", value.key()), Some(hint));
     None

@@ -306,6 +306,7 @@ fn without_parents(path: &Path) -> PathBuf {
     resolved
 }
 
+/// The part of a line that is shown.
 struct SourceExcerpt {
     text: String,
     caret: usize,

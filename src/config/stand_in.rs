@@ -28,7 +28,7 @@ pub enum ConfigPart {
     File,
 }
 
-/// What is wrong with it.
+/// What is wrong with a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PartFault {
     Broken,
@@ -40,7 +40,7 @@ pub enum PartFault {
     TakenOut,
 }
 
-/// What is in force instead.
+/// What is used instead of a faulty part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StandInSource {
     /// The version that was in force before.
@@ -89,7 +89,7 @@ impl StandInSource {
 /// Most names that are listed in one message.
 const NAMES_SHOWN: usize = 5;
 
-/// What one message tells of together: a folder that isn't mounted is one problem, not three hundred.
+/// Stand-ins that one message reports together: an unmounted folder is one problem, not three hundred.
 pub struct StandInGroup<'a> {
     pub first: &'a StandIn,
     /// The first few by name, the rest by number.

@@ -16,15 +16,15 @@ pub(super) const KEYS: KnownKeys = KnownKeys { table: "a token", keys: &["sha256
 /// How long before a token's last day it is warned of.
 const EXPIRES_SOON_DAYS: i32 = 14;
 
-/// A token and where its hash stands.
+/// A token and the location of its hash.
 #[derive(Clone)]
-pub(super) struct Placed {
+pub(super) struct PlacedToken {
     pub(super) token: Token,
     pub(super) span: Range<usize>,
 }
 
 /// Compiles a site's `tokens`.
-pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Placed>> {
+pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<PlacedToken>> {
     let tokens = value.list_of(|item| match item.inner() {
         DeValue::String(text) => {
             item.error("write a token as a table with its SHA-256, never the token itself", Some(&cure(text, site)));
@@ -43,7 +43,7 @@ pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Pla
     Some(tokens)
 }
 
-fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<Placed> {
+fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<PlacedToken> {
     let sha256 = table.need("sha256", |value| {
         let text = value.text()?;
         let hash = from_hex(text);
@@ -55,7 +55,7 @@ fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<Placed> {
     let note = table.read("note", |value| value.text().map(str::to_owned));
     let expires = table.read("expires", |value| last_day(value, site, today));
     let (sha256, span) = sha256?;
-    Some(Placed { token: Token { sha256, note: note?, expires: expires? }, span })
+    Some(PlacedToken { token: Token { sha256, note: note?, expires: expires? }, span })
 }
 
 fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {

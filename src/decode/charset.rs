@@ -9,7 +9,7 @@ use super::Oddity;
 use super::document::Arena;
 use super::urlencoded::kept;
 
-/// The kind of body a media type names.
+/// The kind of body that a media type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyKind {
     Form,

@@ -15,11 +15,11 @@ pub(super) use super::disposition::boundary;
 use super::document::{Arena, Content, Document};
 use super::heads::Heads;
 use super::names::Builder;
-use super::{DecodeError, LIMITS, Limits, Oddity};
+use super::{DecodeError, DecodeLimits, LIMITS, Oddity};
 use crate::received::{Part, PartContent, Received};
 
-/// What a body consists of, in the order in which it comes.
-pub(super) enum Piece<'a> {
+/// The pieces of a body, in order.
+pub(super) enum MultipartPiece<'a> {
     /// A part begins.
     Head(PartHead<'a>),
     /// Some of the part's text; `at` is where it stands in the body.
@@ -81,7 +81,7 @@ impl MultipartReader {
     /// Takes the next chunk and gives the pieces that are whole by now, also those before an error.
     ///
     /// After an error nothing more may be pushed.
-    pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         self.left = self.left.checked_sub(chunk.len() as u64).ok_or(DecodeError::BrokenMultipart)?;
         let pushed = self.delimiters.push(chunk);
         self.give(take)?;
@@ -89,7 +89,7 @@ impl MultipartReader {
     }
 
     /// Ends the body.
-    pub(super) fn finish(&mut self, take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn finish(&mut self, take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         let is_whole = self.delimiters.finish();
         self.give(take)?;
         is_whole.then_some(()).ok_or(DecodeError::BrokenMultipart)
@@ -101,7 +101,7 @@ impl MultipartReader {
     }
 
     /// Gives what was found.
-    fn give(&mut self, mut take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    fn give(&mut self, mut take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         self.heads.feed(self.delimiters.skeleton.take());
         for found in self.delimiters.found.drain(..) {
             match found {
@@ -109,19 +109,19 @@ impl MultipartReader {
                     let field = self.heads.next()?.ok_or(DecodeError::BrokenMultipart)?;
                     let head = PartHead::new(field.headers(), || field.content_type().map(ToString::to_string));
                     self.is_text = head.is_text();
-                    Limits::check("part header", head.stored_bytes(), LIMITS.part_header_bytes)?;
-                    take(Piece::Head(head));
+                    DecodeLimits::check("part header", head.stored_bytes(), LIMITS.part_header_bytes)?;
+                    take(MultipartPiece::Head(head));
                 }
                 DelimiterEvent::NoHead => {
                     self.is_text = false;
-                    take(Piece::Head(PartHead::new(&HeaderMap::new(), || None)));
+                    take(MultipartPiece::Head(PartHead::new(&HeaderMap::new(), || None)));
                 }
                 DelimiterEvent::Content { at, bytes } if self.is_text => {
                     self.text_bytes += bytes.len();
-                    Limits::check("text", self.text_bytes, LIMITS.text_bytes)?;
-                    take(Piece::Text { at, bytes });
+                    DecodeLimits::check("text", self.text_bytes, LIMITS.text_bytes)?;
+                    take(MultipartPiece::Text { at, bytes });
                 }
-                DelimiterEvent::Content { bytes, .. } => take(Piece::Passed(bytes.len() as u64)),
+                DelimiterEvent::Content { bytes, .. } => take(MultipartPiece::Passed(bytes.len() as u64)),
                 DelimiterEvent::End => match self.heads.next()? {
                     None => {}
                     Some(_) => return Err(DecodeError::BrokenMultipart),
@@ -133,7 +133,7 @@ impl MultipartReader {
 }
 
 /// Collects the parts of a body.
-pub(super) struct Index {
+pub(super) struct PartIndex {
     parts: Vec<Part>,
     /// File sizes stand in `Content-Length`.
     cut: bool,
@@ -142,21 +142,21 @@ pub(super) struct Index {
     held: usize,
 }
 
-impl Index {
+impl PartIndex {
     pub(super) fn new(cut: bool) -> Self {
         Self { parts: Vec::new(), cut, is_told: false, held: 0 }
     }
 
-    pub(super) fn take(&mut self, piece: Piece<'_>) {
+    pub(super) fn take(&mut self, piece: MultipartPiece<'_>) {
         match (piece, self.parts.last_mut().map(|part| &mut part.content)) {
-            (Piece::Head(head), _) => self.begin(head),
-            (Piece::Text { at, bytes }, Some(PartContent::Text(text))) => {
+            (MultipartPiece::Head(head), _) => self.begin(head),
+            (MultipartPiece::Text { at, bytes }, Some(PartContent::Text(text))) => {
                 if text.start == text.end {
                     text.start = at;
                 }
                 text.end = at.saturating_add(bytes.len());
             }
-            (Piece::Passed(bytes), Some(PartContent::File { size, .. })) if !self.is_told => *size += bytes,
+            (MultipartPiece::Passed(bytes), Some(PartContent::File { size, .. })) if !self.is_told => *size += bytes,
             _ => {}
         }
     }
@@ -190,7 +190,7 @@ impl Index {
 pub(super) fn index(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
     let boundary = boundary(content_type)?;
     let mut reader = MultipartReader::new(&boundary, body.len() as u64);
-    let mut index = Index::new(cut);
+    let mut index = PartIndex::new(cut);
     reader.push(body.clone(), |piece| index.take(piece))?;
     reader.finish(|piece| index.take(piece))?;
     let parts = index.finish();
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(shown(&whole, &body), expected);
         for size in [1, 2, 7, 64] {
             let mut reader = MultipartReader::new("XX", u64::MAX);
-            let mut index = Index::new(false);
+            let mut index = PartIndex::new(false);
             for chunk in body.chunks(size) {
                 reader.push(Bytes::copy_from_slice(chunk), |piece| index.take(piece)).expect("no error yet");
             }
@@ -330,8 +330,8 @@ mod tests {
     fn a_content_of_any_size_passes_through() {
         let mut reader = MultipartReader::new("XX", u64::MAX);
         let mut passed = 0;
-        let mut take = |piece: Piece<'_>| {
-            if let Piece::Passed(bytes) = piece {
+        let mut take = |piece: MultipartPiece<'_>| {
+            if let MultipartPiece::Passed(bytes) = piece {
                 passed += bytes;
             }
         };

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use bumpalo::collections::String as Text;
 
-use super::document::{Arena, Content, Document, Hashing, Key, NodeId};
-use super::{DecodeError, LIMITS, Limits};
+use super::document::{Arena, Content, Document, Hashing, MemberKey, NodeId};
+use super::{DecodeError, DecodeLimits, LIMITS};
 
 /// How far ahead of a quote is looked for the next name's colon, in bytes.
 const NAME_LOOK_AHEAD: usize = 256;
@@ -17,14 +17,14 @@ const NAME_LOOK_AHEAD: usize = 256;
 pub(super) fn parse<'a>(text: &'a str, arena: &'a Arena) -> Result<Option<Document<'a>>, DecodeError> {
     let rest = text.trim_start_matches('\u{FEFF}');
     let mut reader = JsonRepairer { rest, document: Document::default(), arena, nodes: 0 };
-    let read = reader.value(None, Key::Root, 0, JsonContext::Top)?;
+    let read = reader.value(None, MemberKey::Root, 0, JsonContext::Top)?;
     let is_whole = read.is_some() && reader.rest.trim().is_empty();
     let document = reader.document;
     let holds_a_value = |document: &Document<'_>| document.ids().any(|id| document.text(id).is_some());
     Ok(Some(document).filter(|document| is_whole && holds_a_value(document)))
 }
 
-/// Where a value stands: it decides what may follow it.
+/// Where a value is, which decides what may follow it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum JsonContext {
     Top,
@@ -32,6 +32,7 @@ enum JsonContext {
     Item,
 }
 
+/// Reads text that begins like JSON.
 struct JsonRepairer<'a> {
     rest: &'a str,
     document: Document<'a>,
@@ -39,14 +40,14 @@ struct JsonRepairer<'a> {
     nodes: usize,
 }
 
-/// What was read; none where the intent isn't plain.
+/// The repaired value; none if the intent isn't clear.
 type Repaired = Result<Option<()>, DecodeError>;
 
 impl<'a> JsonRepairer<'a> {
-    fn value(&mut self, parent: Option<NodeId>, key: Key<'a>, depth: usize, place: JsonContext) -> Repaired {
+    fn value(&mut self, parent: Option<NodeId>, key: MemberKey<'a>, depth: usize, place: JsonContext) -> Repaired {
         self.nodes += 1;
-        Limits::check("values", self.nodes, LIMITS.nodes)?;
-        Limits::check("depth", depth, LIMITS.depth)?;
+        DecodeLimits::check("values", self.nodes, LIMITS.nodes)?;
+        DecodeLimits::check("depth", depth, LIMITS.depth)?;
         self.space();
         let content = match self.rest.chars().next() {
             Some('{') => {
@@ -79,7 +80,7 @@ impl<'a> JsonRepairer<'a> {
             if !names.insert(name) {
                 return Ok(None);
             }
-            let Some(()) = self.value(Some(record), Key::Name(name), depth + 1, JsonContext::Member)? else {
+            let Some(()) = self.value(Some(record), MemberKey::Name(name), depth + 1, JsonContext::Member)? else {
                 return Ok(None);
             };
             self.space();
@@ -96,7 +97,7 @@ impl<'a> JsonRepairer<'a> {
             if self.skip("]") {
                 break;
             }
-            let Some(()) = self.value(Some(list), Key::Index(index), depth + 1, JsonContext::Item)? else {
+            let Some(()) = self.value(Some(list), MemberKey::Index(index), depth + 1, JsonContext::Item)? else {
                 return Ok(None);
             };
             self.space();

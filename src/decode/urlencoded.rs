@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::charset::Declared;
 use super::document::{Arena, Content, Document};
 use super::names::Builder;
-use super::{DecodeError, LIMITS, Limits, Oddity};
+use super::{DecodeError, DecodeLimits, LIMITS, Oddity};
 
 /// Longest name that an unencoded body's `&` is taken to begin, in bytes.
 const PLAIN_NAME_MAX: usize = 64;
@@ -51,7 +51,7 @@ pub(super) fn pairs<'a>(
     let bytes = bytes.trim_ascii();
     let count = || bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).count();
     if memchr::memchr_iter(b'&', bytes).count() >= LIMITS.fields {
-        Limits::check("fields", count(), LIMITS.fields)?;
+        DecodeLimits::check("fields", count(), LIMITS.fields)?;
     }
     if memchr::memchr3(b' ', b'\n', b'\r', bytes).is_some() {
         odd.insert(Oddity::Unencoded);

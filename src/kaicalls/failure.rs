@@ -6,9 +6,9 @@ use std::io::{self, ErrorKind};
 
 use rustls::CertificateError;
 
-/// No whole answer came.
+/// No complete answer arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct NoAnswer {
     pub kind: FailureKind,
     /// The request may have reached the API, so the lead may be there although nobody said so.
     pub sent: bool,
@@ -51,7 +51,7 @@ pub enum TlsFault {
     Handshake,
 }
 
-impl Failure {
+impl NoAnswer {
     /// Reads a failure of the exchange, at whatever point of it.
     pub(super) fn of(error: &reqwest::Error) -> Self {
         if error.is_builder() {
@@ -161,7 +161,7 @@ impl fmt::Display for TlsFault {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)
     }

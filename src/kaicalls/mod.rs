@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::destination::{BaseUrl, KeyPair};
 use crate::lead::{EntryId, Lead};
 
-pub use failure::{ConnectFault, Failure, FailureKind, TlsFault};
+pub use failure::{ConnectFault, FailureKind, NoAnswer, TlsFault};
 pub use keys::LiveKey;
 use keys::bearer;
 pub use reply::{
@@ -174,11 +174,11 @@ async fn exchange<T: Success>(request: RequestBuilder, mask: &Mask) -> Reply<T> 
     let request = request.header(header::ACCEPT, "application/json");
     let mut response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return Reply::Failed(Failure::of(&error)),
+        Err(error) => return Reply::Failed(NoAnswer::of(&error)),
     };
     match read_body(&mut response).await {
         Ok(body) => Reply::Answered(read_answer(response.status().as_u16(), response.headers(), &body, mask)),
-        Err(error) => Reply::Failed(Failure::of(&error)),
+        Err(error) => Reply::Failed(NoAnswer::of(&error)),
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{self, HeaderMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
+use super::failure::NoAnswer;
 use super::retry_after::{RetryAfter, parse_date};
 use super::words::Mask;
 use crate::destination::{KeyPair, Secret};
@@ -22,7 +22,7 @@ const ID_MAX: usize = 200;
 #[must_use]
 pub enum Reply<T = Accepted> {
     Answered(Answer<T>),
-    Failed(Failure),
+    Failed(NoAnswer),
 }
 
 /// A whole answer, whoever gave it: KaiCalls, or something between.
@@ -48,7 +48,7 @@ pub enum Envelope<T = Accepted> {
     Other(UnexpectedBody),
 }
 
-/// What a body is that is no envelope.
+/// The kind of body that isn't KaiCalls' format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnexpectedBody {
     Empty,

@@ -1,6 +1,6 @@
 //! What a failed attempt says about KaiCalls as a whole.
 
-use super::failure::{Failure, FailureKind};
+use super::failure::{FailureKind, NoAnswer};
 use super::reply::{Answer, Envelope, UnexpectedBody};
 use crate::destination::Symptom;
 
@@ -15,7 +15,7 @@ pub(super) fn of_answer(answer: &Answer) -> Symptom {
 }
 
 /// Tells what it says about KaiCalls that no whole answer came.
-pub(super) fn of_failure(failure: Failure) -> Symptom {
+pub(super) fn of_failure(failure: NoAnswer) -> Symptom {
     match failure.kind {
         FailureKind::Dns | FailureKind::Connect(_) | FailureKind::Tls(_) => Symptom::Unreachable,
         FailureKind::Timeout | FailureKind::Interrupted => Symptom::Unanswered,
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn no_answer_speaks_against_the_upstream_unless_nothing_could_be_asked() {
-        let failed = |kind| of_failure(Failure { kind, sent: false });
+        let failed = |kind| of_failure(NoAnswer { kind, sent: false });
         for (kind, symptom) in [
             (FailureKind::Dns, Symptom::Unreachable),
             (FailureKind::Connect(ConnectFault::Refused), Symptom::Unreachable),

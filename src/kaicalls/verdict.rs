@@ -62,7 +62,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kaicalls::{Accepted, Failure, FailureKind, RetryAfter, UnexpectedBody};
+    use crate::kaicalls::{Accepted, FailureKind, NoAnswer, RetryAfter, UnexpectedBody};
 
     fn whole(status: u16, envelope: Envelope) -> Answer {
         Answer { status, envelope, retry_after: None, date: None, words: None }
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!((judged.status, judged.words.as_deref()), (Some(422), Some("No such form")));
         let judged = answer(502, Envelope::Other(UnexpectedBody::Html)).judge(Timestamp::UNIX_EPOCH);
         assert_eq!(judged.words.as_deref(), Some("an HTML page"));
-        let failure = Failure { kind: FailureKind::Dns, sent: false };
+        let failure = NoAnswer { kind: FailureKind::Dns, sent: false };
         let judged = Reply::Failed(failure).judge(Timestamp::UNIX_EPOCH);
         assert_eq!((judged.status, judged.words.as_deref()), (None, Some("name not found")));
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_request_that_may_have_arrived_is_ambiguous() {
         for (sent, expected) in [(true, "ambiguous"), (false, "again")] {
-            assert_eq!(row(Reply::Failed(Failure { kind: FailureKind::Timeout, sent })), expected);
+            assert_eq!(row(Reply::Failed(NoAnswer { kind: FailureKind::Timeout, sent })), expected);
         }
     }
 

@@ -234,7 +234,7 @@ fn holds(rule: &DropRule, submission: &Submission<'_>) -> bool {
     rule.exists.iter().all(is_there) && !rule.missing.iter().any(is_there)
 }
 
-/// The extras as they come together: keys under one label are one line.
+/// The extras while they are collected: keys with the same label share a line.
 #[derive(Default)]
 struct ExtraLines<'a> {
     extras: Vec<Extra<'a>>,

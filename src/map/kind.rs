@@ -2,7 +2,7 @@
 
 use super::words::plain_words;
 
-/// The kind of a field, told by its declared type or by a name that a builder made of one.
+/// The kind of a field, from its declared type or from a builder's default name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum FieldKind {
     #[default]

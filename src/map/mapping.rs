@@ -79,7 +79,7 @@ pub struct FieldsRule {
     pub meta: bool,
 }
 
-/// A label or type: what a member says, or always the same.
+/// Where a label or type comes from: a member of the record, or a constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelSource {
     Member(String),
@@ -173,11 +173,12 @@ pub enum Source {
 /// Text with placeholders, line by line.
 #[derive(Clone, Debug)]
 pub struct Template {
-    pub(super) lines: Vec<Vec<Piece>>,
+    pub(super) lines: Vec<Vec<TemplatePiece>>,
 }
 
+/// A piece of a template.
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(super) enum TemplatePiece {
     Text(String),
     Value(Selector),
 }

@@ -63,7 +63,7 @@ mod words;
 pub use auto::{Candidate, Guess, Score, ScoreReason};
 pub use combine::CombineRules;
 pub use condition::Facts;
-pub use draft::{FormFacts, Look, Mapped, Rules, apply};
+pub use draft::{FormFacts, Mapped, MappingView, Rules, apply};
 pub use fate::{Fate, LeadFields};
 pub use form_field::FormField;
 pub use found_by::FoundBy;

@@ -203,7 +203,7 @@ impl Walked {
     }
 }
 
-/// Which nodes of a document some values of its JSON are.
+/// Finds the nodes of a document that JSON values stand for.
 struct NodeSearch {
     /// Their addresses, sorted.
     wanted: Vec<usize>,
@@ -259,13 +259,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::{Arena, Key, form, json};
+    use crate::decode::{Arena, MemberKey, form, json};
 
     /// Returns the values that a path gives, and where each stands (RFC 9535 §2.7).
     fn given(submission: &Submission<'_>, path: &str) -> Vec<(String, Value)> {
         let document = &submission.document;
         let step = |id: NodeId| match document.key(id) {
-            Key::Index(index) => format!("[{index}]"),
+            MemberKey::Index(index) => format!("[{index}]"),
             _ => format!("['{}']", document.name(id).replace('\\', "\\\\").replace('\'', "\\'")),
         };
         let place = |id: NodeId| {

@@ -7,9 +7,9 @@ use super::form_field::FormField;
 use super::kind::FieldKind;
 use super::shape;
 use super::words::{About, Dictionary, Languages, Owner, Role, Sense, plain_words};
-use crate::decode::{Field, Hashing, Key, NodeId, Submission};
+use crate::decode::{Field, Hashing, MemberKey, NodeId, Submission};
 
-/// What is known of one field.
+/// What is known about one field without its value.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KnownField {
     pub sense: Sense,
@@ -80,7 +80,7 @@ const NAMES_MAX: usize = 400;
 /// How many of the records around a value are looked at.
 const CONTAINERS_MAX: usize = 8;
 
-/// Reads labels and names, each once.
+/// Reads each label and name once.
 struct LabelReader<'d, 'n> {
     dictionary: &'d Dictionary,
     languages: Languages,
@@ -114,7 +114,7 @@ fn known<'n>(
     let field = &form_field.field;
     let label = field.label.map(str::trim).filter(|label| !label.is_empty());
     let own = own_key(submission, field);
-    let Named { mut sense, is_by_label, is_made_text } = named(label, own, reader);
+    let NamedField { mut sense, is_by_label, is_made_text } = named(label, own, reader);
     let outer = || containers(submission, field.node).chain(outer_names(field.key));
     let mut around = Around::of(outer(), reader);
     around.own(&mut sense);
@@ -156,14 +156,14 @@ fn is_another(number: u8) -> bool {
 }
 
 /// What a field's label and key say.
-struct Named {
+struct NamedField {
     sense: Sense,
     /// The label says it, and not the key.
     is_by_label: bool,
     is_made_text: bool,
 }
 
-fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut LabelReader<'_, 'n>) -> Named {
+fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut LabelReader<'_, 'n>) -> NamedField {
     let by_label = label.map(|label| reader.sense(label)).filter(|sense| sense.role != Role::Unknown);
     let by_key = reader.sense(own);
     // A label may say less of a key or password than its key does.
@@ -178,7 +178,7 @@ fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut LabelReader<'_, 
     if by_label.is_none() && is_made_text {
         sense = Sense { owner: sense.owner, ..Sense::default() };
     }
-    Named { sense, is_by_label: by_label.is_some(), is_made_text }
+    NamedField { sense, is_by_label: by_label.is_some(), is_made_text }
 }
 
 /// Returns the declared kind; where none is and the name says nothing else, the one that a builder made it of.
@@ -268,8 +268,8 @@ pub(super) fn own_key<'a>(submission: &Submission<'a>, field: &Field<'a>) -> &'a
     let Some(node) = field.node else { return own_name(field.key) };
     let is_one_of_many = || document.parent(node).is_some_and(|parent| document.children(parent).nth(1).is_some());
     match document.key(node) {
-        Key::Name(name) if is_number(name) && field.key.ends_with([']']) && is_one_of_many() => "",
-        Key::Name(name) if field.key.len() > name.len() && field.key.ends_with(name) => own_name(name),
+        MemberKey::Name(name) if is_number(name) && field.key.ends_with([']']) && is_one_of_many() => "",
+        MemberKey::Name(name) if field.key.len() > name.len() && field.key.ends_with(name) => own_name(name),
         _ => own_name(field.key),
     }
 }
@@ -279,7 +279,7 @@ pub(super) fn containers<'s>(submission: &'s Submission<'_>, node: Option<NodeId
     let document = &submission.document;
     let way = node.into_iter().flat_map(|node| document.way(node).skip(1).take(CONTAINERS_MAX));
     way.filter_map(|node| match document.key(node) {
-        Key::Name(name) => Some(name),
+        MemberKey::Name(name) => Some(name),
         _ => None,
     })
 }

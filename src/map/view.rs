@@ -27,7 +27,7 @@ pub(super) struct View<'a> {
     last_at: Cell<&'a [usize]>,
 }
 
-/// A value a selector found, and the fields it came from.
+/// A value that a selector found, and the fields it came from.
 #[derive(Clone, Copy)]
 pub(super) struct SelectedValue<'a> {
     pub(super) text: &'a str,

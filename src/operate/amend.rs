@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::again::Remade;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::{Done, EntryOutcome};
 use super::{OperateError, find};
 use crate::config::{Config, Site};
@@ -94,7 +94,7 @@ impl AmendAsked {
     }
 
     /// Returns an entry's corrections with these among them.
-    fn overlay(&self, head: &Head, by: By, now: Timestamp) -> Result<Overlay, BadAmend> {
+    fn overlay(&self, head: &Head, by: Actor, now: Timestamp) -> Result<Overlay, BadAmend> {
         let mut overlay = head.reading.overlay.clone();
         if let Some(field) = self.clear.iter().find(|field| !overlay.clear(**field)) {
             return Err(BadAmend::NotCorrected(*field));
@@ -117,7 +117,7 @@ pub async fn amend(
     config: &Arc<Config>,
     audit: &Audit,
     asked: &AmendAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Done, OperateError> {
     let fields = asked.fields()?;
@@ -139,7 +139,7 @@ struct Amend<'a> {
     store: &'a dyn Store,
     config: &'a Arc<Config>,
     asked: &'a AmendAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 }
 

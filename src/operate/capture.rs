@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::again::explain_as;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::Choice;
 use super::{OperateError, find};
 use crate::config::Config;
@@ -120,7 +120,7 @@ pub async fn capture(
     config: &Arc<Config>,
     audit: &Audit,
     id: &str,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Captured, OperateError> {
     let entry = find(store, id).await??;

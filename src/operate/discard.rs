@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::{Choice, Done, EntryOutcome, Picker};
 use super::query::FilterAsked;
 use super::retry::Tried;
@@ -36,7 +36,7 @@ pub async fn drop_entries(
     audit: &Audit,
     asked: &DropAsked,
     keep: Duration,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Tried, OperateError> {
     let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;

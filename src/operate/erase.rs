@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::{Choice, IDS_MAX};
 use super::find::find;
 use super::person::Person;
@@ -40,7 +40,7 @@ pub enum BadErase {
     TooMany,
 }
 
-/// An entry that is erased, or would be.
+/// An entry that was erased, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErasedEntry {
     pub id: EntryId,
@@ -77,7 +77,7 @@ pub async fn erase(
     store: &dyn Store,
     audit: &Audit,
     asked: &EraseAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Erased, OperateError> {
     let (act, mut found) = match (asked.ids.len(), &asked.email) {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::audit::{Act, Audit, AuditError, Begun, By};
+use super::audit::{Act, Actor, Audit, AuditError, Begun};
 use super::choice::Choice;
 use super::query::Query;
 use super::summary::Summary;
@@ -72,6 +72,7 @@ pub struct Export {
     unreadable: Vec<EntryId>,
 }
 
+/// How far an export has come.
 enum ExportPosition {
     Start,
     Within(Cursor),
@@ -84,7 +85,7 @@ impl Export {
         audit: &Audit,
         query: Query,
         format: ExportFormat,
-        by: By,
+        by: Actor,
         situation: Situation,
     ) -> Result<Self, AuditError> {
         let choice = Choice::Query(query.clone());

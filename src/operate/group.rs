@@ -55,7 +55,8 @@ pub struct Groups {
     pub has_more: bool,
 }
 
-struct Gathered {
+/// A group while entries are counted into it.
+struct GroupBuilder {
     group: Group,
     sites: BTreeSet<SiteId>,
 }
@@ -79,12 +80,12 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
         let held_back = HeldBack { store, query, situation };
         has_more |= !held_back.gather(&mut gathered).await?;
     }
-    let mut groups: Vec<Group> = gathered.into_values().map(Gathered::finish).collect();
+    let mut groups: Vec<Group> = gathered.into_values().map(GroupBuilder::finish).collect();
     groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
     Ok(Groups { groups, unreadable: walk.unreadable(), has_more })
 }
 
-type Gathering = BTreeMap<(State, Reason, String), Gathered>;
+type Gathering = BTreeMap<(State, Reason, String), GroupBuilder>;
 
 /// Counts entries in; false where there are too many causes.
 fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
@@ -103,7 +104,7 @@ fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Op
         oldest: head.accepted_at,
         example: head.id,
     };
-    let gathered = gathered.entry(key).or_insert(Gathered { group, sites: BTreeSet::new() });
+    let gathered = gathered.entry(key).or_insert(GroupBuilder { group, sites: BTreeSet::new() });
     gathered.group.leads += leads;
     gathered.group.oldest = gathered.group.oldest.min(head.accepted_at);
     gathered.sites.insert(head.site.clone());
@@ -213,7 +214,7 @@ fn add(gathered: &mut Gathering, head: &Head, cause: &Cause, leads: u64) -> bool
     gather(gathered, &head, (cause.words.clone(), Some(cause.waits_for)), leads)
 }
 
-impl Gathered {
+impl GroupBuilder {
     fn finish(self) -> Group {
         let site_names = self.sites.iter().take(SITES_NAMED).cloned().collect();
         Group { sites: self.sites.len(), site_names, ..self.group }

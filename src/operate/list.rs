@@ -12,7 +12,7 @@ use crate::queue::{Order, Store, StoreError};
 /// Most entries that one page is searched for in: what is found late comes on the next.
 const LOOKED_AT_MAX: usize = 5_000;
 
-/// A page of entries.
+/// A page of leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadPage {
     pub leads: Vec<Summary>,

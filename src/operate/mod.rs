@@ -57,7 +57,7 @@ mod walk;
 mod when;
 
 pub use amend::{AmendAsked, BadAmend, amend};
-pub use audit::{Audit, AuditError, By};
+pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
 pub use choice::{BadChoice, Choice, Done, EntryOutcome, IDS_MAX, PAGE_DEFAULT, PAGE_MAX};
 pub use discard::{DropAsked, drop_entries};
@@ -71,7 +71,7 @@ pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restor
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
-pub use status::{Degradation, LastError, Leads, Process, Status, StoreStatus, Wait, status};
+pub use status::{Degradation, DeliveryWait, LastError, LeadCounts, Process, Status, StoreStatus, status};
 pub use summary::Summary;
 pub use text::SearchText;
 pub use trace::{Step, Trace, trace};

@@ -20,7 +20,7 @@ pub(super) struct PhoneDigits {
     country_code_max: usize,
 }
 
-/// Digits that a text writes as one number.
+/// The digits of one number in a text.
 #[derive(Default)]
 struct WrittenNumber {
     digits: String,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::OperateError;
 use super::again::Remade;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::{BadChoice, Choice, Done, EntryOutcome, Picker};
 use super::query::FilterAsked;
 use super::summary::settled;
@@ -80,7 +80,7 @@ pub async fn retry(
     config: &Arc<Config>,
     audit: &Audit,
     asked: &RetryAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Tried, OperateError> {
     let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
@@ -99,7 +99,7 @@ pub async fn retry(
         true => None,
         false => Some(audit.begin(Act::of(if assign.is_some() { "assign" } else { "retry" }, by, &choice), now).await?),
     };
-    let retry = Retry { store, config, asked, assign, choice: &choice, now, started: Instant::now() };
+    let retry = RetryRun { store, config, asked, assign, choice: &choice, now, started: Instant::now() };
     let mut tried = Tried::default();
     let ended = retry.all(rate, &mut tried).await;
     if let Some(begun) = begun {
@@ -111,7 +111,8 @@ pub async fn retry(
     Ok(tried)
 }
 
-struct Retry<'a> {
+/// A retry in progress.
+struct RetryRun<'a> {
     store: &'a dyn Store,
     config: &'a Arc<Config>,
     asked: &'a RetryAsked,
@@ -121,7 +122,7 @@ struct Retry<'a> {
     started: Instant,
 }
 
-impl Retry<'_> {
+impl RetryRun<'_> {
     async fn all(&self, rate: u32, tried: &mut Tried) -> Result<(), StoreError> {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);

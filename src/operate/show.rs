@@ -40,7 +40,7 @@ pub struct Life {
     pub history: Vec<Event>,
 }
 
-/// What was received, as it is kept. `Debug` shows sizes only.
+/// What was received, as it is shown. `Debug` shows sizes only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceivedView {
     pub method: String,
@@ -124,7 +124,7 @@ impl Life {
             mapping: explained.processed.mapping.clone(),
             same: lead_now == head.reading.lead,
         };
-        let Explanation { fields, found_by: rules, found, dropped, .. } = explained.told.unwrap_or_default();
+        let Explanation { fields, found_by: rules, found, dropped, .. } = explained.explanation.unwrap_or_default();
         let shown = |field: ExplainedField| ShownField { key: field.key, label: field.label, values: field.values };
         let fields = fields.into_iter().map(shown).collect();
         let amended = corrections(&head.reading, &found);

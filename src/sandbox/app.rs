@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::fault::{self, Fault};
-use super::routes::{INTAKE, Moment, Request, Response, SandboxState, respond};
+use super::routes::{INTAKE, Moment, Response, SandboxRequest, SandboxState, respond};
 
 /// Most connections at one time.
 const CONNECTIONS_MAX: u32 = 1_024;
@@ -40,7 +40,7 @@ enum Unread {
     Broken,
 }
 
-/// What a request comes to.
+/// What becomes of a request.
 enum SandboxOutcome {
     Response(Response),
     /// The lead is taken, and nobody is told.
@@ -86,7 +86,7 @@ impl App {
         self.outcome(&request, fault.as_ref())
     }
 
-    fn outcome(&self, request: &Request, fault: Option<&Fault>) -> SandboxOutcome {
+    fn outcome(&self, request: &SandboxRequest, fault: Option<&Fault>) -> SandboxOutcome {
         if let Some(fault) = fault.filter(|fault| fault.is_answer()) {
             return SandboxOutcome::Response(Response::of_fault(fault));
         }
@@ -141,10 +141,10 @@ async fn stopping(shutdown: &ShutdownWatch) {
     drop(shutdown.clone().wait_for(|stop| *stop).await);
 }
 
-fn read_head(session: &ServerSession) -> Request {
+fn read_head(session: &ServerSession) -> SandboxRequest {
     let head = session.req_header();
     let text = |name| session.get_header(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Request {
+    SandboxRequest {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),

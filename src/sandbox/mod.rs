@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 
 pub use fault::{Fault, InvalidFault};
 pub use key_files::KeyFilesError;
-pub use keyring::MintedKeys;
+pub use keyring::NewKeyPair;
 pub use leads::ReceivedLead;
 
 use app::App;
@@ -67,9 +67,9 @@ impl Options {
     }
 }
 
-/// Why the sandbox does not start.
+/// Why the sandbox doesn't start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum SandboxStartError {
     #[error("can't listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -85,7 +85,7 @@ pub enum StartError {
 /// The running sandbox. Dropped without [`Sandbox::stop`], it stops without waiting.
 pub struct Sandbox {
     address: SocketAddr,
-    keys: MintedKeys,
+    keys: NewKeyPair,
     state: Arc<SandboxState>,
     app: App,
     shutdown: watch::Sender<bool>,
@@ -94,15 +94,15 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts to listen, within the tokio runtime of the caller.
-    pub fn start(options: Options) -> Result<Self, StartError> {
+    pub fn start(options: Options) -> Result<Self, SandboxStartError> {
         if let Some(fault) = &options.fault {
             fault.check()?;
         }
         let keys = match &options.keys_dir {
             Some(directory) => key_files::read_or_write(directory, &rand::random())?,
-            None => MintedKeys::fresh(&rand::random()),
+            None => NewKeyPair::fresh(&rand::random()),
         };
-        let failed = |source| StartError::Listen { address: options.listen, source };
+        let failed = |source| SandboxStartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -125,7 +125,7 @@ impl Sandbox {
     }
 
     /// Returns the pair of keys it was started with.
-    pub fn keys(&self) -> &MintedKeys {
+    pub fn keys(&self) -> &NewKeyPair {
         &self.keys
     }
 
@@ -173,7 +173,7 @@ pub async fn run(
     options: Options,
     ready: impl FnOnce(&Sandbox),
     shutdown: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<(), SandboxStartError> {
     let sandbox = Sandbox::start(options)?;
     ready(&sandbox);
     shutdown.await;

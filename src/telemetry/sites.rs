@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::set::Set;
+use super::set::MetricSet;
 use super::{Metrics, MetricsError, seconds};
 
 /// Requests to a site that were refused, by reason.
@@ -57,7 +57,7 @@ struct Series {
 }
 
 impl SiteMetrics {
-    pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
+    pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
         let site = &["site"];
         Ok(Self {
             refused: set.counters(REFUSED, "Refused requests by configured site and reason.", &["site", "reason"])?,

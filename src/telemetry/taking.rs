@@ -24,7 +24,7 @@ impl NotTaking {
     }
 }
 
-/// The first reason stays: what follows from it is no news.
+/// Why this process stopped accepting submissions: the first reason counts.
 #[derive(Debug, Default)]
 pub(super) struct AcceptanceEnd(Mutex<Option<NotTaking>>);
 

@@ -660,10 +660,8 @@ fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
         fleet.write("config.toml", &cut);
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.len(), 6, "{cut}");
-        assert!(
-            starting.stand_ins.iter().all(|part| (part.fault, part.by) == (PartFault::Broken, StandInSource::LastGood)),
-            "{cut}"
-        );
+        let is_last_good = |part: &StandIn| (part.fault, part.by) == (PartFault::Broken, StandInSource::LastGood);
+        assert!(starting.stand_ins.iter().all(is_last_good), "{cut}");
         assert!(starting.loaded.diagnostics.prevent_serving(), "{cut}");
         let (started, _) = starting.in_force.expect("it starts");
         assert_eq!(started.upstream.base_url.as_str(), "http://127.0.0.1:1", "{cut}");

@@ -8,7 +8,7 @@ use formgate::config::{Config, shipped_mappings};
 use formgate::lead::{EntryId, FormId, LeadField, SiteId};
 use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
 use formgate::operate::{
-    self, AmendAsked, Audit, BadAmend, By, Cursor, Done, DropAsked, EntryOutcome, EraseAsked, FilterAsked, Groups,
+    self, Actor, AmendAsked, Audit, BadAmend, Cursor, Done, DropAsked, EntryOutcome, EraseAsked, FilterAsked, Groups,
     NotFound, OperateError, RetryAsked, Situation, Tried,
 };
 use formgate::pipeline::{self, End, FormRules};
@@ -121,11 +121,11 @@ impl Place {
     }
 
     async fn amend(&self, asked: AmendAsked) -> Result<Done, OperateError> {
-        operate::amend(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
+        operate::amend(&*self.store, &self.config, &self.audit, &asked, Actor::Cli, at(1_000)).await
     }
 
     async fn try_retry(&self, asked: RetryAsked) -> Result<Tried, OperateError> {
-        operate::retry(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
+        operate::retry(&*self.store, &self.config, &self.audit, &asked, Actor::Cli, at(1_000)).await
     }
 
     async fn retry(&self, asked: RetryAsked) -> Vec<EntryOutcome> {
@@ -351,7 +351,7 @@ async fn what_is_being_sent_is_busy() {
     assert_eq!(lease[0].head.id, sent);
     assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[sent]) }).await, [EntryOutcome::Busy]);
     let asked = DropAsked { ids: vec![sent.to_string()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
+    let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, Actor::Cli, at(1_000)).await;
     assert_eq!(outcomes(&dropped.expect("done").results), [EntryOutcome::Busy]);
 }
 
@@ -387,7 +387,7 @@ async fn a_drop_by_filter_takes_what_is_held_and_says_so_first() {
     let dead = place.add(3, "acme", GOOD, Reason::Accepted).await;
     place.settle(dead, refused()).await;
     let drop = async |asked: DropAsked| {
-        let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
+        let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, Actor::Cli, at(1_000)).await;
         outcomes(&dropped.expect("done").results)
     };
     let all = DropAsked { filter: Some(FilterAsked::default()), ..DropAsked::default() };
@@ -617,7 +617,7 @@ async fn an_erasure_finds_the_old_address_and_the_new() {
         let amended = place.add(number, "acme", "name=J&email=old%40example.com&message=Hi", Reason::Invalid).await;
         assert!(place.amend(amend_email(amended, "new@example.com")).await.is_ok());
         let asked = EraseAsked { email: Some(email.to_owned()), ..EraseAsked::default() };
-        let erased = operate::erase(&*place.store, &place.audit, &asked, By::Cli, at(1_000)).await.expect("erased");
+        let erased = operate::erase(&*place.store, &place.audit, &asked, Actor::Cli, at(1_000)).await.expect("erased");
         assert_eq!(erased.entries.len(), 1, "{email}");
         assert!(place.store.get(amended).await.expect("read").is_none());
     }
@@ -710,15 +710,15 @@ async fn on_a_full_disk_what_frees_room_is_done_all_the_same() {
     let now = at(1_000);
     assert!(matches!(place.try_retry(by_ids(&[id(1)])).await, Err(OperateError::Audit(_))), "it frees nothing");
     let drop = DropAsked { ids: vec![ids[0].clone()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, By::Cli, now).await.expect("dropped");
+    let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, Actor::Cli, now).await.expect("dropped");
     assert_eq!((outcomes(&dropped.results), dropped.audit_waits), (vec![EntryOutcome::Dropped], true));
     let erase = EraseAsked { ids: vec![ids[1].clone()], ..EraseAsked::default() };
-    let erased = operate::erase(&*place.store, audit, &erase, By::Cli, now).await.expect("erased");
+    let erased = operate::erase(&*place.store, audit, &erase, Actor::Cli, now).await.expect("erased");
     assert_eq!((erased.entries.len(), erased.audit_waits), (1, true));
     let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: now };
     let store = SqliteStore::open(&folder.path().join("formgate.db"), options).expect("opened");
     let copy = folder.path().join("elsewhere.db");
-    let copied = operate::backup(&Arc::new(store).into(), audit, &copy, By::Cli, now).await.expect("copied");
+    let copied = operate::backup(&Arc::new(store).into(), audit, &copy, Actor::Cli, now).await.expect("copied");
     assert!(copied.audit_waits && copy.exists());
     assert_eq!(audit.waiting().await.len(), 6, "a beginning and an end of each");
 }
@@ -736,16 +736,16 @@ async fn nothing_is_done_that_cannot_be_written_down() {
     let (store, audit, now) = (&*place.store, &place.audit, at(1_000));
     assert!(matches!(place.try_retry(by_ids(&[held])).await, Err(OperateError::Audit(_))));
     let drop = DropAsked { ids: vec![held.to_string()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(store, audit, &drop, KEEP, By::Cli, now).await;
+    let dropped = operate::drop_entries(store, audit, &drop, KEEP, Actor::Cli, now).await;
     assert!(matches!(dropped, Err(OperateError::Audit(_))));
     for ids in [vec![held.to_string()], Vec::new()] {
         let email = ids.is_empty().then(|| "jane@example.com".to_owned());
         let asked = EraseAsked { ids, email, ..EraseAsked::default() };
-        assert!(matches!(operate::erase(store, audit, &asked, By::Cli, now).await, Err(OperateError::Audit(_))));
+        assert!(matches!(operate::erase(store, audit, &asked, Actor::Cli, now).await, Err(OperateError::Audit(_))));
     }
     let query = FilterAsked::default().read(now).expect("a filter");
     assert!(
-        operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, place.situation()).await.is_err()
+        operate::Export::begin(audit, query, operate::ExportFormat::Csv, Actor::Cli, place.situation()).await.is_err()
     );
     assert_eq!(place.head(held).await.revision, 1);
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;

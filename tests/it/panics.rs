@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use formgate::accept::{Keeping, Options};
+use formgate::accept::{BodyKeeping, Options};
 use formgate::lead::FormId;
 use formgate::pipeline::{self, Keeper, KeptBody, Mappings, Processed, SiteRules, TooMuchToKeep};
 use formgate::queue::{Reason, State};
@@ -88,7 +88,7 @@ async fn post_parts(gateway: &Running, parts: &[(&str, &str)]) -> (String, Strin
 #[tokio::test]
 async fn a_panic_while_a_body_is_read_holds_it_as_it_came() {
     install_panic_hook();
-    let keeping = Keeping { push, finish };
+    let keeping = BodyKeeping { push, finish };
     let gateway = start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_keeping(keeping));
     let held = |answer: &str, body: &str| {
         assert_eq!((status(answer), &json(answer)["status"]), (200, &"held".into()), "{answer}");

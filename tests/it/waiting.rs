@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use formgate::config::Site;
 use formgate::lead::{EntryId, FormId};
-use formgate::operate::{self, Audit, By, EntryOutcome, Query, RetryAsked, Situation, WaitsFor};
+use formgate::operate::{self, Actor, Audit, EntryOutcome, Query, RetryAsked, Situation, WaitsFor};
 use formgate::queue::{Change, Order, State};
 use jiff::Timestamp;
 
@@ -47,7 +47,7 @@ async fn a_lead_of_a_paused_site_says_so_and_an_operators_retry_does_not_hide_it
     let again = RetryAsked { ids: vec![tried.to_string()], again: true, ..RetryAsked::default() };
     let audit = Audit::of(&world.config.load());
     let config = world.config.load_full();
-    let done = operate::retry(&*world.store, &config, &audit, &again, By::Cli, world.now()).await.expect("done");
+    let done = operate::retry(&*world.store, &config, &audit, &again, Actor::Cli, world.now()).await.expect("done");
     assert_eq!(done.results[0].outcome, EntryOutcome::Queued);
     world.pass(60);
     assert_eq!(shown(&world, tried).await, (refused.0, refused.1.clone(), Some(180)));

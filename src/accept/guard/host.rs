@@ -38,7 +38,7 @@ fn host(url: &str) -> Option<String> {
     place(url).map(|place| place.host)
 }
 
-/// Where a URL leads, comparable with others.
+/// A URL reduced to host and path, for comparison with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::accept) struct ComparableUrl {
     pub(super) host: String,

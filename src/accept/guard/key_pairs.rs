@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::http::bearer;
 
-/// How a key pair fares, in the order in which KaiCalls' endpoints tell.
+/// The result of checking a key pair, in the order in which KaiCalls' endpoints report it.
 pub(in crate::accept) enum KeyPairCheck<'a> {
     /// They are these sites', or those of one of their forms; never empty, in the order of the sites' ids.
     Fit(Vec<Holder<'a>>),

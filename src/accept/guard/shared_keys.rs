@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header;
 
 use super::host::{self, ComparableUrl};
-use crate::accept::wire::Head;
+use crate::accept::wire::RequestHead;
 use crate::config::Site;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
@@ -22,8 +22,8 @@ pub(in crate::accept) struct Holder<'a> {
     pub(in crate::accept) keys: &'a KeyPair,
 }
 
-/// Whose a request is.
-pub(in crate::accept) struct Owner<'a> {
+/// The site that a request belongs to.
+pub(in crate::accept) struct SiteOwner<'a> {
     /// The first by name where it is ambiguous.
     pub(in crate::accept) holder: Holder<'a>,
     /// It could come from another holder as well.
@@ -31,10 +31,10 @@ pub(in crate::accept) struct Owner<'a> {
 }
 
 /// Finds the holder that a request comes from; none where nobody has its keys.
-pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Option<Owner<'a>> {
+pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &RequestHead) -> Option<SiteOwner<'a>> {
     let &first = holders.first()?;
     if holders.len() == 1 {
-        return Some(Owner { holder: first, is_ambiguous: false });
+        return Some(SiteOwner { holder: first, is_ambiguous: false });
     }
     let mut left: Option<Vec<Holder<'a>>> = None;
     for named in sources(head) {
@@ -50,8 +50,8 @@ pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Optio
         }
     }
     match left.as_deref() {
-        Some(&[holder]) => Some(Owner { holder, is_ambiguous: false }),
-        _ => Some(Owner { holder: first, is_ambiguous: true }),
+        Some(&[holder]) => Some(SiteOwner { holder, is_ambiguous: false }),
+        _ => Some(SiteOwner { holder: first, is_ambiguous: true }),
     }
 }
 
@@ -62,7 +62,7 @@ struct RequestOrigin {
     has_path: bool,
 }
 
-fn sources(head: &Head) -> Vec<RequestOrigin> {
+fn sources(head: &RequestHead) -> Vec<RequestOrigin> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let own = head.host().map(host::comparable);
     let of_browser = |name| {
@@ -142,7 +142,7 @@ mod tests {
         let path = "/".to_owned();
         let framing = Framing::None;
         let expects_continue = false;
-        let head = Head { method: Method::POST, path, query: None, headers: map, framing, expects_continue };
+        let head = RequestHead { method: Method::POST, path, query: None, headers: map, framing, expects_continue };
         let owner = owner(&holders, &head).expect("there are holders");
         (!owner.is_ambiguous).then(|| owner.holder.site.id.to_string())
     }

@@ -34,9 +34,9 @@ pub(in crate::accept) enum Dialect {
     Kaicalls(Endpoint),
 }
 
-/// The answer to a submission that was stored.
+/// The answer to a stored submission.
 #[derive(Serialize)]
-struct Success {
+struct StoredAnswer {
     success: bool,
     id: EntryId,
     status: &'static str,
@@ -53,14 +53,14 @@ struct LeadCreated {
     status: &'static str,
 }
 
-/// KaiCalls' envelope of an error.
+/// KaiCalls' format of an error.
 #[derive(Serialize)]
-struct Envelope {
+struct ErrorEnvelope {
     success: bool,
     error: &'static str,
 }
 
-/// What an error is answered with, whatever the dialect.
+/// The content of an error, whatever its format.
 struct ErrorAnswer<'a> {
     status: StatusCode,
     title: &'static str,
@@ -94,7 +94,7 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
     let Stored { id, status, .. } = *stored;
     let status = status.as_str();
     match dialect {
-        Dialect::Formgate => json(StatusCode::OK, JSON, &Success { success: true, id, status }),
+        Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -109,7 +109,7 @@ fn fault(fault: &ErrorAnswer<'_>, reason: &str, dialect: Dialect, id: &RequestId
             Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
         Dialect::Kaicalls(endpoint) => {
-            json(fault.status, JSON, &Envelope { success: false, error: fault.kaicalls_words(endpoint) })
+            json(fault.status, JSON, &ErrorEnvelope { success: false, error: fault.kaicalls_words(endpoint) })
         }
     };
     if let Some(wait) = fault.retry_after {
@@ -341,7 +341,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::accept::outcome::Status;
+    use crate::accept::outcome::StoredStatus;
     use crate::lead::{Code, LeadField};
     use crate::queue::StoreError;
 
@@ -355,7 +355,7 @@ mod tests {
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
-        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: Status::Held, rejected })
+        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected })
     }
 
     fn over() -> Over {

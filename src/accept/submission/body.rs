@@ -44,11 +44,11 @@ pub(in crate::accept) enum BadBody {
     Broken,
 }
 
-/// The bytes of bodies that are held over all connections.
+/// The bytes of bodies in memory, over all connections.
 #[derive(Clone, Debug, Default)]
 pub(in crate::accept) struct BytesInMemory(Arc<AtomicU64>);
 
-/// A share in [`BytesInMemory`]; given back when dropped.
+/// One body's share of [`BytesInMemory`]; freed when dropped.
 #[derive(Debug)]
 pub(super) struct MemoryShare {
     of: BytesInMemory,
@@ -190,7 +190,7 @@ impl BodyLimits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keeping::Keeping;
+    use super::super::keeping::BodyKeeping;
     use super::*;
     use crate::pipeline::Keeper;
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_multipart_body_holds_a_chunk_and_any_other_what_it_declares() {
-        let taking = |kind| BodyReader::new(Keeper::new(Some(kind), 1000, u64::MAX), 1000, Keeping::default());
+        let taking = |kind| BodyReader::new(Keeper::new(Some(kind), 1000, u64::MAX), 1000, BodyKeeping::default());
         let parts = taking("multipart/form-data; boundary=x");
         assert_eq!(to_hold(&parts, Some(100_000_000), 0), CHUNK);
         assert_eq!(to_hold(&parts, Some(100), 0), 100);

@@ -7,16 +7,16 @@ use super::offload::{Offload, Undone};
 use crate::pipeline::{Keeper, KeptBody, TooMuchToKeep};
 use crate::telemetry::{Panicked, catch};
 
-/// What gives a body to a [`Keeper`] and ends it.
+/// The functions that feed a body to a [`Keeper`] and finish it.
 #[derive(Clone, Copy)]
-pub struct Keeping {
+pub struct BodyKeeping {
     pub push: fn(&mut Keeper, Bytes) -> Result<(), TooMuchToKeep>,
     pub finish: fn(Keeper) -> Result<KeptBody, TooMuchToKeep>,
 }
 
 /// A body while it is read.
 pub(in crate::accept) struct BodyReader {
-    keeping: Keeping,
+    keeping: BodyKeeping,
     keeper: Keeper,
     /// As it came; of a body that streams through its keeper a spare copy, while all of it may be stored and there is
     /// room.
@@ -26,7 +26,7 @@ pub(in crate::accept) struct BodyReader {
     panicked: Option<Panicked>,
 }
 
-/// What is stored of a body.
+/// The part of a body that is stored.
 pub(in crate::accept) struct StoredBody {
     pub(in crate::accept) kept: KeptBody,
     /// Its keeper panicked: this is the body as it came, and it is better not read again by the same request.
@@ -41,7 +41,7 @@ pub(in crate::accept) enum NoBody {
     Panicked(Panicked),
 }
 
-impl Default for Keeping {
+impl Default for BodyKeeping {
     fn default() -> Self {
         Self { push: Keeper::push, finish: Keeper::finish }
     }
@@ -49,7 +49,7 @@ impl Default for Keeping {
 
 impl BodyReader {
     /// Begins a body of which at most `max` bytes may be stored.
-    pub(super) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
+    pub(super) fn new(keeper: Keeper, max: usize, keeping: BodyKeeping) -> Self {
         Self { keeping, keeper, raw: Some(BytesMut::new()), max, panicked: None }
     }
 
@@ -134,7 +134,7 @@ pub(super) async fn keep_whole(
     whole: Bytes,
     mut keeper: Keeper,
     max: usize,
-    keeping: Keeping,
+    keeping: BodyKeeping,
     offload: &Offload,
 ) -> Result<StoredBody, NoBody> {
     let raw = whole.clone();

@@ -17,15 +17,15 @@ use tokio::time::Instant;
 pub(super) use self::body::{BadBody, BytesInMemory};
 use self::body::{Body, BodyLimits};
 use self::entry::{Filed, FilingRules};
-pub use self::keeping::Keeping;
+pub use self::keeping::BodyKeeping;
 pub(super) use self::keeping::NoBody;
 use self::keeping::{BodyReader, StoredBody};
 pub(super) use self::offload::Offload;
 use self::offload::Undone;
 use super::gateway::{Gateway, Request};
-use super::outcome::{Outcome, Refusal, Status, Stored, Trail};
+use super::outcome::{Outcome, Refusal, Stored, StoredStatus, Trail};
 use super::route;
-use super::wire::Head;
+use super::wire::RequestHead;
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
@@ -146,7 +146,7 @@ impl Gateway {
             time: self.options.body,
             bytes_per_second: self.options.body_bytes_per_second,
         };
-        let Head { framing, expects_continue, .. } = *request.head;
+        let RequestHead { framing, expects_continue, .. } = *request.head;
         let read = body::read(session, framing, expects_continue, taking, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
@@ -167,13 +167,13 @@ impl Gateway {
 
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
         let Filed { entry, dedupe, rejected } = filed;
-        let status = if entry.state == State::Queued { Status::Queued } else { Status::Held };
+        let status = if entry.state == State::Queued { StoredStatus::Queued } else { StoredStatus::Held };
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
             Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected }),
-            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: Status::Duplicate, rejected }),
+            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: StoredStatus::Duplicate, rejected }),
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),
         }

@@ -34,7 +34,7 @@ pub(super) enum Undone {
     Busy,
 }
 
-/// Counts one who waits; dropped on the way out, whichever that is.
+/// Counts one waiter until it is dropped.
 struct WaiterGuard<'a>(&'a AtomicUsize);
 
 impl Offload {

@@ -72,16 +72,17 @@ impl Tls {
     }
 }
 
+/// The files of a certificate and its key.
 struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// By what a change of the files is noticed.
+/// Time and size of both files, which change when they do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp([Option<(SystemTime, u64)>; 2]);
+struct CertificateStamp([Option<(SystemTime, u64)>; 2]);
 
-/// The certificate that is shown now.
+/// The certificate that is served now.
 struct ServedCertificate {
     files: CertificateFiles,
     provider: Arc<CryptoProvider>,
@@ -92,7 +93,7 @@ struct ServedCertificate {
 /// The last look at the files.
 struct Looked {
     at: Instant,
-    stamp: Stamp,
+    stamp: CertificateStamp,
     failed: bool,
 }
 
@@ -148,9 +149,9 @@ impl std::fmt::Debug for ServedCertificate {
 }
 
 impl CertificateFiles {
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> CertificateStamp {
         let stamp = |found: Metadata| Some((found.modified().ok()?, found.len()));
-        Stamp([&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp)))
+        CertificateStamp([&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp)))
     }
 
     fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, BadCertificate> {

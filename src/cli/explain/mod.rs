@@ -22,7 +22,7 @@ use crate::lead::{FormId, SiteId};
 use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
 use crate::telemetry;
-use report::Report;
+use report::ExplainReport;
 
 /// Shows what becomes of one submission, and why.
 ///
@@ -58,7 +58,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn of(received: &'a Received, explained: &'a Explained) -> Self {
-        let plugin = explained.told.as_ref().and_then(|told| told.plugin.as_deref());
+        let plugin = explained.explanation.as_ref().and_then(|explanation| explanation.plugin.as_deref());
         Self { received, explained, plugin }
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Err
     let explained = explain(&rules.mappings, &met, &received);
     let subject = Subject::of(&received, &explained);
     match args.output {
-        Format::Json => console.json(&Report::of(&subject))?,
+        Format::Json => console.json(&ExplainReport::of(&subject))?,
         Format::Text => {
             let text = view::text(&subject, console.paint());
             console.data(text)?;
@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn json(content_type: &str, body: &str) -> serde_json::Value {
-        with_subject(content_type, body, |subject| serde_json::to_value(Report::of(subject)).expect("json"))
+        with_subject(content_type, body, |subject| serde_json::to_value(ExplainReport::of(subject)).expect("json"))
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn numbers_stay_as_written_and_parts_in_order() {
         let text = with_subject("application/json", r#"{"z":12345678901234567890123.10,"a":1}"#, |subject| {
-            serde_json::to_string(&Report::of(subject)).expect("json")
+            serde_json::to_string(&ExplainReport::of(subject)).expect("json")
         });
         assert!(text.contains(r#""document":{"z":12345678901234567890123.10,"a":1}"#), "{text}");
     }

@@ -10,8 +10,9 @@ use crate::lead::{Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
 use crate::pipeline::{End, ExplainedCandidate, ExplainedField};
 
+/// Everything that `explain` shows.
 #[derive(Serialize)]
-pub(super) struct Report<'a> {
+pub(super) struct ExplainReport<'a> {
     plugin: Option<&'a str>,
     mapping: Option<&'a str>,
     form: &'a str,
@@ -58,9 +59,9 @@ struct CandidateReport<'a> {
     evidence: BTreeMap<&'static str, i16>,
 }
 
-fn candidates(told: &[ExplainedCandidate]) -> BTreeMap<&'static str, Vec<CandidateReport<'_>>> {
+fn candidates(explanation: &[ExplainedCandidate]) -> BTreeMap<&'static str, Vec<CandidateReport<'_>>> {
     let mut candidates: BTreeMap<&'static str, Vec<CandidateReport<'_>>> = BTreeMap::new();
-    for candidate in told {
+    for candidate in explanation {
         let evidence = candidate.reasons.iter().map(|(reason, weight)| (reason.as_str(), *weight)).collect();
         let one = CandidateReport { keys: &candidate.keys, value: &candidate.text, score: candidate.score, evidence };
         candidates.entry(candidate.field.as_str()).or_default().push(one);
@@ -73,7 +74,7 @@ fn rounded(sure: f32) -> f32 {
     (sure * 100.0).round() / 100.0
 }
 
-/// How each field of the lead was found; none where it was not.
+/// How each field of the lead was found; none if it wasn't.
 #[derive(Serialize)]
 struct RulesReport<'a> {
     name: Option<&'a str>,
@@ -82,28 +83,30 @@ struct RulesReport<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ExplainReport<'a> {
     pub(super) fn of(subject: &Subject<'a>) -> Self {
         let explained = subject.explained;
-        let told = explained.told.as_ref();
+        let explanation = explained.explanation.as_ref();
         Self {
             plugin: subject.plugin,
             mapping: explained.processed.mapping.as_deref(),
             form: explained.processed.form.as_str(),
             oddities: &explained.processed.oddities,
-            fields: told.map(|told| told.fields.iter().map(FieldReport::of).collect()).unwrap_or_default(),
-            document: told.map(|told| &told.document),
+            fields: explanation
+                .map(|explanation| explanation.fields.iter().map(FieldReport::of).collect())
+                .unwrap_or_default(),
+            document: explanation.map(|explanation| &explanation.document),
             lead: lead(&explained.processed.end),
             errors: errors(&explained.processed.end),
-            rules: RulesReport::of(told.map(|told| &told.found_by)),
-            confidence: told
+            rules: RulesReport::of(explanation.map(|explanation| &explanation.found_by)),
+            confidence: explanation
                 .iter()
-                .flat_map(|told| &told.confidence)
+                .flat_map(|explanation| &explanation.confidence)
                 .map(|(field, sure)| (field.as_str(), rounded(*sure)))
                 .collect(),
-            candidates: told.map(|told| candidates(&told.candidates)).unwrap_or_default(),
+            candidates: explanation.map(|explanation| candidates(&explanation.candidates)).unwrap_or_default(),
             extras: &explained.extras,
-            dropped: told.map_or(&[], |told| told.dropped.as_slice()),
+            dropped: explanation.map_or(&[], |explanation| explanation.dropped.as_slice()),
         }
     }
 }

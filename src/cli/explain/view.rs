@@ -7,7 +7,7 @@ use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{DECODER_PANICKED, End, ExplainedCandidate, ExplainedField, Explanation, FELL_BACK, Hold};
+use crate::pipeline::{DECODER_PANICKED, End, ExplainedCandidate, ExplainedField, Explanation, FELL_BACK, HoldReason};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -20,11 +20,11 @@ const FOUND_BY_MAX: usize = 80;
 pub(super) fn text(subject: &Subject<'_>, paint: Paint) -> String {
     let explained = subject.explained;
     let mut sections = vec![request(subject, paint)];
-    if let Some(told) = &explained.told {
-        sections.push(fields(told, &explained.extras, paint));
+    if let Some(explanation) = &explained.explanation {
+        sections.push(fields(explanation, &explained.extras, paint));
     }
     sections.push(end(subject, paint));
-    sections.extend(explained.told.as_ref().and_then(|told| weighed(told, paint)));
+    sections.extend(explained.explanation.as_ref().and_then(|explanation| weighed(explanation, paint)));
     sections.extend(oddities(&explained.processed.oddities, paint));
     sections.join("\n\n")
 }
@@ -49,12 +49,12 @@ fn request(subject: &Subject<'_>, paint: Paint) -> String {
     format!("{} {content_type}, {size}\n{recognised}, form {form}", paint.bold(&received.method))
 }
 
-fn fields(told: &Explanation, extras: &[Extra<'_>], paint: Paint) -> String {
-    if told.fields.is_empty() {
+fn fields(explanation: &Explanation, extras: &[Extra<'_>], paint: Paint) -> String {
+    if explanation.fields.is_empty() {
         return format!("{}\n  none", paint.bold("Fields"));
     }
-    let has_labels = told.fields.iter().any(|field| field.label.is_some());
-    let rows: Vec<Vec<String>> = told
+    let has_labels = explanation.fields.iter().any(|field| field.label.is_some());
+    let rows: Vec<Vec<String>> = explanation
         .fields
         .iter()
         .map(|field| {
@@ -86,11 +86,11 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
 }
 
 /// Says by which rule a lead field was found and, where the rule doesn't name it, from which fields.
-fn found_by(told: &Explanation, lead_field: LeadField) -> Option<String> {
-    let by = told.found_by.get(&lead_field)?;
+fn found_by(explanation: &Explanation, lead_field: LeadField) -> Option<String> {
+    let by = explanation.found_by.get(&lead_field)?;
     let is_source =
         |field: &&ExplainedField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
-    let keys: Vec<&str> = told.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
+    let keys: Vec<&str> = explanation.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
     let named = by.starts_with("auto by ") || keys.as_slice() == [by.as_str()];
     let from = if named || keys.is_empty() { String::new() } else { format!(", from {}", keys.join(" + ")) };
     Some(shown::short(&format!("{by}{from}"), FOUND_BY_MAX))
@@ -98,36 +98,42 @@ fn found_by(told: &Explanation, lead_field: LeadField) -> Option<String> {
 
 fn end(subject: &Subject<'_>, paint: Paint) -> String {
     let end = &subject.explained.processed.end;
-    let told = subject.explained.told.as_ref();
+    let explanation = subject.explained.explanation.as_ref();
     match (lead(end), end) {
         (Some(lead), End::Lead { .. }) => {
-            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, told, paint))
+            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, explanation, paint))
         }
         (Some(lead), End::Held { hold, reason, .. }) => {
             let why = paint.yellow(&held(*hold, reason.as_deref()));
-            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, told, paint))
+            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, explanation, paint))
         }
         (None, _) => no_lead(errors(end), subject, paint),
     }
 }
 
-fn held(hold: Hold, reason: Option<&str>) -> String {
+fn held(hold: HoldReason, reason: Option<&str>) -> String {
     match hold {
-        Hold::Rule => format!("held by a rule of the mapping: {}", shown::line(reason.unwrap_or("no reason given"))),
-        Hold::UnknownForm => "held: the site has unknown_forms = \"hold\", and no [forms.*] table matches".to_owned(),
-        Hold::Uncertain => "held: the confidence is below the form's auto.min".to_owned(),
-        Hold::Test => "held: the submission says that it is a test".to_owned(),
-        Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid | Hold::Panicked => "held".to_owned(),
+        HoldReason::Rule => {
+            format!("held by a rule of the mapping: {}", shown::line(reason.unwrap_or("no reason given")))
+        }
+        HoldReason::UnknownForm => {
+            "held: the site has unknown_forms = \"hold\", and no [forms.*] table matches".to_owned()
+        }
+        HoldReason::Uncertain => "held: the confidence is below the form's auto.min".to_owned(),
+        HoldReason::Test => "held: the submission says that it is a test".to_owned(),
+        HoldReason::Undecodable | HoldReason::UnsupportedType | HoldReason::Invalid | HoldReason::Panicked => {
+            "held".to_owned()
+        }
     }
 }
 
 /// Shows what auto weighed for each field, where it had a choice or wasn't sure.
-fn weighed(told: &Explanation, paint: Paint) -> Option<String> {
+fn weighed(explanation: &Explanation, paint: Paint) -> Option<String> {
     let is_doubtful = |field: LeadField| {
-        let count = told.candidates.iter().filter(|candidate| candidate.field == field).count();
-        count > 1 || told.confidence.get(&field).is_some_and(|sure| *sure < SURE)
+        let count = explanation.candidates.iter().filter(|candidate| candidate.field == field).count();
+        count > 1 || explanation.confidence.get(&field).is_some_and(|sure| *sure < SURE)
     };
-    let shown = told.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
+    let shown = explanation.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
     let row = |candidate: &ExplainedCandidate| {
         let reasons = candidate.reasons.iter().map(|(reason, weight)| format!("{} {weight:+}", reason.as_str()));
         let keys = shown::short(&candidate.keys.join(" + "), KEY_MAX);
@@ -145,7 +151,7 @@ fn weighed(told: &Explanation, paint: Paint) -> Option<String> {
 /// From this confidence on nobody asks what else was weighed.
 const SURE: f32 = 0.8;
 
-fn rows(lead: &Lead, told: Option<&Explanation>, paint: Paint) -> String {
+fn rows(lead: &Lead, explanation: Option<&Explanation>, paint: Paint) -> String {
     let value = |field| match field {
         LeadField::Name => Some(lead.name()),
         LeadField::Email => Some(lead.email()),
@@ -153,7 +159,7 @@ fn rows(lead: &Lead, told: Option<&Explanation>, paint: Paint) -> String {
         LeadField::Message => Some(lead.message()),
     };
     let row = |field: LeadField| {
-        let by = told.and_then(|told| found_by(told, field));
+        let by = explanation.and_then(|explanation| found_by(explanation, field));
         let label = format!("  {:<9}", field.as_str());
         let Some(text) = value(field) else {
             let why =
@@ -185,7 +191,7 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {:<9}{}: {}", field, error.code.as_str(), shown::line(&error.detail)));
         lines.push(format!("           {}", paint.dim(&format!("help: {}", cure(error, form)))));
-        let by = subject.explained.told.as_ref().and_then(|told| found_by(told, error.field?));
+        let by = subject.explained.explanation.as_ref().and_then(|explanation| found_by(explanation, error.field?));
         lines.extend(by.map(|by| format!("           {}", paint.dim(&format!("found by {by}")))));
     }
     lines.join("\n")

@@ -86,7 +86,7 @@ impl Chosen {
     }
 }
 
-/// How rows are written.
+/// The formats of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ListFormat {
     /// For people.
@@ -101,7 +101,7 @@ pub(super) enum ListFormat {
     Csv,
 }
 
-/// How lines are written that no spreadsheet wants.
+/// The formats of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ResultFormat {
     /// For people.
@@ -114,7 +114,7 @@ pub(super) enum ResultFormat {
     Ndjson,
 }
 
-/// How one thing is written.
+/// The formats of a single thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum DetailFormat {
     /// For people.

@@ -16,8 +16,8 @@ use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
 use crate::config::{self, Config, PartFault, Sources, Starting, StoreUrl};
 use crate::operate::{
-    self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
-    FilterAsked, Groups, LeadPage, Life, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
+    self, Actor, AmendAsked, Audit, BackedUp, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export,
+    ExportFormat, FilterAsked, Groups, LeadPage, Life, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
 use crate::queue::{OpenStore, Order, Salvaged};
 use crate::{admin, app};
@@ -35,9 +35,9 @@ pub(super) struct Local {
     audit: Audit,
 }
 
-/// A list's parameters on the wire.
+/// The parameters of a list, as sent to the admin API.
 #[derive(Serialize)]
-struct Parameters<'a> {
+struct ListParameters<'a> {
     #[serde(flatten)]
     filter: &'a FilterAsked,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ struct Parameters<'a> {
     format: Option<&'static str>,
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> ListParameters<'a> {
     fn of(filter: &'a FilterAsked) -> Self {
         Self { filter, order: None, cursor: None, limit: None, format: None }
     }
@@ -110,7 +110,9 @@ impl Desk {
         match self {
             Self::Gateway(remote) => {
                 let (cursor, limit) = (cursor.map(String::from), Some(limit));
-                remote.get("/leads", &Parameters { order: Some(order), cursor, limit, ..Parameters::of(filter) }).await
+                remote
+                    .get("/leads", &ListParameters { order: Some(order), cursor, limit, ..ListParameters::of(filter) })
+                    .await
             }
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
@@ -122,7 +124,7 @@ impl Desk {
 
     pub(super) async fn groups(&self, filter: &FilterAsked) -> Result<Groups, Error> {
         match self {
-            Self::Gateway(remote) => remote.get("/leads/groups", &Parameters::of(filter)).await,
+            Self::Gateway(remote) => remote.get("/leads/groups", &ListParameters::of(filter)).await,
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
                 operate::groups(local.store.store(), &query, &local.situation()).await.map_err(operate_error)
@@ -154,7 +156,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/retry", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::retry(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::retry(store.store(), config, audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -163,7 +165,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/amend", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::amend(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::amend(store.store(), config, audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -173,7 +175,7 @@ impl Desk {
             Self::Gateway(remote) => remote.post("/leads/drop", asked).await,
             Self::Store(Local { store, config, audit }) => {
                 let keep = config.queue.keep.dead;
-                operate::drop_entries(store.store(), audit, asked, keep, By::Cli, now()).await.map_err(operate_error)
+                operate::drop_entries(store.store(), audit, asked, keep, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -182,7 +184,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/erase", asked).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::erase(store.store(), audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::erase(store.store(), audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -195,13 +197,13 @@ impl Desk {
     ) -> Result<(), Error> {
         match self {
             Self::Gateway(remote) => {
-                let parameters = Parameters { format: Some(format.1), ..Parameters::of(filter) };
+                let parameters = ListParameters { format: Some(format.1), ..ListParameters::of(filter) };
                 remote.copy("/leads/export", &parameters, console).await
             }
             Self::Store(local) => {
                 let Local { store, audit, .. } = local;
                 let query = filter.read(now()).map_err(operate_error)?;
-                let export = Export::begin(audit, query, format.0, By::Cli, local.situation()).await;
+                let export = Export::begin(audit, query, format.0, Actor::Cli, local.situation()).await;
                 let mut export = export.map_err(operate_error)?;
                 while let Some(piece) = export.next(store.store(), now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
@@ -216,7 +218,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/capture", &serde_json::json!({ "id": id })).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::capture(store.store(), config, audit, id, By::Cli, now()).await.map_err(operate_error)
+                operate::capture(store.store(), config, audit, id, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -225,7 +227,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/salvage", &serde_json::json!({})).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::salvage(store, audit, By::Cli, now()).await.map_err(operate_error)
+                operate::salvage(store, audit, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -234,7 +236,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/backup", &serde_json::json!({ "file": file })).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::backup(store, audit, file, By::Cli, now()).await.map_err(operate_error)
+                operate::backup(store, audit, file, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }

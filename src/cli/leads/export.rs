@@ -22,7 +22,7 @@ pub(super) struct ExportArgs {
     filter: FilterArgs,
     /// How to write the leads
     #[arg(long, value_enum, default_value_t)]
-    output: Format,
+    output: ExportFormatArg,
 }
 
 const HELP: &str = "\
@@ -31,7 +31,7 @@ Examples:
   formgate leads export --state dead --output ndjson";
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
+enum ExportFormatArg {
     /// For spreadsheets.
     #[default]
     Csv,
@@ -45,9 +45,9 @@ pub(super) async fn run(args: &ExportArgs, console: &mut Console) -> Result<Exit
     let filter = args.filter.asked();
     filter.read(now()).map_err(operate_error)?;
     let format = match args.output {
-        Format::Csv => (ExportFormat::Csv, "csv"),
-        Format::Ndjson => (ExportFormat::Ndjson, "ndjson"),
-        Format::Json => (ExportFormat::Json, "json"),
+        ExportFormatArg::Csv => (ExportFormat::Csv, "csv"),
+        ExportFormatArg::Ndjson => (ExportFormat::Ndjson, "ndjson"),
+        ExportFormatArg::Json => (ExportFormat::Json, "json"),
     };
     Desk::open(&args.place, console).await?.export(&filter, format, console).await?;
     Ok(Exit::Ok)

@@ -28,7 +28,7 @@ const ID_MOMENT: usize = 13;
 /// the leads in that state.
 #[derive(Args)]
 #[command(after_help = HELP)]
-pub(super) struct ListArgs {
+pub(super) struct LeadListArgs {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
@@ -60,7 +60,7 @@ enum GroupBy {
     Reason,
 }
 
-pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(super) async fn run(args: &LeadListArgs, console: &mut Console) -> Result<Exit, Error> {
     let filter = args.filter.asked();
     filter.read(now()).map_err(operate_error)?;
     let desk = Desk::open(&args.place, console).await?;
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, 
     Ok(Exit::Ok)
 }
 
-async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
+async fn list(args: &LeadListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
     let order = if args.oldest { Order::Oldest } else { Order::Newest };
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
     let mut listing = Listing { output: args.output, rows: Vec::new(), given: 0 };

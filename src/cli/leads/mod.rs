@@ -66,7 +66,7 @@ Examples:
 // In the order in which they are needed.
 #[derive(Subcommand)]
 enum LeadsCommand {
-    List(list::ListArgs),
+    List(list::LeadListArgs),
     Show(show::ShowArgs),
     Trace(trace::TraceArgs),
     Retry(retry::RetryArgs),

@@ -43,9 +43,10 @@ pub(super) enum Hello {
     Nobody,
 }
 
+/// A problem that the gateway reported.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Problem {
+struct RemoteProblem {
     #[serde(rename = "type")]
     kind: String,
     detail: String,
@@ -159,7 +160,7 @@ impl Remote {
     }
 
     fn refused(&self, status: u16, body: &[u8]) -> Error {
-        let Problem { kind, detail, request_id } = serde_json::from_slice(body).unwrap_or_default();
+        let RemoteProblem { kind, detail, request_id } = serde_json::from_slice(body).unwrap_or_default();
         let kind = kind.rsplit(':').next().unwrap_or_default();
         let detail = shown::short(&detail, 1_000);
         let told = if detail.is_empty() { format!("it answered {status}") } else { detail };

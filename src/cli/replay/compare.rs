@@ -31,6 +31,7 @@ pub(in crate::cli) struct SentLead {
     idempotency_key: Option<String>,
 }
 
+/// The sandbox's list of leads.
 #[derive(Deserialize)]
 struct SandboxLeads {
     leads: Vec<SentLead>,

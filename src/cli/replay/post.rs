@@ -60,7 +60,7 @@ pub(in crate::cli) enum BadHook {
     Token,
 }
 
-/// What the gateway answered.
+/// The gateway's answer to one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct GatewayAnswer {
     pub(in crate::cli) code: u16,

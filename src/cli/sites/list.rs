@@ -17,7 +17,7 @@ use crate::lead::{FormId, SiteId};
 
 /// Lists the sites with their forms, their tokens, and whether their leads are delivered.
 #[derive(Args, Debug)]
-pub(super) struct ListArgs {
+pub(super) struct SiteListArgs {
     #[command(flatten)]
     config: ConfigArg,
     /// How to write the list
@@ -25,6 +25,7 @@ pub(super) struct ListArgs {
     output: Format,
 }
 
+/// One site in the list.
 #[derive(Serialize)]
 struct SiteRow<'a> {
     id: Option<&'a SiteId>,
@@ -54,7 +55,7 @@ struct Tokens {
     expired: usize,
 }
 
-pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(super) fn run(args: &SiteListArgs, console: &mut Console) -> Result<Exit, Error> {
     let (path, loaded) = args.config.load()?;
     if loaded.config.is_none() && loaded.sound_sites().next().is_none() && loaded.broken_sites.is_empty() {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));

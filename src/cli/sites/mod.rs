@@ -25,7 +25,7 @@ pub(super) struct SitesArgs {
 
 #[derive(Subcommand, Debug)]
 enum SitesCommand {
-    List(list::ListArgs),
+    List(list::SiteListArgs),
     Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
 }

@@ -135,7 +135,7 @@ fn is_remembered(part: &ConfigPart, starting: &Starting) -> bool {
     starting.stand_ins.iter().any(|stand_in| stand_in.part == *part)
 }
 
-/// How a site is taken out of the files, so far prepared that what may fail has been done.
+/// A removal that is ready to be done: everything that can fail has been done.
 enum PreparedRemoval {
     /// Its own file is removed.
     File(PathBuf),

@@ -45,7 +45,7 @@ pub(super) struct TokenArgs {
 pub(in crate::cli) const LOCAL: &str = "this URL works on this machine only: set [server].public_url to the public \
                                         address, such as \"https://gate.agency.example\"";
 
-/// What is shown this once. No `Debug`.
+/// What is shown once. No `Debug`: it holds the token.
 #[derive(Serialize)]
 struct TokenOutput<'a> {
     site: &'a SiteId,

@@ -1,6 +1,6 @@
 //! The results of `formgate test`, case by case.
 
-use super::{CaseEnd, NO_EXPECTATION, Summary, Tested};
+use super::{CaseEnd, NO_EXPECTATION, TestSummary, Tested};
 use crate::cli::console::Paint;
 use crate::cli::diff::{self, Sides};
 use crate::cli::junit::{JunitOutcome, TestCase};
@@ -16,7 +16,7 @@ pub(super) fn empty_examples(mapping: &Mapping) -> Vec<String> {
 }
 
 /// Lists every example of the mappings and every captured request.
-pub(super) fn test_cases(summary: &Summary, rules: &LoadedRules, strict: bool) -> Vec<TestCase> {
+pub(super) fn test_cases(summary: &TestSummary, rules: &LoadedRules, strict: bool) -> Vec<TestCase> {
     let sound = rules.mappings.iter().flat_map(|mapping| examples(mapping, strict));
     let broken = rules.broken_mappings.iter().flat_map(|name| broken_mapping(name, rules));
     let captured = summary.cases.iter().map(|tested| captured(tested, strict));

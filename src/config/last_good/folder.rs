@@ -32,7 +32,7 @@ struct Versioned<T> {
     content: T,
 }
 
-/// What an operator has taken out on purpose, and has not put back since.
+/// The parts that an operator removed for good and hasn't written again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(in crate::config) struct RemovedParts {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::super::reader::{KnownKeys, Named, Table, Value, all};
+use super::super::reader::{KnownKeys, NamedValue, Table, Value, all};
 use super::super::suggest::nearest;
 use super::selector;
 use crate::map::{Condition, Glob, HoldRule, Path};
@@ -66,7 +66,7 @@ fn headers(value: &Value<'_>) -> Option<BTreeMap<String, Glob>> {
 }
 
 /// Reads the name of a header that is stored; no other can be looked at again when a held entry is retried.
-pub(super) fn kept_header(entry: &Named<'_>) -> Option<String> {
+pub(super) fn kept_header(entry: &NamedValue<'_>) -> Option<String> {
     let name = entry.name.to_lowercase();
     if KEPT_HEADERS.contains(&name.as_str()) {
         return Some(name);

@@ -27,14 +27,14 @@ const CODES: [(&str, Code); 5] = [
     ("uncertain", Code::Uncertain),
 ];
 
-/// An example and where it stands.
-pub(in super::super) struct Placed {
+/// An example and its location.
+pub(in super::super) struct PlacedExample {
     pub(in super::super) example: Example,
     pub(in super::super) span: Range<usize>,
 }
 
 /// Compiles one `[[example]]`.
-pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
+pub(super) fn compile(table: &Table<'_>) -> Option<PlacedExample> {
     let body = table.need("body", |value| value.text().map(str::to_owned));
     let content_type = table.read("type", |value| value.filled().map(str::to_owned));
     let headers = table.or("headers", BTreeMap::new(), headers);
@@ -50,7 +50,7 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
     };
     let (body, content_type) = (body?, content_type?);
     let content_type = content_type.or_else(|| Some(likely_type(&body).to_owned()));
-    Some(Placed { example: Example { content_type, headers: headers?, body, expect }, span: table.span() })
+    Some(PlacedExample { example: Example { content_type, headers: headers?, body, expect }, span: table.span() })
 }
 
 /// Runs one example; gives what differs, one line a field.

@@ -37,7 +37,7 @@ pub(super) const VALUES: KnownKeys = KnownKeys { table: "[values]", keys: &["spl
 pub(super) const FORM: KnownKeys = KnownKeys { table: "[form]", keys: &["id", "name", "entry", "page"] };
 
 /// Compiles a mapping, and gives its examples with their places.
-pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::Placed>)> {
+pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::PlacedExample>)> {
     let title = table.read("title", |value| value.filled().map(str::to_owned));
     let on_invalid = table.read("on_invalid", on_invalid);
     let detect = table.sections("detect", condition::KEYS, condition::compile);

@@ -3,7 +3,7 @@
 use toml::de::DeValue;
 
 use super::super::diagnostic::Severity;
-use super::super::reader::{KnownKeys, Named, Value};
+use super::super::reader::{KnownKeys, NamedValue, Value};
 use crate::map::{Path, Selector, SelectorError, Template, TemplateError};
 
 pub(in super::super) const FIELD: KnownKeys = KnownKeys { table: "a selector", keys: &["field"] };
@@ -72,7 +72,7 @@ fn report(value: &Value<'_>, error: &SelectorError, hint: Option<&str>) {
 }
 
 /// Reads a JSONPath that stands as a key.
-pub(super) fn path_key(entry: &Named<'_>) -> Option<Path> {
+pub(super) fn path_key(entry: &NamedValue<'_>) -> Option<Path> {
     let problem = match entry.name.starts_with('$').then(|| Path::parse(entry.name)) {
         Some(Ok(path)) => return Some(path),
         Some(Err(error)) => format!("`{}` {error}", entry.name),

@@ -9,4 +9,4 @@ mod value;
 
 pub use table::KnownKeys;
 pub(super) use table::Table;
-pub(super) use value::{Named, Value, all};
+pub(super) use value::{NamedValue, Value, all};

@@ -10,7 +10,7 @@ use super::super::source::SourceFile;
 use super::super::suggest::nearest;
 use super::value::Value;
 
-/// The keys of a table, and what the table is called in messages.
+/// The keys that a table may have, and the table's name in messages.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownKeys {
     /// As a person would name it: `[server]`, `[queue] retry`, `a site`.

@@ -205,20 +205,20 @@ impl<'a> Value<'a> {
     }
 
     /// Reads a table whose keys are names chosen by its writer, in the order they stand in the file.
-    pub(in crate::config) fn named(&self) -> Option<Vec<Named<'a>>> {
+    pub(in crate::config) fn named(&self) -> Option<Vec<NamedValue<'a>>> {
         let DeValue::Table(entries) = self.inner() else {
             self.must_be("a table", None);
             return None;
         };
         let named = |(key, value): (&'a Spanned<_>, &'a Spanned<_>)| {
             let name: &'a std::borrow::Cow<'a, str> = key.get_ref();
-            Named {
+            NamedValue {
                 name: name.as_ref(),
                 key_span: key.span(),
                 value: Value { file: self.file, key: name.as_ref(), value },
             }
         };
-        let mut list: Vec<Named<'a>> = entries.iter().map(named).collect();
+        let mut list: Vec<NamedValue<'a>> = entries.iter().map(named).collect();
         list.sort_by_key(|entry| entry.key_span.start);
         Some(list)
     }
@@ -264,7 +264,7 @@ impl<'a> Value<'a> {
 }
 
 /// One entry of a table whose keys are names.
-pub(in crate::config) struct Named<'a> {
+pub(in crate::config) struct NamedValue<'a> {
     pub(in crate::config) name: &'a str,
     pub(in crate::config) key_span: Range<usize>,
     pub(in crate::config) value: Value<'a>,

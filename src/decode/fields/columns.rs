@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::document::{ContainerKind, Content, Document, Hashing, Key, NodeId};
+use super::super::document::{ContainerKind, Content, Document, Hashing, MemberKey, NodeId};
 
 /// How many records of a list, and members of a record, are looked at.
 const RECORDS_MAX: usize = 64;
@@ -113,7 +113,7 @@ impl<'a> Columns<'a> {
         let usual = self.value?.of(document, record);
         let other = || {
             let is_value = |member: &NodeId| match document.key(*member) {
-                Key::Name(name) => VALUES.contains(&plain(name).as_str()),
+                MemberKey::Name(name) => VALUES.contains(&plain(name).as_str()),
                 _ => false,
             };
             document.children(record).take(MEMBERS_MAX).find(is_value)
@@ -134,7 +134,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What a container of records is.
+/// The meaning of a container of records.
 pub(super) enum RecordContainer<'a> {
     /// Each is a field that was filled in.
     Fields(Columns<'a>),
@@ -258,7 +258,7 @@ fn is_answered(document: &Document<'_>, records: &[NodeId], columns: &Columns<'_
     let own: HashSet<NodeId, Hashing> = records.iter().copied().collect();
     let is_own = |id: NodeId| document.way(id).any(|outer| own.contains(&outer));
     let is_answer = |id: &NodeId| {
-        let is_name = matches!(document.key(*id), Key::Name(name) if keys.contains(&name));
+        let is_name = matches!(document.key(*id), MemberKey::Name(name) if keys.contains(&name));
         (is_name || document.text(*id).is_some_and(|text| keys.contains(&text))) && !is_own(*id)
     };
     let answered = document.ids().take(NODES_MAX).filter(is_answer).take(ANSWERED_MIN).count();
@@ -274,14 +274,14 @@ fn members<'a>(document: &Document<'a>, records: &[NodeId]) -> Vec<(Column<'a>, 
     };
     for record in records {
         for member in document.children(*record).take(MEMBERS_MAX) {
-            let Key::Name(name) = document.key(member) else { continue };
+            let MemberKey::Name(name) = document.key(member) else { continue };
             add(Column { outer: None, name });
         }
         for member in document.children(*record).take(MEMBERS_MAX) {
-            let Key::Name(outer) = document.key(member) else { continue };
+            let MemberKey::Name(outer) = document.key(member) else { continue };
             if ABOUT.contains(&plain(outer).as_str()) && document.held(member) == ContainerKind::Record {
                 for inner in document.children(member).take(MEMBERS_MAX) {
-                    if let Key::Name(name) = document.key(inner) {
+                    if let MemberKey::Name(name) = document.key(inner) {
                         add(Column { outer: Some(outer), name });
                     }
                 }
@@ -342,7 +342,7 @@ pub(super) fn under_its_type<'a>(document: &Document<'a>, record: NodeId, column
         .children(record)
         .filter(|member| Some(*member) != columns.kind.and_then(|kind| kind.of(document, record)));
     members.find(|member| match document.key(*member) {
-        Key::Name(name) => plain(name) == kind,
+        MemberKey::Name(name) => plain(name) == kind,
         _ => false,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::document::{ContainerKind, Document, Hashing, Key, NodeId};
+use super::super::document::{ContainerKind, Document, Hashing, MemberKey, NodeId};
 use super::Field;
 use super::columns::Columns;
 
@@ -20,6 +20,7 @@ pub(super) struct Definitions<'a> {
     options: HashMap<&'a str, &'a str, Hashing>,
 }
 
+/// Label and type of a field, from its definition.
 #[derive(Clone, Copy, Default)]
 struct FieldDefinition<'a> {
     label: Option<&'a str>,
@@ -33,7 +34,7 @@ impl<'a> Definitions<'a> {
             let text = |column: Option<super::columns::Column<'a>>| document.text(column?.of(document, record)?);
             let told = FieldDefinition { label: text(columns.label), kind: text(columns.kind) };
             let own_name = match document.key(record) {
-                Key::Name(name) => Some(name),
+                MemberKey::Name(name) => Some(name),
                 _ => None,
             };
             for id in [text(columns.key), own_name, told.label].into_iter().flatten() {

@@ -14,7 +14,7 @@ mod rows;
 use super::LIMITS;
 use std::collections::HashSet;
 
-use super::document::{Arena, ContainerKind, Content, Document, Hashing, Key, NodeId};
+use super::document::{Arena, ContainerKind, Content, Document, Hashing, MemberKey, NodeId};
 use columns::{Columns, RecordContainer};
 use definitions::Definitions;
 
@@ -185,7 +185,7 @@ impl<'a> Collector<'_, 'a> {
     fn texts_of(&self, record: NodeId) -> Vec<(&'a str, &'a str)> {
         let document = self.document;
         let told = |member| match document.key(member) {
-            Key::Name(id) => Some((id, document.text(member)?)),
+            MemberKey::Name(id) => Some((id, document.text(member)?)),
             _ => None,
         };
         document.children(record).filter_map(told).collect()
@@ -203,10 +203,10 @@ impl<'a> Collector<'_, 'a> {
     /// Tells whether a record of one of these names tells of the members of another one beside it.
     fn tells_of_others(&self, id: NodeId, names: &[&str]) -> bool {
         let document = self.document;
-        let Key::Name(name) = document.key(id) else { return false };
+        let MemberKey::Name(name) = document.key(id) else { return false };
         let Some(parent) = document.parent(id).filter(|_| names.contains(&name)) else { return false };
         let name_of = |member| match document.key(member) {
-            Key::Name(name) => Some(name),
+            MemberKey::Name(name) => Some(name),
             _ => None,
         };
         let names: HashSet<&str, Hashing> = document.children(id).filter_map(name_of).collect();
@@ -280,7 +280,7 @@ impl<'a> Collector<'_, 'a> {
     fn parts(&self, record: NodeId) -> Vec<(&'a str, &'a str)> {
         let document = self.document;
         let part = |member| match document.key(member) {
-            Key::Name(name) => Some((name, document.text(member)?)),
+            MemberKey::Name(name) => Some((name, document.text(member)?)),
             _ => None,
         };
         let parts: Vec<_> = document.children(record).filter_map(part).take(PARTS_MAX + 1).collect();
@@ -294,7 +294,7 @@ impl<'a> Collector<'_, 'a> {
         }
         for field in &mut self.fields {
             let name = match field.node.map(|node| self.document.key(node)) {
-                Some(Key::Name(name)) if field.label.is_none() => name,
+                Some(MemberKey::Name(name)) if field.label.is_none() => name,
                 _ => field.key,
             };
             let id = field.node.and_then(|node| self.document.text(self.document.member(node, "id")?));
@@ -334,15 +334,17 @@ impl<'a> Collector<'_, 'a> {
         }
         let arena = self.arena;
         match (parent, self.document.key(child), self.style) {
-            ("", Key::Name(name), _) => name,
-            ("", Key::Index(index), _) => bumpalo::format!(in arena, "{}", index).into_bump_str(),
-            (_, Key::Name(name), Style::Brackets) => joined(arena, [parent, "[", name, "]"]),
-            (_, Key::Name(name), Style::Dots) => joined(arena, [parent, ".", name, ""]),
-            (_, Key::Index(index), Style::Brackets) => {
+            ("", MemberKey::Name(name), _) => name,
+            ("", MemberKey::Index(index), _) => bumpalo::format!(in arena, "{}", index).into_bump_str(),
+            (_, MemberKey::Name(name), Style::Brackets) => joined(arena, [parent, "[", name, "]"]),
+            (_, MemberKey::Name(name), Style::Dots) => joined(arena, [parent, ".", name, ""]),
+            (_, MemberKey::Index(index), Style::Brackets) => {
                 bumpalo::format!(in arena, "{}[{}]", parent, index).into_bump_str()
             }
-            (_, Key::Index(index), Style::Dots) => bumpalo::format!(in arena, "{}.{}", parent, index).into_bump_str(),
-            (_, Key::Root | Key::Next, _) => "",
+            (_, MemberKey::Index(index), Style::Dots) => {
+                bumpalo::format!(in arena, "{}.{}", parent, index).into_bump_str()
+            }
+            (_, MemberKey::Root | MemberKey::Next, _) => "",
         }
     }
 }
@@ -391,7 +393,7 @@ mod tests {
     fn values_without_names_are_called_by_their_place() {
         let keys = read(Style::Dots, Content::List, |document| {
             for index in 0..2 {
-                document.push(Some(document.root()), Key::Index(index), Content::Text("a"));
+                document.push(Some(document.root()), MemberKey::Index(index), Content::Text("a"));
             }
         });
         assert_eq!(keys, [("0".to_owned(), String::new()), ("1".to_owned(), String::new())]);
@@ -406,16 +408,16 @@ mod tests {
         };
         let expected = [("a".to_owned(), "file".to_owned())];
         let alone = read(Style::Brackets, Content::Record, |document| {
-            add_file(document, document.root(), Key::Name("a"));
+            add_file(document, document.root(), MemberKey::Name("a"));
         });
         assert_eq!(alone, expected);
         let listed = read(Style::Brackets, Content::Record, |document| {
-            let list = document.push(Some(document.root()), Key::Name("a"), Content::List);
-            (0..2).for_each(|index| add_file(document, list, Key::Index(index)));
+            let list = document.push(Some(document.root()), MemberKey::Name("a"), Content::List);
+            (0..2).for_each(|index| add_file(document, list, MemberKey::Index(index)));
         });
         assert_eq!(listed, expected);
         let text = read(Style::Brackets, Content::Record, |document| {
-            document.push(Some(document.root()), Key::Name("a"), Content::Text("x.txt"));
+            document.push(Some(document.root()), MemberKey::Name("a"), Content::Text("x.txt"));
         });
         assert_eq!(text, [("a".to_owned(), String::new())]);
     }

@@ -6,7 +6,7 @@ use super::super::document::{ContainerKind, Document, NodeId};
 const ROWS_MAX: usize = 100;
 const CELLS_MAX: usize = 200;
 
-/// A label and what was filled in under it.
+/// A label and the value entered for it.
 pub(super) struct LabelledRow<'a> {
     pub(super) label: &'a str,
     pub(super) values: Vec<&'a str>,

@@ -23,27 +23,28 @@ pub struct TooMuchToKeep;
 /// Takes a body chunk by chunk.
 pub struct Keeper {
     max: usize,
-    keeping: Keeping,
+    keeping: KeepMode,
 }
 
-enum Keeping {
+/// How a body is kept: as it is, or part by part.
+enum KeepMode {
     /// Without a type nothing is looked for in it.
     Whole {
-        bytes: Whole,
+        bytes: BufferedBody,
         declared: Option<Declared>,
     },
     Parts(Box<Parts>),
 }
 
-/// A body that is held whole. What comes in one piece isn't copied.
+/// A body in memory. What comes in one piece isn't copied.
 #[derive(Default)]
-struct Whole {
+struct BufferedBody {
     first: Bytes,
     /// All of it, once there is a second piece.
     joined: BytesMut,
 }
 
-impl Whole {
+impl BufferedBody {
     fn push(&mut self, chunk: Bytes) {
         if self.len() == 0 {
             self.first = chunk;
@@ -64,7 +65,7 @@ impl Whole {
     }
 }
 
-/// What is kept of a body. No `Debug`: it is personal data.
+/// The part of a body that is kept. No `Debug`: it is personal data.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KeptBody {
     pub body: Bytes,
@@ -87,53 +88,53 @@ impl Keeper {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
             BodyKind::Multipart => {
-                Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload)))
+                KeepMode::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload)))
             }
-            _ => Keeping::Whole { bytes: Whole::default(), declared: Some(declared) },
+            _ => KeepMode::Whole { bytes: BufferedBody::default(), declared: Some(declared) },
         };
         Self { max, keeping }
     }
 
     /// Begins a body that is kept byte for byte, whatever it is: for those who check a signature of it.
     pub fn as_it_comes(max: usize) -> Self {
-        Self { max, keeping: Keeping::Whole { bytes: Whole::default(), declared: None } }
+        Self { max, keeping: KeepMode::Whole { bytes: BufferedBody::default(), declared: None } }
     }
 
     /// Tells whether it holds less than what it is given.
     pub fn streams(&self) -> bool {
-        matches!(self.keeping, Keeping::Parts(_))
+        matches!(self.keeping, KeepMode::Parts(_))
     }
 
     /// Returns how many bytes it holds now.
     pub fn held(&self) -> usize {
         match &self.keeping {
-            Keeping::Whole { bytes, .. } => bytes.len(),
-            Keeping::Parts(parts) => parts.held(),
+            KeepMode::Whole { bytes, .. } => bytes.len(),
+            KeepMode::Parts(parts) => parts.held(),
         }
     }
 
     /// Takes the next chunk; fails as soon as it is sure that too much would have to be kept.
     pub fn push(&mut self, chunk: Bytes) -> Result<(), TooMuchToKeep> {
         match &mut self.keeping {
-            Keeping::Whole { bytes, .. } => {
+            KeepMode::Whole { bytes, .. } => {
                 bytes.push(chunk);
                 Ok(())
             }
-            Keeping::Parts(parts) => parts.push(chunk),
+            KeepMode::Parts(parts) => parts.push(chunk),
         }
     }
 
     /// Ends the body.
     pub fn finish(self) -> Result<KeptBody, TooMuchToKeep> {
         let kept = match self.keeping {
-            Keeping::Whole { bytes, declared } => {
+            KeepMode::Whole { bytes, declared } => {
                 let whole = bytes.finish();
                 match declared.and_then(|declared| base64::cut(&whole, declared)) {
                     Some(cut) => KeptBody { body: cut.into(), cut: true, parts: None },
                     None => KeptBody { body: whole, cut: false, parts: None },
                 }
             }
-            Keeping::Parts(parts) => parts.finish(),
+            KeepMode::Parts(parts) => parts.finish(),
         };
         // Nothing at all would be taken for a request without a body.
         let is_nothing = kept.cut && kept.body.is_empty();

@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, header};
 
-use super::super::multipart::{Index, MultipartReader, PartHead, Piece, boundary};
+use super::super::multipart::{MultipartPiece, MultipartReader, PartHead, PartIndex, boundary};
 use super::{KeptBody, TooMuchToKeep};
 use crate::received::{Part, PartContent};
 
@@ -22,7 +22,7 @@ pub(super) struct Parts {
     /// The end of a body that is broken or has no part was left out of `as_came`.
     is_short: bool,
     /// Where texts stand in the body as it came.
-    index: Index,
+    index: PartIndex,
     rebuilt: Rebuilt,
 }
 
@@ -32,13 +32,13 @@ struct Rebuilt {
     bytes: Vec<u8>,
     /// Where each text begins.
     texts: Vec<usize>,
-    open: Open,
+    open: OpenPart,
     /// So much was left out.
     passed: u64,
 }
 
-/// The part that is being read.
-enum Open {
+/// The part being read.
+enum OpenPart {
     None,
     /// Its text is written as it comes.
     Text,
@@ -57,10 +57,10 @@ impl Parts {
             boundary: boundary.unwrap_or_default(),
             bytes: Vec::new(),
             texts: Vec::new(),
-            open: Open::None,
+            open: OpenPart::None,
             passed: 0,
         };
-        Self { reader, max, as_came: Some(BytesMut::new()), is_short: false, index: Index::new(false), rebuilt }
+        Self { reader, max, as_came: Some(BytesMut::new()), is_short: false, index: PartIndex::new(false), rebuilt }
     }
 
     pub(super) fn held(&self) -> usize {
@@ -128,16 +128,16 @@ impl Parts {
 }
 
 impl Rebuilt {
-    fn take(&mut self, piece: &Piece<'_>) {
+    fn take(&mut self, piece: &MultipartPiece<'_>) {
         match piece {
-            Piece::Head(head) => {
+            MultipartPiece::Head(head) => {
                 self.close();
                 self.begin(head);
             }
-            Piece::Text { bytes, .. } => self.bytes.extend_from_slice(bytes),
-            Piece::Passed(bytes) => {
+            MultipartPiece::Text { bytes, .. } => self.bytes.extend_from_slice(bytes),
+            MultipartPiece::Passed(bytes) => {
                 self.passed += bytes;
-                if let Open::Passing { size, .. } = &mut self.open {
+                if let OpenPart::Passing { size, .. } = &mut self.open {
                     *size += bytes;
                 }
             }
@@ -153,8 +153,8 @@ impl Rebuilt {
     fn len(&self) -> usize {
         match self.open {
             // Where its content is empty, it may be kept as it came.
-            Open::Passing { from, .. } => from,
-            Open::None | Open::Text => self.bytes.len(),
+            OpenPart::Passing { from, .. } => from,
+            OpenPart::None | OpenPart::Text => self.bytes.len(),
         }
     }
 
@@ -169,7 +169,7 @@ impl Rebuilt {
             }
             self.bytes.extend_from_slice(b"\r\n");
             self.texts.push(self.bytes.len());
-            self.open = Open::Text;
+            self.open = OpenPart::Text;
         } else {
             // The other headers are about contents that aren't here any more.
             for name in [header::CONTENT_DISPOSITION, header::CONTENT_TYPE] {
@@ -177,15 +177,15 @@ impl Rebuilt {
                     self.write_header(&name, value.as_bytes());
                 }
             }
-            self.open = Open::Passing { from, size: 0 };
+            self.open = OpenPart::Passing { from, size: 0 };
         }
     }
 
     fn close(&mut self) {
-        match std::mem::replace(&mut self.open, Open::None) {
-            Open::None => {}
-            Open::Text => self.bytes.extend_from_slice(b"\r\n"),
-            Open::Passing { size, .. } => {
+        match std::mem::replace(&mut self.open, OpenPart::None) {
+            OpenPart::None => {}
+            OpenPart::Text => self.bytes.extend_from_slice(b"\r\n"),
+            OpenPart::Passing { size, .. } => {
                 self.write_header(&header::CONTENT_LENGTH, size.to_string().as_bytes());
                 self.bytes.extend_from_slice(b"\r\n\r\n");
             }

@@ -8,7 +8,7 @@ const TRIED: usize = 5;
 const EMAILS: usize = 3;
 
 /// E-mail, phone, name and message.
-type Chosen<'a> = [Option<Candidate<'a>>; 4];
+type Assignment<'a> = [Option<Candidate<'a>>; 4];
 
 /// What a candidate must weigh to be sent at all.
 fn least(field: LeadField) -> i32 {
@@ -36,7 +36,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     tell(LeadField::Email, if open(LeadField::Email) { &emails } else { &[] });
     let is_only = emails.len() < 2;
     let emails = if emails.is_empty() { vec![None] } else { emails.into_iter().map(Some).collect() };
-    let mut most: Option<(i32, Chosen<'a>, [Vec<Candidate<'a>>; 3])> = None;
+    let mut most: Option<(i32, Assignment<'a>, [Vec<Candidate<'a>>; 3])> = None;
     for email in emails {
         let at = auto.email.or(email.and_then(|email| email.from.first().copied()));
         let whose = Whose::of(auto, at, is_only);
@@ -105,7 +105,7 @@ fn together<'a>(
     phones: &[Candidate<'a>],
     names: &[Candidate<'a>],
     messages: &[Candidate<'a>],
-) -> (i32, Chosen<'a>) {
+) -> (i32, Assignment<'a>) {
     let or_none = |candidates: &[Candidate<'a>]| -> Vec<Option<Candidate<'a>>> {
         candidates.iter().copied().map(Some).chain([None]).collect()
     };

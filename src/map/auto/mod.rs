@@ -67,7 +67,7 @@ pub struct Candidate<'a> {
     pub score: Score,
 }
 
-/// What auto found.
+/// The fields that auto found.
 #[derive(Clone, Default)]
 pub(super) struct AutoResult<'a> {
     pub(super) guesses: Vec<(LeadField, Guess<'a>)>,

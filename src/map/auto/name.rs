@@ -2,7 +2,7 @@
 
 use std::cell::LazyCell;
 
-use super::mail::Local;
+use super::mail::LocalPart;
 use super::value::{can_be_name, name_likeness, without_titles};
 use super::{Auto, Candidate, One, Score, ScoreReason, Whose};
 use crate::decode::NodeId;
@@ -29,7 +29,7 @@ const OF_A_SYSTEM: i32 = 80;
 /// Weighs every field, and every pair of fields, that may be the name.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
     let address = whose.email.and_then(|index| auto.one(index)).and_then(|one| one.values().first().copied());
-    let local = LazyCell::new(|| Local::of(address.unwrap_or_default()));
+    let local = LazyCell::new(|| LocalPart::of(address.unwrap_or_default()));
     let names = Names { auto, whose, local: &local };
     let mut found = Vec::new();
     let filled: Vec<One<'_, 'a>> = auto.free().filter(|one| names.is_named(one)).take(NAMED_MAX).collect();
@@ -76,10 +76,10 @@ const OWN_MIN: i32 = 20;
 pub(super) struct Names<'n, 'v, 'a, F> {
     pub(super) auto: &'n Auto<'v, 'a>,
     whose: Whose,
-    local: &'n LazyCell<Local, F>,
+    local: &'n LazyCell<LocalPart, F>,
 }
 
-impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
+impl<'a, F: FnOnce() -> LocalPart> Names<'_, '_, 'a, F> {
     fn is_named(&self, one: &One<'_, 'a>) -> bool {
         let is_called = one.role().is_of_a_name() || (one.known.kind == FieldKind::Name && one.role() == Role::Unknown);
         is_called

@@ -1,6 +1,6 @@
 //! Names that are asked for in parts: given and family name, a middle name, a second family name.
 
-use super::mail::Local;
+use super::mail::LocalPart;
 use super::name::{Names, PLAIN_PAIR};
 use super::{Auto, Candidate, One, Score, ScoreReason};
 use crate::map::texts::join;
@@ -9,7 +9,7 @@ use crate::map::words::{Owner, Role};
 /// What a given and a family name are worth that are called so.
 const PAIR: i32 = 92;
 
-impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
+impl<'a, F: FnOnce() -> LocalPart> Names<'_, '_, 'a, F> {
     /// A given and a family name; where only one of them is called so, the plain word for a name is the other.
     pub(super) fn pair(&self, first: One<'_, 'a>, last: One<'_, 'a>, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
         let by_role = match (first.role(), last.role()) {

@@ -1,6 +1,6 @@
 //! How much speaks for a candidate, and what.
 
-/// Something that speaks for a candidate, or against it.
+/// Evidence for or against a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScoreReason {
     /// Its label or key names it.

@@ -157,7 +157,7 @@ pub(super) fn prefixes<'f>(fst: &'f fst::raw::Fst<Bytes>, text: &'f [u8]) -> imp
     steps.flatten()
 }
 
-/// A phrase that stands in a label.
+/// A phrase found in a label.
 pub(super) struct PhraseMatch<'d> {
     dictionary: &'d Dictionary,
     /// Where its meanings are.

@@ -66,13 +66,14 @@ pub struct Dictionary {
 /// Of the program itself, or made while it runs.
 type Bytes = Cow<'static, [u8]>;
 
+/// A language of the dictionary.
 #[derive(Clone, Debug)]
 struct KnownLanguage {
     code: String,
     is_surname_first: bool,
 }
 
-/// What a label is made of.
+/// What a label consists of.
 #[derive(Clone, Debug, Default)]
 struct LabelReading {
     /// What was found in it, in order.
@@ -288,6 +289,7 @@ struct Of {
     place: LabelOf,
 }
 
+/// What a label belongs to.
 #[derive(Clone, Copy)]
 enum LabelOf {
     /// It is the label or key of a field.

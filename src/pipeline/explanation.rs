@@ -9,7 +9,7 @@ use crate::decode::Submission;
 use crate::lead::{Extra, LeadField};
 use crate::map::{Candidate, Fate, FormField, Mapped, Mapping, Owner, Role, ScoreReason, Sense};
 
-/// What was found of a submission that could be decoded.
+/// What was found in a submission that could be decoded.
 ///
 /// `Debug` shows keys only: values are personal data.
 #[derive(Clone, Default)]
@@ -70,9 +70,10 @@ impl std::fmt::Debug for Explanation {
 impl Way<'_> {
     /// Tells all that was found.
     pub(super) fn explained(self) -> Explained {
-        let told = self.mapped.map(|(submission, recognised, mapped)| Explanation::of(submission, recognised, &mapped));
+        let explanation =
+            self.mapped.map(|(submission, recognised, mapped)| Explanation::of(submission, recognised, &mapped));
         let extras = self.extras.into_iter().map(Extra::into_owned).collect();
-        Explained { processed: self.processed, told, extras }
+        Explained { processed: self.processed, explanation, extras }
     }
 }
 
