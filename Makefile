@@ -46,5 +46,5 @@ conformance: ## Compare with public suites, which FORMGATE_SUITES must name (doc
 accuracy: ## Measure how often leads are right where no mapping is written (docs/auto.md); FORMGATE_CORPORA names more labelled forms
 	@cargo run --locked --quiet --example accuracy
 
-bench: ## Measure the pure path and the store, and write the figures to docs/performance.md
+bench: ## Measure the gateway beside its peers, the store and the pure path; writes docs/performance.md
 	@scripts/bench

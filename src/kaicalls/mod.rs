@@ -148,29 +148,30 @@ impl Client {
         if let Some(traceparent) = traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
             request = request.header("traceparent", traceparent);
         }
-        exchange(request, &Mask::of(lead)).await
+        exchange(request, || Mask::of(lead)).await
     }
 
     /// Asks whether a pair of keys is valid.
     pub async fn verify(&self, keys: &KeyPair) -> Reply<Verified> {
         let body = VerifyBody { public_key: keys.public(), api_key: keys.secret().expose() };
-        exchange(self.http.post(self.url(VERIFY)).json(&body), &Mask::default()).await
+        exchange(self.http.post(self.url(VERIFY)).json(&body), Mask::default).await
     }
 
     /// Asks for the recent leads of the business.
     pub async fn dashboard_widget(&self, keys: &KeyPair) -> Reply<Widget> {
         let request = self.http.get(self.url(WIDGET)).header(header::CACHE_CONTROL, "no-cache");
-        exchange(request.header(header::AUTHORIZATION, bearer(&keys.bearer())), &Mask::default()).await
+        exchange(request.header(header::AUTHORIZATION, bearer(&keys.bearer())), Mask::default).await
     }
 
     /// Mints a pair of keys.
     pub async fn create_keys(&self, key: &LiveKey, connection: &NewConnection) -> Reply<MintedKeys> {
         let request = self.http.post(self.url(CREATE_KEYS)).json(connection);
-        exchange(request.header(header::AUTHORIZATION, key.authorization()), &Mask::default()).await
+        exchange(request.header(header::AUTHORIZATION, key.authorization()), Mask::default).await
     }
 }
 
-async fn exchange<T: Success>(request: RequestBuilder, mask: &Mask) -> Reply<T> {
+/// Sends a request and reads its reply. `mask` hides what must not be seen in the API's words, where it says any.
+async fn exchange<T: Success>(request: RequestBuilder, mask: impl FnOnce() -> Mask) -> Reply<T> {
     let request = request.header(header::ACCEPT, "application/json");
     let mut response = match request.send().await {
         Ok(response) => response,

@@ -157,14 +157,19 @@ pub(super) struct ReplyBody {
 }
 
 /// Reads an answer; its words are masked before anybody has them.
-pub(super) fn read_answer<T: Success>(status: u16, headers: &HeaderMap, body: &ReplyBody, mask: &Mask) -> Answer<T> {
+pub(super) fn read_answer<T: Success>(
+    status: u16,
+    headers: &HeaderMap,
+    body: &ReplyBody,
+    mask: impl FnOnce() -> Mask,
+) -> Answer<T> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let retry_after = text(header::RETRY_AFTER).and_then(RetryAfter::parse);
     // A copy out of a cache tells when it was made, not what time it is.
     let is_copy = text(header::AGE).is_some_and(|age| age.trim() != "0");
     let date = text(header::DATE).filter(|_| !is_copy).and_then(parse_date);
     let (envelope, words) = read_envelope(body);
-    Answer { status, envelope, retry_after, date, words: words.and_then(|words| mask.apply(&words)) }
+    Answer { status, envelope, retry_after, date, words: words.and_then(|words| mask().apply(&words)) }
 }
 
 fn read_envelope<T: Success>(body: &ReplyBody) -> (Envelope<T>, Option<String>) {
@@ -221,7 +226,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Answer {
         let body = ReplyBody { bytes: bytes.to_vec(), is_cut: false };
-        read_answer(200, &HeaderMap::new(), &body, &Mask::default())
+        read_answer(200, &HeaderMap::new(), &body, Mask::default)
     }
 
     fn words(text: &str) -> Option<String> {
@@ -270,7 +275,7 @@ mod tests {
     #[test]
     fn minted_keys_without_keys_are_no_success() {
         let body = ReplyBody { bytes: br#"{"success":true,"publicKey":"wp_pk_a"}"#.to_vec(), is_cut: false };
-        let answer = read_answer::<MintedKeys>(200, &HeaderMap::new(), &body, &Mask::default());
+        let answer = read_answer::<MintedKeys>(200, &HeaderMap::new(), &body, Mask::default);
         assert_eq!(answer.envelope, Envelope::Other(UnexpectedBody::Json));
     }
 

@@ -222,7 +222,7 @@ impl Sender {
                 return Found { claimed: Vec::new(), has_more: true, failed: true };
             }
         };
-        let seated = |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site), lease, slot };
+        let seated = |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site, now), lease, slot };
         let claimed: Vec<Claimed> = leases.into_iter().map(seated).collect();
         let has_more = claimed.len() == max || admission.holds_back(config, slot, places);
         Found { claimed, has_more, failed: false }

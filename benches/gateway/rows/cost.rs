@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::load::{Workload, flood};
 use crate::rows::{Goal, figure, rounds};
 use crate::stand::{CONNECTIONS, Running, Stand};
@@ -49,7 +51,7 @@ pub(crate) async fn growth(stand: &Stand) -> Outcome<Vec<Goal>> {
         for sites in [5_000, 1] {
             let running = stand.gateway(sites, true).await?;
             stand.warm_up(&running, stand.w1()?).await?;
-            costs.push(whole_life(stand, &running, stand.w1()?).await?.0);
+            costs.push(whole_life(stand, &running, stand.w1()?).await?.cost);
         }
         ratios.extend(costs.first().zip(costs.get(1)).map(|(many, one)| many / one));
     }
@@ -62,16 +64,35 @@ fn names() -> Vec<String> {
     std::iter::once(GATEWAY).chain(peers).map(str::to_owned).collect()
 }
 
-/// Posts for a while and waits until all of it is delivered; returns the processor's time a lead, and the rate.
-pub(crate) async fn whole_life(stand: &Stand, running: &Running, workload: &Rc<Workload>) -> Outcome<(f64, f64)> {
+/// What some leads took.
+pub(crate) struct Lived {
+    /// The processor's time of each over its whole life, in microseconds.
+    cost: f64,
+    accepted_per_second: f64,
+    /// How fast what was left was delivered once nothing came any more, and what each of that took.
+    drained_per_second: f64,
+    drain_cost: f64,
+}
+
+/// Posts for a while and waits until all of it is delivered.
+async fn whole_life(stand: &Stand, running: &Running, workload: &Rc<Workload>) -> Outcome<Lived> {
     let before = running.process.processor_time()?;
     let delivered = stand.upstream.taken();
     let loaded = flood(workload, running.target, CONNECTIONS, LASTING).await?;
+    let at_drain = running.process.processor_time()?;
+    let left = delivered + loaded.accepted - stand.upstream.taken();
+    let begun = Instant::now();
     stand.delivered(delivered + loaded.accepted).await?;
+    let drained_per_second = as_f64(left) / begun.elapsed().as_secs_f64();
     // The last of them is settled a moment after it was delivered.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let took = running.process.processor_time()? - before;
-    Ok((took / as_f64(loaded.accepted), loaded.per_second()))
+    let ended = running.process.processor_time()?;
+    Ok(Lived {
+        cost: (ended - before) / as_f64(loaded.accepted),
+        accepted_per_second: loaded.per_second(),
+        drained_per_second,
+        drain_cost: (ended - at_drain) / as_f64(left),
+    })
 }
 
 impl Subject {
@@ -87,9 +108,15 @@ impl Subject {
         };
         for ((workload, costs), rates) in stand.workloads.iter().zip(&mut self.costs).zip(&mut self.rates) {
             stand.warm_up(&running, workload).await?;
-            let (cost, rate) = whole_life(stand, &running, workload).await?;
-            costs.push(cost);
-            rates.push(rate);
+            let lived = whole_life(stand, &running, workload).await?;
+            if self.name == GATEWAY {
+                eprintln!(
+                    "bench: what was left was delivered at {:.0} a second, {:.0} µs each",
+                    lived.drained_per_second, lived.drain_cost
+                );
+            }
+            costs.push(lived.cost);
+            rates.push(lived.accepted_per_second);
         }
         Ok(())
     }

@@ -28,13 +28,12 @@ const ORDERED_MAX: usize = CLAIM_MAX;
 
 const DUE: &str = "SELECT number FROM entry INDEXED BY entry_due
     WHERE state = 0 AND site = ?1 AND due_at <= ?2 ORDER BY due_at, number LIMIT ?3";
-/// What is new is due since it was accepted, or a little before where the clock was set back. Of what became due since, so
-/// much is looked at: a backlog that
-/// becomes due at once keeps nobody waiting.
-const DUE_AND_NEW: &str = "SELECT number FROM (
-        SELECT number, accepted_at FROM entry INDEXED BY entry_due
-        WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 - 600000 AND ?2 ORDER BY due_at DESC LIMIT 4096)
-    WHERE accepted_at >= ?4 ORDER BY accepted_at, number LIMIT ?3";
+/// What is new is due since it was accepted, or a little before where the clock was set back. It is looked for among what
+/// became due last: a backlog that becomes due at once keeps nobody waiting.
+const DUE_SINCE: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_due
+    WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 - 600000 AND ?2 ORDER BY due_at DESC LIMIT ?3";
+/// So many are looked at for what is new; where that is not enough of it, so many.
+const LOOKED_AT: [i64; 2] = [128, 4_096];
 
 /// Leases entries that are due.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
@@ -134,22 +133,43 @@ fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> 
 
 fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize) -> Result<VecDeque<i64>, Failure> {
     // Rows that can't be leased may be the first of all.
-    let now = claim.now.as_millisecond();
-    let max = i64::try_from(ORDERED_MAX + damaged).unwrap_or(i64::MAX);
-    let mut numbers: Vec<i64> = match claim.accepted_since {
+    let max = ORDERED_MAX + damaged;
+    let mut numbers = match claim.accepted_since {
         None => {
             let mut due = connection.prepare_cached(DUE)?;
-            let rows = due.query_map(params![site, now, max], |row| row.get(0))?;
-            rows.collect::<Result<_, _>>()?
+            let max = i64::try_from(max).unwrap_or(i64::MAX);
+            let rows = due.query_map(params![site, claim.now.as_millisecond(), max], |row| row.get(0))?;
+            rows.collect::<Result<Vec<i64>, _>>()?
         }
-        Some(since) => {
-            let mut due = connection.prepare_cached(DUE_AND_NEW)?;
-            let rows = due.query_map(params![site, now, max, since.as_millisecond()], |row| row.get(0))?;
-            rows.collect::<Result<_, _>>()?
-        }
+        Some(since) => new_due(connection, site, claim, since, damaged)?,
     };
     numbers.sort_unstable();
     Ok(numbers.into())
+}
+
+/// Finds what is due and was accepted since: of more than can be looked at, what became due last.
+fn new_due(
+    connection: &Connection,
+    site: i64,
+    claim: &Claim,
+    since: Timestamp,
+    damaged: usize,
+) -> Result<Vec<i64>, Failure> {
+    let mut due = connection.prepare_cached(DUE_SINCE)?;
+    let since = since.as_millisecond();
+    let mut new = Vec::new();
+    for most in LOOKED_AT {
+        let rows = due.query_map(params![site, claim.now.as_millisecond(), most, since], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        let found = rows.collect::<Result<Vec<_>, _>>()?;
+        new = found.iter().filter(|(_, accepted_at)| *accepted_at >= since).map(|(number, _)| *number).collect();
+        let is_all = i64::try_from(found.len()).unwrap_or(i64::MAX) < most;
+        if is_all || new.len() >= claim.max + damaged {
+            break;
+        }
+    }
+    Ok(new)
 }
 
 /// Returns a token that was never given before, by any process.

@@ -132,7 +132,7 @@ impl Admission {
 
     /// Tells how many leads of each site are worth claiming, of so many places of a kind.
     pub(super) fn quota(&self, config: &Config, slot: Slot, places: usize, now: Timestamp) -> Quota {
-        let (each, of) = self.shares.left(slot, places, config.sites.len());
+        let (each, of) = self.shares.left(slot, places, config.sites.len(), now);
         let mut quota = Quota { each, of };
         for (site, most) in self.circuits.quotas(now).into_iter().chain(self.pauses.quotas(config, now)) {
             let most = most.min(quota.of(&site));
@@ -147,8 +147,8 @@ impl Admission {
     }
 
     /// Takes a place in a site's share, for a lead that was claimed.
-    pub(super) fn seat(&self, slot: Slot, site: &SiteId) -> Seat {
-        self.shares.begin(slot, site)
+    pub(super) fn seat(&self, slot: Slot, site: &SiteId, now: Timestamp) -> Seat {
+        self.shares.begin(slot, site, now)
     }
 
     /// Decides whether a lead may be sent now.

@@ -72,7 +72,9 @@ impl Pauses {
         let quota = |pause: &Pause| usize::from(until(pause.holdup.next_probe, now, PROBE_AFTER).is_none());
         let paused = paused.map(|((id, _), pause)| (id.clone(), quota(pause)));
         // Claimed without keys, they would only be put back.
-        let without_keys = config.sites.values().filter(|site| site.form_keys.is_empty() && site.keys.is_none());
+        let lacking = if config.missing.keys { Some(config.sites.values()) } else { None };
+        let without_keys =
+            lacking.into_iter().flatten().filter(|site| site.form_keys.is_empty() && site.keys.is_none());
         paused.chain(without_keys.map(|site| (site.id.clone(), 0))).collect()
     }
 

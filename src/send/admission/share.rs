@@ -6,14 +6,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::super::clock::{later, until};
 use super::super::slots::{Slot, most_of};
 use crate::lead::SiteId;
 
 /// So many leads of a site may be under way, in each kind of slot, before any was answered.
 pub(super) const FIRST: usize = 4;
+/// A site that had nothing to send for so long begins anew: an answer of long ago says nothing of today.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// The shares of all sites that have leads under way.
 #[derive(Default)]
@@ -24,6 +29,8 @@ pub(super) struct Shares {
 struct Share {
     under_way: usize,
     most: usize,
+    /// When the last of its leads was claimed.
+    begun_at: Timestamp,
 }
 
 /// A lead's place in its site's share, until it is dropped.
@@ -45,19 +52,31 @@ enum SeatEnd {
 
 impl Shares {
     /// Takes a place.
-    pub(super) fn begin(self: &Arc<Self>, slot: Slot, site: &SiteId) -> Seat {
+    pub(super) fn begin(self: &Arc<Self>, slot: Slot, site: &SiteId, now: Timestamp) -> Seat {
         let mut sites = self.sites.lock();
-        sites.entry((slot, site.clone())).or_insert(Share { under_way: 0, most: FIRST }).under_way += 1;
+        let fresh = Share { under_way: 0, most: FIRST, begun_at: now };
+        let share = sites.entry((slot, site.clone())).or_insert(fresh);
+        share.under_way += 1;
+        share.begun_at = now;
         Seat { shares: Arc::clone(self), slot, site: site.clone(), end: SeatEnd::Unused }
     }
 
-    /// Returns how many more leads of each site that has some under way may begin, and how many of any other.
-    pub(super) fn left(&self, slot: Slot, slots: usize, sites: usize) -> (usize, HashMap<SiteId, usize>) {
+    /// Returns how many more leads may begin of each site that is remembered, and how many of any other.
+    pub(super) fn left(
+        &self,
+        slot: Slot,
+        slots: usize,
+        sites: usize,
+        now: Timestamp,
+    ) -> (usize, HashMap<SiteId, usize>) {
         let most = most_of(slots, sites);
+        let mut sites = self.sites.lock();
+        let is_fresh = |share: &Share| until(later(share.begun_at, REMEMBERED), now, REMEMBERED).is_some();
+        sites.retain(|_, share| share.under_way > 0 || share.begun_at == now || is_fresh(share));
         let of_slot = |((of, site), share): (&(Slot, SiteId), &Share)| {
             (*of == slot).then(|| (site.clone(), share.most.min(most).saturating_sub(share.under_way)))
         };
-        (FIRST.min(most), self.sites.lock().iter().filter_map(of_slot).collect())
+        (FIRST.min(most), sites.iter().filter_map(of_slot).collect())
     }
 
     /// Tells whether any site's share is used up.
@@ -68,18 +87,13 @@ impl Shares {
 
     fn ended(&self, slot: Slot, site: &SiteId, end: SeatEnd) {
         let mut sites = self.sites.lock();
-        let name = (slot, site.clone());
-        let Some(share) = sites.get_mut(&name) else { return };
+        let Some(share) = sites.get_mut(&(slot, site.clone())) else { return };
         match end {
             SeatEnd::Sent => share.most = FIRST,
             SeatEnd::Answered if share.under_way >= share.most => share.most += 1,
             SeatEnd::Answered | SeatEnd::Unused => {}
         }
         share.under_way = share.under_way.saturating_sub(1);
-        // Whoever pauses begins anew: an answer of long ago says nothing of today.
-        if share.under_way == 0 {
-            sites.remove(&name);
-        }
     }
 }
 
@@ -118,27 +132,35 @@ mod tests {
         SiteId::parse(name).expect("a slug")
     }
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("a time")
+    }
+
     fn left(shares: &Shares, name: &str) -> usize {
-        let (each, of) = shares.left(Slot::Any, 16, 2);
+        let (each, of) = shares.left(Slot::Any, 16, 2, at(0));
         of.get(&site(name)).copied().unwrap_or(each)
     }
 
     #[test]
     fn a_share_grows_with_answers_while_it_is_in_use_and_leaves_a_quarter_to_others() {
         let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
-        let mut seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::Any, &acme)).collect();
+        let mut seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::Any, &acme, at(0))).collect();
         assert_eq!((left(&shares, "acme"), left(&shares, "beta")), (0, FIRST));
         assert!(shares.any_used_up(Slot::Any, 16, 2) && !shares.any_used_up(Slot::New, 16, 2));
         for _ in 0..20 {
             seats.remove(0).sent().answered();
-            seats.extend((0..left(&shares, "acme")).map(|_| shares.begin(Slot::Any, &acme)));
+            seats.extend((0..left(&shares, "acme")).map(|_| shares.begin(Slot::Any, &acme, at(0))));
         }
         assert_eq!(seats.len(), 12);
-        assert_eq!(shares.left(Slot::Any, 16, 1).1.get(&acme), Some(&1), "one site alone has all, once it needs them");
+        assert_eq!(
+            shares.left(Slot::Any, 16, 1, at(0)).1.get(&acme),
+            Some(&1),
+            "one site alone has all, once it needs them"
+        );
         // One that was not used changes nothing.
         drop(seats.pop());
         assert_eq!(left(&shares, "acme"), 1);
-        seats.push(shares.begin(Slot::Any, &acme));
+        seats.push(shares.begin(Slot::Any, &acme, at(0)));
         // A failure: no more until all but the first few have ended.
         drop(seats.pop().map(Seat::sent));
         assert_eq!(left(&shares, "acme"), 0);
@@ -147,11 +169,17 @@ mod tests {
     }
 
     #[test]
-    fn a_site_with_nothing_under_way_is_forgotten_and_begins_anew() {
+    fn a_site_with_nothing_to_send_is_forgotten_after_a_while_and_begins_anew() {
         let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
-        let seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme)).collect();
+        let seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme, at(0))).collect();
         seats.into_iter().for_each(|seat| seat.sent().answered());
+        let of = |seconds| shares.left(Slot::New, 16, 9, at(seconds)).1.get(&acme).copied();
+        assert_eq!([of(0), of(9)], [Some(FIRST + 1); 2]);
+        assert_eq!(of(10), None);
         assert!(shares.sites.lock().is_empty());
-        assert_eq!(shares.left(Slot::New, 2, 9), (2, HashMap::new()), "of two slots both: a quarter is none");
+        assert_eq!(shares.left(Slot::New, 2, 9, at(10)), (2, HashMap::new()), "of two slots both: a quarter is none");
+        // A clock that is set back forgets, too.
+        drop(shares.begin(Slot::New, &acme, at(100)));
+        assert_eq!(of(50), None);
     }
 }
