@@ -37,15 +37,15 @@ use tokio::task::JoinSet;
 
 use self::backup::Backups;
 use self::follow::Follower;
-use self::sending::Sending;
+use self::sending::{Sending, refused_keys};
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
 use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
-use crate::admin::{self, Admin};
-use crate::config::{Config, Listen, Origin, StoreUrl, Upstream};
+use crate::admin::{self, AdminApp};
+use crate::config::{Config, KaiCallsConfig, Listen, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
@@ -73,11 +73,11 @@ const ADMIN_BOUNDS: Bounds = Bounds {
 /// Why nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("the store cannot be opened")]
+    #[error("the store can't be opened")]
     Store(#[from] StoreError),
-    #[error("the client of KaiCalls cannot be made")]
+    #[error("the client for KaiCalls can't be set up")]
     Client(#[from] ClientError),
-    #[error("cannot listen on {address}")]
+    #[error("can't listen on {address}")]
     Listen {
         address: SocketAddr,
         #[source]
@@ -89,7 +89,7 @@ pub enum StartError {
     Metrics(#[from] MetricsError),
     #[error("no thread can be started")]
     Thread(#[source] std::io::Error),
-    #[error("the sockets of the gateway that runs can't be taken over")]
+    #[error("the sockets of the running gateway can't be taken over")]
     Upgrade(#[from] UpgradeError),
 }
 
@@ -131,7 +131,7 @@ struct Stop {
 
 /// How everything ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct RunResult {
     /// Requests that were not answered in time.
     pub unanswered: usize,
     /// Attempts that were cut off; they are recorded as ambiguous.
@@ -157,7 +157,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
-        tracing::warn!(error, "upgrade.unheard: the old process may be gone; see that it is");
+        tracing::warn!(error, "upgrade.unheard: the old process didn't answer; check that it has ended");
     }
     Ok(running)
 }
@@ -200,7 +200,7 @@ fn start_with(
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender));
     let in_flight = gateway.in_flight();
-    let admin = Admin::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
+    let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
@@ -294,7 +294,7 @@ impl Running {
     }
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
-    pub async fn stop(mut self) -> Ended {
+    pub async fn stop(mut self) -> RunResult {
         self.metrics.stop_taking(NotTaking::Stopping);
         // Before the listeners close, which would be fatal otherwise.
         self.stop.all.send_replace(true);
@@ -312,11 +312,11 @@ impl Running {
         if let (None, false, Ok(file)) = (&fatal, has_panicked, self.opened.file()) {
             file.forget_former();
         }
-        Ended { unanswered, attempts_cut, fatal, has_panicked }
+        RunResult { unanswered, attempts_cut, fatal, has_panicked }
     }
 }
 
-fn client(upstream: &Upstream) -> Result<Client, ClientError> {
+fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
     Client::new(kaicalls::Options {
         timeout: upstream.timeout,
         max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
@@ -336,24 +336,16 @@ pub fn open_store(config: &Config) -> Result<OpenStore, StoreError> {
     }
 }
 
-/// Lets the gateway know what the sender does: which keys KaiCalls refuses.
-fn refused_keys(sender: &Sender) -> accept::RefusedKeys {
-    let status = sender.status();
-    Arc::new(move |site, keys| {
-        let status = status.borrow();
-        let refused = status.paused_sites.get(site).into_iter().flatten();
-        refused.into_iter().any(|refused| refused.public_key == keys.public())
-    })
-}
-
 /// Without a token the API lets nobody in; that stops no submission.
 fn made_token(config: &Config) -> Option<Secret> {
     let made = admin::make_token(config);
     let file = admin::token_file(config).map(|file| file.display().to_string());
     match &made {
-        Err(error) => tracing::error!(%error, file, "admin.no_token: the API lets nobody in; set [admin].token"),
+        Err(error) => tracing::error!(%error, file, "admin.no_token: nobody can use the admin API; set [admin].token"),
         Ok(None) if config.admin.token.is_none() => {
-            tracing::warn!("admin.no_token: a store in memory has no folder for one; set [admin].token to use the API");
+            tracing::warn!(
+                "admin.no_token: a store in memory has no folder for the token; set [admin].token to use the admin API"
+            );
         }
         Ok(_) => {}
     }

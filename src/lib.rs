@@ -18,7 +18,7 @@
 //! 4. [`queue`] writes the entry, as it came and what became of it, and returns after the disk has it. It is queued, or held
 //!    where no lead could be made of it. A submission that cannot be written is refused with 503.
 //! 5. [`accept`] answers 200 with the entry's id. *Promised from here on: this submission is delivered, queued or held
-//!    where an operator sees it and why, until an operator drops it or its announced keeping time ends.* A kill after this
+//!    where an operator sees it and why, until an operator drops it or its announced retention period ends.* A kill after this
 //!    point loses nothing. The plugin is done.
 //! 6. [`send`] claims the entry under a lease, which is written before its POST leaves, and hands the lead to
 //!    [`kaicalls`], which posts it with the site's keys and the entry's id as `Idempotency-Key`.

@@ -2,17 +2,17 @@
 
 mod mappings;
 
-mod told;
+mod explanation;
 
 use crate::decode::{self, Arena, DecodeError, Submission};
-pub use crate::decode::{Keeper, Kept, TooMuchToKeep, php_json};
+pub use crate::decode::{Keeper, KeptBody, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
 use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, LeadField, Region};
 pub use crate::map::OnInvalid;
-use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Look, Mapped, Mapping, Rules};
+use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, MappingView, Rules};
 use crate::received::Received;
+pub use explanation::{ExplainedCandidate, ExplainedField, Explanation};
 pub use mappings::{LAST, Mappings};
-pub use told::{Told, ToldCandidate, ToldField};
 
 /// The oddity of what could not be decoded because of a panic.
 pub const DECODER_PANICKED: &str = "decoder_panicked";
@@ -71,7 +71,7 @@ pub enum End {
     Lead { lead: Lead, fingerprint: Fingerprint },
     /// Stored, not sent.
     Held {
-        hold: Hold,
+        hold: HoldReason,
         /// The words of a `[[hold]]` rule.
         reason: Option<String>,
         /// The lead it would be.
@@ -82,7 +82,7 @@ pub enum End {
 
 /// Why the pipeline holds a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum HoldReason {
     /// The body can't be decoded: 400.
     Undecodable,
     /// The media type is no form and no text: 415.
@@ -110,7 +110,7 @@ pub struct Fingerprint(pub [u8; 32]);
 pub struct Explained {
     pub processed: Processed,
     /// None where the body could not be decoded.
-    pub told: Option<Told>,
+    pub explanation: Option<Explanation>,
     pub extras: Vec<Extra<'static>>,
 }
 
@@ -165,22 +165,22 @@ fn run<T>(
 ///
 /// The caller catches the panic, and logs it: nothing here may.
 pub fn panicked(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay) -> Explained {
-    let detail = "decoding it failed in formgate itself; the log has the location".to_owned();
-    let explained = unread(site, form, overlay, Hold::Panicked, detail).explained();
+    let detail = "a bug in formgate stopped the decoding; the log has the location".to_owned();
+    let explained = unread(site, form, overlay, HoldReason::Panicked, detail).explained();
     let oddities = vec![DECODER_PANICKED.to_owned()];
     Explained { processed: Processed { oddities, ..explained.processed }, ..explained }
 }
 
 fn undecodable<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, error: DecodeError) -> Way<'a> {
     let hold = match error {
-        DecodeError::UnsupportedType => Hold::UnsupportedType,
-        _ => Hold::Undecodable,
+        DecodeError::UnsupportedType => HoldReason::UnsupportedType,
+        _ => HoldReason::Undecodable,
     };
     unread(site, form, overlay, hold, error.to_string())
 }
 
 /// Nothing is known of a submission but what the URL says of its form, and what an operator says of the lead.
-fn unread<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: Hold, detail: String) -> Way<'a> {
+fn unread<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: HoldReason, detail: String) -> Way<'a> {
     let form = form.cloned().unwrap_or_else(FormId::fallback);
     let rules = site.forms.iter().find(|rules| rules.id == form);
     let errors = vec![FieldError { field: None, code: Code::Invalid, detail }];
@@ -200,7 +200,7 @@ fn unread<'a>(site: &SiteRules, form: Option<&FormId>, overlay: &Overlay, hold: 
 
 /// What can't be decoded is a lead all the same where an operator said all that one needs.
 fn undecodable_end(
-    hold: Hold,
+    hold: HoldReason,
     mut errors: Vec<FieldError>,
     overlay: &Overlay,
     form: &str,
@@ -228,7 +228,7 @@ fn mapped<'a>(
 ) -> Way<'a> {
     let facts = Facts { headers: &received.headers, submission, form_name: None, page: None };
     let recognised = mappings.recognise(&facts).map_or(&*NO_MAPPING, |mapping| &**mapping);
-    let look = Look::new(submission, recognised);
+    let look = MappingView::new(submission, recognised);
     let about = look.form;
     let facts = Facts { form_name: about.name, page: about.page.or_else(|| received.header("referer")), ..facts };
     let form_rules = choose_form(site, named, &facts);
@@ -248,7 +248,7 @@ fn mapped<'a>(
         mapped.draft.form_name = Some(mapped.draft.form_name.unwrap_or_else(called));
     }
     let rule = mapping.hold.iter().find(|rule| rule.condition.holds(&facts)).map(|rule| rule.reason.as_str());
-    let held = Held {
+    let held = HoldChecks {
         rule: lost_mapping.as_deref().or(rule),
         is_unknown_form: site.hold_unknown_forms && form_rules.is_none(),
         auto_min: form_rules.and_then(|rules| rules.auto_min),
@@ -291,7 +291,7 @@ fn fall_back<'a>(
     mapped: &Mapped<'a>,
 ) -> Option<Mapped<'a>> {
     let last = mappings.get(LAST).filter(|_| mapped.draft.email.is_none() && rules.mapping.name != LAST)?;
-    let general = map::apply(Look::new(submission, last), Rules { mapping: last, ..rules });
+    let general = map::apply(MappingView::new(submission, last), Rules { mapping: last, ..rules });
     general.draft.email.is_some().then_some(Mapped { form: mapped.form, ..general })
 }
 
@@ -321,16 +321,16 @@ fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts<
     named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
 }
 
-/// What may hold a valid lead.
+/// What can hold a valid lead.
 #[derive(Clone, Copy)]
-struct Held<'a> {
+struct HoldChecks<'a> {
     /// The words of a `[[hold]]` rule.
     rule: Option<&'a str>,
     is_unknown_form: bool,
     auto_min: Option<f32>,
 }
 
-impl Held<'_> {
+impl HoldChecks<'_> {
     /// Returns the fields that were found by themselves and less surely than the form asks; none that an operator corrected.
     fn uncertain(&self, mapped: &Mapped<'_>, overlay: &Overlay) -> Vec<FieldError> {
         let Some(min) = self.auto_min.filter(|_| overlay.is_empty()) else { return Vec::new() };
@@ -347,32 +347,32 @@ fn end<'a>(
     submission: &Submission<'a>,
     mapped: &Mapped<'a>,
     overlay: &'a Overlay,
-    held: Held<'_>,
+    held: HoldChecks<'_>,
 ) -> (End, Vec<Extra<'a>>) {
     let hold =
         |hold, reason: Option<&str>, lead, errors| End::Held { hold, reason: reason.map(str::to_owned), lead, errors };
     if submission.fields.is_empty() && overlay.is_empty() {
-        let error = FieldError { field: None, code: Code::NoFields, detail: "the submission has no field".to_owned() };
-        return (hold(Hold::Invalid, None, None, vec![error]), Vec::new());
+        let error = FieldError { field: None, code: Code::NoFields, detail: "the request had no fields".to_owned() };
+        return (hold(HoldReason::Invalid, None, None, vec![error]), Vec::new());
     }
     match Lead::check(overlay.apply(mapped.draft.clone())) {
         Err(rejection) if mapped.is_test => {
-            (hold(Hold::Test, None, None, rejection.errors), mapped.draft.extras.clone())
+            (hold(HoldReason::Test, None, None, rejection.errors), mapped.draft.extras.clone())
         }
-        Err(rejection) => (hold(Hold::Invalid, held.rule, None, rejection.errors), mapped.draft.extras.clone()),
-        Ok(checked) => {
+        Err(rejection) => (hold(HoldReason::Invalid, held.rule, None, rejection.errors), mapped.draft.extras.clone()),
+        Ok(Checked { lead, extras }) => {
             let uncertain = held.uncertain(mapped, overlay);
             let end = match (held.rule, held.is_unknown_form) {
-                (Some(reason), _) => hold(Hold::Rule, Some(reason), Some(checked.lead), Vec::new()),
-                (None, true) => hold(Hold::UnknownForm, None, Some(checked.lead), Vec::new()),
-                (None, false) if mapped.is_test => hold(Hold::Test, None, Some(checked.lead), Vec::new()),
-                (None, false) if !uncertain.is_empty() => hold(Hold::Uncertain, None, Some(checked.lead), uncertain),
+                (Some(reason), _) => hold(HoldReason::Rule, Some(reason), Some(lead), Vec::new()),
+                (None, true) => hold(HoldReason::UnknownForm, None, Some(lead), Vec::new()),
+                (None, false) if mapped.is_test => hold(HoldReason::Test, None, Some(lead), Vec::new()),
+                (None, false) if !uncertain.is_empty() => hold(HoldReason::Uncertain, None, Some(lead), uncertain),
                 (None, false) => {
-                    let fingerprint = Fingerprint::of(&checked.lead, &checked.extras, mapped.form.entry);
-                    End::Lead { lead: checked.lead, fingerprint }
+                    let fingerprint = Fingerprint::of(&lead, &extras, mapped.form.entry);
+                    End::Lead { lead, fingerprint }
                 }
             };
-            (end, checked.extras)
+            (end, extras)
         }
     }
 }

@@ -27,12 +27,12 @@ use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
-use self::set::Set;
+use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 use self::submissions::Submissions;
+use self::taking::AcceptanceEnd;
 pub use self::taking::NotTaking;
-use self::taking::Taking;
 
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const AGES: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0, 604_800.0, 1_209_600.0];
@@ -74,7 +74,7 @@ pub struct Metrics {
     degraded: IntGaugeVec,
     degradations: Degradations,
     task_restarts: IntCounterVec,
-    taking: Taking,
+    taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
     site_count: IntGauge,
     expiry: Expiry,
@@ -83,7 +83,7 @@ pub struct Metrics {
 
 /// A metric could not be set up: two share a name, or a name is malformed.
 #[derive(Debug, thiserror::Error)]
-#[error("the metrics cannot be set up")]
+#[error("the metrics can't be set up")]
 pub struct MetricsError(#[from] prometheus::Error);
 
 impl Metrics {
@@ -91,41 +91,46 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list, a line or two for each metric")]
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let set = Set { registry: &registry };
+        let set = MetricSet { registry: &registry };
         let metrics = Self {
             submissions: Submissions::new(&set)?,
-            connections_refused: set.add(IntCounter::new(CONNECTIONS_REFUSED, "Connections over the cap.")?)?,
+            connections_refused: set
+                .add(IntCounter::new(CONNECTIONS_REFUSED, "Connections refused because there were too many.")?)?,
             connections_closed: set.counters(
                 CONNECTIONS_CLOSED,
-                "Idle connections closed for new ones, by why.",
+                "Idle connections closed for new ones, by reason.",
                 &["reason"],
             )?,
-            accept_duration: set.histogram(ACCEPT_DURATION, "From first byte to reply.", SECONDS)?,
-            append_duration: set.histogram(STORE_APPEND_DURATION, "Until an entry was durable.", SECONDS)?,
+            accept_duration: set.histogram(
+                ACCEPT_DURATION,
+                "Time from a request's first byte to its reply.",
+                SECONDS,
+            )?,
+            append_duration: set.histogram(STORE_APPEND_DURATION, "Time until a submission was durable.", SECONDS)?,
             reading_bytes: set.add(IntGauge::new(READING_BYTES, "Bytes of bodies being read now.")?)?,
-            attempts: set.counters(DELIVERY_ATTEMPTS, "POSTs to KaiCalls by how they ended.", &["result"])?,
-            delivery_duration: set.histogram(DELIVERY_DURATION, "How long a POST to KaiCalls took.", SECONDS)?,
-            lead_age: set.histogram(LEAD_AGE, "From a lead's arrival to its delivery.", AGES)?,
+            attempts: set.counters(DELIVERY_ATTEMPTS, "Delivery attempts by result.", &["result"])?,
+            delivery_duration: set.histogram(DELIVERY_DURATION, "Duration of a delivery attempt.", SECONDS)?,
+            lead_age: set.histogram(LEAD_AGE, "Time from a lead's arrival to its delivery.", AGES)?,
             queue_entries: set.gauges(QUEUE_ENTRIES, "Entries in the store by state.", "state")?,
-            queue_oldest_age: set.add(Gauge::new(QUEUE_OLDEST_AGE, "How long the oldest queued entry has waited.")?)?,
-            sites_paused: set.add(IntGauge::new(SITES_PAUSED, "Sites whose keys were refused.")?)?,
-            circuits_open: set.gauges(CIRCUITS_OPEN, "Circuits that are open.", "scope")?,
-            retries: set.add(IntCounter::new(DELIVERY_RETRIES, "Attempts after which a lead is tried again.")?)?,
+            queue_oldest_age: set.add(Gauge::new(QUEUE_OLDEST_AGE, "Age of the oldest queued entry.")?)?,
+            sites_paused: set.add(IntGauge::new(SITES_PAUSED, "Sites paused because KaiCalls refuses their keys.")?)?,
+            circuits_open: set.gauges(CIRCUITS_OPEN, "Open circuits by scope.", "scope")?,
+            retries: set.add(IntCounter::new(DELIVERY_RETRIES, "Failed attempts that will be retried.")?)?,
             confirmations: set.counters(
                 DELIVERY_CONFIRMATIONS,
-                "Leads that may have arrived and were asked for, by what was found.",
+                "Leads looked up in KaiCalls before another attempt, by result.",
                 &["result"],
             )?,
             config_reloads: set.counters(CONFIG_RELOADS, "Reloads of the configuration by result.", &["result"])?,
-            config_loaded_at: set.add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded.")?)?,
-            backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the store was last copied.")?)?,
-            backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Copies of the store that failed.")?)?,
-            config_broken: set
-                .add(IntGauge::new(CONFIG_BROKEN, "Parts of the configuration that are broken or gone.")?)?,
+            config_loaded_at: set
+                .add(Gauge::new(CONFIG_LOADED_AT, "When the configuration was last loaded without an error.")?)?,
+            backup_last_success: set.add(Gauge::new(BACKUP_LAST_SUCCESS, "When the last backup succeeded.")?)?,
+            backup_failures: set.add(IntCounter::new(BACKUP_FAILURES, "Failed backups.")?)?,
+            config_broken: set.add(IntGauge::new(CONFIG_BROKEN, "Broken or missing parts of the configuration.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
-            task_restarts: set.counters(TASK_RESTARTS, "Background tasks started again, by task.", &["task"])?,
-            taking: Taking::default(),
+            task_restarts: set.counters(TASK_RESTARTS, "Background tasks restarted, by task.", &["task"])?,
+            taking: AcceptanceEnd::default(),
             log_lines_dropped: set
                 .add(IntCounter::new(LOG_LINES_DROPPED, "Log lines dropped because stderr was not read.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,

@@ -45,7 +45,7 @@ pub(crate) fn judge(case: &Case, explained: &Explained) -> Judged {
         End::Lead { lead, .. } => Some(lead),
         End::Held { .. } => None,
     };
-    let found = |field| explained.told.as_ref().and_then(|told| told.found.get(&field)).map(String::as_str);
+    let found = |field| explained.explanation.as_ref().and_then(|told| told.found.get(&field)).map(String::as_str);
     let mut judged = Judged { verdicts: BTreeMap::new(), is_held_in_vain: false, faults: Vec::new() };
     let is_sent = label.get("reject").is_none() && Email::of(label) == Email::Valid;
     if is_sent != lead.is_some() {

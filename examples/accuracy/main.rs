@@ -69,7 +69,7 @@ fn show(name: &str, judged: &[(&Case, Judged, Explained)], list: bool) {
         for line in &judged.faults {
             println!("- {line}");
         }
-        for candidate in explained.told.iter().flat_map(|told| &told.candidates) {
+        for candidate in explained.explanation.iter().flat_map(|told| &told.candidates) {
             if matches!(judged.verdict(candidate.field), Verdict::Wrong | Verdict::Missed) {
                 let reasons =
                     candidate.reasons.iter().map(|(reason, weight)| format!("{} {weight:+}", reason.as_str()));

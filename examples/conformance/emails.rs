@@ -43,14 +43,14 @@ fn reason(text: &str, row: &Row) -> Option<&'static str> {
     }
     if !row.whatwg {
         return match (domain.is_ascii(), text.trim() == text) {
-            (false, _) => Some("an international domain becomes ASCII"),
+            (false, _) => Some("international domains are converted to ASCII"),
             (true, false) => Some("white space around an address is ignored"),
             (true, true) => None,
         };
     }
     match (domain.contains('.'), text.len() > 254) {
-        (false, _) => Some("a domain has a dot"),
-        (true, true) => Some("an address has at most 254 bytes"),
+        (false, _) => Some("a domain needs a dot"),
+        (true, true) => Some("an address can't be longer than 254 bytes"),
         (true, false) => None,
     }
 }

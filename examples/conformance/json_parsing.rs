@@ -55,13 +55,13 @@ fn reason(bytes: &[u8], found: &Result<Submission, DecodeError>) -> Option<&'sta
     if bytes.is_empty() {
         Some("an empty body is a submission without fields")
     } else if odd(Oddity::Repaired) {
-        Some("broken JSON is mended and marked `repaired`")
+        Some("broken JSON is repaired and marked `repaired`")
     } else if odd(Oddity::Mislabelled) {
-        Some("a form under a JSON type is read and marked `mislabelled`")
+        Some("a form body with a JSON type is read and marked `mislabelled`")
     } else if found.as_ref().is_ok_and(|submission| same_but_exponents(bytes, submission)) {
-        Some("a number with an exponent stands in the document as text, or it would not stay as written")
+        Some("a number with an exponent is kept as text, so that it stays as written")
     } else if odd(Oddity::InvalidText) {
-        Some("bytes that are no UTF-8 are replaced and marked `invalid_text`")
+        Some("invalid UTF-8 is replaced and marked `invalid_text`")
     } else {
         None
     }

@@ -32,7 +32,7 @@ const SHOWN_MAX: usize = 20;
 const NOT_SET: &str = "\
 FORMGATE_SUITES is not set. Set it to the folder that holds the suites:
   emails.jsonl, phones.jsonl, urlencoded.jsonl, php_arrays.jsonl, json_parsing.jsonl, naughty.jsonl, multipart/
-docs/conformance.md says what each of them holds and which public suites they are collected from.";
+docs/conformance.md says what is in each, and which public suites they come from.";
 
 fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();

@@ -62,7 +62,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
         let received = request(&case.content_type, body.clone());
         let found = decode::decode(&received, &arena);
         let reason = if UNTOLD.contains(&name.as_str()) {
-            Some("not gated: the suite leaves out a value that the body holds")
+            Some("not gated: the suite omits a value that is in the body")
         } else {
             reason(&case, &body, &found)
         };
@@ -87,13 +87,13 @@ fn reason(case: &Case, body: &[u8], found: &Found) -> Option<&'static str> {
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     let encoded = ["base64", "quoted-printable"].map(|kind| format!("content-transfer-encoding: {kind}"));
     match found {
-        Err(_) if body.is_empty() => Some("not gated: the suite has an empty body refused twice and taken once"),
-        Ok(_) if encoded.iter().any(|header| text.contains(header)) => {
-            Some("transfer encodings are not undone (RFC 7578 section 4.7 forbids them, no browser or PHP knows them)")
-        }
-        Ok(_) if agrees(case, found, unescaped) => Some("names of files keep the browser's escapes"),
+        Err(_) if body.is_empty() => Some("not gated: the suite rejects an empty body twice and accepts it once"),
+        Ok(_) if encoded.iter().any(|header| text.contains(header)) => Some(
+            "transfer encodings aren't decoded (RFC 7578 section 4.7 forbids them; browsers and PHP don't support them)",
+        ),
+        Ok(_) if agrees(case, found, unescaped) => Some("file names keep the browser's escapes"),
         Ok(_) if agrees(case, found, |name| last_piece(&unescaped(name))) => {
-            Some("a file is called by the last piece of its path")
+            Some("a file's name is the last part of its path")
         }
         _ => None,
     }

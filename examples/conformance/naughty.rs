@@ -53,7 +53,7 @@ fn half_a_pair(tally: &mut Tally, row: &Row) {
     let body = format!("{{\"name\":\"Ann Lee\",\"message\":{}}}", row.value);
     let found = decode::read(&request("application/json", body), |submission| submission.json().clone());
     let kept = found.as_ref().is_ok_and(|document| document.get("name") == Some(&Value::from("Ann Lee")));
-    let reason = kept.then_some("half of a surrogate pair is no text: it is replaced, the rest is kept");
+    let reason = kept.then_some("half of a surrogate pair isn't text: it is replaced, the rest is kept");
     tally.count(false, reason, || format!("{} {}: {found:?}", row.source, row.index));
 }
 

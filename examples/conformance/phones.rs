@@ -30,7 +30,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
         let agrees = found == row.e164.as_deref() && extension_kept;
         let is_typed = found.is_some_and(|found| found == row.raw.trim()) && !row.raw.contains('+');
         let reason = is_typed
-            .then_some("a number that only the region makes valid, and not as it is written there, is sent as typed");
+            .then_some("a number that is valid only in the region, but isn't written as it is there, is sent as typed");
         tally.count(agrees, reason, || format!("{:?} in {:?}: {:?}, here {found:?}", row.raw, row.region, row.e164));
     }
     Ok(tally)

@@ -62,25 +62,25 @@ fn reason(input: &str, php: &Value) -> Option<&'static str> {
         .enumerate()
         .any(|(index, name)| pairs.iter().skip(index + 1).any(|other| name == other || base(name) == base(other)));
     if unencoded(input) {
-        Some("a body that was never encoded (raw spaces, line breaks, a typed +) is read as typed")
+        Some("an unencoded body (raw spaces, line breaks, a typed +) is read as typed")
     } else if !input.contains(['=', '&']) {
-        Some("a word without = or & is no form: refused and held")
+        Some("a word without = or & isn't a form: refused and held")
     } else if php.to_string().contains("b64") {
-        Some("bytes that are no UTF-8 are replaced and marked, where PHP keeps them")
+        Some("invalid UTF-8 is replaced and marked; PHP keeps it")
     } else if any(|name| name.contains('\0')) {
-        Some("names keep NUL, where PHP cuts them")
+        Some("names keep NUL; PHP cuts them there")
     } else if any(|name| name.is_empty() || name.starts_with('[')) {
-        Some("values without a name, or with a bracket for one, are kept, where PHP drops them")
+        Some("values without a name, or whose name begins with a bracket, are kept; PHP drops them")
     } else if any(|name| name.contains('[') && !is_nested(name)) {
-        Some("a name is nested only where brackets end it, since labels hold brackets")
+        Some("a name is nested only if it ends in brackets, because labels contain brackets")
     } else if any(|name| base(name).contains(['.', ' '])) {
-        Some("names keep dots and spaces, where PHP writes _")
+        Some("names keep dots and spaces; PHP replaces them with _")
     } else if repeated {
-        Some("a repeated name keeps all its values, also beside a tree, where PHP keeps the last")
+        Some("a repeated name keeps all its values, also next to nested ones; PHP keeps the last")
     } else if any(|name| name.contains("[9223372036854775807]")) {
-        Some("there is no largest index")
+        Some("an index has no upper limit")
     } else if holds_json(input) {
-        Some("a value that is itself JSON is opened and marked `embedded`")
+        Some("a value that is itself JSON is decoded and marked `embedded`")
     } else {
         None
     }
@@ -115,6 +115,6 @@ fn many(tally: &mut Tally, generator: &Generator) {
     let form = request("application/x-www-form-urlencoded", pairs.join(&generator.join));
     let taken = decode::read(&form, |_| ()).is_ok();
     let over = generator.count > decode::LIMITS.fields;
-    let reason = (over && !taken).then_some("over 1,000 fields: refused and held, where PHP drops the rest");
+    let reason = (over && !taken).then_some("more than 1,000 fields: refused and held; PHP drops the rest");
     tally.count(taken && !over, reason, || format!("{} of {}", generator.count, generator.shape));
 }

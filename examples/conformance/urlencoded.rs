@@ -21,8 +21,10 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<Tally> {
         received.query = Some(row.input.clone());
         let pairs = decode::read(&received, |submission| owned(&submission.query))?;
         let reason = match (unencoded(&row.input), row.input.trim() == row.input) {
-            (true, _) => Some("a body that was never encoded (raw spaces, line breaks, a typed +) is read as typed"),
-            (false, false) => Some("white space around a body is ignored: some clients end it with a line break"),
+            (true, _) => Some("an unencoded body (raw spaces, line breaks, a typed +) is read as typed"),
+            (false, false) => {
+                Some("white space around the body is ignored, because some clients end it with a line break")
+            }
             (false, true) => None,
         };
         tally.count(pairs == row.pairs, reason, || format!("{:?}: {:?}, here {pairs:?}", row.input, row.pairs));

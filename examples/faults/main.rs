@@ -53,7 +53,7 @@ fn chosen(asked: &[String]) -> anyhow::Result<Vec<&'static Proof>> {
         let known = || PROOFS.iter().chain([&SOAK]);
         let found = known().find(|proof| proof.name == *name);
         let names = || known().map(|proof| proof.name).collect::<Vec<_>>().join(", ");
-        found.with_context(|| format!("there is no proof {name}; there are {}", names()))
+        found.with_context(|| format!("no such proof: {name}; use {}", names()))
     };
     asked.iter().map(find).collect()
 }

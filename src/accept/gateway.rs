@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::guard::{Floods, Limiters, Places, client_address};
+use super::guard::{ConnectionSlots, Floods, Limiters, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
 use super::route::{self, Route};
-use super::submission::{Keeping, Offload, Reading};
-use super::wire::{Head, InFlight, Tls};
+use super::submission::{BodyKeeping, BytesInMemory, Offload};
+use super::wire::{InFlight, RequestHead, Tls};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
@@ -34,14 +34,14 @@ pub struct Gateway {
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) options: Options,
-    pub(super) reading: Reading,
-    pub(super) places: Places,
+    pub(super) reading: BytesInMemory,
+    pub(super) slots: ConnectionSlots,
     pub(super) limiters: Limiters,
     pub(super) floods: Floods,
     pub(super) in_flight: InFlight,
     pub(super) refused_keys: RefusedKeys,
     pub(super) offload: Offload,
-    pub(super) keeping: Keeping,
+    pub(super) keeping: BodyKeeping,
     pub(super) pipeline: Pipeline,
     /// What its listener does first; the other clones may be behind others.
     pub(super) tls: Option<Arc<Tls>>,
@@ -49,7 +49,7 @@ pub struct Gateway {
 
 /// A request, and the configuration it is judged by from beginning to end.
 pub(super) struct Request<'a> {
-    pub(super) head: &'a Head,
+    pub(super) head: &'a RequestHead,
     pub(super) query: SplitQuery,
     pub(super) config: &'a Arc<Config>,
     /// Who is counted for it where it shows no valid credential.
@@ -65,13 +65,13 @@ impl Gateway {
             store,
             metrics,
             options,
-            reading: Reading::default(),
-            places: Places::new(options.connections, options.connections_per_address),
+            reading: BytesInMemory::default(),
+            slots: ConnectionSlots::new(options.connections, options.connections_per_address),
             limiters,
             floods: Floods::default(),
             in_flight: InFlight::default(),
             offload: Offload::new(options.offload),
-            keeping: Keeping::default(),
+            keeping: BodyKeeping::default(),
             pipeline,
             refused_keys: Arc::new(|_site, _keys| false),
             tls: None,
@@ -94,7 +94,7 @@ impl Gateway {
     }
 
     /// Puts another in the place of what keeps bodies, for the same.
-    pub fn with_keeping(self, keeping: Keeping) -> Self {
+    pub fn with_keeping(self, keeping: BodyKeeping) -> Self {
         Self { keeping, ..self }
     }
 
@@ -103,7 +103,7 @@ impl Gateway {
         self.in_flight.clone()
     }
 
-    pub(super) async fn answer(&self, session: &mut ServerSession, head: &Head, trail: &mut Trail) -> Outcome {
+    pub(super) async fn answer(&self, session: &mut ServerSession, head: &RequestHead, trail: &mut Trail) -> Outcome {
         let config = self.config.load_full();
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let client = client_address::client(peer, &head.headers, &config.server);

@@ -32,7 +32,7 @@ mod outcome;
 
 pub use self::gateway::{Gateway, Pipeline, RefusedKeys};
 pub use self::options::Options;
-pub use self::submission::Keeping;
+pub use self::submission::BodyKeeping;
 pub use self::wire::{
     Bounded, Bounds, HandOverError, InFlight, Listeners, TlsError, check_certificates, run, serve, service, services,
 };

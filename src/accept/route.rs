@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::wire::{Framing, Head};
+use super::wire::{Framing, RequestHead};
 use crate::lead::{FormId, SiteId};
 
 /// What a request asks for.
@@ -50,7 +50,7 @@ pub(super) enum Endpoint {
 const API: &str = "/api/v1/wordpress";
 
 /// Finds out what a request asks for. `has_fields`: its query holds more than a token.
-pub(super) fn find(head: &Head, has_fields: bool) -> Result<Route, NoRoute> {
+pub(super) fn find(head: &RequestHead, has_fields: bool) -> Result<Route, NoRoute> {
     if let Some(rest) = head.path.strip_prefix("/hooks/") {
         let (site, form) = hook(rest).ok_or(NoRoute::Path)?;
         let carried = has_fields || head.framing != Framing::None;
@@ -71,7 +71,7 @@ pub(super) fn find(head: &Head, has_fields: bool) -> Result<Route, NoRoute> {
 }
 
 /// A chunked body may turn out to be none: then `GET` and `DELETE` without fields are no submissions after all.
-pub(super) fn check_carried(head: &Head, has_fields: bool, body_is_empty: bool) -> Result<(), NoRoute> {
+pub(super) fn check_carried(head: &RequestHead, has_fields: bool, body_is_empty: bool) -> Result<(), NoRoute> {
     let bare = matches!(head.method, Method::GET | Method::DELETE) && !has_fields && body_is_empty;
     if bare { Err(NoRoute::Method(Allowed::Hook)) } else { Ok(()) }
 }
@@ -101,7 +101,8 @@ mod tests {
 
     fn route(method: Method, path: &str, framing: Framing, has_fields: bool) -> Result<Route, NoRoute> {
         let headers = http::HeaderMap::new();
-        let head = Head { method, path: path.to_owned(), query: None, headers, framing, expects_continue: false };
+        let head =
+            RequestHead { method, path: path.to_owned(), query: None, headers, framing, expects_continue: false };
         find(&head, has_fields)
     }
 

@@ -31,10 +31,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::fault::Fault;
-use super::reply::Reply;
+use super::fault::ApiError;
+use super::reply::ApiReply;
 use super::request::{self, Parameters};
-use super::{Admin, Caller, token};
+use super::{AdminApp, Caller, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
 
@@ -46,7 +46,8 @@ const STORE_TIME: Duration = Duration::from_secs(60 * 60);
 /// Longest body of an amendment, in bytes: its message may be as long as a lead's.
 const AMENDED_MAX: usize = 1024 * 1024;
 
-type Answer = Result<Reply, Fault>;
+/// The result of one API request.
+type ApiResult = Result<ApiReply, ApiError>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,24 +65,24 @@ struct CaptureAsked {
 #[serde(deny_unknown_fields)]
 struct NothingAsked {}
 
-impl Admin {
+impl AdminApp {
     /// Answers a request below `/api/v1`.
-    pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> Reply {
+    pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiReply {
         let config = self.config.load();
         let token = config.admin.token.as_ref().or(self.made_token.as_ref());
         let is_local = matches!(self.caller, Caller::LocalUser(_));
         if !is_local && !token::is_shown(&session.req_header().headers, token) {
-            return Fault::Unauthorized.reply();
+            return ApiError::Unauthorized.reply();
         }
         drop(config);
-        let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return Fault::Busy.reply() };
+        let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return ApiError::Busy.reply() };
         let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
         let answer = timeout(time, self.route(session, path, query)).await;
-        let slow = || StoreError::Unavailable("it did not end in time".into());
-        answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(Fault::reply).holding(place)
+        let slow = || StoreError::Unavailable("it took too long".into());
+        answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(ApiError::reply).holding(place)
     }
 
-    async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> Answer {
+    async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiResult {
         let path = path.strip_prefix("/api/v1").unwrap_or_default();
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
@@ -92,13 +93,13 @@ impl Admin {
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
             (false, &Method::GET) if gets => self.get(&parts, query).await,
-            (true, _) => Err(Fault::Method("POST")),
-            (false, _) if gets => Err(Fault::Method("GET")),
-            (false, _) => Err(Fault::NoSuchPath),
+            (true, _) => Err(ApiError::Method("POST")),
+            (false, _) if gets => Err(ApiError::Method("GET")),
+            (false, _) => Err(ApiError::NoSuchPath),
         }
     }
 
-    async fn get(&self, parts: &[&str], query: &str) -> Answer {
+    async fn get(&self, parts: &[&str], query: &str) -> ApiResult {
         if parts == ["status"] {
             return found(&self.status(query == "brief=true").await);
         }
@@ -117,14 +118,16 @@ impl Admin {
                 let limit = parameters.limit();
                 found(&operate::list(store, &query, order, cursor, limit, &self.situation(now)).await?)
             }
-            _ if parameters.order.is_some() => Err(Fault::Request("`order` is for the list of leads alone".to_owned())),
+            _ if parameters.order.is_some() => {
+                Err(ApiError::Request("`order` is only for the list of leads".to_owned()))
+            }
             ["leads", "groups"] => {
                 found(&operate::groups(store, &parameters.filter.read(now)?, &self.situation(now)).await?)
             }
             ["leads", "export"] => self.export(&parameters, now).await,
             ["leads", id] => found(&operate::show(store, &self.situation(now), id).await?),
             ["leads", id, "trace"] => found(&operate::trace(store, &self.situation(now), id).await?),
-            _ => Err(Fault::NoSuchPath),
+            _ => Err(ApiError::NoSuchPath),
         }
     }
 
@@ -132,24 +135,24 @@ impl Admin {
         Situation { config: self.config.load_full(), sending: Some(self.sending.borrow().clone()), now }
     }
 
-    async fn export(&self, parameters: &Parameters, now: Timestamp) -> Answer {
+    async fn export(&self, parameters: &Parameters, now: Timestamp) -> ApiResult {
         let format = parameters.format.as_deref().unwrap_or("csv");
-        let no_format = || Fault::Request("`format` is csv, ndjson or json".to_owned());
+        let no_format = || ApiError::Request("`format` must be csv, ndjson or json".to_owned());
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
         let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
-        Ok(Reply::export(export, format.media_type()))
+        Ok(ApiReply::export(export, format.media_type()))
     }
 
-    async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> Answer {
+    async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> ApiResult {
         match parts {
             ["leads", verb] => self.post_leads(session, verb).await,
             ["store", verb] => self.post_store(session, verb).await,
-            _ => Err(Fault::NoSuchPath),
+            _ => Err(ApiError::NoSuchPath),
         }
     }
 
-    async fn post_leads(&self, session: &mut ServerSession, verb: &str) -> Answer {
+    async fn post_leads(&self, session: &mut ServerSession, verb: &str) -> ApiResult {
         let store = self.store.store();
         let audit = &self.audit;
         let by = self.by();
@@ -178,11 +181,11 @@ impl Admin {
                 let config = self.config.load_full();
                 found(&operate::capture(store, &config, audit, &id, by, Timestamp::now()).await?)
             }
-            _ => Err(Fault::NoSuchPath),
+            _ => Err(ApiError::NoSuchPath),
         }
     }
 
-    async fn post_store(&self, session: &mut ServerSession, verb: &str) -> Answer {
+    async fn post_store(&self, session: &mut ServerSession, verb: &str) -> ApiResult {
         let audit = &self.audit;
         let by = self.by();
         match verb {
@@ -193,15 +196,17 @@ impl Admin {
             "backup" => {
                 let BackupAsked { file } = request::json(session).await?;
                 if !file.is_absolute() {
-                    return Err(Fault::Request("`file` is an absolute path on the gateway's machine".to_owned()));
+                    return Err(ApiError::Request(
+                        "`file` must be an absolute path on the gateway's machine".to_owned(),
+                    ));
                 }
                 found(&operate::backup(&self.store, audit, &file, by, Timestamp::now()).await?)
             }
-            _ => Err(Fault::NoSuchPath),
+            _ => Err(ApiError::NoSuchPath),
         }
     }
 }
 
-fn found(value: &impl Serialize) -> Answer {
-    Ok(Reply::json(StatusCode::OK, value))
+fn found(value: &impl Serialize) -> ApiResult {
+    Ok(ApiReply::json(StatusCode::OK, value))
 }

@@ -2,18 +2,18 @@
 
 use http::{StatusCode, header};
 
-use super::reply::Reply;
+use super::reply::ApiReply;
 use crate::operate::{BadAmend, NotFound, OperateError};
 use crate::queue::StoreError;
 
-/// Why a request to the API is not done.
-pub(super) enum Fault {
+/// Why an API request failed.
+pub(super) enum ApiError {
     Unauthorized,
     /// Too many requests to the API are under way.
     Busy,
     NoSuchPath,
     Method(&'static str),
-    /// The request makes no sense; in words.
+    /// Invalid request; in words.
     Request(String),
     /// Larger than so many KiB.
     TooLarge(usize),
@@ -23,64 +23,67 @@ pub(super) enum Fault {
     Operate(OperateError),
 }
 
-impl<E: Into<OperateError>> From<E> for Fault {
+impl<E: Into<OperateError>> From<E> for ApiError {
     fn from(error: E) -> Self {
         Self::Operate(error.into())
     }
 }
 
-impl Fault {
-    pub(super) fn reply(self) -> Reply {
+impl ApiError {
+    pub(super) fn reply(self) -> ApiReply {
         match self {
             Self::Unauthorized => {
-                Reply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
+                ApiReply::problem(StatusCode::UNAUTHORIZED, "unauthorized", "The admin token is missing or wrong")
                     .with(header::WWW_AUTHENTICATE, "Bearer realm=\"formgate admin\"")
             }
-            Self::Busy => Reply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests are under way")
+            Self::Busy => ApiReply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests in progress")
                 .with(header::RETRY_AFTER, "1"),
-            Self::NoSuchPath => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
+            Self::NoSuchPath => ApiReply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::Method(allowed) => {
-                Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes another method")
+                ApiReply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
                     .with(header::ALLOW, allowed)
             }
             Self::Request(words) => {
-                Reply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "The request makes no sense", words)
+                ApiReply::problem_with(StatusCode::BAD_REQUEST, "bad-request", "Invalid request", words)
             }
             Self::TooLarge(kib) => {
                 let detail = format!("The body is larger than {kib} KiB");
-                Reply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
+                ApiReply::problem_with(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large", detail)
             }
             Self::TooSlow => {
-                Reply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body did not come in time")
+                ApiReply::problem(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "The body didn't arrive in time")
             }
-            Self::Media => {
-                Reply::problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", "Send Content-Type: application/json")
-            }
+            Self::Media => ApiReply::problem(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "Send Content-Type: application/json",
+            ),
             Self::Operate(error) => operate(&error),
         }
     }
 }
 
-fn operate(error: &OperateError) -> Reply {
+fn operate(error: &OperateError) -> ApiReply {
     let words = told(error);
     match error {
         OperateError::Store(StoreError::Corrupt(_) | StoreError::Newer { .. }) => {
-            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
+            ApiReply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "store", "The store can't be read", words)
         }
         OperateError::Store(_) | OperateError::NoFile(_) => {
-            Reply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
+            ApiReply::problem_with(StatusCode::SERVICE_UNAVAILABLE, "store", "The store can't do this now", words)
         }
         OperateError::Audit(_) => {
-            Reply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit can't be written", words)
+            ApiReply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "audit", "The audit log can't be written", words)
         }
         OperateError::NotFound(NotFound::Gone(_)) => {
-            Reply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such entry", words)
+            ApiReply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such lead", words)
         }
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
-            Reply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one entry", words)
+            ApiReply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
         }
         OperateError::BadAmend(BadAmend::Invalid(errors)) => {
-            let invalid = Reply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
+            let invalid =
+                ApiReply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
             invalid.with_errors(errors.clone())
         }
         OperateError::BadAmend(
@@ -90,12 +93,12 @@ fn operate(error: &OperateError) -> Reply {
             | BadAmend::NoSite(_)
             | BadAmend::NotCorrected(_)
             | BadAmend::Busy,
-        ) => Reply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended as it is", words),
+        ) => ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words),
         OperateError::NotFound(NotFound::NoId)
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)
         | OperateError::BadErase(_)
-        | OperateError::BadQuery(_) => Fault::Request(words).reply(),
+        | OperateError::BadQuery(_) => ApiError::Request(words).reply(),
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Admin;
-use super::reply::Reply;
+use super::AdminApp;
+use super::reply::ApiReply;
 use crate::lead::SiteId;
 use crate::operate::{self, Process, Status};
 use crate::queue::{Counts, State, Store, StoreError};
@@ -32,11 +32,12 @@ struct Unready {
 /// What the store said last. Whoever asks while it is being asked waits for the same answer.
 #[derive(Default)]
 pub(super) struct Probe {
-    last: Mutex<Last>,
+    last: Mutex<LastProbe>,
 }
 
+/// The last time the store was asked, and its answer.
 #[derive(Default)]
-struct Last {
+struct LastProbe {
     begun: Option<Instant>,
     /// When the answer came, and what it was; none while the asker of `begun` went away.
     told: Option<(Instant, Result<(), Unready>)>,
@@ -74,10 +75,10 @@ pub async fn tell_problems(store: &dyn Store, metrics: &Metrics) {
     metrics.set_degraded(Degraded::StoreDamaged, has(|problem| matches!(problem, StoreError::Corrupt(_))));
 }
 
-impl Admin {
+impl AdminApp {
     /// Ready is: a submission posted now would be stored. What only needs a person is `degraded`, and no reason for a
     /// balancer to take away a gateway that takes leads; nor is that KaiCalls is away.
-    pub(super) async fn readyz(&self) -> Reply {
+    pub(super) async fn readyz(&self) -> ApiReply {
         let store = self.is_taking().await;
         let (status, word) = match &store {
             Ok(()) => (StatusCode::OK, "ready"),
@@ -97,7 +98,7 @@ impl Admin {
             "checks": checks,
             "sites": sites,
         });
-        Reply::json(status, &body)
+        ApiReply::json(status, &body)
     }
 
     /// Tells whether a submission posted now would be stored, and notices what in the store needs a person.
@@ -127,7 +128,7 @@ impl Admin {
         operate::status(self.store.store(), &config, process, Timestamp::now()).await
     }
 
-    pub(super) async fn metrics(&self) -> Reply {
+    pub(super) async fn metrics(&self) -> ApiReply {
         tell_problems(self.store.store(), &self.metrics).await;
         let config = self.config.load();
         self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
@@ -147,9 +148,9 @@ impl Admin {
             });
         }
         match self.metrics.text() {
-            Ok(body) => Reply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
+            Ok(body) => ApiReply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
             Err(_unwritable) => {
-                Reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "The metrics cannot be written")
+                ApiReply::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "The metrics can't be written")
             }
         }
     }
@@ -177,7 +178,7 @@ fn depth(counts: &[Counts], now: Timestamp) -> Depth {
 
 impl Unready {
     fn slow() -> Self {
-        Self { words: "the store did not answer in time".to_owned(), reason: "store_slow" }
+        Self { words: "the store didn't answer in time".to_owned(), reason: "store_slow" }
     }
 
     fn of(error: &StoreError) -> Self {

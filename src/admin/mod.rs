@@ -36,12 +36,12 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Audit, By};
+use crate::operate::{Actor, Audit};
 use crate::queue::{OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
-use reply::Reply;
+use reply::ApiReply;
 pub use token::{make_token, read_token, token_file};
 
 /// The socket's place in the data folder.
@@ -56,7 +56,7 @@ const API_AT_ONCE: usize = 8;
 
 /// The admin listener's application. Clones share all state.
 #[derive(Clone)]
-pub struct Admin {
+pub struct AdminApp {
     config: Arc<ArcSwap<Config>>,
     store: OpenStore,
     metrics: Arc<Metrics>,
@@ -86,7 +86,7 @@ pub fn socket_file(config: &Config) -> Option<PathBuf> {
 }
 
 #[async_trait]
-impl HttpServerApp for Admin {
+impl HttpServerApp for AdminApp {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
@@ -101,7 +101,7 @@ impl HttpServerApp for Admin {
                 (id, reply)
             }
             Ok(Err(_malformed)) => {
-                let malformed = Reply::problem(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request");
+                let malformed = ApiReply::problem(StatusCode::BAD_REQUEST, "malformed-request", "Malformed request");
                 (RequestId::random(), malformed)
             }
             Ok(Ok(false)) | Err(_) => return None,
@@ -112,7 +112,7 @@ impl HttpServerApp for Admin {
     }
 }
 
-impl Admin {
+impl AdminApp {
     /// Makes the application of a configuration and its store.
     pub fn new(config: Arc<ArcSwap<Config>>, store: impl Into<OpenStore>, metrics: Arc<Metrics>) -> Self {
         let audit = Audit::of(&config.load());
@@ -159,7 +159,7 @@ impl Admin {
     }
 
     /// One line for each request to the API. Of who shows no token, nothing is repeated.
-    fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &Reply) {
+    fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &ApiReply) {
         let path = head.uri.path();
         let status = reply.status.as_u16();
         let request_id = id.as_str();
@@ -172,22 +172,22 @@ impl Admin {
     }
 
     /// Returns whom the audit names.
-    fn by(&self) -> By {
+    fn by(&self) -> Actor {
         match self.caller {
-            Caller::Network => By::AdminApi,
-            Caller::LocalUser(uid) => By::LocalUser(uid),
+            Caller::Network => Actor::AdminApi,
+            Caller::LocalUser(uid) => Actor::LocalUser(uid),
         }
     }
 
-    async fn answer(&self, session: &mut ServerSession) -> Reply {
+    async fn answer(&self, session: &mut ServerSession) -> ApiReply {
         let head = session.req_header();
         // No page can make a browser open a Unix socket.
         let is_network = matches!(self.caller, Caller::Network);
         if is_network && !host::names_listener(&head.headers, &self.config.load().admin) {
-            let detail = "The Host header is neither this listener's address nor one of [admin].hosts in the \
-                          configuration: add the name by which it is reached there";
+            let detail = "The Host header is neither this listener's address nor in [admin].hosts. Add the name that \
+                          you use to [admin].hosts";
             let title = "The Host header names another server";
-            return Reply::problem_with(StatusCode::FORBIDDEN, "foreign-host", title, detail.to_owned());
+            return ApiReply::problem_with(StatusCode::FORBIDDEN, "foreign-host", title, detail.to_owned());
         }
         let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default().to_owned());
         if path == "/api/v1" || path.starts_with("/api/v1/") {
@@ -195,12 +195,12 @@ impl Admin {
         }
         let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
         match (path.as_str(), &head.method) {
-            ("/livez", &Method::GET) => Reply::text("ok"),
+            ("/livez", &Method::GET) => ApiReply::text("ok"),
             ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
-            _ if known => Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "This takes GET")
+            _ if known => ApiReply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Use GET")
                 .with(header::ALLOW, "GET"),
-            _ => Reply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
+            _ => ApiReply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
         }
     }
 }

@@ -19,17 +19,18 @@ use crate::queue::Store;
 /// For the client to take an answer, or a piece of it.
 const TAKE_TIME: Duration = Duration::from_secs(10);
 
-/// An answer.
-pub(super) struct Reply {
+/// The reply to an API request.
+pub(super) struct ApiReply {
     pub(super) status: StatusCode,
     media_type: &'static str,
-    body: Body,
+    body: ApiBody,
     more: Vec<(HeaderName, &'static str)>,
     /// Its place among the API's requests, given back when all is written.
     place: Option<OwnedSemaphorePermit>,
 }
 
-enum Body {
+/// The body of a reply.
+enum ApiBody {
     Whole(Vec<u8>),
     /// RFC 9457; the request's id is put in when it is written.
     Problem {
@@ -43,7 +44,7 @@ enum Body {
     Export(Box<Export>),
 }
 
-impl Reply {
+impl ApiReply {
     pub(super) fn text(text: &str) -> Self {
         let body = format!("{text}\n").into_bytes();
         Self::whole(StatusCode::OK, "text/plain; charset=utf-8", body)
@@ -53,13 +54,13 @@ impl Reply {
         match serde_json::to_vec(value) {
             Ok(body) => Self::whole(status, "application/json", body),
             Err(_unserialisable) => {
-                Self::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The answer cannot be written")
+                Self::problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The answer can't be written")
             }
         }
     }
 
     pub(super) fn whole(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, media_type, body: Body::Whole(body), more: Vec::new(), place: None }
+        Self { status, media_type, body: ApiBody::Whole(body), more: Vec::new(), place: None }
     }
 
     pub(super) fn problem(status: StatusCode, kind: &'static str, title: &'static str) -> Self {
@@ -67,20 +68,20 @@ impl Reply {
     }
 
     pub(super) fn problem_with(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
-        let body = Body::Problem { kind, title, detail, errors: Vec::new() };
+        let body = ApiBody::Problem { kind, title, detail, errors: Vec::new() };
         Self { status, media_type: "application/problem+json", body, more: Vec::new(), place: None }
     }
 
     /// Says of a problem what is wrong with each field.
     pub(super) fn with_errors(mut self, told: Vec<FieldError>) -> Self {
-        if let Body::Problem { errors, .. } = &mut self.body {
+        if let ApiBody::Problem { errors, .. } = &mut self.body {
             *errors = told;
         }
         self
     }
 
     pub(super) fn export(export: Export, media_type: &'static str) -> Self {
-        let body = Body::Export(Box::new(export));
+        let body = ApiBody::Export(Box::new(export));
         Self { status: StatusCode::OK, media_type, body, more: Vec::new(), place: None }
     }
 
@@ -97,12 +98,12 @@ impl Reply {
     pub(super) async fn send(self, mut session: ServerSession, id: &RequestId, store: &dyn Store) {
         let Self { status, media_type, body, more, place: _place } = self;
         let mut answer = match body {
-            Body::Whole(bytes) => response(status, media_type, Bytes::from(bytes)),
-            Body::Problem { kind, title, detail, errors } => {
+            ApiBody::Whole(bytes) => response(status, media_type, Bytes::from(bytes)),
+            ApiBody::Problem { kind, title, detail, errors } => {
                 let problem = Problem { kind, title, status, detail: &detail, request_id: id, errors: &errors };
                 problem.response()
             }
-            Body::Export(export) => {
+            ApiBody::Export(export) => {
                 let mut answer = response(status, media_type, ());
                 add_headers(answer.headers_mut(), &more, id);
                 answer.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -138,7 +139,7 @@ async fn send_export(mut session: ServerSession, head: ResponseHeader, mut expor
             Ok(Some(piece)) => {
                 let written = timeout(TAKE_TIME, session.write_response_body(Bytes::from(piece), false)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    tracing::warn!(entries = export.entries(), "admin.export_cut: the client went away");
+                    tracing::warn!(entries = export.entries(), "admin.export_cut: the client closed the connection");
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use pingora::protocols::http::ServerSession;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::fault::Fault;
+use super::fault::ApiError;
 use crate::http::expects_continue;
 use crate::operate::{Cursor, FilterAsked};
 use crate::queue::Order;
@@ -33,14 +33,14 @@ pub(super) struct Parameters {
 
 impl Parameters {
     /// Reads a query; one that is not known, or comes twice, is a mistake.
-    pub(super) fn read(query: &str) -> Result<Self, Fault> {
-        let pairs: Vec<(String, String)> =
-            serde_urlencoded::from_str(query).map_err(|_bad| Fault::Request("the query can't be read".to_owned()))?;
+    pub(super) fn read(query: &str) -> Result<Self, ApiError> {
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
+            .map_err(|_bad| ApiError::Request("the query string is malformed".to_owned()))?;
         let mut read = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs {
             if seen.contains(&name) {
-                return Err(Fault::Request(format!("`{name}` is given twice")));
+                return Err(ApiError::Request(format!("`{name}` is given twice")));
             }
             read.set(&name, value)?;
             seen.push(name);
@@ -48,7 +48,7 @@ impl Parameters {
         Ok(read)
     }
 
-    fn set(&mut self, name: &str, value: String) -> Result<(), Fault> {
+    fn set(&mut self, name: &str, value: String) -> Result<(), ApiError> {
         let filter = &mut self.filter;
         let place = match name {
             "site" => &mut filter.site,
@@ -63,23 +63,23 @@ impl Parameters {
                 self.order = Some(match value.as_str() {
                     "newest" => Order::Newest,
                     "oldest" => Order::Oldest,
-                    _ => return Err(Fault::Request("`order` is newest or oldest".to_owned())),
+                    _ => return Err(ApiError::Request("`order` must be newest or oldest".to_owned())),
                 });
                 return Ok(());
             }
             "cursor" => {
-                let no_cursor = |_bad| Fault::Request("`cursor` is taken from `next` as it was given".to_owned());
+                let no_cursor = |_bad| ApiError::Request("`cursor` must be copied from `next`".to_owned());
                 self.cursor = Some(value.parse().map_err(no_cursor)?);
                 return Ok(());
             }
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                self.limit = Some(limit.ok_or_else(|| Fault::Request(format!("`limit` is 1 to {LIMIT_MAX}")))?);
+                self.limit = Some(limit.ok_or_else(|| ApiError::Request(format!("`limit` must be 1 to {LIMIT_MAX}")))?);
                 return Ok(());
             }
             _ => {
                 let known = "site, form, state, reason, since, until, text, order, cursor, limit, format";
-                return Err(Fault::Request(format!("there is no such parameter; there are {known}")));
+                return Err(ApiError::Request(format!("no such parameter; use {known}")));
             }
         };
         *place = Some(value);
@@ -92,44 +92,44 @@ impl Parameters {
 }
 
 /// Reads a JSON body. Its depth is that of what it is read into: unknown keys end the reading.
-pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Fault> {
+pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, ApiError> {
     json_up_to(session, BODY_MAX).await
 }
 
 /// Reads a JSON body of another length.
-pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession, max: usize) -> Result<T, Fault> {
+pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession, max: usize) -> Result<T, ApiError> {
     let head = session.req_header();
     let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(Fault::Media);
+        return Err(ApiError::Media);
     }
     let waits = expects_continue(&head.headers);
     let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > max as u64) {
-        return Err(Fault::TooLarge(max / 1024));
+        return Err(ApiError::TooLarge(max / 1024));
     }
-    let bytes = timeout(BODY_TIME, body(session, waits, max)).await.unwrap_or(Err(Fault::TooSlow))?;
+    let bytes = timeout(BODY_TIME, body(session, waits, max)).await.unwrap_or(Err(ApiError::TooSlow))?;
     // The message names keys and places, and of values at most a number or a word that is no text of a person.
     serde_json::from_slice(&bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         let words = match error.classify() {
             serde_json::error::Category::Data => error.to_string(),
-            _ => format!("the body is no JSON at {place}"),
+            _ => format!("the body isn't valid JSON at {place}"),
         };
-        Fault::Request(words)
+        ApiError::Request(words)
     })
 }
 
-async fn body(session: &mut ServerSession, waits: bool, max: usize) -> Result<Vec<u8>, Fault> {
-    let broken = || Fault::Request("the body is not whole".to_owned());
+async fn body(session: &mut ServerSession, waits: bool, max: usize) -> Result<Vec<u8>, ApiError> {
+    let broken = || ApiError::Request("the body is incomplete".to_owned());
     if waits {
         session.write_continue_response().await.map_err(|_gone| broken())?;
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = session.read_request_body().await.map_err(|_broken| broken())? {
         if bytes.len() + chunk.len() > max {
-            return Err(Fault::TooLarge(max / 1024));
+            return Err(ApiError::TooLarge(max / 1024));
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -62,11 +62,11 @@ fn write(file: &Path) -> io::Result<()> {
 
 fn read(file: &Path) -> io::Result<Secret> {
     if std::fs::metadata(file)?.len() > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large for a token"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large to be a token"));
     }
     let token = std::fs::read_to_string(file)?.trim().to_owned();
     if token.len() < TOKEN_MIN {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file holds no token; remove it and start again"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the file has no token; delete it and start again"));
     }
     Ok(Secret::new(token))
 }

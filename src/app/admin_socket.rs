@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::accept::Bounded;
-use crate::admin::{Admin, socket_file};
+use crate::admin::{AdminApp, socket_file};
 use crate::config::Config;
 use crate::telemetry::{Degraded, Metrics};
 
@@ -34,11 +34,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Why there is no socket; over TCP the API is there all the same.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SocketError {
-    #[error("the path {} is longer than the {PATH_MAX} bytes that a socket's may have: set a shorter [server].data", .0.display())]
+    #[error("the socket path {} is longer than {PATH_MAX} bytes; set a shorter [server].data", .0.display())]
     TooLong(PathBuf),
-    #[error("another gateway that runs listens on {}", .0.display())]
+    #[error("another running gateway listens on {}", .0.display())]
     Taken(PathBuf),
-    #[error("{} can't be made", file.display())]
+    #[error("{} can't be created", file.display())]
     Make {
         file: PathBuf,
         #[source]
@@ -65,7 +65,7 @@ pub(super) async fn keep(
     mut socket: Option<AdminSocket>,
     config: &ArcSwap<Config>,
     metrics: &Metrics,
-    (admin, bounded): (Admin, Bounded<Admin>),
+    (admin, bounded): (AdminApp, Bounded<AdminApp>),
     mut stopping: ShutdownWatch,
 ) {
     let mut connections = JoinSet::new();
@@ -93,7 +93,7 @@ pub(super) fn open(config: &Config, takes_over: bool, metrics: &Metrics) -> Opti
         Err(_) if was_missing => {}
         Err(error) => {
             let error: &dyn std::error::Error = error;
-            tracing::warn!(error, "admin.socket_missing: the command line talks to [admin].listen, with the token");
+            tracing::warn!(error, "admin.socket_missing: commands use [admin].listen and the admin token instead");
         }
     }
     opened.ok().flatten()
@@ -141,8 +141,8 @@ impl AdminSocket {
     /// Takes connections until `shutdown` says true, or nobody can reach the socket any more; then removes its file.
     async fn serve(
         self,
-        admin: &Admin,
-        bounded: &Bounded<Admin>,
+        admin: &AdminApp,
+        bounded: &Bounded<AdminApp>,
         connections: &mut JoinSet<()>,
         mut shutdown: ShutdownWatch,
     ) {
@@ -170,7 +170,7 @@ impl AdminSocket {
                     connections.spawn(async move { bounded.take(stream, &stopping).await });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "admin.socket_failed: a connection could not be accepted");
+                    tracing::warn!(%error, "admin.socket_failed: a connection couldn't be accepted");
                     tokio::time::sleep(REST).await;
                 }
             }
@@ -253,7 +253,7 @@ mod tests {
         assert!(open(&config.load(), false, &metrics).is_none());
         assert_eq!(metrics.degraded(), [Degraded::AdminSocketMissing]);
         let store = Arc::new(MemoryStore::new(Duration::ZERO));
-        let admin = Admin::new(Arc::clone(&config), store, Arc::clone(&metrics));
+        let admin = AdminApp::new(Arc::clone(&config), store, Arc::clone(&metrics));
         let bounded = Bounded::new(admin.clone(), crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let kept = tokio::spawn({

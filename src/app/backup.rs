@@ -46,7 +46,7 @@ enum BackupError {
     Copy(#[source] StoreError),
     #[error("the copy can't be read back")]
     Unreadable(#[source] StoreError),
-    #[error("the copy holds {found} entries in the place of {expected}")]
+    #[error("the copy has {found} entries instead of {expected}")]
     Incomplete { found: u64, expected: u64 },
     #[error(transparent)]
     NoFile(#[from] NoFile),
@@ -60,15 +60,15 @@ pub(super) struct Backups {
     metrics: Arc<Metrics>,
 }
 
-/// What became of the last try of this process, and for which folder.
-struct Last {
+/// The last attempt of this process, and the folder it was for.
+struct LastBackup {
     to: PathBuf,
     ended: Instant,
     succeeded: bool,
 }
 
 /// A copy that was made.
-struct Made {
+struct NewCopy {
     file: PathBuf,
     entries: u64,
     removed: usize,
@@ -95,7 +95,7 @@ impl Backups {
     }
 
     /// Makes a copy if one is due.
-    async fn look(&self, last: &mut Option<Last>) {
+    async fn look(&self, last: &mut Option<LastBackup>) {
         let config = self.config.load_full();
         let Some(backup) = &config.backup else {
             *last = None;
@@ -106,11 +106,11 @@ impl Backups {
         }
         let made = self.copy(backup).await;
         let succeeded = self.tell(backup, made);
-        *last = Some(Last { to: backup.to.clone(), ended: Instant::now(), succeeded });
+        *last = Some(LastBackup { to: backup.to.clone(), ended: Instant::now(), succeeded });
     }
 
     /// Goes by what this process did, else by the times in the names: a clock that was set delays no copy for long.
-    async fn is_due(&self, backup: &Backup, last: Option<&Last>) -> bool {
+    async fn is_due(&self, backup: &Backup, last: Option<&LastBackup>) -> bool {
         if let Some(last) = last.filter(|last| last.to == backup.to) {
             let wait = if last.succeeded { backup.every } else { backup.every.min(RETRY_AFTER) };
             return last.ended.elapsed() >= wait;
@@ -124,7 +124,7 @@ impl Backups {
         age.map_or(true, |age| age >= backup.every)
     }
 
-    async fn copy(&self, backup: &Backup) -> Result<Option<Made>, BackupError> {
+    async fn copy(&self, backup: &Backup) -> Result<Option<NewCopy>, BackupError> {
         let store = self.store.file()?;
         let to = backup.to.clone();
         let prepared = telemetry::blocking(move || prepare(&to)).await.unwrap_or_else(|_panic| Ok(None));
@@ -141,16 +141,16 @@ impl Backups {
             if checked.is_err() {
                 drop(fs::remove_file(&unchecked));
             }
-            checked.map(|entries| Made { entries, removed: remove_oldest(&file, keep), file })
+            checked.map(|entries| NewCopy { entries, removed: remove_oldest(&file, keep), file })
         });
         let panicked = |error| BackupError::Folder { path: backup.to.clone(), source: io::Error::other(error) };
         named.await.map_err(panicked)?.map(Some)
     }
 
     /// Tells whether nothing has to be done about it.
-    fn tell(&self, backup: &Backup, made: Result<Option<Made>, BackupError>) -> bool {
+    fn tell(&self, backup: &Backup, made: Result<Option<NewCopy>, BackupError>) -> bool {
         match made {
-            Ok(Some(Made { file, entries, removed })) => {
+            Ok(Some(NewCopy { file, entries, removed })) => {
                 tracing::info!(file = %file.display(), entries, removed, "backup.written");
                 self.metrics.backed_up(Timestamp::now().as_second());
                 self.metrics.set_degraded(Degraded::BackupFailed, false);
@@ -158,7 +158,7 @@ impl Backups {
             }
             // An upgrade: the other process goes on, or ends, and then it's this one's turn.
             Ok(None) => {
-                tracing::debug!("backup.postponed: another process makes a copy in this folder");
+                tracing::debug!("backup.postponed: another process is making a copy in this folder");
                 false
             }
             Err(error) => {
@@ -169,7 +169,7 @@ impl Backups {
                     error,
                     %folder,
                     next_try_in_s,
-                    "backup.failed: no copy was made; see that the folder is there, can be written and has room"
+                    "backup.failed: no copy was made; check that the folder exists, is writable and has room"
                 );
                 self.metrics.backup_failed();
                 self.metrics.set_degraded(Degraded::BackupFailed, true);
@@ -228,7 +228,9 @@ fn remove_oldest(newest: &Path, keep: u32) -> usize {
     for (_, file) in others.into_iter().take(surplus) {
         match fs::remove_file(&file) {
             Ok(()) => removed += 1,
-            Err(error) => tracing::warn!(%error, file = %file.display(), "backup.not_removed: remove this old copy"),
+            Err(error) => {
+                tracing::warn!(%error, file = %file.display(), "backup.not_removed: delete this old copy by hand");
+            }
         }
     }
     removed
@@ -272,13 +274,13 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    struct Place {
+    struct TestBackups {
         folder: tempfile::TempDir,
         backups: Backups,
-        last: Option<Last>,
+        last: Option<LastBackup>,
     }
 
-    impl Place {
+    impl TestBackups {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a folder");
             let file = folder.path().join("config.toml");
@@ -317,7 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_copy_is_made_soon_after_the_start_and_then_each_time_it_is_due() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         place.look().await;
         let first = place.names();
         assert_eq!(first.len(), 1);
@@ -339,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_start_goes_by_the_copies_that_are_there_unless_they_are_of_the_future() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let recent = place.copies().join(name_of(Timestamp::now()));
         fs::write(&recent, "a copy").expect("written");
@@ -354,7 +356,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_copies_go_and_nothing_else() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let others = ["formgate-today.db", "formgate-20200101T000000Z.db.bak", "formgate-20201399T000000Z.db", "notes"];
         let olds = ["20200101", "20200102", "20200103"].map(|day| format!("formgate-{day}T000000Z.db"));
@@ -383,7 +385,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_degraded_and_counted_until_a_copy_succeeds() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         // A file in the folder's place.
         fs::write(place.copies(), "x").expect("written");
         place.look().await;
@@ -399,7 +401,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_copy_that_is_whole_gets_its_name() {
-        let place = Place::new();
+        let place = TestBackups::new();
         let unchecked = place.folder.path().join("unchecked.db");
         let file = place.folder.path().join("named.db");
         let expected = place.backups.store.file().expect("a file").backup(&unchecked).await.expect("copied");
@@ -413,7 +415,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_two_processes_copy_at_once_and_what_a_killed_one_left_goes() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         fs::create_dir(place.copies()).expect("a folder");
         let lock = prepare(&place.copies()).expect("prepared").expect("free");
         let left = place.copies().join(UNCHECKED).join("formgate-20200101T000000Z.db");
@@ -428,10 +430,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_reload_changes_where_and_how_often() {
-        let mut place = Place::new();
+        let mut place = TestBackups::new();
         place.look().await;
         let elsewhere = place.folder.path().join("elsewhere");
-        let change = |place: &Place, backup: Option<Backup>| {
+        let change = |place: &TestBackups, backup: Option<Backup>| {
             let text = "[queue]\nurl = \"sqlite:store.db\"\n";
             let file = place.folder.path().join("config.toml");
             fs::write(&file, text).expect("written");

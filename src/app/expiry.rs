@@ -49,7 +49,8 @@ pub(super) async fn follow_certificates(
         match telemetry::blocking(look).await {
             Ok(known) => certificates = known,
             Err(error) => {
-                tracing::error!(%error, "tls.look_failed: whether a certificate expires is judged anew in a minute");
+                tracing::error!(%error, "tls.look_failed: the certificates' expiry can't be checked; trying again in \
+                                         a minute");
                 certificates = Certificates::default();
             }
         }

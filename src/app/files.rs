@@ -14,7 +14,10 @@ pub(super) fn within_limit(options: Options) -> Options {
     let Some(limit) = open_files(&limits) else { return options };
     let left = limit.saturating_sub(OTHERS).max(CONNECTIONS_MIN);
     if left < options.connections {
-        tracing::warn!(connections = left, "gateway.few_files: the limit of open files allows no more connections");
+        tracing::warn!(
+            connections = left,
+            "gateway.few_files: the limit of open files restricts the number of connections"
+        );
     }
     Options { connections: options.connections.min(left), ..options }
 }

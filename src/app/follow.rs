@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use super::expiry;
 use super::warnings::Warnings;
 use crate::config::{
-    self, By, Config, Diagnostic, Diagnostics, Group, Live, Origin, Part, Reloaded, Severity, StandIn,
+    self, Config, ConfigPart, Diagnostic, Diagnostics, Live, Origin, Reloaded, Severity, StandIn, StandInGroup,
+    StandInSource,
 };
 use crate::lead::SiteId;
 use crate::operate;
@@ -39,7 +40,7 @@ pub(super) struct Follower {
     sender: Sender,
     metrics: Arc<Metrics>,
     asked: Arc<Notify>,
-    told: Told,
+    told: LoggedProblems,
     warnings: Arc<Warnings>,
     /// The copy could not be written; it is tried again at every look.
     copy_failed: bool,
@@ -47,9 +48,9 @@ pub(super) struct Follower {
     looks_without_copy: u32,
 }
 
-/// What was last logged: a file that stays broken is told of once.
+/// The problems logged last, so that each is logged once.
 #[derive(Clone, Default)]
-struct Told {
+struct LoggedProblems {
     /// Each with when it was first seen.
     stand_ins: BTreeMap<StandIn, Timestamp>,
     diagnostics: Diagnostics,
@@ -64,7 +65,7 @@ impl Follower {
         metrics: Arc<Metrics>,
         asked: Arc<Notify>,
     ) -> Self {
-        let mut told = Told::default();
+        let mut told = LoggedProblems::default();
         told.stand_ins(&origin.stand_ins, false, Timestamp::now());
         degrade(&metrics, &config.load(), &origin.stand_ins, origin.is_refused);
         let live = Arc::new(Live::new(origin, Arc::clone(&config)));
@@ -124,7 +125,7 @@ impl Follower {
         let today = now.to_zoned(TimeZone::UTC).date();
         let reloaded = self.aside(move |live| live.reload(today)).await.unwrap_or_else(|panicked| {
             self.metrics.config_loaded(None);
-            tracing::error!("config.reload_failed: it could not be compiled; the last good one stays in force");
+            tracing::error!("config.reload_failed: the configuration has errors; the last-good version stays in use");
             panicked.resume()
         });
         let is_sound = !reloaded.diagnostics.prevent_serving();
@@ -148,7 +149,8 @@ impl Follower {
         if let Err(error) = &kept
             && !self.copy_failed
         {
-            tracing::error!(%error, "config.copy_failed: the last good configuration can't be kept for the next start");
+            tracing::error!(%error, "config.copy_failed: the last-good copy can't be written, so the next start may \
+                                     not have it");
         }
         self.copy_failed = kept.is_err();
         if !self.copy_failed {
@@ -159,7 +161,8 @@ impl Follower {
 
 /// Says what of the configuration needs a person.
 fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused: bool) {
-    let is_admin = |stand_in: &StandIn| stand_in.part == Part::Section("admin") && stand_in.by == By::Default;
+    let is_admin =
+        |stand_in: &StandIn| stand_in.part == ConfigPart::Section("admin") && stand_in.by == StandInSource::Default;
     metrics.config_broken(stand_ins.len());
     metrics.set_degraded(Degraded::ConfigBroken, !stand_ins.is_empty());
     metrics.set_degraded(Degraded::ReloadRefused, is_refused);
@@ -167,7 +170,7 @@ fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused
     metrics.set_degraded(Degraded::AdminBroken, stand_ins.iter().any(is_admin));
 }
 
-impl Told {
+impl LoggedProblems {
     fn reloaded(&mut self, reloaded: &Reloaded, sites: usize, is_asked: bool) {
         let diagnostics = &reloaded.diagnostics;
         if *diagnostics == self.diagnostics && diagnostics.prevent_serving() && !is_asked {
@@ -183,27 +186,26 @@ impl Told {
                 sites,
                 errors,
                 warnings,
-                "config.reload_failed: config.toml is broken, and what is broken in it stays as it was; \
-                 `formgate check` shows it"
+                "config.reload_failed: config.toml is broken; its broken parts stay as they were; run `formgate check`"
             );
         } else {
             tracing::error!(
                 sites,
                 errors,
                 warnings,
-                "config.reloaded_in_part: what is broken or gone stays as it was; `formgate check` shows it"
+                "config.reloaded_in_part: broken or missing parts stay as they were; run `formgate check`"
             );
         }
         if reloaded.is_refused {
             tracing::error!(
-                "config.reload_refused: too many sites would have vanished at once, so all of them stay; put their \
-                 files back, or run `formgate sites remove` for each that is meant to go"
+                "config.reload_refused: too many sites would vanish at once, so all stay; restore their files, or run \
+                 `formgate sites remove` for each site to remove"
             );
         }
         let problems = diagnostics.iter().filter(|problem| problem.severity > Severity::Warning);
         problems.take(PROBLEMS_MAX).for_each(tell_problem);
         for key in &reloaded.need_restart {
-            tracing::warn!(key, "config.needs_restart: the new value counts after a restart");
+            tracing::warn!(key, "config.needs_restart: the new value takes effect after a restart");
         }
     }
 
@@ -216,20 +218,20 @@ impl Told {
             .filter(|(told, _)| !standing.contains(told))
             .map(|(told, at)| (told.clone(), *at))
             .collect();
-        for Group { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
+        for StandInGroup { first, parts, .. } in config::gather(mended.keys()).into_iter().take(PROBLEMS_MAX) {
             let file = first.file.display();
             let since = mended.get(first);
             tracing::info!(parts, %file, since = since.map(tracing::field::display), "config.mended");
         }
         self.stand_ins.retain(|told, _| standing.contains(told));
         let to_tell = now_standing.iter().filter(|stand_in| is_asked || !self.stand_ins.contains_key(*stand_in));
-        for Group { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
+        for StandInGroup { first, parts, .. } in config::gather(to_tell).into_iter().take(PROBLEMS_MAX) {
             let StandIn { file, fault, by, .. } = first;
             let since = self.stand_ins.get(first).unwrap_or(&now);
             let file = file.display();
             let fault = fault.as_str();
             let words = by.words();
-            tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; `formgate check` shows why");
+            tracing::error!(parts, %file, fault, %since, "config.stand_in: {words}; run `formgate check`");
         }
         for stand_in in now_standing {
             self.stand_ins.entry(stand_in.clone()).or_insert(now);
@@ -247,8 +249,8 @@ fn tell_gone_sites(previous: &Config, config: &Config) {
     tracing::warn!(
         sites = names.join(", "),
         count = gone.len(),
-        "config.sites_gone: posts to them are answered 401 from now on; what is queued for them waits a day for them to \
-         come back, then is held"
+        "config.sites_gone: posts to these sites are answered 401; their queued leads wait a day for them to come \
+         back, then are held"
     );
 }
 
@@ -273,7 +275,7 @@ async fn recheck(store: Arc<dyn Store>, config: Arc<Config>) {
             would_pass = found.would_pass,
             looked_at = found.looked_at,
             has_more = found.has_more,
-            "config.held_rechecked: so many held entries would be sent now, if they were tried again"
+            "config.held_rechecked: held leads are valid now; run `formgate leads retry`"
         ),
         Err(error) => tracing::error!(%error, "config.recheck_failed"),
     }

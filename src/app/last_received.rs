@@ -22,7 +22,8 @@ pub(super) async fn read(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, me
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "metrics.last_received_unknown: the store can't tell when sites last posted");
+                tracing::warn!(%error, "metrics.last_received_unknown: the store couldn't be asked when sites last \
+                                        posted");
                 return;
             }
         }

@@ -1,10 +1,13 @@
 //! The sender on a thread of its own. A post waits for no delivery then, however many are due: the system lets a thread that
 //! just woke run before one that is busy.
 
+use std::sync::Arc;
+
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use super::tasks::Tasks;
+use crate::accept;
 use crate::send::{Sender, Stopped};
 
 pub(super) struct Sending {
@@ -39,4 +42,14 @@ impl Drop for Sending {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Lets the gateway know what the sender does: which keys KaiCalls refuses.
+pub(super) fn refused_keys(sender: &Sender) -> accept::RefusedKeys {
+    let status = sender.status();
+    Arc::new(move |site, keys| {
+        let status = status.borrow();
+        let refused = status.paused_sites.get(site).into_iter().flatten();
+        refused.into_iter().any(|refused| refused.public_key == keys.public())
+    })
 }

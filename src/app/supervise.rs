@@ -108,7 +108,7 @@ impl Supervisor {
     pub(super) async fn once(&self, task: &'static str, work: impl Future<Output = ()>) {
         if let Err(panicked) = catch_async(work).await {
             let location = self.note(panicked).location;
-            tracing::error!(task, location, "task.panicked: it is not started again; please report the location");
+            tracing::error!(task, location, "task.panicked: the task isn't restarted; please report the location");
         }
     }
 
@@ -129,11 +129,7 @@ impl Supervisor {
         self.metrics.stop_taking(reason);
         if self.fatal.send_replace(Some(what)).is_none() {
             let reason = reason.as_str();
-            tracing::error!(
-                reason,
-                location,
-                "gateway.failed: nothing more is taken; the process ends, start it again"
-            );
+            tracing::error!(reason, location, "gateway.failed: the process stops; restart it");
         }
     }
 
@@ -172,10 +168,10 @@ impl Supervisor {
                     task,
                     location,
                     wait_ms,
-                    "task.panicked: it is started again; please report the location"
+                    "task.panicked: the task was restarted; please report the location"
                 );
             }
-            None => tracing::error!(task, wait_ms, "task.ended: it ended by itself and is started again"),
+            None => tracing::error!(task, wait_ms, "task.ended: the task ended by itself and was restarted"),
         }
     }
 

@@ -15,7 +15,7 @@ use super::admin_socket::{self, AdminSocket};
 use super::expiry;
 use super::supervise::{Fatal, Supervisor};
 use crate::accept::{self, Bounded, Gateway, Listeners};
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminApp};
 use crate::config::Config;
 use crate::queue::Store;
 use crate::send::Clock;
@@ -83,7 +83,7 @@ impl Tasks {
         socket: Option<AdminSocket>,
         config: Arc<ArcSwap<Config>>,
         metrics: Arc<Metrics>,
-        (admin, bounded): (Admin, Bounded<Admin>),
+        (admin, bounded): (AdminApp, Bounded<AdminApp>),
     ) {
         if admin::socket_file(&config.load()).is_none() {
             return;
@@ -102,7 +102,7 @@ impl Tasks {
     /// again and again.
     pub(super) fn keep_admin(
         &mut self,
-        admin: Bounded<Admin>,
+        admin: Bounded<AdminApp>,
         bound: &Bound,
         listeners: Listeners,
         stop: watch::Receiver<bool>,
@@ -118,7 +118,7 @@ impl Tasks {
                 // Its service owned the socket, and closed it when it ended.
                 match if was_bound { Ok(()) } else { listeners.bind_again(address) } {
                     Ok(()) => accept::run(vec![accept::service("admin", admin, address)], listeners, stop).await,
-                    Err(error) => tracing::error!(%address, %error, "admin.unbound: the address can't be listened on"),
+                    Err(error) => tracing::error!(%address, %error, "admin.unbound: can't listen on the address"),
                 }
             }
         });
@@ -166,7 +166,10 @@ async fn look(store: Arc<dyn Store>, metrics: Arc<Metrics>, mut stopping: watch:
         admin::tell_problems(&*store, &metrics).await;
         let dropped = dropped_log_lines();
         if dropped > told {
-            tracing::warn!(lines = dropped - told, "log.lines_dropped: stderr was not read; see what should read it");
+            tracing::warn!(
+                lines = dropped - told,
+                "log.lines_dropped: nobody read stderr fast enough; check what reads it"
+            );
             // Where that line was dropped too, it is said again.
             told = if dropped_log_lines() == dropped { dropped } else { told };
         }
@@ -185,13 +188,15 @@ async fn expire(store: Arc<dyn Store>, clock: Clock, mut stopping: watch::Receiv
         wait = EXPIRE_EVERY;
         let before = std::mem::replace(&mut last, (Instant::now(), clock.now()));
         if is_jump(last.0.duration_since(before.0), before.1, last.1) {
-            tracing::warn!("queue.clock_jumped: nothing is removed for being old within the next hour");
+            tracing::warn!("queue.clock_jumped: the clock jumped, so nothing expires within the next hour");
             wait = EXPIRE_FIRST;
             continue;
         }
         match store.expire(clock.now(), EXPIRE_AT_ONCE).await {
             Ok(0) => {}
-            Ok(entries) => tracing::info!(entries, "queue.expired: kept as long as [queue].keep says"),
+            Ok(entries) => {
+                tracing::info!(entries, "queue.expired: leads past their retention period were removed");
+            }
             Err(error) => tracing::error!(%error, "queue.expire_failed"),
         }
     }
@@ -228,7 +233,7 @@ mod tests {
         let (stop, stopping) = watch::channel(false);
         let metrics = Arc::new(Metrics::new().expect("metrics"));
         let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stopping.clone()), stopping);
-        let admin = Admin::new(config, Arc::new(MemoryStore::new(Duration::ZERO)), Arc::clone(&metrics));
+        let admin = AdminApp::new(config, Arc::new(MemoryStore::new(Duration::ZERO)), Arc::clone(&metrics));
         let bounded = Bounded::new(admin, crate::app::ADMIN_BOUNDS, Arc::clone(&metrics));
         let listeners = Listeners::default();
         let admin = listeners.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");

@@ -27,17 +27,17 @@ const SERVING_TIME: Duration = Duration::from_secs(30);
 pub enum UpgradeError {
     #[error("a store in memory can't be shared with another process")]
     NoMeeting,
-    #[error("the folder {} can't be made private", folder.display())]
+    #[error("the permissions of the folder {} can't be restricted", folder.display())]
     Folder {
         folder: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("the sockets were not handed over")]
+    #[error("the sockets weren't handed over")]
     HandOver(#[from] HandOverError),
-    #[error("the other process can't be told, or not be heard")]
+    #[error("the other process can't be contacted")]
     Lost(#[source] io::Error),
-    #[error("the other process has the sockets, but did not say that it serves")]
+    #[error("the other process has the sockets, but didn't confirm that it serves")]
     Silent,
 }
 

@@ -27,17 +27,17 @@ pub(super) struct Capture {
 /// Why bytes are no captured request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadCapture {
-    #[error("its head does not end: an empty line is missing")]
+    #[error("the empty line after its headers is missing")]
     NoEnd,
-    #[error("its first line is not a request line such as \"POST /hooks/acme HTTP/1.1\"")]
+    #[error("the first line is not a request line such as \"POST /hooks/acme HTTP/1.1\"")]
     RequestLine,
-    #[error("line {line} is no header")]
+    #[error("line {line} is not a header")]
     Header { line: usize },
-    #[error("it has more than {HEADERS_MAX} headers")]
+    #[error("more than {HEADERS_MAX} headers")]
     TooManyHeaders,
-    #[error("Content-Length says {declared}, but {found} bytes follow the head")]
+    #[error("Content-Length is {declared}, but the body has {found} bytes")]
     Length { declared: String, found: usize },
-    #[error("its chunks are broken or cut short")]
+    #[error("the chunked body is malformed or cut short")]
     Chunks,
 }
 
@@ -105,11 +105,11 @@ impl Capture {
     }
 }
 
-/// Lines without their ends.
-type Lines<'a> = Vec<&'a [u8]>;
+/// The lines of a head, without their ends.
+type HeadLines<'a> = Vec<&'a [u8]>;
 
 /// Returns the lines up to the first empty one, and what follows it.
-fn split_head(bytes: &[u8]) -> Option<(Lines<'_>, &[u8])> {
+fn split_head(bytes: &[u8]) -> Option<(HeadLines<'_>, &[u8])> {
     let mut lines = Vec::new();
     let mut rest = bytes;
     loop {

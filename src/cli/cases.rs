@@ -35,10 +35,10 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
             found.push(path.clone());
         }
         if found.len() == before {
-            return Err(Error::usage(anyhow!("there is no .http file below {}", path.display())));
+            return Err(Error::usage(anyhow!("no .http file in {}", path.display())));
         }
         if found.len() > CASES_MAX {
-            return Err(Error::usage(anyhow!("these are more than {CASES_MAX} files")));
+            return Err(Error::usage(anyhow!("more than {CASES_MAX} files")));
         }
     }
     found.sort();
@@ -73,13 +73,13 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 /// Reads a case. An error belongs to this case alone.
 pub(super) fn read(path: &Path) -> Result<Case, anyhow::Error> {
     let bytes = read_file(path, CAPTURE_MAX)?;
-    let capture = Capture::parse(&bytes).with_context(|| format!("{} is no captured request", path.display()))?;
+    let capture = Capture::parse(&bytes).with_context(|| format!("{} is not a captured request", path.display()))?;
     let beside = expectation_path(path);
     let expectation = match read_file(&beside, EXPECTATION_MAX) {
         Ok(text) => std::str::from_utf8(&text)
             .map_err(anyhow::Error::new)
             .and_then(|text| Ok(Expectation::parse(text)?))
-            .with_context(|| format!("{} expects nothing clear", beside.display()))?,
+            .with_context(|| format!("{} has no usable expectation", beside.display()))?,
         Err(error) if is_missing(&error) => None,
         Err(error) => return Err(error),
     };

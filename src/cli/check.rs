@@ -13,16 +13,16 @@ use super::rules::{ConfigArg, today};
 use crate::accept::check_certificates;
 use crate::config::{self, Config, Diagnostics, Severity, Sources, StandIn, Starting};
 
-/// Shows every problem of the configuration, with its place and its cure.
+/// Shows every problem in the configuration, with its line and its fix.
 ///
-/// Sites, mappings and certificates are checked with it. Examples in the mappings are run. Files that a secret names and
-/// that are not on this machine are told, but fail nothing: a checkout can be checked without its secrets. Exits with 78
-/// where something is wrong; with --strict also where something is missing or warned of.
+/// Checks sites, mappings and certificates too, and runs the examples in the mappings. A secret's file that isn't on
+/// this machine is reported but doesn't fail the check, so that a checkout can be checked without its secrets. Exits
+/// with 78 if anything is wrong; with --strict also if anything is missing or there is a warning.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// Fail on warnings too, and on secrets that are not on this machine
+    /// Fail on warnings too, and on secrets that aren't on this machine
     #[arg(long)]
     strict: bool,
     /// How to write the result
@@ -33,24 +33,25 @@ pub(super) struct CheckArgs {
 /// Most parts that are listed with what stands in for them.
 const STAND_INS_SHOWN: usize = 20;
 
-/// What a sound configuration holds.
+/// How many sites, forms and mappings a sound configuration has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-struct Content {
+struct ContentCounts {
     sites: usize,
     forms: usize,
     mappings: usize,
     examples: usize,
 }
 
+/// The result of `check`.
 #[derive(Serialize)]
-struct Report<'a> {
+struct CheckReport<'a> {
     file: &'a Path,
     errors: usize,
     unresolved: usize,
     warnings: usize,
     /// None where `config.toml` itself can't be used.
     #[serde(flatten)]
-    content: Option<Content>,
+    content: Option<ContentCounts>,
     diagnostics: &'a Diagnostics,
     /// Whether `serve` would start, without `--strict`.
     can_serve: bool,
@@ -81,12 +82,12 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
         loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
     }
     let diagnostics = &loaded.diagnostics;
-    let report = Report {
+    let report = CheckReport {
         file: &path,
         errors: diagnostics.count(Severity::Error),
         unresolved: diagnostics.count_places(Severity::Unresolved),
         warnings: diagnostics.count(Severity::Warning),
-        content: loaded.config.as_ref().map(|config| Content::of(config, loaded.broken_sites.len())),
+        content: loaded.config.as_ref().map(|config| ContentCounts::of(config, loaded.broken_sites.len())),
         diagnostics,
         can_serve: in_force.is_some(),
         stand_ins: stand_ins.iter().map(ShownStandIn::of).collect(),
@@ -97,12 +98,12 @@ pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error
     }
     let refused_by_strict = args.strict && !diagnostics.is_empty();
     if refused_by_strict && !diagnostics.has_errors() {
-        console.say("--strict: what is shown above fails the check");
+        console.say("--strict: the problems above fail the check");
     }
     Ok(if refused_by_strict || diagnostics.has_errors() { Exit::Config } else { Exit::Ok })
 }
 
-fn show(report: &Report<'_>, console: &mut Console) -> Result<(), Error> {
+fn show(report: &CheckReport<'_>, console: &mut Console) -> Result<(), Error> {
     if !report.diagnostics.is_empty() {
         let rendered = report.diagnostics.render(console.paint().colour);
         console.data(rendered)?;
@@ -127,7 +128,7 @@ fn show_stand_ins(stand_ins: &[ShownStandIn<'_>], console: &mut Console) {
     if stand_ins.is_empty() {
         return;
     }
-    console.say("\n`formgate serve` starts all the same:");
+    console.say("\n`formgate serve` would start anyway:");
     for ShownStandIn { part, fault, in_force, file } in stand_ins.iter().take(STAND_INS_SHOWN) {
         console.say(format!("  {part} ({}) is {fault}: {in_force}", file.display()));
     }
@@ -137,17 +138,17 @@ fn show_stand_ins(stand_ins: &[ShownStandIn<'_>], console: &mut Console) {
     }
 }
 
-impl Report<'_> {
+impl CheckReport<'_> {
     fn counts(&self) -> String {
         let mut counts = vec![counted(self.errors, "error"), counted(self.warnings, "warning")];
         if self.unresolved > 0 {
-            counts.push(format!("{} not on this machine", counted(self.unresolved, "value")));
+            counts.push(format!("{} missing on this machine", counted(self.unresolved, "value")));
         }
         counts.join(", ")
     }
 }
 
-impl Content {
+impl ContentCounts {
     /// Counts what is written, sites whose keys are not on this machine too.
     fn of(config: &Config, lacking: usize) -> Self {
         Self {

@@ -8,7 +8,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Writes the completion script of a shell.
+/// Writes a completion script for a shell.
 ///
 /// For bash: formgate completions bash > /etc/bash_completion.d/formgate
 #[derive(Args, Debug)]

@@ -184,15 +184,15 @@ pub(super) mod tests {
 
     /// What a command wrote.
     #[derive(Clone, Default)]
-    pub(in crate::cli) struct Written(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::cli) struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-    impl Written {
+    impl CapturedOutput {
         pub(in crate::cli) fn text(&self) -> String {
             String::from_utf8(self.0.lock().clone()).expect("text")
         }
     }
 
-    impl Write for Written {
+    impl Write for CapturedOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -204,8 +204,8 @@ pub(super) mod tests {
     }
 
     /// A console without colour, and what is written to its two streams.
-    pub(in crate::cli) fn console() -> (Console, Written, Written) {
-        let (data, talk) = (Written::default(), Written::default());
+    pub(in crate::cli) fn console() -> (Console, CapturedOutput, CapturedOutput) {
+        let (data, talk) = (CapturedOutput::default(), CapturedOutput::default());
         let console = Console {
             data: Box::new(data.clone()),
             talk: Box::new(talk.clone()),

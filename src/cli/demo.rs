@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use super::cases::{self, Case};
 use super::check::counted;
 use super::console::Console;
-use super::diff;
+use super::diff::{self, Sides};
 use super::error::Error;
 use super::exit::Exit;
 use super::expectation::Difference;
 use super::replay::compare::{self, SentLead};
-use super::replay::post::{self, Answer, Hook};
+use super::replay::post::{self, GatewayAnswer, Hook};
 use super::replay::post_all;
 use super::rules::today;
 use super::runtime::{block_on, stop_signal};
@@ -42,20 +42,20 @@ const SITE: &str = "demo";
 /// The captured submissions, each with the lead expected of it: packed by `build.rs`.
 const FIXTURES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fixtures.tar.gz"));
 
-/// Shows the whole gateway at work: captured submissions go in over HTTP, leads come out at a sandbox of KaiCalls.
+/// Shows the gateway at work: posts captured submissions over HTTP, and delivers the leads to a sandbox of KaiCalls.
 ///
-/// Needs nothing but this program, and sends nothing off this machine: gateway and sandbox run in this process, on free
-/// ports, with a store in a temporary folder that is removed at the end. Exits with 1 if a submission becomes another
-/// lead than expected.
+/// Needs only this program, and sends nothing off this machine. The gateway and the sandbox run in this process, on
+/// free ports, with a store in a temporary folder that is removed at the end. Exits with 1 if a submission becomes a
+/// different lead than expected.
 #[derive(Args)]
 pub(super) struct DemoArgs {
-    /// Post the captured requests of this folder instead of those in the program
+    /// Post the captured requests in this folder instead of the built-in ones
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
 }
 
 /// What became of one submission.
-struct Shown {
+struct DemoRow {
     plugin: String,
     case: String,
     sent: Option<SentLead>,
@@ -119,7 +119,7 @@ async fn show(cases: Arc<[Case]>, console: &mut Console) -> Result<Exit, Error> 
     let mut rows = Vec::new();
     for (case, answer) in cases.iter().zip(&answers) {
         let head = demo.head(answer).await?;
-        rows.push(Shown::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), head.as_ref()));
+        rows.push(DemoRow::new(case, answer, answer.id.as_ref().and_then(|id| sent.get(id)), head.as_ref()));
     }
     demo.stop().await;
     print(&rows, console)?;
@@ -130,7 +130,7 @@ async fn show(cases: Arc<[Case]>, console: &mut Console) -> Result<Exit, Error> 
 
 impl Demo {
     fn start() -> Result<Self, Error> {
-        let folder = tempfile::tempdir().context("there is no place for the demo's store").map_err(Error::store)?;
+        let folder = tempfile::tempdir().context("the demo's store can't be created").map_err(Error::store)?;
         let any_port = "127.0.0.1:0".parse().map_err(|_never| Error::usage(anyhow!("no loopback address")))?;
         let sandbox = Sandbox::start(sandbox::Options {
             keys_dir: Some(folder.path().into()),
@@ -145,7 +145,8 @@ impl Demo {
             .map_err(|problems| Error::config(anyhow!("{}", problems.render(false))))?;
         let store = app::open_store(&config).map_err(Error::store)?;
         let gateway = app::start_on(config, store.clone()).map_err(Error::store)?;
-        let address = gateway.gateway().first().ok_or_else(|| Error::config(anyhow!("the gateway listens nowhere")))?;
+        let address =
+            gateway.gateway().first().ok_or_else(|| Error::config(anyhow!("the gateway doesn't listen anywhere")))?;
         let hook = Hook::new(&format!("http://{address}/hooks/{SITE}"), Some(&token)).map_err(Error::usage)?;
         Ok(Self { sandbox, gateway, store, hook, _folder: folder })
     }
@@ -154,7 +155,7 @@ impl Demo {
         self.gateway.gateway().first().map(|address| format!("http://{address}")).unwrap_or_default()
     }
 
-    async fn head(&self, answer: &Answer) -> Result<Option<Head>, Error> {
+    async fn head(&self, answer: &GatewayAnswer) -> Result<Option<Head>, Error> {
         match answer.id.as_deref().and_then(EntryId::parse) {
             Some(id) => Ok(self.store.store().get(id).await.map_err(Error::store)?.map(|entry| entry.head)),
             None => Ok(None),
@@ -180,7 +181,7 @@ listen = "127.0.0.1:0"
 base_url = "{sandbox}"
 [queue]
 url = "sqlite:demo.db"
-dedupe = "0s"             # many captures hold the same lead
+dedupe = "0s"             # many captures contain the same lead
 [limits]
 site = {{ rate = "100000/min", burst = 100000 }}
 [[site]]
@@ -192,8 +193,8 @@ tokens = [{{ sha256 = "{sha256}" }}]
     )
 }
 
-impl Shown {
-    fn new(case: &Case, answer: &Answer, sent: Option<&SentLead>, head: Option<&Head>) -> Self {
+impl DemoRow {
+    fn new(case: &Case, answer: &GatewayAnswer, sent: Option<&SentLead>, head: Option<&Head>) -> Self {
         let mut differences = Vec::new();
         if let Some(expected) = &case.expectation {
             differences = compare::answer(expected, answer);
@@ -243,10 +244,10 @@ fn why_held(head: &Head) -> String {
     }
 }
 
-fn print(rows: &[Shown], console: &mut Console) -> Result<(), Error> {
+fn print(rows: &[DemoRow], console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
-    let head = ["plugin", "case", "name", "e-mail", "phone", "leadId, or why held"].map(str::to_owned).to_vec();
-    let cells: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Shown::row)).collect();
+    let head = ["plugin", "case", "name", "e-mail", "phone", "leadId, or why it is held"].map(str::to_owned).to_vec();
+    let cells: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(DemoRow::row)).collect();
     let lines = table::aligned(&cells);
     for (index, line) in lines.iter().enumerate() {
         let row = index.checked_sub(1).and_then(|index| rows.get(index));
@@ -254,7 +255,7 @@ fn print(rows: &[Shown], console: &mut Console) -> Result<(), Error> {
             None => console.data(paint.bold(line))?,
             Some(row) if !row.differences.is_empty() => {
                 console.data(paint.red(line))?;
-                for line in diff::render(&row.differences, paint) {
+                for line in diff::render(&row.differences, Sides::Expectation, paint) {
                     console.data(line)?;
                 }
             }
@@ -265,12 +266,12 @@ fn print(rows: &[Shown], console: &mut Console) -> Result<(), Error> {
     Ok(())
 }
 
-fn summarise(rows: &[Shown], differing: usize, (answered, delivered): (Duration, Duration), console: &mut Console) {
+fn summarise(rows: &[DemoRow], differing: usize, (answered, delivered): (Duration, Duration), console: &mut Console) {
     let plugins: BTreeSet<&str> = rows.iter().map(|row| row.plugin.as_str()).collect();
     let sent = rows.iter().filter(|row| row.sent.is_some()).count();
     let paint = console.talk_paint();
     console.say(format!(
-        "\n{} from {}: {sent} delivered, {} held for a person; all answered after {:.1} s, all delivered after {:.1} s",
+        "\n{} from {}: {sent} delivered, {} held; all answered after {:.1} s, all delivered after {:.1} s",
         counted(rows.len(), "submission"),
         counted(plugins.len(), "source"),
         rows.len() - sent,
@@ -278,8 +279,8 @@ fn summarise(rows: &[Shown], differing: usize, (answered, delivered): (Duration,
         delivered.as_secs_f64(),
     ));
     console.say(match differing {
-        0 => paint.green("every one became the lead expected of it, or was held for the reason expected"),
-        _ => paint.red(&format!("{} became something else than expected", counted(differing, "submission"))),
+        0 => paint.green("each became the expected lead, or was held for the expected reason"),
+        _ => paint.red(&format!("{} didn't become what was expected", counted(differing, "submission"))),
     });
-    console.say("\nTry it with a form of your own: formgate init my-gateway");
+    console.say("\nTry it with your own form: formgate init my-gateway");
 }

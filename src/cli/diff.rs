@@ -9,19 +9,39 @@ use super::shown;
 /// Lines alike that are shown around those that differ.
 const AROUND: usize = 1;
 
-/// Writes differences, each under the name of what differs.
-pub(super) fn render(differences: &[Difference], paint: Paint) -> Vec<String> {
-    differences.iter().flat_map(|difference| one(difference, paint)).collect()
+/// What the two sides of a difference are.
+#[derive(Clone, Copy)]
+pub(super) enum Sides {
+    /// What a test expects, and what it found.
+    Expectation,
+    /// What a lead has now, and what it would have after a change.
+    Change,
 }
 
-fn one(difference: &Difference, paint: Paint) -> Vec<String> {
+impl Sides {
+    /// Names both sides, padded to the same width.
+    fn labels(self) -> [&'static str; 2] {
+        match self {
+            Self::Expectation => ["expected", "found   "],
+            Self::Change => ["now  ", "after"],
+        }
+    }
+}
+
+/// Writes differences, each under the name of what differs.
+pub(super) fn render(differences: &[Difference], sides: Sides, paint: Paint) -> Vec<String> {
+    differences.iter().flat_map(|difference| one(difference, sides, paint)).collect()
+}
+
+fn one(difference: &Difference, sides: Sides, paint: Paint) -> Vec<String> {
     let label = format!("  {}", paint.bold(difference.what));
     let (Some(expected), Some(found)) = (&difference.expected, &difference.found) else {
+        let [before, after] = sides.labels();
         let tell = |text: &Option<String>| text.as_deref().map_or_else(|| "(nothing)".to_owned(), visible);
         return vec![
             label,
-            paint.green(&format!("    - expected  {}", tell(&difference.expected))),
-            paint.red(&format!("    + found     {}", tell(&difference.found))),
+            paint.green(&format!("    - {before}  {}", tell(&difference.expected))),
+            paint.red(&format!("    + {after}  {}", tell(&difference.found))),
         ];
     };
     let mut lines = vec![label];
@@ -55,7 +75,7 @@ mod tests {
     fn shown(expected: Option<&str>, found: Option<&str>) -> Vec<String> {
         let difference =
             Difference { what: "message", expected: expected.map(str::to_owned), found: found.map(str::to_owned) };
-        render(&[difference], Paint::default())
+        render(&[difference], Sides::Expectation, Paint::default())
     }
 
     #[test]

@@ -27,13 +27,13 @@ impl Exit {
     /// What `--help` says of them.
     pub(super) const HELP: &'static str = "\
 Exit codes:
-   0  all went well
-   1  the check, test or replay found failures; or a lead that was named isn't there, or wasn't done
+   0  success
+   1  the check, test or replay found failures; or a named lead doesn't exist or couldn't be changed
       (serve: a task panicked, or a listener died)
-   2  the command line makes no sense
+   2  invalid usage
   69  the gateway's admin API can't be reached
   74  the store or a file can't be written
-  75  the other side is away: try again later
+  75  KaiCalls or the gateway can't be reached; try again later
   77  keys or a token were refused
   78  the configuration is missing or wrong";
 }

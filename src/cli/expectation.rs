@@ -14,12 +14,12 @@ pub(super) enum Expectation {
     /// Exactly this is sent to KaiCalls; a field that isn't there is not sent.
     Lead(BTreeMap<LeadField, String>),
     /// No lead can be made, for exactly these reasons.
-    Reject(Vec<Reason>),
+    Reject(Vec<ExpectedReason>),
 }
 
-/// A reason as it is compared: details are words and may change.
+/// A reason without its detail, which may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Reason {
+pub(super) struct ExpectedReason {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     field: Option<LeadField>,
     code: CodeOrd,
@@ -57,13 +57,13 @@ pub(super) struct Difference {
 /// Why a file says nothing about a case.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadExpectation {
-    #[error("it is not JSON")]
+    #[error("not JSON")]
     Json(#[from] serde_json::Error),
-    #[error("it has neither `expect` nor `reject`, or both")]
+    #[error("it must have either `expect` or `reject`")]
     Neither,
-    #[error("`expect` holds `{0}`; a lead has name, email, phone and message, all text")]
+    #[error("`expect` has `{0}`; a lead has name, email, phone and message, each a string")]
     Expect(String),
-    #[error("`reject` is no list of {{\"field\", \"code\"}}")]
+    #[error("`reject` must be a list of {{\"field\", \"code\"}}")]
     Reject(#[source] serde_json::Error),
 }
 
@@ -78,7 +78,8 @@ impl Expectation {
                 fields.map(|fields| Some(Self::Lead(fields)))
             }
             (None, Some(reasons)) => {
-                let reasons: Vec<Reason> = serde_json::from_value(reasons.clone()).map_err(BadExpectation::Reject)?;
+                let reasons: Vec<ExpectedReason> =
+                    serde_json::from_value(reasons.clone()).map_err(BadExpectation::Reject)?;
                 Ok(Some(Self::reject(reasons)))
             }
             _ => Err(BadExpectation::Neither),
@@ -106,11 +107,11 @@ impl Expectation {
                 let all = fields.into_iter().chain(phone);
                 Self::Lead(all.map(|(field, text)| (field, text.to_owned())).collect())
             }
-            None => Self::reject(errors.iter().map(Reason::of).collect()),
+            None => Self::reject(errors.iter().map(ExpectedReason::of).collect()),
         }
     }
 
-    fn reject(mut reasons: Vec<Reason>) -> Self {
+    fn reject(mut reasons: Vec<ExpectedReason>) -> Self {
         reasons.sort_unstable();
         Self::Reject(reasons)
     }
@@ -155,12 +156,12 @@ impl Expectation {
     fn reasons(&self) -> Option<String> {
         match self {
             Self::Lead(_) => Some("a lead".to_owned()),
-            Self::Reject(reasons) => Some(reasons.iter().map(Reason::words).collect::<Vec<_>>().join(", ")),
+            Self::Reject(reasons) => Some(reasons.iter().map(ExpectedReason::words).collect::<Vec<_>>().join(", ")),
         }
     }
 }
 
-impl Reason {
+impl ExpectedReason {
     fn of(error: &FieldError) -> Self {
         Self { field: error.field, code: CodeOrd(error.code) }
     }

@@ -27,29 +27,30 @@ const SANDBOX: &str = "127.0.0.1:9090";
 
 /// Writes a commented configuration and a first site with a token.
 ///
-/// Makes config.toml, a file for the site, and folders for data, secrets and mappings. The token is shown this once, with
-/// the URL to paste into the form plugin; the site's file keeps only its SHA-256. Overwrites nothing and asks nothing.
+/// Creates config.toml, a file for the site, and folders for data, secrets and mappings. It shows the token only once,
+/// with the URL to paste into the form plugin; the site's file has only its SHA-256. It overwrites nothing and asks
+/// nothing.
 #[derive(Args, Debug)]
 pub(super) struct InitArgs {
-    /// The folder to write to; it is made where there is none
+    /// The folder to write to; created if it doesn't exist
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// The site's id, which stands in its URLs [default: made of --url, else "example"]
+    /// The site's id, part of its URLs [default: from --url, else "example"]
     #[arg(long, value_name = "ID", value_parser = SiteId::parse)]
     site: Option<SiteId>,
-    /// The site's name, for people
+    /// The site's name, as shown to people
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// The site's address, such as https://www.example.com
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The country whose phone numbers the site's visitors write without +, such as US
+    /// The country of phone numbers that visitors write without +, such as US
     #[arg(long, value_name = "CC")]
     region: Option<String>,
-    /// The gateway's address as the world sees it, such as https://gate.agency.example
+    /// The gateway's public address, such as https://gate.agency.example
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// Deliver to a sandbox of KaiCalls on this machine, to try it out without keys
+    /// Deliver to a sandbox of KaiCalls on this machine, for a trial without keys
     #[arg(long)]
     sandbox: bool,
     /// How to write the token and its URL
@@ -57,9 +58,9 @@ pub(super) struct InitArgs {
     output: Format,
 }
 
-/// What is shown this once. No `Debug`: it holds the token.
+/// What is shown once. No `Debug`: it holds the token.
 #[derive(Serialize)]
-struct Made<'a> {
+struct InitOutput<'a> {
     site: &'a SiteId,
     token: &'a str,
     url: String,
@@ -71,7 +72,7 @@ struct Made<'a> {
 }
 
 /// The files to write, by their path in the folder.
-struct Files {
+struct InitFiles {
     config: String,
     site_name: String,
     site: String,
@@ -80,7 +81,7 @@ struct Files {
 pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error> {
     let site = args.site.clone().or_else(|| site_of(args.url.as_deref()?)).unwrap_or_else(example);
     let token = token::fresh();
-    let files = Files::of(args, &site, &token::hash(&token));
+    let files = InitFiles::of(args, &site, &token::hash(&token));
     let config = files.check(console)?;
     files.write(&args.folder)?;
     let url = config.server.hook_url(&site);
@@ -88,7 +89,7 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     let keys = keys(args, &site).map(|key| args.folder.join(key));
     let config_file = args.folder.join("config.toml");
     let site_file = args.folder.join(&files.site_name);
-    let made = Made { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
+    let made = InitOutput { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
     match args.output {
         Format::Json => console.json(&made)?,
         Format::Text => show(&made, console)?,
@@ -99,18 +100,18 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     Ok(Exit::Ok)
 }
 
-fn show(made: &Made<'_>, console: &mut Console) -> Result<(), Error> {
-    console.data(format!("made {} and {}\n", made.config.display(), made.site_file.display()))?;
-    console.data(format!("The URL that the forms of `{}` post to, shown this once:\n", made.site))?;
+fn show(made: &InitOutput<'_>, console: &mut Console) -> Result<(), Error> {
+    console.data(format!("created {} and {}\n", made.config.display(), made.site_file.display()))?;
+    console.data(format!("The webhook URL for the forms of `{}`, shown only once:\n", made.site))?;
     let url = console.paint().bold(&made.url_with_token);
     console.data(format!("  {url}"))
 }
 
-impl Files {
+impl InitFiles {
     fn of(args: &InitArgs, site: &SiteId, sha256: &str) -> Self {
         let public_url = line("public_url", args.public_url.as_deref(), "https://gate.agency.example");
         let base_url = match args.sandbox {
-            true => format!("base_url = \"http://{SANDBOX}\"   # the sandbox; without this line, KaiCalls itself"),
+            true => format!("base_url = \"http://{SANDBOX}\"   # the sandbox; without this line: KaiCalls"),
             false => "# base_url = \"https://www.kaicalls.com\"".to_owned(),
         };
         let [public_key, secret_key] = keys(args, site).map(|key| quoted(&format!("../{key}")));
@@ -140,7 +141,7 @@ impl Files {
             .map(|(config, _)| config)
             .map_err(|problems| {
                 console.say(problems.render(console.talk_paint().colour));
-                Error::usage(anyhow!("these values make no valid configuration; nothing was written"))
+                Error::usage(anyhow!("these values don't make a valid configuration; nothing was written"))
             })
     }
 
@@ -148,10 +149,9 @@ impl Files {
         for name in ["config.toml", &self.site_name] {
             if folder.join(name).symlink_metadata().is_ok() {
                 let error =
-                    Error::usage(anyhow!("{} is there already; nothing was written", folder.join(name).display()));
+                    Error::usage(anyhow!("{} already exists; nothing was written", folder.join(name).display()));
                 return Err(error.hint(
-                    "name another folder; a further site is a copy of its file in sites/, and `formgate sites token` \
-                     makes its token",
+                    "choose another folder. To add a site, copy a file in sites/ and run `formgate sites token`",
                 ));
             }
         }
@@ -186,7 +186,7 @@ fn ignore_in_git(file: &Path) -> io::Result<()> {
     file.write_all(format!("{gap}{}\n", missing.join("\n")).as_bytes())
 }
 
-impl Made<'_> {
+impl InitOutput<'_> {
     fn next_steps(&self, args: &InitArgs, config: &Config) -> Vec<String> {
         let file = self.config.display();
         let [public_key, secret_key] = &self.keys;
@@ -202,10 +202,10 @@ impl Made<'_> {
                 "  curl '{}' -d name=Jane -d email=jane@example.com -d message=Hello",
                 self.url_with_token
             ));
-            steps.push(format!("  curl http://{SANDBOX}/_sandbox/leads   # what KaiCalls got"));
+            steps.push(format!("  curl http://{SANDBOX}/_sandbox/leads   # what KaiCalls received"));
         } else {
             steps.push(format!(
-                "  1. write KaiCalls' key pair of this site into {} and {}",
+                "  1. write the site's KaiCalls key pair into {} and {}",
                 public_key.display(),
                 secret_key.display()
             ));
@@ -247,7 +247,7 @@ fn line(key: &str, value: Option<&str>, example: &str) -> String {
 }
 
 fn region(value: Option<&str>) -> String {
-    let what = "# the country whose phone numbers are written without +; unset: none is assumed";
+    let what = "# country of phone numbers without +; unset: sent as typed";
     format!("{}                      {what}", line("region", value, "US"))
 }
 

@@ -7,10 +7,11 @@ pub(super) struct TestCase {
     /// What it belongs to: a folder, a mapping.
     pub(super) class: String,
     pub(super) name: String,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: JunitOutcome,
 }
 
-pub(super) enum Outcome {
+/// How a test case ended.
+pub(super) enum JunitOutcome {
     Passed,
     /// It was compared with nothing.
     Skipped {
@@ -29,10 +30,10 @@ pub(super) enum Outcome {
 
 /// Writes a suite as a whole document.
 pub(super) fn document(suite: &str, cases: &[TestCase]) -> String {
-    let count = |wanted: fn(&Outcome) -> bool| cases.iter().filter(|case| wanted(&case.outcome)).count();
-    let failures = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
-    let errors = count(|outcome| matches!(outcome, Outcome::Broken { .. }));
-    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
+    let count = |wanted: fn(&JunitOutcome) -> bool| cases.iter().filter(|case| wanted(&case.outcome)).count();
+    let failures = count(|outcome| matches!(outcome, JunitOutcome::Failed { .. }));
+    let errors = count(|outcome| matches!(outcome, JunitOutcome::Broken { .. }));
+    let skipped = count(|outcome| matches!(outcome, JunitOutcome::Skipped { .. }));
     let counts = format!("tests=\"{}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\"", cases.len());
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     add(&mut text, format_args!("<testsuites {counts}>"));
@@ -45,10 +46,10 @@ pub(super) fn document(suite: &str, cases: &[TestCase]) -> String {
 fn add_case(text: &mut String, case: &TestCase) {
     let begin = format!("    <testcase classname=\"{}\" name=\"{}\"", escaped(&case.class), escaped(&case.name));
     let inside = match &case.outcome {
-        Outcome::Passed => return add(text, format_args!("{begin}/>")),
-        Outcome::Skipped { message } => format!("<skipped message=\"{}\"/>", escaped(message)),
-        Outcome::Broken { message } => format!("<error message=\"{}\"/>", escaped(message)),
-        Outcome::Failed { message, detail } => {
+        JunitOutcome::Passed => return add(text, format_args!("{begin}/>")),
+        JunitOutcome::Skipped { message } => format!("<skipped message=\"{}\"/>", escaped(message)),
+        JunitOutcome::Broken { message } => format!("<error message=\"{}\"/>", escaped(message)),
+        JunitOutcome::Failed { message, detail } => {
             format!("<failure message=\"{}\">{}</failure>", escaped(message), escaped(detail))
         }
     };
@@ -81,7 +82,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn case(name: &str, outcome: Outcome) -> TestCase {
+    fn case(name: &str, outcome: JunitOutcome) -> TestCase {
         TestCase { class: "fixtures/a&b".to_owned(), name: name.to_owned(), outcome }
     }
 
@@ -89,10 +90,10 @@ mod tests {
     fn each_case_stands_with_its_end() {
         let detail = "- \"Jo\"\n+ <Jo>\u{1b}\u{0}\u{ffff}".to_owned();
         let cases = [
-            case("good", Outcome::Passed),
-            case("bare", Outcome::Skipped { message: "no expectation".to_owned() }),
-            case("bad", Outcome::Failed { message: "name differs".to_owned(), detail }),
-            case("odd", Outcome::Broken { message: "it's cut".to_owned() }),
+            case("good", JunitOutcome::Passed),
+            case("bare", JunitOutcome::Skipped { message: "no expectation".to_owned() }),
+            case("bad", JunitOutcome::Failed { message: "name differs".to_owned(), detail }),
+            case("odd", JunitOutcome::Broken { message: "it's cut".to_owned() }),
         ];
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites tests="4" failures="1" errors="1" skipped="1">

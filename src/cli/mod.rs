@@ -69,7 +69,7 @@ pub use exit::Exit;
 /// How long a service waits for what it says to be read.
 const SAYING_TIME: Duration = Duration::from_secs(1);
 
-/// Takes what form plugins post, keeps it, and delivers it to KaiCalls as leads.
+/// Accepts what form plugins post, stores it, and delivers it to KaiCalls as leads.
 #[derive(Parser)]
 #[command(name = "formgate", version, after_help = Exit::HELP, arg_required_else_help = true)]
 struct Cli {

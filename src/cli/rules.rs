@@ -44,8 +44,8 @@ pub(super) fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
-/// What submissions are run through.
-pub(super) struct Rules {
+/// The rules and mappings that submissions are run through.
+pub(super) struct LoadedRules {
     pub(super) mappings: Arc<Mappings>,
     sites: BTreeMap<SiteId, Arc<Site>>,
     /// Sites that can't be used as they are written.
@@ -62,12 +62,12 @@ pub(super) struct Met {
     pub(super) form: Option<FormId>,
 }
 
-impl Rules {
+impl LoadedRules {
     /// Loads the configuration; where none is named and none is found, the shipped mappings serve.
     pub(super) fn load(arg: &ConfigArg, console: &mut Console) -> Result<Self, Error> {
         let found = config::find_config_file(arg.config.as_deref(), &Sources::process());
         if found.is_err() {
-            console.say("no configuration: using the shipped mappings and no site's rules");
+            console.say("no configuration found; using the shipped mappings, without a site's rules");
             return Ok(Self::shipped());
         }
         let path = arg.find()?;
@@ -76,7 +76,7 @@ impl Rules {
         let Loaded { config, broken_sites, broken_mappings, diagnostics, .. } = loaded;
         let Some(config) = config else {
             console.say(diagnostics.render(console.talk_paint().colour));
-            let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
+            let error = Error::config(anyhow!("{} has errors", path.display()));
             return Err(error.hint("`formgate check` shows every problem"));
         };
         let broken = broken_sites.into_iter().filter_map(|site| site.id).collect();
@@ -98,7 +98,7 @@ impl Rules {
     pub(super) fn mention_problems(&self, console: &mut Console) {
         let count = self.diagnostics.count(Severity::Error) + self.diagnostics.count(Severity::Unresolved);
         if count > 0 {
-            console.say(format!("the configuration has {count} problem(s); `formgate check` shows them"));
+            console.say(format!("problems in the configuration: {count}; `formgate check` shows them"));
         }
     }
 
@@ -119,12 +119,12 @@ impl Rules {
         match self.sites.get(id) {
             Some(site) => Ok(site),
             None if self.broken.contains(id) => {
-                let error = Error::config(anyhow!("site `{id}` can't be used as it is written"));
-                Err(error.hint("`formgate check` shows what is wrong with it"))
+                let error = Error::config(anyhow!("site `{id}` has errors"));
+                Err(error.hint("`formgate check` shows them"))
             }
             None => {
                 let hint = match self.sites.is_empty() {
-                    true => "the configuration has no site that can be used".to_owned(),
+                    true => "the configuration has no usable site".to_owned(),
                     false => config::known_names(id.as_str(), self.sites.keys().map(SiteId::as_str)),
                 };
                 Err(Error::usage(anyhow!("there is no site `{id}`")).hint(hint))
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_site_that_is_not_there_is_a_wrong_command_and_an_unknown_url_is_none() {
-        let rules = Rules::shipped();
+        let rules = LoadedRules::shipped();
         let acme = SiteId::parse("acme").expect("an id");
         let error = rules.meet(Some(&acme), None, &capture("/")).err().expect("refused");
         assert_eq!(error.exit(), crate::cli::Exit::Usage);

@@ -10,21 +10,21 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 use super::runtime::{block_on, stop_signal};
-use crate::sandbox::{self, Fault, Options, Sandbox, StartError};
+use crate::sandbox::{self, Fault, Options, Sandbox, SandboxStartError};
 
-/// Runs KaiCalls' WordPress API in memory, to try things out.
+/// Runs a stand-in for KaiCalls' WordPress API, for trials and tests.
 ///
-/// It behaves as documented, and nothing leaves this machine. What it received is at /_sandbox/leads; what intake does wrong is set by the --fault options, or later at
-/// /_sandbox/faults.
+/// It behaves as KaiCalls documents, keeps everything in memory, and sends nothing. /_sandbox/leads shows the leads it
+/// received. The --fault options make intake misbehave; /_sandbox/faults changes that while it runs.
 #[derive(Args)]
 pub(super) struct SandboxArgs {
-    /// Where to listen; port 0 takes any that is free
+    /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9090")]
     listen: SocketAddr,
-    /// Write a fresh pair of keys here, as public_key and secret_key, or use the pair that is here
+    /// The folder of the key pair (public_key and secret_key); created if it has none
     #[arg(long, value_name = "DIR")]
     keys: Option<PathBuf>,
-    /// A standard key that may mint pairs; may be given more than once [default: every well-formed one may]
+    /// A standard API key that may create key pairs; repeatable [default: any well-formed key]
     #[arg(long = "live-key", value_name = "KEY", env = "FORMGATE_SANDBOX_LIVE_KEY", hide_env_values = true)]
     live_keys: Vec<String>,
     #[command(flatten)]
@@ -32,12 +32,12 @@ pub(super) struct SandboxArgs {
 }
 
 #[derive(Args)]
-#[command(next_help_heading = "What intake does wrong")]
+#[command(next_help_heading = "Faults of the intake endpoint")]
 struct FaultArgs {
-    /// Answer with this status, taking no lead
+    /// Answer with this status, and take no lead
     #[arg(long = "fault-status", value_name = "STATUS")]
     status: Option<u16>,
-    /// Answer with this body, taking no lead
+    /// Answer with this body, and take no lead
     #[arg(long = "fault-body", value_name = "TEXT")]
     body: Option<String>,
     /// The media type of that answer
@@ -46,16 +46,16 @@ struct FaultArgs {
     /// The Retry-After of that answer
     #[arg(long = "fault-retry-after", value_name = "VALUE")]
     retry_after: Option<String>,
-    /// Wait so long before anything else
+    /// Wait before handling the request
     #[arg(long = "fault-delay-ms", value_name = "MILLISECONDS")]
     delay_ms: Option<u64>,
     /// Take the lead, then close the connection without an answer
     #[arg(long = "fault-drop-after-commit")]
     drop_after_commit: bool,
-    /// Be over after so many requests
+    /// Stop after N requests
     #[arg(long = "fault-times", value_name = "N")]
     times: Option<NonZeroU32>,
-    /// Meet so many of a hundred requests, by chance
+    /// Affect N percent of requests, at random
     #[arg(long = "fault-percent", value_name = "N")]
     percent: Option<u8>,
 }
@@ -85,18 +85,18 @@ fn tell(sandbox: &Sandbox, keys: Option<&std::path::Path>, console: &mut Console
                 console.say(format!("  {name} = {{ file = \"{}\" }}", folder.join(name).display()));
             }
         }
-        None => console.say("  its keys are in no file: --keys DIR writes them"),
+        None => console.say("  its keys are in no file; --keys DIR writes them"),
     }
     console.say(format!("  received leads: {base_url}/_sandbox/leads"));
 }
 
-fn failed(error: StartError) -> Error {
+fn failed(error: SandboxStartError) -> Error {
     match error {
-        StartError::Listen { .. } => {
+        SandboxStartError::Listen { .. } => {
             Error::usage(error).hint("is another program listening there? --listen 127.0.0.1:0 takes any free port")
         }
-        StartError::KeyFiles(_) => Error::store(error),
-        StartError::Fault(_) => Error::usage(error),
+        SandboxStartError::KeyFiles(_) => Error::store(error),
+        SandboxStartError::Fault(_) => Error::usage(error),
     }
 }
 

@@ -7,21 +7,21 @@ use serde_json::{Map, Value, json};
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use crate::config::{CONFIG_KEYS, Keys, MAPPING_KEYS};
+use crate::config::{CONFIG_KEYS, KnownKeys, MAPPING_KEYS};
 
 /// Writes a JSON Schema of the configuration, for editors.
 ///
-/// Editors complete and check TOML by it. Put `#:schema formgate-site.json` in the first line of a file for editors that use Taplo. `formgate check` knows more
-/// than any schema.
+/// Editors use it to complete and check TOML. For editors with Taplo, make `#:schema formgate-site.json` the first line
+/// of a file. `formgate check` finds more than a schema can.
 #[derive(Args, Debug)]
 pub(super) struct SchemaArgs {
-    /// The kind of file
+    /// The file to describe
     #[arg(value_enum, default_value_t)]
-    kind: Kind,
+    kind: SchemaOf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum SchemaOf {
     /// config.toml
     #[default]
     Config,
@@ -31,9 +31,9 @@ enum Kind {
     Mapping,
 }
 
-/// What may stand under a key.
+/// What a key's value may be.
 #[derive(Clone, Copy)]
-enum Shape {
+enum KeyShape {
     Text,
     Flag,
     Number,
@@ -56,18 +56,18 @@ enum Shape {
     TextByName,
 }
 
-use Shape::{
+use KeyShape::{
     Choice, Date, Duration, Flag, Named, Number, Rate, Share, Size, Table, TableOrTables, Tables, Text, TextByName,
     TextOr, Texts, TextsOr,
 };
 
-const OVER: Shape = Choice(&["slow", "hold", "reject"]);
-const ON_INVALID: Shape = Choice(&["hold", "reject"]);
-const CODES: Shape = Choice(&["missing", "invalid", "too_long", "no_fields", "uncertain"]);
-const FIELDS: Shape = Choice(&["name", "email", "phone", "message"]);
+const OVER: KeyShape = Choice(&["slow", "hold", "reject"]);
+const ON_INVALID: KeyShape = Choice(&["hold", "reject"]);
+const CODES: KeyShape = Choice(&["missing", "invalid", "too_long", "no_fields", "uncertain"]);
+const FIELDS: KeyShape = Choice(&["name", "email", "phone", "message"]);
 
 /// Keys whose shape is known, by table; others may hold anything. `*` is every table.
-const SHAPES: &[(&str, &str, Shape)] = &[
+const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("the configuration", "server", Table("[server]")),
     ("the configuration", "admin", Table("[admin]")),
     ("the configuration", "kaicalls", Table("[kaicalls]")),
@@ -189,11 +189,11 @@ pub(super) fn run(args: &SchemaArgs, console: &mut Console) -> Result<Exit, Erro
 }
 
 /// Builds a schema of draft 4, which every editor knows.
-fn schema(kind: Kind) -> Value {
-    let (tables, root, title): (&[Keys], _, _) = match kind {
-        Kind::Config => (&CONFIG_KEYS, "the configuration", "formgate: config.toml"),
-        Kind::Site => (&CONFIG_KEYS, "a site", "formgate: sites/NAME.toml"),
-        Kind::Mapping => (&MAPPING_KEYS, "a mapping", "formgate: mappings/NAME.toml"),
+fn schema(kind: SchemaOf) -> Value {
+    let (tables, root, title): (&[KnownKeys], _, _) = match kind {
+        SchemaOf::Config => (&CONFIG_KEYS, "the configuration", "formgate: config.toml"),
+        SchemaOf::Site => (&CONFIG_KEYS, "a site", "formgate: sites/NAME.toml"),
+        SchemaOf::Mapping => (&MAPPING_KEYS, "a mapping", "formgate: mappings/NAME.toml"),
     };
     let definitions: Map<String, Value> = tables.iter().map(|keys| (keys.table.to_owned(), definition(keys))).collect();
     json!({
@@ -204,7 +204,7 @@ fn schema(kind: Kind) -> Value {
     })
 }
 
-fn definition(keys: &Keys) -> Value {
+fn definition(keys: &KnownKeys) -> Value {
     let properties: Map<String, Value> =
         keys.keys.iter().map(|key| ((*key).to_owned(), shape(keys.table, key))).collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
@@ -220,7 +220,7 @@ fn reference(table: &str) -> Value {
     json!({ "$ref": format!("#/definitions/{pointer}") })
 }
 
-impl Shape {
+impl KeyShape {
     fn to_json(self) -> Value {
         let text = || json!({ "type": "string" });
         let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
@@ -256,12 +256,12 @@ mod tests {
 
     #[test]
     fn every_shape_is_of_a_key_there_is_and_every_reference_leads_somewhere() {
-        let tables: Vec<&Keys> = CONFIG_KEYS.iter().chain(&MAPPING_KEYS).collect();
+        let tables: Vec<&KnownKeys> = CONFIG_KEYS.iter().chain(&MAPPING_KEYS).collect();
         for (table, key, _) in SHAPES {
             let known = tables.iter().any(|keys| (*table == "*" || keys.table == *table) && keys.keys.contains(key));
             assert!(known, "there is no `{key}` in {table}");
         }
-        for kind in [Kind::Config, Kind::Site, Kind::Mapping] {
+        for kind in [SchemaOf::Config, SchemaOf::Site, SchemaOf::Mapping] {
             let schema = schema(kind);
             let definitions = schema["definitions"].as_object().expect("definitions");
             let pointers: Vec<Value> = definitions.keys().map(|table| reference(table)["$ref"].clone()).collect();
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_errors_in_the_schema_too() {
-        let schema = schema(Kind::Config);
+        let schema = schema(SchemaOf::Config);
         let server = &schema["definitions"]["[server]"];
         assert_eq!(server["additionalProperties"], false);
         assert!(server["properties"].get("listen").is_some());

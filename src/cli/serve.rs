@@ -12,44 +12,44 @@ use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
 use super::say_in_time;
-use crate::app::{self, Ended, Fatal, Running, StartError};
+use crate::app::{self, Fatal, RunResult, Running, StartError};
 use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
 use crate::telemetry::{self, LogFormat};
 
 /// Most problems that are shown at a start, the worst of them.
 const PROBLEMS_MAX: usize = 50;
 
-/// Takes submissions, keeps them, and delivers them to KaiCalls as leads, until it is asked to stop.
+/// Runs the gateway: accepts submissions, stores them, and delivers them to KaiCalls as leads.
 #[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// How log lines are written: auto is text on a terminal, else JSON
+    /// Format of the log; auto: text on a terminal, else JSON
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
-    log_format: Log,
-    /// Take the place of the gateway that runs: its sockets are taken over when that gets SIGQUIT
+    log_format: LogFormatArg,
+    /// Replace the running gateway: take over its sockets when it receives SIGQUIT
     #[arg(long)]
     upgrade: bool,
-    /// Refuse to start where anything of the configuration is broken, gone or not on this machine
+    /// Refuse to start unless the whole configuration is usable
     #[arg(long)]
     strict: bool,
 }
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Log {
+enum LogFormatArg {
     #[default]
     Auto,
     Text,
     Json,
 }
 
-impl From<Log> for LogFormat {
-    fn from(log: Log) -> Self {
+impl From<LogFormatArg> for LogFormat {
+    fn from(log: LogFormatArg) -> Self {
         match log {
-            Log::Auto => Self::Auto,
-            Log::Text => Self::Text,
-            Log::Json => Self::Json,
+            LogFormatArg::Auto => Self::Auto,
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
         }
     }
 }
@@ -66,13 +66,13 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     let sites = config.sites.len();
     if sites == 0 {
         find_lost_sites(&config, &origin).await?;
-        tracing::warn!("config.no_sites: nobody can post yet; `formgate sites list` shows the sites there are");
+        tracing::warn!("config.no_sites: nobody can post yet; add a site, then check with `formgate sites list`");
     }
     // Heard from here on, so that none ends the process.
     let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());
     let running = if upgrade {
-        tracing::info!("upgrade.waiting: send SIGQUIT to the gateway that runs");
+        tracing::info!("upgrade.waiting: send SIGQUIT to the running gateway");
         tokio::select! {
             running = app::upgrade(config, origin) => running,
             () = &mut stop => return Ok(()),
@@ -86,23 +86,23 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     tracing::info!(address = %running.admin(), "admin.listening");
     until_stop(&running, stop, hangups, quits).await;
-    tracing::info!("gateway.stopping: nothing new is taken, what is under way is finished");
+    tracing::info!("gateway.stopping: accepting no new requests; finishing those in progress");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
     judge(&ended)
 }
 
 /// A stop after something died, or panicked, is no success: a service manager must see it.
-fn judge(ended: &Ended) -> Result<(), Error> {
+fn judge(ended: &RunResult) -> Result<(), Error> {
     match ended.fatal {
         Some(Fatal::Store) => {
-            let error = Error::store(anyhow!("what writes the store has died, so the gateway ended"));
-            Err(error.hint("start it again; the log has the location of the panic"))
+            let error = Error::store(anyhow!("the store's writer died, so the gateway stopped"));
+            Err(error.hint("start it again, and report the location of the panic that the log shows"))
         }
-        Some(Fatal::Listener) => Err(Error::failed(anyhow!("a listener died, so the gateway ended"))),
+        Some(Fatal::Listener) => Err(Error::failed(anyhow!("a listener died, so the gateway stopped"))),
         None if ended.has_panicked => {
             let error = Error::failed(anyhow!("a background task panicked while the gateway ran"));
-            Err(error.hint("it was started again; please report its location, which the log has"))
+            Err(error.hint("it was restarted; please report the location of the panic that the log shows"))
         }
         None => Ok(()),
     }
@@ -130,10 +130,10 @@ async fn until_stop(
             },
         };
         match handed_over {
-            Ok(()) => return tracing::info!("upgrade.handed_over: another process serves now"),
+            Ok(()) => return tracing::info!("upgrade.handed_over: the new process serves now"),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "upgrade.failed: this process goes on serving");
+                tracing::error!(error, "upgrade.failed: this process continues to serve");
             }
         }
     }
@@ -149,8 +149,8 @@ fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origi
     }
     let is_refused = args.strict && problems.prevent_serving();
     in_force.filter(|_| !is_refused).ok_or_else(|| {
-        let error = Error::config(anyhow!("{} can't be served as it is", path.display()));
-        error.hint("mend what is said above; `formgate check` says it again without serving")
+        let error = Error::config(anyhow!("{} has errors", path.display()));
+        error.hint("fix the errors above; `formgate check` shows them without starting the gateway")
     })
 }
 
@@ -158,7 +158,7 @@ fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origi
 fn told(problems: &Diagnostics, colour: bool) -> String {
     let shown = problems.worst(PROBLEMS_MAX);
     let more = problems.iter().count() - shown.iter().count();
-    let more = if more > 0 { format!("\nand {more} more: `formgate check` shows all\n") } else { String::new() };
+    let more = if more > 0 { format!("\nand {more} more; `formgate check` shows all\n") } else { String::new() };
     format!("{}{more}", shown.render(colour))
 }
 
@@ -170,22 +170,22 @@ async fn find_lost_sites(config: &Config, origin: &Origin) -> Result<(), Error> 
     if !is_lost {
         return Ok(());
     }
-    let error = Error::upstream(anyhow!("there were sites before, and neither the files nor their copy give any now"));
-    Err(error.hint("see that [sites].include names their files and that the folder is mounted; then start again"))
+    let error = Error::upstream(anyhow!(
+        "there were sites before, but now neither the files nor their last-good copy have any"
+    ));
+    Err(error.hint("check that [sites].include matches their files and that the folder is mounted, then start again"))
 }
 
 fn start_error(error: StartError) -> Error {
     match error {
         StartError::Listen { address, .. } => {
-            let hint = format!("see what listens there (ss -ltnp), or name another address than {address}");
+            let hint = format!("find out what listens on {address} (ss -ltnp), or choose another address");
             Error::config(error).hint(hint)
         }
-        StartError::Store(_) => {
-            Error::store(error).hint("the store is [queue].url in the configuration; is its folder writable?")
-        }
+        StartError::Store(_) => Error::store(error).hint("check [queue].url, and that its folder is writable"),
         StartError::Tls(_) => Error::config(error),
         StartError::Upgrade(_) => {
-            Error::store(error).hint("send SIGQUIT to the gateway that runs, with the same store, within a minute")
+            Error::store(error).hint("within a minute, send SIGQUIT to the running gateway that uses the same store")
         }
         StartError::Client(_) | StartError::Metrics(_) | StartError::Thread(_) => Error::store(error),
     }
@@ -198,12 +198,12 @@ mod tests {
 
     #[test]
     fn no_panic_and_no_death_ends_in_success() {
-        let ended = Ended { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
+        let ended = RunResult { unanswered: 3, attempts_cut: 1, fatal: None, has_panicked: false };
         assert!(judge(&ended).is_ok());
         for (ended, exit) in [
-            (Ended { has_panicked: true, ..ended }, Exit::Findings),
-            (Ended { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
-            (Ended { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
+            (RunResult { has_panicked: true, ..ended }, Exit::Findings),
+            (RunResult { fatal: Some(Fatal::Listener), ..ended }, Exit::Findings),
+            (RunResult { fatal: Some(Fatal::Store), has_panicked: true, ..ended }, Exit::Store),
         ] {
             assert_eq!(judge(&ended).expect_err("a failure").exit(), exit);
         }

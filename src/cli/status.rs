@@ -12,37 +12,37 @@ use super::leads::{Remote, duration, gateway, plural};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
-use crate::operate::{Status, Wait, WaitsFor};
+use crate::operate::{DeliveryWait, Status, WaitsFor};
 
 /// Longest cause or error that is shown, in characters.
 const WORDS_MAX: usize = 100;
 /// Sites that are listed; the rest is counted.
 const WAITS_MAX: usize = 10;
 
-/// Shows how the running gateway is, on one screen.
+/// Shows the state of the running gateway on one screen.
 ///
-/// What it takes and keeps, what waits, is held or dead and why, and what needs a person. Exits with 69 where no gateway
+/// Shows what it stores, what is queued, held or dead and why, and what needs attention. Exits with 69 if no gateway
 /// answers.
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The running gateway's admin API [default: as the configuration says]
+    /// The running gateway's admin API [default: from the configuration]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// For health checks: one line; exits with 0 where a submission posted now would be stored, else with 1
+    /// For health checks: print one line; exit with 0 if a submission posted now would be stored, else with 1
     ///
-    /// What is degraded is named and fails nothing: a gateway that takes submissions must not be restarted for it.
+    /// What is degraded is named, but doesn't fail the check: a restart wouldn't help.
     #[arg(long)]
     check: bool,
-    /// How to write it
+    /// How to write the status
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
 
-/// The request's parameters.
+/// The parameters of the request.
 #[derive(Serialize)]
-struct Asked {
+struct StatusQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     brief: Option<bool>,
 }
@@ -68,11 +68,10 @@ async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> 
     let remote: Option<Remote> = gateway(&args.config, args.admin.as_deref(), console).await?;
     let remote = remote.ok_or_else(|| {
         Error::admin(anyhow!("no gateway answers")).hint(
-            "is it running, with this configuration? `formgate serve` starts it; `formgate leads list` reads the store \
-             without it",
+            "is it running with this configuration? `formgate serve` starts it; `formgate leads list` works without it",
         )
     })?;
-    remote.get("/status", &Asked { brief: args.check.then_some(true) }).await
+    remote.get("/status", &StatusQuery { brief: args.check.then_some(true) }).await
 }
 
 fn check(args: &StatusArgs, status: Result<Status, Error>, console: &mut Console) -> Result<Exit, Error> {
@@ -103,7 +102,7 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     lines.extend(errors(status));
     let is_well = status.ready && status.degraded.is_empty() && status.waits.is_empty() && status.causes.is_empty();
     if is_well {
-        lines.push(format!("\n{}", paint.green("nothing needs you")));
+        lines.push(format!("\n{}", paint.green("nothing needs attention")));
     }
     lines
 }
@@ -114,7 +113,7 @@ fn head(status: &Status, paint: Paint) -> Vec<String> {
         Some(why) => paint.red(&format!("not ready: {}", shown::line(why))),
     };
     let up = ago(status.since, status.now);
-    let local = if status.is_public { "" } else { "  (this machine alone: [server].public_url is not set)" };
+    let local = if status.is_public { "" } else { "  (this machine only: [server].public_url is not set)" };
     vec![
         format!("formgate {}  up {up}  {ready}", status.version),
         format!("url     {}{local}", shown::line(&status.url)),
@@ -132,7 +131,7 @@ fn store(status: &Status) -> String {
             let room = format!("{} of {}", size(store.bytes), size(store.max_bytes));
             format!("{}, {room}{schema}", shown::line(file))
         }
-        None => "in memory: nothing outlives the process".to_owned(),
+        None => "in memory; lost when the process ends".to_owned(),
     }
 }
 
@@ -156,7 +155,7 @@ fn waits(status: &Status) -> Vec<String> {
     titled("waiting", lines)
 }
 
-fn waiting(wait: &Wait, now: Timestamp) -> String {
+fn waiting(wait: &DeliveryWait, now: Timestamp) -> String {
     let site = wait.site.as_ref().map(|site| site.as_str()).unwrap_or("all sites");
     let what = match wait.waits_for {
         WaitsFor::Upstream | WaitsFor::Site => "KaiCalls has failed",
@@ -166,7 +165,7 @@ fn waiting(wait: &Wait, now: Timestamp) -> String {
     let why = shown::short(&wait.why, WORDS_MAX);
     let queued = plural(wait.queued, "lead");
     let since = ago(wait.since, now);
-    format!("  {site}: {what} for {since}: {why}; {queued} queued, next try {}", until(wait.next_try, now))
+    format!("  {site}: {what} for {since}: {why}; {queued} queued, next attempt {}", until(wait.next_try, now))
 }
 
 fn causes(status: &Status) -> Vec<String> {
@@ -179,7 +178,7 @@ fn causes(status: &Status) -> Vec<String> {
     if !lines.is_empty() {
         lines.push("  formgate leads list --group reason".to_owned());
     }
-    titled("for a person", lines)
+    titled("needs attention", lines)
 }
 
 fn errors(status: &Status) -> Vec<String> {
@@ -221,7 +220,7 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::lead::SiteId;
-    use crate::operate::{Degradation, Group, LastError, Leads, StoreStatus};
+    use crate::operate::{Degradation, Group, LastError, LeadCounts, StoreStatus};
     use crate::queue::{Reason, State};
 
     const NOW: i64 = 1_800_000_000;
@@ -252,7 +251,7 @@ mod tests {
                 schema: Some(3),
             },
             sites: 300,
-            leads: Leads { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
+            leads: LeadCounts { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
             waits: Vec::new(),
             causes: Vec::new(),
             errors: Vec::new(),
@@ -284,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_screen_says_what_waits_and_what_needs_a_person() {
-        let wait = |waits_for, name: Option<&str>, why: &str, queued| Wait {
+        let wait = |waits_for, name: Option<&str>, why: &str, queued| DeliveryWait {
             waits_for,
             site: name.map(site),
             since: at(-7_300),
@@ -301,7 +300,7 @@ mod tests {
                 reason: "backup_failed".to_owned(),
                 cure: "the last backup failed: see `backup.failed` in the log".to_owned(),
             }],
-            leads: Leads { queued: 40, held: 37, dead: 4, delivered: 9, oldest_queued: Some(at(-7_300)) },
+            leads: LeadCounts { queued: 40, held: 37, dead: 4, delivered: 9, oldest_queued: Some(at(-7_300)) },
             waits: vec![
                 wait(WaitsFor::Upstream, None, "503 Service Unavailable", 40),
                 wait(WaitsFor::Keys, Some("acme"), "401 Invalid \u{1b}[31mkey", 12),

@@ -9,15 +9,15 @@ use jiff::Timestamp;
 use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
-use super::leads::{Output, backup, plural, read_config, salvage};
+use super::leads::{DetailFormat, backup, plural, read_config, salvage};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
 use crate::config::{Config, StoreUrl};
-use crate::operate::{self, Audit, By, NotRestored, RestoreAsked, Restored};
+use crate::operate::{self, Actor, Audit, NotRestored, RestoreAsked, Restored};
 use crate::queue::sqlite::{Options, RestoreError};
 
-/// Copies the store, puts a copy in its place, or merges back what is left of a damaged one.
+/// Backs up, restores or salvages the store.
 #[derive(Args)]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
@@ -31,11 +31,11 @@ enum StoreCommand {
     Salvage(salvage::SalvageArgs),
 }
 
-/// Puts a copy in the store's place, while no gateway runs.
+/// Replaces the store with a copy, while no gateway runs.
 ///
-/// The copy is checked first. The store at hand is kept beside it, under a name with `.replaced-`. Leads that are queued
-/// in the copy may have been delivered since it was made: they are held as `restored` until an operator sends or drops
-/// them. Leads that were accepted after the copy was made are not in it.
+/// Checks the copy first, and keeps the current store beside it, under a name with `.replaced-`. Leads that are queued
+/// in the copy may have been delivered since, so they are held as `restored` until an operator sends or drops them.
+/// Leads accepted after the copy was made aren't in it.
 #[derive(Args, Debug)]
 struct RestoreArgs {
     /// A copy made by [backup] or `formgate store backup`
@@ -43,18 +43,18 @@ struct RestoreArgs {
     file: PathBuf,
     #[command(flatten)]
     config: ConfigArg,
-    /// Send what is queued in the copy: what was delivered after the copy was made is delivered twice
+    /// Send the leads that are queued in the copy; some may arrive twice
     #[arg(long, conflicts_with = "hold")]
     send: bool,
-    /// Hold what is queued in the copy (the default)
+    /// Hold the leads that are queued in the copy (the default)
     #[arg(long)]
     hold: bool,
-    /// Restore although leads of the store at hand that are queued or held would be missed
+    /// Restore even if the current store has queued or held leads
     #[arg(long)]
     force: bool,
-    /// How to write what came of it
+    /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -70,7 +70,7 @@ pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error
 async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Error> {
     let config = read_config(&args.config, console)?;
     let StoreUrl::Sqlite(store) = &config.queue.url else {
-        return Err(Error::config(anyhow!("[queue].url names no file: there is nothing to restore to")));
+        return Err(Error::config(anyhow!("[queue].url isn't a file, so there is nothing to restore")));
     };
     let asked = RestoreAsked {
         store,
@@ -79,11 +79,11 @@ async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Erro
         force: args.force,
         options: options(&config),
     };
-    let restored = operate::restore(asked, &Audit::of(&config), By::Cli, Timestamp::now()).await;
+    let restored = operate::restore(asked, &Audit::of(&config), Actor::Cli, Timestamp::now()).await;
     let restored = restored.map_err(not_restored)?;
     match args.output {
-        Output::Json => console.json(&restored)?,
-        Output::Table => show(args, &restored, console)?,
+        DetailFormat::Json => console.json(&restored)?,
+        DetailFormat::Table => show(args, &restored, console)?,
     }
     Ok(Exit::Ok)
 }
@@ -98,23 +98,24 @@ fn show(args: &RestoreArgs, restored: &Restored, console: &mut Console) -> Resul
     console.data(format!("restored {} from {file}", plural(restored.entries, "entry")))?;
     if restored.held > 0 {
         console.data(format!(
-            "{} queued in it may have been delivered since: held as `restored`",
+            "{} queued in the copy may have been delivered since: held as `restored`",
             leads_were(restored.held)
         ))?;
-        console.say("  look for them at KaiCalls, then:  formgate leads retry --reason restored  (or leads drop)");
+        console.say("  look for them in KaiCalls, then:  formgate leads retry --reason restored  (or leads drop)");
     }
     if restored.queued > 0 {
         console.data(format!(
-            "{} queued and will be sent: what was delivered after the copy was made is delivered twice",
+            "{} queued and will be sent; those delivered after the copy was made arrive twice",
             leads_are(restored.queued)
         ))?;
     }
     if let Some(former) = &restored.former {
         let former = shown::line(&former.display().to_string());
-        console
-            .data(format!("the former store is {former}; it holds visitors' data: delete it when it isn't needed"))?;
+        console.data(format!(
+            "the replaced store is {former}; it contains visitors' data: delete it when you no longer need it"
+        ))?;
     }
-    console.say("leads accepted after the copy was made are not in it; `formgate serve` goes on from here");
+    console.say("leads accepted after the copy was made aren't in it; `formgate serve` continues from here");
     Ok(())
 }
 
@@ -129,14 +130,14 @@ fn leads_are(leads: u64) -> String {
 fn not_restored(error: NotRestored) -> Error {
     match error {
         NotRestored::Missed { .. } => Error::missing(error).hint(
-            "nothing was changed; `formgate leads export` keeps them, --force restores all the same and keeps the store \
-             at hand beside the new one",
+            "nothing was changed; `formgate leads export` saves them, --force restores anyway and keeps the current \
+             store beside the new one",
         ),
         NotRestored::Restore(RestoreError::InUse { .. }) => {
             Error::store(error).hint("stop the gateway (SIGTERM), restore, and start it again; nothing was changed")
         }
         NotRestored::Restore(RestoreError::Copy { .. }) => {
-            Error::store(error).hint("nothing was changed; take another copy: their names sort by time")
+            Error::store(error).hint("nothing was changed; try another copy (their names sort by time)")
         }
         NotRestored::Restore(RestoreError::Same { .. } | RestoreError::NotAFile { .. }) => Error::usage(error),
         error => Error::store(error),

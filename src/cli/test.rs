@@ -13,38 +13,38 @@ use serde::Serialize;
 use super::cases::{self, Case};
 use super::check::counted;
 use super::console::{Console, Format, Paint};
-use super::diff;
+use super::diff::{self, Sides};
 use super::error::Error;
 use super::exit::Exit;
 use super::expectation::{Difference, Expectation};
 use super::junit;
-use super::rules::{ConfigArg, Rules};
+use super::rules::{ConfigArg, LoadedRules};
 use crate::lead::SiteId;
 use crate::lead::overlay::Overlay;
 use crate::pipeline::{self, Mappings};
 use crate::telemetry;
 
 /// What is said of a case with nothing beside it.
-const NO_EXPECTATION: &str = "no expectation: there is no .json beside it, or it expects nothing";
+const NO_EXPECTATION: &str = "no expectation: the .json beside it is missing or empty";
 /// Where fixtures are looked for.
 const FIXTURES: &str = "fixtures";
 
-/// Runs the mappings' examples and captured requests, and shows what differs.
+/// Runs captured requests and the mappings' examples, and shows what differs.
 ///
 /// A case is a captured request, CASE.http, with CASE.json beside it: {"expect": {"name", "email", "phone", "message"}}
-/// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} why there is no lead. Exits with 1 where one
-/// fails; with --strict also where one expects nothing.
+/// is exactly what is sent to KaiCalls, {"reject": [{"field", "code"}]} is why there is no lead. Exits with 1 if a case
+/// fails; with --strict also if one has no expectation.
 #[derive(Args, Debug)]
 pub(super) struct TestArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The site whose rules apply [default: the one that each captured URL names, else none]
+    /// The site whose rules apply [default: the one in each captured URL, else none]
     #[arg(long, value_name = "SITE", value_parser = SiteId::parse)]
     site: Option<SiteId>,
-    /// Write CASE.json, as things are now, for cases that have none
+    /// Write CASE.json with the current result for cases that have none
     #[arg(long)]
     write: bool,
-    /// Fail cases and examples that expect nothing
+    /// Fail cases and examples without an expectation
     #[arg(long)]
     strict: bool,
     /// Also write the results as JUnit XML to this file
@@ -53,14 +53,14 @@ pub(super) struct TestArgs {
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-    /// Captured requests, or folders of them [default: fixtures, if it is there]
+    /// Captured requests, or folders of them [default: fixtures, if it exists]
     paths: Vec<PathBuf>,
 }
 
 /// How one case ended.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-enum End {
+enum CaseEnd {
     Passed,
     Failed { differences: Vec<Difference> },
     Unreadable { error: String },
@@ -72,11 +72,12 @@ enum End {
 struct Tested {
     case: PathBuf,
     #[serde(flatten)]
-    end: End,
+    end: CaseEnd,
 }
 
+/// How many cases passed and failed.
 #[derive(Serialize)]
-struct Summary {
+struct TestSummary {
     examples: usize,
     /// Mappings' examples that expect nothing, by mapping and number.
     empty_examples: Vec<String>,
@@ -90,14 +91,14 @@ struct Summary {
 }
 
 pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error> {
-    let rules = Rules::load(&args.config, console)?;
+    let rules = LoadedRules::load(&args.config, console)?;
     let files = if args.paths.is_empty() { cases::below(Path::new(FIXTURES))? } else { cases::find(&args.paths)? };
     let mut tested = Vec::with_capacity(files.len());
     for file in files {
         let end = test(&file, args, &rules)?;
         tested.push(Tested { case: file, end });
     }
-    let summary = Summary::of(tested, &rules.mappings, rules.broken_mappings.clone());
+    let summary = TestSummary::of(tested, &rules.mappings, rules.broken_mappings.clone());
     if let Some(file) = &args.junit {
         let document = junit::document("formgate test", &results::test_cases(&summary, &rules, args.strict));
         let written = fs::write(file, document).with_context(|| format!("can't write {}", file.display()));
@@ -110,26 +111,26 @@ pub(super) fn run(args: &TestArgs, console: &mut Console) -> Result<Exit, Error>
     Ok(if summary.is_good(args.strict) { Exit::Ok } else { Exit::Findings })
 }
 
-fn test(file: &Path, args: &TestArgs, rules: &Rules) -> Result<End, Error> {
+fn test(file: &Path, args: &TestArgs, rules: &LoadedRules) -> Result<CaseEnd, Error> {
     let case = match cases::read(file) {
         Ok(case) => case,
-        Err(error) => return Ok(End::Unreadable { error: format!("{error:#}") }),
+        Err(error) => return Ok(CaseEnd::Unreadable { error: format!("{error:#}") }),
     };
     let found = expectation_of(&case, args.site.as_ref(), rules)?;
     Ok(match &case.expectation {
         Some(expected) => match expected.differences(&found) {
-            differences if differences.is_empty() => End::Passed,
-            differences => End::Failed { differences },
+            differences if differences.is_empty() => CaseEnd::Passed,
+            differences => CaseEnd::Failed { differences },
         },
         None if args.write => {
             write(&cases::expectation_path(&case.path), &found).map_err(Error::store)?;
-            End::Written
+            CaseEnd::Written
         }
-        None => End::NoExpectation,
+        None => CaseEnd::NoExpectation,
     })
 }
 
-fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &Rules) -> Result<Expectation, Error> {
+fn expectation_of(case: &Case, site: Option<&SiteId>, rules: &LoadedRules) -> Result<Expectation, Error> {
     let met = rules.meet(site, None, &case.capture)?;
     let received = case.capture.received();
     let processed = telemetry::catch(|| pipeline::process(&rules.mappings, &met.site, met.form.as_ref(), &received));
@@ -145,7 +146,7 @@ fn write(path: &Path, expectation: &Expectation) -> Result<(), anyhow::Error> {
     written.with_context(|| format!("can't write {}", path.display()))
 }
 
-fn show(summary: &Summary, rules: &Rules, strict: bool, console: &mut Console) -> Result<(), Error> {
+fn show(summary: &TestSummary, rules: &LoadedRules, strict: bool, console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     if !summary.broken_mappings.is_empty() {
         console.data(rules.diagnostics.render(paint.colour))?;
@@ -157,11 +158,11 @@ fn show(summary: &Summary, rules: &Rules, strict: bool, console: &mut Console) -
     }
     for example in &summary.empty_examples {
         let label = if strict { paint.red("FAIL") } else { paint.yellow("not tested") };
-        console.data(format!("{label} {example}\n  it expects nothing: give its `lead` a field"))?;
+        console.data(format!("{label} {example}\n  it has no expectation: give its `lead` a field"))?;
     }
     if summary.without_expectation > 0 {
         let count = counted(summary.without_expectation, "case");
-        console.say(format!("{count} without an expectation: nothing was compared; --write makes it"));
+        console.say(format!("{count} without an expectation, so not compared; --write writes one"));
     }
     console.data(summary.words(strict, paint))
 }
@@ -171,17 +172,17 @@ impl Tested {
     fn lines(&self, strict: bool, paint: Paint) -> Vec<String> {
         let case = self.case.display();
         match &self.end {
-            End::NoExpectation if strict => {
+            CaseEnd::NoExpectation if strict => {
                 vec![format!("{} {case}", paint.red("FAIL")), format!("  {NO_EXPECTATION}"), String::new()]
             }
-            End::Passed | End::NoExpectation => Vec::new(),
-            End::Written => vec![format!("{} {case}", paint.yellow("wrote"))],
-            End::Unreadable { error } => {
+            CaseEnd::Passed | CaseEnd::NoExpectation => Vec::new(),
+            CaseEnd::Written => vec![format!("{} {case}", paint.yellow("wrote"))],
+            CaseEnd::Unreadable { error } => {
                 vec![format!("{} {case}", paint.red("FAIL")), format!("  {error}"), String::new()]
             }
-            End::Failed { differences } => {
+            CaseEnd::Failed { differences } => {
                 let mut lines = vec![format!("{} {case}", paint.red("FAIL"))];
-                lines.extend(diff::render(differences, paint));
+                lines.extend(diff::render(differences, Sides::Expectation, paint));
                 lines.push(String::new());
                 lines
             }
@@ -189,17 +190,17 @@ impl Tested {
     }
 }
 
-impl Summary {
+impl TestSummary {
     fn of(cases: Vec<Tested>, mappings: &Mappings, broken_mappings: Vec<String>) -> Self {
-        let count = |wanted: fn(&End) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
+        let count = |wanted: fn(&CaseEnd) -> bool| cases.iter().filter(|tested| wanted(&tested.end)).count();
         Self {
             examples: mappings.iter().map(|mapping| mapping.examples.len()).sum(),
             empty_examples: mappings.iter().flat_map(|mapping| results::empty_examples(mapping)).collect(),
             broken_mappings,
-            passed: count(|end| matches!(end, End::Passed)),
-            failed: count(|end| matches!(end, End::Failed { .. } | End::Unreadable { .. })),
-            written: count(|end| matches!(end, End::Written)),
-            without_expectation: count(|end| matches!(end, End::NoExpectation)),
+            passed: count(|end| matches!(end, CaseEnd::Passed)),
+            failed: count(|end| matches!(end, CaseEnd::Failed { .. } | CaseEnd::Unreadable { .. })),
+            written: count(|end| matches!(end, CaseEnd::Written)),
+            without_expectation: count(|end| matches!(end, CaseEnd::NoExpectation)),
             cases,
         }
     }
@@ -239,12 +240,12 @@ mod tests {
     }
 
     fn run_in(folder: &Path, write: bool) -> (Exit, String) {
-        let rules = Rules::shipped();
+        let rules = LoadedRules::shipped();
         let args = args(vec![folder.to_owned()], write, Format::Text);
         let (mut console, data, _) = console();
         let tested = cases::find(&args.paths).expect("cases").into_iter();
         let tested = tested.map(|case| Tested { end: test(&case, &args, &rules).expect("tested"), case }).collect();
-        let summary = Summary::of(tested, &Mappings::default(), Vec::new());
+        let summary = TestSummary::of(tested, &Mappings::default(), Vec::new());
         show(&summary, &rules, false, &mut console).expect("shown");
         let exit = if summary.is_good(false) { Exit::Ok } else { Exit::Findings };
         (exit, data.text().replace(&format!("{}/", folder.display()), ""))
@@ -272,7 +273,9 @@ mod tests {
         fs::write(folder.path().join("a.json"), expect).expect("written");
         let (exit, text) = run_in(folder.path(), true);
         assert_eq!(exit, Exit::Findings);
-        let expected = "FAIL a.http\n  phone\n    - expected  1\n    + found     (nothing)\n  message\n    - Hi·\n    + Hi\n\nFAIL b.http\n  b.http is no captured request: its head does not end: an empty line is missing\n\nfailed  0 examples and 2 cases: 0 of the cases passed, 2 failed\n";
+        let expected = "FAIL a.http\n  phone\n    - expected  1\n    + found     (nothing)\n  message\n    - Hi·\n    \
+                        + Hi\n\nFAIL b.http\n  b.http is not a captured request: the empty line after its headers is \
+                        missing\n\nfailed  0 examples and 2 cases: 0 of the cases passed, 2 failed\n";
         assert_eq!(text, expected);
     }
 }

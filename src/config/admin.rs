@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use super::advice::warn_of_open_admin;
-use super::reader::{Keys, Table};
+use super::reader::{KnownKeys, Table};
 use super::secret::{Sources, secret};
 use super::server::address;
 use super::snapshot::Admin;
 
-pub(super) const KEYS: Keys = Keys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics"] };
 
 /// Most sites with metrics of their own: each has ten series or so.
 const SITE_METRICS_MAX: u32 = 100_000;
@@ -33,7 +33,7 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
     let token = table.get("token").and_then(|value| {
         let token = table.file().aside(|| secret(&value, sources))?;
         if token.expose().len() < TOKEN_SAFE {
-            value.warn("`token` is short enough to be guessed", Some("`openssl rand -base64 32` makes a good one"));
+            value.warn("`token` is short enough to guess", Some("make one with `openssl rand -base64 32`"));
         }
         Some(token)
     });

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::snapshot::{Backup, Queue, StoreUrl};
 
-pub(super) const KEYS: Keys = Keys { table: "[backup]", keys: &["every", "to", "keep"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "[backup]", keys: &["every", "to", "keep"] };
 
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 /// More often, one copy would begin while the last is still being checked.
@@ -19,7 +19,7 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Backup> {
     let every = table.or("every", EVERY, |value| {
         let every = value.some_time()?;
         if every < EVERY_MIN {
-            value.error("`every` is shorter than a minute", Some("\"1d\" is a copy a day"));
+            value.error("`every` is shorter than a minute", Some("\"1d\" makes one copy a day"));
             return None;
         }
         Some(every)

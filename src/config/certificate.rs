@@ -77,7 +77,7 @@ pub(super) fn warn_of_expiry(value: &Value<'_>, path: &Path, today: Date) {
         _ => return,
     };
     let message = format!("the certificate in {} {problem}", path.display());
-    value.warn(&message, Some("renew it; a running gateway takes up the new file by itself"));
+    value.warn(&message, Some("renew it; a running gateway picks up the new file"));
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
         return false;
     }
     if root.is_empty() {
-        let hint = "restore it; if every default is meant, write `[server]`, and nothing below it";
-        file.report_file(Severity::Error, "this file is empty, or holds nothing but comments", Some(hint));
+        let hint = "restore it; if you want every default, write only `[server]`";
+        file.report_file(Severity::Error, "this file is empty, or has only comments", Some(hint));
         return true;
     }
     let Some(last_good) = last_good else { return false };
@@ -58,16 +58,16 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
     // What `[sites]` and `[mappings]` include stays by itself.
     let sections = tables.iter().filter(|name| !["site", "sites", "mappings"].contains(&name.as_str())).count();
     let (what, cure) = if !moved.is_empty() {
-        (moved.join(", "), "to go back to a default on purpose, write the default out")
+        (moved.join(", "), "to go back to a default, write the default out")
     } else if sections + usize::from(has_sites) > 1 {
         (
             tables.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", "),
-            "to do without them on purpose, take them out one at a time",
+            "to remove them, take them out one at a time",
         )
     } else {
         return false;
     };
-    let message = format!("this file seems to be cut short: it ends before {what}, which it had when it was last good");
+    let message = format!("this file seems to be cut short: it ends before {what}, which its last-good version has");
     file.report_file(Severity::Error, &message, Some(&format!("restore it; {cure}")));
     true
 }
@@ -113,10 +113,9 @@ pub(super) fn report_site(file: &SourceFile, id: &SiteId, site: &toml::Table, la
         return false;
     }
     let names = missed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let message =
-        format!("site `{id}` seems to be cut short: it ends before {names}, which it had when it was last good");
-    let hint = "restore it; to do without on purpose, take keys and forms out one at a time, comment them out, or write \
-                out what is meant: `tokens = []`, `deliver = true`";
+    let message = format!("site `{id}` seems to be cut short: it ends before {names}, which its last-good version has");
+    let hint = "restore it; to remove keys or forms, take them out one at a time, comment them out, or write the \
+                value you want: `tokens = []`, `deliver = true`";
     file.report_file(Severity::Error, &message, Some(hint));
     true
 }

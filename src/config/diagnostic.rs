@@ -28,7 +28,7 @@ pub struct Diagnostic {
     pub file: PathBuf,
     /// None where the file as a whole is meant.
     #[serde(flatten)]
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
     pub message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -39,9 +39,9 @@ pub struct Diagnostic {
     pub(super) recurring: Option<Recurring>,
 }
 
-/// Where in a file.
+/// A place in a file, with the line to show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct SourceLocation {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -67,7 +67,7 @@ impl Diagnostic {
     pub(super) fn new(
         severity: Severity,
         file: &Path,
-        place: Option<Place>,
+        place: Option<SourceLocation>,
         message: &str,
         hint: Option<&str>,
     ) -> Self {
@@ -82,10 +82,10 @@ impl Diagnostic {
         let file = self.file.display();
         self.place
             .as_ref()
-            .map_or_else(|| file.to_string(), |Place { line, column, .. }| format!("{file}:{line}:{column}"))
+            .map_or_else(|| file.to_string(), |SourceLocation { line, column, .. }| format!("{file}:{line}:{column}"))
     }
 
-    fn render_into(&self, text: &mut String, paint: Paint) {
+    fn render_into(&self, text: &mut String, paint: DiagnosticPaint) {
         let (label, code) = self.severity.label();
         let message = self.message.replace('\n', "\n       ");
         writeln_to(text, format_args!("{}: {message}", paint.bold(label, code)));
@@ -100,7 +100,7 @@ impl Diagnostic {
                 let others = self.also.len();
                 writeln_to(text, format_args!("{:gutter$}{arrow} {first} and {others} more", ""));
             }
-            Some(Place { line, column, source_line, caret, width }) => {
+            Some(SourceLocation { line, column, source_line, caret, width }) => {
                 writeln_to(text, format_args!("{:gutter$}{arrow} {file}:{line}:{column}", ""));
                 writeln_to(text, format_args!("{:gutter$} {bar}", ""));
                 let number = paint.bold(&line.to_string(), BLUE);
@@ -185,7 +185,7 @@ impl Diagnostics {
             if index > 0 {
                 text.push('\n');
             }
-            diagnostic.render_into(&mut text, Paint { colour });
+            diagnostic.render_into(&mut text, DiagnosticPaint { colour });
         }
         text
     }
@@ -207,11 +207,11 @@ impl Severity {
 }
 
 #[derive(Clone, Copy)]
-struct Paint {
+struct DiagnosticPaint {
     colour: bool,
 }
 
-impl Paint {
+impl DiagnosticPaint {
     fn bold(self, text: &str, code: &str) -> String {
         if self.colour { format!("\u{1b}[1;{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Diagnostics {
-        let place = Place { line: 12, column: 3, source_line: "  listne = 1".to_owned(), caret: 2, width: 6 };
+        let place = SourceLocation { line: 12, column: 3, source_line: "  listne = 1".to_owned(), caret: 2, width: 6 };
         let file = Path::new("config.toml");
         let mut diagnostics = Diagnostics::default();
         diagnostics.extend([

@@ -11,7 +11,7 @@ const PLACES: [&str; 2] = ["config.toml", "/etc/formgate/config.toml"];
 
 /// There is no configuration file in any of the usual places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no configuration: give --config, set {VARIABLE}, or write ./config.toml or /etc/formgate/config.toml")]
+#[error("no configuration found: use --config, set {VARIABLE}, or create ./config.toml or /etc/formgate/config.toml")]
 pub struct NoConfigFile;
 
 /// Returns the configuration file: the one given, else the environment's, else the first that exists.

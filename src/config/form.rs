@@ -2,21 +2,21 @@
 
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
-use super::reader::{Keys, Named, Table, Value, all};
-use super::recurring::{Kind, Recurring};
+use super::reader::{KnownKeys, NamedValue, Table, Value, all};
+use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
 use super::suggest::nearest;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
 use crate::pipeline::FormRules;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[forms.*]",
     keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras", "auto"],
 };
 
 /// `auto = { min = 0.8 }`.
-pub(super) const AUTO: Keys = Keys { table: "[forms.*.auto]", keys: &["min"] };
+pub(super) const AUTO: KnownKeys = KnownKeys { table: "[forms.*.auto]", keys: &["min"] };
 
 /// A form, and its branch's keys where it has its own.
 pub(super) struct CompiledForm {
@@ -29,7 +29,7 @@ pub(super) fn list(value: &Value<'_>, context: &Context<'_>) -> Option<Vec<Compi
     all(value.named()?.into_iter().map(|entry| compile(&entry, context)))
 }
 
-fn compile(entry: &Named<'_>, context: &Context<'_>) -> Option<CompiledForm> {
+fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm> {
     let id = FormId::parse(entry.name)
         .map_err(|invalid| entry.value.file().error(entry.key_span.clone(), &format!("a form's name {invalid}")))
         .ok();
@@ -75,11 +75,11 @@ fn known_mapping(value: &Value<'_>, context: &Context<'_>) -> Option<String> {
         return Some(name.to_owned());
     }
     let hint = nearest(name, context.mappings.iter().map(String::as_str)).map_or_else(
-        || format!("there are {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
+        || format!("known mappings: {}", context.mappings.iter().cloned().collect::<Vec<_>>().join(", ")),
         |known| format!("did you mean \"{known}\"?"),
     );
     let subject = value.file().path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let recurring = Recurring { kind: Kind::NoMapping(name.to_owned()), subject };
+    let recurring = Recurring { kind: RecurringKind::NoMapping(name.to_owned()), subject };
     let message = format!("there is no mapping `{name}`");
     value.file().aside(|| {
         value.file().report_recurring(Severity::Error, Some(value.span()), recurring, &message, Some(&hint));

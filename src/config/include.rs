@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::source::SourceFile;
 
-pub(super) const SITES: Keys = Keys { table: "[sites]", keys: &["include"] };
-pub(super) const MAPPINGS: Keys = Keys { table: "[mappings]", keys: &["include"] };
+pub(super) const SITES: KnownKeys = KnownKeys { table: "[sites]", keys: &["include"] };
+pub(super) const MAPPINGS: KnownKeys = KnownKeys { table: "[mappings]", keys: &["include"] };
 
 /// What an `include` names.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Included {
 }
 
 /// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
-pub(super) fn files(root: &Table<'_>, section: &'static str, keys: Keys, default: &str) -> Included {
+pub(super) fn files(root: &Table<'_>, section: &'static str, keys: KnownKeys, default: &str) -> Included {
     let mut included = Included::default();
     let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
     let Some(include) = include else {
@@ -47,14 +47,15 @@ fn matching(value: &Value<'_>, default: &str, included: &mut Included) -> Option
         if pattern.is_file() {
             return Some(vec![pattern]);
         }
-        value.error(&format!("there is no file {}", pattern.display()), Some("every file: \"directory/*.toml\""));
+        value
+            .error(&format!("there is no file {}", pattern.display()), Some("for every file, write \"folder/*.toml\""));
         included.unknown.push(pattern);
         return None;
     }
     if pattern.parent().is_some_and(|directory| directory.to_string_lossy().contains('*')) {
         value.error(
-            "only the last part of a pattern may hold `*`",
-            Some("list each directory: [\"a/*.toml\", \"b/*.toml\"]"),
+            "only the last part of a pattern may contain `*`",
+            Some("list each folder: [\"a/*.toml\", \"b/*.toml\"]"),
         );
         return None;
     }
@@ -66,7 +67,7 @@ fn matching(value: &Value<'_>, default: &str, included: &mut Included) -> Option
             Some(found)
         }
         Err(error) => {
-            value.error(&format!("the directory can't be read: {error}"), None);
+            value.error(&format!("the folder can't be read: {error}"), None);
             None
         }
     }
@@ -75,8 +76,8 @@ fn matching(value: &Value<'_>, default: &str, included: &mut Included) -> Option
 fn why_nothing_matches(pattern: &Path) -> String {
     let directory = pattern.parent().unwrap_or(Path::new("")).display();
     match pattern.parent().is_some_and(Path::is_dir) {
-        true => format!("no name in {directory} fits; a pattern's case counts"),
-        false => format!("there is no directory {directory}"),
+        true => format!("no file in {directory} matches; patterns are case-sensitive"),
+        false => format!("there is no folder {directory}"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Every table and its keys, for documentation and completion; reading uses the same lists.
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
-use super::reader::Keys;
+use super::reader::KnownKeys;
 use super::{admin, backup, form, include, limits, queue, secret, sections, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [Keys; 23] = [
+pub const CONFIG_KEYS: [KnownKeys; 23] = [
     sections::KEYS,
     server::KEYS,
     server::TLS,
@@ -32,7 +32,7 @@ pub const CONFIG_KEYS: [Keys; 23] = [
 ];
 
 /// The tables of a mapping.
-pub const MAPPING_KEYS: [Keys; 16] = [
+pub const MAPPING_KEYS: [KnownKeys; 16] = [
     mapping::KEYS,
     condition::KEYS,
     fields::KEYS,

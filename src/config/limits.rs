@@ -3,12 +3,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::snapshot::{Limit, Limits, OverLimit, Rate};
 
-pub(super) const KEYS: Keys = Keys { table: "[limits]", keys: &["gateway", "client", "site"] };
-pub(super) const LIMIT: Keys = Keys { table: "a limit", keys: &["rate", "burst"] };
-pub(super) const SITE_LIMIT: Keys = Keys { table: "[limits] site", keys: &["rate", "burst", "over"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "[limits]", keys: &["gateway", "client", "site"] };
+pub(super) const LIMIT: KnownKeys = KnownKeys { table: "a limit", keys: &["rate", "burst"] };
+pub(super) const SITE_LIMIT: KnownKeys = KnownKeys { table: "[limits] site", keys: &["rate", "burst", "over"] };
 
 const OVER: [(&str, OverLimit); 3] =
     [("slow", OverLimit::Slow), ("hold", OverLimit::Hold), ("reject", OverLimit::Reject)];

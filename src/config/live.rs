@@ -9,12 +9,12 @@ use jiff::civil::Date;
 use parking_lot::Mutex;
 
 use super::diagnostic::Diagnostics;
-use super::last_good::{Fallback, Folder, Removed, Texts};
+use super::last_good::{Fallback, Folder, RemovedParts, Texts};
 use super::load::load_with;
 use super::merge::merge;
 use super::secret::Sources;
 use super::snapshot::Config;
-use super::stand_in::{By, Part, StandIn};
+use super::stand_in::{ConfigPart, StandIn, StandInSource};
 use super::start::{Origin, refer_to, watch_removed};
 use super::watched::Watched;
 use crate::lead::SiteId;
@@ -27,10 +27,11 @@ pub struct Live {
     path: PathBuf,
     sources: Sources,
     current: Arc<ArcSwap<Config>>,
-    state: Mutex<State>,
+    state: Mutex<LiveState>,
 }
 
-struct State {
+/// What the follower of the files remembers between looks.
+struct LiveState {
     /// What was read last, whether or not it could be used.
     watched: Watched,
     /// What the last look found, where it was something else.
@@ -41,9 +42,9 @@ struct State {
     texts: Texts,
     /// The copy on disk.
     copied: Option<Texts>,
-    removed: Removed,
+    removed: RemovedParts,
     /// What was removed and is written again.
-    put_back: Removed,
+    put_back: RemovedParts,
 }
 
 /// What came of reading the files again.
@@ -63,9 +64,9 @@ pub struct Reloaded {
 impl Reloaded {
     /// Names the sites that are in force as they were before.
     pub fn kept_sites(&self) -> Vec<SiteId> {
-        let kept = self.stand_ins.iter().filter(|stand_in| stand_in.by == By::LastGood);
+        let kept = self.stand_ins.iter().filter(|stand_in| stand_in.by == StandInSource::LastGood);
         let sites = kept.filter_map(|kept| match &kept.part {
-            Part::Site(id) => Some(id.clone()),
+            ConfigPart::Site(id) => Some(id.clone()),
             _ => None,
         });
         sites.collect()
@@ -78,7 +79,7 @@ impl Live {
         let Origin { path, sources, watched, is_unreadable, texts, copied, removed, put_back, .. } = origin;
         let copied = copied.filter(|_| origin.is_copy_in_place);
         let unreadable_looks = is_unreadable.then_some(0);
-        let state = State { watched, last_look: None, unreadable_looks, texts, copied, removed, put_back };
+        let state = LiveState { watched, last_look: None, unreadable_looks, texts, copied, removed, put_back };
         Self { path, sources, current, state: Mutex::new(state) }
     }
 
@@ -144,7 +145,7 @@ impl Live {
         if removed.forget(&state.put_back) || !is_readable {
             folder.write_removed(&removed)?;
         }
-        state.put_back = Removed::default();
+        state.put_back = RemovedParts::default();
         if state.copied.as_ref() != Some(&state.texts) {
             folder.write(&state.texts)?;
             state.copied = Some(state.texts.clone());

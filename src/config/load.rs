@@ -35,7 +35,7 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// Every file that was looked at.
     pub watched: Watched,
-    pub(super) parts: Parts,
+    pub(super) parts: ConfigParts,
 }
 
 /// A site that can't be used as it is written.
@@ -46,9 +46,9 @@ pub struct BrokenSite {
     pub file: PathBuf,
 }
 
-/// What the files give, each part sound or broken by itself.
+/// The parts of the configuration, each sound or broken by itself.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct ConfigParts {
     pub(super) config: PathBuf,
     /// False: `config.toml` isn't there, isn't TOML, or isn't whole.
     pub(super) is_config_read: bool,
@@ -69,9 +69,9 @@ pub(super) struct Parts {
     pub(super) is_unreadable: bool,
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for ConfigParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").finish_non_exhaustive()
+        f.debug_struct("ConfigParts").finish_non_exhaustive()
     }
 }
 
@@ -103,7 +103,7 @@ pub fn load(path: &Path, sources: &Sources, today: Date) -> Loaded {
 /// Loads the configuration; what lacks what the last good one has at its end is broken. Where that is `config.toml`, or it
 /// can't be read, the last good one says which files it includes.
 pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Loaded {
-    let mut files = Files::open(path, last_good, sources, today);
+    let mut files = LoadedFiles::open(path, last_good, sources, today);
     let parsed = files.config.parse().filter(|_| files.is_whole);
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
@@ -113,7 +113,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     for file in files.sites.iter().chain([&files.config]) {
         sites::warn_if_readable(file);
     }
-    let mut parts = Parts {
+    let mut parts = ConfigParts {
         is_config_read: root.is_some(),
         sections,
         sites,
@@ -131,7 +131,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics(), watched, parts }
 }
 
-impl Parts {
+impl ConfigParts {
     /// Tells whether `config.toml` has an error, in whatever part, or can't be read.
     pub(super) fn is_config_broken(&self) -> bool {
         let config = absolute(&self.config);
@@ -157,7 +157,7 @@ impl Parts {
 }
 
 /// Every file, in the order in which problems are shown.
-struct Files {
+struct LoadedFiles {
     config: SourceFile,
     /// The configuration is TOML, and not cut short.
     is_whole: bool,
@@ -171,7 +171,7 @@ struct Files {
     included_mappings: Included,
 }
 
-impl Files {
+impl LoadedFiles {
     /// Opens `config.toml` and what it includes, even if the rest of it can't be parsed.
     fn open(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Self {
         let config = SourceFile::read(path);
@@ -191,14 +191,14 @@ impl Files {
     }
 
     /// Notes what was read, and in what state.
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> ConfigParts {
         let mut texts = Texts::default();
         texts.add_config(&self.config);
         self.sites.iter().for_each(|file| texts.add_site_file(file));
         let own = self.mappings.iter().filter(|mapping| mapping.own);
         own.clone().for_each(|mapping| texts.add_mapping(&mapping.name, &mapping.file));
         let all = own.clone().map(|mapping| &mapping.file).chain(&self.sites).chain([&self.config]);
-        Parts {
+        ConfigParts {
             config: self.config.path().to_owned(),
             own_mappings: self.own_mappings(),
             mapping_folders: self.included_mappings.folders.iter().map(|folder| absolute(folder)).collect(),
@@ -206,7 +206,7 @@ impl Files {
             is_unreadable: all.clone().any(SourceFile::is_unreadable),
             files: all.map(|file| (absolute(file.path()), !file.is_broken())).collect(),
             unlisted_sites: self.included_sites.unknown.clone(),
-            ..Parts::default()
+            ..ConfigParts::default()
         }
     }
 

@@ -56,13 +56,13 @@ fn open_own(path: &Path) -> MappingFile {
     let file = SourceFile::read(path);
     let name = name_of(path);
     if let Err(invalid) = FormId::parse(&name) {
-        let message = format!("a mapping is called by its file's name without .toml, which {invalid}");
+        let message = format!("the name of a mapping is its file's name without .toml, which {invalid}");
         file.report_file(Severity::Error, &message, None);
     }
     let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     if !file.is_broken() && !file.text().lines().any(says_something) {
         // What an interrupted copy, or a full disk, leaves.
-        file.report_file(Severity::Error, "this mapping is empty", Some("write what it does, or remove the file"));
+        file.report_file(Severity::Error, "this mapping is empty", Some("write its rules, or delete the file"));
     }
     MappingFile { file, name, own: true }
 }
@@ -76,7 +76,7 @@ pub(super) fn name_of(path: &Path) -> String {
 pub(super) fn compile(files: &[MappingFile]) -> CompiledMappings {
     report_same_names(files);
     warn_of_replaced(files);
-    let mut compiled: Vec<(&MappingFile, Mapping, Vec<example::Placed>)> = Vec::new();
+    let mut compiled: Vec<(&MappingFile, Mapping, Vec<example::PlacedExample>)> = Vec::new();
     for mapping in files {
         let Some(table) = mapping.file.parse() else { continue };
         let root = Table::root(&mapping.file, &table, mapping::KEYS);
@@ -89,7 +89,7 @@ pub(super) fn compile(files: &[MappingFile]) -> CompiledMappings {
         let alone = Mappings::new([mapping.clone()], Arc::clone(&dictionary));
         for placed in examples {
             if let Err(differences) = example::run_example(mapping, &alone, &placed.example) {
-                let message = format!("this example does not become what it says\n{}", differences.join("\n"));
+                let message = format!("this example has a different result\n{}", differences.join("\n"));
                 from.file.error(placed.span.clone(), &message);
             }
         }
@@ -110,7 +110,7 @@ fn report_same_names(files: &[MappingFile]) {
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
     for mapping in files.iter().filter(|mapping| mapping.own) {
         if let Some(first) = seen.insert(&mapping.name, mapping.file.path()) {
-            let message = format!("there is a mapping `{}` already, in {}", mapping.name, first.display());
+            let message = format!("there is already a mapping `{}`, in {}", mapping.name, first.display());
             mapping.file.report_file(Severity::Error, &message, Some("rename one of the two files"));
         }
     }
@@ -120,8 +120,8 @@ fn report_same_names(files: &[MappingFile]) {
 fn warn_of_replaced(files: &[MappingFile]) {
     for mapping in files.iter().filter(|mapping| mapping.own) {
         if SHIPPED.iter().any(|(name, _)| *name == mapping.name) {
-            let message = format!("this mapping replaces the one of its name, `{}`, that formgate ships", mapping.name);
-            let hint = "rename the file unless that is meant: then both are there, and yours is tried first";
+            let message = format!("this mapping replaces formgate's own mapping `{}`", mapping.name);
+            let hint = "rename the file, unless this is intended: formgate then uses both, and tries yours first";
             mapping.file.report_file(Severity::Warning, &message, Some(hint));
         }
     }

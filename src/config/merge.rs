@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::advice;
 use super::diagnostic::Diagnostics;
-use super::last_good::{Fallback, Removed, Texts, absolute};
-use super::load::Parts;
+use super::last_good::{Fallback, RemovedParts, Texts, absolute};
+use super::load::ConfigParts;
 use super::mappings;
 use super::snapshot::{Config, Site};
-use super::stand_in::{By, Fault, Part, StandIn, report_gone};
+use super::stand_in::{ConfigPart, PartFault, StandIn, StandInSource, report_gone};
 use crate::lead::SiteId;
 use crate::map::Mapping;
 use crate::pipeline::Mappings;
@@ -21,8 +21,8 @@ use crate::pipeline::Mappings;
 /// More than one site in so many is never taken out at once.
 const TAKEN_OUT_MAX: usize = 10;
 
-/// What is made of the files and what stands in for them.
-pub(super) struct Merged {
+/// The files, with what stands in for their broken parts.
+pub(super) struct MergedConfig {
     /// The configuration, and what gave it, to stand in later; none where nothing can be served.
     pub(super) in_force: Option<(Config, Texts)>,
     pub(super) stand_ins: Vec<StandIn>,
@@ -31,8 +31,13 @@ pub(super) struct Merged {
 }
 
 /// Puts together what is in force. What is gone is added to `diagnostics`.
-pub(super) fn merge(parts: &Parts, fallback: &Fallback, removed: &Removed, diagnostics: &mut Diagnostics) -> Merged {
-    let mut merge = Merge { parts, fallback, removed, stand_ins: Vec::new(), is_blind: false, is_refused: false };
+pub(super) fn merge(
+    parts: &ConfigParts,
+    fallback: &Fallback,
+    removed: &RemovedParts,
+    diagnostics: &mut Diagnostics,
+) -> MergedConfig {
+    let mut merge = ConfigMerge { parts, fallback, removed, stand_ins: Vec::new(), is_blind: false, is_refused: false };
     let sections = merge.sections();
     let mut sites = merge.sites();
     let mut mappings: ByName =
@@ -54,25 +59,26 @@ pub(super) fn merge(parts: &Parts, fallback: &Fallback, removed: &Removed, diagn
         config
     });
     let in_force = config.map(|config| (config, texts));
-    Merged { in_force, stand_ins: merge.stand_ins, is_refused: merge.is_refused }
+    MergedConfig { in_force, stand_ins: merge.stand_ins, is_refused: merge.is_refused }
 }
 
 type Sites = BTreeMap<SiteId, Arc<Site>>;
 /// By name, the operator's in the place of a shipped one.
 type ByName = BTreeMap<String, Arc<Mapping>>;
 
-struct Merge<'a> {
-    parts: &'a Parts,
+/// The merge in progress.
+struct ConfigMerge<'a> {
+    parts: &'a ConfigParts,
     fallback: &'a Fallback,
-    removed: &'a Removed,
+    removed: &'a RemovedParts,
     stand_ins: Vec<StandIn>,
     /// There may be a site that nobody knows of.
     is_blind: bool,
     is_refused: bool,
 }
 
-impl Merge<'_> {
-    fn stand_in(&mut self, part: Part, file: &Path, fault: Fault, by: By) {
+impl ConfigMerge<'_> {
+    fn stand_in(&mut self, part: ConfigPart, file: &Path, fault: PartFault, by: StandInSource) {
         self.stand_ins.push(StandIn { part, file: file.to_owned(), fault, by });
     }
 
@@ -81,12 +87,12 @@ impl Merge<'_> {
         let merged = self.parts.sections.clone().or(&self.fallback.sections);
         for ((name, is_sound), (_, is_known)) in written.into_iter().zip(merged.states()) {
             let by = match (is_known, name) {
-                (true, _) => By::LastGood,
-                (false, "admin") => By::Default,
-                (false, _) => By::Nothing,
+                (true, _) => StandInSource::LastGood,
+                (false, "admin") => StandInSource::Default,
+                (false, _) => StandInSource::Nothing,
             };
             if !is_sound {
-                self.stand_in(Part::Section(name), &self.parts.config, Fault::Broken, by);
+                self.stand_in(ConfigPart::Section(name), &self.parts.config, PartFault::Broken, by);
             }
         }
         merged
@@ -100,9 +106,9 @@ impl Merge<'_> {
                 continue;
             }
             let last_good = self.fallback.sites.get(id);
-            let by = if last_good.is_some() { By::LastGood } else { By::Nothing };
+            let by = if last_good.is_some() { StandInSource::LastGood } else { StandInSource::Nothing };
             self.is_blind |= last_good.is_none();
-            self.stand_in(Part::Site(id.clone()), file, Fault::Broken, by);
+            self.stand_in(ConfigPart::Site(id.clone()), file, PartFault::Broken, by);
             sites.extend(last_good.map(|site| (id.clone(), Arc::clone(site))));
         }
         self.keep_missing(&mut sites);
@@ -120,11 +126,11 @@ impl Merge<'_> {
         for (id, written) in &self.parts.sites.usable {
             let last_good = self.fallback.sites.get(id).filter(|site| !lacks_secrets(site));
             let (site, by) = match last_good.filter(|_| lacks_secrets(&written.site)) {
-                Some(last_good) => (last_good, By::LastGood),
-                None => (&written.site, By::Itself),
+                Some(last_good) => (last_good, StandInSource::LastGood),
+                None => (&written.site, StandInSource::Itself),
             };
             if lacks_secrets(&written.site) {
-                self.stand_in(Part::Site(id.clone()), &written.site.file, Fault::Incomplete, by);
+                self.stand_in(ConfigPart::Site(id.clone()), &written.site.file, PartFault::Incomplete, by);
             }
             sites.insert(id.clone(), Arc::clone(site));
         }
@@ -146,11 +152,11 @@ impl Merge<'_> {
                     taken_out.push((id, site, file));
                     continue;
                 }
-                Some(false) => Fault::Broken,
-                None => Fault::Gone,
+                Some(false) => PartFault::Broken,
+                None => PartFault::Gone,
             };
-            gone += usize::from(fault == Fault::Gone);
-            self.stand_in(Part::Site(id.clone()), &file, fault, By::LastGood);
+            gone += usize::from(fault == PartFault::Gone);
+            self.stand_in(ConfigPart::Site(id.clone()), &file, fault, StandInSource::LastGood);
             sites.insert(id.clone(), Arc::clone(site));
         }
         let is_many = |count: usize| count > 1 && count * TAKEN_OUT_MAX > fallback.sites.len();
@@ -159,7 +165,7 @@ impl Merge<'_> {
         if is_many(taken_out.len()) || leaves_none {
             self.is_refused = true;
             for (id, site, file) in taken_out {
-                self.stand_in(Part::Site(id.clone()), &file, Fault::TakenOut, By::LastGood);
+                self.stand_in(ConfigPart::Site(id.clone()), &file, PartFault::TakenOut, StandInSource::LastGood);
                 sites.insert(id.clone(), Arc::clone(site));
             }
         }
@@ -174,12 +180,12 @@ impl Merge<'_> {
         let unmapped: Vec<_> = sites.iter().filter(|(_, site)| !is_mapped(site)).map(|(id, _)| id.clone()).collect();
         for id in unmapped {
             let last_good = fallback.sites.get(&id).filter(|site| is_mapped(site));
-            let by = if last_good.is_some() { By::LastGood } else { By::Itself };
+            let by = if last_good.is_some() { StandInSource::LastGood } else { StandInSource::Itself };
             let Some(site) = sites.get_mut(&id) else { continue };
             self.stand_ins.push(StandIn {
-                part: Part::Site(id),
+                part: ConfigPart::Site(id),
                 file: site.file.clone(),
-                fault: Fault::Incomplete,
+                fault: PartFault::Incomplete,
                 by,
             });
             if let Some(last_good) = last_good {
@@ -202,11 +208,11 @@ impl Merge<'_> {
             let folder_is_listed = file.parent().is_some_and(|folder| self.parts.mapping_folders.contains(folder));
             let fault = match self.parts.own_mappings.get(name) {
                 Some(true) => continue,
-                Some(false) => Fault::Broken,
+                Some(false) => PartFault::Broken,
                 None if is_alone && folder_is_listed && !needed.contains(name.as_str()) => continue,
-                None => Fault::Gone,
+                None => PartFault::Gone,
             };
-            self.stand_in(Part::Mapping(name.clone()), file, fault, By::LastGood);
+            self.stand_in(ConfigPart::Mapping(name.clone()), file, fault, StandInSource::LastGood);
             mappings.insert(name.clone(), Arc::clone(mapping));
         }
     }
@@ -216,10 +222,13 @@ impl Merge<'_> {
         let told: BTreeSet<_> = self.stand_ins.iter().map(|stand_in| absolute(&stand_in.file)).collect();
         let faulty = self.parts.files.iter().filter(|(file, is_sound)| !is_sound && !told.contains(file));
         let config = absolute(&self.parts.config);
-        let others: Vec<_> =
-            faulty.map(|(file, _)| (file.clone(), if *file == config { By::Itself } else { By::Nothing })).collect();
+        let others: Vec<_> = faulty
+            .map(|(file, _)| {
+                (file.clone(), if *file == config { StandInSource::Itself } else { StandInSource::Nothing })
+            })
+            .collect();
         for (file, by) in others {
-            self.stand_in(Part::File, &file, Fault::Broken, by);
+            self.stand_in(ConfigPart::File, &file, PartFault::Broken, by);
         }
     }
 
@@ -227,8 +236,9 @@ impl Merge<'_> {
     fn texts(&self, sites: &Sites, mappings: &ByName) -> Texts {
         let written = &self.parts.texts;
         let kept = &self.fallback.texts;
-        let of_last_good =
-            |part: &Part| self.stand_ins.iter().any(|stand_in| stand_in.part == *part && stand_in.by == By::LastGood);
+        let of_last_good = |part: &ConfigPart| {
+            self.stand_ins.iter().any(|stand_in| stand_in.part == *part && stand_in.by == StandInSource::LastGood)
+        };
         let of_config = if self.parts.is_config_read { written } else { kept };
         let mut sections = of_config.sections.clone();
         for (name, is_sound) in self.parts.sections.states() {
@@ -239,11 +249,11 @@ impl Merge<'_> {
         }
         let own = mappings.values().filter(|mapping| mapping.own).map(|mapping| &mapping.name);
         let mapping = |name: &String| {
-            let from = if of_last_good(&Part::Mapping(name.clone())) { kept } else { written };
+            let from = if of_last_good(&ConfigPart::Mapping(name.clone())) { kept } else { written };
             Some((name.clone(), from.mappings.get(name)?.clone()))
         };
         let site = |id: &SiteId| {
-            let from = if of_last_good(&Part::Site(id.clone())) { kept } else { written };
+            let from = if of_last_good(&ConfigPart::Site(id.clone())) { kept } else { written };
             Some((id.clone(), from.sites.get(id)?.clone()))
         };
         Texts {

@@ -78,20 +78,20 @@ mod values;
 mod watched;
 
 pub use certificate::Validity;
-pub use diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, SourceLocation};
 pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
 pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, load};
 pub use mappings::shipped_mappings;
-pub use reader::Keys;
+pub use reader::KnownKeys;
 pub use removal::{Recorded, Removals};
 pub use secret::Sources;
 pub use snapshot::{
-    Admin, Backup, Config, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
-    Token, Upstream,
+    Admin, Backup, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server,
+    Site, StoreUrl, Token,
 };
-pub use stand_in::{By, Fault, Group, Part, StandIn, gather};
+pub use stand_in::{ConfigPart, PartFault, StandIn, StandInGroup, StandInSource, gather};
 pub use start::{Origin, Starting, start};
 pub use suggest::known_names;
 pub use watched::Watched;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::snapshot::{Keep, Queue, Retry, StoreUrl};
 
-pub(super) const KEYS: Keys = Keys { table: "[queue]", keys: &["url", "retry", "keep", "dedupe", "max_size"] };
-pub(super) const RETRY: Keys = Keys { table: "[queue] retry", keys: &["first", "max", "give_up_after"] };
-pub(super) const KEEP: Keys = Keys { table: "[queue] keep", keys: &["delivered", "held", "dead"] };
+pub(super) const KEYS: KnownKeys =
+    KnownKeys { table: "[queue]", keys: &["url", "retry", "keep", "dedupe", "max_size"] };
+pub(super) const RETRY: KnownKeys = KnownKeys { table: "[queue] retry", keys: &["first", "max", "give_up_after"] };
+pub(super) const KEEP: KnownKeys = KnownKeys { table: "[queue] keep", keys: &["delivered", "held", "dead"] };
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -63,10 +64,8 @@ pub(super) fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
         text => {
             let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
             if path.is_none() {
-                value.error(
-                    "`url` names no store",
-                    Some("write \"sqlite:data/formgate.db\" or, to try out, \"memory:\""),
-                );
+                value
+                    .error("`url` isn't a store", Some("write \"sqlite:data/formgate.db\", or \"memory:\" for trials"));
             }
             path.map(|path| StoreUrl::Sqlite(value.file().resolve(path)))
         }

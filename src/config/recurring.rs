@@ -8,9 +8,9 @@ use super::diagnostic::{Diagnostic, Severity};
 /// How many of the same kind are told one by one, and how many of more are named.
 const NAMED: usize = 3;
 
-/// What many sites or files may have in common.
+/// A problem that many sites or files can share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum RecurringKind {
     NoToken,
     NoRegion,
     SharedKeys,
@@ -30,47 +30,46 @@ pub(super) enum Kind {
 /// Which of them a warning is, and of what: a site, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Recurring {
-    pub(super) kind: Kind,
+    pub(super) kind: RecurringKind,
     pub(super) subject: String,
 }
 
-impl Kind {
+impl RecurringKind {
     /// Says it of many, and how to mend it.
     fn words(&self, count: usize) -> (String, String) {
         let (message, hint) = match self {
             Self::NoToken => {
-                ("sites have no token: nobody can post to them", "run `formgate sites token SITE` for each")
+                ("sites have no token, so nobody can post to them", "run `formgate sites token SITE` for each")
             }
             Self::NoRegion => (
                 "sites have no `region`: phone numbers without + are sent as typed",
-                "give each the country its visitors dial from, such as region = \"US\"",
+                "set the country that each site's visitors dial from, such as region = \"US\"",
             ),
-            Self::SharedKeys => (
-                "sites have the key pair of another: KaiCalls can't tell their leads apart",
-                "mint a pair for each site",
-            ),
-            Self::KeyLength => ("keys have a length that no key of KaiCalls has", "copy each again, whole"),
+            Self::SharedKeys => {
+                ("sites share a key pair: KaiCalls can't tell their leads apart", "generate a key pair for each site")
+            }
+            Self::KeyLength => ("keys have the wrong length", "copy each complete key again"),
             Self::SharedToken => (
-                "tokens are also another site's",
-                "who holds one can post to both; give each site its own unless that is meant",
+                "tokens belong to more than one site",
+                "whoever has one can post to both; give each site its own token, unless this is intended",
             ),
-            Self::RepeatedToken => ("sites list a token twice", "remove the second"),
+            Self::RepeatedToken => ("sites list a token twice", "remove one of the two"),
             Self::TokenExpired => (
-                "tokens have expired: posts with them are refused",
+                "tokens have expired, so posts with them are refused",
                 "`formgate sites token SITE` makes a new one; remove the old one",
             ),
             Self::TokenExpires => (
                 "tokens expire within 14 days",
-                "`formgate sites token SITE` makes a new one; both work until the old one is removed",
+                "`formgate sites token SITE` makes a new one; the old one works until you remove it",
             ),
-            Self::MissingValue => ("values are not on this machine", "set them where formgate runs"),
+            Self::MissingValue => ("values are missing on this machine", "set them on the machine where formgate runs"),
             Self::NoMapping(name) => {
-                let message = format!("there is no mapping `{name}`, which {count} forms name");
-                return (message, "put the mapping back, or name another in the sites' files".to_owned());
+                let message = format!("{count} forms use the mapping `{name}`, which doesn't exist");
+                return (message, "restore the mapping, or name another in the sites' files".to_owned());
             }
             Self::Readable(folder) => {
                 let folder = folder.display();
-                let message = format!("{count} files in {folder} hold a secret and can be read by other users");
+                let message = format!("other users can read {count} files with secrets in {folder}");
                 // Never by a pattern: a folder that loses its `x` bit can't be entered any more.
                 return (message, format!("find {folder} -maxdepth 1 -type f -exec chmod 600 {{}} +"));
             }
@@ -97,7 +96,7 @@ impl Kind {
 
 /// Puts one diagnostic in the place of many of the same kind: where the first stands.
 pub(super) fn gather(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let mut groups: BTreeMap<(Severity, Kind), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Severity, RecurringKind), Vec<usize>> = BTreeMap::new();
     for (index, diagnostic) in list.iter().enumerate() {
         if let Some(recurring) = &diagnostic.recurring {
             groups.entry((diagnostic.severity, recurring.kind.clone())).or_default().push(index);
@@ -116,7 +115,7 @@ pub(super) fn gather(list: Vec<Diagnostic>) -> Vec<Diagnostic> {
     list.into_iter().enumerate().filter_map(replaced).collect()
 }
 
-fn together(kind: &Kind, members: &[&Diagnostic]) -> Option<Diagnostic> {
+fn together(kind: &RecurringKind, members: &[&Diagnostic]) -> Option<Diagnostic> {
     let (first, others) = members.split_first()?;
     let (message, hint) = kind.words(members.len());
     let subjects = members.iter().filter_map(|member| Some(member.recurring.as_ref()?.subject.as_str()));
@@ -152,7 +151,7 @@ pub(super) fn folder_of(file: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn warning(kind: Kind, subject: &str) -> Diagnostic {
+    fn warning(kind: RecurringKind, subject: &str) -> Diagnostic {
         let recurring = Some(Recurring { kind, subject: subject.to_owned() });
         Diagnostic { recurring, ..Diagnostic::new(Severity::Warning, Path::new(subject), None, subject, None) }
     }
@@ -163,22 +162,28 @@ mod tests {
 
     #[test]
     fn a_few_are_told_apart_and_more_are_one() {
-        let of = |count: usize| (0..count).map(|n| warning(Kind::NoToken, &format!("s{n}"))).collect::<Vec<_>>();
+        let of =
+            |count: usize| (0..count).map(|n| warning(RecurringKind::NoToken, &format!("s{n}"))).collect::<Vec<_>>();
         assert_eq!(messages(of(3)), ["s0", "s1", "s2"]);
         assert_eq!(
             messages(of(300)),
-            ["300 sites have no token: nobody can post to them: s0, s1, s2 and 297 more sites"]
+            ["300 sites have no token, so nobody can post to them: s0, s1, s2 and 297 more sites"]
         );
         assert_eq!(gather(of(300))[0].also.len(), 299);
     }
 
     #[test]
     fn kinds_and_folders_stay_apart_and_in_order() {
-        let readable = |folder: &str, file: &str| warning(Kind::Readable(PathBuf::from(folder)), file);
-        let list = vec![readable("a", "a/1"), warning(Kind::NoRegion, "x"), readable("b", "b/1"), readable("a", "a/2")];
+        let readable = |folder: &str, file: &str| warning(RecurringKind::Readable(PathBuf::from(folder)), file);
+        let list = vec![
+            readable("a", "a/1"),
+            warning(RecurringKind::NoRegion, "x"),
+            readable("b", "b/1"),
+            readable("a", "a/2"),
+        ];
         let told = messages(list);
         assert_eq!(told.len(), 3, "{told:?}");
-        assert_eq!(told[0], "2 files in a hold a secret and can be read by other users: a/1, a/2");
+        assert_eq!(told[0], "other users can read 2 files with secrets in a: a/1, a/2");
         assert_eq!(told[1..], ["x", "b/1"]);
         let cure = gather(vec![readable("a", "a/1"), readable("a", "a/2")]).remove(0).hint;
         assert_eq!(cure.as_deref(), Some("find a -maxdepth 1 -type f -exec chmod 600 {} +"));

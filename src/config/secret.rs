@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
-use super::recurring::{Kind as RecurringKind, Recurring, folder_of};
+use super::reader::{KnownKeys, Table, Value};
+use super::recurring::{Recurring, RecurringKind, folder_of};
 use crate::destination::Secret;
 
 /// Largest file that holds one secret, in bytes.
@@ -19,7 +19,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// What an editor or `echo` leaves at the end of a value.
 const LINE_END: [char; 2] = ['\r', '\n'];
 
-pub(super) const KEYS: Keys = Keys { table: "a secret", keys: &["env", "file"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "a secret", keys: &["env", "file"] };
 
 /// Where values from outside the configuration come from.
 #[derive(Clone)]
@@ -50,8 +50,8 @@ impl Sources {
         self.has_stand_ins
     }
 
-    fn stand_in(&self, kind: Kind) -> Option<String> {
-        let text = if kind == Kind::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
+    fn stand_in(&self, kind: KeyVisibility) -> Option<String> {
+        let text = if kind == KeyVisibility::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
         self.has_stand_ins.then(|| text.to_owned())
     }
 
@@ -68,27 +68,27 @@ impl Sources {
     }
 }
 
-/// Tells whether a value may be shown, and so whether others may read where it stands.
+/// Whether a value is secret: if so, it is masked and its file must be private.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyVisibility {
     Public,
     Secret,
 }
 
 /// Reads a secret.
 pub(super) fn secret(value: &Value<'_>, sources: &Sources) -> Option<Secret> {
-    read(value, sources, Kind::Secret).map(Secret::new)
+    read(value, sources, KeyVisibility::Secret).map(Secret::new)
 }
 
 /// Reads a value that may stand where secrets stand but is none.
 pub(super) fn public(value: &Value<'_>, sources: &Sources) -> Option<String> {
-    read(value, sources, Kind::Public)
+    read(value, sources, KeyVisibility::Public)
 }
 
-fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn read(value: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     match value.inner() {
         DeValue::String(text) => {
-            if kind == Kind::Secret {
+            if kind == KeyVisibility::Secret {
                 value.file().note_secret();
             }
             filled(value, text, &format!("`{}` is empty", value.key()))
@@ -102,24 +102,24 @@ fn read(value: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
     }
 }
 
-fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn elsewhere(value: &Value<'_>, table: &Table<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     match (table.get("env"), table.get("file")) {
         (Some(name), None) => variable(value, &name, sources, kind),
         (None, Some(path)) => file(value, &path, sources, kind),
         _ => {
-            value.error(&format!("`{}` must name either an env or a file", value.key()), None);
+            value.error(&format!("`{}` must have either env or file", value.key()), None);
             None
         }
     }
 }
 
-fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     let variable = name.filled()?;
     let Some(text) = sources.variable(variable) else {
         let message = format!("`{}`: the environment variable `{variable}` is not set", value.key());
         let stand_in = sources.stand_in(kind);
         let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Error };
-        let hint = "set it where formgate is started, or name a file: { file = \"path\" }";
+        let hint = "set it in formgate's environment, or use a file: { file = \"path\" }";
         report_missing(name, severity, variable.to_owned(), &message, hint);
         return stand_in;
     };
@@ -127,7 +127,7 @@ fn variable(value: &Value<'_>, name: &Value<'_>, sources: &Sources, kind: Kind) 
     filled(name, text.trim_end_matches(LINE_END), &problem)
 }
 
-fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> Option<String> {
+fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     let written = path.filled()?;
     let beside = value.file().resolve(written);
     value.file().note_file(&beside);
@@ -135,14 +135,14 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: Kind) -> O
     value.file().note_file(&found);
     match read_small(&found) {
         Ok(text) => {
-            if kind == Kind::Secret {
+            if kind == KeyVisibility::Secret {
                 warn_of_readers(path, value.key(), &found, sources);
             }
             let problem = format!("`{}`: the file {} is empty", value.key(), found.display());
             filled(path, text.trim_end_matches(LINE_END), &problem)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let message = format!("`{}`: there is no file {} yet", value.key(), found.display());
+            let message = format!("`{}`: the file {} doesn't exist", value.key(), found.display());
             let stand_in = sources.stand_in(kind);
             let severity = if stand_in.is_some() { Severity::Warning } else { Severity::Unresolved };
             report_missing(path, severity, found.display().to_string(), &message, &cure(&found));
@@ -161,7 +161,7 @@ pub(super) fn warn_of_readers(place: &Value<'_>, key: &str, file: &Path, sources
     if !sources.credentials().is_some_and(|folder| file.starts_with(folder)) && readable_by_others(file) {
         let subject = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let recurring = Recurring { kind: RecurringKind::Readable(folder_of(file)), subject };
-        let message = format!("`{key}`: the file can be read by other users");
+        let message = format!("`{key}`: other users can read the file");
         let hint = format!("chmod 600 {}", file.display());
         place.file().report_recurring(Severity::Warning, Some(place.span()), recurring, &message, Some(&hint));
     }
@@ -182,9 +182,9 @@ fn locate(beside: PathBuf, written: &Path, sources: &Sources) -> PathBuf {
 fn cure(missing: &Path) -> String {
     match missing.parent() {
         Some(directory) if directory.ends_with("sandbox") => {
-            format!("run `formgate sandbox --keys {}` to make a key pair to try things with", directory.display())
+            format!("for a trial, `formgate sandbox --keys {}` makes a key pair", directory.display())
         }
-        _ => "make it, holding the value alone, readable by formgate's user only".to_owned(),
+        _ => "create it with only the value in it, readable only by formgate's user".to_owned(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use jiff::civil::Date;
 
-use super::reader::{Keys, Table};
+use super::reader::{KnownKeys, Table};
 use super::secret::Sources;
-use super::snapshot::{Admin, Backup, Config, Limits, Missing, Queue, Server, Upstream};
+use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server};
 use super::{admin, backup, limits, queue, server, upstream};
 
 /// Everything of `config.toml` but its sites and mappings; none where it can't be used.
@@ -12,7 +12,7 @@ use super::{admin, backup, limits, queue, server, upstream};
 pub(super) struct Sections {
     pub(super) server: Option<Server>,
     pub(super) admin: Option<Admin>,
-    pub(super) upstream: Option<Upstream>,
+    pub(super) upstream: Option<KaiCallsConfig>,
     pub(super) queue: Option<Queue>,
     pub(super) limits: Option<Limits>,
     /// Some(None) where there is no such table.
@@ -118,7 +118,7 @@ fn sound<'a, T>(root: &Table<'a>, read: impl FnOnce(&Table<'a>) -> Option<T>) ->
 }
 
 /// The keys of a root whose tables are read by [`Sections`] and by what includes sites and mappings.
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "the configuration",
     keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
 };

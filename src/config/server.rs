@@ -10,13 +10,13 @@ use toml::de::DeValue;
 use super::advice::warn_of_open_doors;
 use super::certificate::warn_of_expiry;
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
 use super::snapshot::{Listen, Server};
 use super::values;
 use crate::lead::SiteId;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[server]",
     keys: &[
         "listen",
@@ -30,8 +30,8 @@ pub(super) const KEYS: Keys = Keys {
         "max_reading",
     ],
 };
-const LISTEN: Keys = Keys { table: "a listen address", keys: &["address", "tls"] };
-pub(super) const TLS: Keys = Keys { table: "tls", keys: &["cert", "key"] };
+const LISTEN: KnownKeys = KnownKeys { table: "a listen address", keys: &["address", "tls"] };
+pub(super) const TLS: KnownKeys = KnownKeys { table: "tls", keys: &["cert", "key"] };
 
 const MIB: u64 = 1024 * 1024;
 
@@ -118,8 +118,8 @@ fn origin(value: &Value<'_>) -> Option<String> {
         is_web && uri.path() == "/" && uri.query().is_none() && !text.contains(['@', '#'])
     });
     if !is_origin {
-        let hint = "write scheme and host alone: \"https://gate.agency.example\"";
-        value.error(&format!("`{}` is not an address without a path", value.key()), Some(hint));
+        let hint = "write only scheme and host: \"https://gate.agency.example\"";
+        value.error(&format!("`{}` must be a URL without a path", value.key()), Some(hint));
         return None;
     }
     Some(text.to_owned())
@@ -192,14 +192,13 @@ fn existing_file(value: &Value<'_>) -> Option<PathBuf> {
     }
     // Else nobody would see that it has come.
     value.file().note_file(&path);
-    let message = format!("`{}`: there is no file {} yet", value.key(), path.display());
+    let message = format!("`{}`: the file {} doesn't exist", value.key(), path.display());
     value.file().report(Severity::Unresolved, value.span(), &message, None);
     None
 }
 
 fn header_name(value: &Value<'_>) -> Option<String> {
-    let name =
-        value.parse(|text| http::HeaderName::try_from(text).map_err(|_invalid| "is not the name of a header"))?;
+    let name = value.parse(|text| http::HeaderName::try_from(text).map_err(|_invalid| "is not a header name"))?;
     Some(name.as_str().to_owned())
 }
 

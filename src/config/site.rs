@@ -7,7 +7,7 @@ use jiff::civil::Date;
 
 use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd_key};
 use super::form;
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, public, secret};
 use super::snapshot::Site;
 use super::source::SourceFile;
@@ -16,7 +16,7 @@ use crate::destination::{KeyPair, Secret};
 use crate::lead::{FormId, Region, SiteId};
 use crate::pipeline::SiteRules;
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a site",
     keys: &[
         "id",
@@ -51,7 +51,7 @@ pub(super) struct CompiledSite<'a> {
     pub(super) site: Option<Site>,
     /// Keys, a secret or a mapping that it names can't be had.
     pub(super) lacks_something: bool,
-    pub(super) tokens: Vec<token::Placed>,
+    pub(super) tokens: Vec<token::PlacedToken>,
     /// The key pairs of the site and of its forms.
     pub(super) pairs: Vec<PlacedPair>,
 }
@@ -95,7 +95,7 @@ fn placed_pairs(table: &Table<'_>, site: &Site) -> Vec<PlacedPair> {
 fn read_site(
     table: &Table<'_>,
     id: Option<&SiteId>,
-    tokens: Option<Vec<token::Placed>>,
+    tokens: Option<Vec<token::PlacedToken>>,
     context: &Context<'_>,
 ) -> Option<Site> {
     let name = table.read("name", |value| value.filled().map(str::to_owned));
@@ -162,8 +162,8 @@ fn read_keys(table: &Table<'_>, sources: &Sources) -> Option<KeyPair> {
     KeyPair::new(&public_key?, &secret_key?).ok()
 }
 
-fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKey) -> Option<T> {
-    let hint = "KaiCalls gives both keys together, the public one as wp_pk_…, the secret one as wp_sk_…";
+fn report_key<T>(value: &Value<'_>, fault: &crate::destination::InvalidKaiCallsKey) -> Option<T> {
+    let hint = "a key pair has both: KaiCalls' Public Key (wp_pk_…) and Secret Key (wp_sk_…)";
     value.error(&format!("`{}` {fault}", value.key()), Some(hint));
     None
 }
@@ -200,8 +200,8 @@ pub(super) fn host(value: &Value<'_>) -> Option<String> {
     let is_address = text.parse::<std::net::IpAddr>().is_ok();
     let is_name = text.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if !is_address && !is_name {
-        let hint = "write the name alone: \"acme.example\", not a URL";
-        value.error(&format!("`{}` holds something that is not the name of a host", value.key()), Some(hint));
+        let hint = "write only the name: \"acme.example\", not a URL";
+        value.error(&format!("`{}` contains something that is not a host name", value.key()), Some(hint));
         return None;
     }
     Some(text.to_lowercase())

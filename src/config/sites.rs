@@ -9,7 +9,7 @@ use super::diagnostic::Severity;
 use super::last_good::Texts;
 use super::load::BrokenSite;
 use super::reader::Table;
-use super::recurring::{Kind, Recurring, folder_of};
+use super::recurring::{Recurring, RecurringKind, folder_of};
 use super::secret::readable_by_others;
 use super::site::{self, CompiledSite};
 use super::snapshot::Site;
@@ -96,8 +96,13 @@ fn report_same_ids(sites: &[CompiledSite<'_>]) -> BTreeSet<SiteId> {
     let mut twice = BTreeSet::new();
     for (file, (id, span)) in sites.iter().filter_map(|site| site.id.as_ref().map(|id| (site.file, id))) {
         if let Some(first) = seen.get(id) {
-            let message = format!("there is a site `{id}` already, at {first}");
-            file.report(Severity::Error, span.clone(), &message, Some("a site's id is its own: it stands in its URLs"));
+            let message = format!("there is already a site `{id}`, at {first}");
+            file.report(
+                Severity::Error,
+                span.clone(),
+                &message,
+                Some("each site needs its own id, because it is part of its URLs"),
+            );
             twice.insert(id.clone());
         } else {
             seen.insert(id, file.location(span));
@@ -109,9 +114,9 @@ fn report_same_ids(sites: &[CompiledSite<'_>]) -> BTreeSet<SiteId> {
 pub(super) fn warn_if_readable(file: &SourceFile) {
     if file.holds_secret() && readable_by_others(file.path()) {
         let subject = file.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let recurring = Recurring { kind: Kind::Readable(folder_of(file.path())), subject };
-        let message = "this file holds a secret and can be read by other users";
-        let hint = format!("chmod 600 {}, or keep the secret in a file of its own", file.path().display());
+        let recurring = Recurring { kind: RecurringKind::Readable(folder_of(file.path())), subject };
+        let message = "this file contains a secret, and other users can read it";
+        let hint = format!("chmod 600 {}, or move the secret to its own file", file.path().display());
         file.report_recurring(Severity::Warning, None, recurring, message, Some(&hint));
     }
 }

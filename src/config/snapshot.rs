@@ -19,7 +19,7 @@ use crate::pipeline::{Mappings, SiteRules};
 pub struct Config {
     pub server: Server,
     pub admin: Admin,
-    pub upstream: Upstream,
+    pub upstream: KaiCallsConfig,
     pub queue: Queue,
     pub limits: Limits,
     pub backup: Option<Backup>,
@@ -86,7 +86,7 @@ pub struct Admin {
 
 /// `[kaicalls]`.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub struct KaiCallsConfig {
     pub base_url: BaseUrl,
     pub timeout: Duration,
     pub max_in_flight: NonZeroU32,

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::advice::is_other_language;
-use super::diagnostic::{Diagnostic, Place, Severity};
+use super::diagnostic::{Diagnostic, Severity, SourceLocation};
 use super::mask::{MASK, secret_ranges};
 use super::recurring::Recurring;
 use super::watched::{Stamp, Watched};
@@ -256,12 +256,12 @@ impl SourceFile {
         problems.into_iter().map(|(_, problem)| problem)
     }
 
-    fn place(&self, span: Range<usize>) -> Place {
+    fn place(&self, span: Range<usize>) -> SourceLocation {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = self.text.get(line_start..).and_then(|rest| rest.split('\n').next()).unwrap_or_default();
         let shown = self.show(line_start, line.trim_end_matches('\r'), &span);
-        Place {
+        SourceLocation {
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
             source_line: shown.text,
@@ -271,7 +271,7 @@ impl SourceFile {
     }
 
     /// Makes a line fit to be shown: secrets masked, control characters and tabs made one column, cut around the caret.
-    fn show(&self, line_start: usize, line: &str, span: &Range<usize>) -> Shown {
+    fn show(&self, line_start: usize, line: &str, span: &Range<usize>) -> SourceExcerpt {
         let secrets = self.secrets.get_or_init(|| secret_ranges(&self.text));
         let mut shown: Vec<char> = Vec::new();
         let (mut caret, mut end) = (None, None);
@@ -289,7 +289,7 @@ impl SourceFile {
         }
         let caret = caret.unwrap_or(shown.len());
         let width = end.unwrap_or(shown.len()).saturating_sub(caret).max(1);
-        Shown::cut(&shown, caret, width)
+        SourceExcerpt::cut(&shown, caret, width)
     }
 }
 
@@ -306,13 +306,14 @@ fn without_parents(path: &Path) -> PathBuf {
     resolved
 }
 
-struct Shown {
+/// The part of a line that is shown.
+struct SourceExcerpt {
     text: String,
     caret: usize,
     width: usize,
 }
 
-impl Shown {
+impl SourceExcerpt {
     fn cut(line: &[char], caret: usize, width: usize) -> Self {
         let from = if line.len() <= LINE_SHOWN_MAX { 0 } else { caret.saturating_sub(LINE_SHOWN_MAX / 2) };
         let mut text: String = line.iter().skip(from).take(LINE_SHOWN_MAX).collect();
@@ -334,14 +335,14 @@ fn read_text(path: &Path, max: u64) -> Result<String, String> {
         return Err(format!("is larger than {max} bytes"));
     }
     let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| format!("is not valid UTF-8 at byte {}", error.utf8_error().valid_up_to()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(text: &str, span: Range<usize>) -> Place {
+    fn place(text: &str, span: Range<usize>) -> SourceLocation {
         SourceFile::from_text(Path::new("f"), text.to_owned()).place(span)
     }
 

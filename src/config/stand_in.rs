@@ -10,16 +10,16 @@ use crate::lead::SiteId;
 /// Something that can't be used as it is written now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StandIn {
-    pub part: Part,
+    pub part: ConfigPart,
     /// Where it stands, or stood.
     pub file: PathBuf,
-    pub fault: Fault,
-    pub by: By,
+    pub fault: PartFault,
+    pub by: StandInSource,
 }
 
 /// A part of the configuration that is sound or broken by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum ConfigPart {
     /// A table of `config.toml`.
     Section(&'static str),
     Mapping(String),
@@ -28,9 +28,9 @@ pub enum Part {
     File,
 }
 
-/// What is wrong with it.
+/// What is wrong with a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
+pub enum PartFault {
     Broken,
     /// Its file isn't there, or isn't included any more.
     Gone,
@@ -40,9 +40,9 @@ pub enum Fault {
     TakenOut,
 }
 
-/// What is in force instead.
+/// What is used instead of a faulty part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum By {
+pub enum StandInSource {
     /// The version that was in force before.
     LastGood,
     /// The same without what can't be had: a site without its keys takes submissions, and its leads wait.
@@ -51,7 +51,7 @@ pub enum By {
     Nothing,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for ConfigPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Section(name) => write!(f, "[{name}]"),
@@ -62,7 +62,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl Fault {
+impl PartFault {
     /// Returns the word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,14 +74,14 @@ impl Fault {
     }
 }
 
-impl By {
+impl StandInSource {
     /// Says what is in force.
     pub fn words(self) -> &'static str {
         match self {
-            Self::LastGood => "its last good version is in force",
-            Self::Itself => "what can be read of it is in force",
-            Self::Default => "its defaults are in force",
-            Self::Nothing => "nothing stands in for it",
+            Self::LastGood => "its last-good version is in use",
+            Self::Itself => "the part of it that can be read is in use",
+            Self::Default => "its defaults are in use",
+            Self::Nothing => "there is no last-good version",
         }
     }
 }
@@ -89,8 +89,8 @@ impl By {
 /// Most names that are listed in one message.
 const NAMES_SHOWN: usize = 5;
 
-/// What one message tells of together: a folder that isn't mounted is one problem, not three hundred.
-pub struct Group<'a> {
+/// Stand-ins that one message reports together: an unmounted folder is one problem, not three hundred.
+pub struct StandInGroup<'a> {
     pub first: &'a StandIn,
     /// The first few by name, the rest by number.
     pub parts: String,
@@ -98,21 +98,21 @@ pub struct Group<'a> {
 }
 
 /// Puts together what is of one folder and one kind, has the same fault and the same in its place.
-pub fn gather<'a>(stand_ins: impl IntoIterator<Item = &'a StandIn>) -> Vec<Group<'a>> {
-    let mut groups: BTreeMap<(&Path, Fault, By, bool), Vec<&StandIn>> = BTreeMap::new();
+pub fn gather<'a>(stand_ins: impl IntoIterator<Item = &'a StandIn>) -> Vec<StandInGroup<'a>> {
+    let mut groups: BTreeMap<(&Path, PartFault, StandInSource, bool), Vec<&StandIn>> = BTreeMap::new();
     for stand_in in stand_ins {
-        let is_site = matches!(stand_in.part, Part::Site(_));
+        let is_site = matches!(stand_in.part, ConfigPart::Site(_));
         // A file has no other name than its path.
-        let folder = stand_in.file.parent().filter(|_| stand_in.part != Part::File);
+        let folder = stand_in.file.parent().filter(|_| stand_in.part != ConfigPart::File);
         groups
             .entry((folder.unwrap_or(&stand_in.file), stand_in.fault, stand_in.by, is_site))
             .or_default()
             .push(stand_in);
     }
-    groups.into_values().filter_map(|members| Group::of(&members)).collect()
+    groups.into_values().filter_map(|members| StandInGroup::of(&members)).collect()
 }
 
-impl<'a> Group<'a> {
+impl<'a> StandInGroup<'a> {
     fn of(members: &[&'a StandIn]) -> Option<Self> {
         let names: Vec<_> = members.iter().take(NAMES_SHOWN).map(|stand_in| stand_in.part.to_string()).collect();
         let mut parts = names.join(", ");
@@ -125,17 +125,17 @@ impl<'a> Group<'a> {
 
 /// Reports what is gone.
 pub(super) fn report_gone(stand_ins: &[StandIn], diagnostics: &mut Diagnostics) {
-    let gone = stand_ins.iter().filter(|stand_in| matches!(stand_in.fault, Fault::Gone | Fault::TakenOut));
-    for Group { first, parts, count } in gather(gone) {
+    let gone = stand_ins.iter().filter(|stand_in| matches!(stand_in.fault, PartFault::Gone | PartFault::TakenOut));
+    for StandInGroup { first, parts, count } in gather(gone) {
         let verb = if count == 1 { "was" } else { "were" };
         let how = match first.fault {
-            Fault::TakenOut => "taken out of this file, too many at once",
-            _ => "read from here, and can't be found any more",
+            PartFault::TakenOut => "removed from this file, too many at once",
+            _ => "last read from here and can't be found",
         };
-        let is_site = matches!(first.part, Part::Site(_));
+        let is_site = matches!(first.part, ConfigPart::Site(_));
         let remove = if is_site { "`formgate sites remove SITE`" } else { "`formgate sites remove --mapping NAME`" };
-        let message = format!("{parts} {verb} {how}; the last good version stays in force");
-        let hint = format!("put back what is missing, or say that it is meant: {remove}");
+        let message = format!("{parts} {verb} {how}; the last-good version stays in use");
+        let hint = format!("restore what is missing, or remove it for good: {remove}");
         diagnostics.add_error_with_hint(&first.file, &message, &hint);
     }
 }
@@ -144,16 +144,16 @@ pub(super) fn report_gone(stand_ins: &[StandIn], diagnostics: &mut Diagnostics) 
 mod tests {
     use super::*;
 
-    fn site(id: &str, fault: Fault, by: By) -> StandIn {
+    fn site(id: &str, fault: PartFault, by: StandInSource) -> StandIn {
         let id = SiteId::parse(id).expect("a slug");
-        StandIn { file: format!("sites/{id}.toml").into(), part: Part::Site(id), fault, by }
+        StandIn { file: format!("sites/{id}.toml").into(), part: ConfigPart::Site(id), fault, by }
     }
 
     #[test]
     fn a_folder_that_is_gone_is_told_in_one_line() {
         let mut all: Vec<_> =
-            (0..300).map(|number| site(&format!("s{number:03}"), Fault::Gone, By::LastGood)).collect();
-        all.push(site("typo", Fault::Broken, By::LastGood));
+            (0..300).map(|number| site(&format!("s{number:03}"), PartFault::Gone, StandInSource::LastGood)).collect();
+        all.push(site("typo", PartFault::Broken, StandInSource::LastGood));
         let told: Vec<_> = gather(&all).into_iter().map(|group| (group.parts, group.count)).collect();
         let sites = "site `s000`, site `s001`, site `s002`, site `s003`, site `s004` and 295 more";
         assert_eq!(told, [("site `typo`".to_owned(), 1), (sites.to_owned(), 300)]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 
 use super::diagnostic::Diagnostics;
-use super::last_good::{Fallback, Folder, Removed, Texts};
+use super::last_good::{Fallback, Folder, RemovedParts, Texts};
 use super::load::{Loaded, load_with};
 use super::merge::merge;
 use super::reader::Table;
@@ -14,7 +14,7 @@ use super::secret::Sources;
 use super::sections::{KEYS, Sections};
 use super::snapshot::{Config, StoreUrl};
 use super::source::SourceFile;
-use super::stand_in::{Part, StandIn};
+use super::stand_in::{ConfigPart, StandIn};
 use super::watched::{Stamp, Watched};
 use super::{queue, server};
 use crate::lead::SiteId;
@@ -30,8 +30,8 @@ pub struct Origin {
     pub(super) copied: Option<Texts>,
     /// False: it was found in another folder than the one where it is kept from now on.
     pub(super) is_copy_in_place: bool,
-    pub(super) removed: Removed,
-    pub(super) put_back: Removed,
+    pub(super) removed: RemovedParts,
+    pub(super) put_back: RemovedParts,
     /// What of the files is broken or gone.
     pub stand_ins: Vec<StandIn>,
     /// Many sites would have vanished at once.
@@ -41,7 +41,7 @@ pub struct Origin {
 impl Origin {
     /// Tells whether `[admin]` can't be used as it is written.
     pub fn admin_is_broken(&self) -> bool {
-        self.stand_ins.iter().any(|stand_in| stand_in.part == Part::Section("admin"))
+        self.stand_ins.iter().any(|stand_in| stand_in.part == ConfigPart::Section("admin"))
     }
 
     /// Tells whether a site was taken out on purpose.
@@ -115,12 +115,12 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 }
 
 /// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
-fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, Removed) {
-    let Some(folder) = folder else { return (None, Removed::default()) };
+fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, RemovedParts) {
+    let Some(folder) = folder else { return (None, RemovedParts::default()) };
     let mut tell = |error: io::Error| {
-        let message = format!("the copy of the last good configuration can't be read: {error}");
+        let message = format!("the last-good copy of the configuration can't be read: {error}");
         let hint =
-            format!("nothing stands in for what is broken now; it is written anew, in {}", folder.path().display());
+            format!("broken parts have no last-good version now; a new copy is written to {}", folder.path().display());
         diagnostics.add_warning(path, &message, &hint);
     };
     let copied = folder.read().unwrap_or_else(|error| {
@@ -129,7 +129,7 @@ fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> 
     });
     let removed = folder.removed().unwrap_or_else(|error| {
         tell(error);
-        Removed::default()
+        RemovedParts::default()
     });
     (copied, removed)
 }
@@ -137,9 +137,9 @@ fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> 
 /// Says where a copy was looked for. A file that can't be read names no data folder: the copy may lie in another.
 fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) {
     let folder = folder.path().display();
-    let message = format!("nothing stands in for this file: there is no copy of its last good version in {folder}");
-    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there, and is found \
-                again once the file names it";
+    let message = format!("this file has no last-good version: there is no copy in {folder}");
+    let hint = "if [server].data or [queue].url named another folder, the copy is in `last-good` there; name that \
+                folder in the file again";
     diagnostics.add_error_with_hint(path, &message, hint);
 }
 

@@ -21,11 +21,11 @@ pub fn known_names<'a>(meant: &str, names: impl IntoIterator<Item = &'a str>) ->
     let nearest: Vec<&str> = scored.into_iter().take(SUGGESTED).map(|(_, name)| name).collect();
     let names = nearest.join(", ");
     if total > SUGGESTED {
-        format!("did you mean one of {names}? There are {total}")
+        format!("did you mean one of {names}? ({total} in all)")
     } else if total == 1 {
-        format!("there is only {names}")
+        format!("the only one is {names}")
     } else {
-        format!("there are {names}")
+        format!("known: {names}")
     }
 }
 
@@ -35,11 +35,11 @@ mod tests {
 
     #[test]
     fn of_many_names_the_nearest_are_told() {
-        assert_eq!(known_names("acm", ["acme", "beta"]), "there are acme, beta");
-        assert_eq!(known_names("acm", ["acme"]), "there is only acme");
+        assert_eq!(known_names("acm", ["acme", "beta"]), "known: acme, beta");
+        assert_eq!(known_names("acm", ["acme"]), "the only one is acme");
         let names: Vec<String> = (0..300).map(|number| format!("site-{number}")).collect();
         let names = names.iter().map(String::as_str).chain(["acme", "acme-2"]);
-        assert_eq!(known_names("amce", names), "did you mean one of acme, acme-2, site-0? There are 302");
+        assert_eq!(known_names("amce", names), "did you mean one of acme, acme-2, site-0? (302 in all)");
     }
 
     #[test]

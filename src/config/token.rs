@@ -7,43 +7,43 @@ use sha2::{Digest as _, Sha256};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{Keys, Table, Value};
-use super::recurring::{Kind, Recurring};
+use super::reader::{KnownKeys, Table, Value};
+use super::recurring::{Recurring, RecurringKind};
 use super::snapshot::Token;
 
-pub(super) const KEYS: Keys = Keys { table: "a token", keys: &["sha256", "note", "expires"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "a token", keys: &["sha256", "note", "expires"] };
 
 /// How long before a token's last day it is warned of.
 const EXPIRES_SOON_DAYS: i32 = 14;
 
-/// A token and where its hash stands.
+/// A token and the location of its hash.
 #[derive(Clone)]
-pub(super) struct Placed {
+pub(super) struct PlacedToken {
     pub(super) token: Token,
     pub(super) span: Range<usize>,
 }
 
 /// Compiles a site's `tokens`.
-pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<Placed>> {
+pub(super) fn list(value: &Value<'_>, site: &str, today: Date) -> Option<Vec<PlacedToken>> {
     let tokens = value.list_of(|item| match item.inner() {
         DeValue::String(text) => {
-            item.error("a token is written as a table with its SHA-256, never itself", Some(&cure(text, site)));
+            item.error("write a token as a table with its SHA-256, never the token itself", Some(&cure(text, site)));
             None
         }
         _ => compile(&item.table(KEYS)?, site, today),
     })?;
     for (index, token) in tokens.iter().enumerate() {
         if tokens.iter().take(index).any(|other| other.token.sha256 == token.token.sha256) {
-            let recurring = Recurring { kind: Kind::RepeatedToken, subject: site.to_owned() };
+            let recurring = Recurring { kind: RecurringKind::RepeatedToken, subject: site.to_owned() };
             let span = Some(token.span.clone());
-            let message = "this token stands here twice";
+            let message = "this token is listed twice";
             value.file().report_recurring(Severity::Warning, span, recurring, message, Some("remove one of the two"));
         }
     }
     Some(tokens)
 }
 
-fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<Placed> {
+fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<PlacedToken> {
     let sha256 = table.need("sha256", |value| {
         let text = value.text()?;
         let hash = from_hex(text);
@@ -55,7 +55,7 @@ fn compile(table: &Table<'_>, site: &str, today: Date) -> Option<Placed> {
     let note = table.read("note", |value| value.text().map(str::to_owned));
     let expires = table.read("expires", |value| last_day(value, site, today));
     let (sha256, span) = sha256?;
-    Some(Placed { token: Token { sha256, note: note?, expires: expires? }, span })
+    Some(PlacedToken { token: Token { sha256, note: note?, expires: expires? }, span })
 }
 
 fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
@@ -64,20 +64,20 @@ fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
         Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
     };
     let Some(last) = read(date.year, date.month, date.day) else {
-        value.error("`expires` is not a day of any calendar", None);
+        value.error("`expires` is not a valid date", None);
         return None;
     };
-    let hint = format!("`formgate sites token {site}` makes a new one; both work until the old one is taken out");
+    let hint = format!("`formgate sites token {site}` makes a new one; the old one works until you remove it");
     let days = (last - today).get_days();
     let warn = |kind, message: &str| {
         let recurring = Recurring { kind, subject: site.to_owned() };
         value.file().report_recurring(Severity::Warning, Some(value.span()), recurring, message, Some(&hint));
     };
     match days {
-        _ if last < today => warn(Kind::TokenExpired, "this token has expired: posts with it are refused"),
-        0 => warn(Kind::TokenExpires, "this token expires today"),
-        1 => warn(Kind::TokenExpires, "this token expires tomorrow"),
-        2..=EXPIRES_SOON_DAYS => warn(Kind::TokenExpires, &format!("this token expires in {days} days")),
+        _ if last < today => warn(RecurringKind::TokenExpired, "this token has expired, so posts with it are refused"),
+        0 => warn(RecurringKind::TokenExpires, "this token expires today"),
+        1 => warn(RecurringKind::TokenExpires, "this token expires tomorrow"),
+        2..=EXPIRES_SOON_DAYS => warn(RecurringKind::TokenExpires, &format!("this token expires in {days} days")),
         _ => {}
     }
     Some(last)
@@ -86,7 +86,7 @@ fn last_day(value: &Value<'_>, site: &str, today: Date) -> Option<Date> {
 /// Tells what to write instead: the hash of what looks like a token, else how to make one.
 fn cure(text: &str, site: &str) -> String {
     if !text.starts_with("fg_") {
-        return format!("`formgate sites token {site}` makes a token and writes this line");
+        return format!("`formgate sites token {site}` makes a token and writes this line for you");
     }
     format!("write {{ sha256 = \"{}\" }}", hex::encode(Sha256::digest(text.as_bytes())))
 }

@@ -3,17 +3,17 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{Keys, Table, Value};
-use super::snapshot::Upstream;
+use super::reader::{KnownKeys, Table, Value};
+use super::snapshot::KaiCallsConfig;
 use crate::destination::BaseUrl;
 
-pub(super) const KEYS: Keys =
-    Keys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
+pub(super) const KEYS: KnownKeys =
+    KnownKeys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
 
 /// Most deliveries at once; each holds a connection.
 const IN_FLIGHT_MAX: u32 = 10_000;
 
-impl Default for Upstream {
+impl Default for KaiCallsConfig {
     fn default() -> Self {
         Self {
             base_url: BaseUrl::parse("https://www.kaicalls.com").expect("the default is an origin"),
@@ -26,14 +26,14 @@ impl Default for Upstream {
 }
 
 /// Compiles `[kaicalls]`.
-pub(super) fn compile(table: &Table<'_>) -> Option<Upstream> {
-    let default = Upstream::default();
+pub(super) fn compile(table: &Table<'_>) -> Option<KaiCallsConfig> {
+    let default = KaiCallsConfig::default();
     let base_url = table.or("base_url", default.base_url, |value| value.parse(BaseUrl::parse));
     let timeout = table.or("timeout", default.timeout, Value::some_time);
     let max_in_flight = table.or("max_in_flight", default.max_in_flight, |value| value.count(IN_FLIGHT_MAX));
     let rate = table.read("rate", Value::rate);
     let confirm = table.or("confirm", default.confirm, Value::boolean);
-    Some(Upstream {
+    Some(KaiCallsConfig {
         base_url: base_url?,
         timeout: timeout?,
         max_in_flight: max_in_flight?,

@@ -20,7 +20,7 @@ pub(super) enum InvalidValue {
     TooLong,
     #[error("is not a size such as \"512KiB\", \"1MiB\" or \"10GiB\"")]
     Size,
-    #[error("is larger than fits")]
+    #[error("is too large")]
     TooLarge,
     #[error("is not a rate such as \"5/s\", \"120/min\" or \"1000/h\"")]
     Rate,

@@ -9,9 +9,9 @@ use super::Oddity;
 use super::document::Arena;
 use super::urlencoded::kept;
 
-/// The kind of body a media type names.
+/// The kind of body that a media type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BodyKind {
     Form,
     Multipart,
     Json,
@@ -23,12 +23,12 @@ pub(super) enum Kind {
 /// A declared media type.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Declared {
-    pub(super) kind: Kind,
+    pub(super) kind: BodyKind,
     encoding: &'static Encoding,
 }
 
 impl Declared {
-    pub(super) const UTF_8: Self = Self { kind: Kind::Form, encoding: UTF_8 };
+    pub(super) const UTF_8: Self = Self { kind: BodyKind::Form, encoding: UTF_8 };
 
     /// Reads a `Content-Type`; a charset nobody knows is taken for UTF-8.
     pub(super) fn read(content_type: Option<&str>) -> Self {
@@ -69,7 +69,7 @@ impl Declared {
 
     /// Returns the charset of a name.
     pub(super) fn named(charset: &str) -> Option<Self> {
-        Some(Self { kind: Kind::Other, encoding: Encoding::for_label(charset.as_bytes())? })
+        Some(Self { kind: BodyKind::Other, encoding: Encoding::for_label(charset.as_bytes())? })
     }
 
     pub(super) fn is_utf8(&self) -> bool {
@@ -83,7 +83,7 @@ fn charset(parameter: &str) -> Option<&'static Encoding> {
     name.trim().eq_ignore_ascii_case("charset").then(|| Encoding::for_label(value.as_bytes())).flatten()
 }
 
-fn kind(essence: &str) -> Kind {
+fn kind(essence: &str) -> BodyKind {
     let is = |kind: &str| essence.eq_ignore_ascii_case(kind);
     let begins = |kind: &str| essence.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
     let ends = |kind: &str| {
@@ -91,12 +91,12 @@ fn kind(essence: &str) -> Kind {
         start.and_then(|start| essence.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(kind))
     };
     match essence {
-        "" => Kind::Text,
-        _ if is("application/x-www-form-urlencoded") => Kind::Form,
-        _ if is("multipart/form-data") => Kind::Multipart,
-        _ if is("application/json") || is("text/json") || ends("+json") => Kind::Json,
-        _ if begins("text/") => Kind::Text,
-        _ => Kind::Other,
+        "" => BodyKind::Text,
+        _ if is("application/x-www-form-urlencoded") => BodyKind::Form,
+        _ if is("multipart/form-data") => BodyKind::Multipart,
+        _ if is("application/json") || is("text/json") || ends("+json") => BodyKind::Json,
+        _ if begins("text/") => BodyKind::Text,
+        _ => BodyKind::Other,
     }
 }
 
@@ -107,14 +107,14 @@ mod tests {
     #[test]
     fn a_type_names_a_kind_and_a_charset() {
         for (content_type, kind) in [
-            ("application/json; charset=UTF-8", Kind::Json),
-            ("APPLICATION/X-WWW-FORM-URLENCODED", Kind::Form),
-            ("application/vnd.api+json", Kind::Json),
-            ("multipart/form-data; boundary=x", Kind::Multipart),
-            ("text/plain", Kind::Text),
-            ("", Kind::Text),
-            ("image/png", Kind::Other),
-            ("multipart/mixed", Kind::Other),
+            ("application/json; charset=UTF-8", BodyKind::Json),
+            ("APPLICATION/X-WWW-FORM-URLENCODED", BodyKind::Form),
+            ("application/vnd.api+json", BodyKind::Json),
+            ("multipart/form-data; boundary=x", BodyKind::Multipart),
+            ("text/plain", BodyKind::Text),
+            ("", BodyKind::Text),
+            ("image/png", BodyKind::Other),
+            ("multipart/mixed", BodyKind::Other),
         ] {
             assert_eq!(Declared::read(Some(content_type)).kind, kind, "{content_type}");
         }

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
 
 use super::heads::Skeleton;
-use super::{DecodeError, LIMITS, Limits};
+use super::{DecodeError, DecodeLimits, LIMITS};
 
 /// Most white space after a boundary (RFC 2046 calls it transport padding), in bytes.
 const PADDING_MAX: usize = 1_024;
@@ -15,10 +15,10 @@ const PADDING_MAX: usize = 1_024;
 pub(super) const CRLF: &[u8] = b"\r\n";
 const LF: &[u8] = b"\n";
 
-/// What is found, in the order in which it comes.
+/// The events of a multipart body, in order.
 #[derive(PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
-pub(super) enum Found {
+pub(super) enum DelimiterEvent {
     /// A part begins, its headers are the next of the skeleton.
     Head,
     /// A part begins that has no headers.
@@ -35,7 +35,7 @@ pub(super) struct Delimiters {
     delimiter: Finder<'static>,
     /// What ends a line; the first boundary's line tells.
     line_end: &'static [u8],
-    state: State,
+    state: ScanState,
     /// Read, but not known yet what it is.
     held: BytesMut,
     /// Where the first byte that isn't known yet stands in the body.
@@ -44,13 +44,14 @@ pub(super) struct Delimiters {
     searched: usize,
     parts: usize,
     /// What was found and nobody has taken.
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<DelimiterEvent>,
     /// The parser's share of it.
     pub(super) skeleton: Skeleton,
 }
 
+/// The scanner's position between delimiters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ScanState {
     Preamble,
     Headers,
     Content,
@@ -76,7 +77,7 @@ impl Delimiters {
         Self {
             delimiter: Finder::new(&delimiter).into_owned(),
             line_end: CRLF,
-            state: State::Preamble,
+            state: ScanState::Preamble,
             held: BytesMut::new(),
             at: 0,
             searched: 0,
@@ -93,7 +94,7 @@ impl Delimiters {
 
     /// Takes the next chunk and adds what is found by now, also what stands before an error.
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<(), DecodeError> {
-        if self.state == State::End {
+        if self.state == ScanState::End {
             return Ok(());
         }
         let mut rest = if self.held.is_empty() {
@@ -115,19 +116,19 @@ impl Delimiters {
     /// Ends the body; true where it was whole. What was held back is content, if anything.
     pub(super) fn finish(&mut self) -> bool {
         let bytes = std::mem::take(&mut self.held).freeze();
-        if self.state == State::Content && !bytes.is_empty() {
-            self.found.push(Found::Content { at: self.at, bytes });
+        if self.state == ScanState::Content && !bytes.is_empty() {
+            self.found.push(DelimiterEvent::Content { at: self.at, bytes });
         }
-        self.state == State::End
+        self.state == ScanState::End
     }
 
     /// Reads as far as it is known what comes.
     fn read(&mut self, rest: &mut Bytes) -> Result<(), DecodeError> {
         while match self.state {
-            State::Preamble => self.preamble(rest)?,
-            State::Headers => self.headers(rest)?,
-            State::Content => self.content(rest),
-            State::End => {
+            ScanState::Preamble => self.preamble(rest)?,
+            ScanState::Headers => self.headers(rest)?,
+            ScanState::Content => self.content(rest),
+            ScanState::End => {
                 rest.clear();
                 false
             }
@@ -150,7 +151,7 @@ impl Delimiters {
             _ => {
                 let unsearched = rest.get(self.searched..).unwrap_or_default();
                 let line = memchr::memchr(b'\n', unsearched).map(|end| self.searched + end + 1);
-                Limits::check("preamble", self.at + line.unwrap_or(rest.len()), LIMITS.part_header_bytes)?;
+                DecodeLimits::check("preamble", self.at + line.unwrap_or(rest.len()), LIMITS.part_header_bytes)?;
                 match line {
                     Some(line) => self.pass(rest, line),
                     None => self.searched = rest.len(),
@@ -165,18 +166,18 @@ impl Delimiters {
     fn headers(&mut self, rest: &mut Bytes) -> Result<bool, DecodeError> {
         let end = headers_end(rest, self.searched, self.line_end);
         let length = end.map_or(rest.len(), |(headers, _)| headers);
-        Limits::check("part header", length, LIMITS.part_header_bytes)?;
+        DecodeLimits::check("part header", length, LIMITS.part_header_bytes)?;
         let Some((length, whole)) = end else {
             self.searched = rest.len();
             return Ok(false);
         };
         self.parts += 1;
-        Limits::check("parts", self.parts, LIMITS.fields)?;
+        DecodeLimits::check("parts", self.parts, LIMITS.fields)?;
         let headers = rest.get(..length).unwrap_or_default();
-        let head = if self.skeleton.add(headers) { Found::Head } else { Found::NoHead };
+        let head = if self.skeleton.add(headers) { DelimiterEvent::Head } else { DelimiterEvent::NoHead };
         self.found.push(head);
         self.pass(rest, whole);
-        self.state = State::Content;
+        self.state = ScanState::Content;
         Ok(true)
     }
 
@@ -221,7 +222,7 @@ impl Delimiters {
     /// Gives the next bytes as content.
     fn give(&mut self, rest: &mut Bytes, length: usize) {
         if length > 0 {
-            self.found.push(Found::Content { at: self.at, bytes: rest.slice(..length) });
+            self.found.push(DelimiterEvent::Content { at: self.at, bytes: rest.slice(..length) });
             self.pass(rest, length);
         }
     }
@@ -229,14 +230,14 @@ impl Delimiters {
     /// Passes the line of a boundary that a part follows.
     fn begin(&mut self, rest: &mut Bytes, line: usize) {
         self.pass(rest, line);
-        self.state = State::Headers;
+        self.state = ScanState::Headers;
     }
 
     /// Passes the last boundary.
     fn end(&mut self) {
         self.skeleton.end();
-        self.found.push(Found::End);
-        self.state = State::End;
+        self.found.push(DelimiterEvent::End);
+        self.state = ScanState::End;
     }
 
     fn pass(&mut self, rest: &mut Bytes, length: usize) {
@@ -299,9 +300,11 @@ mod tests {
             let mut out = String::new();
             for found in delimiters.found {
                 match found {
-                    Found::Head | Found::End => out += &format!("[{}]", heads.next().expect("a head")),
-                    Found::NoHead => out += "[-]",
-                    Found::Content { at, bytes } => {
+                    DelimiterEvent::Head | DelimiterEvent::End => {
+                        out += &format!("[{}]", heads.next().expect("a head"));
+                    }
+                    DelimiterEvent::NoHead => out += "[-]",
+                    DelimiterEvent::Content { at, bytes } => {
                         let content = str::from_utf8(&bytes).expect("text");
                         assert!(body.get(at..).is_some_and(|body| body.starts_with(content)), "{content} at {at}");
                         out += content;
@@ -330,7 +333,7 @@ mod tests {
         let mut delimiters = Delimiters::new("XX");
         delimiters.push(body.clone()).expect("no limit");
         let contents = delimiters.found.iter().filter_map(|found| match found {
-            Found::Content { bytes, .. } => Some(bytes.as_ptr()),
+            DelimiterEvent::Content { bytes, .. } => Some(bytes.as_ptr()),
             _ => None,
         });
         let content = body.slice(14..);

@@ -18,9 +18,9 @@ pub type Hashing = foldhash::fast::RandomState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
-/// What a value is called in its container.
+/// A value's name or index in its container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Key<'a> {
+pub enum MemberKey<'a> {
     /// It is the whole document.
     Root,
     Name(&'a str),
@@ -45,9 +45,9 @@ pub enum Content<'a> {
     Record,
 }
 
-/// How a value holds others.
+/// Whether a value contains others, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
+pub enum ContainerKind {
     Nothing,
     List,
     Record,
@@ -56,7 +56,7 @@ pub enum Held {
 #[derive(Clone, Copy)]
 struct Node<'a> {
     parent: NodeId,
-    key: Key<'a>,
+    key: MemberKey<'a>,
     content: Content<'a>,
     first: Option<NodeId>,
     last: Option<NodeId>,
@@ -65,7 +65,7 @@ struct Node<'a> {
 
 /// What an id of another document stands for.
 const NOTHING: Node<'static> =
-    Node { parent: ROOT, key: Key::Root, content: Content::Null, first: None, last: None, next: None };
+    Node { parent: ROOT, key: MemberKey::Root, content: Content::Null, first: None, last: None, next: None };
 
 const ROOT: NodeId = NodeId(0);
 
@@ -94,12 +94,12 @@ impl<'a> Document<'a> {
     /// Begins a document that is one record.
     pub(super) fn record(nodes: usize) -> Self {
         let mut document = Self::with_capacity(nodes + 1);
-        document.push(None, Key::Root, Content::Record);
+        document.push(None, MemberKey::Root, Content::Record);
         document
     }
 
     /// Adds a value as the last of a container, or as the root.
-    pub(super) fn push(&mut self, parent: Option<NodeId>, key: Key<'a>, content: Content<'a>) -> NodeId {
+    pub(super) fn push(&mut self, parent: Option<NodeId>, key: MemberKey<'a>, content: Content<'a>) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(Node { parent: parent.unwrap_or(ROOT), key, content, ..NOTHING });
         if let Some(parent) = parent {
@@ -131,7 +131,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(super) fn set_key(&mut self, id: NodeId, key: Key<'a>) {
+    pub(super) fn set_key(&mut self, id: NodeId, key: MemberKey<'a>) {
         if let Some(node) = self.node_mut(id) {
             node.key = key;
         }
@@ -149,7 +149,7 @@ impl<'a> Document<'a> {
         let mut index = 0;
         let mut item = self.first_child(id);
         while let Some(id) = item {
-            self.set_key(id, Key::Index(index));
+            self.set_key(id, MemberKey::Index(index));
             index += 1;
             item = self.next_sibling(id);
         }
@@ -160,9 +160,9 @@ impl<'a> Document<'a> {
         self.nodes.truncate((id.0 as usize).saturating_add(1));
         self.set_content(id, Content::File(name));
         self.clear(id);
-        self.push(Some(id), Key::Name("name"), Content::Text(name));
-        self.push(Some(id), Key::Name("type"), kind.map_or(Content::Null, Content::Text));
-        self.push(Some(id), Key::Name("size"), Content::Number(size));
+        self.push(Some(id), MemberKey::Name("name"), Content::Text(name));
+        self.push(Some(id), MemberKey::Name("type"), kind.map_or(Content::Null, Content::Text));
+        self.push(Some(id), MemberKey::Name("size"), Content::Number(size));
     }
 
     /// Says which node stands in another's place.
@@ -197,7 +197,7 @@ impl<'a> Document<'a> {
         self.node(id).content
     }
 
-    pub fn key(&self, id: NodeId) -> Key<'a> {
+    pub fn key(&self, id: NodeId) -> MemberKey<'a> {
         self.node(id).key
     }
 
@@ -225,12 +225,12 @@ impl<'a> Document<'a> {
 
     /// Returns the first member of a name.
     pub fn member(&self, id: NodeId, name: &str) -> Option<NodeId> {
-        self.children(id).find(|child| self.key(*child) == Key::Name(name))
+        self.children(id).find(|child| self.key(*child) == MemberKey::Name(name))
     }
 
     /// Returns the item of a list at an index.
     pub fn item(&self, id: NodeId, index: usize) -> Option<NodeId> {
-        (self.held(id) == Held::List).then(|| self.children(id).nth(index))?
+        (self.held(id) == ContainerKind::List).then(|| self.children(id).nth(index))?
     }
 
     /// Returns the node that stands in the document where this one was sent.
@@ -259,7 +259,7 @@ impl<'a> Document<'a> {
     }
 
     /// Returns the place of each node in the order of the document, by its number.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> NodeOrder {
         let mut places = vec![u32::MAX; self.nodes.len()];
         let mut place = 0;
         let mut next = Some(ROOT);
@@ -271,7 +271,7 @@ impl<'a> Document<'a> {
             let onwards = || std::iter::successors(Some(id), |id| self.parent(*id)).find_map(|id| self.node(id).next);
             next = self.node(id).first.or_else(onwards);
         }
-        Order(places)
+        NodeOrder(places)
     }
 
     /// Returns the text of a value that is no container; none for null, false and empty text.
@@ -284,21 +284,21 @@ impl<'a> Document<'a> {
     }
 
     /// Returns how a value holds others: a text that is itself JSON does too.
-    pub fn held(&self, id: NodeId) -> Held {
+    pub fn held(&self, id: NodeId) -> ContainerKind {
         match self.content(id) {
-            Content::List => Held::List,
-            Content::Record => Held::Record,
+            Content::List => ContainerKind::List,
+            Content::Record => ContainerKind::Record,
             Content::Text(_) => match self.node(id).first.map(|child| self.key(child)) {
-                None => Held::Nothing,
-                Some(Key::Index(_)) => Held::List,
-                Some(_) => Held::Record,
+                None => ContainerKind::Nothing,
+                Some(MemberKey::Index(_)) => ContainerKind::List,
+                Some(_) => ContainerKind::Record,
             },
-            _ => Held::Nothing,
+            _ => ContainerKind::Nothing,
         }
     }
 
     pub(super) fn is_container(&self, id: NodeId) -> bool {
-        self.held(id) != Held::Nothing
+        self.held(id) != ContainerKind::Nothing
     }
 
     /// Writes a value as JSON. Each name comes once in a document: its nodes and those of the JSON are the same, in the same
@@ -309,9 +309,9 @@ impl<'a> Document<'a> {
             Content::Bool(truth) => Value::Bool(truth),
             Content::Number(digits) => as_written(digits),
             Content::Text(text) => match self.held(id) {
-                Held::Nothing => Value::String(text.to_owned()),
-                Held::List => self.children(id).map(|item| self.json(item)).collect(),
-                Held::Record => self.members_as_json(id),
+                ContainerKind::Nothing => Value::String(text.to_owned()),
+                ContainerKind::List => self.children(id).map(|item| self.json(item)).collect(),
+                ContainerKind::Record => self.members_as_json(id),
             },
             Content::List => self.children(id).map(|item| self.json(item)).collect(),
             Content::File(_) | Content::Record => self.members_as_json(id),
@@ -339,17 +339,17 @@ impl<'a> Document<'a> {
     /// Returns what a value is called, as text.
     pub fn name(&self, id: NodeId) -> String {
         match self.key(id) {
-            Key::Name(name) => name.to_owned(),
-            Key::Index(index) => index.to_string(),
-            Key::Root | Key::Next => String::new(),
+            MemberKey::Name(name) => name.to_owned(),
+            MemberKey::Index(index) => index.to_string(),
+            MemberKey::Root | MemberKey::Next => String::new(),
         }
     }
 }
 
-/// Where nodes stand in a document.
-pub struct Order(Vec<u32>);
+/// The position of each node in its document.
+pub struct NodeOrder(Vec<u32>);
 
-impl Order {
+impl NodeOrder {
     /// Returns a node's place; one that isn't in the document comes last.
     pub fn of(&self, id: NodeId) -> u32 {
         self.0.get(id.0 as usize).copied().unwrap_or(u32::MAX)

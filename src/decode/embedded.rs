@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::charset::Declared;
-use super::document::{Arena, Content, Document, Key, NodeId};
+use super::document::{Arena, Content, Document, MemberKey, NodeId};
 use super::names::Builder;
 use super::{LIMITS, Oddity, json, urlencoded};
 
@@ -93,9 +93,9 @@ pub(super) fn nest<'a>(document: Document<'a>, arena: &'a Arena, odd: &mut BTree
     builder.finish()
 }
 
-fn is_way(key: Key<'_>) -> bool {
+fn is_way(key: MemberKey<'_>) -> bool {
     // A label may hold brackets; what programs write has no white space.
-    matches!(key, Key::Name(name) if name.ends_with(']') && !name.contains(char::is_whitespace))
+    matches!(key, MemberKey::Name(name) if name.ends_with(']') && !name.contains(char::is_whitespace))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::document::{Arena, Content, Document, Key, NodeId};
+use super::document::{Arena, Content, Document, MemberKey, NodeId};
 use super::{DecodeError, LIMITS};
 
 /// What `serde_json` calls a number it hands over in digits: as written, but for its exponent (`1E5` comes as `1e+5`).
@@ -30,8 +30,8 @@ pub(super) struct FileContent<'a> {
     pub(super) is_size_told: bool,
 }
 
-/// What was read of a JSON text.
-pub(super) struct Read<'a> {
+/// The result of reading a JSON text.
+pub(super) struct ParsedJson<'a> {
     pub(super) document: Document<'a>,
     /// The contents of the files below the root, in the order in which they end.
     pub(super) files: Vec<FileContent<'a>>,
@@ -43,7 +43,7 @@ pub(super) fn parse<'a>(text: &'a str, arena: &'a Arena) -> Result<Document<'a>,
 }
 
 /// Parses one JSON text, and tells where the contents of its files stand.
-pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<Read<'a>, JsonError> {
+pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<ParsedJson<'a>, JsonError> {
     let text = whole.strip_prefix('\u{FEFF}').unwrap_or(whole);
     let mut parser = Parser {
         document: Document::with_capacity((text.len() / BYTES_A_VALUE).min(LIMITS.nodes)),
@@ -55,10 +55,10 @@ pub(super) fn read<'a>(whole: &'a str, arena: &'a Arena) -> Result<Read<'a>, Jso
         files: Vec::new(),
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let root = Seed { parser: &mut parser, parent: None, key: Key::Root, depth: 0 };
+    let root = Seed { parser: &mut parser, parent: None, key: MemberKey::Root, depth: 0 };
     let read = root.deserialize(&mut deserializer).and_then(|_root| deserializer.end());
     match read {
-        Ok(()) => Ok(Read { document: parser.document, files: parser.files }),
+        Ok(()) => Ok(ParsedJson { document: parser.document, files: parser.files }),
         Err(_syntax) => Err(parser.passed.get().map_or(JsonError::Syntax, JsonError::Limit)),
     }
 }
@@ -144,7 +144,7 @@ fn number_start(text: &str) -> usize {
 struct Seed<'p, 'a> {
     parser: &'p mut Parser<'a>,
     parent: Option<NodeId>,
-    key: Key<'a>,
+    key: MemberKey<'a>,
     depth: usize,
 }
 
@@ -201,7 +201,7 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
     fn visit_seq<A: SeqAccess<'a>>(self, mut access: A) -> Result<NodeId, A::Error> {
         let list = self.parser.document.push(self.parent, self.key, Content::List);
         let mut item = |index| {
-            let key = Key::Index(index);
+            let key = MemberKey::Index(index);
             access.next_element_seed(Seed { parser: &mut *self.parser, parent: Some(list), key, depth: self.depth + 1 })
         };
         let mut index = 0;
@@ -215,7 +215,7 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
         let record = self.parser.document.push(self.parent, self.key, Content::Record);
         let mut is_first = true;
         let mut after_content = None;
-        while let Some(name) = access.next_key_seed(Name { parser: &mut *self.parser })? {
+        while let Some(name) = access.next_key_seed(MemberName { parser: &mut *self.parser })? {
             if name == NUMBER_TOKEN && is_first {
                 let digits: String = access.next_value()?;
                 match self.parser.written(&digits) {
@@ -223,7 +223,7 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
                     // Somebody's text that uses the name.
                     None => {
                         let text = Content::Text(self.parser.arena.alloc_str(&digits));
-                        self.parser.document.push(Some(record), Key::Name(NUMBER_TOKEN), text);
+                        self.parser.document.push(Some(record), MemberKey::Name(NUMBER_TOKEN), text);
                         is_first = false;
                         continue;
                     }
@@ -235,7 +235,7 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
                 after_content = after_content.or(Some(self.parser.position));
             }
             let parser = &mut *self.parser;
-            let key = Key::Name(name);
+            let key = MemberKey::Name(name);
             access.next_value_seed(Seed { parser, parent: Some(record), key, depth: self.depth + 1 })?;
         }
         if let Some(after_name) = after_content {
@@ -246,11 +246,11 @@ impl<'a> Visitor<'a> for Seed<'_, 'a> {
 }
 
 /// Reads the name of a member.
-struct Name<'p, 'a> {
+struct MemberName<'p, 'a> {
     parser: &'p mut Parser<'a>,
 }
 
-impl<'a> DeserializeSeed<'a> for Name<'_, 'a> {
+impl<'a> DeserializeSeed<'a> for MemberName<'_, 'a> {
     type Value = &'a str;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<&'a str, D::Error> {
@@ -258,7 +258,7 @@ impl<'a> DeserializeSeed<'a> for Name<'_, 'a> {
     }
 }
 
-impl<'a> Visitor<'a> for Name<'_, 'a> {
+impl<'a> Visitor<'a> for MemberName<'_, 'a> {
     type Value = &'a str;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,7 +292,7 @@ impl<'a> Parser<'a> {
         };
         let (Some(name), Some(content)) = (text("filename"), text("content")) else { return };
         let kind = text("type");
-        let sizes = || document.children(record).filter(|member| document.key(*member) == Key::Name("size"));
+        let sizes = || document.children(record).filter(|member| document.key(*member) == MemberKey::Name("size"));
         let told: Option<u64> = sizes().find_map(|size| document.text(size)?.parse().ok());
         if document.children(record).count() - sizes().count() > FILE_MEMBERS_MAX {
             return;

@@ -1,6 +1,6 @@
 //! From what was received to a [`Submission`]: ordered fields, one document of values, and what was odd about the bytes.
 //!
-//! Pure: no I/O, clock or logger. Every limit has a name in [`Limits`]; past one of them the body can't be decoded.
+//! Pure: no I/O, clock or logger. Every limit has a name in [`DecodeLimits`]; past one of them the body can't be decoded.
 
 mod charset;
 
@@ -37,13 +37,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use document::{Arena, Content, Document, Hashing, Key, NodeId, Order};
+pub use document::{Arena, Content, Document, Hashing, MemberKey, NodeId, NodeOrder};
 pub use fields::Field;
-pub use keep::{Keeper, Kept, TooMuchToKeep};
+pub use keep::{Keeper, KeptBody, TooMuchToKeep};
 pub use php_json::php_json;
 
 use crate::received::Received;
-use charset::{Declared, Kind};
+use charset::{BodyKind, Declared};
 use fields::Style;
 
 /// A decoded submission, the same whatever encoding it came in.
@@ -71,9 +71,9 @@ impl<'a> Submission<'a> {
     /// Returns what a value is called, as text.
     pub fn name(&self, id: NodeId) -> &'a str {
         match self.document.key(id) {
-            Key::Name(name) => name,
-            Key::Index(_) => self.arena.alloc_str(&self.document.name(id)),
-            Key::Root | Key::Next => "",
+            MemberKey::Name(name) => name,
+            MemberKey::Index(_) => self.arena.alloc_str(&self.document.name(id)),
+            MemberKey::Root | MemberKey::Next => "",
         }
     }
 }
@@ -102,21 +102,21 @@ pub enum Oddity {
 /// Why a body can't be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("the media type is no form and no text")]
+    #[error("the media type is neither a form nor text")]
     UnsupportedType,
     #[error("the text is neither JSON nor a form")]
     NotAForm,
     #[error("the multipart body has no boundary")]
     NoBoundary,
-    #[error("the multipart body is cut short or broken")]
+    #[error("the multipart body is cut off or malformed")]
     BrokenMultipart,
-    #[error("the {limit} limit of {max} is passed")]
+    #[error("over the {limit} limit of {max}")]
     Limit { limit: &'static str, max: usize },
 }
 
-/// How much of anything a body may hold.
+/// The limits of a body.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Fields of a form, parts of a multipart body.
     pub fields: usize,
     /// Bytes of a field's key.
@@ -135,7 +135,7 @@ pub struct Limits {
 const NESTED_SHARE: usize = 2;
 
 /// The limits in force.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: DecodeLimits = DecodeLimits {
     fields: 1_000,
     key_bytes: 1_024,
     depth: 32,
@@ -144,7 +144,7 @@ pub const LIMITS: Limits = Limits {
     text_bytes: 1 << 20,
 };
 
-impl Limits {
+impl DecodeLimits {
     fn check(limit: &'static str, found: usize, max: usize) -> Result<(), DecodeError> {
         (found <= max).then_some(()).ok_or(DecodeError::Limit { limit, max })
     }
@@ -169,7 +169,7 @@ pub fn decode<'a>(received: &'a Received, arena: &'a Arena) -> Result<Submission
         return finish(document, style, query, arena, odd);
     }
     // A multipart body has a last boundary even without a part: this one was cut off.
-    if query.is_empty() && declared.kind == Kind::Multipart {
+    if query.is_empty() && declared.kind == BodyKind::Multipart {
         return Err(DecodeError::BrokenMultipart);
     }
     let document = urlencoded::parse(query, Declared::UTF_8, arena, &mut odd)?;
@@ -206,13 +206,13 @@ fn finish<'a>(
 ) -> Result<Submission<'a>, DecodeError> {
     if style == Style::Dots {
         document = embedded::nest(document, arena, &mut oddities);
-        Limits::check("values", document.len(), LIMITS.nodes.saturating_mul(NESTED_SHARE))?;
+        DecodeLimits::check("values", document.len(), LIMITS.nodes.saturating_mul(NESTED_SHARE))?;
     }
     embedded::open(&mut document, arena, &mut oddities);
     let fields = fields::collect(&document, style, arena);
-    Limits::check("fields", fields.len(), LIMITS.fields)?;
+    DecodeLimits::check("fields", fields.len(), LIMITS.fields)?;
     for field in &fields {
-        Limits::check("key length", field.key.len(), LIMITS.key_bytes)?;
+        DecodeLimits::check("key length", field.key.len(), LIMITS.key_bytes)?;
     }
     repeats::merge(&mut document, style, &mut oddities);
     Ok(Submission { fields, document, query, oddities, arena, json: OnceCell::new() })
@@ -220,7 +220,7 @@ fn finish<'a>(
 
 /// A way to read a body that isn't multipart.
 #[derive(Clone, Copy)]
-enum Attempt {
+enum DecodeAttempt {
     /// JSON as it should be; past a limit it is refused.
     Json,
     /// The same, where a form may come after it.
@@ -239,16 +239,16 @@ fn read_body<'a>(
     arena: &'a Arena,
     odd: &mut BTreeSet<Oddity>,
 ) -> Decoded<'a> {
-    use Attempt::{Form, Json, JsonOfAForm, Mended, MendedOfAForm};
-    let attempts: &[Attempt] = match (declared.kind, looks_like_json(&received.body)) {
-        (Kind::Multipart, _) => return multipart::parse(received, declared, arena, odd).map(in_brackets),
-        (Kind::Other, _) => return Err(DecodeError::UnsupportedType),
-        (Kind::Json | Kind::Text, true) => &[Json, Mended],
-        (Kind::Json, false) => &[Json, Form],
-        (Kind::Form, true) => &[JsonOfAForm, MendedOfAForm, Form],
-        (Kind::Form | Kind::Text, false) => &[Form],
+    use DecodeAttempt::{Form, Json, JsonOfAForm, Mended, MendedOfAForm};
+    let attempts: &[DecodeAttempt] = match (declared.kind, looks_like_json(&received.body)) {
+        (BodyKind::Multipart, _) => return multipart::parse(received, declared, arena, odd).map(in_brackets),
+        (BodyKind::Other, _) => return Err(DecodeError::UnsupportedType),
+        (BodyKind::Json | BodyKind::Text, true) => &[Json, Mended],
+        (BodyKind::Json, false) => &[Json, Form],
+        (BodyKind::Form, true) => &[JsonOfAForm, MendedOfAForm, Form],
+        (BodyKind::Form | BodyKind::Text, false) => &[Form],
     };
-    let mut source = Source { body: &received.body, declared, arena, odd, text: None };
+    let mut source = BodySource { body: &received.body, declared, arena, odd, text: None };
     let read = attempts.iter().find_map(|attempt| source.read(*attempt).transpose());
     read.unwrap_or(Err(DecodeError::NotAForm))
 }
@@ -259,8 +259,8 @@ fn in_brackets(document: Document<'_>) -> (Document<'_>, Style) {
     (document, Style::Brackets)
 }
 
-/// A body on its way to become a document.
-struct Source<'o, 'a> {
+/// A body on its way to becoming a document.
+struct BodySource<'o, 'a> {
     body: &'a [u8],
     declared: Declared,
     arena: &'a Arena,
@@ -268,21 +268,23 @@ struct Source<'o, 'a> {
     text: Option<&'a str>,
 }
 
-impl<'a> Source<'_, 'a> {
+impl<'a> BodySource<'_, 'a> {
     /// Reads the body in one way; none where it isn't written so.
-    fn read(&mut self, attempt: Attempt) -> Result<Option<(Document<'a>, Style)>, DecodeError> {
-        let is_form = self.declared.kind == Kind::Form;
-        if matches!(attempt, Attempt::Form) {
+    fn read(&mut self, attempt: DecodeAttempt) -> Result<Option<(Document<'a>, Style)>, DecodeError> {
+        let is_form = self.declared.kind == BodyKind::Form;
+        if matches!(attempt, DecodeAttempt::Form) {
             return self.form(is_form);
         }
         let text = self.text();
         let arena = self.arena;
         let found = match attempt {
-            Attempt::Json => json_or_limit(json::parse(text, arena))?,
-            Attempt::JsonOfAForm => json::parse(text, arena).ok(),
-            Attempt::Mended => self.mended(repair::parse(text, arena)?),
-            Attempt::MendedOfAForm if opens_a_name(text) => self.mended(repair::parse(text, arena).ok().flatten()),
-            Attempt::MendedOfAForm | Attempt::Form => None,
+            DecodeAttempt::Json => json_or_limit(json::parse(text, arena))?,
+            DecodeAttempt::JsonOfAForm => json::parse(text, arena).ok(),
+            DecodeAttempt::Mended => self.mended(repair::parse(text, arena)?),
+            DecodeAttempt::MendedOfAForm if opens_a_name(text) => {
+                self.mended(repair::parse(text, arena).ok().flatten())
+            }
+            DecodeAttempt::MendedOfAForm | DecodeAttempt::Form => None,
         };
         if is_form && found.is_some() {
             self.odd.insert(Oddity::Mislabelled);

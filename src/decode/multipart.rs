@@ -9,17 +9,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::charset::Declared;
-use super::delimiters::{Delimiters, Found};
+use super::delimiters::{DelimiterEvent, Delimiters};
 use super::disposition::Disposition;
 pub(super) use super::disposition::boundary;
 use super::document::{Arena, Content, Document};
 use super::heads::Heads;
 use super::names::Builder;
-use super::{DecodeError, LIMITS, Limits, Oddity};
+use super::{DecodeError, DecodeLimits, LIMITS, Oddity};
 use crate::received::{Part, PartContent, Received};
 
-/// What a body consists of, in the order in which it comes.
-pub(super) enum Piece<'a> {
+/// The pieces of a body, in order.
+pub(super) enum MultipartPiece<'a> {
     /// A part begins.
     Head(PartHead<'a>),
     /// Some of the part's text; `at` is where it stands in the body.
@@ -62,7 +62,7 @@ impl PartHead<'_> {
 }
 
 /// Reads a multipart body chunk by chunk.
-pub(super) struct Reader {
+pub(super) struct MultipartReader {
     delimiters: Delimiters,
     heads: Heads,
     /// So many bytes may still come.
@@ -72,7 +72,7 @@ pub(super) struct Reader {
     is_text: bool,
 }
 
-impl Reader {
+impl MultipartReader {
     /// Begins a body of at most `max` bytes.
     pub(super) fn new(boundary: &str, max: u64) -> Self {
         Self { delimiters: Delimiters::new(boundary), heads: Heads::new(), left: max, text_bytes: 0, is_text: false }
@@ -81,7 +81,7 @@ impl Reader {
     /// Takes the next chunk and gives the pieces that are whole by now, also those before an error.
     ///
     /// After an error nothing more may be pushed.
-    pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn push(&mut self, chunk: Bytes, take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         self.left = self.left.checked_sub(chunk.len() as u64).ok_or(DecodeError::BrokenMultipart)?;
         let pushed = self.delimiters.push(chunk);
         self.give(take)?;
@@ -89,7 +89,7 @@ impl Reader {
     }
 
     /// Ends the body.
-    pub(super) fn finish(&mut self, take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    pub(super) fn finish(&mut self, take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         let is_whole = self.delimiters.finish();
         self.give(take)?;
         is_whole.then_some(()).ok_or(DecodeError::BrokenMultipart)
@@ -101,28 +101,28 @@ impl Reader {
     }
 
     /// Gives what was found.
-    fn give(&mut self, mut take: impl FnMut(Piece<'_>)) -> Result<(), DecodeError> {
+    fn give(&mut self, mut take: impl FnMut(MultipartPiece<'_>)) -> Result<(), DecodeError> {
         self.heads.feed(self.delimiters.skeleton.take());
         for found in self.delimiters.found.drain(..) {
             match found {
-                Found::Head => {
+                DelimiterEvent::Head => {
                     let field = self.heads.next()?.ok_or(DecodeError::BrokenMultipart)?;
                     let head = PartHead::new(field.headers(), || field.content_type().map(ToString::to_string));
                     self.is_text = head.is_text();
-                    Limits::check("part header", head.stored_bytes(), LIMITS.part_header_bytes)?;
-                    take(Piece::Head(head));
+                    DecodeLimits::check("part header", head.stored_bytes(), LIMITS.part_header_bytes)?;
+                    take(MultipartPiece::Head(head));
                 }
-                Found::NoHead => {
+                DelimiterEvent::NoHead => {
                     self.is_text = false;
-                    take(Piece::Head(PartHead::new(&HeaderMap::new(), || None)));
+                    take(MultipartPiece::Head(PartHead::new(&HeaderMap::new(), || None)));
                 }
-                Found::Content { at, bytes } if self.is_text => {
+                DelimiterEvent::Content { at, bytes } if self.is_text => {
                     self.text_bytes += bytes.len();
-                    Limits::check("text", self.text_bytes, LIMITS.text_bytes)?;
-                    take(Piece::Text { at, bytes });
+                    DecodeLimits::check("text", self.text_bytes, LIMITS.text_bytes)?;
+                    take(MultipartPiece::Text { at, bytes });
                 }
-                Found::Content { bytes, .. } => take(Piece::Passed(bytes.len() as u64)),
-                Found::End => match self.heads.next()? {
+                DelimiterEvent::Content { bytes, .. } => take(MultipartPiece::Passed(bytes.len() as u64)),
+                DelimiterEvent::End => match self.heads.next()? {
                     None => {}
                     Some(_) => return Err(DecodeError::BrokenMultipart),
                 },
@@ -133,7 +133,7 @@ impl Reader {
 }
 
 /// Collects the parts of a body.
-pub(super) struct Index {
+pub(super) struct PartIndex {
     parts: Vec<Part>,
     /// File sizes stand in `Content-Length`.
     cut: bool,
@@ -142,21 +142,21 @@ pub(super) struct Index {
     held: usize,
 }
 
-impl Index {
+impl PartIndex {
     pub(super) fn new(cut: bool) -> Self {
         Self { parts: Vec::new(), cut, is_told: false, held: 0 }
     }
 
-    pub(super) fn take(&mut self, piece: Piece<'_>) {
+    pub(super) fn take(&mut self, piece: MultipartPiece<'_>) {
         match (piece, self.parts.last_mut().map(|part| &mut part.content)) {
-            (Piece::Head(head), _) => self.begin(head),
-            (Piece::Text { at, bytes }, Some(PartContent::Text(text))) => {
+            (MultipartPiece::Head(head), _) => self.begin(head),
+            (MultipartPiece::Text { at, bytes }, Some(PartContent::Text(text))) => {
                 if text.start == text.end {
                     text.start = at;
                 }
                 text.end = at.saturating_add(bytes.len());
             }
-            (Piece::Passed(bytes), Some(PartContent::File { size, .. })) if !self.is_told => *size += bytes,
+            (MultipartPiece::Passed(bytes), Some(PartContent::File { size, .. })) if !self.is_told => *size += bytes,
             _ => {}
         }
     }
@@ -189,8 +189,8 @@ impl Index {
 /// Reads a whole body; `cut` says that file sizes stand in `Content-Length`.
 pub(super) fn index(content_type: &str, body: &Bytes, cut: bool) -> Result<Vec<Part>, DecodeError> {
     let boundary = boundary(content_type)?;
-    let mut reader = Reader::new(&boundary, body.len() as u64);
-    let mut index = Index::new(cut);
+    let mut reader = MultipartReader::new(&boundary, body.len() as u64);
+    let mut index = PartIndex::new(cut);
     reader.push(body.clone(), |piece| index.take(piece))?;
     reader.finish(|piece| index.take(piece))?;
     let parts = index.finish();
@@ -286,8 +286,8 @@ mod tests {
         ];
         assert_eq!(shown(&whole, &body), expected);
         for size in [1, 2, 7, 64] {
-            let mut reader = Reader::new("XX", u64::MAX);
-            let mut index = Index::new(false);
+            let mut reader = MultipartReader::new("XX", u64::MAX);
+            let mut index = PartIndex::new(false);
             for chunk in body.chunks(size) {
                 reader.push(Bytes::copy_from_slice(chunk), |piece| index.take(piece)).expect("no error yet");
             }
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_body_longer_than_it_may_be_is_refused() {
         let body = Bytes::from(body(&[("Content-Disposition: form-data; name=\"f\"; filename=\"a\"", "x")]));
-        let push = |max| Reader::new("XX", max).push(body.clone(), |_| {});
+        let push = |max| MultipartReader::new("XX", max).push(body.clone(), |_| {});
         assert_eq!(push(body.len() as u64), Ok(()));
         assert_eq!(push(body.len() as u64 - 1), Err(DecodeError::BrokenMultipart));
     }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_no_content_is_not_held_without_end() {
         for beginning in ["", "--XX\r\nX: "] {
-            let mut reader = Reader::new("XX", u64::MAX);
+            let mut reader = MultipartReader::new("XX", u64::MAX);
             reader.push(Bytes::from(beginning), |_| {}).expect("no error yet");
             let mut pushes = 0;
             while reader.push(Bytes::from(vec![b'x'; 1000]), |_| {}).is_ok() {
@@ -328,10 +328,10 @@ mod tests {
 
     #[test]
     fn a_content_of_any_size_passes_through() {
-        let mut reader = Reader::new("XX", u64::MAX);
+        let mut reader = MultipartReader::new("XX", u64::MAX);
         let mut passed = 0;
-        let mut take = |piece: Piece<'_>| {
-            if let Piece::Passed(bytes) = piece {
+        let mut take = |piece: MultipartPiece<'_>| {
+            if let MultipartPiece::Passed(bytes) = piece {
                 passed += bytes;
             }
         };

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::document::{Arena, Content, Document, Hashing, Key, NodeId};
-use super::{DecodeError, LIMITS, Limits};
+use super::document::{Arena, Content, Document, Hashing, MemberKey, NodeId};
+use super::{DecodeError, DecodeLimits, LIMITS};
 
 /// Builds a document out of pairs; also for the parts of a multipart body.
 pub(super) struct Builder<'a> {
@@ -28,20 +28,20 @@ impl<'a> Builder<'a> {
     pub(super) fn nest(&mut self, record: NodeId) {
         let members: Vec<NodeId> = self.document.children(record).collect();
         self.document.clear(record);
-        let mut known: HashMap<(NodeId, Key<'a>), NodeId, Hashing> = HashMap::default();
+        let mut known: HashMap<(NodeId, MemberKey<'a>), NodeId, Hashing> = HashMap::default();
         for member in members {
             let way = match self.document.key(member) {
-                Key::Name(name) if !name.contains(char::is_whitespace) => split_name(name),
+                MemberKey::Name(name) if !name.contains(char::is_whitespace) => split_name(name),
                 _ => None,
             };
             let Some((base, inner)) = way.filter(|(_, inner)| inner.matches("][").count() < LIMITS.depth) else {
                 self.document.append(record, member);
                 continue;
             };
-            let mut branch = self.descend_known(&mut known, record, Key::Name(base));
+            let mut branch = self.descend_known(&mut known, record, MemberKey::Name(base));
             let mut steps = inner.split("][").peekable();
             while let Some(step) = steps.next() {
-                let key = if step.is_empty() { Key::Next } else { Key::Name(step) };
+                let key = if step.is_empty() { MemberKey::Next } else { MemberKey::Name(step) };
                 if steps.peek().is_some() {
                     branch = self.descend_known(&mut known, branch, key);
                     continue;
@@ -54,16 +54,16 @@ impl<'a> Builder<'a> {
 
     /// Adds a value under its wire name, and returns where.
     pub(super) fn insert(&mut self, name: &'a str, value: Content<'a>) -> Result<NodeId, DecodeError> {
-        Limits::check("key length", name.len(), LIMITS.key_bytes)?;
+        DecodeLimits::check("key length", name.len(), LIMITS.key_bytes)?;
         let root = self.document.root();
         let Some((base, inner)) = split_name(name) else {
-            return Ok(self.document.push(Some(root), Key::Name(name), value));
+            return Ok(self.document.push(Some(root), MemberKey::Name(name), value));
         };
-        Limits::check("depth", inner.matches("][").count() + 1, LIMITS.depth)?;
-        let mut branch = self.descend(root, Key::Name(base));
+        DecodeLimits::check("depth", inner.matches("][").count() + 1, LIMITS.depth)?;
+        let mut branch = self.descend(root, MemberKey::Name(base));
         let mut steps = inner.split("][").peekable();
         while let Some(step) = steps.next() {
-            let key = if step.is_empty() { Key::Next } else { Key::Name(step) };
+            let key = if step.is_empty() { MemberKey::Next } else { MemberKey::Name(step) };
             if steps.peek().is_none() {
                 return Ok(self.document.push(Some(branch), key, value));
             }
@@ -75,9 +75,9 @@ impl<'a> Builder<'a> {
     /// Does what [`Self::descend`] does, where there may be thousands side by side.
     fn descend_known(
         &mut self,
-        known: &mut HashMap<(NodeId, Key<'a>), NodeId, Hashing>,
+        known: &mut HashMap<(NodeId, MemberKey<'a>), NodeId, Hashing>,
         parent: NodeId,
-        key: Key<'a>,
+        key: MemberKey<'a>,
     ) -> NodeId {
         let mut make = || {
             let branch = self.document.push(Some(parent), key, Content::Record);
@@ -85,18 +85,18 @@ impl<'a> Builder<'a> {
             branch
         };
         match key {
-            Key::Next => make(),
+            MemberKey::Next => make(),
             _ => *known.entry((parent, key)).or_insert_with(make),
         }
     }
 
     /// Returns the container under a name, made where there is none yet; `[]` always makes a new one.
-    fn descend(&mut self, parent: NodeId, key: Key<'a>) -> NodeId {
+    fn descend(&mut self, parent: NodeId, key: MemberKey<'a>) -> NodeId {
         let document = &self.document;
         let is_it = |id: &NodeId| document.key(*id) == key && document.content(*id) == Content::Record;
         // Mostly names of one container come one after the other.
         let last = document.last_child(parent).filter(is_it);
-        let found = last.or_else(|| document.children(parent).find(is_it)).filter(|_| key != Key::Next);
+        let found = last.or_else(|| document.children(parent).find(is_it)).filter(|_| key != MemberKey::Next);
         found.unwrap_or_else(|| {
             let branch = self.document.push(Some(parent), key, Content::Record);
             self.branches.push(branch);
@@ -133,7 +133,7 @@ impl<'a> Builder<'a> {
         let mut member = document.first_child(branch);
         while let Some(id) = member {
             let number = match document.key(id) {
-                Key::Name(name) => {
+                MemberKey::Name(name) => {
                     let number = name.parse::<u64>().ok();
                     counted &= number == Some(place) && is_canonical(name);
                     number
@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
                 _ => {
                     counted &= next == place;
                     let name = bumpalo::format!(in self.arena, "{}", next).into_bump_str();
-                    document.set_key(id, Key::Name(name));
+                    document.set_key(id, MemberKey::Name(name));
                     Some(next)
                 }
             };

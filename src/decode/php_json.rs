@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::Oddity;
 use super::charset::Declared;
-use super::document::{Arena, Content, Document, Key, NodeId};
+use super::document::{Arena, Content, Document, MemberKey, NodeId};
 use super::urlencoded;
 
 /// The member of a date that holds it in seconds, as a number.
@@ -55,7 +55,7 @@ fn write_value(document: &Document<'_>, id: NodeId, types: Types, out: &mut Stri
             write_items('[', document, id, out, |item, out| write_value(document, item, types, out));
             out.push(']');
         }
-        (Content::Text(value), Key::Name(SECONDS)) if matches!(types, Types::Seconds) && is_integer(value) => {
+        (Content::Text(value), MemberKey::Name(SECONDS)) if matches!(types, Types::Seconds) && is_integer(value) => {
             out.push_str(value);
         }
         (Content::Text(value), _) => write_text(value, out),

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use bumpalo::collections::String as Text;
 
-use super::document::{Arena, Content, Document, Hashing, Key, NodeId};
-use super::{DecodeError, LIMITS, Limits};
+use super::document::{Arena, Content, Document, Hashing, MemberKey, NodeId};
+use super::{DecodeError, DecodeLimits, LIMITS};
 
 /// How far ahead of a quote is looked for the next name's colon, in bytes.
 const NAME_LOOK_AHEAD: usize = 256;
@@ -16,37 +16,38 @@ const NAME_LOOK_AHEAD: usize = 256;
 /// Reads broken JSON; none where the intent isn't plain.
 pub(super) fn parse<'a>(text: &'a str, arena: &'a Arena) -> Result<Option<Document<'a>>, DecodeError> {
     let rest = text.trim_start_matches('\u{FEFF}');
-    let mut reader = Reader { rest, document: Document::default(), arena, nodes: 0 };
-    let read = reader.value(None, Key::Root, 0, Place::Top)?;
+    let mut reader = JsonRepairer { rest, document: Document::default(), arena, nodes: 0 };
+    let read = reader.value(None, MemberKey::Root, 0, JsonContext::Top)?;
     let is_whole = read.is_some() && reader.rest.trim().is_empty();
     let document = reader.document;
     let holds_a_value = |document: &Document<'_>| document.ids().any(|id| document.text(id).is_some());
     Ok(Some(document).filter(|document| is_whole && holds_a_value(document)))
 }
 
-/// Where a value stands: it decides what may follow it.
+/// Where a value is, which decides what may follow it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum JsonContext {
     Top,
     Member,
     Item,
 }
 
-struct Reader<'a> {
+/// Reads text that begins like JSON.
+struct JsonRepairer<'a> {
     rest: &'a str,
     document: Document<'a>,
     arena: &'a Arena,
     nodes: usize,
 }
 
-/// What was read; none where the intent isn't plain.
-type Read = Result<Option<()>, DecodeError>;
+/// The repaired value; none if the intent isn't clear.
+type Repaired = Result<Option<()>, DecodeError>;
 
-impl<'a> Reader<'a> {
-    fn value(&mut self, parent: Option<NodeId>, key: Key<'a>, depth: usize, place: Place) -> Read {
+impl<'a> JsonRepairer<'a> {
+    fn value(&mut self, parent: Option<NodeId>, key: MemberKey<'a>, depth: usize, place: JsonContext) -> Repaired {
         self.nodes += 1;
-        Limits::check("values", self.nodes, LIMITS.nodes)?;
-        Limits::check("depth", depth, LIMITS.depth)?;
+        DecodeLimits::check("values", self.nodes, LIMITS.nodes)?;
+        DecodeLimits::check("depth", depth, LIMITS.depth)?;
         self.space();
         let content = match self.rest.chars().next() {
             Some('{') => {
@@ -58,7 +59,7 @@ impl<'a> Reader<'a> {
                 return self.list(list, depth);
             }
             Some('"') => self.string(place).map(Content::Text),
-            Some(_) if place != Place::Top => Some(self.bare()),
+            Some(_) if place != JsonContext::Top => Some(self.bare()),
             _ => None,
         };
         let Some(content) = content else { return Ok(None) };
@@ -66,7 +67,7 @@ impl<'a> Reader<'a> {
         Ok(Some(()))
     }
 
-    fn record(&mut self, record: NodeId, depth: usize) -> Read {
+    fn record(&mut self, record: NodeId, depth: usize) -> Repaired {
         self.skip("{");
         let mut names: HashSet<&str, Hashing> = HashSet::default();
         loop {
@@ -79,7 +80,7 @@ impl<'a> Reader<'a> {
             if !names.insert(name) {
                 return Ok(None);
             }
-            let Some(()) = self.value(Some(record), Key::Name(name), depth + 1, Place::Member)? else {
+            let Some(()) = self.value(Some(record), MemberKey::Name(name), depth + 1, JsonContext::Member)? else {
                 return Ok(None);
             };
             self.space();
@@ -89,14 +90,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&mut self, list: NodeId, depth: usize) -> Read {
+    fn list(&mut self, list: NodeId, depth: usize) -> Repaired {
         self.skip("[");
         for index in 0.. {
             self.space();
             if self.skip("]") {
                 break;
             }
-            let Some(()) = self.value(Some(list), Key::Index(index), depth + 1, Place::Item)? else { return Ok(None) };
+            let Some(()) = self.value(Some(list), MemberKey::Index(index), depth + 1, JsonContext::Item)? else {
+                return Ok(None);
+            };
             self.space();
             if !self.skip(",") && !self.rest.starts_with(']') {
                 return Ok(None);
@@ -113,7 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string up to the quote after which JSON goes on.
-    fn string(&mut self, place: Place) -> Option<&'a str> {
+    fn string(&mut self, place: JsonContext) -> Option<&'a str> {
         let inner = self.rest.strip_prefix('"')?;
         // A backslash before the quote may be the last sign that was typed: what follows decides here too.
         for (at, _) in inner.match_indices('"') {
@@ -156,13 +159,13 @@ impl<'a> Reader<'a> {
 }
 
 /// Tells whether JSON can go on after a string's closing quote.
-fn goes_on(after: &str, place: Place) -> bool {
+fn goes_on(after: &str, place: JsonContext) -> bool {
     let after = after.trim_start();
     match (after.chars().next(), place) {
-        (None, Place::Top) => true,
-        (Some('}'), Place::Member) | (Some(']'), Place::Item) => closes(after),
-        (Some(','), Place::Member) => begins_name(after.trim_start_matches(',').trim_start()),
-        (Some(','), Place::Item) => begins_item(after.trim_start_matches(',').trim_start()),
+        (None, JsonContext::Top) => true,
+        (Some('}'), JsonContext::Member) | (Some(']'), JsonContext::Item) => closes(after),
+        (Some(','), JsonContext::Member) => begins_name(after.trim_start_matches(',').trim_start()),
+        (Some(','), JsonContext::Item) => begins_item(after.trim_start_matches(',').trim_start()),
         _ => false,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::Oddity;
-use super::document::{Content, Document, Hashing, Key, NodeId};
+use super::document::{Content, Document, Hashing, MemberKey, NodeId};
 use super::fields::Style;
 
 /// Up to this many members are compared with each other; more are looked up.
@@ -37,9 +37,9 @@ fn has_repeats(document: &Document<'_>, record: NodeId) -> bool {
     !seen.insert(next) || names.any(|name| !seen.insert(name))
 }
 
-fn name_of<'a>(key: &Key<'a>) -> Option<&'a str> {
+fn name_of<'a>(key: &MemberKey<'a>) -> Option<&'a str> {
     match key {
-        Key::Name(name) => Some(name),
+        MemberKey::Name(name) => Some(name),
         _ => None,
     }
 }
@@ -79,7 +79,7 @@ fn replace(document: &mut Document<'_>, earlier: &[NodeId], last: NodeId) {
     if members.is_empty() {
         return;
     }
-    let by_key: HashMap<Key<'_>, NodeId, Hashing> =
+    let by_key: HashMap<MemberKey<'_>, NodeId, Hashing> =
         document.children(last).map(|member| (document.key(member), member)).collect();
     let mut by_successor: HashMap<NodeId, Vec<NodeId>, Hashing> = HashMap::default();
     for member in members {
@@ -110,7 +110,7 @@ fn mix(document: &mut Document<'_>, tree: NodeId, value: NodeId, odd: &mut BTree
             document.set_content(unnamed, content);
             unnamed
         }
-        None => document.push(Some(tree), Key::Name(""), content),
+        None => document.push(Some(tree), MemberKey::Name(""), content),
     };
     items.into_iter().for_each(|item| document.append(unnamed, item));
     document.stand_in(value, tree);
@@ -134,18 +134,18 @@ fn add(document: &mut Document<'_>, list: NodeId, value: NodeId) {
         Content::List => document.children(value).collect(),
         content => {
             // A copy: the value itself is what the list stands for.
-            let copy = document.push(None, Key::Next, content);
+            let copy = document.push(None, MemberKey::Next, content);
             let members: Vec<NodeId> = document.children(value).collect();
             members.into_iter().for_each(|member| document.append(copy, member));
             vec![copy]
         }
     };
     let next = match document.last_child(list).map(|last| document.key(last)) {
-        Some(Key::Index(last)) => last + 1,
+        Some(MemberKey::Index(last)) => last + 1,
         _ => 0,
     };
     for (index, item) in (next..).zip(items) {
-        document.set_key(item, Key::Index(index));
+        document.set_key(item, MemberKey::Index(index));
         document.append(list, item);
     }
     document.stand_in(value, list);

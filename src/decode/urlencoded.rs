@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::charset::Declared;
 use super::document::{Arena, Content, Document};
 use super::names::Builder;
-use super::{DecodeError, LIMITS, Limits, Oddity};
+use super::{DecodeError, DecodeLimits, LIMITS, Oddity};
 
 /// Longest name that an unencoded body's `&` is taken to begin, in bytes.
 const PLAIN_NAME_MAX: usize = 64;
@@ -39,7 +39,7 @@ pub(super) fn parse<'a>(
 
 /// A pair as serde_urlencoded reads it: borrowed where nothing is encoded.
 #[derive(Deserialize)]
-struct Read<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
+struct RawPair<'a>(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>);
 
 /// Reads the pairs in order.
 pub(super) fn pairs<'a>(
@@ -51,17 +51,17 @@ pub(super) fn pairs<'a>(
     let bytes = bytes.trim_ascii();
     let count = || bytes.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()).count();
     if memchr::memchr_iter(b'&', bytes).count() >= LIMITS.fields {
-        Limits::check("fields", count(), LIMITS.fields)?;
+        DecodeLimits::check("fields", count(), LIMITS.fields)?;
     }
     if memchr::memchr3(b' ', b'\n', b'\r', bytes).is_some() {
         odd.insert(Oddity::Unencoded);
         return Ok(unencoded(declared.decode(bytes, arena, odd), arena));
     }
     if declared.is_utf8() {
-        let read: Vec<Read<'a>> =
+        let read: Vec<RawPair<'a>> =
             serde_urlencoded::from_bytes(bytes).map_err(|_never_for_pairs| DecodeError::NotAForm)?;
         let mut pairs: Vec<Pair<'a>> = Vec::with_capacity(read.len());
-        pairs.extend(read.into_iter().map(|Read(name, value)| (kept(name, arena), kept(value, arena))));
+        pairs.extend(read.into_iter().map(|RawPair(name, value)| (kept(name, arena), kept(value, arena))));
         restore_typed_plus(bytes, &mut pairs, odd);
         if pairs.iter().any(|(name, value)| replaced(name) || replaced(value)) && !sends_replacement(bytes) {
             odd.insert(Oddity::InvalidText);

@@ -36,9 +36,9 @@ pub struct KeyPair {
     secret: Secret,
 }
 
-/// Why text is no key.
+/// Why a text isn't a KaiCalls key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidKey {
+pub enum InvalidKaiCallsKey {
     #[error("must begin with {0}")]
     Prefix(&'static str),
     #[error("must have more than its prefix, and at most {KEY_MAX} characters")]
@@ -52,17 +52,17 @@ const KEY_MAX: usize = 256;
 
 impl KeyPair {
     /// Pairs two keys that [`KeyPair::check_public`] and [`KeyPair::check_secret`] find well formed.
-    pub fn new(public: &str, secret: &Secret) -> Result<Self, InvalidKey> {
+    pub fn new(public: &str, secret: &Secret) -> Result<Self, InvalidKaiCallsKey> {
         Self::check_public(public)?;
         Self::check_secret(secret)?;
         Ok(Self { public: public.to_owned(), secret: secret.clone() })
     }
 
-    pub fn check_public(key: &str) -> Result<(), InvalidKey> {
+    pub fn check_public(key: &str) -> Result<(), InvalidKaiCallsKey> {
         check_key(key, "wp_pk_")
     }
 
-    pub fn check_secret(key: &Secret) -> Result<(), InvalidKey> {
+    pub fn check_secret(key: &Secret) -> Result<(), InvalidKaiCallsKey> {
         check_key(key.expose(), "wp_sk_")
     }
 
@@ -87,14 +87,14 @@ impl fmt::Debug for KeyPair {
 }
 
 /// Checks that a key has its prefix and that a `Bearer` token can hold it.
-pub(crate) fn check_key(key: &str, prefix: &'static str) -> Result<(), InvalidKey> {
-    let rest = key.strip_prefix(prefix).ok_or(InvalidKey::Prefix(prefix))?;
+pub(crate) fn check_key(key: &str, prefix: &'static str) -> Result<(), InvalidKaiCallsKey> {
+    let rest = key.strip_prefix(prefix).ok_or(InvalidKaiCallsKey::Prefix(prefix))?;
     if rest.is_empty() || key.len() > KEY_MAX {
-        return Err(InvalidKey::Length);
+        return Err(InvalidKaiCallsKey::Length);
     }
     // None of these ends the header, and none is the colon that joins a pair.
     let plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
-    plain.then_some(()).ok_or(InvalidKey::Characters)
+    plain.then_some(()).ok_or(InvalidKaiCallsKey::Characters)
 }
 
 /// An API's origin: `https://host[:port]`, or `http://` where the host is this machine's loopback.
@@ -106,9 +106,9 @@ pub struct BaseUrl(String);
 pub enum InvalidBaseUrl {
     #[error("is not a URL such as \"https://www.kaicalls.com\"")]
     Malformed,
-    #[error("must be https: keys and leads would travel in the clear (http is for 127.0.0.1, ::1 and localhost)")]
+    #[error("must be https, so that keys and leads are encrypted (http is for 127.0.0.1, ::1 and localhost)")]
     Insecure,
-    #[error("must be scheme and host alone: no path, query or user")]
+    #[error("must be only scheme and host: no path, query or user")]
     NotAnOrigin,
 }
 
@@ -176,11 +176,11 @@ mod tests {
         let pair = KeyPair::new("wp_pk_a", &secret).expect("keys");
         assert_eq!(pair.bearer().expose(), "wp_pk_a:wp_sk_hush");
         assert!(!format!("{pair:?} {secret:?}").contains("hush"));
-        assert_eq!(KeyPair::check_public("wp_sk_a"), Err(InvalidKey::Prefix("wp_pk_")));
-        assert_eq!(KeyPair::check_public("wp_pk_"), Err(InvalidKey::Length));
-        assert_eq!(KeyPair::check_public(&format!("wp_pk_{}", "x".repeat(KEY_MAX))), Err(InvalidKey::Length));
+        assert_eq!(KeyPair::check_public("wp_sk_a"), Err(InvalidKaiCallsKey::Prefix("wp_pk_")));
+        assert_eq!(KeyPair::check_public("wp_pk_"), Err(InvalidKaiCallsKey::Length));
+        assert_eq!(KeyPair::check_public(&format!("wp_pk_{}", "x".repeat(KEY_MAX))), Err(InvalidKaiCallsKey::Length));
         for bad in ["wp_pk_a b", "wp_pk_a\n", "wp_pk_a:b", "wp_pk_ä", "wp_pk_a\0"] {
-            assert_eq!(KeyPair::check_public(bad), Err(InvalidKey::Characters), "{bad:?}");
+            assert_eq!(KeyPair::check_public(bad), Err(InvalidKaiCallsKey::Characters), "{bad:?}");
         }
     }
 }

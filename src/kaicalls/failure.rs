@@ -6,9 +6,9 @@ use std::io::{self, ErrorKind};
 
 use rustls::CertificateError;
 
-/// No whole answer came.
+/// No complete answer arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct NoAnswer {
     pub kind: FailureKind,
     /// The request may have reached the API, so the lead may be there although nobody said so.
     pub sent: bool,
@@ -51,7 +51,7 @@ pub enum TlsFault {
     Handshake,
 }
 
-impl Failure {
+impl NoAnswer {
     /// Reads a failure of the exchange, at whatever point of it.
     pub(super) fn of(error: &reqwest::Error) -> Self {
         if error.is_builder() {
@@ -135,14 +135,14 @@ impl fmt::Display for FailureKind {
             Self::Connect(fault) => f.write_str(match fault {
                 ConnectFault::Refused => "connection refused",
                 ConnectFault::Unreachable => "network unreachable",
-                ConnectFault::TimedOut => "no connection in time",
-                ConnectFault::Closed => "connection closed before the request",
+                ConnectFault::TimedOut => "connection timed out",
+                ConnectFault::Closed => "connection closed before the request was sent",
                 ConnectFault::Other => "no connection",
             }),
             Self::Tls(fault) => write!(f, "TLS: {fault}"),
-            Self::Timeout => f.write_str("no answer in time"),
-            Self::Interrupted => f.write_str("connection closed before the whole answer"),
-            Self::Request => f.write_str("the request could not be made"),
+            Self::Timeout => f.write_str("answer timed out"),
+            Self::Interrupted => f.write_str("connection closed before the answer was complete"),
+            Self::Request => f.write_str("the request couldn't be created"),
         }
     }
 }
@@ -152,8 +152,8 @@ impl fmt::Display for TlsFault {
         f.write_str(match self {
             Self::Expired => "certificate expired",
             Self::NotYetValid => "certificate not yet valid",
-            Self::UnknownIssuer => "certificate of an unknown issuer",
-            Self::WrongName => "certificate of another name",
+            Self::UnknownIssuer => "certificate from an unknown issuer",
+            Self::WrongName => "certificate for another name",
             Self::Revoked => "certificate revoked",
             Self::Certificate => "certificate not valid",
             Self::Handshake => "handshake failed",
@@ -161,7 +161,7 @@ impl fmt::Display for TlsFault {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.kind.fmt(f)
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use reqwest::header::HeaderValue;
 
-use crate::destination::{InvalidKey, Secret, check_key};
+use crate::destination::{InvalidKaiCallsKey, Secret, check_key};
 
 /// A standard key of the API, `kc_live_…`: it mints pairs.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct LiveKey(Secret);
 
 impl LiveKey {
     /// Reads a key; text around it is not taken off.
-    pub fn parse(text: &str) -> Result<Self, InvalidKey> {
+    pub fn parse(text: &str) -> Result<Self, InvalidKaiCallsKey> {
         check_key(text, "kc_live_").map(|()| Self(Secret::new(text.to_owned())))
     }
 

@@ -27,10 +27,12 @@ use serde::Serialize;
 use crate::destination::{BaseUrl, KeyPair};
 use crate::lead::{EntryId, Lead};
 
-pub use failure::{ConnectFault, Failure, FailureKind, TlsFault};
+pub use failure::{ConnectFault, FailureKind, NoAnswer, TlsFault};
 pub use keys::LiveKey;
 use keys::bearer;
-pub use reply::{Accepted, Answer, BODY_MAX, Envelope, Foreign, MintedKeys, RecentLead, Reply, Verified, Widget};
+pub use reply::{
+    Accepted, Answer, BODY_MAX, Envelope, MintedKeys, RecentLead, Reply, UnexpectedBody, Verified, Widget,
+};
 use reply::{ReplyBody, Success, read_answer};
 pub use retry_after::RetryAfter;
 use words::Mask;
@@ -173,11 +175,11 @@ async fn exchange<T: Success>(request: RequestBuilder, mask: impl FnOnce() -> Ma
     let request = request.header(header::ACCEPT, "application/json");
     let mut response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return Reply::Failed(Failure::of(&error)),
+        Err(error) => return Reply::Failed(NoAnswer::of(&error)),
     };
     match read_body(&mut response).await {
         Ok(body) => Reply::Answered(read_answer(response.status().as_u16(), response.headers(), &body, mask)),
-        Err(error) => Reply::Failed(Failure::of(&error)),
+        Err(error) => Reply::Failed(NoAnswer::of(&error)),
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::{self, HeaderMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure::Failure;
+use super::failure::NoAnswer;
 use super::retry_after::{RetryAfter, parse_date};
 use super::words::Mask;
 use crate::destination::{KeyPair, Secret};
@@ -22,7 +22,7 @@ const ID_MAX: usize = 200;
 #[must_use]
 pub enum Reply<T = Accepted> {
     Answered(Answer<T>),
-    Failed(Failure),
+    Failed(NoAnswer),
 }
 
 /// A whole answer, whoever gave it: KaiCalls, or something between.
@@ -45,12 +45,12 @@ pub enum Envelope<T = Accepted> {
     /// `{"success":false,…}` or `{"error":{"code":…,"message":…}}`: the API itself says no.
     Failure,
     /// Anything else: perhaps not the API's answer at all.
-    Other(Foreign),
+    Other(UnexpectedBody),
 }
 
-/// What a body is that is no envelope.
+/// The kind of body that isn't KaiCalls' format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foreign {
+pub enum UnexpectedBody {
     Empty,
     Html,
     Json,
@@ -104,12 +104,12 @@ impl fmt::Debug for Widget {
     }
 }
 
-impl fmt::Display for Foreign {
+impl fmt::Display for UnexpectedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "an empty body",
             Self::Html => "an HTML page",
-            Self::Json => "JSON of another shape",
+            Self::Json => "unexpected JSON",
             Self::Text => "text that is not JSON",
             Self::TooLong => "a body of more than 64 KiB",
         })
@@ -177,11 +177,11 @@ fn read_envelope<T: Success>(body: &ReplyBody) -> (Envelope<T>, Option<String>) 
         return (Envelope::Other(foreign(body)), None);
     };
     let Value::Object(object) = json else {
-        return (Envelope::Other(Foreign::Json), None);
+        return (Envelope::Other(UnexpectedBody::Json), None);
     };
     match (object.get("success"), object.get("error")) {
         (Some(Value::Bool(true)), _) => {
-            (T::read(&object).map_or(Envelope::Other(Foreign::Json), Envelope::Success), None)
+            (T::read(&object).map_or(Envelope::Other(UnexpectedBody::Json), Envelope::Success), None)
         }
         (Some(Value::Bool(false)), error) => {
             let words = error.and_then(error_text).or_else(|| object.get("message")?.as_str());
@@ -190,7 +190,7 @@ fn read_envelope<T: Success>(body: &ReplyBody) -> (Envelope<T>, Option<String>) 
         (None, Some(error @ Value::Object(fields))) if fields.get("code").is_some_and(Value::is_string) => {
             (Envelope::Failure, error_text(error).map(str::to_owned))
         }
-        _ => (Envelope::Other(Foreign::Json), None),
+        _ => (Envelope::Other(UnexpectedBody::Json), None),
     }
 }
 
@@ -199,13 +199,13 @@ fn error_text(error: &Value) -> Option<&str> {
     error.as_str().or_else(|| error.get("message")?.as_str()).or_else(|| error.get("code")?.as_str())
 }
 
-fn foreign(body: &ReplyBody) -> Foreign {
+fn foreign(body: &ReplyBody) -> UnexpectedBody {
     let text = body.bytes.trim_ascii();
     match text.first() {
-        _ if body.is_cut => Foreign::TooLong,
-        None => Foreign::Empty,
-        Some(b'<') => Foreign::Html,
-        Some(_) => Foreign::Text,
+        _ if body.is_cut => UnexpectedBody::TooLong,
+        None => UnexpectedBody::Empty,
+        Some(b'<') => UnexpectedBody::Html,
+        Some(_) => UnexpectedBody::Text,
     }
 }
 
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(id(r#"{"success":true}"#), Some(None));
         assert_eq!(id(r#"{"success":true,"leadId":"a\nb"}"#), Some(None));
         for other in [r#"{"success":"true"}"#, r#"{"success":1}"#, "[true]", "true", r#"{"leadId":"x"}"#, "{}"] {
-            assert_eq!(read(other.as_bytes()).envelope, Envelope::Other(Foreign::Json), "{other}");
+            assert_eq!(read(other.as_bytes()).envelope, Envelope::Other(UnexpectedBody::Json), "{other}");
         }
     }
 
@@ -264,19 +264,19 @@ mod tests {
     #[test]
     fn what_is_no_envelope_is_named() {
         let envelope = |bytes: &[u8]| read(bytes).envelope;
-        assert_eq!(envelope(b" \r\n"), Envelope::Other(Foreign::Empty));
-        assert_eq!(envelope(b"<!doctype html>"), Envelope::Other(Foreign::Html));
-        assert_eq!(envelope(b"upstream error"), Envelope::Other(Foreign::Text));
-        assert_eq!(envelope(b"{\"success\":true"), Envelope::Other(Foreign::Text));
-        assert_eq!(envelope(br#"{"error":"Unauthorized"}"#), Envelope::Other(Foreign::Json));
-        assert_eq!(envelope("[".repeat(60_000).as_bytes()), Envelope::Other(Foreign::Text));
+        assert_eq!(envelope(b" \r\n"), Envelope::Other(UnexpectedBody::Empty));
+        assert_eq!(envelope(b"<!doctype html>"), Envelope::Other(UnexpectedBody::Html));
+        assert_eq!(envelope(b"upstream error"), Envelope::Other(UnexpectedBody::Text));
+        assert_eq!(envelope(b"{\"success\":true"), Envelope::Other(UnexpectedBody::Text));
+        assert_eq!(envelope(br#"{"error":"Unauthorized"}"#), Envelope::Other(UnexpectedBody::Json));
+        assert_eq!(envelope("[".repeat(60_000).as_bytes()), Envelope::Other(UnexpectedBody::Text));
     }
 
     #[test]
     fn minted_keys_without_keys_are_no_success() {
         let body = ReplyBody { bytes: br#"{"success":true,"publicKey":"wp_pk_a"}"#.to_vec(), is_cut: false };
         let answer = read_answer::<MintedKeys>(200, &HeaderMap::new(), &body, Mask::default);
-        assert_eq!(answer.envelope, Envelope::Other(Foreign::Json));
+        assert_eq!(answer.envelope, Envelope::Other(UnexpectedBody::Json));
     }
 
     #[test]

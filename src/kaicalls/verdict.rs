@@ -62,7 +62,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kaicalls::{Accepted, Failure, FailureKind, Foreign, RetryAfter};
+    use crate::kaicalls::{Accepted, FailureKind, NoAnswer, RetryAfter, UnexpectedBody};
 
     fn whole(status: u16, envelope: Envelope) -> Answer {
         Answer { status, envelope, retry_after: None, date: None, words: None }
@@ -90,16 +90,16 @@ mod tests {
             (200, success(), "delivered"),
             (201, success(), "delivered"),
             (401, Envelope::Failure, "key refused"),
-            (401, Envelope::Other(Foreign::Html), "again"),
+            (401, Envelope::Other(UnexpectedBody::Html), "again"),
             (400, Envelope::Failure, "lead refused"),
             (413, Envelope::Failure, "lead refused"),
             (422, Envelope::Failure, "lead refused"),
-            (422, Envelope::Other(Foreign::Html), "again"),
+            (422, Envelope::Other(UnexpectedBody::Html), "again"),
             (200, Envelope::Failure, "again"),
-            (200, Envelope::Other(Foreign::Html), "ambiguous"),
-            (200, Envelope::Other(Foreign::Empty), "ambiguous"),
-            (204, Envelope::Other(Foreign::Empty), "ambiguous"),
-            (302, Envelope::Other(Foreign::Empty), "again"),
+            (200, Envelope::Other(UnexpectedBody::Html), "ambiguous"),
+            (200, Envelope::Other(UnexpectedBody::Empty), "ambiguous"),
+            (204, Envelope::Other(UnexpectedBody::Empty), "ambiguous"),
+            (302, Envelope::Other(UnexpectedBody::Empty), "again"),
             (402, Envelope::Failure, "again"),
             (403, Envelope::Failure, "again"),
             (404, Envelope::Failure, "again"),
@@ -108,14 +108,14 @@ mod tests {
             (429, Envelope::Failure, "again"),
             (404, success(), "ambiguous"),
             (500, Envelope::Failure, "again"),
-            (500, Envelope::Other(Foreign::Html), "ambiguous"),
+            (500, Envelope::Other(UnexpectedBody::Html), "ambiguous"),
             (502, Envelope::Failure, "ambiguous"),
-            (502, Envelope::Other(Foreign::TooLong), "ambiguous"),
+            (502, Envelope::Other(UnexpectedBody::TooLong), "ambiguous"),
             (503, Envelope::Failure, "again"),
-            (503, Envelope::Other(Foreign::Html), "again"),
+            (503, Envelope::Other(UnexpectedBody::Html), "again"),
             (503, success(), "ambiguous"),
-            (504, Envelope::Other(Foreign::Json), "ambiguous"),
-            (524, Envelope::Other(Foreign::Html), "ambiguous"),
+            (504, Envelope::Other(UnexpectedBody::Json), "ambiguous"),
+            (524, Envelope::Other(UnexpectedBody::Html), "ambiguous"),
             (599, Envelope::Failure, "again"),
         ] {
             assert_eq!(row(answer(status, envelope.clone())), expected, "{status} {envelope:?}");
@@ -131,9 +131,9 @@ mod tests {
         let refused = Answer { words: Some("No such form".to_owned()), ..whole(422, Envelope::Failure) };
         let judged = Reply::Answered(refused).judge(Timestamp::UNIX_EPOCH);
         assert_eq!((judged.status, judged.words.as_deref()), (Some(422), Some("No such form")));
-        let judged = answer(502, Envelope::Other(Foreign::Html)).judge(Timestamp::UNIX_EPOCH);
+        let judged = answer(502, Envelope::Other(UnexpectedBody::Html)).judge(Timestamp::UNIX_EPOCH);
         assert_eq!(judged.words.as_deref(), Some("an HTML page"));
-        let failure = Failure { kind: FailureKind::Dns, sent: false };
+        let failure = NoAnswer { kind: FailureKind::Dns, sent: false };
         let judged = Reply::Failed(failure).judge(Timestamp::UNIX_EPOCH);
         assert_eq!((judged.status, judged.words.as_deref()), (None, Some("name not found")));
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_request_that_may_have_arrived_is_ambiguous() {
         for (sent, expected) in [(true, "ambiguous"), (false, "again")] {
-            assert_eq!(row(Reply::Failed(Failure { kind: FailureKind::Timeout, sent })), expected);
+            assert_eq!(row(Reply::Failed(NoAnswer { kind: FailureKind::Timeout, sent })), expected);
         }
     }
 

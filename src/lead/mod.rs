@@ -109,7 +109,7 @@ pub struct FieldError {
 
 /// Every reason why a submission makes no lead; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("no valid lead: {} reason(s)", errors.len())]
+#[error("no valid lead (reasons: {})", errors.len())]
 pub struct Rejection {
     pub errors: Vec<FieldError>,
 }
@@ -164,7 +164,7 @@ impl std::fmt::Debug for Lead {
 
 fn check_email(text: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Email> {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-        errors.push(FieldError::new(LeadField::Email, Code::Missing, "no field of the form gives an e-mail address"));
+        errors.push(FieldError::new(LeadField::Email, Code::Missing, "no field of the form has an e-mail address"));
         return None;
     };
     Email::parse(text)

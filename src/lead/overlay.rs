@@ -42,7 +42,7 @@ impl Overlay {
             LeadField::Name | LeadField::Email => false,
         };
         if is_too_long {
-            let detail = format!("the {} is longer than a lead's may be", field.as_str());
+            let detail = format!("the {} is too long for a lead", field.as_str());
             return Err(FieldError::new(field, Code::TooLong, detail));
         }
         self.0.insert(field, correction);

@@ -30,12 +30,12 @@ impl KeyPattern {
 pub struct CombineRules {
     /// What may follow a stem in any rule, by what stands before it: patterns begin in a way or two, and few keys fit any.
     afters: Vec<(String, Globs)>,
-    rules: Vec<Compiled>,
+    rules: Vec<CompiledRule>,
 }
 
-/// A rule with its patterns by where they begin.
+/// A rule, its patterns sorted by how they begin.
 #[derive(Clone, Debug)]
-struct Compiled {
+struct CompiledRule {
     keys: Vec<Pattern>,
     needs: Vec<Pattern>,
     unless: Vec<Pattern>,
@@ -71,7 +71,7 @@ impl FromIterator<CombineRule> for CombineRules {
             }
             Pattern { before: number, after }
         };
-        let compiled = rules.into_iter().map(|rule| Compiled {
+        let compiled = rules.into_iter().map(|rule| CompiledRule {
             keys: rule.keys.into_iter().map(&mut compile).collect(),
             needs: rule.needs.into_iter().map(&mut compile).collect(),
             unless: rule.unless.into_iter().map(&mut compile).collect(),
@@ -131,7 +131,7 @@ pub(super) fn combine<'a>(rules: &'a CombineRules, submission: &Submission<'a>, 
         return;
     }
     let mut groups = grouped(&mut members);
-    let mut work = Work { gone: vec![false; fields.len()], fields, submission, afters: &rules.afters };
+    let mut work = CombineWork { gone: vec![false; fields.len()], fields, submission, afters: &rules.afters };
     for rule in &rules.rules {
         let members_of = |group: &Range<usize>| members.get(group.clone()).unwrap_or_default();
         let mut combined: Vec<usize> =
@@ -161,7 +161,8 @@ fn grouped(members: &mut [Member<'_>]) -> Vec<Range<usize>> {
     groups.collect()
 }
 
-struct Work<'f, 'a> {
+/// The combination in progress.
+struct CombineWork<'f, 'a> {
     /// Which fields another one stands for.
     gone: Vec<bool>,
     fields: &'f mut Vec<FormField<'a>>,
@@ -170,7 +171,7 @@ struct Work<'f, 'a> {
     afters: &'a [(String, Globs)],
 }
 
-impl<'a> Work<'_, 'a> {
+impl<'a> CombineWork<'_, 'a> {
     fn is_there(&self, member: &Member<'a>) -> bool {
         !self.gone.get(member.index).copied().unwrap_or(true)
     }
@@ -182,7 +183,7 @@ impl<'a> Work<'_, 'a> {
     }
 
     /// Puts one field in the place of a group's parts; returns where.
-    fn combine_group(&mut self, rule: &'a Compiled, group: &[Member<'a>]) -> Option<usize> {
+    fn combine_group(&mut self, rule: &'a CompiledRule, group: &[Member<'a>]) -> Option<usize> {
         let place = group.iter().find(|member| self.is_part(&rule.keys, member))?.index;
         if !self.holds(rule, group) {
             return None;
@@ -202,7 +203,7 @@ impl<'a> Work<'_, 'a> {
         Some(place)
     }
 
-    fn holds(&self, rule: &Compiled, group: &[Member<'a>]) -> bool {
+    fn holds(&self, rule: &CompiledRule, group: &[Member<'a>]) -> bool {
         let group = || group.iter().filter(|member| self.is_there(member));
         let is_there = |pattern: &Pattern| group().any(|member| pattern.fits(member));
         let has_value = |(pattern, glob): &(Pattern, Glob)| {
@@ -213,7 +214,7 @@ impl<'a> Work<'_, 'a> {
         rule.needs.iter().all(is_there) && !rule.unless.iter().any(is_there) && rule.when.iter().all(has_value)
     }
 
-    fn joined(&self, rule: &'a Compiled, taken: &[Member<'a>]) -> FormField<'a> {
+    fn joined(&self, rule: &'a CompiledRule, taken: &[Member<'a>]) -> FormField<'a> {
         let arena = self.submission.arena;
         let field = |member: &Member<'a>| self.fields.get(member.index).map(|form_field| form_field.field);
         let mut values = ArenaVec::new_in(arena);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bumpalo::collections::Vec as ArenaVec;
 
 use super::form_field::FormField;
-use super::mapping::{FieldsRule, Told};
+use super::mapping::{FieldsRule, LabelSource};
 use super::texts::{join, texts};
 use crate::decode::{Content, Field, Hashing, NodeId, Submission};
 
@@ -67,9 +67,9 @@ fn describe_one<'a>(rule: &'a FieldsRule, submission: &'a Submission<'a>, node: 
     let arena = submission.arena;
     let member = |name: &String| document.member(node, name).map(|member| texts(submission, member));
     let text = |name: &String| member(name).and_then(|texts| texts.first().copied());
-    let told = |told: &'a Option<Told>| match told {
-        Some(Told::Member(name)) => text(name),
-        Some(Told::Fixed(text)) => Some(text.as_str()),
+    let told = |told: &'a Option<LabelSource>| match told {
+        Some(LabelSource::Member(name)) => text(name),
+        Some(LabelSource::Fixed(text)) => Some(text.as_str()),
         None => None,
     };
     let mut values = match rule.value.as_slice() {

@@ -16,7 +16,7 @@ use super::senses::Senses;
 use super::shape;
 use super::shapes::{Shape, Shapes};
 use super::test_lead as test;
-use super::view::{Found, View};
+use super::view::{SelectedValue, View};
 use super::words::Dictionary;
 use crate::decode::Submission;
 use crate::lead::{Draft, LeadField, Phone, Region};
@@ -73,14 +73,14 @@ impl std::fmt::Debug for FormFacts<'_> {
     }
 }
 
-/// A submission looked at through a mapping, which may then be applied to it.
-pub struct Look<'a> {
+/// A submission seen through a mapping, which can then be applied to it.
+pub struct MappingView<'a> {
     view: View<'a>,
     mapping: &'a Mapping,
     pub form: FormFacts<'a>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> MappingView<'a> {
     pub fn new(submission: &'a Submission<'a>, mapping: &'a Mapping) -> Self {
         let view = View::new(submission, mapping);
         let form = form_facts(&view, mapping);
@@ -89,13 +89,14 @@ impl<'a> Look<'a> {
 }
 
 /// Applies a mapping; `look` is taken over where it was through the same one.
-pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped<'a> {
+pub fn apply<'a>(look: MappingView<'a>, rules: Rules<'a>) -> Mapped<'a> {
     let same = std::ptr::eq(look.mapping, rules.mapping);
-    let Look { view, form, .. } = if same { look } else { Look::new(look.view.submission, rules.mapping) };
+    let MappingView { view, form, .. } =
+        if same { look } else { MappingView::new(look.view.submission, rules.mapping) };
     let extras_rules = [rules.own_extras, Some(&rules.mapping.extras)];
     let dropped = extras::dropped(&view, extras_rules);
     let (shape, senses) = rules.shapes.senses(view.submission, &view.fields, rules.dictionary);
-    let mut work = Work {
+    let mut work = DraftWork {
         view: &view,
         senses: &senses,
         rules,
@@ -105,7 +106,7 @@ pub fn apply<'a>(look: Look<'a>, rules: Rules<'a>) -> Mapped<'a> {
     };
     work.said.used.resize(view.fields.len(), None);
     let draft = work.draft(&dropped);
-    let Work { mut said, found_by, candidates, .. } = work;
+    let DraftWork { mut said, found_by, candidates, .. } = work;
     said.name = draft.name;
     said.email = draft.email;
     said.message = draft.message;
@@ -140,7 +141,8 @@ fn form_facts<'a>(view: &View<'a>, mapping: &Mapping) -> FormFacts<'a> {
     }
 }
 
-struct Work<'v, 'a> {
+/// The draft in progress.
+struct DraftWork<'v, 'a> {
     view: &'v View<'a>,
     senses: &'v Senses,
     rules: Rules<'a>,
@@ -149,15 +151,15 @@ struct Work<'v, 'a> {
     candidates: Vec<(LeadField, auto::Candidate<'a>)>,
 }
 
-/// What was found for a lead field.
+/// The value chosen for a lead field.
 #[derive(Clone, Copy)]
-struct Choice<'a> {
+struct FieldChoice<'a> {
     text: &'a str,
     selector: &'a Selector,
     from: &'a [usize],
 }
 
-impl<'a> Work<'_, 'a> {
+impl<'a> DraftWork<'_, 'a> {
     fn draft(&mut self, dropped: &[bool]) -> Draft<'a> {
         let mut draft = Draft::default();
         let mut open = [None; LeadField::ALL.len()];
@@ -234,26 +236,26 @@ impl<'a> Work<'_, 'a> {
                 true => self.view.submission.arena.alloc_slice_copy(&[self.merged(found, separator(field))]),
                 false => found,
             };
-            found.iter().map(move |found| Choice { text: found.text, selector, from: found.from })
+            found.iter().map(move |found| FieldChoice { text: found.text, selector, from: found.from })
         });
         let mut choices = found.filter(|choice| !choice.text.trim().is_empty());
         let first = choices.next()?;
         // To tell whether a phone is valid takes longer than to look whether there is a choice at all.
         let second = if is_merged { None } else { choices.next() };
         let best = second.and_then(|second| [first, second].into_iter().chain(choices).find(|it| valid(it.text)));
-        let Choice { text, selector, from } = best.unwrap_or(first);
+        let FieldChoice { text, selector, from } = best.unwrap_or(first);
         self.take(field, from);
         Some((text, FoundBy::Selector(selector)))
     }
 
     /// Joins all a selector gives; used in joins and templates.
     fn joined(&mut self, field: LeadField, selector: &Selector) -> &'a str {
-        let Found { text, from } = self.merged(self.find(selector), separator(field));
+        let SelectedValue { text, from } = self.merged(self.find(selector), separator(field));
         self.take(field, from);
         text
     }
 
-    fn merged(&self, found: &'a [Found<'a>], with: &str) -> Found<'a> {
+    fn merged(&self, found: &'a [SelectedValue<'a>], with: &str) -> SelectedValue<'a> {
         if let [only] = found {
             return *only;
         }
@@ -264,7 +266,7 @@ impl<'a> Work<'_, 'a> {
         for group in found.chunk_by(|a, b| a.from == b.from) {
             group.first().into_iter().for_each(|found| from.extend_from_slice(found.from));
         }
-        Found { text: super::texts::join(submission, &texts, with), from: from.into_bump_slice() }
+        SelectedValue { text: super::texts::join(submission, &texts, with), from: from.into_bump_slice() }
     }
 
     fn take(&mut self, field: LeadField, from: &[usize]) {
@@ -280,7 +282,7 @@ impl<'a> Work<'_, 'a> {
         self.said.used.iter_mut().flatten().for_each(|fields| *fields = fields.without(field));
     }
 
-    fn find(&self, selector: &Selector) -> &'a [Found<'a>] {
+    fn find(&self, selector: &Selector) -> &'a [SelectedValue<'a>] {
         self.view.find(selector, self.rules.mapping.values.split.as_deref())
     }
 
@@ -294,7 +296,7 @@ impl<'a> Work<'_, 'a> {
             |used: &Option<LeadFields>| used.is_some_and(|fields| fields.iter().any(|field| field == LeadField::Email));
         let email = self.said.used.iter().position(is_email);
         let is_open = |field: LeadField| open.contains(&Some(field));
-        let auto::Found { guesses, candidates } =
+        let auto::AutoResult { guesses, candidates } =
             auto::find(self.view, self.senses, self.rules.dictionary, self.rules.region, is_open, is_closed, email);
         self.candidates = candidates;
         for (field, guess) in guesses {

@@ -12,14 +12,14 @@ use super::fate::{Fate, LeadFields};
 use super::form_field::FormField;
 use super::glob::Globs;
 use super::heard::{Heard, Said};
-use super::kind::Kind;
+use super::kind::FieldKind;
 use super::mapping::{DropRule, ExtrasRule, ExtrasTo};
 use super::markup::without_tags;
 use super::noise::{self, Noise};
 use super::phone_parts::PhoneParts;
 use super::readable::readable;
 use super::selector::Path;
-use super::senses::{Known, Senses};
+use super::senses::{KnownField, Senses};
 use super::shape;
 use super::texts::join;
 use super::view::View;
@@ -61,7 +61,7 @@ pub(super) fn sort<'a>(
         parts: PhoneParts::of(view, said),
         copies: OnceCell::new(),
         campaign: Campaign::default(),
-        lines: Lines::default(),
+        lines: ExtraLines::default(),
     };
     let mut sorted = Sorted { fates: Vec::with_capacity(view.fields.len()), ..Sorted::default() };
     let mut of_campaign = Vec::new();
@@ -99,11 +99,11 @@ struct Sorter<'v, 'a> {
     parts: PhoneParts<'a>,
     copies: OnceCell<Copies<'a>>,
     campaign: Campaign<'a>,
-    lines: Lines<'a>,
+    lines: ExtraLines<'a>,
 }
 
 impl<'a> Sorter<'_, 'a> {
-    fn fate(&mut self, form_field: &FormField<'a>, known: &Known, noise: Option<Noise>, is_dropped: bool) -> Fate {
+    fn fate(&mut self, form_field: &FormField<'a>, known: &KnownField, noise: Option<Noise>, is_dropped: bool) -> Fate {
         let field = &form_field.field;
         let arena = self.submission.arena;
         if let Some(value) = field.values.first().filter(|_| noise == Some(Noise::Machine) && !self.drop_all)
@@ -133,10 +133,10 @@ impl<'a> Sorter<'_, 'a> {
         }
     }
 
-    fn is_said(&self, form_field: &FormField<'a>, known: &Known, value: &'a str) -> bool {
+    fn is_said(&self, form_field: &FormField<'a>, known: &KnownField, value: &'a str) -> bool {
         self.heard.says(value, known.sense)
             || self.parts.hold(form_field.field.key, value)
-            || (known.kind != Kind::LongText && value.contains('@') && self.copies().make(value))
+            || (known.kind != FieldKind::LongText && value.contains('@') && self.copies().make(value))
     }
 
     fn copies(&self) -> &Copies<'a> {
@@ -189,8 +189,8 @@ fn is_wanted(form_field: &FormField<'_>, rules: ExtrasRules<'_>) -> bool {
 const TICKED: [&str; 7] = ["1", "true", "on", "yes", "checked", "accepted", "y"];
 
 /// Says of a consent that it was given; its own words lose their HTML.
-fn accepted<'a>(value: &'a str, known: &Known, arena: &'a Arena) -> &'a str {
-    let is_consent = known.sense.role == Role::Consent || known.kind == Kind::Consent;
+fn accepted<'a>(value: &'a str, known: &KnownField, arena: &'a Arena) -> &'a str {
+    let is_consent = known.sense.role == Role::Consent || known.kind == FieldKind::Consent;
     match is_consent {
         true if TICKED.iter().any(|ticked| value.eq_ignore_ascii_case(ticked)) => "accepted",
         true => without_tags(value, arena),
@@ -234,14 +234,14 @@ fn holds(rule: &DropRule, submission: &Submission<'_>) -> bool {
     rule.exists.iter().all(is_there) && !rule.missing.iter().any(is_there)
 }
 
-/// The extras as they come together: keys under one label are one line.
+/// The extras while they are collected: keys with the same label share a line.
 #[derive(Default)]
-struct Lines<'a> {
+struct ExtraLines<'a> {
     extras: Vec<Extra<'a>>,
     by_label: HashMap<&'a str, usize, Hashing>,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> ExtraLines<'a> {
     /// Adds a value and says in which line; the same under the same label is said once.
     fn add(&mut self, label: &'a str, value: &'a str) -> Fate {
         let index = *self.by_label.entry(label).or_insert(self.extras.len());

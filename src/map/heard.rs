@@ -28,17 +28,17 @@ pub(super) struct Said<'a> {
 
 /// [`Said`], made ready to be compared: once, since a message may be long and the fields many.
 pub(super) struct Heard<'a> {
-    texts: Vec<Plain<'a>>,
-    name: Plain<'a>,
-    email: Plain<'a>,
-    message: Plain<'a>,
+    texts: Vec<ComparableText<'a>>,
+    name: ComparableText<'a>,
+    email: ComparableText<'a>,
+    message: ComparableText<'a>,
 }
 
 impl<'a> Heard<'a> {
     pub(super) fn new(said: &Said<'a>) -> Self {
-        let part = |text: Option<&'a str>| Plain::new(text.unwrap_or_default());
+        let part = |text: Option<&'a str>| ComparableText::new(text.unwrap_or_default());
         Self {
-            texts: said.texts.iter().map(|text| Plain::new(text)).collect(),
+            texts: said.texts.iter().map(|text| ComparableText::new(text)).collect(),
             name: part(said.name),
             email: part(said.email),
             message: part(said.message),
@@ -70,10 +70,10 @@ impl<'a> Heard<'a> {
         if self.holds_copy(value) {
             return true;
         }
-        let value = Plain::new(value);
+        let value = ComparableText::new(value);
         // Part of the visitor's name may be part of another's too.
         let is_part = matches!(sense.role, Role::FirstName | Role::LastName) && sense.owner.is_the_visitor();
-        let holds = |text: &Plain<'_>| !text.get().is_empty() && value.get().contains(text.get());
+        let holds = |text: &ComparableText<'_>| !text.get().is_empty() && value.get().contains(text.get());
         (value.raw.len() >= SAID_MIN && self.texts.iter().any(|text| text.is(&value)))
             || (is_part && self.name.holds_words(&value))
             || (value.raw.lines().nth(COPY_LINES - 1).is_some()
@@ -83,15 +83,15 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// A text as it is compared: LF newlines, case and what surrounds it aside; made when it is first asked for.
-struct Plain<'a> {
+/// A text for comparison: LF newlines, without regard to case and surrounding space; computed when first needed.
+struct ComparableText<'a> {
     raw: &'a str,
     /// It is ASCII, one line and without entities.
     is_simple: bool,
     plain: OnceCell<String>,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> ComparableText<'a> {
     fn new(raw: &'a str) -> Self {
         let raw = raw.trim();
         let is_simple = raw.bytes().all(|byte| byte.is_ascii() && !matches!(byte, b'\n' | b'&'));
@@ -105,7 +105,7 @@ impl<'a> Plain<'a> {
         })
     }
 
-    fn is(&self, other: &Plain<'_>) -> bool {
+    fn is(&self, other: &ComparableText<'_>) -> bool {
         let begins_alike = || self.first().eq(other.first());
         if !self.may_hold(other) || !other.may_hold(self) || !begins_alike() {
             return false;
@@ -122,7 +122,7 @@ impl<'a> Plain<'a> {
     }
 
     /// Tells whether a text stands in this one, and no word goes on before or behind it.
-    fn holds_words(&self, part: &Plain<'_>) -> bool {
+    fn holds_words(&self, part: &ComparableText<'_>) -> bool {
         if !self.may_hold(part) || part.get().is_empty() {
             return false;
         }
@@ -135,7 +135,7 @@ impl<'a> Plain<'a> {
     }
 
     /// Tells whether a text is short enough to be a part of this one: neither is written plain where it isn't.
-    fn may_hold(&self, part: &Plain<'_>) -> bool {
+    fn may_hold(&self, part: &ComparableText<'_>) -> bool {
         match part.is_simple {
             true => part.raw.len() <= self.raw.len(),
             false => part.raw.len() <= self.raw.len() * PLAIN_RATIO_MAX,

@@ -2,9 +2,9 @@
 
 use super::words::plain_words;
 
-/// The kind of a field, told by its declared type or by a name that a builder made of one.
+/// The kind of a field, from its declared type or from a builder's default name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FieldKind {
     #[default]
     Unsaid,
     Email,
@@ -21,64 +21,64 @@ pub(super) enum Kind {
 }
 
 /// The words of types, the more telling first: `text` in `textarea` is none.
-const WORDS: [(&str, Kind); 51] = [
-    ("hidden", Kind::Machine),
-    ("captcha", Kind::Machine),
-    ("submit", Kind::Machine),
-    ("button", Kind::Machine),
-    ("calculated", Kind::Machine),
-    ("honeypot", Kind::Machine),
-    ("html", Kind::Machine),
-    ("section", Kind::Machine),
-    ("heading", Kind::Machine),
-    ("textarea", Kind::LongText),
-    ("longtext", Kind::LongText),
-    ("long text", Kind::LongText),
-    ("paragraph", Kind::LongText),
-    ("multiline", Kind::LongText),
-    ("multi line", Kind::LongText),
-    ("text area", Kind::LongText),
-    ("email", Kind::Email),
-    ("tel", Kind::Phone),
-    ("phone", Kind::Phone),
-    ("acceptance", Kind::Consent),
-    ("consent", Kind::Consent),
-    ("gdpr", Kind::Consent),
-    ("terms", Kind::Consent),
-    ("legal", Kind::Consent),
-    ("select", Kind::Choice),
-    ("menu", Kind::Choice),
-    ("quiz", Kind::Machine),
-    ("radio", Kind::Choice),
-    ("checkbox", Kind::Choice),
-    ("checkboxes", Kind::Choice),
-    ("choice", Kind::Choice),
-    ("choices", Kind::Choice),
-    ("dropdown", Kind::Choice),
-    ("multiselect", Kind::Choice),
-    ("rating", Kind::Choice),
-    ("boolean", Kind::Choice),
-    ("yes no", Kind::Choice),
-    ("upload", Kind::File),
-    ("file", Kind::File),
-    ("fileupload", Kind::File),
-    ("signature", Kind::File),
-    ("date", Kind::Fact),
-    ("time", Kind::Fact),
-    ("datetime", Kind::Fact),
-    ("number", Kind::Fact),
-    ("range", Kind::Fact),
-    ("url", Kind::Fact),
-    ("website", Kind::Fact),
-    ("address", Kind::Fact),
-    ("fullname", Kind::Name),
-    ("name", Kind::Name),
+const WORDS: [(&str, FieldKind); 51] = [
+    ("hidden", FieldKind::Machine),
+    ("captcha", FieldKind::Machine),
+    ("submit", FieldKind::Machine),
+    ("button", FieldKind::Machine),
+    ("calculated", FieldKind::Machine),
+    ("honeypot", FieldKind::Machine),
+    ("html", FieldKind::Machine),
+    ("section", FieldKind::Machine),
+    ("heading", FieldKind::Machine),
+    ("textarea", FieldKind::LongText),
+    ("longtext", FieldKind::LongText),
+    ("long text", FieldKind::LongText),
+    ("paragraph", FieldKind::LongText),
+    ("multiline", FieldKind::LongText),
+    ("multi line", FieldKind::LongText),
+    ("text area", FieldKind::LongText),
+    ("email", FieldKind::Email),
+    ("tel", FieldKind::Phone),
+    ("phone", FieldKind::Phone),
+    ("acceptance", FieldKind::Consent),
+    ("consent", FieldKind::Consent),
+    ("gdpr", FieldKind::Consent),
+    ("terms", FieldKind::Consent),
+    ("legal", FieldKind::Consent),
+    ("select", FieldKind::Choice),
+    ("menu", FieldKind::Choice),
+    ("quiz", FieldKind::Machine),
+    ("radio", FieldKind::Choice),
+    ("checkbox", FieldKind::Choice),
+    ("checkboxes", FieldKind::Choice),
+    ("choice", FieldKind::Choice),
+    ("choices", FieldKind::Choice),
+    ("dropdown", FieldKind::Choice),
+    ("multiselect", FieldKind::Choice),
+    ("rating", FieldKind::Choice),
+    ("boolean", FieldKind::Choice),
+    ("yes no", FieldKind::Choice),
+    ("upload", FieldKind::File),
+    ("file", FieldKind::File),
+    ("fileupload", FieldKind::File),
+    ("signature", FieldKind::File),
+    ("date", FieldKind::Fact),
+    ("time", FieldKind::Fact),
+    ("datetime", FieldKind::Fact),
+    ("number", FieldKind::Fact),
+    ("range", FieldKind::Fact),
+    ("url", FieldKind::Fact),
+    ("website", FieldKind::Fact),
+    ("address", FieldKind::Fact),
+    ("fullname", FieldKind::Name),
+    ("name", FieldKind::Name),
 ];
 
 /// Types are short.
 const KIND_MAX: usize = 60;
 
-impl Kind {
+impl FieldKind {
     /// Reads a declared type: `email`, `INPUT_PHONE_NUMBER`, `control_textarea`.
     pub(super) fn of(declared: &str) -> Self {
         if declared.is_empty() || declared.len() > KIND_MAX {
@@ -133,19 +133,21 @@ mod tests {
     #[test]
     fn types_are_told_in_many_words() {
         for (declared, kind) in [
-            ("email", Kind::Email),
-            ("INPUT_PHONE_NUMBER", Kind::Phone),
-            ("control_textarea", Kind::LongText),
-            ("FormTextInput", Kind::Unsaid),
-            ("MULTIPLE_CHOICE", Kind::Choice),
-            ("HIDDEN_FIELDS", Kind::Machine),
-            ("text", Kind::Unsaid),
+            ("email", FieldKind::Email),
+            ("INPUT_PHONE_NUMBER", FieldKind::Phone),
+            ("control_textarea", FieldKind::LongText),
+            ("FormTextInput", FieldKind::Unsaid),
+            ("MULTIPLE_CHOICE", FieldKind::Choice),
+            ("HIDDEN_FIELDS", FieldKind::Machine),
+            ("text", FieldKind::Unsaid),
         ] {
-            assert_eq!(Kind::of(declared), kind, "{declared}");
+            assert_eq!(FieldKind::of(declared), kind, "{declared}");
         }
-        assert_eq!(Kind::of_made("textarea-1"), Kind::LongText);
-        assert_eq!(Kind::of_made("email"), Kind::Unsaid);
-        assert!(["text_1", "input-3", "q3_typeA", "form-field-b0dx1e"].into_iter().all(Kind::is_made_text));
-        assert!(!["text", "form_1", "question_about_5", "q3_name", "email-103"].into_iter().any(Kind::is_made_text));
+        assert_eq!(FieldKind::of_made("textarea-1"), FieldKind::LongText);
+        assert_eq!(FieldKind::of_made("email"), FieldKind::Unsaid);
+        assert!(["text_1", "input-3", "q3_typeA", "form-field-b0dx1e"].into_iter().all(FieldKind::is_made_text));
+        assert!(
+            !["text", "form_1", "question_about_5", "q3_name", "email-103"].into_iter().any(FieldKind::is_made_text)
+        );
     }
 }

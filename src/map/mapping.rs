@@ -69,8 +69,8 @@ pub struct FieldsRule {
     pub each: Path,
     /// None: the name of the node in its parent.
     pub key: Option<String>,
-    pub label: Option<Told>,
-    pub kind: Option<Told>,
+    pub label: Option<LabelSource>,
+    pub kind: Option<LabelSource>,
     /// Names of members; none: the node itself, or its `value`.
     pub value: Vec<String>,
     /// Several members are one value, joined with this; none: each is a value.
@@ -79,9 +79,9 @@ pub struct FieldsRule {
     pub meta: bool,
 }
 
-/// A label or type: what a member says, or always the same.
+/// Where a label or type comes from: a member of the record, or a constant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum LabelSource {
     Member(String),
     Fixed(String),
 }
@@ -116,7 +116,7 @@ pub struct KeyPattern {
 
 /// Text without `{n}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must hold {{n}} once, the part that keys which belong together share")]
+#[error("must contain {{n}} once: the part that keys which belong together share")]
 pub struct InvalidKeyPattern;
 
 /// How values are read.
@@ -173,11 +173,12 @@ pub enum Source {
 /// Text with placeholders, line by line.
 #[derive(Clone, Debug)]
 pub struct Template {
-    pub(super) lines: Vec<Vec<Piece>>,
+    pub(super) lines: Vec<Vec<TemplatePiece>>,
 }
 
+/// A piece of a template.
 #[derive(Clone, Debug)]
-pub(super) enum Piece {
+pub(super) enum TemplatePiece {
     Text(String),
     Value(Selector),
 }

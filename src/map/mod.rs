@@ -60,20 +60,20 @@ mod view;
 
 mod words;
 
-pub use auto::{Candidate, Guess, Reason, Score};
+pub use auto::{Candidate, Guess, Score, ScoreReason};
 pub use combine::CombineRules;
 pub use condition::Facts;
-pub use draft::{FormFacts, Look, Mapped, Rules, apply};
+pub use draft::{FormFacts, Mapped, MappingView, Rules, apply};
 pub use fate::{Fate, LeadFields};
 pub use form_field::FormField;
 pub use found_by::FoundBy;
 pub use glob::{Glob, Globs};
 pub use mapping::{
     CombineRule, Condition, DropRule, Example, Expect, ExtrasRule, ExtrasTo, FieldsRule, FormRule, HoldRule,
-    InvalidKeyPattern, KeyPattern, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, Told, ValuesRule,
+    InvalidKeyPattern, KeyPattern, LabelSource, LeadRule, LeadRules, Mapping, OnInvalid, Source, Template, ValuesRule,
 };
 pub use selector::{FieldName, Path, SELECTOR_MAX, Selector, SelectorError};
-pub use senses::{Known, Senses};
+pub use senses::{KnownField, Senses};
 pub use shapes::{Shape, Shapes};
 pub use template::TemplateError;
 pub use words::{Concept, Dictionary, LanguageWords, Owner, Role, Sense};

@@ -7,8 +7,8 @@ use std::cell::LazyCell;
 use std::collections::HashMap;
 
 use super::form_field::FormField;
-use super::kind::Kind;
-use super::senses::{Known, Senses};
+use super::kind::FieldKind;
+use super::senses::{KnownField, Senses};
 use super::shape;
 use super::view::View;
 use super::words::{Owner, Role};
@@ -48,7 +48,7 @@ pub(super) fn sort(
     kept: impl Fn(&FormField<'_>) -> bool,
 ) -> Vec<Option<Noise>> {
     let visitors = LazyCell::new(|| records_of_visitors(view, &used));
-    let is_id = |known: &&Known| known.sense.is_id && !known.is_labelled;
+    let is_id = |known: &&KnownField| known.sense.is_id && !known.is_labelled;
     let is_payload = senses.fields.iter().filter(is_id).take(IDS_MIN).count() == IDS_MIN;
     let mut found: Vec<Option<Noise>> = Vec::with_capacity(view.fields.len());
     for (index, (form_field, known)) in view.fields.iter().zip(&senses.fields).enumerate() {
@@ -66,7 +66,7 @@ fn has_no_space(form_field: &FormField<'_>) -> bool {
     form_field.field.values.iter().all(|value| !value.trim().contains(char::is_whitespace))
 }
 
-fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> bool) -> Option<Noise> {
+fn noise(form_field: &FormField<'_>, known: &KnownField, is_of_visitor: impl Fn() -> bool) -> Option<Noise> {
     let field = &form_field.field;
     let value = field.values.first().map(|value| value.trim()).filter(|value| !value.is_empty())?;
     let sense = known.sense;
@@ -77,7 +77,7 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
         () if shape::is_user_agent(value) => Some(Noise::Machine),
         () if known.is_of_a_program || (sense.role == Role::Test && !is_labelled) => Some(Noise::Machine),
         () if known.is_of_a_system && !is_of_visitor() => Some(Noise::Machine),
-        () if sense.role == Role::Machine && (known.kind == Kind::Machine || is_of_programs(value)) && !is_own => {
+        () if sense.role == Role::Machine && (known.kind == FieldKind::Machine || is_of_programs(value)) && !is_own => {
             Some(Noise::Machine)
         }
         () if is_labelled || !is_under_key(known, value) => None,
@@ -86,12 +86,12 @@ fn noise(form_field: &FormField<'_>, known: &Known, is_of_visitor: impl Fn() -> 
 }
 
 /// Tells whether a value under a key that no visitor reads is a program's.
-fn is_under_key(known: &Known, value: &str) -> bool {
+fn is_under_key(known: &KnownField, value: &str) -> bool {
     let sense = known.sense;
     let is_word = !value.contains(char::is_whitespace);
     let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
     let is_unknown = matches!(sense.role, Role::Unknown | Role::Machine);
-    let is_of_program = sense.is_trace || sense.role == Role::Machine || known.kind == Kind::Machine;
+    let is_of_program = sense.is_trace || sense.role == Role::Machine || known.kind == FieldKind::Machine;
     let is_id = (sense.is_id && is_unknown && sense.owner == Owner::Unsaid && is_word)
         || (sense.is_id && is_number && value.len() >= LONG_ID)
         || (known.is_named_id && (is_number || is_token(value)));
@@ -102,7 +102,7 @@ fn is_under_key(known: &Known, value: &str) -> bool {
     let is_hidden = || {
         known.is_hidden
             && (is_unknown
-                || known.kind == Kind::Machine
+                || known.kind == FieldKind::Machine
                 || value.starts_with(['{', '['])
                 || (sense.role == Role::Other && is_of_programs(value)))
     };
@@ -228,7 +228,7 @@ fn add_company(
 }
 
 /// Tells whether a field may be what a service writes around the answers: a title, a type, its own customer.
-fn is_of_envelope(form_field: &FormField<'_>, known: &Known) -> bool {
+fn is_of_envelope(form_field: &FormField<'_>, known: &KnownField) -> bool {
     let is_short =
         || form_field.field.values.iter().all(|value| value.split_whitespace().nth(ENVELOPE_WORDS).is_none());
     let is_name = matches!(known.sense.role, Role::Name | Role::FullName | Role::Subject);

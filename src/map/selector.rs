@@ -55,9 +55,9 @@ pub enum SelectorError {
     Empty,
     #[error("is longer than {SELECTOR_MAX} bytes")]
     TooLong,
-    #[error("has more than one `..`; each multiplies the time it takes")]
+    #[error("has more than one `..`, which would take too long")]
     Descents,
-    #[error("is no JSONPath: {message}")]
+    #[error("isn't a JSONPath: {message}")]
     Syntax {
         message: String,
         /// Where in the selector, in bytes, if known.
@@ -132,7 +132,7 @@ impl Path {
         let Ok(found) = js_path_process(&self.query, submission.json()) else { return Vec::new() };
         let mut wanted: Vec<usize> = found.iter().map(|node| address(node.val)).collect();
         wanted.sort_unstable();
-        let mut places = Places { wanted, found: Vec::new() };
+        let mut places = NodeSearch { wanted, found: Vec::new() };
         places.look(&submission.document, submission.document.root(), submission.json());
         places.found.sort_unstable();
         let at = |node: &Value| {
@@ -203,14 +203,14 @@ impl Walked {
     }
 }
 
-/// Which nodes of a document some values of its JSON are.
-struct Places {
+/// Finds the nodes of a document that JSON values stand for.
+struct NodeSearch {
     /// Their addresses, sorted.
     wanted: Vec<usize>,
     found: Vec<(usize, NodeId)>,
 }
 
-impl Places {
+impl NodeSearch {
     /// The document and its JSON have the same members and items in the same order.
     fn look(&mut self, document: &Document<'_>, id: NodeId, value: &Value) {
         if self.wanted.binary_search(&address(value)).is_ok() {
@@ -259,13 +259,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::{Arena, Key, form, json};
+    use crate::decode::{Arena, MemberKey, form, json};
 
     /// Returns the values that a path gives, and where each stands (RFC 9535 §2.7).
     fn given(submission: &Submission<'_>, path: &str) -> Vec<(String, Value)> {
         let document = &submission.document;
         let step = |id: NodeId| match document.key(id) {
-            Key::Index(index) => format!("[{index}]"),
+            MemberKey::Index(index) => format!("[{index}]"),
             _ => format!("['{}']", document.name(id).replace('\\', "\\\\").replace('\'', "\\'")),
         };
         let place = |id: NodeId| {

@@ -4,16 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use super::campaign::Tag;
 use super::form_field::FormField;
-use super::kind::Kind;
+use super::kind::FieldKind;
 use super::shape;
 use super::words::{About, Dictionary, Languages, Owner, Role, Sense, plain_words};
-use crate::decode::{Field, Hashing, Key, NodeId, Submission};
+use crate::decode::{Field, Hashing, MemberKey, NodeId, Submission};
 
-/// What is known of one field.
+/// What is known about one field without its value.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
+pub struct KnownField {
     pub sense: Sense,
-    pub(super) kind: Kind,
+    pub(super) kind: FieldKind,
     /// The record it stands in belongs to the form, the page, the campaign.
     pub(super) is_of_a_system: bool,
     /// The record it stands in tells of a thing that may be the visitor's or not.
@@ -40,7 +40,7 @@ pub struct Known {
 /// What is known of all fields of a form.
 #[derive(Clone, Debug, Default)]
 pub struct Senses {
-    pub fields: Vec<Known>,
+    pub fields: Vec<KnownField>,
     /// The language of its labels.
     pub(super) languages: Languages,
 }
@@ -67,7 +67,7 @@ impl Senses {
             }
         }
         let mut reader =
-            Reader { dictionary, languages, shared, abouts: HashMap::default(), senses: HashMap::default() };
+            LabelReader { dictionary, languages, shared, abouts: HashMap::default(), senses: HashMap::default() };
         let fields = fields.iter().map(|form_field| known(submission, form_field, &mut reader)).collect();
         Self { fields, languages }
     }
@@ -80,8 +80,8 @@ const NAMES_MAX: usize = 400;
 /// How many of the records around a value are looked at.
 const CONTAINERS_MAX: usize = 8;
 
-/// Reads labels and names, each once.
-struct Reader<'d, 'n> {
+/// Reads each label and name once.
+struct LabelReader<'d, 'n> {
     dictionary: &'d Dictionary,
     languages: Languages,
     /// Labels that more than one field has.
@@ -90,7 +90,7 @@ struct Reader<'d, 'n> {
     senses: HashMap<&'n str, Sense, Hashing>,
 }
 
-impl<'n> Reader<'_, 'n> {
+impl<'n> LabelReader<'_, 'n> {
     fn sense(&mut self, label: &'n str) -> Sense {
         if self.senses.len() >= NAMES_MAX {
             return self.senses.get(label).copied().unwrap_or_default();
@@ -106,11 +106,15 @@ impl<'n> Reader<'_, 'n> {
     }
 }
 
-fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader: &mut Reader<'_, 'n>) -> Known {
+fn known<'n>(
+    submission: &'n Submission<'n>,
+    form_field: &FormField<'n>,
+    reader: &mut LabelReader<'_, 'n>,
+) -> KnownField {
     let field = &form_field.field;
     let label = field.label.map(str::trim).filter(|label| !label.is_empty());
     let own = own_key(submission, field);
-    let Named { mut sense, is_by_label, is_made_text } = named(label, own, reader);
+    let NamedField { mut sense, is_by_label, is_made_text } = named(label, own, reader);
     let outer = || containers(submission, field.node).chain(outer_names(field.key));
     let mut around = Around::of(outer(), reader);
     around.own(&mut sense);
@@ -130,7 +134,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
     let kind = kind_of(field, own, is_by_label, sense.role);
     let is_word = |word: &str| word.len() >= WORD_MIN;
     let name = own_name(field.key);
-    Known {
+    KnownField {
         sense,
         kind,
         is_of_a_system: around.is_of_a_system,
@@ -141,7 +145,7 @@ fn known<'n>(submission: &'n Submission<'n>, form_field: &FormField<'n>, reader:
         is_named_id: name == "id",
         is_named_by_hash: shape::is_hash(name),
         is_labelled: label.is_some() || own.contains(char::is_whitespace),
-        is_worded: kind == Kind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
+        is_worded: kind == FieldKind::Unsaid && !is_made_text && plain_words(own).split(' ').any(is_word),
         tag: Tag::of_field(form_field, containers(submission, field.node).next()),
         is_question: label.unwrap_or(own).trim_end_matches([' ', '*', ':']).ends_with(['?', '？', '؟']),
     }
@@ -152,14 +156,14 @@ fn is_another(number: u8) -> bool {
 }
 
 /// What a field's label and key say.
-struct Named {
+struct NamedField {
     sense: Sense,
     /// The label says it, and not the key.
     is_by_label: bool,
     is_made_text: bool,
 }
 
-fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) -> Named {
+fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut LabelReader<'_, 'n>) -> NamedField {
     let by_label = label.map(|label| reader.sense(label)).filter(|sense| sense.role != Role::Unknown);
     let by_key = reader.sense(own);
     // A label may say less of a key or password than its key does.
@@ -170,17 +174,17 @@ fn named<'n>(label: Option<&'n str>, own: &'n str, reader: &mut Reader<'_, 'n>) 
         sense.owner = by_key.owner;
         sense.stem = sense.stem.max(by_key.stem);
     }
-    let is_made_text = Kind::is_made_text(own);
+    let is_made_text = FieldKind::is_made_text(own);
     if by_label.is_none() && is_made_text {
         sense = Sense { owner: sense.owner, ..Sense::default() };
     }
-    Named { sense, is_by_label: by_label.is_some(), is_made_text }
+    NamedField { sense, is_by_label: by_label.is_some(), is_made_text }
 }
 
 /// Returns the declared kind; where none is and the name says nothing else, the one that a builder made it of.
-fn kind_of(field: &Field<'_>, own: &str, is_labelled: bool, role: Role) -> Kind {
-    match Kind::of(field.kind.unwrap_or_default()) {
-        Kind::Unsaid if matches!(role, Role::Unknown | Role::Name) && !is_labelled => Kind::of_made(own),
+fn kind_of(field: &Field<'_>, own: &str, is_labelled: bool, role: Role) -> FieldKind {
+    match FieldKind::of(field.kind.unwrap_or_default()) {
+        FieldKind::Unsaid if matches!(role, Role::Unknown | Role::Name) && !is_labelled => FieldKind::of_made(own),
         kind => kind,
     }
 }
@@ -196,7 +200,7 @@ struct Around {
 }
 
 impl Around {
-    fn of<'n>(names: impl Iterator<Item = &'n str>, reader: &mut Reader<'_, 'n>) -> Self {
+    fn of<'n>(names: impl Iterator<Item = &'n str>, reader: &mut LabelReader<'_, 'n>) -> Self {
         let mut around = Self::default();
         let mut is_told = false;
         for name in names {
@@ -264,8 +268,8 @@ pub(super) fn own_key<'a>(submission: &Submission<'a>, field: &Field<'a>) -> &'a
     let Some(node) = field.node else { return own_name(field.key) };
     let is_one_of_many = || document.parent(node).is_some_and(|parent| document.children(parent).nth(1).is_some());
     match document.key(node) {
-        Key::Name(name) if is_number(name) && field.key.ends_with([']']) && is_one_of_many() => "",
-        Key::Name(name) if field.key.len() > name.len() && field.key.ends_with(name) => own_name(name),
+        MemberKey::Name(name) if is_number(name) && field.key.ends_with([']']) && is_one_of_many() => "",
+        MemberKey::Name(name) if field.key.len() > name.len() && field.key.ends_with(name) => own_name(name),
         _ => own_name(field.key),
     }
 }
@@ -275,7 +279,7 @@ pub(super) fn containers<'s>(submission: &'s Submission<'_>, node: Option<NodeId
     let document = &submission.document;
     let way = node.into_iter().flat_map(|node| document.way(node).skip(1).take(CONTAINERS_MAX));
     way.filter_map(|node| match document.key(node) {
-        Key::Name(name) => Some(name),
+        MemberKey::Name(name) => Some(name),
         _ => None,
     })
 }

@@ -7,7 +7,7 @@ use bumpalo::collections::Vec as ArenaVec;
 use parking_lot::Mutex;
 
 use super::form_field::FormField;
-use super::senses::{Known, Senses, containers, own_key};
+use super::senses::{KnownField, Senses, containers, own_key};
 use super::words::Dictionary;
 use crate::decode::{Arena, Hashing, Submission};
 
@@ -122,7 +122,7 @@ impl Generations {
             self.old = std::mem::take(&mut self.young);
             self.bytes = 0;
         }
-        self.bytes += names.len() + size_of::<Senses>() + seen.1.fields.len() * size_of::<Known>();
+        self.bytes += names.len() + size_of::<Senses>() + seen.1.fields.len() * size_of::<KnownField>();
         self.young.insert(names, seen);
     }
 }

@@ -1,6 +1,6 @@
 //! Templates: text with `{{ selector }}` placeholders.
 
-use super::mapping::{Piece, Template};
+use super::mapping::{Template, TemplatePiece};
 use super::selector::{Selector, SelectorError};
 
 /// Why text is no template.
@@ -37,30 +37,30 @@ impl Template {
     }
 }
 
-fn parse_line(mut line: &str, mut offset: usize) -> Result<Vec<Piece>, TemplateError> {
+fn parse_line(mut line: &str, mut offset: usize) -> Result<Vec<TemplatePiece>, TemplateError> {
     let mut pieces = Vec::new();
     while let Some((text, rest)) = line.split_once("{{") {
         let at = offset + text.len();
         let (inner, after) = rest.split_once("}}").ok_or(TemplateError::Unclosed { offset: at })?;
         let selector =
             Selector::parse(inner.trim()).map_err(|source| TemplateError::Selector { offset: at, source })?;
-        pieces.push(Piece::Text(text.to_owned()));
-        pieces.push(Piece::Value(selector));
+        pieces.push(TemplatePiece::Text(text.to_owned()));
+        pieces.push(TemplatePiece::Value(selector));
         offset = at + inner.len() + 4;
         line = after;
     }
-    pieces.push(Piece::Text(line.to_owned()));
+    pieces.push(TemplatePiece::Text(line.to_owned()));
     Ok(pieces)
 }
 
-fn fill_line<'a>(pieces: &[Piece], value: &mut impl FnMut(&Selector) -> &'a str) -> Option<String> {
+fn fill_line<'a>(pieces: &[TemplatePiece], value: &mut impl FnMut(&Selector) -> &'a str) -> Option<String> {
     let mut line = String::new();
     let mut placeholders = 0;
     let mut filled = 0;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => line.push_str(text),
-            Piece::Value(selector) => {
+            TemplatePiece::Text(text) => line.push_str(text),
+            TemplatePiece::Value(selector) => {
                 let value = value(selector);
                 placeholders += 1;
                 filled += usize::from(!value.trim().is_empty());

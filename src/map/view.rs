@@ -27,9 +27,9 @@ pub(super) struct View<'a> {
     last_at: Cell<&'a [usize]>,
 }
 
-/// A value a selector found, and the fields it came from.
+/// A value that a selector found, and the fields it came from.
 #[derive(Clone, Copy)]
-pub(super) struct Found<'a> {
+pub(super) struct SelectedValue<'a> {
     pub(super) text: &'a str,
     /// Indices into [`View::fields`].
     pub(super) from: &'a [usize],
@@ -53,7 +53,7 @@ impl<'a> View<'a> {
     }
 
     /// Returns the non-empty values a selector names, in order.
-    pub(super) fn find(&self, selector: &Selector, split_mark: Option<&str>) -> &'a [Found<'a>] {
+    pub(super) fn find(&self, selector: &Selector, split_mark: Option<&str>) -> &'a [SelectedValue<'a>] {
         match selector {
             Selector::Path(path) => {
                 let mut found = ArenaVec::new_in(self.submission.arena);
@@ -70,14 +70,14 @@ impl<'a> View<'a> {
         }
     }
 
-    fn found_at(&self, node: NodeId, split_mark: Option<&str>, found: &mut ArenaVec<'a, Found<'a>>) {
+    fn found_at(&self, node: NodeId, split_mark: Option<&str>, found: &mut ArenaVec<'a, SelectedValue<'a>>) {
         let values = split(self.submission, texts(self.submission, node), split_mark);
         if values.is_empty() {
             return;
         }
         let at = self.standing_at(node);
         let holding = Holding::new(self, at);
-        found.extend(values.iter().map(|text| Found { text, from: holding.of(text) }));
+        found.extend(values.iter().map(|text| SelectedValue { text, from: holding.of(text) }));
     }
 
     /// Returns the fields that stand for a node or for what it stands in.
@@ -106,16 +106,16 @@ impl<'a> View<'a> {
         self.last_at.get()
     }
 
-    fn find_field(&self, name: &FieldName) -> &'a [Found<'a>] {
+    fn find_field(&self, name: &FieldName) -> &'a [SelectedValue<'a>] {
         let mut found = ArenaVec::new_in(self.submission.arena);
         if let Some(parameter) = name.name.strip_prefix(QUERY_PREFIX) {
             let pairs = self.submission.query.iter().filter(|(key, value)| *key == parameter && !value.is_empty());
-            found.extend(pairs.map(|(_, text)| Found { text, from: &[] }));
+            found.extend(pairs.map(|(_, text)| SelectedValue { text, from: &[] }));
             return found.into_bump_slice();
         }
         self.named(name, |index, field| {
             let from = self.submission.arena.alloc_slice_copy(&[index]);
-            found.extend(field.values.iter().map(|text| Found { text, from }));
+            found.extend(field.values.iter().map(|text| SelectedValue { text, from }));
         });
         found.into_bump_slice()
     }

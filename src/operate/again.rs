@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Site};
 use crate::lead::{EntryId, FormId};
-use crate::pipeline::{self, End, Explained, Hold, Processed, SiteRules};
+use crate::pipeline::{self, End, Explained, HoldReason, Processed, SiteRules};
 use crate::queue::{Entry, Reading, Reason};
 use crate::telemetry;
 
@@ -71,14 +71,14 @@ pub(super) fn guarded(id: EntryId, explain: impl FnOnce() -> Explained) -> Optio
     logged.ok()
 }
 
-fn reason_of(hold: Hold) -> Reason {
+fn reason_of(hold: HoldReason) -> Reason {
     match hold {
-        Hold::Undecodable | Hold::UnsupportedType | Hold::Panicked => Reason::Undecodable,
-        Hold::Invalid => Reason::Invalid,
-        Hold::Rule => Reason::HoldRule,
-        Hold::UnknownForm => Reason::UnknownForm,
-        Hold::Uncertain => Reason::Uncertain,
-        Hold::Test => Reason::Test,
+        HoldReason::Undecodable | HoldReason::UnsupportedType | HoldReason::Panicked => Reason::Undecodable,
+        HoldReason::Invalid => Reason::Invalid,
+        HoldReason::Rule => Reason::HoldRule,
+        HoldReason::UnknownForm => Reason::UnknownForm,
+        HoldReason::Uncertain => Reason::Uncertain,
+        HoldReason::Test => Reason::Test,
     }
 }
 

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::again::Remade;
-use super::audit::{Act, Audit, By};
-use super::choice::{Done, Outcome};
+use super::audit::{Act, Actor, Audit};
+use super::choice::{Done, EntryOutcome};
 use super::{OperateError, find};
 use crate::config::{Config, Site};
 use crate::lead::overlay::{Correction, Overlay};
@@ -42,23 +42,25 @@ pub struct AmendAsked {
 /// Why a lead is not amended. No value is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadAmend {
-    #[error("name at least one field to correct or to clear: name, email, phone or message")]
+    #[error("name at least one field to correct or clear: name, email, phone or message")]
     Nothing,
-    #[error("the {} is to be corrected and cleared at once", .0.as_str())]
+    #[error("the {} can't be both corrected and cleared", .0.as_str())]
     Both(LeadField),
-    #[error("the {} is not corrected, so there is nothing to clear", .0.as_str())]
+    #[error("the {} has no correction to clear", .0.as_str())]
     NotCorrected(LeadField),
     #[error("the lead is queued; drop it first (`formgate leads drop ID`), then amend it")]
     Queued,
-    #[error("the lead was delivered: correct it at KaiCalls")]
+    #[error("the lead was delivered; correct it in KaiCalls")]
     Delivered,
-    #[error("several sites share the lead's key pair; first say whose it is (`formgate leads retry ID --assign SITE`)")]
+    #[error(
+        "several sites share the lead's key pair; assign it to one first (`formgate leads retry ID --assign SITE`)"
+    )]
     Ambiguous,
-    #[error("the lead's site `{0}` is not in the configuration, or broken there; mend that first")]
+    #[error("the lead's site `{0}` is missing from the configuration or broken; fix that first")]
     NoSite(SiteId),
-    #[error("this makes no valid lead: {}", reasons(.0))]
+    #[error("the result isn't a valid lead: {}", reasons(.0))]
     Invalid(Vec<FieldError>),
-    #[error("somebody else is changing the lead just now; try again")]
+    #[error("the lead is being changed by someone else; try again")]
     Busy,
 }
 
@@ -92,7 +94,7 @@ impl AmendAsked {
     }
 
     /// Returns an entry's corrections with these among them.
-    fn overlay(&self, head: &Head, by: By, now: Timestamp) -> Result<Overlay, BadAmend> {
+    fn overlay(&self, head: &Head, by: Actor, now: Timestamp) -> Result<Overlay, BadAmend> {
         let mut overlay = head.reading.overlay.clone();
         if let Some(field) = self.clear.iter().find(|field| !overlay.clear(**field)) {
             return Err(BadAmend::NotCorrected(*field));
@@ -115,7 +117,7 @@ pub async fn amend(
     config: &Arc<Config>,
     audit: &Audit,
     asked: &AmendAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Done, OperateError> {
     let fields = asked.fields()?;
@@ -137,7 +139,7 @@ struct Amend<'a> {
     store: &'a dyn Store,
     config: &'a Arc<Config>,
     asked: &'a AmendAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 }
 
@@ -198,8 +200,8 @@ impl Planned {
 
     fn done(&self, head: &Head) -> Done {
         match self.is_held {
-            true => Done::of(head, Outcome::Held, "its site has deliver = false"),
-            false => Done::of(head, Outcome::Queued, ""),
+            true => Done::of(head, EntryOutcome::Held, "its site has deliver = false"),
+            false => Done::of(head, EntryOutcome::Queued, ""),
         }
     }
 

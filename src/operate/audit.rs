@@ -33,9 +33,9 @@ const RESERVED_MIN: u64 = 16 * 1_024;
 /// Most lines that wait for room.
 const WAITING_MAX: usize = 1_000;
 
-/// Who acts.
+/// Who runs a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum Actor {
     /// The command line, on the store itself.
     Cli,
     /// Whoever holds the admin token.
@@ -44,7 +44,7 @@ pub enum By {
     LocalUser(u32),
 }
 
-impl fmt::Display for By {
+impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cli => f.write_str("cli"),
@@ -54,7 +54,7 @@ impl fmt::Display for By {
     }
 }
 
-impl Serialize for By {
+impl Serialize for Actor {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -71,13 +71,13 @@ pub struct Audit {
 /// The act can't be written down.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    #[error("nothing is done, because the audit {} can't be written", file.display())]
+    #[error("nothing was done, because the audit log {} can't be written", file.display())]
     Begin {
         file: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("it is done, but how it ended can't be written to the audit {}", file.display())]
+    #[error("it was done, but its result can't be written to the audit log {}", file.display())]
     End {
         file: PathBuf,
         #[source]
@@ -89,7 +89,7 @@ pub enum AuditError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Act {
     verb: &'static str,
-    by: By,
+    by: Actor,
     #[serde(skip_serializing_if = "Option::is_none")]
     filter: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,8 +102,9 @@ pub(super) struct Act {
     dry_run: bool,
 }
 
+/// A line of the audit log.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     at: Timestamp,
     #[serde(flatten)]
     act: &'a Act,
@@ -124,21 +125,21 @@ pub(super) struct Begun {
 }
 
 impl Act {
-    pub(super) fn of(verb: &'static str, by: By, choice: &Choice) -> Self {
+    pub(super) fn of(verb: &'static str, by: Actor, choice: &Choice) -> Self {
         let (filter, ids) = choice.words();
         Self { filter, ids, ..Self::plain(verb, by) }
     }
 
-    pub(super) fn by_email(verb: &'static str, by: By) -> Self {
+    pub(super) fn by_email(verb: &'static str, by: Actor) -> Self {
         Self { by_email: true, ..Self::plain(verb, by) }
     }
 
     /// An act on fields of one entry.
-    pub(super) fn fields(verb: &'static str, by: By, fields: &[LeadField]) -> Self {
+    pub(super) fn fields(verb: &'static str, by: Actor, fields: &[LeadField]) -> Self {
         Self { ids: Some(1), fields: fields.iter().map(|field| field.as_str()).collect(), ..Self::plain(verb, by) }
     }
 
-    pub(super) fn plain(verb: &'static str, by: By) -> Self {
+    pub(super) fn plain(verb: &'static str, by: Actor) -> Self {
         Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, dry_run: false }
     }
 }
@@ -182,18 +183,19 @@ impl Audit {
     }
 
     async fn begin_act(&self, act: Act, even_if_full: bool, now: Timestamp) -> Result<Begun, AuditError> {
-        let line = Line { at: now, act: &act, began_at: None, entries: None, outcome: "begun" };
+        let line = AuditLine { at: now, act: &act, began_at: None, entries: None, outcome: "begun" };
         let failed = |source| AuditError::Begin { file: self.file.clone().unwrap_or_default(), source };
         self.write(&line, even_if_full).await.map_err(failed)?;
         Ok(Begun { audit: self.clone(), act, at: now, even_if_full })
     }
 
-    async fn write(&self, line: &Line<'_>, even_if_full: bool) -> io::Result<()> {
+    async fn write(&self, line: &AuditLine<'_>, even_if_full: bool) -> io::Result<()> {
         let text = serde_json::to_string(line)?;
         tracing::info!(audit = text, "operate.audit");
         match self.append(Some(text.clone())).await {
             Err(error) if even_if_full && is_full(&error) => {
-                tracing::error!(%error, audit = text, "audit.deferred: the line is written when there is room");
+                tracing::error!(%error, audit = text, "audit.deferred: the line will be written when the disk has \
+                                                       room");
                 let mut waiting = self.waiting.lock();
                 if waiting.len() >= WAITING_MAX {
                     return Err(error);
@@ -224,7 +226,7 @@ impl Begun {
     /// Writes down how the act ended, and how many entries it changed.
     pub(super) async fn end(self, entries: usize, well: bool, now: Timestamp) -> Result<(), AuditError> {
         let outcome = if well { "done" } else { "failed" };
-        let line = Line { at: now, act: &self.act, began_at: Some(self.at), entries: Some(entries), outcome };
+        let line = AuditLine { at: now, act: &self.act, began_at: Some(self.at), entries: Some(entries), outcome };
         let failed = |source| AuditError::End { file: self.audit.file.clone().unwrap_or_default(), source };
         self.audit.write(&line, self.even_if_full).await.map_err(failed)
     }
@@ -278,7 +280,7 @@ mod tests {
         let file = folder.path().join(FILE);
         let audit = Audit::at(Some(file.clone()));
         let at = |second| Timestamp::from_second(second).expect("a time");
-        let begun = audit.begin(Act::by_email("erase", By::Cli), at(1)).await.expect("written");
+        let begun = audit.begin(Act::by_email("erase", Actor::Cli), at(1)).await.expect("written");
         let first = fs::read_to_string(&file).expect("a line");
         assert_eq!(
             first,
@@ -302,8 +304,8 @@ mod tests {
         // Every write into this one finds no room.
         std::os::unix::fs::symlink("/dev/full", &file).expect("linked");
         let now = Timestamp::UNIX_EPOCH;
-        assert!(audit.begin(Act::plain("export", By::Cli), now).await.is_err());
-        let begun = audit.begin_even_if_full(Act::plain("erase", By::Cli), now).await.expect("begun all the same");
+        assert!(audit.begin(Act::plain("export", Actor::Cli), now).await.is_err());
+        let begun = audit.begin_even_if_full(Act::plain("erase", Actor::Cli), now).await.expect("begun all the same");
         begun.end(1, true, now).await.expect("ended");
         assert_eq!(audit.clone().waiting().await.len(), 2);
         fs::remove_file(&file).expect("removed");
@@ -317,9 +319,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let audit = Audit::at(Some(folder.path().join("gone").join(FILE)));
         let error =
-            audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.err().expect("refused");
-        assert!(error.to_string().starts_with("nothing is done"), "{error}");
+            audit.begin(Act::plain("export", Actor::AdminApi), Timestamp::UNIX_EPOCH).await.err().expect("refused");
+        assert!(error.to_string().starts_with("nothing was done"), "{error}");
         let audit = Audit::at(None);
-        assert!(audit.begin(Act::plain("export", By::AdminApi), Timestamp::UNIX_EPOCH).await.is_ok());
+        assert!(audit.begin(Act::plain("export", Actor::AdminApi), Timestamp::UNIX_EPOCH).await.is_ok());
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::again::explain_as;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::Choice;
 use super::{OperateError, find};
 use crate::config::Config;
@@ -79,11 +79,11 @@ impl Captured {
 }
 
 fn notes(reading: &Reading, received: &Received, lead: Option<&Lead>) -> Vec<String> {
-    let cut = received.cut.then_some("the contents of its files were not kept: their parts are empty");
+    let cut = received.cut.then_some("the contents of uploads aren't stored, so these parts are empty");
     let is_amended = !reading.overlay.is_empty();
-    let amended = is_amended.then_some("an operator corrected this lead; the fixture says what the form says");
+    let amended = is_amended.then_some("an operator corrected this lead; the test case has what the form sent");
     let is_other = !is_amended && reading.lead.is_some() && reading.lead.as_ref() != lead;
-    let other = is_other.then_some("by now it is mapped otherwise than when it was last made");
+    let other = is_other.then_some("the current configuration maps it differently than before");
     [cut, amended, other].into_iter().flatten().map(str::to_owned).collect()
 }
 
@@ -120,7 +120,7 @@ pub async fn capture(
     config: &Arc<Config>,
     audit: &Audit,
     id: &str,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Captured, OperateError> {
     let entry = find(store, id).await??;

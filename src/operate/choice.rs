@@ -37,13 +37,13 @@ pub enum BadChoice {
     Neither,
     #[error("at most {IDS_MAX} ids at once")]
     TooMany,
-    #[error("only what is named by its id can be sent again")]
+    #[error("--again needs ids")]
     AgainByFilter,
-    #[error("the rate is between 1 and {} a second", super::RATE_MAX)]
+    #[error("the rate must be between 1 and {} leads per second", super::RATE_MAX)]
     Rate,
     #[error("no site `{0}` in the configuration")]
     UnknownSite(String),
-    #[error("so many ids take longer at that rate than one call may; name fewer at once")]
+    #[error("too many ids for one call at this rate; name fewer")]
     TooSlow,
     #[error(transparent)]
     Query(#[from] BadQuery),
@@ -72,7 +72,7 @@ impl Choice {
 /// What became of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum EntryOutcome {
     /// It is on its way.
     Queued,
     /// It is held again, as it is now understood.
@@ -102,7 +102,7 @@ pub struct Done {
     /// The state it was in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    pub outcome: Outcome,
+    pub outcome: EntryOutcome,
     /// Why, where that needs to be said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
@@ -114,7 +114,7 @@ pub struct Done {
 }
 
 impl Done {
-    pub(super) fn of(head: &Head, outcome: Outcome, why: impl Into<String>) -> Self {
+    pub(super) fn of(head: &Head, outcome: EntryOutcome, why: impl Into<String>) -> Self {
         Self {
             id: head.id.to_string(),
             site: Some(head.site.clone()),
@@ -129,18 +129,18 @@ impl Done {
 
     /// Said where somebody else erased it at the same time.
     pub(super) fn erased(head: &Head) -> Self {
-        Self::of(head, Outcome::Missing, "it was erased meanwhile")
+        Self::of(head, EntryOutcome::Missing, "it was erased in the meantime")
     }
 
     pub(super) fn missing(id: String, why: &NotFound) -> Self {
-        Self::unknown(id, Outcome::Missing, why.to_string())
+        Self::unknown(id, EntryOutcome::Missing, why.to_string())
     }
 
     fn unreadable(id: String) -> Self {
-        Self::unknown(id, Outcome::Unreadable, "the store is damaged here; only erase takes it away".to_owned())
+        Self::unknown(id, EntryOutcome::Unreadable, "the store is damaged here; only erase removes it".to_owned())
     }
 
-    fn unknown(id: String, outcome: Outcome, why: String) -> Self {
+    fn unknown(id: String, outcome: EntryOutcome, why: String) -> Self {
         Self { id, site: None, form: None, state: None, outcome, why, before: None, after: None }
     }
 }

@@ -1,4 +1,4 @@
-//! `drop`: held and queued entries are given up. They stay, as dead, until their keeping time ends.
+//! `drop`: held and queued entries are given up. They stay, as dead, until their retention period ends.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, By};
-use super::choice::{Choice, Done, Outcome, Picker};
+use super::audit::{Act, Actor, Audit};
+use super::choice::{Choice, Done, EntryOutcome, Picker};
 use super::query::FilterAsked;
 use super::retry::Tried;
 use super::walk::Cursor;
@@ -36,7 +36,7 @@ pub async fn drop_entries(
     audit: &Audit,
     asked: &DropAsked,
     keep: Duration,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Tried, OperateError> {
     let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
@@ -47,7 +47,7 @@ pub async fn drop_entries(
     let mut tried = Tried::default();
     let ended = all(store, &choice, asked, keep, now, &mut tried).await;
     if let Some(begun) = begun {
-        let dropped = tried.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
+        let dropped = tried.results.iter().filter(|done| done.outcome == EntryOutcome::Dropped).count();
         begun.end(dropped, ended.is_ok(), now).await?;
         tried.audit_waits = !audit.waiting().await.is_empty();
     }
@@ -66,7 +66,7 @@ async fn all(
     let mut picker = Picker::new(store, choice, STAGES, asked.cursor, asked.limit);
     while let Some(picked) = picker.next().await? {
         let done = match picked {
-            Ok(head) if asked.dry_run => wanted(&head).unwrap_or_else(|| Done::of(&head, Outcome::Dropped, "")),
+            Ok(head) if asked.dry_run => wanted(&head).unwrap_or_else(|| Done::of(&head, EntryOutcome::Dropped, "")),
             Ok(head) => one(store, head, keep, now).await?,
             Err(missing) => missing,
         };
@@ -83,21 +83,21 @@ async fn one(store: &dyn Store, mut head: Head, keep: Duration, now: Timestamp) 
             return Ok(done);
         }
         if store.amend(head.id, head.revision, Change::Drop { keep }, now).await?.is_done() {
-            return Ok(Done::of(&head, Outcome::Dropped, ""));
+            return Ok(Done::of(&head, EntryOutcome::Dropped, ""));
         }
         match store.get(head.id).await? {
             Some(changed) => head = changed.head,
             None => return Ok(Done::erased(&head)),
         }
     }
-    Ok(Done::of(&head, Outcome::Busy, "it is being sent just now"))
+    Ok(Done::of(&head, EntryOutcome::Busy, "it is being sent right now"))
 }
 
 /// Says what there is to say of an entry that can't be dropped.
 fn wanted(head: &Head) -> Option<Done> {
     match head.state {
         State::Held | State::Queued => None,
-        State::Dead => Some(Done::of(head, Outcome::Unchanged, "it is dead already")),
-        State::Delivered => Some(Done::of(head, Outcome::Skipped, "it was delivered; only erase takes it away")),
+        State::Dead => Some(Done::of(head, EntryOutcome::Unchanged, "it is already dead")),
+        State::Delivered => Some(Done::of(head, EntryOutcome::Skipped, "it was delivered; only erase removes it")),
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, By};
+use super::audit::{Act, Actor, Audit};
 use super::choice::{Choice, IDS_MAX};
 use super::find::find;
 use super::person::Person;
@@ -34,15 +34,15 @@ pub struct EraseAsked {
 pub enum BadErase {
     #[error("name either ids or an e-mail address")]
     Neither,
-    #[error("this is no e-mail address")]
+    #[error("not an e-mail address")]
     Email,
     #[error("at most {IDS_MAX} ids at once")]
     TooMany,
 }
 
-/// An entry that is erased, or would be.
+/// An entry that was erased, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct ErasedEntry {
     pub id: EntryId,
     pub site: SiteId,
     pub form: FormId,
@@ -53,7 +53,7 @@ pub struct Found {
 /// What came of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
-    pub entries: Vec<Found>,
+    pub entries: Vec<ErasedEntry>,
     /// Ids, as they were given, that no entry has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
@@ -77,7 +77,7 @@ pub async fn erase(
     store: &dyn Store,
     audit: &Audit,
     asked: &EraseAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Erased, OperateError> {
     let (act, mut found) = match (asked.ids.len(), &asked.email) {
@@ -122,7 +122,7 @@ async fn by_ids(store: &dyn Store, ids: &[String]) -> Result<Erased, StoreError>
     let mut erased = Erased::default();
     for id in ids {
         match (find(store, id).await, EntryId::parse(id)) {
-            (Ok(Ok(entry)), _) => erased.entries.push(Found::of(&entry.head)),
+            (Ok(Ok(entry)), _) => erased.entries.push(ErasedEntry::of(&entry.head)),
             (Ok(Err(_missing)), _) => erased.missing.push(id.clone()),
             (Err(StoreError::Corrupt(_)), Some(id)) => erased.unreadable.push(id),
             (Err(error), _) => return Err(error),
@@ -137,7 +137,7 @@ async fn by_email(store: &dyn Store, person: &Person, from: Option<Cursor>) -> R
     let mut erased = Erased::default();
     while let Some(head) = walk.next().await? {
         match is_in(store, person, &head).await {
-            Ok(true) => erased.entries.push(Found::of(&head)),
+            Ok(true) => erased.entries.push(ErasedEntry::of(&head)),
             Ok(false) => {}
             Err(StoreError::Corrupt(_)) => erased.unreadable.push(head.id),
             Err(error) => return Err(error),
@@ -163,7 +163,7 @@ async fn is_in(store: &dyn Store, person: &Person, head: &Head) -> Result<bool, 
     telemetry::blocking(move || sought.is_in(&entry)).await.map_err(panicked)
 }
 
-impl Found {
+impl ErasedEntry {
     fn of(head: &Head) -> Self {
         let site = head.site.clone();
         let form = head.form.clone();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::audit::{Act, Audit, AuditError, Begun, By};
+use super::audit::{Act, Actor, Audit, AuditError, Begun};
 use super::choice::Choice;
 use super::query::Query;
 use super::summary::Summary;
@@ -67,12 +67,13 @@ pub struct Export {
     /// As of its beginning.
     situation: Situation,
     begun: Option<Begun>,
-    at: Place,
+    at: ExportPosition,
     entries: usize,
     unreadable: Vec<EntryId>,
 }
 
-enum Place {
+/// How far an export has come.
+enum ExportPosition {
     Start,
     Within(Cursor),
     End,
@@ -84,30 +85,38 @@ impl Export {
         audit: &Audit,
         query: Query,
         format: ExportFormat,
-        by: By,
+        by: Actor,
         situation: Situation,
     ) -> Result<Self, AuditError> {
         let choice = Choice::Query(query.clone());
         let begun = audit.begin(Act::of("export", by, &choice), situation.now).await?;
-        Ok(Self { query, format, situation, begun: Some(begun), at: Place::Start, entries: 0, unreadable: Vec::new() })
+        Ok(Self {
+            query,
+            format,
+            situation,
+            begun: Some(begun),
+            at: ExportPosition::Start,
+            entries: 0,
+            unreadable: Vec::new(),
+        })
     }
 
     /// Writes the next piece, which may be empty; none when all is written.
     pub async fn next(&mut self, store: &dyn Store, now: Timestamp) -> Result<Option<Vec<u8>>, OperateError> {
         let (from, mut piece) = match self.at {
-            Place::Start => (None, self.head()),
-            Place::Within(cursor) => (Some(cursor), String::new()),
-            Place::End => return Ok(None),
+            ExportPosition::Start => (None, self.head()),
+            ExportPosition::Within(cursor) => (Some(cursor), String::new()),
+            ExportPosition::End => return Ok(None),
         };
         match self.fill(store, from, &mut piece).await {
-            Ok(Some(cursor)) => self.at = Place::Within(cursor),
+            Ok(Some(cursor)) => self.at = ExportPosition::Within(cursor),
             Ok(None) => {
-                self.at = Place::End;
+                self.at = ExportPosition::End;
                 piece.push_str(if self.format == ExportFormat::Json { "\n]\n" } else { "" });
                 self.end(true, now).await?;
             }
             Err(error) => {
-                self.at = Place::End;
+                self.at = ExportPosition::End;
                 self.end(false, now).await?;
                 return Err(error.into());
             }

@@ -10,11 +10,11 @@ const DIGITS: usize = 32;
 /// Why there is no such entry. `given` is an id, no value of anybody's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFound {
-    #[error("there is no entry {0}")]
+    #[error("there is no lead {0}")]
     Gone(String),
-    #[error("{0} is the beginning of more than one id; write more of it")]
+    #[error("{0} is the prefix of more than one id; use more characters")]
     Ambiguous(String),
-    #[error("this is no id of an entry, nor its beginning; `formgate leads list` shows them")]
+    #[error("not a lead id or id prefix; `formgate leads list` shows the ids")]
     NoId,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Query;
 use super::summary::{cause, last_attempt};
-use super::waiting::{self, Situation, Waiting, WaitsFor};
+use super::waiting::{self, Situation, WaitStatus, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, State, Store, StoreError};
@@ -55,7 +55,8 @@ pub struct Groups {
     pub has_more: bool,
 }
 
-struct Gathered {
+/// A group while entries are counted into it.
+struct GroupBuilder {
     group: Group,
     sites: BTreeSet<SiteId>,
 }
@@ -71,7 +72,7 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
         if is_work && head.reason == Reason::Dropped {
             continue;
         }
-        let waits_for = (head.state == State::Queued).then(|| Waiting::of(&head, situation).waits_for);
+        let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
         has_more |= !gather(&mut gathered, &head, (cause(&head, situation), waits_for), 1);
     }
     has_more |= walk.cursor().is_some();
@@ -79,12 +80,12 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
         let held_back = HeldBack { store, query, situation };
         has_more |= !held_back.gather(&mut gathered).await?;
     }
-    let mut groups: Vec<Group> = gathered.into_values().map(Gathered::finish).collect();
+    let mut groups: Vec<Group> = gathered.into_values().map(GroupBuilder::finish).collect();
     groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
     Ok(Groups { groups, unreadable: walk.unreadable(), has_more })
 }
 
-type Gathering = BTreeMap<(State, Reason, String), Gathered>;
+type Gathering = BTreeMap<(State, Reason, String), GroupBuilder>;
 
 /// Counts entries in; false where there are too many causes.
 fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
@@ -103,7 +104,7 @@ fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Op
         oldest: head.accepted_at,
         example: head.id,
     };
-    let gathered = gathered.entry(key).or_insert(Gathered { group, sites: BTreeSet::new() });
+    let gathered = gathered.entry(key).or_insert(GroupBuilder { group, sites: BTreeSet::new() });
     gathered.group.leads += leads;
     gathered.group.oldest = gathered.group.oldest.min(head.accepted_at);
     gathered.sites.insert(head.site.clone());
@@ -151,7 +152,7 @@ impl HeldBack<'_> {
         let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
         let mut all_in = true;
         while let Some(head) = walk.next().await? {
-            let waits_for = Waiting::of(&head, self.situation).waits_for;
+            let waits_for = WaitStatus::of(&head, self.situation).waits_for;
             if cause.is_of_whole_site || waits_for == cause.waits_for {
                 all_in &= add(gathered, &head, &cause, 1);
             }
@@ -199,7 +200,7 @@ impl HeldBack<'_> {
             return whole(WaitsFor::Site, situation.failing(holdup));
         }
         // After a start nobody has been refused yet; the store knows who was.
-        let is_waiting = |head: &&Head| Waiting::of(head, situation).waits_for == WaitsFor::Retry;
+        let is_waiting = |head: &&Head| WaitStatus::of(head, situation).waits_for == WaitsFor::Retry;
         let refused = first.iter().filter(is_waiting).find_map(was_refused)?;
         whole(WaitsFor::Keys, format!("key refused: {refused}"))
     }
@@ -213,7 +214,7 @@ fn add(gathered: &mut Gathering, head: &Head, cause: &Cause, leads: u64) -> bool
     gather(gathered, &head, (cause.words.clone(), Some(cause.waits_for)), leads)
 }
 
-impl Gathered {
+impl GroupBuilder {
     fn finish(self) -> Group {
         let site_names = self.sites.iter().take(SITES_NAMED).cloned().collect();
         Group { sites: self.sites.len(), site_names, ..self.group }

@@ -12,9 +12,9 @@ use crate::queue::{Order, Store, StoreError};
 /// Most entries that one page is searched for in: what is found late comes on the next.
 const LOOKED_AT_MAX: usize = 5_000;
 
-/// A page of entries.
+/// A page of leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
+pub struct LeadPage {
     pub leads: Vec<Summary>,
     /// Those that can't be read: whether they are meant, nobody knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -32,12 +32,12 @@ pub async fn list(
     cursor: Option<Cursor>,
     limit: usize,
     situation: &Situation,
-) -> Result<Listed, StoreError> {
+) -> Result<LeadPage, StoreError> {
     let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order);
     let mut leads = Vec::new();
     while leads.len() < limit.max(1) {
         let Some(head) = walk.next().await? else { break };
         leads.push(Summary::of(&head, situation));
     }
-    Ok(Listed { leads, next: walk.cursor(), unreadable: walk.unreadable() })
+    Ok(LeadPage { leads, next: walk.cursor(), unreadable: walk.unreadable() })
 }

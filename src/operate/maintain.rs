@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::audit::{Act, Audit, AuditError, By};
+use super::audit::{Act, Actor, Audit, AuditError};
 use crate::queue::sqlite::{Options, Restoration, RestoreError, SqliteStore};
 use crate::queue::{
     CLAIM_MAX, Claim, HASTEN_MAX, NoFile, OpenStore, Reason, Salvaged, Settlement, State, Store, StoreError,
@@ -31,7 +31,7 @@ pub async fn backup(
     store: &OpenStore,
     audit: &Audit,
     to: &Path,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<BackedUp, OperateError> {
     let store = store.file()?;
@@ -69,18 +69,23 @@ pub struct Restored {
 /// Why a copy was not restored, or not entirely.
 #[derive(Debug, thiserror::Error)]
 pub enum NotRestored {
-    #[error("leads of the store at hand that are queued or held would be missed: {leads}")]
+    #[error("queued or held leads of the current store would be lost: {leads}")]
     Missed { leads: u64 },
     #[error(transparent)]
     Restore(#[from] RestoreError),
-    #[error("the copy can't be prepared; the store is as it was")]
+    #[error("the copy can't be prepared; the store is unchanged")]
     Store(#[from] StoreError),
     #[error(transparent)]
     Audit(#[from] AuditError),
 }
 
 /// Puts a copy in the store's place, while no process has that open.
-pub async fn restore(asked: RestoreAsked<'_>, audit: &Audit, by: By, now: Timestamp) -> Result<Restored, NotRestored> {
+pub async fn restore(
+    asked: RestoreAsked<'_>,
+    audit: &Audit,
+    by: Actor,
+    now: Timestamp,
+) -> Result<Restored, NotRestored> {
     let restoration = Restoration::begin(asked.store, asked.copy)?;
     match restoration.waiting_in_store() {
         Some(leads) if leads > 0 && !asked.force => return Err(NotRestored::Missed { leads }),
@@ -128,7 +133,7 @@ async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u
 }
 
 /// Merges back what can be read of the files that were set aside; a store that is no file has none.
-pub async fn salvage(store: &OpenStore, audit: &Audit, by: By, now: Timestamp) -> Result<Salvaged, OperateError> {
+pub async fn salvage(store: &OpenStore, audit: &Audit, by: Actor, now: Timestamp) -> Result<Salvaged, OperateError> {
     let begun = audit.begin(Act::plain("salvage", by), now).await?;
     let salvaged = match store.file() {
         Ok(store) => store.salvage().await,

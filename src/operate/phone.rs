@@ -20,9 +20,9 @@ pub(super) struct PhoneDigits {
     country_code_max: usize,
 }
 
-/// Digits that a text writes as one number.
+/// The digits of one number in a text.
 #[derive(Default)]
-struct Written {
+struct WrittenNumber {
     digits: String,
     /// Where in `digits` each group begins.
     groups: Vec<usize>,
@@ -53,7 +53,7 @@ impl PhoneDigits {
         digits >= DIGITS_MIN && written(text).iter().any(|number| self.is_in(number))
     }
 
-    fn is_in(&self, number: &Written) -> bool {
+    fn is_in(&self, number: &WrittenNumber) -> bool {
         let ends = number.groups.iter().skip(1).copied().chain([number.digits.len()]);
         ends.enumerate().any(|(last, end)| {
             let up_to_here = number.digits.get(..end).unwrap_or_default();
@@ -85,9 +85,9 @@ impl PhoneDigits {
 }
 
 /// Finds the runs of digits of a text; between the groups of one stand only signs that numbers are written with.
-fn written(text: &str) -> Vec<Written> {
+fn written(text: &str) -> Vec<WrittenNumber> {
     let mut numbers = Vec::new();
-    let mut number = Written::default();
+    let mut number = WrittenNumber::default();
     let mut between = String::new();
     for c in text.chars() {
         match digit(c) {
@@ -119,10 +119,10 @@ fn written(text: &str) -> Vec<Written> {
     }
     numbers.push(number);
     numbers.retain(|number| !number.digits.is_empty());
-    numbers.into_iter().map(Written::without_exit_code).collect()
+    numbers.into_iter().map(WrittenNumber::without_exit_code).collect()
 }
 
-impl Written {
+impl WrittenNumber {
     /// Takes away the zero of `+44 (0)20`, which is only dialled within the country.
     fn take_lone_zero(&mut self) {
         let has_country_code = self.is_international || self.digits.starts_with("00");

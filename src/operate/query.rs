@@ -71,15 +71,15 @@ pub struct Query {
 /// What in a filter makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    #[error("`{0}` is no name of a {1}: 1 to 64 characters of a-z, 0-9, - and _")]
+    #[error("`{0}` can't be the id of a {1}: use 1 to 64 characters of a-z, 0-9, - and _")]
     Name(String, &'static str),
-    #[error("there is no {what} `{given}`; there are {}", known.join(", "))]
+    #[error("no such {what}: `{given}`; use {}", known.join(", "))]
     Word { what: &'static str, given: String, known: Vec<&'static str> },
-    #[error("`{0}` is no time: write 2026-11-20T08:00:00Z, 2026-11-20, or how long ago, such as 2h or 7d")]
+    #[error("`{0}` isn't a time: write 2026-11-20T08:00:00Z, 2026-11-20, or an age such as 2h or 7d")]
     Time(String),
     #[error("the text to search for is empty or longer than {TEXT_MAX} bytes")]
     Text,
-    #[error("`{0}` is no cursor: take it from `next` as it was given")]
+    #[error("`{0}` isn't a cursor: copy it from `next`")]
     Cursor(String),
 }
 
@@ -173,9 +173,9 @@ mod tests {
         assert_eq!(query.words(), "site=acme state=held reason=hold_rule since=1970-01-01T01:00:00Z text=…");
         let bad = |asked: FilterAsked| asked.read(now).err().map(|bad| bad.to_string()).unwrap_or_default();
         let wrong = FilterAsked { state: some("held,dead"), ..FilterAsked::default() };
-        assert_eq!(bad(wrong), "there is no state `held,dead`; there are queued, held, delivered, dead");
+        assert_eq!(bad(wrong), "no such state: `held,dead`; use queued, held, delivered, dead");
         assert!(bad(FilterAsked { since: some("soon"), ..FilterAsked::default() }).contains("2h or 7d"));
-        assert!(bad(FilterAsked { site: some("Acme"), ..FilterAsked::default() }).contains("no name of a site"));
+        assert!(bad(FilterAsked { site: some("Acme"), ..FilterAsked::default() }).contains("the id of a site"));
         assert!(!bad(FilterAsked { text: some(" "), ..FilterAsked::default() }).is_empty());
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::OperateError;
 use super::again::Remade;
-use super::audit::{Act, Audit, By};
-use super::choice::{BadChoice, Choice, Done, Outcome, Picker};
+use super::audit::{Act, Actor, Audit};
+use super::choice::{BadChoice, Choice, Done, EntryOutcome, Picker};
 use super::query::FilterAsked;
 use super::summary::settled;
 use super::walk::Cursor;
@@ -69,7 +69,7 @@ pub struct Tried {
 
 /// What is to become of an entry.
 enum Plan {
-    Leave(Outcome, &'static str),
+    Leave(EntryOutcome, &'static str),
     Send(Box<Remade>),
     Hold(Reason, Box<Remade>),
 }
@@ -80,7 +80,7 @@ pub async fn retry(
     config: &Arc<Config>,
     audit: &Audit,
     asked: &RetryAsked,
-    by: By,
+    by: Actor,
     now: Timestamp,
 ) -> Result<Tried, OperateError> {
     let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
@@ -99,18 +99,20 @@ pub async fn retry(
         true => None,
         false => Some(audit.begin(Act::of(if assign.is_some() { "assign" } else { "retry" }, by, &choice), now).await?),
     };
-    let retry = Retry { store, config, asked, assign, choice: &choice, now, started: Instant::now() };
+    let retry = RetryRun { store, config, asked, assign, choice: &choice, now, started: Instant::now() };
     let mut tried = Tried::default();
     let ended = retry.all(rate, &mut tried).await;
     if let Some(begun) = begun {
-        let changed = tried.results.iter().filter(|done| matches!(done.outcome, Outcome::Queued | Outcome::Held));
+        let changed =
+            tried.results.iter().filter(|done| matches!(done.outcome, EntryOutcome::Queued | EntryOutcome::Held));
         begun.end(changed.count(), ended.is_ok(), retry.now()).await?;
     }
     ended?;
     Ok(tried)
 }
 
-struct Retry<'a> {
+/// A retry in progress.
+struct RetryRun<'a> {
     store: &'a dyn Store,
     config: &'a Arc<Config>,
     asked: &'a RetryAsked,
@@ -120,7 +122,7 @@ struct Retry<'a> {
     started: Instant,
 }
 
-impl Retry<'_> {
+impl RetryRun<'_> {
     async fn all(&self, rate: u32, tried: &mut Tried) -> Result<(), StoreError> {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -147,11 +149,11 @@ impl Retry<'_> {
             let (change, outcome, why) = match plan {
                 Plan::Leave(outcome, why) => return Ok(Done::of(&entry.head, outcome, why)),
                 Plan::Send(remade) => {
-                    (Change::Retry { reading: Box::new(remade.reading) }, Outcome::Queued, String::new())
+                    (Change::Retry { reading: Box::new(remade.reading) }, EntryOutcome::Queued, String::new())
                 }
                 Plan::Hold(reason, remade) => {
                     let why = settled(&Head { reason, reading: remade.reading.clone(), ..entry.head.clone() });
-                    (Change::Hold { reason, reading: Box::new(remade.reading) }, Outcome::Held, why)
+                    (Change::Hold { reason, reading: Box::new(remade.reading) }, EntryOutcome::Held, why)
                 }
             };
             let head = &entry.head;
@@ -172,7 +174,7 @@ impl Retry<'_> {
                 None => return Ok(Done::erased(head)),
             }
         }
-        Ok(Done::of(&entry.head, Outcome::Busy, "it is being sent just now"))
+        Ok(Done::of(&entry.head, EntryOutcome::Busy, "it is being sent right now"))
     }
 
     /// Files an ambiguous entry under the site that was named. What it is tells the next steps the rest: a crash between
@@ -181,7 +183,7 @@ impl Retry<'_> {
         let Some(site) = &self.assign else { return Ok(Ok(entry)) };
         let head = &mut entry.head;
         if head.state != State::Held || head.reason != Reason::Ambiguous {
-            return Ok(Err(Done::of(head, Outcome::Skipped, "only what is held as ambiguous can be assigned")));
+            return Ok(Err(Done::of(head, EntryOutcome::Skipped, "only leads held as ambiguous can be assigned")));
         }
         if head.site == *site {
             return Ok(Ok(entry));
@@ -192,7 +194,7 @@ impl Retry<'_> {
         }
         let assign = Change::Assign { site: site.clone() };
         if self.store.amend(head.id, head.revision, assign, self.now()).await? == Set::Lost {
-            return Ok(Err(Done::of(head, Outcome::Busy, "it was changed at the same time; try again")));
+            return Ok(Err(Done::of(head, EntryOutcome::Busy, "it changed at the same time; try again")));
         }
         let found = self.store.get(head.id).await?;
         Ok(found.ok_or_else(|| Done::erased(head)))
@@ -204,7 +206,7 @@ impl Retry<'_> {
             return Ok(Plan::Leave(outcome, why));
         }
         let Some(site) = self.config.sites.get(&entry.head.site) else {
-            return Ok(Plan::Leave(Outcome::Skipped, "its site is not in the configuration, or broken there"));
+            return Ok(Plan::Leave(EntryOutcome::Skipped, "its site is missing from the configuration or broken"));
         };
         let (config, site_of, subject) = (Arc::clone(self.config), Arc::clone(site), entry.clone());
         let remake = move || Remade::of(&config, &site_of, &subject);
@@ -213,25 +215,25 @@ impl Retry<'_> {
     }
 
     /// Says why an entry is none of those to be sent again, before it is read again.
-    fn not_for(&self, head: &Head) -> Option<(Outcome, &'static str)> {
+    fn not_for(&self, head: &Head) -> Option<(EntryOutcome, &'static str)> {
         let asked_for = match self.choice {
             Choice::Ids(_) => None,
             Choice::Query(query) => Some(&query.filter),
         };
         let named = |reason| asked_for.is_none_or(|filter: &Filter| filter.reason == Some(reason));
         match head.state {
-            State::Queued if !self.asked.again => Some((Outcome::Unchanged, "it is queued already")),
+            State::Queued if !self.asked.again => Some((EntryOutcome::Unchanged, "it is already queued")),
             State::Delivered if !self.asked.again => {
-                Some((Outcome::Skipped, "it was delivered; --again sends it a second time, by its id"))
+                Some((EntryOutcome::Skipped, "it was delivered; its id with --again sends it a second time"))
             }
             State::Dead if head.reason == Reason::Dropped && !named(Reason::Dropped) => {
-                Some((Outcome::Skipped, "an operator dropped it; name it by its id or by the reason dropped"))
+                Some((EntryOutcome::Skipped, "an operator dropped it; use its id or --reason dropped"))
             }
             State::Held if head.reason == Reason::Salvaged && !named(Reason::Salvaged) => {
-                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason salvaged"))
+                Some((EntryOutcome::Skipped, "it may have been delivered; use its id or --reason salvaged"))
             }
             State::Held if head.reason == Reason::Restored && !named(Reason::Restored) => {
-                Some((Outcome::Skipped, "it may have been delivered; name it by its id or by the reason restored"))
+                Some((EntryOutcome::Skipped, "it may have been delivered; use its id or --reason restored"))
             }
             _ => None,
         }
@@ -249,13 +251,13 @@ impl Retry<'_> {
         // The sender would hold it at once.
         let hold = hold.or((!site.deliver).then_some(Reason::DeliverOff));
         match hold {
-            None if is_queued_so(head, &remade) => Plan::Leave(Outcome::Unchanged, "it is queued already"),
+            None if is_queued_so(head, &remade) => Plan::Leave(EntryOutcome::Unchanged, "it is already queued"),
             None => Plan::Send(Box::new(remade)),
             Some(_) if matches!(head.state, State::Queued | State::Delivered) => {
-                Plan::Leave(Outcome::Skipped, "by now it would be held; it stays as it is")
+                Plan::Leave(EntryOutcome::Skipped, "it would be held now, so it stays as it is")
             }
             Some(reason) if head.state == State::Held && head.reason == reason && head.reading == remade.reading => {
-                Plan::Leave(Outcome::Unchanged, still(reason))
+                Plan::Leave(EntryOutcome::Unchanged, still(reason))
             }
             Some(reason) => Plan::Hold(reason, Box::new(remade)),
         }
@@ -282,13 +284,13 @@ fn is_queued_so(head: &Head, remade: &Remade) -> bool {
 
 fn still(reason: Reason) -> &'static str {
     match reason {
-        Reason::HoldRule => "a [[hold]] rule still holds it; --release sends it all the same",
-        Reason::UnknownForm => "its form is still unknown; --release sends it all the same",
-        Reason::Uncertain => "it is still less sure than auto.min asks; --release sends it all the same",
-        Reason::Test => "it still says that it is a test; --release sends it all the same",
-        Reason::OtherHost => "it came from another host than the site's; --release sends it all the same",
-        Reason::Ambiguous => "several sites share its key pair; --assign SITE says which of them it belongs to",
+        Reason::HoldRule => "a [[hold]] rule still holds it; --release sends it anyway",
+        Reason::UnknownForm => "its form is still unknown; --release sends it anyway",
+        Reason::Uncertain => "its confidence is still below auto.min; --release sends it anyway",
+        Reason::Test => "it still says that it is a test; --release sends it anyway",
+        Reason::OtherHost => "it came from a host that isn't in the site's `hosts`; --release sends it anyway",
+        Reason::Ambiguous => "several sites share its key pair; --assign SITE moves it to one of them",
         Reason::DeliverOff => "its site has deliver = false",
-        _ => "it is still no lead; `formgate leads show` says why",
+        _ => "still not a valid lead; see `formgate leads show ID`",
     }
 }

@@ -12,7 +12,7 @@ use super::{OperateError, find};
 use jiff::Timestamp;
 
 use crate::lead::{Extra, FieldError, LeadField};
-use crate::pipeline::{Told, ToldField};
+use crate::pipeline::{ExplainedField, Explanation};
 use crate::queue::{Entry, Event, Head, Reading, Store, StoreError};
 use crate::telemetry;
 
@@ -21,7 +21,7 @@ use crate::telemetry;
 pub struct Life {
     pub entry: Summary,
     pub revision: u64,
-    pub received: Taken,
+    pub received: ReceivedView,
     /// The body's fields as they are decoded; none where it can't be.
     pub fields: Vec<ShownField>,
     pub oddities: Vec<String>,
@@ -40,9 +40,9 @@ pub struct Life {
     pub history: Vec<Event>,
 }
 
-/// What was received, as it is kept. `Debug` shows sizes only.
+/// What was received, as it is shown. `Debug` shows sizes only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {
+pub struct ReceivedView {
     pub method: String,
     pub query: Option<String>,
     pub headers: BTreeMap<String, String>,
@@ -82,9 +82,9 @@ pub struct Today {
     pub same: bool,
 }
 
-impl std::fmt::Debug for Taken {
+impl std::fmt::Debug for ReceivedView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Taken").field("body_bytes", &self.body_bytes).finish_non_exhaustive()
+        f.debug_struct("ReceivedView").field("body_bytes", &self.body_bytes).finish_non_exhaustive()
     }
 }
 
@@ -124,8 +124,8 @@ impl Life {
             mapping: explained.processed.mapping.clone(),
             same: lead_now == head.reading.lead,
         };
-        let Told { fields, found_by: rules, found, dropped, .. } = explained.told.unwrap_or_default();
-        let shown = |field: ToldField| ShownField { key: field.key, label: field.label, values: field.values };
+        let Explanation { fields, found_by: rules, found, dropped, .. } = explained.explanation.unwrap_or_default();
+        let shown = |field: ExplainedField| ShownField { key: field.key, label: field.label, values: field.values };
         let fields = fields.into_iter().map(shown).collect();
         let amended = corrections(&head.reading, &found);
         let summary = Summary::of(head, situation);
@@ -133,7 +133,7 @@ impl Life {
         Self {
             entry: summary,
             revision,
-            received: Taken::of(&received),
+            received: ReceivedView::of(&received),
             fields,
             oddities: reading.oddities,
             errors: reading.errors,
@@ -159,7 +159,7 @@ fn corrections(reading: &Reading, found: &BTreeMap<LeadField, String>) -> Vec<Sh
     shown.collect()
 }
 
-impl Taken {
+impl ReceivedView {
     fn of(received: &crate::received::Received) -> Self {
         Self {
             method: received.method.clone(),

@@ -51,9 +51,9 @@ pub struct Status {
     pub degraded: Vec<Degradation>,
     pub store: StoreStatus,
     pub sites: usize,
-    pub leads: Leads,
+    pub leads: LeadCounts,
     /// Why leads wait that are not on their way.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<DeliveryWait>,
     /// What is held or dead, by cause: the largest groups.
     pub causes: Vec<Group>,
     /// The newest failed attempts of the last 24 hours, one a site.
@@ -79,9 +79,9 @@ pub struct StoreStatus {
     pub schema: Option<u32>,
 }
 
-/// How many leads are in which state.
+/// How many leads are in each state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leads {
+pub struct LeadCounts {
     pub queued: u64,
     pub held: u64,
     pub dead: u64,
@@ -90,9 +90,9 @@ pub struct Leads {
     pub oldest_queued: Option<Timestamp>,
 }
 
-/// Leads that are not sent now, and why.
+/// Leads that aren't sent now, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
+pub struct DeliveryWait {
     pub waits_for: WaitsFor,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<SiteId>,
@@ -150,8 +150,8 @@ fn store_status(config: &Config, Extent { bytes, schema }: Extent) -> StoreStatu
     StoreStatus { kind: kind.to_owned(), file, bytes, max_bytes: config.queue.max_size, schema }
 }
 
-fn leads(counts: &[Counts]) -> Leads {
-    let mut leads = Leads::default();
+fn leads(counts: &[Counts]) -> LeadCounts {
+    let mut leads = LeadCounts::default();
     for count in counts.iter().filter(|count| count.entries > 0) {
         match count.state {
             State::Queued => {
@@ -166,12 +166,12 @@ fn leads(counts: &[Counts]) -> Leads {
     leads
 }
 
-fn waits(sending: &SendingStatus, counts: &[Counts]) -> Vec<Wait> {
+fn waits(sending: &SendingStatus, counts: &[Counts]) -> Vec<DeliveryWait> {
     let queued_of = |site: Option<&SiteId>| {
         let of_site = counts.iter().filter(|count| site.is_none_or(|site| count.site == *site));
         of_site.filter(|count| count.state == State::Queued).map(|count| count.entries).sum()
     };
-    let wait = |waits_for, site: Option<&SiteId>, holdup: &Holdup| Wait {
+    let wait = |waits_for, site: Option<&SiteId>, holdup: &Holdup| DeliveryWait {
         waits_for,
         site: site.cloned(),
         since: holdup.since,

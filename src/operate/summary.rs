@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::waiting::{Situation, Waiting, WaitsFor};
-use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField, SiteId};
+use super::waiting::{Situation, WaitStatus, WaitsFor};
+use crate::lead::{Code, EntryId, FieldError, FormId, Lead, LeadField, SiteId};
 use crate::queue::{Attempt, Confirmed, Head, Reason, State};
 
 /// Longest cause, in characters: it stands in a table.
@@ -42,7 +42,7 @@ pub struct Summary {
 
 impl Summary {
     pub(super) fn of(head: &Head, situation: &Situation) -> Self {
-        let waiting = (head.state == State::Queued).then(|| Waiting::of(head, situation));
+        let waiting = (head.state == State::Queued).then(|| WaitStatus::of(head, situation));
         Self {
             id: head.id,
             site: head.site.clone(),
@@ -66,7 +66,7 @@ impl Summary {
 /// Says why an entry is in its state. No value of the submission is in it.
 pub(super) fn cause(head: &Head, situation: &Situation) -> String {
     let words = match head.state {
-        State::Queued => Waiting::of(head, situation).cause,
+        State::Queued => WaitStatus::of(head, situation).cause,
         State::Held | State::Delivered | State::Dead => settled(head),
     };
     words.chars().take(CAUSE_MAX).collect()
@@ -84,14 +84,12 @@ pub(super) fn settled(head: &Head) -> String {
         Reason::OverLimit => "over the site's limit".to_owned(),
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
-        Reason::Uncertain => with_detail("less sure than auto.min asks", &head.reading.errors),
+        Reason::Uncertain => with_detail("confidence below auto.min", &head.reading.errors),
         Reason::Test => "it says that it is a test".to_owned(),
-        Reason::OtherHost => "posted from another host than the site's".to_owned(),
-        Reason::Ambiguous => "several sites share its key pair, and it names none of them".to_owned(),
+        Reason::OtherHost => "posted from a host that isn't in the site's `hosts`".to_owned(),
+        Reason::Ambiguous => "several sites share its key pair, and it doesn't say which it is for".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
-        Reason::Poison => {
-            "formgate itself failed each time it sent the lead: report the panic that the log shows".to_owned()
-        }
+        Reason::Poison => "formgate failed each time it sent the lead: report the panic that the log shows".to_owned(),
         Reason::Delivered => delivered(head).to_owned(),
         Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(head)),
         Reason::GaveUp => format!("gave up: {}", last_words(head)),
@@ -110,7 +108,7 @@ pub(super) fn last_attempt(head: &Head) -> Option<&Attempt> {
 /// Says how it is known.
 fn delivered(head: &Head) -> &'static str {
     match last_attempt(head).and_then(|attempt| attempt.confirmed) {
-        Some(Confirmed::Widget) => "delivered, as KaiCalls' dashboard widget shows",
+        Some(Confirmed::Widget) => "delivered: it is in KaiCalls' list of recent leads",
         None => "delivered",
     }
 }
@@ -122,6 +120,7 @@ fn last_words(head: &Head) -> String {
 fn invalid(errors: &[FieldError]) -> String {
     let word = |error: &FieldError| match error.field.map(LeadField::as_str) {
         Some(field) => format!("{field} {}", error.code.as_str()),
+        None if error.code == Code::NoFields => "the request had no fields".to_owned(),
         None => error.code.as_str().to_owned(),
     };
     let words: Vec<_> = errors.iter().map(word).collect();

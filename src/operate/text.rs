@@ -62,7 +62,7 @@ pub(super) fn any(entry: &Entry, found: &mut dyn FnMut(&str) -> bool) -> bool {
     // Without mappings: only the decoding is wanted.
     let rules = SiteRules::default();
     let explained = guarded(head.id, || explain(&Mappings::default(), &rules, None, received));
-    match explained.and_then(|explained| explained.told) {
+    match explained.and_then(|explained| explained.explanation) {
         Some(told) => {
             any_of(&told.document, found) || told.query.iter().any(|(name, value)| found(name) || found(value))
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::summary::settled;
-use super::waiting::{Situation, Waiting};
+use super::waiting::{Situation, WaitStatus};
 use super::{OperateError, find};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{AttemptResult, Confirmed, Event, Head, State, Store};
@@ -54,9 +54,9 @@ impl Trace {
             steps.push(Step { at, after_ms: since(before, at), state: Some(event.state), what, duration_ms });
         }
         let last = steps.last().map_or(head.accepted_at, |step| step.at);
-        let next_try = || Waiting::of(head, situation).next_try;
+        let next_try = || WaitStatus::of(head, situation).next_try;
         let next_try = (head.state == State::Queued).then(next_try).flatten();
-        let next = [(next_try, "next try"), (head.expires_at, "may be removed")];
+        let next = [(next_try, "next attempt"), (head.expires_at, "will be removed")];
         let next = next.into_iter().filter_map(|(at, what)| Some((at?, what)));
         steps.extend(next.map(|(at, what)| Step {
             at,
@@ -100,6 +100,6 @@ fn words(event: &Event, head: &Head, number: u32, is_first: bool) -> String {
 
 fn confirmed(by: Confirmed) -> &'static str {
     match by {
-        Confirmed::Widget => "delivered: the widget shows that it had arrived",
+        Confirmed::Widget => "delivered: it is in KaiCalls' list of recent leads",
     }
 }

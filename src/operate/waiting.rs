@@ -49,14 +49,14 @@ pub enum WaitsFor {
 
 /// Why a queued lead waits, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub(super) struct WaitStatus {
     pub(super) waits_for: WaitsFor,
     pub(super) cause: String,
     /// Never in the past.
     pub(super) next_try: Option<Timestamp>,
 }
 
-impl Waiting {
+impl WaitStatus {
     /// Says why a queued entry waits.
     pub(super) fn of(head: &Head, situation: &Situation) -> Self {
         let unconfigured = situation.gone(head).or_else(|| situation.unusable(head));
@@ -76,7 +76,7 @@ impl Waiting {
 
 impl Situation {
     /// Says that an entry's site has left the configuration.
-    fn gone(&self, head: &Head) -> Option<Waiting> {
+    fn gone(&self, head: &Head) -> Option<WaitStatus> {
         if self.config.sites.contains_key(&head.site) {
             return None;
         }
@@ -85,30 +85,30 @@ impl Situation {
         let minutes = held_at.duration_since(self.now).as_mins().max(0);
         let left = if minutes >= 60 { format!("{} h", minutes / 60) } else { format!("{minutes} min") };
         let cause = format!("{SITE_GONE}; held in {left}");
-        Some(Waiting::new(WaitsFor::Configuration, cause, None))
+        Some(WaitStatus::new(WaitsFor::Configuration, cause, None))
     }
 
     /// Says what of the configuration keeps an entry from being sent.
-    fn unusable(&self, head: &Head) -> Option<Waiting> {
+    fn unusable(&self, head: &Head) -> Option<WaitStatus> {
         if self.config.missing.upstream {
-            return Some(Waiting::new(WaitsFor::Delivery, NO_UPSTREAM, None));
+            return Some(WaitStatus::new(WaitsFor::Delivery, NO_UPSTREAM, None));
         }
         let site = self.config.sites.get(&head.site)?;
-        site.keys_of(&head.form).is_none().then(|| Waiting::new(WaitsFor::SecretKey, NO_KEYS, None))
+        site.keys_of(&head.form).is_none().then(|| WaitStatus::new(WaitsFor::SecretKey, NO_KEYS, None))
     }
 
     /// Says what the sender holds an entry back for.
-    fn held_back(&self, head: &Head, sending: &SendingStatus) -> Option<Waiting> {
+    fn held_back(&self, head: &Head, sending: &SendingStatus) -> Option<WaitStatus> {
         let keys = self
             .refused_keys(head, sending)
-            .map(|keys| Waiting::new(WaitsFor::Keys, refused(keys), Some(keys.holdup.next_probe)));
+            .map(|keys| WaitStatus::new(WaitsFor::Keys, refused(keys), Some(keys.holdup.next_probe)));
         let upstream = || {
             let outage = sending.upstream.as_ref()?;
-            Some(Waiting::new(WaitsFor::Upstream, self.outage(outage), Some(outage.next_probe)))
+            Some(WaitStatus::new(WaitsFor::Upstream, self.outage(outage), Some(outage.next_probe)))
         };
         let site = || {
             let holdup = sending.failing_sites.get(&head.site)?;
-            Some(Waiting::new(WaitsFor::Site, self.failing(holdup), Some(holdup.next_probe)))
+            Some(WaitStatus::new(WaitsFor::Site, self.failing(holdup), Some(holdup.next_probe)))
         };
         keys.or_else(upstream).or_else(site)
     }
@@ -122,36 +122,36 @@ impl Situation {
     }
 
     /// Says what an entry waits for that nothing holds back: its own next try, or its place in line.
-    fn by_itself(&self, head: &Head) -> Waiting {
+    fn by_itself(&self, head: &Head) -> WaitStatus {
         let is_due = head.due_at.is_none_or(|due_at| due_at <= self.now);
         // Under a lease `due_at` is when that runs out.
         let is_leased = !is_due && head.history.len() < HISTORY_MAX && head.is_under_way();
         if is_leased {
-            return Waiting::new(WaitsFor::Turn, ON_ITS_WAY, None);
+            return WaitStatus::new(WaitsFor::Turn, ON_ITS_WAY, None);
         }
         if let Some(cause) = after_attempt(head) {
-            return Waiting::new(WaitsFor::Retry, cause, head.due_at);
+            return WaitStatus::new(WaitsFor::Retry, cause, head.due_at);
         }
         let rate = self.config.upstream.rate.zip(self.sending.as_ref().and_then(|sending| sending.rate_limited));
         match (is_due, rate) {
             (true, Some((_, next))) => {
-                Waiting::new(WaitsFor::Rate, "over [kaicalls].rate: sent as fast as that allows", Some(next))
+                WaitStatus::new(WaitsFor::Rate, "over [kaicalls].rate: waits its turn", Some(next))
             }
             (true, None) if head.reason == Reason::Retried => {
-                Waiting::new(WaitsFor::Turn, "sent again by an operator", None)
+                WaitStatus::new(WaitsFor::Turn, "sent again by an operator", None)
             }
-            (true, None) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, None),
+            (true, None) => WaitStatus::new(WaitsFor::Turn, ON_ITS_WAY, None),
             (false, _) if self.config.limits.over_site == OverLimit::Slow => {
-                Waiting::new(WaitsFor::Rate, "over the site's rate: sent as fast as [limits].site allows", head.due_at)
+                WaitStatus::new(WaitsFor::Rate, "over [limits].site: waits its turn", head.due_at)
             }
-            (false, _) => Waiting::new(WaitsFor::Turn, ON_ITS_WAY, head.due_at),
+            (false, _) => WaitStatus::new(WaitsFor::Turn, ON_ITS_WAY, head.due_at),
         }
     }
 
     /// Says that KaiCalls fails for every site.
     pub(super) fn outage(&self, outage: &Holdup) -> String {
         format!(
-            "KaiCalls can't be reached ({}, since {}); leads go on by themselves",
+            "KaiCalls can't be reached ({}, since {}); leads are sent when it is back",
             outage.why,
             self.moment(outage.since)
         )
@@ -171,10 +171,10 @@ impl Situation {
 }
 
 pub(super) const SITE_GONE: &str = "its site is not in the configuration";
-pub(super) const NO_UPSTREAM: &str = "[kaicalls] can't be used: nothing is sent until it is mended";
+pub(super) const NO_UPSTREAM: &str = "[kaicalls] can't be used: nothing is sent until it is fixed";
 pub(super) const NO_KEYS: &str = "the site's keys can't be read: `formgate check` shows why";
 const ON_ITS_WAY: &str = "on its way";
-pub(super) const NO_GATEWAY: &str = "waits for the gateway: it isn't running";
+pub(super) const NO_GATEWAY: &str = "the gateway isn't running";
 
 /// Says that KaiCalls refuses a pair of keys.
 pub(super) fn refused(keys: &PausedKeys) -> String {
@@ -182,11 +182,11 @@ pub(super) fn refused(keys: &PausedKeys) -> String {
 }
 
 /// Says what the store tells of an entry while no gateway runs.
-fn without_gateway(head: &Head) -> Waiting {
+fn without_gateway(head: &Head) -> WaitStatus {
     let last = head.attempts_since_queued().next().map(|(_, attempt)| attempt);
     match last.filter(|attempt| attempt.result == AttemptResult::KeyRefused) {
-        Some(attempt) => Waiting::new(WaitsFor::Keys, format!("key refused: {}", attempt.in_words()), None),
-        None => Waiting::new(WaitsFor::Gateway, NO_GATEWAY, None),
+        Some(attempt) => WaitStatus::new(WaitsFor::Keys, format!("key refused: {}", attempt.in_words()), None),
+        None => WaitStatus::new(WaitsFor::Gateway, NO_GATEWAY, None),
     }
 }
 

@@ -23,9 +23,9 @@ pub struct Cursor {
     after: Option<EntryId>,
 }
 
-/// Text that is no cursor.
+/// Text that isn't a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no cursor")]
+#[error("isn't a cursor")]
 pub struct InvalidCursor;
 
 /// A way through the entries that a query means, by id within each stage: the oldest first unless told otherwise.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::decode::{Hashing, Key};
+use crate::decode::{Hashing, MemberKey};
 use crate::map::{Condition, Dictionary, Facts, Mapping, Shapes};
 
 /// The mapping that is asked last and fits everything.
@@ -14,7 +14,7 @@ pub const LAST: &str = "generic";
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
     list: Vec<Arc<Mapping>>,
-    index: Index,
+    index: ConditionIndex,
     pub(super) dictionary: Arc<Dictionary>,
     pub(super) shapes: Arc<Shapes>,
 }
@@ -26,7 +26,7 @@ impl Mappings {
         list.sort_by(|a, b| b.own.cmp(&a.own).then_with(|| a.name.cmp(&b.name)));
         let mut names = HashSet::new();
         list.retain(|mapping| names.insert(mapping.name.clone()));
-        let index = Index::of(&list);
+        let index = ConditionIndex::of(&list);
         Self { list, index, dictionary, shapes: Arc::default() }
     }
 
@@ -56,14 +56,14 @@ impl Mappings {
     }
 }
 
-/// A `[[detect]]` of a mapping, by its place in the list.
+/// A `[[detect]]` of a mapping, by its position in the list.
 #[derive(Clone, Copy, Debug)]
-struct Candidate {
+struct DetectCondition {
     mapping: usize,
     condition: usize,
 }
 
-impl Candidate {
+impl DetectCondition {
     fn in_list(self, list: &[Arc<Mapping>]) -> Option<(&Arc<Mapping>, &Condition)> {
         let mapping = list.get(self.mapping)?;
         Some((mapping, mapping.detect.get(self.condition)?))
@@ -74,22 +74,22 @@ impl Candidate {
 ///
 /// Only these are tried: with hundreds of mappings nearly all ask for names that a submission doesn't have.
 #[derive(Clone, Debug, Default)]
-struct Index {
+struct ConditionIndex {
     /// By the name of a member of the document.
-    by_member: HashMap<String, Vec<Candidate>, Hashing>,
+    by_member: HashMap<String, Vec<DetectCondition>, Hashing>,
     /// By the first byte of a field's key.
-    by_key: HashMap<u8, Vec<Candidate>, Hashing>,
+    by_key: HashMap<u8, Vec<DetectCondition>, Hashing>,
     /// Those that ask for nothing of the kind.
-    others: Vec<Candidate>,
+    others: Vec<DetectCondition>,
 }
 
-impl Index {
+impl ConditionIndex {
     fn of(list: &[Arc<Mapping>]) -> Self {
         let named = list.iter().enumerate().filter(|(_, mapping)| mapping.name != LAST);
         let conditions = || {
             named.clone().flat_map(|(mapping, it)| {
                 let conditions = it.detect.iter().enumerate();
-                conditions.map(move |(condition, it)| (Candidate { mapping, condition }, it))
+                conditions.map(move |(condition, it)| (DetectCondition { mapping, condition }, it))
             })
         };
         let mut asked: HashMap<&str, usize> = HashMap::new();
@@ -109,10 +109,10 @@ impl Index {
         index
     }
 
-    fn each_candidate(&self, facts: &Facts<'_>, mut take: impl FnMut(Candidate)) {
+    fn each_candidate(&self, facts: &Facts<'_>, mut take: impl FnMut(DetectCondition)) {
         let document = &facts.submission.document;
         for member in document.children(document.root()) {
-            if let Key::Name(name) = document.key(member) {
+            if let MemberKey::Name(name) = document.key(member) {
                 self.by_member.get(name).into_iter().flatten().for_each(|candidate| take(*candidate));
             }
         }

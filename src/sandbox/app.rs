@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::fault::{self, Fault};
-use super::routes::{INTAKE, Moment, Request, Response, State, respond};
+use super::routes::{INTAKE, Moment, Response, SandboxRequest, SandboxState, respond};
 
 /// Most connections at one time.
 const CONNECTIONS_MAX: u32 = 1_024;
@@ -29,7 +29,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The application that pingora calls for each request.
 #[derive(Clone)]
 pub(super) struct App {
-    state: Arc<State>,
+    state: Arc<SandboxState>,
     connections: Arc<Semaphore>,
 }
 
@@ -40,8 +40,8 @@ enum Unread {
     Broken,
 }
 
-/// What a request comes to.
-enum Outcome {
+/// What becomes of a request.
+enum SandboxOutcome {
     Response(Response),
     /// The lead is taken, and nobody is told.
     Dropped,
@@ -50,7 +50,7 @@ enum Outcome {
 }
 
 impl App {
-    pub(super) fn new(state: Arc<State>) -> Self {
+    pub(super) fn new(state: Arc<SandboxState>) -> Self {
         Self { state, connections: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)) }
     }
 
@@ -59,10 +59,10 @@ impl App {
         drop(self.connections.acquire_many(CONNECTIONS_MAX).await);
     }
 
-    async fn answer(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> Outcome {
+    async fn answer(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> SandboxOutcome {
         if session.get_header("host").is_none() {
             session.set_keepalive(None);
-            return Outcome::Response(Response::error(400, "bad_request", "A request needs a Host"));
+            return SandboxOutcome::Response(Response::error(400, "bad_request", "A request needs a Host"));
         }
         let mut request = read_head(session);
         match read_body(session).await {
@@ -70,7 +70,7 @@ impl App {
             Err(unread) => {
                 // What is left of the body must not be read as the next request.
                 session.set_keepalive(None);
-                return Outcome::Response(unread.response());
+                return SandboxOutcome::Response(unread.response());
             }
         }
         let fault = match request.path == INTAKE {
@@ -80,18 +80,22 @@ impl App {
         if let Some(delay) = fault.as_ref().and_then(Fault::delay) {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
-                () = stopping(shutdown) => return Outcome::Stopped,
+                () = stopping(shutdown) => return SandboxOutcome::Stopped,
             }
         }
         self.outcome(&request, fault.as_ref())
     }
 
-    fn outcome(&self, request: &Request, fault: Option<&Fault>) -> Outcome {
+    fn outcome(&self, request: &SandboxRequest, fault: Option<&Fault>) -> SandboxOutcome {
         if let Some(fault) = fault.filter(|fault| fault.is_answer()) {
-            return Outcome::Response(Response::of_fault(fault));
+            return SandboxOutcome::Response(Response::of_fault(fault));
         }
         let response = respond(&self.state, request, &Moment { now: Timestamp::now(), random: rand::random() });
-        if fault.is_some_and(|fault| fault.drop_after_commit) { Outcome::Dropped } else { Outcome::Response(response) }
+        if fault.is_some_and(|fault| fault.drop_after_commit) {
+            SandboxOutcome::Dropped
+        } else {
+            SandboxOutcome::Response(response)
+        }
     }
 }
 
@@ -123,8 +127,8 @@ impl HttpServerApp for App {
             session.set_keepalive(None);
         }
         match self.answer(&mut session, shutdown).await {
-            Outcome::Response(response) => write(&mut session, response).await.ok()?,
-            Outcome::Dropped | Outcome::Stopped => return None,
+            SandboxOutcome::Response(response) => write(&mut session, response).await.ok()?,
+            SandboxOutcome::Dropped | SandboxOutcome::Stopped => return None,
         }
         let settings = HttpPersistentSettings::for_session(&session);
         let reusable = session.finish().await.ok()??;
@@ -137,10 +141,10 @@ async fn stopping(shutdown: &ShutdownWatch) {
     drop(shutdown.clone().wait_for(|stop| *stop).await);
 }
 
-fn read_head(session: &ServerSession) -> Request {
+fn read_head(session: &ServerSession) -> SandboxRequest {
     let head = session.req_header();
     let text = |name| session.get_header(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Request {
+    SandboxRequest {
         method: head.method.as_str().to_owned(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),
@@ -177,7 +181,7 @@ impl Unread {
         match self {
             Self::TooLong => Response::error(413, "payload_too_large", "A body has at most 1 MiB"),
             Self::TimedOut => Response::error(408, "request_timeout", "The body took too long"),
-            Self::Broken => Response::error(400, "bad_request", "The body is not whole"),
+            Self::Broken => Response::error(400, "bad_request", "The body is incomplete"),
         }
     }
 }

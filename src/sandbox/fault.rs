@@ -53,9 +53,11 @@ pub enum InvalidFault {
     Delay,
     #[error("content_type and retry_after must be one line of visible characters, at most {HEADER_MAX}")]
     Header,
-    #[error("drop_after_commit gives no answer, so it goes with no status, body, content_type or retry_after")]
+    #[error(
+        "drop_after_commit sends no answer, so it can't be combined with status, body, content_type or retry_after"
+    )]
     DropAnswers,
-    #[error("it does nothing: name a status, body, delay_ms or drop_after_commit")]
+    #[error("it does nothing: set status, body, delay_ms or drop_after_commit")]
     Nothing,
 }
 

@@ -13,9 +13,9 @@ pub(super) struct Fields {
     pub(super) message: String,
 }
 
-/// Why intake does not take a lead, in the words of its answer.
+/// Why intake refuses a lead, in the words of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum IntakeRefusal {
     #[error("Invalid JSON body")]
     NotJson,
     #[error("Missing required fields: name, email and message")]
@@ -28,28 +28,28 @@ pub(super) enum Refusal {
 
 impl Fields {
     /// Reads a body; keys it does not know are left alone.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn read(body: &[u8]) -> Result<Self, IntakeRefusal> {
         let Ok(Value::Object(body)) = serde_json::from_slice(body) else {
-            return Err(Refusal::NotJson);
+            return Err(IntakeRefusal::NotJson);
         };
         let name = required(&body, "name")?;
         let email = required(&body, "email")?;
         let message = required(&body, "message")?;
         if !is_email(&email) {
-            return Err(Refusal::Email);
+            return Err(IntakeRefusal::Email);
         }
         let phone = match body.get("phone") {
             None | Some(Value::Null) => None,
             Some(Value::String(phone)) => Some(phone.clone()),
-            Some(_) => return Err(Refusal::Phone),
+            Some(_) => return Err(IntakeRefusal::Phone),
         };
         Ok(Self { name, email, phone, message })
     }
 }
 
-fn required(body: &Map<String, Value>, key: &str) -> Result<String, Refusal> {
+fn required(body: &Map<String, Value>, key: &str) -> Result<String, IntakeRefusal> {
     let text = body.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
-    text.map(str::to_owned).ok_or(Refusal::Missing)
+    text.map(str::to_owned).ok_or(IntakeRefusal::Missing)
 }
 
 fn is_email(text: &str) -> bool {
@@ -68,7 +68,7 @@ fn is_email(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn refusal(body: &str) -> Option<Refusal> {
+    fn refusal(body: &str) -> Option<IntakeRefusal> {
         Fields::read(body.as_bytes()).err()
     }
 
@@ -85,11 +85,11 @@ mod tests {
             r#"{"name":" ","email":"j@e.co","message":"m"}"#,
             r#"{"name":["J"],"email":"j@e.co","message":"m"}"#,
         ] {
-            assert_eq!(refusal(missing), Some(Refusal::Missing), "{missing}");
+            assert_eq!(refusal(missing), Some(IntakeRefusal::Missing), "{missing}");
         }
-        assert_eq!(refusal(r#"{"name":"J","email":"j@e.co","phone":1,"message":"m"}"#), Some(Refusal::Phone));
+        assert_eq!(refusal(r#"{"name":"J","email":"j@e.co","phone":1,"message":"m"}"#), Some(IntakeRefusal::Phone));
         for other in ["", "[]", "name=J", "{"] {
-            assert_eq!(refusal(other), Some(Refusal::NotJson), "{other}");
+            assert_eq!(refusal(other), Some(IntakeRefusal::NotJson), "{other}");
         }
     }
 

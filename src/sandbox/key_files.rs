@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::keyring::{MintedKeys, Randomness};
+use super::keyring::{NewKeyPair, Randomness};
 
 /// Longest key file, in bytes.
 const FILE_MAX: u64 = 1024;
@@ -19,16 +19,16 @@ pub enum KeyFilesError {
         #[source]
         source: io::Error,
     },
-    #[error("{} holds no key that begins with {prefix}", path.display())]
+    #[error("{} has no key that begins with {prefix}", path.display())]
     NoKey { path: PathBuf, prefix: &'static str },
-    #[error("{} is there but its other half is not", path.display())]
+    #[error("{} exists, but its other half doesn't", path.display())]
     Half { path: PathBuf },
 }
 
 /// Reads the pair in a directory, or writes a fresh one where there is none.
-pub(super) fn read_or_write(directory: &Path, random: &Randomness) -> Result<MintedKeys, KeyFilesError> {
+pub(super) fn read_or_write(directory: &Path, random: &Randomness) -> Result<NewKeyPair, KeyFilesError> {
     let (public_path, secret_path) = (directory.join("public_key"), directory.join("secret_key"));
-    let mut keys = MintedKeys::fresh(random);
+    let mut keys = NewKeyPair::fresh(random);
     match (read(&public_path, "wp_pk_")?, read(&secret_path, "wp_sk_")?) {
         (Some(public_key), Some(secret_key)) => {
             keys.public_key = public_key;

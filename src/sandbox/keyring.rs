@@ -16,16 +16,16 @@ const KEY_MAX: usize = 256;
 /// Randomness for a pair of keys and its connection.
 pub(super) type Randomness = [u8; 56];
 
-/// A pair of keys as it is shown this once. `Debug` hides the secret.
+/// A key pair, shown only once. `Debug` hides the secret.
 #[derive(Clone)]
-pub struct MintedKeys {
+pub struct NewKeyPair {
     pub public_key: String,
     pub secret_key: String,
     pub business_id: String,
     pub(super) connection_id: String,
 }
 
-impl MintedKeys {
+impl NewKeyPair {
     pub(super) fn fresh(random: &Randomness) -> Self {
         let (public, rest) = random.split_at(24);
         let (secret, connection) = rest.split_at(24);
@@ -38,9 +38,9 @@ impl MintedKeys {
     }
 }
 
-impl fmt::Debug for MintedKeys {
+impl fmt::Debug for NewKeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MintedKeys").field("public_key", &self.public_key).finish_non_exhaustive()
+        f.debug_struct("NewKeyPair").field("public_key", &self.public_key).finish_non_exhaustive()
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Keyring {
 }
 
 impl Keyring {
-    pub(super) fn new(first: &MintedKeys, live_keys: &[String]) -> Self {
+    pub(super) fn new(first: &NewKeyPair, live_keys: &[String]) -> Self {
         let mut keyring =
             Self { connections: HashMap::new(), live_keys: live_keys.iter().map(|key| hash(key)).collect() };
         // An empty keyring has room for one.
@@ -75,7 +75,7 @@ impl Keyring {
 
     /// Takes a pair in; tells whether there was room.
     #[must_use]
-    pub(super) fn add(&mut self, keys: &MintedKeys) -> bool {
+    pub(super) fn add(&mut self, keys: &NewKeyPair) -> bool {
         if self.connections.len() >= CONNECTIONS_MAX {
             return false;
         }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_pair_opens_only_together() {
-        let (one, two) = (MintedKeys::fresh(&[1; 56]), MintedKeys::fresh(&[2; 56]));
+        let (one, two) = (NewKeyPair::fresh(&[1; 56]), NewKeyPair::fresh(&[2; 56]));
         let mut keyring = Keyring::new(&one, &[]);
         assert_eq!(keyring.business(&one.public_key, &one.secret_key), Ok("biz_sandbox"));
         assert_eq!(keyring.business(&two.public_key, &two.secret_key), Err(WrongKey::Public));
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_live_key_mints_if_it_is_known_or_none_is() {
-        let first = MintedKeys::fresh(&[0; 56]);
+        let first = NewKeyPair::fresh(&[0; 56]);
         let open = Keyring::new(&first, &[]);
         assert!(open.may_mint("kc_live_abc-_9"));
         for bad in ["", "kc_live_", "kc_test_abc", "kc_live_a b", &format!("kc_live_{}", "x".repeat(KEY_MAX))] {
@@ -139,13 +139,13 @@ mod tests {
 
     #[test]
     fn pairs_are_bounded_and_no_secret_is_shown() {
-        let first = MintedKeys::fresh(&[9; 56]);
+        let first = NewKeyPair::fresh(&[9; 56]);
         let mut keyring = Keyring::new(&first, &[]);
         for n in 1..CONNECTIONS_MAX {
-            let keys = MintedKeys { public_key: n.to_string(), ..first.clone() };
+            let keys = NewKeyPair { public_key: n.to_string(), ..first.clone() };
             assert!(keyring.add(&keys));
         }
-        assert!(!keyring.add(&MintedKeys { public_key: "one more".to_owned(), ..first.clone() }));
+        assert!(!keyring.add(&NewKeyPair { public_key: "one more".to_owned(), ..first.clone() }));
         assert!(!format!("{first:?}").contains(&first.secret_key));
     }
 }

@@ -38,11 +38,11 @@ use tokio::task::JoinHandle;
 
 pub use fault::{Fault, InvalidFault};
 pub use key_files::KeyFilesError;
-pub use keyring::MintedKeys;
+pub use keyring::NewKeyPair;
 pub use leads::ReceivedLead;
 
 use app::App;
-use routes::State;
+use routes::SandboxState;
 
 /// Longest time that requests under way are waited for when it stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -67,9 +67,9 @@ impl Options {
     }
 }
 
-/// Why the sandbox does not start.
+/// Why the sandbox doesn't start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum SandboxStartError {
     #[error("can't listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -78,15 +78,15 @@ pub enum StartError {
     },
     #[error("the key files can't be used")]
     KeyFiles(#[from] KeyFilesError),
-    #[error("the fault makes no sense")]
+    #[error("the fault isn't valid")]
     Fault(#[from] InvalidFault),
 }
 
 /// The running sandbox. Dropped without [`Sandbox::stop`], it stops without waiting.
 pub struct Sandbox {
     address: SocketAddr,
-    keys: MintedKeys,
-    state: Arc<State>,
+    keys: NewKeyPair,
+    state: Arc<SandboxState>,
     app: App,
     shutdown: watch::Sender<bool>,
     service: JoinHandle<()>,
@@ -94,20 +94,20 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts to listen, within the tokio runtime of the caller.
-    pub fn start(options: Options) -> Result<Self, StartError> {
+    pub fn start(options: Options) -> Result<Self, SandboxStartError> {
         if let Some(fault) = &options.fault {
             fault.check()?;
         }
         let keys = match &options.keys_dir {
             Some(directory) => key_files::read_or_write(directory, &rand::random())?,
-            None => MintedKeys::fresh(&rand::random()),
+            None => NewKeyPair::fresh(&rand::random()),
         };
-        let failed = |source| StartError::Listen { address: options.listen, source };
+        let failed = |source| SandboxStartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
-        let state = Arc::new(State::new(&keys, &options.live_keys, options.fault));
+        let state = Arc::new(SandboxState::new(&keys, &options.live_keys, options.fault));
         let app = App::new(Arc::clone(&state));
         let (shutdown, watch) = watch::channel(false);
         let service = tokio::spawn(serve(listener, address, app.clone(), watch));
@@ -125,7 +125,7 @@ impl Sandbox {
     }
 
     /// Returns the pair of keys it was started with.
-    pub fn keys(&self) -> &MintedKeys {
+    pub fn keys(&self) -> &NewKeyPair {
         &self.keys
     }
 
@@ -162,7 +162,7 @@ impl Sandbox {
         };
         let has_drained = tokio::time::timeout(GRACE, drained).await.is_ok();
         if !has_drained {
-            tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests under way");
+            tracing::warn!(grace_s = GRACE.as_secs(), "sandbox stopped with requests in progress");
         }
         has_drained
     }
@@ -173,7 +173,7 @@ pub async fn run(
     options: Options,
     ready: impl FnOnce(&Sandbox),
     shutdown: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<(), SandboxStartError> {
     let sandbox = Sandbox::start(options)?;
     ready(&sandbox);
     shutdown.await;

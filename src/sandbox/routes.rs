@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::intake::Fields;
-use super::keyring::{Keyring, MintedKeys, Randomness, WrongKey};
+use super::keyring::{Keyring, NewKeyPair, Randomness, WrongKey};
 use super::leads::{Leads, ReceivedLead};
 
 pub(super) const INTAKE: &str = "/api/v1/wordpress/intake";
@@ -26,23 +26,23 @@ const BUSINESS_ID_MAX: usize = 100;
 /// Longest `Idempotency-Key` that is written down, in bytes.
 const IDEMPOTENCY_KEY_MAX: usize = 256;
 
-/// All the sandbox knows.
-pub(super) struct State {
+/// The state of the sandbox.
+pub(super) struct SandboxState {
     keyring: Mutex<Keyring>,
     pub(super) leads: Mutex<Leads>,
     pub(super) fault: Mutex<Option<Fault>>,
 }
 
-impl State {
-    pub(super) fn new(keys: &MintedKeys, live_keys: &[String], fault: Option<Fault>) -> Self {
+impl SandboxState {
+    pub(super) fn new(keys: &NewKeyPair, live_keys: &[String], fault: Option<Fault>) -> Self {
         let keyring = Mutex::new(Keyring::new(keys, live_keys));
         Self { keyring, leads: Mutex::default(), fault: Mutex::new(fault) }
     }
 }
 
-/// A request, read whole.
+/// A request, read completely.
 #[derive(Default)]
-pub(super) struct Request {
+pub(super) struct SandboxRequest {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) query: Option<String>,
@@ -101,12 +101,12 @@ impl Response {
 }
 
 /// Answers a request.
-pub(super) fn respond(state: &State, request: &Request, moment: &Moment) -> Response {
+pub(super) fn respond(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
     let allowed = match request.path.as_str() {
         INTAKE | VERIFY | CREATE_KEYS => "POST",
         WIDGET | LEADS => "GET",
         FAULTS => "GET, POST, DELETE",
-        _ => return Response::error(404, "not_found", "There is nothing at this path"),
+        _ => return Response::error(404, "not_found", "No such path"),
     };
     if !allowed.split(", ").any(|method| method == request.method) {
         let mut response = Response::error(405, "method_not_allowed", &format!("Use {allowed}"));
@@ -136,19 +136,19 @@ fn is_json(content_type: Option<&str>) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-fn bearer(request: &Request) -> Option<&str> {
+fn bearer(request: &SandboxRequest) -> Option<&str> {
     let (scheme, token) = request.authorization.as_deref()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Returns the public key of a valid pair and the business it belongs to.
-fn authorize(state: &State, request: &Request) -> Option<(String, String)> {
+fn authorize(state: &SandboxState, request: &SandboxRequest) -> Option<(String, String)> {
     let (public, secret) = bearer(request)?.split_once(':')?;
     let business = state.keyring.lock().business(public, secret).ok()?.to_owned();
     Some((public.to_owned(), business))
 }
 
-fn intake(state: &State, request: &Request, moment: &Moment) -> Response {
+fn intake(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
     let Some((public_key, business_id)) = authorize(state, request) else {
         return Response::refusal(401, "Unauthorized");
     };
@@ -175,13 +175,13 @@ fn intake(state: &State, request: &Request, moment: &Moment) -> Response {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct VerifyBody {
+struct VerifyFields {
     public_key: String,
     api_key: String,
 }
 
-fn verify(state: &State, request: &Request) -> Response {
-    let body: VerifyBody = serde_json::from_slice(&request.body).unwrap_or_default();
+fn verify(state: &SandboxState, request: &SandboxRequest) -> Response {
+    let body: VerifyFields = serde_json::from_slice(&request.body).unwrap_or_default();
     if body.public_key.is_empty() || body.api_key.is_empty() {
         return Response::refusal(400, "API Key and Public Key are required.");
     }
@@ -198,7 +198,7 @@ struct CreateKeysBody {
     business_id: Option<String>,
 }
 
-fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
+fn create_keys(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
     let mut keyring = state.keyring.lock();
     if !bearer(request).is_some_and(|key| keyring.may_mint(key)) {
         return Response::refusal(401, "Unauthorized");
@@ -207,12 +207,12 @@ fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
     let Ok(body) = serde_json::from_slice::<CreateKeysBody>(body) else {
         return Response::refusal(400, "Invalid JSON body");
     };
-    let mut keys = MintedKeys::fresh(&moment.random);
+    let mut keys = NewKeyPair::fresh(&moment.random);
     if let Some(business_id) = body.business_id.filter(|id| !id.is_empty()) {
         keys.business_id = business_id.chars().take(BUSINESS_ID_MAX).collect();
     }
     if !keyring.add(&keys) {
-        return Response::refusal(429, "This sandbox holds no more connections");
+        return Response::refusal(429, "The sandbox has too many connections");
     }
     let minted = json!({
         "success": true,
@@ -225,7 +225,7 @@ fn create_keys(state: &State, request: &Request, moment: &Moment) -> Response {
     Response::json(200, &minted)
 }
 
-fn widget(state: &State, request: &Request, moment: &Moment) -> Response {
+fn widget(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
     let Some((_, business_id)) = authorize(state, request) else {
         return Response::refusal(401, "Unauthorized");
     };
@@ -237,7 +237,7 @@ fn widget(state: &State, request: &Request, moment: &Moment) -> Response {
     Response::json(200, &json!({"success": true, "recentLeads": recent, "leadsThisWeek": this_week}))
 }
 
-fn list_leads(state: &State, request: &Request) -> Response {
+fn list_leads(state: &SandboxState, request: &SandboxRequest) -> Response {
     let limit = request.query.as_deref().and_then(|query| query.strip_prefix("limit="));
     let limit = match limit.map(str::parse) {
         None => LISTED_LEADS,
@@ -249,7 +249,7 @@ fn list_leads(state: &State, request: &Request) -> Response {
     Response::json(200, &json!({"received": leads.received(), "leads": newest}))
 }
 
-fn set_fault(state: &State, request: &Request) -> Response {
+fn set_fault(state: &SandboxState, request: &SandboxRequest) -> Response {
     let fault = match serde_json::from_slice::<Fault>(&request.body) {
         Ok(fault) => fault,
         Err(error) => return Response::error(400, "invalid_fault", &error.to_string()),

@@ -78,23 +78,22 @@ impl Degraded {
     pub fn cure(self) -> &'static str {
         match self {
             Self::ConfigBroken => {
-                "a configuration file is broken or gone, its last good version is in force: `formgate check`"
+                "a configuration file is broken or missing; its last-good version is in use: run `formgate check`"
             }
-            Self::CopyFailed => {
-                "the last good configuration can't be kept for the next start: see `config.copy_failed` in the log"
-            }
+            Self::CopyFailed => "the last-good copy can't be written: see `config.copy_failed` in the log",
             Self::ReloadRefused => {
-                "too many sites would vanish with their files: bring them back, or `formgate sites remove`"
+                "too many sites would vanish at once: restore their files, or run `formgate sites remove`"
             }
-            Self::DeliveryOff => "[kaicalls] is unusable, so nothing is sent: mend it; `formgate check` shows how",
-            Self::AdminBroken => "[admin] is unusable, its defaults are in force: `formgate check`",
+            Self::DeliveryOff => "[kaicalls] can't be used, so nothing is sent: run `formgate check`",
+            Self::AdminBroken => "[admin] can't be used; its defaults are in use: run `formgate check`",
             Self::AdminSocketMissing => {
-                "the admin socket can't be opened: see `admin.socket_missing` in the log; [admin].listen works, with the token"
+                "the admin socket can't be opened: see `admin.socket_missing` in the log; [admin].listen and the \
+                 token still work"
             }
-            Self::SitesPaused => "KaiCalls refuses the keys of a site: put the right ones into its file",
-            Self::UpstreamFailing => "KaiCalls fails for all sites: leads wait and are sent when it is back",
-            Self::TaskFailing => "a background task ended by itself and was started again: see the log",
-            Self::StoreSetAside => "the store was damaged and is set aside: `formgate store salvage`",
+            Self::SitesPaused => "KaiCalls refuses a site's keys: put the right ones into its files",
+            Self::UpstreamFailing => "KaiCalls fails for all sites: leads wait, and are sent when it is back",
+            Self::TaskFailing => "a background task failed and was restarted: report the location that the log shows",
+            Self::StoreSetAside => "the store was damaged and set aside: run `formgate store salvage`",
             Self::StoreDamaged => "part of the store can't be read: restart, so that it is checked",
             Self::BackupFailed => "the last backup failed: see `backup.failed` in the log",
             Self::CertificateExpiring => "a certificate expires within 14 days, or has expired: renew it",

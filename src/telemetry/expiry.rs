@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use parking_lot::Mutex;
 use prometheus::{IntGaugeVec, Registry};
 
-use super::set::Set;
+use super::set::MetricSet;
 use super::{CERTIFICATE_EXPIRY, MetricsError, TOKEN_EXPIRY};
 
 /// When certificates and tokens expire, in seconds since 1970.
@@ -18,7 +18,7 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) fn new(registry: &Registry) -> Result<Self, MetricsError> {
-        let set = Set { registry };
+        let set = MetricSet { registry };
         Ok(Self {
             certificates: set.gauges(CERTIFICATE_EXPIRY, "When a listener's certificate expires.", "listen")?,
             tokens: set.gauges(TOKEN_EXPIRY, "When the first of a site's tokens expires.", "site")?,

@@ -72,14 +72,14 @@ pub fn dropped_log_lines() -> u64 {
 }
 
 fn writer(to: impl Write + Send + 'static, lines_max: usize) -> (NonBlocking, WorkerGuard) {
-    let lines = Gathered(BufWriter::with_capacity(WRITE_MAX, to));
+    let lines = BatchedWriter(BufWriter::with_capacity(WRITE_MAX, to));
     NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max).thread_name("log-writer").finish(lines)
 }
 
-/// Writes many lines at once where many come. A line after a silence is written at once.
-struct Gathered<W: Write>(BufWriter<W>);
+/// Writes lines in batches when many come at once. A line after a silence is written at once.
+struct BatchedWriter<W: Write>(BufWriter<W>);
 
-impl<W: Write> Write for Gathered<W> {
+impl<W: Write> Write for BatchedWriter<W> {
     /// Takes a whole line; the buffer writes what it holds before it would have to break one.
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.0.write(line)
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn lines_that_wait_are_written_together_and_none_is_broken() {
         let writes = Writes::default();
-        let mut gathered = Gathered(BufWriter::with_capacity(WRITE_MAX, writes.clone()));
+        let mut gathered = BatchedWriter(BufWriter::with_capacity(WRITE_MAX, writes.clone()));
         let line = [b"x".repeat(299), b"\n".to_vec()].concat();
         for _ in 0..100 {
             gathered.write_all(&line).expect("it never fails");

@@ -41,7 +41,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
     if tracing::dispatcher::has_been_set() {
-        tracing::error!(location, thread, "process.panicked: this is a bug of formgate; please report the location");
+        tracing::error!(location, thread, "process.panicked: this is a bug in formgate; please report the location");
     } else {
         // Nobody can be told that stderr is closed.
         drop(writeln!(std::io::stderr(), "error: formgate panicked at {location} (thread {thread}); please report it"));
@@ -72,7 +72,10 @@ pub fn blocking<T: Send + 'static>(
 ) -> impl Future<Output = Result<T, Panicked>> + Send {
     let done = spawn_blocking(move || {
         catch(work).inspect_err(|Panicked { location }| {
-            tracing::error!(location, "work.panicked: whatever asked for it fails; please report the location");
+            tracing::error!(
+                location,
+                "work.panicked: the request or task that needed it fails; please report the location"
+            );
         })
     });
     async move {

@@ -6,11 +6,11 @@ use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec,
 use super::MetricsError;
 
 /// A registry that metrics are added to.
-pub(super) struct Set<'a> {
+pub(super) struct MetricSet<'a> {
     pub(super) registry: &'a Registry,
 }
 
-impl Set<'_> {
+impl MetricSet<'_> {
     pub(super) fn add<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, MetricsError> {
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)

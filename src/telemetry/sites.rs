@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::set::Set;
+use super::set::MetricSet;
 use super::{Metrics, MetricsError, seconds};
 
 /// Requests to a site that were refused, by reason.
@@ -21,7 +21,7 @@ const SITE_DELIVERED: &str = "formgate_site_delivered_total";
 const SITE_ENTRIES: &str = "formgate_site_queue_entries";
 /// How long the oldest queued entry of a site has waited.
 const SITE_OLDEST_AGE: &str = "formgate_site_queue_oldest_age_seconds";
-/// 1 where KaiCalls refuses keys of the site.
+/// 1 if KaiCalls refuses keys of the site.
 const SITE_PAUSED: &str = "formgate_site_paused";
 
 /// What a site has in the store, and whether it is paused.
@@ -57,16 +57,20 @@ struct Series {
 }
 
 impl SiteMetrics {
-    pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
+    pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
         let site = &["site"];
         Ok(Self {
-            refused: set.counters(REFUSED, "Requests refused, by configured site and reason.", &["site", "reason"])?,
-            last_received: set.float_gauges(SITE_LAST_RECEIVED, "When the site last posted what was stored.", site)?,
-            received: set.counters(SITE_RECEIVED, "Submissions of the site that were stored.", site)?,
-            delivered: set.counters(SITE_DELIVERED, "Leads of the site that KaiCalls took.", site)?,
-            entries: set.gauges_of(SITE_ENTRIES, "Entries of the site by state.", &["site", "state"])?,
-            oldest_age: set.float_gauges(SITE_OLDEST_AGE, "How long its oldest queued entry has waited.", site)?,
-            paused: set.gauges_of(SITE_PAUSED, "1 where KaiCalls refuses keys of the site.", site)?,
+            refused: set.counters(REFUSED, "Refused requests by configured site and reason.", &["site", "reason"])?,
+            last_received: set.float_gauges(
+                SITE_LAST_RECEIVED,
+                "When the site's last stored submission arrived.",
+                site,
+            )?,
+            received: set.counters(SITE_RECEIVED, "Stored submissions by site.", site)?,
+            delivered: set.counters(SITE_DELIVERED, "Delivered leads by site.", site)?,
+            entries: set.gauges_of(SITE_ENTRIES, "Entries by site and state.", &["site", "state"])?,
+            oldest_age: set.float_gauges(SITE_OLDEST_AGE, "Age of the site's oldest queued entry.", site)?,
+            paused: set.gauges_of(SITE_PAUSED, "1 if KaiCalls refuses keys of the site.", site)?,
             sites: RwLock::default(),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::set::Set;
+use super::set::MetricSet;
 use super::{MetricsError, RequestEnd, SUBMISSIONS_RECEIVED};
 
 pub(super) struct Submissions {
@@ -14,8 +14,8 @@ pub(super) struct Submissions {
 }
 
 impl Submissions {
-    pub(super) fn new(set: &Set<'_>) -> Result<Self, MetricsError> {
-        let by_end = set.counters(SUBMISSIONS_RECEIVED, "Requests to the gateway by how they ended.", &["outcome"])?;
+    pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
+        let by_end = set.counters(SUBMISSIONS_RECEIVED, "Requests to the gateway by outcome.", &["outcome"])?;
         Ok(Self { by_end, counters: Default::default() })
     }
 

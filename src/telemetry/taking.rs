@@ -24,11 +24,11 @@ impl NotTaking {
     }
 }
 
-/// The first reason stays: what follows from it is no news.
+/// Why this process stopped accepting submissions: the first reason counts.
 #[derive(Debug, Default)]
-pub(super) struct Taking(Mutex<Option<NotTaking>>);
+pub(super) struct AcceptanceEnd(Mutex<Option<NotTaking>>);
 
-impl Taking {
+impl AcceptanceEnd {
     pub(super) fn end(&self, reason: NotTaking) {
         self.0.lock().get_or_insert(reason);
     }

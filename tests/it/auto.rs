@@ -13,7 +13,7 @@ use std::path::Path;
 
 use formgate::config::shipped_mappings;
 use formgate::lead::Region;
-use formgate::pipeline::{End, FormRules, Hold, SiteRules, explain, process};
+use formgate::pipeline::{End, FormRules, HoldReason, SiteRules, explain, process};
 use formgate::received::Received;
 
 fn folder() -> &'static Path {
@@ -70,7 +70,7 @@ fn a_form_holds_what_is_less_sure_than_it_asks() {
     let unsure = r#"{"a":"Ann Lee","b":"ann@example.com","c":"Please call me back some day."}"#;
     assert!(matches!(end_of(sure, Some(0.8)), End::Lead { .. }));
     assert!(matches!(end_of(unsure, None), End::Lead { .. }));
-    let End::Held { hold: Hold::Uncertain, lead: Some(lead), errors, .. } = end_of(unsure, Some(0.8)) else {
+    let End::Held { hold: HoldReason::Uncertain, lead: Some(lead), errors, .. } = end_of(unsure, Some(0.8)) else {
         panic!("it is held")
     };
     assert_eq!((lead.name(), lead.email()), ("Ann Lee", "ann@example.com"));
@@ -79,7 +79,7 @@ fn a_form_holds_what_is_less_sure_than_it_asks() {
 
 #[test]
 fn a_test_says_that_it_is_one() {
-    let held = |body: &str| matches!(end_of(body, None), End::Held { hold: Hold::Test, .. });
+    let held = |body: &str| matches!(end_of(body, None), End::Held { hold: HoldReason::Test, .. });
     assert!(held(r#"{"name":"Ann","email":"ann@example.com","is_test":true}"#));
     assert!(held(r#"{"email":"test@fb.example","full_name":"<test lead: dummy data for full_name>"}"#));
     assert!(!held(r#"{"name":"Ann","email":"ann@example.com","is_test":false}"#));
@@ -89,7 +89,7 @@ fn a_test_says_that_it_is_one() {
 #[test]
 fn the_address_of_several_others_is_nobody_s() {
     let body = r#"{"agent_email":"a@example.com","friend_email":"f@example.com","message":"Hello there"}"#;
-    assert!(matches!(end_of(body, None), End::Held { hold: Hold::Invalid, .. }));
+    assert!(matches!(end_of(body, None), End::Held { hold: HoldReason::Invalid, .. }));
     let only = r#"{"company_email":"c@example.com","message":"Hello there"}"#;
     assert!(matches!(end_of(only, None), End::Lead { .. }));
 }
@@ -99,7 +99,7 @@ fn a_secret_is_neither_sent_nor_shown() {
     let (mappings, _) = shipped_mappings();
     let body = r#"{"name":"Ann","email":"ann@example.com","google_key":"k3y-0f-mine"}"#;
     let explained = explain(&mappings, &SiteRules::default(), None, &posted(body));
-    let told = explained.told.expect("it is told");
+    let told = explained.explanation.expect("it is told");
     let shown = format!("{} {:?}", told.document, told.fields.iter().map(|field| &field.values).collect::<Vec<_>>());
     assert!(!shown.contains("k3y"), "{shown}");
     let End::Lead { lead, .. } = explained.processed.end else { panic!("a lead") };

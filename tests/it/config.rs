@@ -280,7 +280,7 @@ fn a_key_of_tls_that_others_can_read_is_warned_of() {
     assert!(folder.load().diagnostics.is_empty(), "everybody is shown the certificate");
     folder.allow("tls.key", 0o644);
     let report = folder.report();
-    assert!(report.contains("warning: `key`: the file can be read by other users\n --> config.toml:2:"), "{report}");
+    assert!(report.contains("warning: `key`: other users can read the file\n --> config.toml:2:"), "{report}");
 }
 
 #[test]
@@ -330,14 +330,14 @@ fn what_a_fleet_shares_is_told_once() {
     let told = loaded.diagnostics.render(false);
     assert!(told.lines().count() < 30, "{told}");
     for line in [
-        "warning: 300 sites have no token: nobody can post to them: s0000, s0001, s0002 and 297 more sites",
+        "warning: 300 sites have no token, so nobody can post to them: s0000, s0001, s0002 and 297 more sites",
         "warning: 300 sites have no `region`: phone numbers without + are sent as typed: s0000, s0001, s0002 and 297 more sites",
-        "warning: 299 sites have the key pair of another: KaiCalls can't tell their leads apart: s0001, s0002, s0003 and 296 more sites",
+        "warning: 299 sites share a key pair: KaiCalls can't tell their leads apart: s0001, s0002, s0003 and 296 more sites",
     ] {
         assert!(told.lines().any(|told| told == line), "{line} is missing in\n{told}");
     }
     let readable = format!(
-        "warning: 300 files in {} hold a secret and can be read by other users: s0000.toml, s0001.toml, s0002.toml and 297 more files",
+        "warning: other users can read 300 files with secrets in {}: s0000.toml, s0001.toml, s0002.toml and 297 more files",
         folder.path("sites").display()
     );
     assert!(told.lines().any(|told| told == readable), "{told}");
@@ -371,7 +371,8 @@ fn doors_that_stand_open_are_warned_of() {
     }
     let admin = warned("[admin]\nlisten = \"[::]:8081\"\n");
     assert!(
-        admin.len() == 1 && admin[0].contains("config.toml:2:10 the admin listener is on a public address"),
+        admin.len() == 1
+            && admin[0].contains("config.toml:2:10 the admin listener uses plain HTTP on a public address"),
         "{admin:?}"
     );
     let halves =
@@ -433,7 +434,7 @@ fn a_pair_of_keys_belongs_to_one_site() {
     assert_eq!(folder.load().diagnostics.count(Severity::Warning), 0, "forms of one site may share a branch's pair");
     folder.write("sites/gamma.toml", &format!("id = \"gamma\"\nregion = \"US\"\nwpforms_secret = \"x\"\n{branch}"));
     let told = folder.load().diagnostics.render(false);
-    assert!(told.contains("warning: site `gamma` has the key pair of site `acme`, at "), "{told}");
+    assert!(told.contains("warning: site `gamma` has the same key pair as site `acme`, at "), "{told}");
     assert!(!told.contains("sk_branch"), "{told}");
 }
 
@@ -442,5 +443,5 @@ fn no_file_and_no_text_are_said_plainly() {
     let folder = Folder::of(&[]);
     assert!(folder.report().starts_with("error: can't be read: "), "{}", folder.report());
     fs::write(folder.path("config.toml"), b"a = \"\xff\"").expect("written");
-    assert!(folder.report().starts_with("error: is not UTF-8 from byte 5 on\n"), "{}", folder.report());
+    assert!(folder.report().starts_with("error: is not valid UTF-8 at byte 5\n"), "{}", folder.report());
 }

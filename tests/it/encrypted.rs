@@ -284,7 +284,7 @@ async fn files_that_cannot_be_used_are_told_at_the_start() {
     let gateway = formgate::accept::Gateway::new(config, store, metrics, Options::default());
     let address = "127.0.0.1:8443".parse().expect("an address");
     let error = services(&gateway, &[Listen { address, tls: Some((certificate, key)) }]).err().expect("an error");
-    assert_eq!(error.to_string(), "the certificate or key of 127.0.0.1:8443 cannot be used");
+    assert_eq!(error.to_string(), "the certificate or key of 127.0.0.1:8443 can't be used");
     let source = std::error::Error::source(&error).expect("why");
-    assert!(source.to_string().ends_with("tls.key holds no private key in PEM"), "{source}");
+    assert!(source.to_string().ends_with("tls.key has no PEM private key"), "{source}");
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use formgate::app::{self, Running};
-use formgate::config::{self, By, Config, Fault, Live, Part, Recorded, Reloaded, Removals, Sources, StandIn, Starting};
+use formgate::config::{
+    self, Config, ConfigPart, Live, PartFault, Recorded, Reloaded, Removals, Sources, StandIn, StandInSource, Starting,
+};
 use formgate::lead::SiteId;
 use formgate::telemetry::Degraded;
 use jiff::civil::{Date, date};
@@ -115,7 +117,7 @@ fn in_force(config: &ArcSwap<Config>) -> usize {
     config.load().sites.len()
 }
 
-fn faults(stand_ins: &[StandIn]) -> Vec<(Part, Fault, By)> {
+fn faults(stand_ins: &[StandIn]) -> Vec<(ConfigPart, PartFault, StandInSource)> {
     stand_ins.iter().map(|stand_in| (stand_in.part.clone(), stand_in.fault, stand_in.by)).collect()
 }
 
@@ -181,7 +183,7 @@ async fn what_stands_in_is_said_when_it_begins_and_when_it_ends() {
     let told = &lines.events("config.stand_in")[0];
     assert_eq!((&told["level"], &told["fault"]), (&"ERROR".into(), &"gone".into()));
     assert!(told["parts"].as_str().is_some_and(|parts| parts.contains("site `site-00`")), "{told}");
-    assert!(told["message"].as_str().is_some_and(|words| words.contains("last good version")), "{told}");
+    assert!(told["message"].as_str().is_some_and(|words| words.contains("last-good version")), "{told}");
 
     fleet.rename("away", "sites");
     running.reload();
@@ -205,7 +207,7 @@ fn a_site_whose_mapping_is_gone_takes_changes_of_its_own() {
     fleet.remove("mappings/visits.toml");
     fleet.write("sites/00.toml", &site(0, "name = \"New\"\n[forms.contact]\nmapping = \"visits\"\n"));
     let reloaded = live.reload(TODAY);
-    let mapping = (Part::Mapping("visits".to_owned()), Fault::Gone, By::LastGood);
+    let mapping = (ConfigPart::Mapping("visits".to_owned()), PartFault::Gone, StandInSource::LastGood);
     assert_eq!(faults(&reloaded.stand_ins), [mapping]);
     assert!(reloaded.diagnostics.has_errors());
     assert_eq!(config.load().sites[&id(0)].name.as_deref(), Some("New"));
@@ -270,7 +272,7 @@ fn a_folder_that_vanishes_takes_no_site_with_it() {
     let reloaded = live.reload(TODAY);
     assert_eq!((in_force(&config), reloaded.stand_ins.len(), reloaded.is_refused), (SITES, SITES, true));
     let errors = reloaded.diagnostics.render(false);
-    assert!(errors.contains("and 25 more were read from here"), "{errors}");
+    assert!(errors.contains("and 25 more were last read from here"), "{errors}");
     assert!(errors.contains("formgate sites remove SITE"), "{errors}");
     // Another folder in its place, as an empty mount is.
     fs::create_dir(fleet.path("sites")).expect("a folder");
@@ -282,7 +284,7 @@ fn a_folder_that_vanishes_takes_no_site_with_it() {
     fleet.remove("sites");
     fleet.rename("away", "sites");
     let reloaded = live.reload(TODAY);
-    assert_eq!(faults(&reloaded.stand_ins), [(Part::Site(id(30)), Fault::Gone, By::LastGood)]);
+    assert_eq!(faults(&reloaded.stand_ins), [(ConfigPart::Site(id(30)), PartFault::Gone, StandInSource::LastGood)]);
     assert!(!reloaded.is_refused);
 }
 
@@ -322,7 +324,7 @@ fn many_sites_are_never_taken_out_of_a_file_at_once() {
     fleet.write("config.toml", &with(16));
     let reloaded = live.reload(TODAY);
     assert_eq!((in_force(&config), reloaded.is_refused), (18, true));
-    assert_eq!(reloaded.stand_ins[0].fault, Fault::TakenOut);
+    assert_eq!(reloaded.stand_ins[0].fault, PartFault::TakenOut);
     fleet.write("config.toml", &sound);
     assert!(live.reload(TODAY).is_refused);
     assert_eq!(in_force(&config), 18);
@@ -347,7 +349,11 @@ fn one_broken_file_of_many_stops_no_start() {
     for broken in ["id = \"site-03", "id = \"site-03\"\nnmae = \"x\"\n", ""] {
         fleet.write("sites/03.toml", broken);
         let starting = fleet.starting();
-        assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(3)), Fault::Broken, By::LastGood)], "{broken}");
+        assert_eq!(
+            faults(&starting.stand_ins),
+            [(ConfigPart::Site(id(3)), PartFault::Broken, StandInSource::LastGood)],
+            "{broken}"
+        );
         let (config, _) = starting.in_force.expect("it starts");
         assert_eq!((config.sites.len(), config.missing), (SITES, config::Missing::default()), "{broken}");
         assert!(config.sites[&id(3)].keys.is_some(), "what the copy refers to is there");
@@ -393,7 +399,9 @@ async fn without_a_copy_what_a_lost_mapping_was_meant_for_is_held() {
     }
     let starting = fleet.starting();
     assert_eq!(starting.stand_ins.len(), 20);
-    assert!(starting.stand_ins.iter().all(|part| part.fault == Fault::Incomplete && part.by == By::Itself));
+    assert!(
+        starting.stand_ins.iter().all(|part| part.fault == PartFault::Incomplete && part.by == StandInSource::Itself)
+    );
     assert_eq!(
         starting.loaded.diagnostics.count(config::Severity::Error),
         1,
@@ -464,11 +472,11 @@ async fn a_copy_that_cannot_be_kept_needs_a_person_and_is_tried_until_it_is_ther
 #[test]
 fn sites_that_stand_in_are_sites() {
     let fleet = Fleet::new("http://127.0.0.1:1");
-    let warned = |starting: &Starting| starting.loaded.diagnostics.render(false).contains("there is no site");
+    let warned = |starting: &Starting| starting.loaded.diagnostics.render(false).contains("there are no sites");
     let (live, _config) = fleet.follow();
     fleet.remove("sites");
     assert!(!warned(&fleet.starting()));
-    assert!(!live.reload(TODAY).diagnostics.render(false).contains("there is no site"));
+    assert!(!live.reload(TODAY).diagnostics.render(false).contains("there are no sites"));
     fleet.remove("data");
     assert!(warned(&fleet.starting()));
 }
@@ -478,9 +486,9 @@ fn a_key_that_is_missing_is_no_broken_configuration() {
     let fleet = Fleet::new("http://127.0.0.1:1");
     fleet.remove("secrets/03");
     let said = |fleet: &Fleet| String::from_utf8(fleet.command(&["status"]).stderr).expect("text");
-    assert!(said(&fleet).contains("are missing: `formgate check`"), "{}", said(&fleet));
+    assert!(said(&fleet).contains("are missing; run `formgate check`"), "{}", said(&fleet));
     fleet.write("sites/04.toml", "id =");
-    assert!(said(&fleet).contains("is broken or gone: `formgate check`"), "{}", said(&fleet));
+    assert!(said(&fleet).contains("is broken or missing; run `formgate check`"), "{}", said(&fleet));
 }
 
 #[tokio::test]
@@ -502,7 +510,10 @@ fn an_emptied_mapping_stays_as_it_was() {
     for emptied in ["", "\n# what it does\n"] {
         fleet.write("mappings/visits.toml", emptied);
         let stand_ins = live.reload(TODAY).stand_ins;
-        assert_eq!(faults(&stand_ins), [(Part::Mapping("visits".to_owned()), Fault::Broken, By::LastGood)]);
+        assert_eq!(
+            faults(&stand_ins),
+            [(ConfigPart::Mapping("visits".to_owned()), PartFault::Broken, StandInSource::LastGood)]
+        );
         assert!(config.load().mappings.get("visits").is_some_and(|mapping| mapping.title.is_some()));
     }
 }
@@ -513,7 +524,7 @@ async fn a_site_without_its_key_takes_submissions_and_sends_them_once_it_is_ther
     let fleet = Fleet::new(&api.base_url());
     fleet.remove("secrets/05");
     let starting = fleet.starting();
-    assert_eq!(faults(&starting.stand_ins), [(Part::Site(id(5)), Fault::Incomplete, By::Itself)]);
+    assert_eq!(faults(&starting.stand_ins), [(ConfigPart::Site(id(5)), PartFault::Incomplete, StandInSource::Itself)]);
     let running = fleet.run();
     let address = running.gateway()[0];
     assert_eq!((post(address, 5).await, post(address, 6).await), (200, 200));
@@ -540,7 +551,10 @@ fn a_start_without_the_folder_of_sites_serves_them_by_the_copy() {
     let checked = fleet.command(&["check"]);
     let told = String::from_utf8_lossy(&checked.stdout);
     assert_eq!(checked.status.code(), Some(78), "{told}");
-    assert!(told.contains("and 25 more were read from here") && told.contains("mapping `visits` was read"), "{told}");
+    assert!(
+        told.contains("and 25 more were last read from here") && told.contains("mapping `visits` was last read"),
+        "{told}"
+    );
     // Even without config.toml, or with something else in its place.
     for text in [None, Some("what")] {
         text.map_or_else(|| fleet.remove("config.toml"), |text| fleet.write("config.toml", text));
@@ -559,7 +573,7 @@ fn a_removal_is_recorded_before_its_file_goes() {
     assert!(changed("data/last-good/removed.json") <= changed("sites"), "the file went first");
     nothing_stands_in(&live.reload(TODAY));
     // Recorded while its file is there still, it goes on, whatever a reload makes of that.
-    let part = Part::Site(id(8));
+    let part = ConfigPart::Site(id(8));
     let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
     assert_eq!(removals.record(&part).expect("recorded"), Recorded::Now);
     nothing_stands_in(&live.reload(TODAY));
@@ -646,7 +660,8 @@ fn a_configuration_that_is_empty_or_cut_short_stays_as_it_was() {
         fleet.write("config.toml", &cut);
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.len(), 6, "{cut}");
-        assert!(starting.stand_ins.iter().all(|part| (part.fault, part.by) == (Fault::Broken, By::LastGood)), "{cut}");
+        let is_last_good = |part: &StandIn| (part.fault, part.by) == (PartFault::Broken, StandInSource::LastGood);
+        assert!(starting.stand_ins.iter().all(is_last_good), "{cut}");
         assert!(starting.loaded.diagnostics.prevent_serving(), "{cut}");
         let (started, _) = starting.in_force.expect("it starts");
         assert_eq!(started.upstream.base_url.as_str(), "http://127.0.0.1:1", "{cut}");
@@ -712,7 +727,7 @@ fn a_site_that_is_cut_short_stays_as_it_was() {
         for cut in ["tokens", "deliver", "hosts", &table("a"), &table("b")] {
             let rest = &whole[..whole.find(cut).expect("it is there")];
             fleet.write(name, &format!("{begin}{rest}# more\n"));
-            let broken = (Part::Site(id(29)), Fault::Broken, By::LastGood);
+            let broken = (ConfigPart::Site(id(29)), PartFault::Broken, StandInSource::LastGood);
             let starting = fleet.starting();
             assert!(faults(&starting.stand_ins).contains(&broken), "{name} before {cut}");
             let (started, _) = starting.in_force.expect("it starts");
@@ -811,7 +826,7 @@ fn an_empty_configuration_without_a_copy_says_where_one_was_looked_for() {
     let ran = fleet.command(&["serve"]);
     let told = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(78), "{told}");
-    assert!(told.contains("there is no copy of its last good version in data/last-good"), "{told}");
+    assert!(told.contains("this file has no last-good version: there is no copy in data/last-good"), "{told}");
 }
 
 #[test]
@@ -829,7 +844,7 @@ fn what_serves_is_never_guessed_and_the_rest_is() {
         assert!(fleet.starting().in_force.is_none(), "{table}");
         assert_eq!(fleet.command(&["serve"]).status.code(), Some(78), "{table}");
     }
-    for (broken, by) in [("[backup]\nodd = 1\n", By::LastGood), ("[notfy]\n", By::Itself)] {
+    for (broken, by) in [("[backup]\nodd = 1\n", StandInSource::LastGood), ("[notfy]\n", StandInSource::Itself)] {
         fleet.write("config.toml", &format!("{sound}{broken}"));
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.iter().map(|stand_in| stand_in.by).collect::<Vec<_>>(), [by]);
@@ -923,7 +938,7 @@ fn sites_are_removed_listed_and_given_tokens_while_a_table_is_broken() {
     assert_eq!(listed.status.code(), Some(0), "{}", String::from_utf8_lossy(&listed.stderr));
     let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
     assert_eq!(rows.as_array().map(Vec::len), Some(SITES + 2), "{rows}");
-    assert!(String::from_utf8_lossy(&listed.stderr).contains("`formgate check` shows why"));
+    assert!(String::from_utf8_lossy(&listed.stderr).contains("`formgate check` shows them"));
     for (site, file) in [("site-03", "sites/03.toml"), ("site-31", "config.toml")] {
         let before = fs::read_to_string(fleet.path(file)).expect("text").matches("sha256").count();
         let made = fleet.command(&["sites", "token", site]);
@@ -933,7 +948,7 @@ fn sites_are_removed_listed_and_given_tokens_while_a_table_is_broken() {
     for site in ["site-03", "site-05", "site-31"] {
         let ran = fleet.command(&["sites", "remove", site]);
         let told = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.code() == Some(0) && told.contains("is removed from"), "{told}");
+        assert!(ran.status.code() == Some(0) && told.contains("was removed from"), "{told}");
     }
     assert!(!fleet.path("sites/03.toml").exists() && !fleet.path("sites/05.toml").exists());
     let text = fs::read_to_string(fleet.path("config.toml")).expect("text");
@@ -956,7 +971,7 @@ fn a_removal_that_fails_leaves_the_site_in_force() {
     fleet.append("config.toml", "what\n");
     let ran = fleet.command(&["sites", "remove", "site-31"]);
     let told = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(78) && told.contains("it is not TOML"), "{told}");
+    assert!(ran.status.code() == Some(78) && told.contains("it isn't valid TOML"), "{told}");
     live.reload(TODAY);
     assert!(config.load().sites.contains_key(&id(31)), "it goes on");
     // A file of its own that can't be deleted: nobody changes the folder, whoever runs this.
@@ -977,7 +992,7 @@ fn a_removal_that_is_taken_back_leaves_those_before_it() {
     let (live, config) = fleet.follow();
     assert_eq!(fleet.command(&["sites", "remove", "site-07"]).status.code(), Some(0));
     let removals = Removals::of(&fleet.path("config.toml"), &Sources::with_environment([]), TODAY);
-    let [before, now] = [7, 8].map(|number| Part::Site(id(number)));
+    let [before, now] = [7, 8].map(|number| ConfigPart::Site(id(number)));
     assert_eq!(removals.record(&before).expect("recorded"), Recorded::Before);
     assert_eq!(removals.record(&now).expect("recorded"), Recorded::Now);
     fleet.write("sites/08.toml", "what");
@@ -1001,7 +1016,7 @@ fn a_name_that_no_site_has_is_an_error_unless_it_was_removed() {
     assert!(code == Some(2) && told.contains("there is no mapping `visits` whose file is gone"), "{told}");
     assert_eq!(remove(&["site-09"]).0, Some(0));
     let (code, told) = remove(&["site-09"]);
-    assert!(code == Some(0) && told.contains("is removed already"), "{told}");
+    assert!(code == Some(0) && told.contains("was already removed"), "{told}");
 }
 
 #[test]
@@ -1013,7 +1028,7 @@ fn a_site_that_its_file_lacks_now_is_said_to_come_back_with_it() {
     fleet.write("config.toml", "");
     let ran = fleet.command(&["sites", "remove", "site-31"]);
     let told = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.code() == Some(0) && told.contains("brings it back"), "{told}");
+    assert!(ran.status.code() == Some(0) && told.contains("would bring it back"), "{told}");
     live.reload(TODAY);
     assert_eq!(in_force(&config), SITES);
     fleet.write("config.toml", &whole);

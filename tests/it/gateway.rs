@@ -11,9 +11,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use formgate::accept::{self, Bounded, Bounds, Gateway, InFlight, Options, serve};
-use formgate::admin::Admin;
+use formgate::admin::AdminApp;
 use formgate::config::{
-    self, Config, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl, Token, Upstream,
+    self, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, OverLimit, Queue, Rate, Retry, Server, Site, StoreUrl,
+    Token,
 };
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::lead::{EntryId, FormId, SiteId};
@@ -256,7 +257,7 @@ pub(crate) fn start_admin_within(
     metrics: &Arc<Metrics>,
 ) -> (SocketAddr, watch::Sender<bool>) {
     let store: Arc<dyn Store> = Arc::<Shelf>::clone(shelf);
-    let admin = Admin::new(Arc::new(ArcSwap::from_pointee(config())), store, Arc::clone(metrics));
+    let admin = AdminApp::new(Arc::new(ArcSwap::from_pointee(config())), store, Arc::clone(metrics));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = watch::channel(false);
@@ -365,7 +366,7 @@ pub(crate) fn config() -> Config {
             ..Server::default()
         },
         admin: config::Admin::default(),
-        upstream: Upstream {
+        upstream: KaiCallsConfig {
             base_url: BaseUrl::parse("http://127.0.0.1:1").expect("a URL"),
             timeout: hour,
             max_in_flight: NonZeroU32::MIN,

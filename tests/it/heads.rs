@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
-use formgate::operate::{self, Audit, By, EraseAsked, FilterAsked, Outcome, RetryAsked, Situation};
+use formgate::operate::{self, Actor, Audit, EntryOutcome, EraseAsked, FilterAsked, RetryAsked, Situation};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
     Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Lease, NewEntry, Order, Page, Reading, Reason, Set,
@@ -174,14 +174,14 @@ async fn a_body_that_cannot_be_read_hides_its_lead_only_from_who_needs_it() {
 
     let audit = Audit::of(&config);
     let asked = RetryAsked { filter: Some(FilterAsked::default()), dry_run: true, ..RetryAsked::default() };
-    let tried = operate::retry(&store, &config, &audit, &asked, By::Cli, now).await.expect("tried");
-    let unreadable = tried.results.iter().filter(|done| done.outcome == Outcome::Unreadable);
+    let tried = operate::retry(&store, &config, &audit, &asked, Actor::Cli, now).await.expect("tried");
+    let unreadable = tried.results.iter().filter(|done| done.outcome == EntryOutcome::Unreadable);
     assert_eq!(unreadable.map(|done| done.id.clone()).collect::<Vec<_>>(), [bea.to_string()]);
     assert_eq!(tried.results.len(), 3);
 
     let erase = async |email: &str| {
         let asked = EraseAsked { email: Some(email.to_owned()), dry_run: true, ..EraseAsked::default() };
-        let found = operate::erase(&store, &audit, &asked, By::Cli, now).await.expect("looked");
+        let found = operate::erase(&store, &audit, &asked, Actor::Cli, now).await.expect("looked");
         (found.entries.len(), found.unreadable)
     };
     assert_eq!(erase("jane@example.com").await, (3, vec![]), "the lead says whose it is");

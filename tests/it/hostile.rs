@@ -5,7 +5,7 @@ use bytes::Bytes;
 use formgate::config::shipped_mappings;
 use formgate::decode::{self, DecodeError, LIMITS, Oddity};
 use formgate::lead::Lead;
-use formgate::pipeline::{self, End, Hold, SiteRules};
+use formgate::pipeline::{self, End, HoldReason, SiteRules};
 use formgate::received::Received;
 
 use crate::fixtures::{fixtures, received};
@@ -67,7 +67,7 @@ fn a_megabyte_of_what_repair_looks_for_is_read_once() {
     for piece in ["\" , \"b\" ", "\"}]}]}]} ", "\\\"", "\",\"", "{\"a\":", "\"a\":\"\" \"", ",,,,", "\u{FEFF}\""] {
         let body = format!("{{\"a\":\"{}", piece.repeat((1 << 20) / piece.len()));
         let end = pipeline::process(&shipped_mappings().0, &SiteRules::default(), None, &request(JSON, body)).end;
-        assert!(matches!(end, End::Held { hold: Hold::Undecodable | Hold::Invalid, .. }), "{piece}");
+        assert!(matches!(end, End::Held { hold: HoldReason::Undecodable | HoldReason::Invalid, .. }), "{piece}");
     }
 }
 
@@ -106,7 +106,7 @@ fn what_is_small_is_not_made_large() {
     for (what, content_type, body) in small_bodies() {
         let end =
             pipeline::process(&shipped_mappings().0, &SiteRules::default(), None, &request(content_type, body)).end;
-        let held = matches!(end, End::Held { hold: Hold::Undecodable | Hold::Invalid, .. });
+        let held = matches!(end, End::Held { hold: HoldReason::Undecodable | HoldReason::Invalid, .. });
         assert!(held || matches!(end, End::Lead { .. }), "{what}");
     }
 }

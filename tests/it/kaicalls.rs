@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{
-    Accepted, Answer, Client, ConnectFault, Envelope, Failure, FailureKind, Foreign, LiveKey, NewConnection, Options,
-    Reply, RetryAfter, TlsFault,
+    Accepted, Answer, Client, ConnectFault, Envelope, FailureKind, LiveKey, NewConnection, NoAnswer, Options, Reply,
+    RetryAfter, TlsFault, UnexpectedBody,
 };
 use formgate::lead::{Draft, EntryId, Lead};
 use rustls::pki_types::pem::PemObject;
@@ -72,7 +72,7 @@ async fn answer_to(reply: scripted_api::Reply) -> Answer {
     answered(intake(&client(&api.base_url())).await)
 }
 
-async fn failure_of(client: &Client) -> Failure {
+async fn failure_of(client: &Client) -> NoAnswer {
     let failure = match intake(client).await {
         Reply::Answered(answer) => Err(answer),
         Reply::Failed(failure) => Ok(failure),
@@ -136,7 +136,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
         api.on_intake(scripted_api::Reply::with_headers(status, &[("location", &to)], ""));
         let answer = answered(intake(&client(&api.base_url())).await);
-        assert_eq!((answer.status, answer.envelope), (status, Envelope::Other(Foreign::Empty)));
+        assert_eq!((answer.status, answer.envelope), (status, Envelope::Other(UnexpectedBody::Empty)));
     }
     assert_eq!(elsewhere.requests().len(), 0);
     assert_eq!(api.requests().len(), 5);
@@ -145,17 +145,17 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 #[tokio::test]
 async fn a_200_without_an_envelope_is_not_a_success() {
     let html = answer_to(scripted_api::Reply::html(200, "<html>maintenance</html>")).await;
-    assert_eq!((html.status, html.envelope), (200, Envelope::Other(Foreign::Html)));
+    assert_eq!((html.status, html.envelope), (200, Envelope::Other(UnexpectedBody::Html)));
     let empty = answer_to(scripted_api::Reply::json(200, "")).await;
-    assert_eq!((empty.status, empty.envelope), (200, Envelope::Other(Foreign::Empty)));
+    assert_eq!((empty.status, empty.envelope), (200, Envelope::Other(UnexpectedBody::Empty)));
     let none = answer_to(scripted_api::Reply::raw("HTTP/1.1 204 No Content\r\n\r\n")).await;
-    assert_eq!((none.status, none.envelope), (204, Envelope::Other(Foreign::Empty)));
+    assert_eq!((none.status, none.envelope), (204, Envelope::Other(UnexpectedBody::Empty)));
 }
 
 #[tokio::test]
 async fn a_long_body_is_cut_and_a_body_of_64_kib_is_read() {
     let answer = answer_to(scripted_api::Reply::large(502, 10 << 20)).await;
-    assert_eq!((answer.status, answer.envelope), (502, Envelope::Other(Foreign::TooLong)));
+    assert_eq!((answer.status, answer.envelope), (502, Envelope::Other(UnexpectedBody::TooLong)));
 
     let start = r#"{"success":true,"leadId":"lead_9","pad":""#;
     let body = format!(r#"{start}{}"}}"#, "x".repeat(64 * 1024 - start.len() - 2));
@@ -192,7 +192,7 @@ async fn retry_after_and_date_are_read_in_both_forms() {
 async fn a_lead_that_may_have_arrived_is_told_from_one_that_did_not() {
     let api = ScriptedApi::start().await;
     let client = client(&api.base_url());
-    let interrupted = Failure { kind: FailureKind::Interrupted, sent: true };
+    let interrupted = NoAnswer { kind: FailureKind::Interrupted, sent: true };
     api.on_intake(scripted_api::Reply::close());
     assert_eq!(failure_of(&client).await, interrupted);
     api.on_intake(scripted_api::Reply::reset());
@@ -207,7 +207,7 @@ async fn a_lead_that_may_have_arrived_is_told_from_one_that_did_not() {
     assert_eq!(api.requests().len(), 5, "nothing is repeated");
 
     api.go_away().await;
-    let refused = Failure { kind: FailureKind::Connect(ConnectFault::Refused), sent: false };
+    let refused = NoAnswer { kind: FailureKind::Connect(ConnectFault::Refused), sent: false };
     assert_eq!(failure_of(&client).await, refused);
     assert_eq!(refused.to_string(), "connection refused");
     api.come_back().await;
@@ -219,7 +219,7 @@ async fn a_lead_that_may_have_arrived_is_told_from_one_that_did_not() {
 async fn silence_ends_with_the_time_out() {
     let api = ScriptedApi::start().await;
     let client = client_with(&api.base_url(), |options| options.timeout = Duration::from_millis(200));
-    let timeout = Failure { kind: FailureKind::Timeout, sent: true };
+    let timeout = NoAnswer { kind: FailureKind::Timeout, sent: true };
     api.on_intake(scripted_api::Reply::silence());
     assert_eq!(failure_of(&client).await, timeout);
     api.on_intake(scripted_api::Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{").then_silence());
@@ -229,7 +229,7 @@ async fn silence_ends_with_the_time_out() {
 #[tokio::test]
 async fn a_name_without_an_address_is_a_failure_of_its_own() {
     let failure = failure_of(&client("https://kaicalls.invalid")).await;
-    assert_eq!(failure, Failure { kind: FailureKind::Dns, sent: false });
+    assert_eq!(failure, NoAnswer { kind: FailureKind::Dns, sent: false });
     assert_eq!((failure.to_string().as_str(), failure.kind.as_str()), ("name not found", "dns"));
 }
 
@@ -275,7 +275,7 @@ async fn a_certificate_is_checked_and_its_fault_is_named() {
     let answer = answered(intake(&trusting(good)).await);
     assert_eq!(answer.envelope, taken("lead_tls"));
 
-    let fault = |fault| Failure { kind: FailureKind::Tls(fault), sent: false };
+    let fault = |fault| NoAnswer { kind: FailureKind::Tls(fault), sent: false };
     let expired = failure_of(&trusting(include_bytes!("tls/expired.pem"))).await;
     assert_eq!(expired, fault(TlsFault::Expired));
     assert_eq!(expired.to_string(), "TLS: certificate expired");
@@ -285,7 +285,7 @@ async fn a_certificate_is_checked_and_its_fault_is_named() {
     let api = ScriptedApi::start().await;
     api.close_connections(1);
     let closed = failure_of(&client(&api.base_url().replace("http:", "https:"))).await;
-    assert_eq!(closed, Failure { kind: FailureKind::Connect(ConnectFault::Closed), sent: false });
+    assert_eq!(closed, NoAnswer { kind: FailureKind::Connect(ConnectFault::Closed), sent: false });
 }
 
 /// Serves one connection over TLS with a certificate of the test authority, and takes its lead.

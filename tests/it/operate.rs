@@ -8,8 +8,8 @@ use formgate::config::{Config, shipped_mappings};
 use formgate::lead::{EntryId, FormId, LeadField, SiteId};
 use formgate::map::{ExtrasRule, LeadRule, LeadRules, Selector, Source};
 use formgate::operate::{
-    self, AmendAsked, Audit, BadAmend, By, Cursor, Done, DropAsked, EraseAsked, FilterAsked, Groups, NotFound,
-    OperateError, Outcome, RetryAsked, Situation, Tried,
+    self, Actor, AmendAsked, Audit, BadAmend, Cursor, Done, DropAsked, EntryOutcome, EraseAsked, FilterAsked, Groups,
+    NotFound, OperateError, RetryAsked, Situation, Tried,
 };
 use formgate::pipeline::{self, End, FormRules};
 use formgate::queue::memory::MemoryStore;
@@ -121,14 +121,14 @@ impl Place {
     }
 
     async fn amend(&self, asked: AmendAsked) -> Result<Done, OperateError> {
-        operate::amend(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
+        operate::amend(&*self.store, &self.config, &self.audit, &asked, Actor::Cli, at(1_000)).await
     }
 
     async fn try_retry(&self, asked: RetryAsked) -> Result<Tried, OperateError> {
-        operate::retry(&*self.store, &self.config, &self.audit, &asked, By::Cli, at(1_000)).await
+        operate::retry(&*self.store, &self.config, &self.audit, &asked, Actor::Cli, at(1_000)).await
     }
 
-    async fn retry(&self, asked: RetryAsked) -> Vec<Outcome> {
+    async fn retry(&self, asked: RetryAsked) -> Vec<EntryOutcome> {
         outcomes(&self.try_retry(asked).await.expect("done").results)
     }
 
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-fn outcomes(results: &[Done]) -> Vec<Outcome> {
+fn outcomes(results: &[Done]) -> Vec<EntryOutcome> {
     results.iter().map(|done| done.outcome).collect()
 }
 
@@ -171,21 +171,21 @@ async fn a_retry_sends_what_is_a_lead_by_now_and_holds_what_is_still_none() {
     let good = place.add(1, "acme", GOOD, Reason::Undecodable).await;
     let bad = place.add(2, "acme", BAD, Reason::Undecodable).await;
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_filter() }).await.expect("done");
-    assert_eq!(outcomes(&dry.results), [Outcome::Queued, Outcome::Held]);
+    assert_eq!(outcomes(&dry.results), [EntryOutcome::Queued, EntryOutcome::Held]);
     let after = dry.results[0].after.as_ref().expect("the lead it would be");
     assert_eq!(after.email(), "jane@example.com");
     assert_eq!(place.head(good).await.revision, 1, "nothing is changed by a dry run");
 
-    assert_eq!(place.retry(by_filter()).await, [Outcome::Queued, Outcome::Held]);
+    assert_eq!(place.retry(by_filter()).await, [EntryOutcome::Queued, EntryOutcome::Held]);
     let good = place.head(good).await;
     let bad = place.head(bad).await;
     assert_eq!((good.state, good.reason, good.expires_at), (State::Queued, Reason::Retried, None));
     assert!(good.due_at.is_some_and(|due_at| due_at >= at(1_000) && due_at < at(1_010)), "{:?}", good.due_at);
     assert_eq!((bad.state, bad.reason, bad.expires_at), (State::Held, Reason::Invalid, Some(at(2) + KEEP)));
 
-    assert_eq!(place.retry(by_filter()).await, [Outcome::Unchanged], "what is queued is not gone through");
-    assert_eq!(place.retry(by_ids(&[good.id, bad.id])).await, [Outcome::Unchanged, Outcome::Unchanged]);
-    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[good.id]) }).await, [Outcome::Unchanged]);
+    assert_eq!(place.retry(by_filter()).await, [EntryOutcome::Unchanged], "what is queued is not gone through");
+    assert_eq!(place.retry(by_ids(&[good.id, bad.id])).await, [EntryOutcome::Unchanged, EntryOutcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[good.id]) }).await, [EntryOutcome::Unchanged]);
     assert_eq!(place.head(good.id).await.revision, good.revision);
     assert_eq!(place.head(bad.id).await.revision, bad.revision);
 }
@@ -210,7 +210,7 @@ async fn a_mended_form_rescues_what_it_held() {
     });
     let held = place.add(1, "acme", body, Reason::Invalid).await;
     assert!(place.head(held).await.reading.lead.is_none());
-    assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[held])).await, [EntryOutcome::Queued]);
     let lead = place.head(held).await.reading.lead.expect("a lead");
     assert_eq!(lead.email(), "jane@example.com");
 }
@@ -231,19 +231,19 @@ async fn a_retry_leaves_alone_what_nobody_asked_for() {
 
     let found = place.try_retry(by_filter()).await.expect("done").results;
     let told: Vec<_> = found.iter().map(|done| (done.id.clone(), done.outcome)).collect();
-    let skipped = [gone, salvaged, dropped].map(|id| (id, Outcome::Skipped));
-    let expected = [(elsewhere, Outcome::Unchanged), skipped[0], skipped[1], skipped[2]];
+    let skipped = [gone, salvaged, dropped].map(|id| (id, EntryOutcome::Skipped));
+    let expected = [(elsewhere, EntryOutcome::Unchanged), skipped[0], skipped[1], skipped[2]];
     assert_eq!(told, expected.map(|(id, outcome)| (id.to_string(), outcome)));
     assert!(found[0].why.contains("--release") && found[1].why.contains("configuration"));
 
-    assert_eq!(place.retry(by_ids(&[done, waiting])).await, [Outcome::Skipped, Outcome::Unchanged]);
+    assert_eq!(place.retry(by_ids(&[done, waiting])).await, [EntryOutcome::Skipped, EntryOutcome::Unchanged]);
     let again = RetryAsked { again: true, ..by_ids(&[done, waiting]) };
-    assert_eq!(place.retry(again).await, [Outcome::Queued, Outcome::Queued]);
+    assert_eq!(place.retry(again).await, [EntryOutcome::Queued, EntryOutcome::Queued]);
     assert!(place.try_retry(RetryAsked { again: true, ..by_filter() }).await.is_err());
-    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[elsewhere]) }).await, [Outcome::Queued]);
-    assert_eq!(place.retry(by_ids(&[dropped])).await, [Outcome::Queued]);
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[elsewhere]) }).await, [EntryOutcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[dropped])).await, [EntryOutcome::Queued]);
     let unknown = RetryAsked { ids: vec!["0000aaaa".to_owned(), "nonsense".to_owned()], ..RetryAsked::default() };
-    assert_eq!(place.retry(unknown).await, [Outcome::Missing, Outcome::Missing]);
+    assert_eq!(place.retry(unknown).await, [EntryOutcome::Missing, EntryOutcome::Missing]);
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() 
     let ambiguous = place.add(1, "acme", GOOD, Reason::Ambiguous).await;
     let invalid = place.add(2, "acme", GOOD, Reason::Invalid).await;
     let release = RetryAsked { release: true, ..by_ids(&[ambiguous]) };
-    assert_eq!(place.retry(release).await, [Outcome::Unchanged], "nobody knows whose it is");
+    assert_eq!(place.retry(release).await, [EntryOutcome::Unchanged], "nobody knows whose it is");
     let refused = place.amend(amend_email(ambiguous, "jane@example.com")).await.err();
     assert!(matches!(refused, Some(OperateError::BadAmend(BadAmend::Ambiguous))), "{refused:?}");
     assert_eq!(place.head(ambiguous).await.reason, Reason::Ambiguous);
@@ -263,13 +263,13 @@ async fn an_ambiguous_lead_is_sent_only_as_that_of_the_site_an_operator_names() 
     let assign = |to: &str| RetryAsked { assign: Some(to.to_owned()), ..by_ids(&[ambiguous, invalid]) };
     assert!(place.try_retry(assign("nobody")).await.is_err());
     let dry = RetryAsked { dry_run: true, ..assign("beta") };
-    assert_eq!(place.retry(dry).await, [Outcome::Queued, Outcome::Skipped]);
+    assert_eq!(place.retry(dry).await, [EntryOutcome::Queued, EntryOutcome::Skipped]);
     assert_eq!(place.head(ambiguous).await.site.as_str(), "acme");
 
-    assert_eq!(place.retry(assign("beta")).await, [Outcome::Queued, Outcome::Skipped]);
+    assert_eq!(place.retry(assign("beta")).await, [EntryOutcome::Queued, EntryOutcome::Skipped]);
     let entry = place.head(ambiguous).await;
     assert_eq!((entry.site.as_str(), entry.state, entry.reason), ("beta", State::Queued, Reason::Retried));
-    assert_eq!(place.retry(assign("beta")).await, [Outcome::Skipped, Outcome::Skipped], "done twice");
+    assert_eq!(place.retry(assign("beta")).await, [EntryOutcome::Skipped, EntryOutcome::Skipped], "done twice");
 }
 
 #[tokio::test]
@@ -281,25 +281,25 @@ async fn what_was_salvaged_goes_out_only_where_it_is_named() {
             FilterAsked { state: Some(state.to_owned()), reason: reason.map(str::to_owned), ..FilterAsked::default() };
         RetryAsked { filter: Some(filter), release: true, ..RetryAsked::default() }
     };
-    assert_eq!(place.retry(of_state("held", None)).await, [Outcome::Skipped]);
+    assert_eq!(place.retry(of_state("held", None)).await, [EntryOutcome::Skipped]);
     assert_eq!(place.head(salvaged).await.state, State::Held);
     let dry = RetryAsked { dry_run: true, ..of_state("held", Some("salvaged")) };
-    assert_eq!(place.retry(dry).await, [Outcome::Queued]);
-    assert_eq!(place.retry(of_state("held", Some("salvaged"))).await, [Outcome::Queued]);
+    assert_eq!(place.retry(dry).await, [EntryOutcome::Queued]);
+    assert_eq!(place.retry(of_state("held", Some("salvaged"))).await, [EntryOutcome::Queued]);
     let another = place.add(2, "acme", GOOD, Reason::Salvaged).await;
     let groups = place.groups(FilterAsked::default()).await.groups;
     assert_eq!(
         groups.iter().map(|group| (group.leads, group.reason, group.cause.as_str())).collect::<Vec<_>>(),
         [(1, Reason::Salvaged, "salvaged from a damaged store: it may have been delivered")]
     );
-    assert_eq!(place.retry(by_ids(&[another])).await, [Outcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[another])).await, [EntryOutcome::Queued]);
 }
 
 #[tokio::test]
 async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
     let place = Place::new();
     let lead = place.add(1, "acme", GOOD, Reason::Accepted).await;
-    let cut = Attempt { status: None, ..attempt(AttemptResult::Ambiguous, 0, "no answer in time") };
+    let cut = Attempt { status: None, ..attempt(AttemptResult::Ambiguous, 0, "answer timed out") };
     place.settle(lead, Settlement::Again { after: Duration::ZERO, attempt: cut }).await;
     let found = Attempt {
         result: AttemptResult::Delivered,
@@ -313,13 +313,13 @@ async fn a_lead_that_was_found_at_kaicalls_is_said_to_be_found_there() {
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
     let expected = [
         "accepted, queued",
-        "attempt 1: may have arrived, no answer in time",
-        "delivered: the widget shows that it had arrived",
-        "may be removed",
+        "attempt 1: may have arrived, answer timed out",
+        "delivered: it is in KaiCalls' list of recent leads",
+        "will be removed",
     ];
     assert_eq!(steps, expected);
     let life = operate::show(&*place.store, &place.situation(), &lead.to_string()).await.expect("shown");
-    assert_eq!(life.entry.cause, "delivered, as KaiCalls' dashboard widget shows");
+    assert_eq!(life.entry.cause, "delivered: it is in KaiCalls' list of recent leads");
     assert_eq!(serde_json::to_value(&life).expect("JSON")["history"][2]["attempt"]["confirmed"], "widget");
 }
 
@@ -330,16 +330,16 @@ async fn what_a_rule_or_the_site_holds_stays_held_until_it_is_released() {
         site.rules.hold_unknown_forms = true;
     });
     let unknown = place.add(1, "acme", GOOD, Reason::UnknownForm).await;
-    assert_eq!(place.retry(by_ids(&[unknown])).await, [Outcome::Unchanged]);
-    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[unknown]) }).await, [Outcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[unknown])).await, [EntryOutcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[unknown]) }).await, [EntryOutcome::Queued]);
 
     let place = Place::with(|config| {
         Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared").deliver = false;
     });
     let tried_out = place.add(1, "acme", GOOD, Reason::DeliverOff).await;
-    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[tried_out]) }).await, [Outcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[tried_out]) }).await, [EntryOutcome::Unchanged]);
     let undecodable = place.add(2, "acme", GOOD, Reason::Undecodable).await;
-    assert_eq!(place.retry(by_ids(&[undecodable])).await, [Outcome::Held]);
+    assert_eq!(place.retry(by_ids(&[undecodable])).await, [EntryOutcome::Held]);
     assert_eq!(place.head(undecodable).await.reason, Reason::DeliverOff);
 }
 
@@ -349,10 +349,10 @@ async fn what_is_being_sent_is_busy() {
     let sent = place.add(1, "acme", GOOD, Reason::Accepted).await;
     let lease = place.store.claim(&Claim::new(1, KEEP, at(999))).await.expect("claimed");
     assert_eq!(lease[0].head.id, sent);
-    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[sent]) }).await, [Outcome::Busy]);
+    assert_eq!(place.retry(RetryAsked { again: true, ..by_ids(&[sent]) }).await, [EntryOutcome::Busy]);
     let asked = DropAsked { ids: vec![sent.to_string()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
-    assert_eq!(outcomes(&dropped.expect("done").results), [Outcome::Busy]);
+    let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, Actor::Cli, at(1_000)).await;
+    assert_eq!(outcomes(&dropped.expect("done").results), [EntryOutcome::Busy]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,18 +387,18 @@ async fn a_drop_by_filter_takes_what_is_held_and_says_so_first() {
     let dead = place.add(3, "acme", GOOD, Reason::Accepted).await;
     place.settle(dead, refused()).await;
     let drop = async |asked: DropAsked| {
-        let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, By::Cli, at(1_000)).await;
+        let dropped = operate::drop_entries(&*place.store, &place.audit, &asked, KEEP, Actor::Cli, at(1_000)).await;
         outcomes(&dropped.expect("done").results)
     };
     let all = DropAsked { filter: Some(FilterAsked::default()), ..DropAsked::default() };
-    assert_eq!(drop(DropAsked { dry_run: true, ..all.clone() }).await, [Outcome::Dropped]);
+    assert_eq!(drop(DropAsked { dry_run: true, ..all.clone() }).await, [EntryOutcome::Dropped]);
     assert_eq!(place.head(held).await.state, State::Held);
-    assert_eq!(drop(all).await, [Outcome::Dropped]);
+    assert_eq!(drop(all).await, [EntryOutcome::Dropped]);
     let entry = place.head(held).await;
     assert_eq!((entry.state, entry.reason, entry.expires_at), (State::Dead, Reason::Dropped, Some(at(1_000) + KEEP)));
     assert_eq!(place.head(queued).await.state, State::Queued);
     let named = DropAsked { ids: vec![queued.to_string(), dead.to_string()], ..DropAsked::default() };
-    assert_eq!(drop(named).await, [Outcome::Dropped, Outcome::Unchanged]);
+    assert_eq!(drop(named).await, [EntryOutcome::Dropped, EntryOutcome::Unchanged]);
     assert_eq!(place.head(dead).await.reason, Reason::Refused);
 }
 
@@ -485,10 +485,13 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
     let held = place.add(1, "acme", "name=Jane&email=nowhere&message=Hello&budget=5", Reason::Invalid).await;
     let dry = AmendAsked { dry_run: true, ..amend_email(held, " jane@example.com ") };
     let dry = place.amend(dry).await.expect("done");
-    assert_eq!((dry.outcome, dry.after.as_ref().map(|lead| lead.email())), (Outcome::Queued, Some("jane@example.com")));
+    assert_eq!(
+        (dry.outcome, dry.after.as_ref().map(|lead| lead.email())),
+        (EntryOutcome::Queued, Some("jane@example.com"))
+    );
     assert_eq!(place.head(held).await.revision, 1, "nothing is changed by a dry run");
 
-    assert_eq!(place.amend(amend_email(held, "jane@example.com")).await.expect("done").outcome, Outcome::Queued);
+    assert_eq!(place.amend(amend_email(held, "jane@example.com")).await.expect("done").outcome, EntryOutcome::Queued);
     let Entry { head: amended, received } = place.entry(held).await;
     assert_eq!((amended.state, amended.reason, amended.expires_at), (State::Queued, Reason::Amended, None));
     let lead = amended.reading.lead.as_ref().expect("a lead");
@@ -503,11 +506,11 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
         phone: Some("+1 (503) 555-0142".to_owned()),
         ..AmendAsked::default()
     };
-    assert_eq!(place.amend(more).await.expect("done").outcome, Outcome::Queued);
+    assert_eq!(place.amend(more).await.expect("done").outcome, EntryOutcome::Queued);
     place.settle_at(2_000, held, refused()).await;
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await.expect("done");
     assert_eq!(dry.results[0].after, dry.results[0].before);
-    assert_eq!(place.retry(by_ids(&[held])).await, [Outcome::Queued]);
+    assert_eq!(place.retry(by_ids(&[held])).await, [EntryOutcome::Queued]);
     let lead = place.head(held).await.reading.lead.expect("a lead");
     assert_eq!((lead.email(), lead.phone(), lead.message()), ("jane@example.com", Some("+15035550142"), "Call me"));
 
@@ -532,7 +535,7 @@ async fn an_amendment_makes_a_lead_and_outlives_every_retry() {
 
     place.settle_at(2_000, held, refused()).await;
     let clear = AmendAsked { id: held.to_string(), clear: vec![LeadField::Message], ..AmendAsked::default() };
-    assert_eq!(place.amend(clear.clone()).await.expect("done").outcome, Outcome::Queued);
+    assert_eq!(place.amend(clear.clone()).await.expect("done").outcome, EntryOutcome::Queued);
     assert_eq!(place.head(held).await.reading.lead.expect("a lead").message(), "Hello\n\nBudget: 5");
     place.settle_at(2_000, held, refused()).await;
     assert!(matches!(
@@ -562,14 +565,14 @@ async fn what_cannot_be_decoded_is_a_lead_once_it_is_amended() {
     assert!(error.to_string().contains("email missing: "), "{error}");
     for id in [odd, empty] {
         let asked = AmendAsked { name: Some("Jane".to_owned()), ..amend_email(id, "jane@example.com") };
-        assert_eq!(place.amend(asked).await.expect("done").outcome, Outcome::Queued);
+        assert_eq!(place.amend(asked).await.expect("done").outcome, EntryOutcome::Queued);
         let lead = place.head(id).await.reading.lead.expect("a lead");
         assert_eq!(
             (lead.name(), lead.email(), lead.message()),
             ("Jane", "jane@example.com", "Submitted through contact")
         );
         place.settle_at(2_000, id, refused()).await;
-        assert_eq!(place.retry(by_ids(&[id])).await, [Outcome::Queued], "without its message it is a lead too");
+        assert_eq!(place.retry(by_ids(&[id])).await, [EntryOutcome::Queued], "without its message it is a lead too");
     }
 }
 
@@ -596,13 +599,13 @@ async fn only_what_is_held_or_dead_is_amended_and_only_validly() {
     place.settle(queued, delivered()).await;
     assert!(why(amend_email(queued, "a@example.com")).await.contains("was delivered"));
     let ruled = place.add(4, "acme", GOOD, Reason::HoldRule).await;
-    assert_eq!(place.amend(amend_email(ruled, "a@example.com")).await.expect("done").outcome, Outcome::Queued);
+    assert_eq!(place.amend(amend_email(ruled, "a@example.com")).await.expect("done").outcome, EntryOutcome::Queued);
 
     let place = Place::with(|config| {
         Arc::get_mut(config.sites.values_mut().next().expect("a site")).expect("not shared").deliver = false;
     });
     let tried_out = place.add(1, "acme", BAD, Reason::DeliverOff).await;
-    assert_eq!(place.amend(amend_email(tried_out, "a@example.com")).await.expect("done").outcome, Outcome::Held);
+    assert_eq!(place.amend(amend_email(tried_out, "a@example.com")).await.expect("done").outcome, EntryOutcome::Held);
     let entry = place.head(tried_out).await;
     assert_eq!((entry.state, entry.reading.lead.expect("a lead").email()), (State::Held, "a@example.com"));
 }
@@ -614,7 +617,7 @@ async fn an_erasure_finds_the_old_address_and_the_new() {
         let amended = place.add(number, "acme", "name=J&email=old%40example.com&message=Hi", Reason::Invalid).await;
         assert!(place.amend(amend_email(amended, "new@example.com")).await.is_ok());
         let asked = EraseAsked { email: Some(email.to_owned()), ..EraseAsked::default() };
-        let erased = operate::erase(&*place.store, &place.audit, &asked, By::Cli, at(1_000)).await.expect("erased");
+        let erased = operate::erase(&*place.store, &place.audit, &asked, Actor::Cli, at(1_000)).await.expect("erased");
         assert_eq!(erased.entries.len(), 1, "{email}");
         assert!(place.store.get(amended).await.expect("read").is_none());
     }
@@ -684,7 +687,7 @@ async fn a_life_is_told_from_the_first_byte_to_the_last_attempt() {
     assert_eq!(life.history.len(), 2);
     let trace = operate::trace(&*place.store, &place.situation(), &dead.to_string()).await.expect("traced");
     let steps: Vec<_> = trace.steps.iter().map(|step| step.what.as_str()).collect();
-    assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "may be removed"]);
+    assert_eq!(steps, ["accepted, queued", "attempt 1: lead refused, 400 Name is too odd", "will be removed"]);
     assert_eq!(trace.steps[1].after_ms, 499_000);
     let error = operate::show(&*place.store, &place.situation(), "ffff").await.expect_err("not there");
     assert!(matches!(error, OperateError::NotFound(NotFound::Gone(_))));
@@ -707,15 +710,15 @@ async fn on_a_full_disk_what_frees_room_is_done_all_the_same() {
     let now = at(1_000);
     assert!(matches!(place.try_retry(by_ids(&[id(1)])).await, Err(OperateError::Audit(_))), "it frees nothing");
     let drop = DropAsked { ids: vec![ids[0].clone()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, By::Cli, now).await.expect("dropped");
-    assert_eq!((outcomes(&dropped.results), dropped.audit_waits), (vec![Outcome::Dropped], true));
+    let dropped = operate::drop_entries(&*place.store, audit, &drop, KEEP, Actor::Cli, now).await.expect("dropped");
+    assert_eq!((outcomes(&dropped.results), dropped.audit_waits), (vec![EntryOutcome::Dropped], true));
     let erase = EraseAsked { ids: vec![ids[1].clone()], ..EraseAsked::default() };
-    let erased = operate::erase(&*place.store, audit, &erase, By::Cli, now).await.expect("erased");
+    let erased = operate::erase(&*place.store, audit, &erase, Actor::Cli, now).await.expect("erased");
     assert_eq!((erased.entries.len(), erased.audit_waits), (1, true));
     let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: now };
     let store = SqliteStore::open(&folder.path().join("formgate.db"), options).expect("opened");
     let copy = folder.path().join("elsewhere.db");
-    let copied = operate::backup(&Arc::new(store).into(), audit, &copy, By::Cli, now).await.expect("copied");
+    let copied = operate::backup(&Arc::new(store).into(), audit, &copy, Actor::Cli, now).await.expect("copied");
     assert!(copied.audit_waits && copy.exists());
     assert_eq!(audit.waiting().await.len(), 6, "a beginning and an end of each");
 }
@@ -733,16 +736,16 @@ async fn nothing_is_done_that_cannot_be_written_down() {
     let (store, audit, now) = (&*place.store, &place.audit, at(1_000));
     assert!(matches!(place.try_retry(by_ids(&[held])).await, Err(OperateError::Audit(_))));
     let drop = DropAsked { ids: vec![held.to_string()], ..DropAsked::default() };
-    let dropped = operate::drop_entries(store, audit, &drop, KEEP, By::Cli, now).await;
+    let dropped = operate::drop_entries(store, audit, &drop, KEEP, Actor::Cli, now).await;
     assert!(matches!(dropped, Err(OperateError::Audit(_))));
     for ids in [vec![held.to_string()], Vec::new()] {
         let email = ids.is_empty().then(|| "jane@example.com".to_owned());
         let asked = EraseAsked { ids, email, ..EraseAsked::default() };
-        assert!(matches!(operate::erase(store, audit, &asked, By::Cli, now).await, Err(OperateError::Audit(_))));
+        assert!(matches!(operate::erase(store, audit, &asked, Actor::Cli, now).await, Err(OperateError::Audit(_))));
     }
     let query = FilterAsked::default().read(now).expect("a filter");
     assert!(
-        operate::Export::begin(audit, query, operate::ExportFormat::Csv, By::Cli, place.situation()).await.is_err()
+        operate::Export::begin(audit, query, operate::ExportFormat::Csv, Actor::Cli, place.situation()).await.is_err()
     );
     assert_eq!(place.head(held).await.revision, 1);
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use formgate::accept::{Keeping, Options};
+use formgate::accept::{BodyKeeping, Options};
 use formgate::lead::FormId;
-use formgate::pipeline::{self, Keeper, Kept, Mappings, Processed, SiteRules, TooMuchToKeep};
+use formgate::pipeline::{self, Keeper, KeptBody, Mappings, Processed, SiteRules, TooMuchToKeep};
 use formgate::queue::{Reason, State};
 use formgate::received::Received;
 use formgate::telemetry::{LogFormat, install_panic_hook, log_to_stderr};
@@ -60,7 +60,7 @@ fn push(keeper: &mut Keeper, chunk: Bytes) -> Result<(), TooMuchToKeep> {
     keeper.push(chunk)
 }
 
-fn finish(keeper: Keeper) -> Result<Kept, TooMuchToKeep> {
+fn finish(keeper: Keeper) -> Result<KeptBody, TooMuchToKeep> {
     let kept = keeper.finish()?;
     assert!(find(&kept.body, b"poison").is_none() && find(&kept.body, b"venom").is_none(), "the keeper met poison");
     Ok(kept)
@@ -88,7 +88,7 @@ async fn post_parts(gateway: &Running, parts: &[(&str, &str)]) -> (String, Strin
 #[tokio::test]
 async fn a_panic_while_a_body_is_read_holds_it_as_it_came() {
     install_panic_hook();
-    let keeping = Keeping { push, finish };
+    let keeping = BodyKeeping { push, finish };
     let gateway = start_behind(None, Options::default(), |_config| {}, |gateway| gateway.with_keeping(keeping));
     let held = |answer: &str, body: &str| {
         assert_eq!((status(answer), &json(answer)["status"]), (200, &"held".into()), "{answer}");

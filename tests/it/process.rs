@@ -192,7 +192,7 @@ async fn problems_that_nobody_reads_stop_no_start() {
     };
     let said = tokio::time::timeout(PATIENCE, read).await.expect("it says so");
     assert_eq!(said.matches("error: ").count(), 50, "{said}");
-    assert!(said.contains(" more: `formgate check` shows all"), "{said}");
+    assert!(said.contains(" more; `formgate check` shows all"), "{said}");
 }
 
 const CHILD: &str = "FORMGATE_TEST_LOG_LINES";

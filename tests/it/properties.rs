@@ -295,7 +295,7 @@ proptest! {
         let submission = decode::decode(&received, &arena).expect("JSON");
         let shapes = Shapes::default();
         let rules = Rules { mapping: &mapping, own_lead: None, own_extras: None, region: None, dictionary: &dictionary, shapes: &shapes };
-        let message = map::apply(map::Look::new(&submission, rules.mapping), rules).draft.message.expect("a message");
+        let message = map::apply(map::MappingView::new(&submission, rules.mapping), rules).draft.message.expect("a message");
         prop_assert_eq!(message, format!("Said: {value}\nTwice: {value}"));
     }
 

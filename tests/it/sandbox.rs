@@ -7,7 +7,7 @@ use std::time::Duration;
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{Client, Envelope, FailureKind, LiveKey, NewConnection, Options, Reply, RetryAfter, Widget};
 use formgate::lead::{Draft, EntryId, Lead};
-use formgate::sandbox::{self, Fault, Sandbox, StartError};
+use formgate::sandbox::{self, Fault, Sandbox, SandboxStartError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -264,7 +264,7 @@ async fn a_fault_that_makes_no_sense_is_refused_and_changes_nothing() {
     }
     assert_eq!(ask(&sandbox, "GET /_sandbox/faults", "", "").await, (200, json!({"fault": null})));
     let refused = Sandbox::start(sandbox::Options { fault: Some(Fault::default()), ..sandbox::Options::new(ANY_PORT) });
-    assert!(matches!(refused, Err(StartError::Fault(_))));
+    assert!(matches!(refused, Err(SandboxStartError::Fault(_))));
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn it_runs_until_it_is_told_and_says_where() {
     let address = address.await.expect("an address");
     assert!(TcpStream::connect(address).await.is_ok());
     let taken = Sandbox::start(sandbox::Options::new(address));
-    assert!(matches!(taken, Err(StartError::Listen { .. })));
+    assert!(matches!(taken, Err(SandboxStartError::Listen { .. })));
     told.send(()).expect("it runs");
     assert!(run.await.expect("it ends").is_ok());
     assert!(TcpStream::connect(address).await.is_err());

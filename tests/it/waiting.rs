@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use formgate::config::Site;
 use formgate::lead::{EntryId, FormId};
-use formgate::operate::{self, Audit, By, Outcome, Query, RetryAsked, Situation, WaitsFor};
+use formgate::operate::{self, Actor, Audit, EntryOutcome, Query, RetryAsked, Situation, WaitsFor};
 use formgate::queue::{Change, Order, State};
 use jiff::Timestamp;
 
@@ -47,8 +47,8 @@ async fn a_lead_of_a_paused_site_says_so_and_an_operators_retry_does_not_hide_it
     let again = RetryAsked { ids: vec![tried.to_string()], again: true, ..RetryAsked::default() };
     let audit = Audit::of(&world.config.load());
     let config = world.config.load_full();
-    let done = operate::retry(&*world.store, &config, &audit, &again, By::Cli, world.now()).await.expect("done");
-    assert_eq!(done.results[0].outcome, Outcome::Queued);
+    let done = operate::retry(&*world.store, &config, &audit, &again, Actor::Cli, world.now()).await.expect("done");
+    assert_eq!(done.results[0].outcome, EntryOutcome::Queued);
     world.pass(60);
     assert_eq!(shown(&world, tried).await, (refused.0, refused.1.clone(), Some(180)));
     assert_eq!(world.work().await, [(2, 1, refused.1)]);
@@ -67,8 +67,10 @@ async fn an_outage_is_told_for_all_that_waits() {
     world.step().await;
     let new = world.queue("delta", 4).await;
     world.pass(20);
-    let why =
-        format!("KaiCalls can't be reached (connection refused, since {}); leads go on by themselves", minute(START));
+    let why = format!(
+        "KaiCalls can't be reached (connection refused, since {}); leads are sent when it is back",
+        minute(START)
+    );
     assert_eq!(shown(&world, new).await, (Some(WaitsFor::Upstream), why.clone(), Some(40)));
     assert_eq!(world.work().await, [(4, 4, why)]);
     world.api.come_back().await;
@@ -98,7 +100,7 @@ async fn a_lead_in_line_says_that_its_rate_keeps_it() {
     let world = World::with(|config| config.limits.site = limit(6, 1)).await;
     let ids = [world.queue("acme", 1).await, world.queue("acme", 2).await, world.queue("acme", 3).await];
     world.step().await;
-    let why = "over the site's rate: sent as fast as [limits].site allows".to_owned();
+    let why = "over [limits].site: waits its turn".to_owned();
     assert_eq!(shown(&world, ids[1]).await, (Some(WaitsFor::Rate), why.clone(), Some(10)));
     assert_eq!(shown(&world, ids[2]).await, (Some(WaitsFor::Rate), why, Some(20)));
     assert_eq!(world.work().await, [], "it needs nobody");
@@ -110,7 +112,7 @@ async fn a_lead_in_line_says_that_its_rate_keeps_it() {
     world.step().await;
     let (waits_for, why, wait) = shown(&world, ids[1]).await;
     assert_eq!((waits_for, wait), (Some(WaitsFor::Rate), Some(59)));
-    assert_eq!(why, "over [kaicalls].rate: sent as fast as that allows");
+    assert_eq!(why, "over [kaicalls].rate: waits its turn");
 }
 
 #[tokio::test]
@@ -183,7 +185,7 @@ async fn while_kaicalls_address_is_unknown_all_leads_say_so_and_none_is_sent() {
     let world = World::new().await;
     let ids = [world.queue("acme", 1).await, world.queue("beta", 2).await];
     world.change(|config| config.missing.upstream = true);
-    let why = "[kaicalls] can't be used: nothing is sent until it is mended";
+    let why = "[kaicalls] can't be used: nothing is sent until it is fixed";
     wait_for(&world, &ids, WaitsFor::Delivery, why).await;
     world.step().await;
     assert_eq!(world.sent(), [""; 0]);
@@ -206,7 +208,7 @@ async fn without_a_gateway_the_store_and_the_configuration_tell_what_they_know()
         (life.entry.cause, life.entry.due_at)
     };
     assert_eq!(cause(refused).await, ("key refused: 401 Unauthorized".to_owned(), None));
-    assert_eq!(cause(queued).await, ("waits for the gateway: it isn't running".to_owned(), None));
+    assert_eq!(cause(queued).await, ("the gateway isn't running".to_owned(), None));
     assert_eq!(cause(gone).await, ("its site is not in the configuration; held in 24 h".to_owned(), None));
     let groups = operate::groups(&*world.store, &Query::default(), &offline).await.expect("grouped").groups;
     let mut causes: Vec<_> = groups.iter().map(|group| (group.leads, group.waits_for)).collect();

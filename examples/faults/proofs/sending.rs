@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use formgate::config::{Admin, Config, Limits, Missing, OverLimit, Queue, Server, Site, Upstream};
+use formgate::config::{Admin, Config, KaiCallsConfig, Limits, Missing, OverLimit, Queue, Server, Site};
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{Client, Options};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
@@ -37,7 +37,7 @@ impl Sending {
         timeout: Duration,
     ) -> anyhow::Result<Self> {
         let base_url = BaseUrl::parse(base_url)?;
-        let upstream = Upstream { base_url: base_url.clone(), timeout, ..Upstream::default() };
+        let upstream = KaiCallsConfig { base_url: base_url.clone(), timeout, ..KaiCallsConfig::default() };
         let config = Config {
             server: Server::default(),
             admin: Admin::default(),

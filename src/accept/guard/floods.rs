@@ -23,10 +23,11 @@ const LINES: usize = 300;
 
 /// Counts what has no line of its own. Clones count together.
 #[derive(Clone, Default)]
-pub(in crate::accept) struct Floods(Arc<Mutex<Counted>>);
+pub(in crate::accept) struct Floods(Arc<Mutex<FloodCounts>>);
 
+/// What is counted within one window.
 #[derive(Default)]
-struct Counted {
+struct FloodCounts {
     /// Set by the first that is counted.
     began: Option<Instant>,
     lines: HashMap<Option<IpAddr>, u32>,
@@ -84,7 +85,7 @@ impl Floods {
     }
 
     /// Begins a window where none is open, and ends one that is over: nobody may be there to report.
-    fn counted(&self) -> parking_lot::MutexGuard<'_, Counted> {
+    fn counted(&self) -> parking_lot::MutexGuard<'_, FloodCounts> {
         let mut counted = self.0.lock();
         let now = Instant::now();
         if counted.began.is_some_and(|began| now.duration_since(began) >= WINDOW) {
@@ -99,7 +100,7 @@ impl Floods {
     }
 }
 
-impl Counted {
+impl FloodCounts {
     fn end(&mut self, now: Instant) {
         let ended = std::mem::take(self);
         let Some(began) = ended.began else { return };
@@ -114,7 +115,7 @@ impl Sums {
             tracing::info!(
                 requests,
                 seconds,
-                "requests.summed_up: so many more requests without a valid credential were refused, without a line each"
+                "requests.summed_up: more requests without a valid credential were refused"
             );
         }
         if evicted_same_address + evicted_full + refused > 0 {
@@ -123,8 +124,8 @@ impl Sums {
                 evicted_full,
                 refused,
                 seconds,
-                "connections.closed: idle connections were closed for new ones of the same address, or since all were \
-                 taken; new ones were refused where none was idle"
+                "connections.closed: too many connections, from one address or in all; idle ones were closed, and new \
+                 ones refused if none was idle"
             );
         }
     }

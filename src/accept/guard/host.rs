@@ -38,16 +38,16 @@ fn host(url: &str) -> Option<String> {
     place(url).map(|place| place.host)
 }
 
-/// Where a URL leads, comparable with others.
+/// A URL reduced to host and path, for comparison with others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::accept) struct Place {
+pub(in crate::accept) struct ComparableUrl {
     pub(super) host: String,
     /// The parts of its path, in lower case.
     pub(super) path: Vec<String>,
 }
 
 /// Takes host and path out of a URL, where it is one.
-pub(super) fn place(url: &str) -> Option<Place> {
+pub(super) fn place(url: &str) -> Option<ComparableUrl> {
     let end = url.find('#').unwrap_or(url.len());
     let url = url.get(..end)?.trim();
     let (scheme, rest) = url.split_once("://")?;
@@ -56,7 +56,7 @@ pub(super) fn place(url: &str) -> Option<Place> {
     let (authority, path) = rest.split_once(['/', '\\']).unwrap_or((rest, ""));
     let authority = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
     let path = path.split(['/', '\\']).filter(|part| !part.is_empty()).map(str::to_lowercase).collect();
-    (!authority.is_empty()).then(|| Place { host: comparable(authority), path })
+    (!authority.is_empty()).then(|| ComparableUrl { host: comparable(authority), path })
 }
 
 /// Makes a host comparable: without port and the final dot, in lower case and ASCII; `www.` is no other host.

@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::http::bearer;
 
-/// How a key pair fares, in the order in which KaiCalls' endpoints tell.
-pub(in crate::accept) enum Keys<'a> {
+/// The result of checking a key pair, in the order in which KaiCalls' endpoints report it.
+pub(in crate::accept) enum KeyPairCheck<'a> {
     /// They are these sites', or those of one of their forms; never empty, in the order of the sites' ids.
     Fit(Vec<Holder<'a>>),
     UnknownPublic,
@@ -18,7 +18,7 @@ pub(in crate::accept) enum Keys<'a> {
 }
 
 /// Finds the sites that have this key pair. The public key is no secret: only the other is compared in constant time.
-pub(in crate::accept) fn find<'a>(config: &'a Config, public: &str, secret: &str) -> Keys<'a> {
+pub(in crate::accept) fn find<'a>(config: &'a Config, public: &str, secret: &str) -> KeyPairCheck<'a> {
     let shown = digest(secret);
     let mut holders = Vec::new();
     let mut is_known = false;
@@ -34,9 +34,9 @@ pub(in crate::accept) fn find<'a>(config: &'a Config, public: &str, secret: &str
         holders.extend(held);
     }
     match (holders.is_empty(), is_known) {
-        (false, _) => Keys::Fit(holders),
-        (true, true) => Keys::WrongSecret,
-        (true, false) => Keys::UnknownPublic,
+        (false, _) => KeyPairCheck::Fit(holders),
+        (true, true) => KeyPairCheck::WrongSecret,
+        (true, false) => KeyPairCheck::UnknownPublic,
     }
 }
 

@@ -25,9 +25,10 @@ const BARRED_MAX: usize = 4096;
 
 /// The limiters. Clones count together.
 #[derive(Clone)]
-pub(in crate::accept) struct Limiters(Arc<ArcSwap<Counted>>);
+pub(in crate::accept) struct Limiters(Arc<ArcSwap<RateLimiters>>);
 
-struct Counted {
+/// The limiters of one version of the configuration.
+struct RateLimiters {
     limits: Limits,
     gateway: Arc<DefaultDirectRateLimiter>,
     clients: Arc<Clients>,
@@ -54,7 +55,7 @@ pub(in crate::accept) struct Over {
 
 impl Limiters {
     pub(in crate::accept) fn new(limits: Limits) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Counted::new(limits))))
+        Self(Arc::new(ArcSwap::from_pointee(RateLimiters::new(limits))))
     }
 
     /// Counts a request.
@@ -91,7 +92,7 @@ impl Limiters {
         counted.sites.check_key(site).map_err(|until| over("site", limits.site, &until))
     }
 
-    fn counted(&self, limits: &Limits) -> Arc<Counted> {
+    fn counted(&self, limits: &Limits) -> Arc<RateLimiters> {
         let counted = self.0.load_full();
         if counted.limits == *limits {
             return counted;
@@ -102,7 +103,7 @@ impl Limiters {
     }
 }
 
-impl Counted {
+impl RateLimiters {
     fn new(limits: Limits) -> Self {
         Self {
             limits,

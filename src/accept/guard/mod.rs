@@ -18,15 +18,15 @@ mod floods;
 pub(super) mod host;
 pub(super) mod key_pairs;
 mod limits;
-mod places;
 mod shared_keys;
 mod signature;
+mod slots;
 mod strangers;
 
 pub(super) use self::credentials::{Credentials, site};
 pub(super) use self::floods::Floods;
 pub(super) use self::limits::{Limiters, Over};
-pub(super) use self::places::{Eviction, Place, Places, Taking};
-pub(super) use self::shared_keys::{Holder, Owner, owner};
+pub(super) use self::shared_keys::{Holder, SiteOwner, owner};
 pub(super) use self::signature::Signature;
+pub(super) use self::slots::{ConnectionSlot, ConnectionSlots, Eviction, SlotGrant};
 pub(super) use self::strangers::unauthorized;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::header;
 
-use super::host::{self, Place};
-use crate::accept::wire::Head;
+use super::host::{self, ComparableUrl};
+use crate::accept::wire::RequestHead;
 use crate::config::Site;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
@@ -22,8 +22,8 @@ pub(in crate::accept) struct Holder<'a> {
     pub(in crate::accept) keys: &'a KeyPair,
 }
 
-/// Whose a request is.
-pub(in crate::accept) struct Owner<'a> {
+/// The site that a request belongs to.
+pub(in crate::accept) struct SiteOwner<'a> {
     /// The first by name where it is ambiguous.
     pub(in crate::accept) holder: Holder<'a>,
     /// It could come from another holder as well.
@@ -31,10 +31,10 @@ pub(in crate::accept) struct Owner<'a> {
 }
 
 /// Finds the holder that a request comes from; none where nobody has its keys.
-pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Option<Owner<'a>> {
+pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &RequestHead) -> Option<SiteOwner<'a>> {
     let &first = holders.first()?;
     if holders.len() == 1 {
-        return Some(Owner { holder: first, is_ambiguous: false });
+        return Some(SiteOwner { holder: first, is_ambiguous: false });
     }
     let mut left: Option<Vec<Holder<'a>>> = None;
     for named in sources(head) {
@@ -50,32 +50,32 @@ pub(in crate::accept) fn owner<'a>(holders: &[Holder<'a>], head: &Head) -> Optio
         }
     }
     match left.as_deref() {
-        Some(&[holder]) => Some(Owner { holder, is_ambiguous: false }),
-        _ => Some(Owner { holder: first, is_ambiguous: true }),
+        Some(&[holder]) => Some(SiteOwner { holder, is_ambiguous: false }),
+        _ => Some(SiteOwner { holder: first, is_ambiguous: true }),
     }
 }
 
 /// Where a request says it comes from.
-struct Source {
-    place: Place,
+struct RequestOrigin {
+    place: ComparableUrl,
     /// Its path is that of the site. `Origin` has none, and browsers cut that of `Referer` for other hosts.
     has_path: bool,
 }
 
-fn sources(head: &Head) -> Vec<Source> {
+fn sources(head: &RequestHead) -> Vec<RequestOrigin> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
     let own = head.host().map(host::comparable);
     let of_browser = |name| {
         let place = text(name).and_then(host::place).filter(|place| Some(&place.host) != own.as_ref())?;
-        Some(Source { has_path: !place.path.is_empty(), place })
+        Some(RequestOrigin { has_path: !place.path.is_empty(), place })
     };
     let server = text(header::USER_AGENT).and_then(host::server).and_then(host::place);
-    let server = server.map(|place| Source { place, has_path: true });
+    let server = server.map(|place| RequestOrigin { place, has_path: true });
     [server, of_browser(header::ORIGIN), of_browser(header::REFERER)].into_iter().flatten().collect()
 }
 
 /// Returns the holders whose host is named; of several those whose path leads deepest into what is named.
-fn fitting<'a>(holders: &[Holder<'a>], source: &Source) -> Vec<Holder<'a>> {
+fn fitting<'a>(holders: &[Holder<'a>], source: &RequestOrigin) -> Vec<Holder<'a>> {
     let on_host: Vec<_> =
         holders.iter().copied().filter(|holder| is_on_host(holder.site, &source.place.host)).collect();
     if !source.has_path || on_host.len() < 2 {
@@ -95,7 +95,7 @@ fn is_on_host(site: &Site, host: &str) -> bool {
 
 /// Returns how many parts the path of a site has that a place is below; none where it is not below it. A site that is
 /// known by `hosts` alone has the whole host.
-fn depth(site: &Site, place: &Place) -> Option<usize> {
+fn depth(site: &Site, place: &ComparableUrl) -> Option<usize> {
     match site.url.as_deref().and_then(host::place).filter(|own| own.host == place.host) {
         Some(own) => place.path.starts_with(&own.path).then_some(own.path.len()),
         None => Some(0),
@@ -142,7 +142,7 @@ mod tests {
         let path = "/".to_owned();
         let framing = Framing::None;
         let expects_continue = false;
-        let head = Head { method: Method::POST, path, query: None, headers: map, framing, expects_continue };
+        let head = RequestHead { method: Method::POST, path, query: None, headers: map, framing, expects_continue };
         let owner = owner(&holders, &head).expect("there are holders");
         (!owner.is_ambiguous).then(|| owner.holder.site.id.to_string())
     }

@@ -77,7 +77,7 @@ mod tests {
     const SECRET: &str = "Zk9!wpforms-webhook-secret-0123456789abcdefghijklmnopqrstuvwxyzAB";
 
     /// A captured request, as far as its signature is concerned.
-    struct Captured {
+    struct CapturedRequest {
         name: String,
         headers: HeaderMap,
         query: Option<String>,
@@ -85,7 +85,7 @@ mod tests {
         is_json: bool,
     }
 
-    impl Captured {
+    impl CapturedRequest {
         fn read(path: &Path) -> Option<Self> {
             let bytes = std::fs::read(path).expect("a capture");
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of a head");
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn every_captured_signature_fits_in_either_encoding() {
-        let captured = Captured::all();
+        let captured = CapturedRequest::all();
         let is_json = captured.iter().filter(|captured| captured.is_json).count();
         assert!(is_json >= 9 && captured.len() - is_json >= 9, "{is_json} of {}", captured.len());
         for one in captured {
-            let Captured { name, body, query, .. } = &one;
+            let CapturedRequest { name, body, query, .. } = &one;
             assert!(one.fits(&[SECRET], body, query.as_deref()), "{name}");
             assert!(one.fits(&["another", SECRET], body, query.as_deref()), "{name}: any of several secrets");
             assert!(!one.fits(&["another"], body, query.as_deref()), "{name}: another secret");
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn a_changed_body_query_or_header_does_not_fit() {
-        for one in Captured::all() {
-            let Captured { name, body, query, .. } = &one;
+        for one in CapturedRequest::all() {
+            let CapturedRequest { name, body, query, .. } = &one;
             let changed: Vec<u8> = String::from_utf8_lossy(body).replacen("name", "nane", 1).into_bytes();
             let changed_query = query.as_ref().map(|query| query.replacen("name", "nane", 1));
             assert!(changed != *body || changed_query != *query, "{name}: nothing was changed");

@@ -9,7 +9,7 @@ use super::guard::Over;
 use super::route::{Allowed, NoRoute};
 use super::submission::{BadBody, NoBody};
 use super::wire::BadHead;
-use super::wordpress::Answer;
+use super::wordpress::EndpointAnswer;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::StoreError;
 use crate::telemetry::{Panicked, RequestEnd};
@@ -20,16 +20,16 @@ pub(super) enum Outcome {
     /// It is durable in the store.
     Stored(Stored),
     /// KaiCalls' other endpoints: the keys fit, and this is the answer.
-    Answered(Answer),
+    Answered(EndpointAnswer),
     /// Nothing of it was stored.
     Refused(Refusal),
     /// It came to no end of its own. What it had given to the store by then may be there.
-    Failed(Failed),
+    Failed(RequestFailure),
 }
 
-/// What ended a request that came to no end of its own.
+/// Why a request had no outcome of its own.
 #[derive(Debug)]
-pub(super) enum Failed {
+pub(super) enum RequestFailure {
     /// It was cut off: the gateway stopped, or the connection was closed.
     Aborted,
     /// A bug of this program.
@@ -39,14 +39,14 @@ pub(super) enum Failed {
 /// A submission that was stored.
 pub(super) struct Stored {
     pub(super) id: EntryId,
-    pub(super) status: Status,
+    pub(super) status: StoredStatus,
     /// Stored, and still answered with an error.
     pub(super) rejected: Option<Rejected>,
 }
 
-/// What the plugin is told of a stored submission.
+/// What the plugin is told about a stored submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum StoredStatus {
     Queued,
     Held,
     Duplicate,
@@ -90,7 +90,7 @@ pub(super) enum WrongKeys {
     Refused,
 }
 
-impl Status {
+impl StoredStatus {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -106,15 +106,15 @@ impl Outcome {
         match self {
             Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
             Self::Stored(stored) => match stored.status {
-                Status::Queued => RequestEnd::Queued,
-                Status::Held => RequestEnd::Held,
-                Status::Duplicate => RequestEnd::Duplicate,
+                StoredStatus::Queued => RequestEnd::Queued,
+                StoredStatus::Held => RequestEnd::Held,
+                StoredStatus::Duplicate => RequestEnd::Duplicate,
             },
             Self::Answered(_) => RequestEnd::Answered,
             Self::Refused(Refusal::Unkept(_)) => RequestEnd::Panicked,
             Self::Refused(_) => RequestEnd::Refused,
-            Self::Failed(Failed::Aborted) => RequestEnd::Aborted,
-            Self::Failed(Failed::Panicked(_)) => RequestEnd::Panicked,
+            Self::Failed(RequestFailure::Aborted) => RequestEnd::Aborted,
+            Self::Failed(RequestFailure::Panicked(_)) => RequestEnd::Panicked,
         }
     }
 
@@ -125,8 +125,8 @@ impl Outcome {
             Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
             Self::Answered(_) => "answered",
             Self::Refused(refusal) => refusal.as_str(),
-            Self::Failed(Failed::Aborted) => "aborted",
-            Self::Failed(Failed::Panicked(_)) => "panicked",
+            Self::Failed(RequestFailure::Aborted) => "aborted",
+            Self::Failed(RequestFailure::Panicked(_)) => "panicked",
         }
     }
 
@@ -141,7 +141,9 @@ impl Outcome {
     /// Where a panic came from that was caught.
     pub(super) fn location(&self) -> Option<&str> {
         match self {
-            Self::Failed(Failed::Panicked(panicked)) => panicked.as_ref().map(|panicked| panicked.location.as_str()),
+            Self::Failed(RequestFailure::Panicked(panicked)) => {
+                panicked.as_ref().map(|panicked| panicked.location.as_str())
+            }
             Self::Refused(Refusal::Unkept(panicked)) => Some(&panicked.location),
             _ => None,
         }
@@ -152,7 +154,7 @@ impl Outcome {
         matches!(
             self,
             Self::Refused(Refusal::Store(_) | Refusal::StoreSlow | Refusal::Unkept(_))
-                | Self::Failed(Failed::Panicked(_))
+                | Self::Failed(RequestFailure::Panicked(_))
         )
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
-use super::{Failed, Outcome};
+use super::{Outcome, RequestFailure};
 use crate::accept::gateway::Gateway;
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -109,7 +109,8 @@ impl<'a> Ongoing<'a> {
 impl Drop for Ongoing<'_> {
     fn drop(&mut self) {
         if !self.is_recorded {
-            let failed = if std::thread::panicking() { Failed::Panicked(None) } else { Failed::Aborted };
+            let failed =
+                if std::thread::panicking() { RequestFailure::Panicked(None) } else { RequestFailure::Aborted };
             self.record(&Outcome::Failed(failed), None);
         }
     }

@@ -34,9 +34,9 @@ pub(in crate::accept) enum Dialect {
     Kaicalls(Endpoint),
 }
 
-/// The answer to a submission that was stored.
+/// The answer to a stored submission.
 #[derive(Serialize)]
-struct Success {
+struct StoredAnswer {
     success: bool,
     id: EntryId,
     status: &'static str,
@@ -53,15 +53,15 @@ struct LeadCreated {
     status: &'static str,
 }
 
-/// KaiCalls' envelope of an error.
+/// KaiCalls' format of an error.
 #[derive(Serialize)]
-struct Envelope {
+struct ErrorEnvelope {
     success: bool,
     error: &'static str,
 }
 
-/// What an error is answered with, whatever the dialect.
-struct Fault<'a> {
+/// The content of an error, whatever its format.
+struct ErrorAnswer<'a> {
     status: StatusCode,
     title: &'static str,
     detail: &'static str,
@@ -94,7 +94,7 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
     let Stored { id, status, .. } = *stored;
     let status = status.as_str();
     match dialect {
-        Dialect::Formgate => json(StatusCode::OK, JSON, &Success { success: true, id, status }),
+        Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -102,14 +102,14 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
     }
 }
 
-fn fault(fault: &Fault<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
+fn fault(fault: &ErrorAnswer<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match dialect {
         Dialect::Formgate => {
-            let Fault { status, title, detail, errors, .. } = *fault;
+            let ErrorAnswer { status, title, detail, errors, .. } = *fault;
             Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
         Dialect::Kaicalls(endpoint) => {
-            json(fault.status, JSON, &Envelope { success: false, error: fault.kaicalls_words(endpoint) })
+            json(fault.status, JSON, &ErrorEnvelope { success: false, error: fault.kaicalls_words(endpoint) })
         }
     };
     if let Some(wait) = fault.retry_after {
@@ -142,143 +142,150 @@ fn add_limit(headers: &mut HeaderMap, Over { policy, limit, wait }: &Over) {
     headers.insert("ratelimit", plain(format!("\"{policy}\";r=0;t={}", whole_seconds(*wait))));
 }
 
-fn rejected_fault(rejected: &Rejected) -> Fault<'_> {
+fn rejected_fault(rejected: &Rejected) -> ErrorAnswer<'_> {
     match rejected {
-        Rejected::Undecodable => Fault::new(
+        Rejected::Undecodable => ErrorAnswer::new(
             StatusCode::BAD_REQUEST,
-            "The body cannot be decoded",
-            "The body is not what its content type says, or it is cut off. It was kept and is held for the operator.",
+            "The body can't be decoded",
+            "The body doesn't match its Content-Type, or it is cut off. It was stored and is held for the operator.",
         ),
-        Rejected::UnsupportedType => Fault::new(
+        Rejected::UnsupportedType => ErrorAnswer::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "The media type is no form",
-            "Send application/x-www-form-urlencoded, multipart/form-data, JSON or text. The body was kept and is held.",
+            "The media type is neither a form nor text",
+            "Send application/x-www-form-urlencoded, multipart/form-data, JSON or text. The body was stored and is \
+             held.",
         ),
-        Rejected::Invalid(errors) => Fault {
+        Rejected::Invalid(errors) => ErrorAnswer {
             errors,
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "No valid lead",
-                "No valid lead can be made of this submission; see errors. It was kept and is held for the operator.",
+                "This submission has no valid lead; see errors. It was stored and is held for the operator.",
             )
         },
     }
 }
 
 /// No promise is made: the entry may be stored, or not.
-fn failed_fault() -> Fault<'static> {
-    Fault::new(
+fn failed_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "The gateway failed",
-        "A bug of the gateway ended this request; its log names the request_id.",
+        "A bug in the gateway ended this request; the log has the request_id.",
     )
 }
 
-fn refusal_fault(refusal: &Refusal) -> Fault<'static> {
+fn refusal_fault(refusal: &Refusal) -> ErrorAnswer<'static> {
     match refusal {
         Refusal::Head(bad) => head_fault(*bad),
-        Refusal::NotFound => Fault::new(
+        Refusal::NotFound => ErrorAnswer::new(
             StatusCode::NOT_FOUND,
             "No such path",
             "Webhooks are posted to /hooks/{site} or /hooks/{site}/{form}.",
         ),
         Refusal::Method(allowed) => {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", method_detail(*allowed))
+            ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", method_detail(*allowed))
         }
-        Refusal::Unauthorized => Fault::new(
+        Refusal::Unauthorized => ErrorAnswer::new(
             StatusCode::UNAUTHORIZED,
             "Credential missing or wrong",
             "Send the site's token as Authorization: Bearer, as X-Formgate-Token, as Basic password or as ?token=.",
         ),
-        Refusal::CredentialsUnknown => Fault {
+        Refusal::CredentialsUnknown => ErrorAnswer {
             retry_after: Some(CONFIG_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Credentials can't be checked now",
-                "Part of the gateway's configuration can't be read, so this credential can't be checked; come again later.",
+                "Part of the gateway's configuration can't be read, so this credential can't be checked; try again \
+                 later.",
             )
         },
         Refusal::Keys(wrong) => keys_fault(*wrong),
         Refusal::Body(bad) => body_fault(*bad),
         Refusal::Unkept(_) => unkept_fault(),
-        Refusal::Limited(over) => Fault {
+        Refusal::Limited(over) => ErrorAnswer {
             retry_after: Some(over.wait),
-            ..Fault::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; come again later.")
+            ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
-        Refusal::Store(_) | Refusal::StoreSlow => Fault {
+        Refusal::Store(_) | Refusal::StoreSlow => ErrorAnswer {
             retry_after: Some(STORE_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "It could not be stored",
-                "The submission could not be written to disk and is not accepted; come again later.",
+                "The submission couldn't be stored",
+                "The submission couldn't be written to disk and wasn't accepted; try again later.",
             )
         },
     }
 }
 
 /// A sender that comes again meets the same bug, unless the program is another by then; a person sees that it failed.
-fn unkept_fault() -> Fault<'static> {
-    Fault {
+fn unkept_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer {
         retry_after: Some(STORE_RETRY),
-        ..Fault::new(
+        ..ErrorAnswer::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "It could not be stored",
-            "A bug of the gateway kept this submission from being stored; its log names the request_id.",
+            "The submission couldn't be stored",
+            "A bug in the gateway prevented storing this submission; the log has the request_id.",
         )
     }
 }
 
-fn head_fault(bad: BadHead) -> Fault<'static> {
+fn head_fault(bad: BadHead) -> ErrorAnswer<'static> {
     match bad {
         BadHead::Malformed | BadHead::Cut => {
-            Fault::new(StatusCode::BAD_REQUEST, "Malformed request", "The request is not well-formed HTTP/1.1.")
+            ErrorAnswer::new(StatusCode::BAD_REQUEST, "Malformed request", "The request is not well-formed HTTP/1.1.")
         }
-        BadHead::TooLarge => Fault::new(
+        BadHead::TooLarge => ErrorAnswer::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Head too large",
             "The request line and headers are larger than 64 KiB.",
         ),
-        BadHead::TooSlow => Fault::new(
+        BadHead::TooSlow => ErrorAnswer::new(
             StatusCode::REQUEST_TIMEOUT,
             "Head too slow",
-            "The request line and headers did not come in time.",
+            "The request line and headers didn't arrive in time.",
         ),
     }
 }
 
-fn body_fault(bad: BadBody) -> Fault<'static> {
+fn body_fault(bad: BadBody) -> ErrorAnswer<'static> {
     match bad {
-        BadBody::TooMuchToKeep => Fault::new(
+        BadBody::TooMuchToKeep => ErrorAnswer::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "Too much to keep",
-            "Without the contents of its files the submission is larger than max_body.",
+            "Submission too large",
+            "Even without the contents of its files, the submission is larger than max_body.",
         ),
         BadBody::TooLarge => {
-            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
+            ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "Body too large", "The body is larger than max_upload.")
         }
-        BadBody::Busy => Fault {
+        BadBody::Busy => ErrorAnswer {
             retry_after: Some(BUSY_RETRY),
-            ..Fault::new(
+            ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Too much is being read",
-                "Other bodies take all the room there is (max_reading), or all the time to decode them; come again later.",
+                "Too many bodies being read",
+                "Other requests use all the memory for bodies (max_reading), or all the time for decoding; try again \
+                 later.",
             )
         },
-        BadBody::TooSlow => Fault::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body did not come in time."),
-        BadBody::Broken => {
-            Fault::new(StatusCode::BAD_REQUEST, "Broken body", "The body ended early, or its chunks are malformed.")
+        BadBody::TooSlow => {
+            ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "Body too slow", "The body didn't arrive in time.")
         }
+        BadBody::Broken => ErrorAnswer::new(
+            StatusCode::BAD_REQUEST,
+            "Malformed body",
+            "The body ended early, or its chunks are malformed.",
+        ),
     }
 }
 
 /// Only `verify` has them, and both are documented.
-fn keys_fault(wrong: WrongKeys) -> Fault<'static> {
+fn keys_fault(wrong: WrongKeys) -> ErrorAnswer<'static> {
     let (status, title, words) = match wrong {
         WrongKeys::Missing => (StatusCode::BAD_REQUEST, "Keys missing", "API Key and Public Key are required."),
         WrongKeys::Public => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid Public Key."),
         WrongKeys::Secret | WrongKeys::Refused => (StatusCode::UNAUTHORIZED, "Wrong key", "Invalid API Key."),
     };
-    Fault { kaicalls: Some(words), ..Fault::new(status, title, words) }
+    ErrorAnswer { kaicalls: Some(words), ..ErrorAnswer::new(status, title, words) }
 }
 
 fn challenge(dialect: Dialect) -> &'static str {
@@ -302,12 +309,12 @@ fn method_detail(allowed: Allowed) -> &'static str {
             "This URL takes form submissions: paste it into the form plugin's webhook settings. It expects a POST with \
              the form's fields (PUT and PATCH work too, GET and DELETE with fields in the query or with a body)."
         }
-        Allowed::Post => "This endpoint takes POST.",
-        Allowed::Get => "This endpoint takes GET.",
+        Allowed::Post => "Use POST.",
+        Allowed::Get => "Use GET.",
     }
 }
 
-impl Fault<'_> {
+impl ErrorAnswer<'_> {
     fn new(status: StatusCode, title: &'static str, detail: &'static str) -> Self {
         Self { status, title, detail, retry_after: None, errors: &[], kaicalls: None }
     }
@@ -334,7 +341,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::accept::outcome::Status;
+    use crate::accept::outcome::StoredStatus;
     use crate::lead::{Code, LeadField};
     use crate::queue::StoreError;
 
@@ -348,7 +355,7 @@ mod tests {
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
-        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: Status::Held, rejected })
+        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected })
     }
 
     fn over() -> Over {

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::keeping::{NoBody, Taken, Taking};
+use super::keeping::{BodyReader, NoBody, StoredBody};
 use super::offload::Offload;
 use crate::accept::wire::Framing;
-use crate::pipeline::Kept;
+use crate::pipeline::KeptBody;
 
 /// The most that is read at once.
 const CHUNK: u64 = 64 * 1024;
@@ -44,34 +44,34 @@ pub(in crate::accept) enum BadBody {
     Broken,
 }
 
-/// The bytes of bodies that are held over all connections.
+/// The bytes of bodies in memory, over all connections.
 #[derive(Clone, Debug, Default)]
-pub(in crate::accept) struct Reading(Arc<AtomicU64>);
+pub(in crate::accept) struct BytesInMemory(Arc<AtomicU64>);
 
-/// A share in [`Reading`]; given back when dropped.
+/// One body's share of [`BytesInMemory`]; freed when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    of: Reading,
+pub(super) struct MemoryShare {
+    of: BytesInMemory,
     bytes: u64,
 }
 
 /// What is kept of a body. Its share is given back when it is dropped, so hold it until the body is.
 pub(in crate::accept) struct Body {
-    pub(in crate::accept) taken: Taken,
-    pub(super) share: Share,
+    pub(in crate::accept) taken: StoredBody,
+    pub(super) share: MemoryShare,
 }
 
-impl Reading {
+impl BytesInMemory {
     pub(in crate::accept) fn bytes(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn share(&self) -> Share {
-        Share { of: self.clone(), bytes: 0 }
+    fn share(&self) -> MemoryShare {
+        MemoryShare { of: self.clone(), bytes: 0 }
     }
 }
 
-impl Share {
+impl MemoryShare {
     /// Makes the share so large, or smaller.
     fn hold(&mut self, bytes: u64, max: u64) -> Result<(), BadBody> {
         if let Some(more) = bytes.checked_sub(self.bytes) {
@@ -85,7 +85,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -96,15 +96,15 @@ pub(super) async fn read(
     session: &mut ServerSession,
     framing: Framing,
     expects_continue: bool,
-    taking: Taking,
+    taking: BodyReader,
     limits: BodyLimits,
-    reading: &Reading,
+    reading: &BytesInMemory,
     offload: &Offload,
 ) -> Result<Body, NoBody> {
     let mut share = reading.share();
     let declared = match framing {
         Framing::None => {
-            let taken = Taken { kept: Kept::default(), panicked: None };
+            let taken = StoredBody { kept: KeptBody::default(), panicked: None };
             return Ok(Body { taken, share });
         }
         Framing::Length(length) if length > limits.max => return Err(BadBody::TooLarge.into()),
@@ -132,12 +132,12 @@ pub(super) async fn read(
 /// Reads to the end; gives the length of what came, too.
 async fn read_chunks(
     session: &mut ServerSession,
-    mut taking: Taking,
+    mut taking: BodyReader,
     declared: Option<u64>,
     limits: BodyLimits,
     started: Instant,
-    share: &mut Share,
-) -> Result<(Taking, u64), NoBody> {
+    share: &mut MemoryShare,
+) -> Result<(BodyReader, u64), NoBody> {
     let mut length = 0;
     // Its share is taken already.
     taking.expect(declared.unwrap_or_default());
@@ -158,7 +158,7 @@ async fn read_chunks(
 }
 
 /// Returns how much of a body is held at most until the next chunk is in.
-fn to_hold(taking: &Taking, declared: Option<u64>, read: u64) -> u64 {
+fn to_hold(taking: &BodyReader, declared: Option<u64>, read: u64) -> u64 {
     if taking.streams() {
         declared.map_or(CHUNK, |declared| declared.min(CHUNK)) + taking.held() as u64
     } else {
@@ -190,13 +190,13 @@ impl BodyLimits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keeping::Keeping;
+    use super::super::keeping::BodyKeeping;
     use super::*;
     use crate::pipeline::Keeper;
 
     #[test]
     fn a_share_is_given_back_and_never_exceeds_the_whole() {
-        let reading = Reading::default();
+        let reading = BytesInMemory::default();
         let mut first = reading.share();
         assert_eq!(first.hold(6, 10), Ok(()));
         let mut second = reading.share();
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_multipart_body_holds_a_chunk_and_any_other_what_it_declares() {
-        let taking = |kind| Taking::new(Keeper::new(Some(kind), 1000, u64::MAX), 1000, Keeping::default());
+        let taking = |kind| BodyReader::new(Keeper::new(Some(kind), 1000, u64::MAX), 1000, BodyKeeping::default());
         let parts = taking("multipart/form-data; boundary=x");
         assert_eq!(to_hold(&parts, Some(100_000_000), 0), CHUNK);
         assert_eq!(to_hold(&parts, Some(100), 0), 100);

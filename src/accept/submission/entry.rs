@@ -7,7 +7,7 @@ use crate::accept::guard::host;
 use crate::accept::outcome::Rejected;
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, Lead};
-use crate::pipeline::{End, Fingerprint, Hold, OnInvalid, Processed};
+use crate::pipeline::{End, Fingerprint, HoldReason, OnInvalid, Processed};
 use crate::queue::{DedupeKey, NewEntry, Reading, Reason, State};
 use crate::received::Received;
 
@@ -22,8 +22,8 @@ pub(super) struct Filed {
     pub(super) rejected: Option<Rejected>,
 }
 
-/// What the configuration says about filing.
-pub(super) struct Rules<'a> {
+/// What the configuration says about filing a submission.
+pub(super) struct FilingRules<'a> {
     pub(super) site: &'a crate::config::Site,
     pub(super) dedupe: bool,
     /// How long a held entry is kept.
@@ -37,15 +37,21 @@ pub(super) struct Rules<'a> {
 }
 
 /// Decides whether a submission is queued or held, and why.
-pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, id: EntryId, now: Timestamp) -> Filed {
+pub(super) fn file(
+    rules: &FilingRules<'_>,
+    processed: Processed,
+    received: Received,
+    id: EntryId,
+    now: Timestamp,
+) -> Filed {
     let Processed { form, mapping, oddities, on_invalid, page, shape, end } = processed;
     let other_host = host::is_other(&rules.site.hosts, &received, page.as_deref(), rules.own_host);
     let mut hold_rule = None;
     let verdict = match end {
-        End::Lead { lead, fingerprint } => Verdict::of_lead(rules, other_host, lead, fingerprint),
+        End::Lead { lead, fingerprint } => Filing::of_lead(rules, other_host, lead, fingerprint),
         End::Held { hold, reason, lead, errors } => {
             hold_rule = reason;
-            Verdict::of_hold(hold, lead, errors, on_invalid)
+            Filing::of_hold(hold, lead, errors, on_invalid)
         }
     };
     let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
@@ -63,7 +69,8 @@ pub(super) fn file(rules: &Rules<'_>, processed: Processed, received: Received, 
     Filed { entry, dedupe, rejected: verdict.rejected }
 }
 
-struct Verdict {
+/// How a submission is filed: its state, and why.
+struct Filing {
     state: State,
     reason: Reason,
     lead: Option<Lead>,
@@ -72,8 +79,8 @@ struct Verdict {
     rejected: Option<Rejected>,
 }
 
-impl Verdict {
-    fn of_lead(rules: &Rules<'_>, other_host: bool, lead: Lead, fingerprint: Fingerprint) -> Self {
+impl Filing {
+    fn of_lead(rules: &FilingRules<'_>, other_host: bool, lead: Lead, fingerprint: Fingerprint) -> Self {
         let (state, reason) = match (rules.site.deliver, other_host, rules.over_limit) {
             (true, false, false) => (State::Queued, Reason::Accepted),
             (true, false, true) => (State::Held, Reason::OverLimit),
@@ -85,18 +92,18 @@ impl Verdict {
         Self { state, reason, lead: Some(lead), errors: Vec::new(), fingerprint, rejected: None }
     }
 
-    fn of_hold(hold: Hold, lead: Option<Lead>, errors: Vec<FieldError>, on_invalid: OnInvalid) -> Self {
+    fn of_hold(hold: HoldReason, lead: Option<Lead>, errors: Vec<FieldError>, on_invalid: OnInvalid) -> Self {
         let (reason, rejected) = match (hold, on_invalid) {
-            (Hold::Undecodable, _) => (Reason::Undecodable, Some(Rejected::Undecodable)),
-            (Hold::UnsupportedType, _) => (Reason::Undecodable, Some(Rejected::UnsupportedType)),
-            (Hold::Invalid, OnInvalid::Reject) => (Reason::Invalid, Some(Rejected::Invalid(errors.clone()))),
-            (Hold::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
-            (Hold::Rule, _) => (Reason::HoldRule, None),
-            (Hold::UnknownForm, _) => (Reason::UnknownForm, None),
-            (Hold::Uncertain, _) => (Reason::Uncertain, None),
-            (Hold::Test, _) => (Reason::Test, None),
+            (HoldReason::Undecodable, _) => (Reason::Undecodable, Some(Rejected::Undecodable)),
+            (HoldReason::UnsupportedType, _) => (Reason::Undecodable, Some(Rejected::UnsupportedType)),
+            (HoldReason::Invalid, OnInvalid::Reject) => (Reason::Invalid, Some(Rejected::Invalid(errors.clone()))),
+            (HoldReason::Invalid, OnInvalid::Hold) => (Reason::Invalid, None),
+            (HoldReason::Rule, _) => (Reason::HoldRule, None),
+            (HoldReason::UnknownForm, _) => (Reason::UnknownForm, None),
+            (HoldReason::Uncertain, _) => (Reason::Uncertain, None),
+            (HoldReason::Test, _) => (Reason::Test, None),
             // The sender did nothing wrong, and can do nothing about it.
-            (Hold::Panicked, _) => (Reason::Undecodable, None),
+            (HoldReason::Panicked, _) => (Reason::Undecodable, None),
         };
         Self { state: State::Held, reason, lead, errors, fingerprint: None, rejected }
     }
@@ -144,12 +151,15 @@ mod tests {
 
     #[test]
     fn only_what_no_person_need_see_at_once_is_answered_with_success() {
-        let verdict = |hold, on_invalid| Verdict::of_hold(hold, None, Vec::new(), on_invalid);
-        assert!(verdict(Hold::Invalid, OnInvalid::Hold).rejected.is_none());
-        assert!(matches!(verdict(Hold::Invalid, OnInvalid::Reject).rejected, Some(Rejected::Invalid(_))));
-        assert!(matches!(verdict(Hold::Undecodable, OnInvalid::Hold).rejected, Some(Rejected::Undecodable)));
-        assert!(matches!(verdict(Hold::UnsupportedType, OnInvalid::Hold).rejected, Some(Rejected::UnsupportedType)));
-        assert!(verdict(Hold::Rule, OnInvalid::Reject).rejected.is_none());
-        assert!(verdict(Hold::UnknownForm, OnInvalid::Reject).rejected.is_none());
+        let verdict = |hold, on_invalid| Filing::of_hold(hold, None, Vec::new(), on_invalid);
+        assert!(verdict(HoldReason::Invalid, OnInvalid::Hold).rejected.is_none());
+        assert!(matches!(verdict(HoldReason::Invalid, OnInvalid::Reject).rejected, Some(Rejected::Invalid(_))));
+        assert!(matches!(verdict(HoldReason::Undecodable, OnInvalid::Hold).rejected, Some(Rejected::Undecodable)));
+        assert!(matches!(
+            verdict(HoldReason::UnsupportedType, OnInvalid::Hold).rejected,
+            Some(Rejected::UnsupportedType)
+        ));
+        assert!(verdict(HoldReason::Rule, OnInvalid::Reject).rejected.is_none());
+        assert!(verdict(HoldReason::UnknownForm, OnInvalid::Reject).rejected.is_none());
     }
 }

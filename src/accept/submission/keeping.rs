@@ -4,19 +4,19 @@ use bytes::{Bytes, BytesMut};
 
 use super::body::BadBody;
 use super::offload::{Offload, Undone};
-use crate::pipeline::{Keeper, Kept, TooMuchToKeep};
+use crate::pipeline::{Keeper, KeptBody, TooMuchToKeep};
 use crate::telemetry::{Panicked, catch};
 
-/// What gives a body to a [`Keeper`] and ends it.
+/// The functions that feed a body to a [`Keeper`] and finish it.
 #[derive(Clone, Copy)]
-pub struct Keeping {
+pub struct BodyKeeping {
     pub push: fn(&mut Keeper, Bytes) -> Result<(), TooMuchToKeep>,
-    pub finish: fn(Keeper) -> Result<Kept, TooMuchToKeep>,
+    pub finish: fn(Keeper) -> Result<KeptBody, TooMuchToKeep>,
 }
 
 /// A body while it is read.
-pub(in crate::accept) struct Taking {
-    keeping: Keeping,
+pub(in crate::accept) struct BodyReader {
+    keeping: BodyKeeping,
     keeper: Keeper,
     /// As it came; of a body that streams through its keeper a spare copy, while all of it may be stored and there is
     /// room.
@@ -26,9 +26,9 @@ pub(in crate::accept) struct Taking {
     panicked: Option<Panicked>,
 }
 
-/// What is stored of a body.
-pub(in crate::accept) struct Taken {
-    pub(in crate::accept) kept: Kept,
+/// The part of a body that is stored.
+pub(in crate::accept) struct StoredBody {
+    pub(in crate::accept) kept: KeptBody,
     /// Its keeper panicked: this is the body as it came, and it is better not read again by the same request.
     pub(super) panicked: Option<Panicked>,
 }
@@ -41,15 +41,15 @@ pub(in crate::accept) enum NoBody {
     Panicked(Panicked),
 }
 
-impl Default for Keeping {
+impl Default for BodyKeeping {
     fn default() -> Self {
         Self { push: Keeper::push, finish: Keeper::finish }
     }
 }
 
-impl Taking {
+impl BodyReader {
     /// Begins a body of which at most `max` bytes may be stored.
-    pub(super) fn new(keeper: Keeper, max: usize, keeping: Keeping) -> Self {
+    pub(super) fn new(keeper: Keeper, max: usize, keeping: BodyKeeping) -> Self {
         Self { keeping, keeper, raw: Some(BytesMut::new()), max, panicked: None }
     }
 
@@ -115,7 +115,7 @@ impl Taking {
     }
 
     /// Ends the body.
-    pub(super) async fn finish(self, offload: &Offload) -> Result<Taken, NoBody> {
+    pub(super) async fn finish(self, offload: &Offload) -> Result<StoredBody, NoBody> {
         let Self { keeping, keeper, raw, max, panicked } = self;
         let raw = raw.map(BytesMut::freeze);
         match (panicked, raw) {
@@ -134,27 +134,31 @@ pub(super) async fn keep_whole(
     whole: Bytes,
     mut keeper: Keeper,
     max: usize,
-    keeping: Keeping,
+    keeping: BodyKeeping,
     offload: &Offload,
-) -> Result<Taken, NoBody> {
+) -> Result<StoredBody, NoBody> {
     let raw = whole.clone();
     let work = move || (keeping.push)(&mut keeper, whole).and_then(|()| (keeping.finish)(keeper));
     let done = offload.run(raw.len(), work).await;
     end(done, Some(raw), max)
 }
 
-fn end(done: Result<Result<Kept, TooMuchToKeep>, Undone>, raw: Option<Bytes>, max: usize) -> Result<Taken, NoBody> {
+fn end(
+    done: Result<Result<KeptBody, TooMuchToKeep>, Undone>,
+    raw: Option<Bytes>,
+    max: usize,
+) -> Result<StoredBody, NoBody> {
     match done {
-        Ok(kept) => Ok(Taken { kept: kept?, panicked: None }),
+        Ok(kept) => Ok(StoredBody { kept: kept?, panicked: None }),
         Err(Undone::Busy) => Err(BadBody::Busy.into()),
         Err(Undone::Panicked(panicked)) => rescue(raw, max, panicked),
     }
 }
 
 /// Takes the body as it came in the place of what a keeper would have made of it.
-fn rescue(raw: Option<Bytes>, max: usize, panicked: Panicked) -> Result<Taken, NoBody> {
+fn rescue(raw: Option<Bytes>, max: usize, panicked: Panicked) -> Result<StoredBody, NoBody> {
     match raw.filter(|raw| raw.len() <= max) {
-        Some(body) => Ok(Taken { kept: Kept { body, ..Kept::default() }, panicked: Some(panicked) }),
+        Some(body) => Ok(StoredBody { kept: KeptBody { body, ..KeptBody::default() }, panicked: Some(panicked) }),
         None => Err(NoBody::Panicked(panicked)),
     }
 }

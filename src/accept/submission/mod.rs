@@ -14,18 +14,18 @@ use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use tokio::time::Instant;
 
-pub(super) use self::body::{BadBody, Reading};
+pub(super) use self::body::{BadBody, BytesInMemory};
 use self::body::{Body, BodyLimits};
-use self::entry::{Filed, Rules};
-pub use self::keeping::Keeping;
+use self::entry::{Filed, FilingRules};
+pub use self::keeping::BodyKeeping;
 pub(super) use self::keeping::NoBody;
-use self::keeping::{Taken, Taking};
+use self::keeping::{BodyReader, StoredBody};
 pub(super) use self::offload::Offload;
 use self::offload::Undone;
 use super::gateway::{Gateway, Request};
-use super::outcome::{Outcome, Refusal, Status, Stored, Trail};
+use super::outcome::{Outcome, Refusal, Stored, StoredStatus, Trail};
 use super::route;
-use super::wire::Head;
+use super::wire::RequestHead;
 use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
@@ -58,7 +58,7 @@ impl Gateway {
         let over_limit = self.limit(config, address.site)?;
         let server = &config.server;
         let room = receive::room(query, server.max_body)?;
-        let taking = Taking::new(receive::keeper(head, room, server.max_upload), room, self.keeping);
+        let taking = BodyReader::new(receive::keeper(head, room, server.max_upload), room, self.keeping);
         let Body { taken, share } = self.body(session, request, taking, server.max_upload, server.max_reading).await?;
         let filed = self.file(request, address, taken, over_limit, trail).await;
         drop(share);
@@ -70,7 +70,7 @@ impl Gateway {
         &self,
         Request { head, query, config, .. }: &Request<'_>,
         Address { site, form, is_ambiguous }: Address<'_>,
-        Taken { kept, panicked }: Taken,
+        StoredBody { kept, panicked }: StoredBody,
         over_limit: bool,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
@@ -83,7 +83,7 @@ impl Gateway {
             None => self.process(config, site, form, &received, id).await,
         }?;
         trail.form = Some(processed.form.clone());
-        let rules = Rules {
+        let rules = FilingRules {
             site,
             dedupe: !config.queue.dedupe.is_zero(),
             over_limit,
@@ -136,7 +136,7 @@ impl Gateway {
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
-        taking: Taking,
+        taking: BodyReader,
         max: u64,
         max_together: u64,
     ) -> Result<Body, Refusal> {
@@ -146,7 +146,7 @@ impl Gateway {
             time: self.options.body,
             bytes_per_second: self.options.body_bytes_per_second,
         };
-        let Head { framing, expects_continue, .. } = *request.head;
+        let RequestHead { framing, expects_continue, .. } = *request.head;
         let read = body::read(session, framing, expects_continue, taking, limits, &self.reading, &self.offload).await;
         self.metrics.reading(self.reading.bytes());
         Ok(read?)
@@ -161,19 +161,19 @@ impl Gateway {
     ) -> Result<Body, Refusal> {
         let max_together = (request.config.server.max_reading / STRANGERS_SHARE).max(max);
         let room = usize::try_from(max).unwrap_or(usize::MAX);
-        let taking = Taking::new(Keeper::as_it_comes(room), room, self.keeping);
+        let taking = BodyReader::new(Keeper::as_it_comes(room), room, self.keeping);
         self.body(session, request, taking, max, max_together).await
     }
 
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
         let Filed { entry, dedupe, rejected } = filed;
-        let status = if entry.state == State::Queued { Status::Queued } else { Status::Held };
+        let status = if entry.state == State::Queued { StoredStatus::Queued } else { StoredStatus::Held };
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
             Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected }),
-            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: Status::Duplicate, rejected }),
+            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: StoredStatus::Duplicate, rejected }),
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),
         }
@@ -187,7 +187,7 @@ fn held_as_it_came(site: &Site, form: Option<&FormId>, id: EntryId, panicked: Pa
         %id,
         site = %site.id,
         location,
-        "pipeline.panicked: the submission is held as it came; please report the location"
+        "pipeline.panicked: the submission is held unchanged; please report the location"
     );
     pipeline::panicked(&site.rules, form, &Overlay::default()).processed
 }

@@ -34,8 +34,8 @@ pub(super) enum Undone {
     Busy,
 }
 
-/// Counts one who waits; dropped on the way out, whichever that is.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts one waiter until it is dropped.
+struct WaiterGuard<'a>(&'a AtomicUsize);
 
 impl Offload {
     /// Leaves one processor to the small requests, where there are several.
@@ -54,7 +54,7 @@ impl Offload {
         if bytes <= INLINE_MAX {
             return catch(work).map_err(Undone::Panicked);
         }
-        let waiting = Waiting::begin(&self.waiting).ok_or(Undone::Busy)?;
+        let waiting = WaiterGuard::begin(&self.waiting).ok_or(Undone::Busy)?;
         let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
         let permit = permit.map_err(|_elapsed| Undone::Busy)?;
         drop(waiting);
@@ -72,7 +72,7 @@ impl Offload {
     }
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaiterGuard<'a> {
     /// None where too many wait already.
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
         let fits = |now: usize| (now < WAITING_MAX).then_some(now + 1);
@@ -80,7 +80,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -3,8 +3,8 @@
 use http::header;
 
 use super::body::BadBody;
-use crate::accept::wire::Head;
-use crate::pipeline::{Keeper, Kept};
+use crate::accept::wire::RequestHead;
+use crate::pipeline::{Keeper, KeptBody};
 use crate::received::{Received, SplitQuery};
 
 /// Returns how much of a body may be stored: of it and the query together at most `max_body`.
@@ -14,13 +14,13 @@ pub(super) fn room(query: &SplitQuery, max_body: u64) -> Result<usize, BadBody> 
 }
 
 /// Begins to keep a body: at most `room` of its at most `max_upload` bytes.
-pub(super) fn keeper(head: &Head, room: usize, max_upload: u64) -> Keeper {
+pub(super) fn keeper(head: &RequestHead, room: usize, max_upload: u64) -> Keeper {
     let content_type = head.headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     Keeper::new(content_type.as_deref(), room, max_upload)
 }
 
 /// Builds what is stored: what is kept of the body, the headers that are kept, the query without its token.
-pub(super) fn receive(head: &Head, query: &SplitQuery, kept: &Kept) -> Received {
+pub(super) fn receive(head: &RequestHead, query: &SplitQuery, kept: &KeptBody) -> Received {
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let received = Received::from_parts(head.method.as_str(), query.kept.clone(), headers, kept.body.clone());
     Received { cut: kept.cut, parts: kept.parts.clone(), ..received }
@@ -30,8 +30,8 @@ pub(super) fn receive(head: &Head, query: &SplitQuery, kept: &Kept) -> Received 
 mod tests {
     use super::*;
 
-    fn head() -> Head {
-        Head {
+    fn head() -> RequestHead {
+        RequestHead {
             method: http::Method::POST,
             path: String::new(),
             query: None,

@@ -1,6 +1,6 @@
 //! Another room's listener, held to what the gateway's own is held to: a cap on connections, and a deadline for each head.
 //!
-//! Where all places are taken, the connection that has been silent or sending its head for longest leaves for a new one:
+//! Where all slots are taken, the connection that has been silent or sending its head for longest leaves for a new one:
 //! whoever holds connections open keeps nobody out.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::peer;
 use super::raw_head;
-use crate::accept::guard::{Place, Places};
+use crate::accept::guard::{ConnectionSlot, ConnectionSlots};
 use crate::telemetry::{ConnectionClosed, Metrics};
 
 /// What the connections of a listener may take.
@@ -29,37 +29,37 @@ pub struct Bounds {
     pub connection: Duration,
 }
 
-/// An application of one request a connection, within its bounds. Clones share the places.
+/// An application of one request a connection, within its bounds. Clones share the slots.
 #[derive(Clone)]
 pub struct Bounded<A> {
     app: A,
-    places: Places,
+    slots: ConnectionSlots,
     bounds: Bounds,
     metrics: Arc<Metrics>,
 }
 
 impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
     pub fn new(app: A, bounds: Bounds, metrics: Arc<Metrics>) -> Self {
-        Self { app, places: Places::new(bounds.connections, bounds.connections), bounds, metrics }
+        Self { app, slots: ConnectionSlots::new(bounds.connections, bounds.connections), bounds, metrics }
     }
 
-    /// Makes it the bounds of another application, with which it shares the places.
+    /// Makes it the bounds of another application, with which it shares the slots.
     pub fn with_app(&self, app: A) -> Self {
         Self { app, ..self.clone() }
     }
 
     /// Takes one connection and what it asks for.
     pub async fn take(&self, stream: Stream, shutdown: &ShutdownWatch) {
-        let taking = self.places.take(peer(&stream), &[]);
-        if taking.eviction().is_some() {
+        let grant = self.slots.take(peer(&stream), &[]);
+        if grant.eviction().is_some() {
             self.metrics.connection_closed(ConnectionClosed::AdminFull);
         }
-        let Some(place) = taking.place() else { return self.metrics.connection_refused() };
+        let Some(slot) = grant.slot() else { return self.metrics.connection_refused() };
         let deadline = Instant::now() + self.bounds.connection;
-        drop(timeout_at(deadline, self.request(stream, &place, shutdown)).await);
+        drop(timeout_at(deadline, self.request(stream, &slot, shutdown)).await);
     }
 
-    async fn request(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
+    async fn request(&self, mut stream: Stream, slot: &ConnectionSlot, shutdown: &ShutdownWatch) {
         let deadline = Instant::now() + self.bounds.head;
         let head = async {
             let mut bytes = raw_head::first_bytes(&mut stream, self.bounds.head).await?;
@@ -72,7 +72,7 @@ impl<A: HttpServerApp + Clone + Send + Sync + 'static> Bounded<A> {
         let bytes = tokio::select! {
             biased;
             bytes = head => bytes,
-            () = place.wanted() => None,
+            () = slot.wanted() => None,
         };
         let Some(bytes) = bytes else { return };
         let mut session = ServerSession::new_http1(stream);

@@ -24,7 +24,7 @@ const BESIDES_MAX: usize = 64 * 1024;
 pub(super) struct Chunks {
     stream: Stream,
     rest: BytesMut,
-    framing: Framing,
+    framing: ChunkScanner,
 }
 
 /// Where in the framing the next byte stands.
@@ -59,24 +59,25 @@ enum At {
 #[error("the chunks are malformed")]
 struct BadChunks;
 
-struct Framing {
+/// Follows the framing of a chunked body.
+struct ChunkScanner {
     at: At,
     besides: usize,
 }
 
 impl Chunks {
     pub(super) fn new(stream: Stream, rest: BytesMut) -> Self {
-        Self { stream, rest, framing: Framing::default() }
+        Self { stream, rest, framing: ChunkScanner::default() }
     }
 }
 
-impl Default for Framing {
+impl Default for ChunkScanner {
     fn default() -> Self {
         Self { at: At::Size { value: 0, digits: 0 }, besides: 0 }
     }
 }
 
-impl Framing {
+impl ChunkScanner {
     /// Looks at the next bytes.
     fn check(&mut self, mut bytes: &[u8]) -> Result<(), BadChunks> {
         while let Some((&byte, after)) = bytes.split_first() {
@@ -216,7 +217,7 @@ mod tests {
     /// Checks a body whole and cut in two at every place: it must not matter.
     fn check(body: &[u8]) -> Result<At, BadChunks> {
         let read = |parts: [&[u8]; 2]| {
-            let mut framing = Framing::default();
+            let mut framing = ChunkScanner::default();
             parts.iter().try_for_each(|part| framing.check(part)).map(|()| framing.at)
         };
         let whole = read([body, b""]);
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn extensions_and_trailers_are_bounded() {
         let besides = |length: usize| {
-            let mut framing = Framing::default();
+            let mut framing = ChunkScanner::default();
             framing.check(format!("0;{}\r\n\r\n", "x".repeat(length)).as_bytes())
         };
         assert_eq!(besides(BESIDES_MAX - 1), Ok(()));

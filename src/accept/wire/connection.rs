@@ -1,7 +1,7 @@
-//! A connection's life: a place, then one request after the other, until one of both sides has enough.
+//! A connection's life: a slot, then one request after the other, until one of both sides has enough.
 //!
 //! pingora's `ServerApp` and not its `HttpServerApp` is implemented: so the whole connection is in one hand, with its
-//! place, the deadline of each head, and the answer to one that is malformed.
+//! slot, the deadline of each head, and the answer to one that is malformed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::chunks::Chunks;
-use super::head::{self, Head};
-use super::raw_head::{self, BadHead, Whole};
+use super::head::{self, RequestHead};
+use super::raw_head::{self, BadHead, CompleteHead};
 use crate::accept::gateway::Gateway;
-use crate::accept::guard::{Eviction, Place, Taking};
-use crate::accept::outcome::{Dialect, Failed, Ongoing, Outcome};
+use crate::accept::guard::{ConnectionSlot, Eviction, SlotGrant};
+use crate::accept::outcome::{Dialect, Ongoing, Outcome, RequestFailure};
 use crate::accept::route;
 use crate::http::write;
 use crate::telemetry::{ConnectionClosed, catch_async};
@@ -29,8 +29,8 @@ use crate::telemetry::{ConnectionClosed, catch_async};
 /// Most bytes thrown away, one by one, where nobody knows what they are.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// A request that was brought to its end, and not yet answered.
-pub(super) struct Ended {
+/// A request that has its outcome, before it is answered.
+pub(super) struct EndedRequest {
     pub(super) reply: Response<Bytes>,
     /// Nobody knows where the request ends.
     lost: bool,
@@ -41,29 +41,29 @@ impl ServerApp for Gateway {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let _open = self.in_flight.open();
         let trusted = self.config.load_full();
-        let taking = self.places.take(peer(&stream), &trusted.server.trusted_proxies);
+        let grant = self.slots.take(peer(&stream), &trusted.server.trusted_proxies);
         drop(trusted);
-        let place = self.place(taking)?;
+        let slot = self.slot(grant)?;
         let stream = match &self.tls {
             Some(tls) => tls.handshake(stream, self.options.handshake).await?,
             None => stream,
         };
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            self.streams(stream, &place, shutdown).await;
+            self.streams(stream, &slot, shutdown).await;
             return None;
         }
         let mut next = Some(stream);
         while let Some(stream) = next {
-            next = self.exchange(stream, &place, shutdown).await;
+            next = self.exchange(stream, &slot, shutdown).await;
         }
         None
     }
 }
 
 impl Gateway {
-    /// Counts who had to leave for a new connection, or that there was no place.
-    fn place(&self, taking: Taking) -> Option<Place> {
-        match taking.eviction() {
+    /// Counts who had to leave for a new connection, or that there was no slot.
+    fn slot(&self, grant: SlotGrant) -> Option<ConnectionSlot> {
+        match grant.eviction() {
             Some(Eviction::SameAddress) => {
                 self.metrics.connection_closed(ConnectionClosed::SameAddress);
                 self.floods.evicted_same_address();
@@ -74,27 +74,27 @@ impl Gateway {
             }
             None => {}
         }
-        let place = taking.place();
-        if place.is_none() {
+        let slot = grant.slot();
+        if slot.is_none() {
             self.metrics.connection_refused();
             self.floods.refused();
         }
-        place
+        slot
     }
 
     /// Takes one request and answers it; gives the connection back where it can be used again.
-    async fn exchange(&self, mut stream: Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let mut bytes = self.next_request(&mut stream, place, shutdown).await?;
+    async fn exchange(&self, mut stream: Stream, slot: &ConnectionSlot, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut bytes = self.next_request(&mut stream, slot, shutdown).await?;
         let _in_flight = self.in_flight.enter();
         let ongoing = Ongoing::begin(self);
         let deadline = ongoing.trail.started + self.options.head;
         let whole = tokio::select! {
             biased;
             whole = raw_head::whole_head(&mut stream, &mut bytes, deadline) => whole,
-            () = place.wanted() => return None,
+            () = slot.wanted() => return None,
         };
         let path = head::path_of_line(&bytes);
-        if let Ok(Whole { length, chunked: true }) = whole {
+        if let Ok(CompleteHead { length, chunked: true }) = whole {
             let rest = bytes.split_off(length);
             stream = Box::new(Chunks::new(stream, rest));
         }
@@ -103,7 +103,7 @@ impl Gateway {
             Ok(_) => parse(&mut session, bytes, deadline).await,
             Err(bad) => Err(bad),
         };
-        let Ended { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
+        let EndedRequest { reply, lost } = self.end(&mut session, &head, path.as_deref(), ongoing).await;
         if lost || *shutdown.borrow() {
             session.set_keepalive(None);
         }
@@ -116,34 +116,39 @@ impl Gateway {
     pub(super) async fn end(
         &self,
         session: &mut ServerSession,
-        head: &Result<Head, BadHead>,
+        head: &Result<RequestHead, BadHead>,
         path: Option<&str>,
         mut ongoing: Ongoing<'_>,
-    ) -> Ended {
+    ) -> EndedRequest {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
         let outcome = match head {
             Ok(head) => {
                 ongoing.trail.take_id_from(&head.headers);
                 let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
-                answered.unwrap_or_else(|panicked| Outcome::Failed(Failed::Panicked(Some(panicked))))
+                answered.unwrap_or_else(|panicked| Outcome::Failed(RequestFailure::Panicked(Some(panicked))))
             }
             Err(bad) => self.malformed(session, *bad, &mut ongoing.trail),
         };
         let lost = head.is_err() || outcome.loses_framing();
-        Ended { reply: ongoing.end(&outcome, dialect), lost }
+        EndedRequest { reply: ongoing.end(&outcome, dialect), lost }
     }
 
-    /// Waits for a request to begin; none when the client is gone or silent for too long, its place is wanted by
+    /// Waits for a request to begin; none when the client is gone or silent for too long, its slot is wanted by
     /// another, or the gateway shuts down.
     ///
     /// A client that can't know yet may send one more request into a connection that is kept: it gets a moment.
-    async fn next_request(&self, stream: &mut Stream, place: &Place, shutdown: &ShutdownWatch) -> Option<BytesMut> {
+    async fn next_request(
+        &self,
+        stream: &mut Stream,
+        slot: &ConnectionSlot,
+        shutdown: &ShutdownWatch,
+    ) -> Option<BytesMut> {
         let mut shutdown = shutdown.clone();
         tokio::select! {
             biased;
             // Cancel-safe: bytes that were read end the wait.
             bytes = raw_head::first_bytes(stream, self.options.idle) => return bytes,
-            () = place.wanted() => return None,
+            () = slot.wanted() => return None,
             _stop = shutdown.wait_for(|stop| *stop) => {}
         }
         raw_head::first_bytes(stream, self.options.farewell).await
@@ -178,11 +183,11 @@ pub(super) fn peer(stream: &Stream) -> Option<IpAddr> {
 }
 
 /// Gives pingora a head that is whole; it reads no further.
-async fn parse(session: &mut ServerSession, bytes: BytesMut, deadline: Instant) -> Result<Head, BadHead> {
+async fn parse(session: &mut ServerSession, bytes: BytesMut, deadline: Instant) -> Result<RequestHead, BadHead> {
     session.set_pipelined_prefix(bytes);
     session.set_read_timeout(None);
     match timeout_at(deadline, session.read_request()).await {
-        Ok(Ok(true)) => Head::read(session.req_header(), false),
+        Ok(Ok(true)) => RequestHead::read(session.req_header(), false),
         Ok(Ok(false)) => Err(BadHead::Cut),
         Ok(Err(_malformed)) => Err(BadHead::Malformed),
         Err(_elapsed) => Err(BadHead::TooSlow),

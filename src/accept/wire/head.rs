@@ -17,7 +17,7 @@ pub(in crate::accept) enum Framing {
 }
 
 /// A well-formed head. No `Debug`: its headers and query hold credentials.
-pub(in crate::accept) struct Head {
+pub(in crate::accept) struct RequestHead {
     pub(in crate::accept) method: Method,
     pub(in crate::accept) path: String,
     /// As it came, `token` and all.
@@ -28,7 +28,7 @@ pub(in crate::accept) struct Head {
     pub(in crate::accept) expects_continue: bool,
 }
 
-impl Head {
+impl RequestHead {
     /// Checks what pingora parsed. `unframed`: in HTTP/2, a body follows whether or not its length is declared.
     pub(super) fn read(parsed: &RequestHeader, unframed: bool) -> Result<Self, BadHead> {
         check_host(parsed)?;
@@ -121,13 +121,13 @@ fn framing(headers: &HeaderMap) -> Result<Framing, BadHead> {
 mod tests {
     use super::*;
 
-    fn head(version: Version, headers: &[(&'static str, &str)]) -> Result<Head, BadHead> {
+    fn head(version: Version, headers: &[(&'static str, &str)]) -> Result<RequestHead, BadHead> {
         let mut parsed = RequestHeader::build("POST", b"/hooks/acme", None).expect("a request");
         parsed.set_version(version);
         for (name, value) in headers {
             parsed.append_header(*name, *value).expect("a header");
         }
-        Head::read(&parsed, false)
+        RequestHead::read(&parsed, false)
     }
 
     #[test]

@@ -10,10 +10,10 @@ use pingora::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::head::Head;
+use super::head::RequestHead;
 use super::raw_head::HEAD_MAX;
 use crate::accept::gateway::Gateway;
-use crate::accept::guard::Place;
+use crate::accept::guard::ConnectionSlot;
 use crate::accept::outcome::Ongoing;
 use crate::http::write;
 
@@ -26,7 +26,7 @@ const MALFORMED_MAX: usize = 32;
 
 impl Gateway {
     /// Answers a connection's requests until the client ends it, is silent for too long, or the gateway stops.
-    pub(super) async fn streams(&self, stream: Stream, place: &Place, shutdown: &ShutdownWatch) {
+    pub(super) async fn streams(&self, stream: Stream, place: &ConnectionSlot, shutdown: &ShutdownWatch) {
         let digest = Arc::new(Digest {
             ssl_digest: stream.get_ssl_digest(),
             timing_digest: stream.get_timing_digest(),
@@ -69,7 +69,7 @@ impl Gateway {
         let _in_flight = self.in_flight.enter();
         let has_body = !session.is_body_empty();
         let mut session = ServerSession::new_http2(session);
-        let head = Head::read(session.req_header(), has_body);
+        let head = RequestHead::read(session.req_header(), has_body);
         let path = session.req_header().uri.path().to_owned();
         let ended = self.end(&mut session, &head, Some(&path), Ongoing::begin(self)).await;
         let is_head = head.is_ok_and(|head| head.method == Method::HEAD);

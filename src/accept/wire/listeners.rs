@@ -30,9 +30,9 @@ pub enum HandOverError {
     TooMany,
     #[error("{} is too long for the path of a socket", .0.display())]
     Path(PathBuf),
-    #[error("no socket can be made to hand them over by")]
+    #[error("the socket to hand them over can't be created")]
     NoSocket(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the other process did not answer")]
+    #[error("the other process didn't answer")]
     NoAnswer(#[source] Box<dyn Error + Send + Sync>),
 }
 

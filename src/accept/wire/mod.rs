@@ -22,7 +22,7 @@ mod serve;
 mod tls;
 
 pub use self::bounded::{Bounded, Bounds};
-pub(super) use self::head::{Framing, Head};
+pub(super) use self::head::{Framing, RequestHead};
 pub use self::listeners::{HandOverError, Listeners};
 pub(super) use self::raw_head::BadHead;
 pub use self::serve::{InFlight, TlsError, check_certificates, run, serve, service, services};

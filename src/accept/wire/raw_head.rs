@@ -28,9 +28,9 @@ pub(in crate::accept) enum BadHead {
     Cut,
 }
 
-/// A head that is whole, at the beginning of the bytes read.
+/// A complete head at the beginning of the bytes read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Whole {
+pub(super) struct CompleteHead {
     pub(super) length: usize,
     /// The body is sent in chunks.
     pub(super) chunked: bool,
@@ -46,13 +46,17 @@ pub(super) async fn first_bytes(stream: &mut Stream, idle: Duration) -> Option<B
 }
 
 /// Reads on until the head is whole. What follows it is left in the bytes: the beginning of the body.
-pub(super) async fn whole_head(stream: &mut Stream, bytes: &mut BytesMut, deadline: Instant) -> Result<Whole, BadHead> {
+pub(super) async fn whole_head(
+    stream: &mut Stream,
+    bytes: &mut BytesMut,
+    deadline: Instant,
+) -> Result<CompleteHead, BadHead> {
     let mut searched = 0;
     loop {
         skip_empty_lines(bytes)?;
         if let Some(end) = find_end(bytes, searched) {
             let chunked = check(bytes.get(..end).unwrap_or_default())?;
-            return Ok(Whole { length: end, chunked });
+            return Ok(CompleteHead { length: end, chunked });
         }
         if bytes.len() > HEAD_MAX {
             return Err(BadHead::TooLarge);

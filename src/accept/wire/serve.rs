@@ -72,7 +72,7 @@ impl Drop for Busy {
 
 /// A listener's TLS files cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the certificate or key of {address} cannot be used")]
+#[error("the certificate or key of {address} can't be used")]
 pub struct TlsError {
     address: SocketAddr,
     #[source]

@@ -32,17 +32,17 @@ pub(in crate::accept) struct Tls {
 /// Why a certificate and its key cannot be used. Says nothing of what is in the files.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadCertificate {
-    #[error("{path} cannot be read")]
+    #[error("{path} can't be read")]
     Unreadable {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} holds no certificate in PEM")]
+    #[error("{path} has no PEM certificate")]
     NoCertificate { path: PathBuf },
-    #[error("{path} holds no private key in PEM")]
+    #[error("{path} has no PEM private key")]
     NoKey { path: PathBuf },
-    #[error("the certificate and the key do not fit")]
+    #[error("the certificate and the key don't match")]
     Unfit(#[source] rustls::Error),
 }
 
@@ -50,8 +50,8 @@ impl Tls {
     /// Reads the files a first time: what cannot be used then is an error, later it leaves the last good in force.
     pub(super) fn new(certificate: &Path, key: &Path) -> Result<Self, BadCertificate> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        let shown = Arc::new(Shown::new(files, Arc::clone(&provider))?);
+        let files = CertificateFiles { certificate: certificate.to_owned(), key: key.to_owned() };
+        let shown = Arc::new(ServedCertificate::new(files, Arc::clone(&provider))?);
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let mut config = config.map_err(BadCertificate::Unfit)?.with_no_client_auth().with_cert_resolver(shown);
         config.alpn_protocols = ["h2", "http/1.1"].map(|name| name.as_bytes().to_vec()).into();
@@ -72,18 +72,19 @@ impl Tls {
     }
 }
 
-struct Files {
+/// The files of a certificate and its key.
+struct CertificateFiles {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// By what a change of the files is noticed.
+/// Time and size of both files, which change when they do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp([Option<(SystemTime, u64)>; 2]);
+struct CertificateStamp([Option<(SystemTime, u64)>; 2]);
 
-/// The certificate that is shown now.
-struct Shown {
-    files: Files,
+/// The certificate that is served now.
+struct ServedCertificate {
+    files: CertificateFiles,
     provider: Arc<CryptoProvider>,
     certified: ArcSwap<CertifiedKey>,
     looked: Mutex<Looked>,
@@ -92,12 +93,12 @@ struct Shown {
 /// The last look at the files.
 struct Looked {
     at: Instant,
-    stamp: Stamp,
+    stamp: CertificateStamp,
     failed: bool,
 }
 
-impl Shown {
-    fn new(files: Files, provider: Arc<CryptoProvider>) -> Result<Self, BadCertificate> {
+impl ServedCertificate {
+    fn new(files: CertificateFiles, provider: Arc<CryptoProvider>) -> Result<Self, BadCertificate> {
         let looked = Looked { at: Instant::now(), stamp: files.stamp(), failed: false };
         let certified = ArcSwap::from_pointee(files.read(&provider)?);
         Ok(Self { files, provider, certified, looked: Mutex::new(looked) })
@@ -123,34 +124,34 @@ impl Shown {
         match read {
             Ok(certified) => {
                 self.certified.store(Arc::new(certified));
-                tracing::info!(certificate = %path, "tls.renewed: the certificate is read anew");
+                tracing::info!(certificate = %path, "tls.renewed: the certificate was reloaded");
             }
             Err(error) if changed => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(certificate = %path, error, "tls.renew_failed: the last good certificate stays");
+                tracing::error!(certificate = %path, error, "tls.renew_failed: the last-good certificate stays in use");
             }
             Err(_same_as_before) => {}
         }
     }
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for ServedCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.renew(Instant::now());
         Some(self.certified.load_full())
     }
 }
 
-impl std::fmt::Debug for Shown {
+impl std::fmt::Debug for ServedCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shown").field("certificate", &self.files.certificate).finish_non_exhaustive()
+        f.debug_struct("ServedCertificate").field("certificate", &self.files.certificate).finish_non_exhaustive()
     }
 }
 
-impl Files {
-    fn stamp(&self) -> Stamp {
+impl CertificateFiles {
+    fn stamp(&self) -> CertificateStamp {
         let stamp = |found: Metadata| Some((found.modified().ok()?, found.len()));
-        Stamp([&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp)))
+        CertificateStamp([&self.certificate, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp)))
     }
 
     fn read(&self, provider: &CryptoProvider) -> Result<CertifiedKey, BadCertificate> {
@@ -184,7 +185,7 @@ mod tests {
 
     struct Rig {
         folder: tempfile::TempDir,
-        shown: Shown,
+        shown: ServedCertificate,
         now: Instant,
     }
 
@@ -195,7 +196,7 @@ mod tests {
             std::fs::write(&certificate, GOOD).expect("written");
             std::fs::write(&key, KEY).expect("written");
             let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let shown = Shown::new(Files { certificate, key }, provider).expect("usable files");
+            let shown = ServedCertificate::new(CertificateFiles { certificate, key }, provider).expect("usable files");
             Self { folder, shown, now: Instant::now() }
         }
 
@@ -251,10 +252,10 @@ mod tests {
             let error = Tls::new(&certificate, &key).err().expect("an error");
             format!("{error} {error:?}")
         };
-        assert!(error(b"", KEY).contains("tls.pem holds no certificate"));
+        assert!(error(b"", KEY).contains("tls.pem has no PEM certificate"));
         let secret = "-----BEGIN hush\nhush!\n";
         let told = error(GOOD, secret.as_bytes());
-        assert!(told.contains("tls.key holds no private key") && !told.contains("hush"), "{told}");
+        assert!(told.contains("tls.key has no PEM private key") && !told.contains("hush"), "{told}");
         assert!(Tls::new(&certificate, &folder.path().join("missing")).is_err());
     }
 }

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
 use serde::{Deserialize, Serialize};
 
-use self::week::{RecentLead, Week};
+use self::week::{Week, WidgetLead};
 use super::gateway::{Gateway, Request};
-use super::guard::key_pairs::{self, Keys};
-use super::guard::{Holder, Owner, owner};
+use super::guard::key_pairs::{self, KeyPairCheck};
+use super::guard::{Holder, SiteOwner, owner};
 use super::outcome::{Outcome, Refusal, Trail, WrongKeys};
 use super::submission::Address;
 use crate::lead::{FormId, SiteId};
@@ -21,10 +21,10 @@ const VERIFY_MAX: u64 = 16 * 1024;
 /// The form of what comes by `intake`, where the keys are no form's own.
 const FORM: &str = "kaicalls";
 
-/// What these endpoints answer where the keys fit. No `Debug`: it holds names.
+/// The answers of these endpoints when the keys are right. No `Debug`: it holds names.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Answer {
+pub(super) enum EndpointAnswer {
     Verified {
         success: bool,
         business_id: Option<SiteId>,
@@ -32,7 +32,7 @@ pub(super) enum Answer {
     #[serde(rename_all = "camelCase")]
     Widget {
         success: bool,
-        recent_leads: Vec<RecentLead>,
+        recent_leads: Vec<WidgetLead>,
         leads_this_week: usize,
     },
 }
@@ -53,7 +53,7 @@ impl Gateway {
         request: &Request<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let Owner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
+        let SiteOwner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
         let own = FormId::parse(FORM).expect("a constant that is a slug");
         let address = Address { site: holder.site, form: Some(holder.form.unwrap_or(&own)), is_ambiguous };
         self.submission(session, request, address, trail).await
@@ -72,7 +72,7 @@ impl Gateway {
             return Err(Refusal::Keys(WrongKeys::Missing));
         }
         match key_pairs::find(request.config, &shown.public_key, &shown.api_key) {
-            Keys::Fit(holders) => {
+            KeyPairCheck::Fit(holders) => {
                 let refused = |holder: &Holder<'_>| (self.refused_keys)(&holder.site.id, holder.keys);
                 let owner = owner(&holders, request.head);
                 trail.is_stranger = false;
@@ -81,11 +81,11 @@ impl Gateway {
                 if holders.iter().any(refused) {
                     return Err(Refusal::Keys(WrongKeys::Refused));
                 }
-                Ok(Outcome::Answered(Answer::Verified { success: true, business_id: trail.site.clone() }))
+                Ok(Outcome::Answered(EndpointAnswer::Verified { success: true, business_id: trail.site.clone() }))
             }
             _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
-            Keys::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
-            Keys::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
+            KeyPairCheck::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
+            KeyPairCheck::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
         }
     }
 
@@ -93,7 +93,7 @@ impl Gateway {
     ///
     /// Where nobody knows which of several sites asks, it is shown no other's visitors.
     pub(super) async fn widget(&self, request: &Request<'_>, trail: &mut Trail) -> Result<Outcome, Refusal> {
-        let Owner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
+        let SiteOwner { holder, is_ambiguous } = Self::by_bearer(request, trail)?;
         self.limiters.gateway(&request.config.limits)?;
         let week = match is_ambiguous {
             true => Week::default(),
@@ -104,13 +104,13 @@ impl Gateway {
             }
         };
         let Week { leads, recent } = week;
-        Ok(Outcome::Answered(Answer::Widget { success: true, recent_leads: recent, leads_this_week: leads }))
+        Ok(Outcome::Answered(EndpointAnswer::Widget { success: true, recent_leads: recent, leads_this_week: leads }))
     }
 
-    fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<Owner<'a>, Refusal> {
+    fn by_bearer<'a>(request: &Request<'a>, trail: &mut Trail) -> Result<SiteOwner<'a>, Refusal> {
         let shown = key_pairs::shown(&request.head.headers);
         let owner = match shown.map(|(public, secret)| key_pairs::find(request.config, &public, &secret)) {
-            Some(Keys::Fit(holders)) => owner(&holders, request.head),
+            Some(KeyPairCheck::Fit(holders)) => owner(&holders, request.head),
             _ => None,
         };
         let owner = owner.ok_or(match request.config.missing.keys {

@@ -26,12 +26,12 @@ pub(super) struct Week {
     /// At most [`ENTRIES_MAX`].
     pub(super) leads: usize,
     /// The newest first.
-    pub(super) recent: Vec<RecentLead>,
+    pub(super) recent: Vec<WidgetLead>,
 }
 
-/// A lead as the widget shows it. No `Debug`: it holds a name.
+/// A lead as KaiCalls' dashboard widget shows it. No `Debug`: it holds a name.
 #[derive(Serialize)]
-pub(in crate::accept) struct RecentLead {
+pub(in crate::accept) struct WidgetLead {
     name: String,
     created_at: Timestamp,
 }
@@ -79,11 +79,11 @@ impl Week {
 }
 
 /// What is held for want of a lead is none, and what may be another site's is nobody's yet.
-fn shown(head: &Head) -> Option<RecentLead> {
+fn shown(head: &Head) -> Option<WidgetLead> {
     if head.state == State::Held && head.reason == Reason::Ambiguous {
         return None;
     }
-    Some(RecentLead { name: head.reading.lead.as_ref()?.name().to_owned(), created_at: head.accepted_at })
+    Some(WidgetLead { name: head.reading.lead.as_ref()?.name().to_owned(), created_at: head.accepted_at })
 }
 
 #[cfg(test)]

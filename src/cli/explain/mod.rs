@@ -16,34 +16,35 @@ use super::cases;
 use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
-use super::rules::{ConfigArg, Met, Rules};
+use super::rules::{ConfigArg, LoadedRules, Met};
 use crate::lead::overlay::Overlay;
 use crate::lead::{FormId, SiteId};
 use crate::pipeline::{self, Explained, Mappings};
 use crate::received::Received;
 use crate::telemetry;
-use report::Report;
+use report::ExplainReport;
 
 /// Shows what becomes of one submission, and why.
 ///
-/// Its fields, the lead, the rule behind each value, what is left out. Nothing is stored or sent. Without any configuration the shipped mappings are used.
+/// Shows its fields, the lead, the rule behind each value, and what is left out. Stores and sends nothing. Without a
+/// configuration, it uses the shipped mappings.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArg,
-    /// The site whose rules apply [default: the one that the captured URL names, else none]
+    /// The site whose rules apply [default: the one in the captured URL, else none]
     #[arg(long, value_name = "SITE", value_parser = SiteId::parse)]
     site: Option<SiteId>,
-    /// The form, as the hook's URL would name it
+    /// The form, as named in the webhook URL
     #[arg(long, value_name = "FORM", value_parser = FormId::parse)]
     form: Option<FormId>,
-    /// Take FILE as a bare body of this media type
+    /// Read FILE as a body without headers, of this media type
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// How to write the result
     #[arg(long, value_enum, default_value_t)]
     output: Format,
-    /// A captured request (.http), or with --content-type a bare body; - reads standard input
+    /// A captured request (.http), or with --content-type just a body; - reads standard input
     file: PathBuf,
 }
 
@@ -57,14 +58,14 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn of(received: &'a Received, explained: &'a Explained) -> Self {
-        let plugin = explained.told.as_ref().and_then(|told| told.plugin.as_deref());
+        let plugin = explained.explanation.as_ref().and_then(|explanation| explanation.plugin.as_deref());
         Self { received, explained, plugin }
     }
 }
 
 pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Error> {
     let capture = read(&args.file, args.content_type.as_deref())?;
-    let rules = Rules::load(&args.config, console)?;
+    let rules = LoadedRules::load(&args.config, console)?;
     if args.output == Format::Text {
         rules.mention_problems(console);
     }
@@ -73,7 +74,7 @@ pub(super) fn run(args: &ExplainArgs, console: &mut Console) -> Result<Exit, Err
     let explained = explain(&rules.mappings, &met, &received);
     let subject = Subject::of(&received, &explained);
     match args.output {
-        Format::Json => console.json(&Report::of(&subject))?,
+        Format::Json => console.json(&ExplainReport::of(&subject))?,
         Format::Text => {
             let text = view::text(&subject, console.paint());
             console.data(text)?;
@@ -99,8 +100,8 @@ fn read(path: &Path, content_type: Option<&str>) -> Result<Capture, Error> {
         });
     }
     Capture::parse(&bytes).map_err(|bad| {
-        let error = Error::usage(bad).context(format!("{} is no captured request", path.display()));
-        error.hint("for a bare body say of which media type it is: --content-type application/json")
+        let error = Error::usage(bad).context(format!("{} is not a captured request", path.display()));
+        error.hint("if it is just a body, name its media type: --content-type application/json")
     })
 }
 
@@ -137,7 +138,7 @@ mod tests {
     }
 
     fn json(content_type: &str, body: &str) -> serde_json::Value {
-        with_subject(content_type, body, |subject| serde_json::to_value(Report::of(subject)).expect("json"))
+        with_subject(content_type, body, |subject| serde_json::to_value(ExplainReport::of(subject)).expect("json"))
     }
 
     #[test]
@@ -220,7 +221,7 @@ mod tests {
     #[test]
     fn numbers_stay_as_written_and_parts_in_order() {
         let text = with_subject("application/json", r#"{"z":12345678901234567890123.10,"a":1}"#, |subject| {
-            serde_json::to_string(&Report::of(subject)).expect("json")
+            serde_json::to_string(&ExplainReport::of(subject)).expect("json")
         });
         assert!(text.contains(r#""document":{"z":12345678901234567890123.10,"a":1}"#), "{text}");
     }

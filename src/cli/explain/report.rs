@@ -8,30 +8,31 @@ use serde_json::Value;
 use super::Subject;
 use crate::lead::{Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{End, ToldCandidate, ToldField};
+use crate::pipeline::{End, ExplainedCandidate, ExplainedField};
 
+/// Everything that `explain` shows.
 #[derive(Serialize)]
-pub(super) struct Report<'a> {
+pub(super) struct ExplainReport<'a> {
     plugin: Option<&'a str>,
     mapping: Option<&'a str>,
     form: &'a str,
     oddities: &'a [String],
-    fields: Vec<Field<'a>>,
+    fields: Vec<FieldReport<'a>>,
     /// None: the body can't be decoded.
     document: Option<&'a Value>,
     lead: Option<&'a Lead>,
     errors: &'a [FieldError],
-    rules: Rules<'a>,
+    rules: RulesReport<'a>,
     extras: &'a [Extra<'static>],
     dropped: &'a [String],
     /// How sure auto is of what it found, 0 to 1.
     confidence: BTreeMap<&'static str, f32>,
     /// What auto weighed for each field that no rule names, the heaviest first.
-    candidates: BTreeMap<&'static str, Vec<Candidate<'a>>>,
+    candidates: BTreeMap<&'static str, Vec<CandidateReport<'a>>>,
 }
 
 #[derive(Serialize)]
-struct Field<'a> {
+struct FieldReport<'a> {
     key: &'a str,
     label: Option<&'a str>,
     #[serde(rename = "type")]
@@ -50,7 +51,7 @@ struct Field<'a> {
 }
 
 #[derive(Serialize)]
-struct Candidate<'a> {
+struct CandidateReport<'a> {
     keys: &'a [String],
     value: &'a str,
     score: i32,
@@ -58,11 +59,11 @@ struct Candidate<'a> {
     evidence: BTreeMap<&'static str, i16>,
 }
 
-fn candidates(told: &[ToldCandidate]) -> BTreeMap<&'static str, Vec<Candidate<'_>>> {
-    let mut candidates: BTreeMap<&'static str, Vec<Candidate<'_>>> = BTreeMap::new();
-    for candidate in told {
+fn candidates(explanation: &[ExplainedCandidate]) -> BTreeMap<&'static str, Vec<CandidateReport<'_>>> {
+    let mut candidates: BTreeMap<&'static str, Vec<CandidateReport<'_>>> = BTreeMap::new();
+    for candidate in explanation {
         let evidence = candidate.reasons.iter().map(|(reason, weight)| (reason.as_str(), *weight)).collect();
-        let one = Candidate { keys: &candidate.keys, value: &candidate.text, score: candidate.score, evidence };
+        let one = CandidateReport { keys: &candidate.keys, value: &candidate.text, score: candidate.score, evidence };
         candidates.entry(candidate.field.as_str()).or_default().push(one);
     }
     candidates
@@ -73,37 +74,39 @@ fn rounded(sure: f32) -> f32 {
     (sure * 100.0).round() / 100.0
 }
 
-/// How each field of the lead was found; none where it was not.
+/// How each field of the lead was found; none if it wasn't.
 #[derive(Serialize)]
-struct Rules<'a> {
+struct RulesReport<'a> {
     name: Option<&'a str>,
     email: Option<&'a str>,
     phone: Option<&'a str>,
     message: Option<&'a str>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ExplainReport<'a> {
     pub(super) fn of(subject: &Subject<'a>) -> Self {
         let explained = subject.explained;
-        let told = explained.told.as_ref();
+        let explanation = explained.explanation.as_ref();
         Self {
             plugin: subject.plugin,
             mapping: explained.processed.mapping.as_deref(),
             form: explained.processed.form.as_str(),
             oddities: &explained.processed.oddities,
-            fields: told.map(|told| told.fields.iter().map(Field::of).collect()).unwrap_or_default(),
-            document: told.map(|told| &told.document),
+            fields: explanation
+                .map(|explanation| explanation.fields.iter().map(FieldReport::of).collect())
+                .unwrap_or_default(),
+            document: explanation.map(|explanation| &explanation.document),
             lead: lead(&explained.processed.end),
             errors: errors(&explained.processed.end),
-            rules: Rules::of(told.map(|told| &told.found_by)),
-            confidence: told
+            rules: RulesReport::of(explanation.map(|explanation| &explanation.found_by)),
+            confidence: explanation
                 .iter()
-                .flat_map(|told| &told.confidence)
+                .flat_map(|explanation| &explanation.confidence)
                 .map(|(field, sure)| (field.as_str(), rounded(*sure)))
                 .collect(),
-            candidates: told.map(|told| candidates(&told.candidates)).unwrap_or_default(),
+            candidates: explanation.map(|explanation| candidates(&explanation.candidates)).unwrap_or_default(),
             extras: &explained.extras,
-            dropped: told.map_or(&[], |told| told.dropped.as_slice()),
+            dropped: explanation.map_or(&[], |explanation| explanation.dropped.as_slice()),
         }
     }
 }
@@ -124,8 +127,8 @@ pub(super) fn errors(end: &End) -> &[FieldError] {
     }
 }
 
-impl<'a> Field<'a> {
-    fn of(field: &'a ToldField) -> Self {
+impl<'a> FieldReport<'a> {
+    fn of(field: &'a ExplainedField) -> Self {
         let becomes = match field.fate {
             Fate::Lead(fields) => fields.iter().map(|field| field.as_str()).collect(),
             Fate::Extra(_) => vec!["extra"],
@@ -144,7 +147,7 @@ impl<'a> Field<'a> {
     }
 }
 
-impl<'a> Rules<'a> {
+impl<'a> RulesReport<'a> {
     fn of(found_by: Option<&'a BTreeMap<LeadField, String>>) -> Self {
         let rule = |field| found_by?.get(&field).map(String::as_str);
         Self {

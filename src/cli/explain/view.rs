@@ -7,7 +7,7 @@ use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
-use crate::pipeline::{DECODER_PANICKED, End, FELL_BACK, Hold, Told, ToldCandidate, ToldField};
+use crate::pipeline::{DECODER_PANICKED, End, ExplainedCandidate, ExplainedField, Explanation, FELL_BACK, HoldReason};
 
 /// How much of a key, a label and a value is shown, in characters.
 const KEY_MAX: usize = 32;
@@ -20,11 +20,11 @@ const FOUND_BY_MAX: usize = 80;
 pub(super) fn text(subject: &Subject<'_>, paint: Paint) -> String {
     let explained = subject.explained;
     let mut sections = vec![request(subject, paint)];
-    if let Some(told) = &explained.told {
-        sections.push(fields(told, &explained.extras, paint));
+    if let Some(explanation) = &explained.explanation {
+        sections.push(fields(explanation, &explained.extras, paint));
     }
     sections.push(end(subject, paint));
-    sections.extend(explained.told.as_ref().and_then(|told| weighed(told, paint)));
+    sections.extend(explained.explanation.as_ref().and_then(|explanation| weighed(explanation, paint)));
     sections.extend(oddities(&explained.processed.oddities, paint));
     sections.join("\n\n")
 }
@@ -42,19 +42,19 @@ fn request(subject: &Subject<'_>, paint: Paint) -> String {
         (Some(plugin), Some(mapping)) => {
             format!("recognised as {}, mapped by {}", paint.bold(plugin), paint.bold(mapping))
         }
-        (None, Some(mapping)) => format!("no plugin recognised, mapped by {}", paint.bold(mapping)),
+        (None, Some(mapping)) => format!("plugin not recognised, mapped by {}", paint.bold(mapping)),
         (_, None) => "not decoded".to_owned(),
     };
     let form = paint.bold(explained.processed.form.as_str());
     format!("{} {content_type}, {size}\n{recognised}, form {form}", paint.bold(&received.method))
 }
 
-fn fields(told: &Told, extras: &[Extra<'_>], paint: Paint) -> String {
-    if told.fields.is_empty() {
+fn fields(explanation: &Explanation, extras: &[Extra<'_>], paint: Paint) -> String {
+    if explanation.fields.is_empty() {
         return format!("{}\n  none", paint.bold("Fields"));
     }
-    let has_labels = told.fields.iter().any(|field| field.label.is_some());
-    let rows: Vec<Vec<String>> = told
+    let has_labels = explanation.fields.iter().any(|field| field.label.is_some());
+    let rows: Vec<Vec<String>> = explanation
         .fields
         .iter()
         .map(|field| {
@@ -77,7 +77,7 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
             let label = extras.get(index).map_or("", |extra| &*extra.label);
             format!("extra \"{}\"", shown::short(label, LABEL_MAX))
         }
-        Fate::Repeated => "a copy of what the lead holds".to_owned(),
+        Fate::Repeated => "already in the lead".to_owned(),
         Fate::Dropped => "dropped".to_owned(),
         Fate::Meta => "meta".to_owned(),
         Fate::Secret => "secret, not sent".to_owned(),
@@ -86,11 +86,11 @@ fn fate(fate: Fate, extras: &[Extra<'_>]) -> String {
 }
 
 /// Says by which rule a lead field was found and, where the rule doesn't name it, from which fields.
-fn found_by(told: &Told, lead_field: LeadField) -> Option<String> {
-    let by = told.found_by.get(&lead_field)?;
+fn found_by(explanation: &Explanation, lead_field: LeadField) -> Option<String> {
+    let by = explanation.found_by.get(&lead_field)?;
     let is_source =
-        |field: &&ToldField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
-    let keys: Vec<&str> = told.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
+        |field: &&ExplainedField| matches!(field.fate, Fate::Lead(fields) if fields.iter().any(|it| it == lead_field));
+    let keys: Vec<&str> = explanation.fields.iter().filter(is_source).map(|field| field.key.as_str()).collect();
     let named = by.starts_with("auto by ") || keys.as_slice() == [by.as_str()];
     let from = if named || keys.is_empty() { String::new() } else { format!(", from {}", keys.join(" + ")) };
     Some(shown::short(&format!("{by}{from}"), FOUND_BY_MAX))
@@ -98,37 +98,43 @@ fn found_by(told: &Told, lead_field: LeadField) -> Option<String> {
 
 fn end(subject: &Subject<'_>, paint: Paint) -> String {
     let end = &subject.explained.processed.end;
-    let told = subject.explained.told.as_ref();
+    let explanation = subject.explained.explanation.as_ref();
     match (lead(end), end) {
         (Some(lead), End::Lead { .. }) => {
-            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, told, paint))
+            format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, explanation, paint))
         }
         (Some(lead), End::Held { hold, reason, .. }) => {
             let why = paint.yellow(&held(*hold, reason.as_deref()));
-            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, told, paint))
+            format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, explanation, paint))
         }
         (None, _) => no_lead(errors(end), subject, paint),
     }
 }
 
-fn held(hold: Hold, reason: Option<&str>) -> String {
+fn held(hold: HoldReason, reason: Option<&str>) -> String {
     match hold {
-        Hold::Rule => format!("held by the mapping's rule: {}", shown::line(reason.unwrap_or("no reason given"))),
-        Hold::UnknownForm => "held: the site says unknown_forms = \"hold\" and no [forms.*] is this one".to_owned(),
-        Hold::Uncertain => "held: less sure than the form's auto.min asks".to_owned(),
-        Hold::Test => "held: it says that it is a test".to_owned(),
-        Hold::Undecodable | Hold::UnsupportedType | Hold::Invalid | Hold::Panicked => "held".to_owned(),
+        HoldReason::Rule => {
+            format!("held by a rule of the mapping: {}", shown::line(reason.unwrap_or("no reason given")))
+        }
+        HoldReason::UnknownForm => {
+            "held: the site has unknown_forms = \"hold\", and no [forms.*] table matches".to_owned()
+        }
+        HoldReason::Uncertain => "held: the confidence is below the form's auto.min".to_owned(),
+        HoldReason::Test => "held: the submission says that it is a test".to_owned(),
+        HoldReason::Undecodable | HoldReason::UnsupportedType | HoldReason::Invalid | HoldReason::Panicked => {
+            "held".to_owned()
+        }
     }
 }
 
 /// Shows what auto weighed for each field, where it had a choice or wasn't sure.
-fn weighed(told: &Told, paint: Paint) -> Option<String> {
+fn weighed(explanation: &Explanation, paint: Paint) -> Option<String> {
     let is_doubtful = |field: LeadField| {
-        let count = told.candidates.iter().filter(|candidate| candidate.field == field).count();
-        count > 1 || told.confidence.get(&field).is_some_and(|sure| *sure < SURE)
+        let count = explanation.candidates.iter().filter(|candidate| candidate.field == field).count();
+        count > 1 || explanation.confidence.get(&field).is_some_and(|sure| *sure < SURE)
     };
-    let shown = told.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
-    let row = |candidate: &ToldCandidate| {
+    let shown = explanation.candidates.iter().filter(|candidate| is_doubtful(candidate.field));
+    let row = |candidate: &ExplainedCandidate| {
         let reasons = candidate.reasons.iter().map(|(reason, weight)| format!("{} {weight:+}", reason.as_str()));
         let keys = shown::short(&candidate.keys.join(" + "), KEY_MAX);
         vec![
@@ -145,7 +151,7 @@ fn weighed(told: &Told, paint: Paint) -> Option<String> {
 /// From this confidence on nobody asks what else was weighed.
 const SURE: f32 = 0.8;
 
-fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
+fn rows(lead: &Lead, explanation: Option<&Explanation>, paint: Paint) -> String {
     let value = |field| match field {
         LeadField::Name => Some(lead.name()),
         LeadField::Email => Some(lead.email()),
@@ -153,10 +159,11 @@ fn rows(lead: &Lead, told: Option<&Told>, paint: Paint) -> String {
         LeadField::Message => Some(lead.message()),
     };
     let row = |field: LeadField| {
-        let by = told.and_then(|told| found_by(told, field));
+        let by = explanation.and_then(|explanation| found_by(explanation, field));
         let label = format!("  {:<9}", field.as_str());
         let Some(text) = value(field) else {
-            let why = by.map_or_else(|| "no field gives one".to_owned(), |by| format!("found by {by}, but no phone"));
+            let why =
+                by.map_or_else(|| "no field has one".to_owned(), |by| format!("found by {by}, but not a phone number"));
             return format!("{label}{}", paint.dim(&format!("not sent: {why}")));
         };
         let by = by.unwrap_or_else(|| fallback(field).to_owned());
@@ -173,7 +180,7 @@ fn fallback(field: LeadField) -> &'static str {
     match field {
         LeadField::Name => "the local part of the e-mail",
         LeadField::Email | LeadField::Phone => "nothing",
-        LeadField::Message => "nothing the visitor wrote: extras and the form's name",
+        LeadField::Message => "no message from the visitor: extras and the form's name",
     }
 }
 
@@ -184,7 +191,7 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {:<9}{}: {}", field, error.code.as_str(), shown::line(&error.detail)));
         lines.push(format!("           {}", paint.dim(&format!("help: {}", cure(error, form)))));
-        let by = subject.explained.told.as_ref().and_then(|told| found_by(told, error.field?));
+        let by = subject.explained.explanation.as_ref().and_then(|explanation| found_by(explanation, error.field?));
         lines.extend(by.map(|by| format!("           {}", paint.dim(&format!("found by {by}")))));
     }
     lines.join("\n")
@@ -193,18 +200,18 @@ fn no_lead(errors: &[FieldError], subject: &Subject<'_>, paint: Paint) -> String
 fn cure(error: &FieldError, form: &str) -> String {
     match (error.field, error.code) {
         (Some(field), Code::Missing | Code::Uncertain) => {
-            format!("name it in the site's file: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
+            format!("name the field in the site's file: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
         }
         (Some(LeadField::Email), Code::Invalid | Code::TooLong) => {
             format!(
-                "if another field is the e-mail: [forms.{form}.lead] email = \"FIELD\"; else the visitor mistyped it"
+                "if another field has the e-mail: [forms.{form}.lead] email = \"FIELD\"; else the visitor mistyped it"
             )
         }
         (Some(field), _) => {
-            format!("if another field is meant: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
+            format!("if it should be another field: [forms.{form}.lead] {} = \"FIELD\"", field.as_str())
         }
-        (None, Code::NoFields) => "the plugin sent an empty form: look at its field mapping".to_owned(),
-        (None, _) => "send urlencoded, multipart or JSON with the Content-Type that says so".to_owned(),
+        (None, Code::NoFields) => "the plugin sent an empty form: check its field mapping".to_owned(),
+        (None, _) => "send urlencoded, multipart or JSON, with the matching Content-Type".to_owned(),
     }
 }
 
@@ -218,20 +225,20 @@ fn oddities(oddities: &[String], paint: Paint) -> Option<String> {
 
 fn meaning(name: &str) -> &'static str {
     if name == DECODER_PANICKED {
-        return "a bug of formgate stopped the decoding; the submission is kept as it came";
+        return "a bug in formgate stopped the decoding; the submission is kept unchanged";
     }
     if name == FELL_BACK {
-        return "the mapping that knows the request found no e-mail: generic was used instead";
+        return "the recognised mapping found no e-mail, so the generic one was used";
     }
     const ALL: [(Oddity, &str); 8] = [
-        (Oddity::Repaired, "the JSON was broken and is mended where the intent is plain"),
-        (Oddity::Unencoded, "the form's values were not percent-encoded"),
-        (Oddity::Mislabelled, "the body is of another kind than its Content-Type says"),
-        (Oddity::InvalidText, "bytes that are no text in the declared charset were replaced"),
-        (Oddity::RepeatedKey, "a key came more than once"),
-        (Oddity::MixedKey, "a name came both as a value and as a tree"),
-        (Oddity::Embedded, "a text is itself an object, a list or a form's body, and was opened"),
-        (Oddity::BracketKeys, "names of an object are ways, `fields[name][value]`, and were made a tree"),
+        (Oddity::Repaired, "the JSON was broken and has been repaired"),
+        (Oddity::Unencoded, "the values weren't percent-encoded"),
+        (Oddity::Mislabelled, "the body doesn't match its Content-Type"),
+        (Oddity::InvalidText, "bytes that are invalid in the declared charset were replaced"),
+        (Oddity::RepeatedKey, "a key appeared more than once"),
+        (Oddity::MixedKey, "a name is both a value and the start of nested names"),
+        (Oddity::Embedded, "a value was itself JSON or a form body, and was decoded"),
+        (Oddity::BracketKeys, "bracketed names, such as `fields[name][value]`, were nested"),
     ];
     ALL.iter().find(|(oddity, _)| oddity.as_str() == name).map_or("", |(_, meaning)| meaning)
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::results::Results;
 use crate::cli::console::Console;
@@ -13,12 +13,12 @@ use crate::operate::AmendAsked;
 
 /// Corrects a held or dead lead, and sends it.
 ///
-/// The corrections are kept with the lead and go before what the mapping finds, also at every later retry; what was received stays as it is. An empty value is as if the form had said nothing. A
-/// second amendment leaves the fields of the first as they are.
+/// Corrections are kept with the lead and override the mapping, also in later retries. What was received doesn't
+/// change. An empty value removes the field. Another amendment changes only the fields it names.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct AmendArgs {
-    /// The lead's id, or a beginning of it that no other shares
+    /// The lead's id, or a unique prefix
     #[arg(value_name = "ID")]
     id: String,
     /// The visitor's name
@@ -27,23 +27,23 @@ pub(super) struct AmendArgs {
     /// The visitor's e-mail address
     #[arg(long, value_name = "TEXT")]
     email: Option<String>,
-    /// The visitor's telephone number
+    /// The visitor's phone number
     #[arg(long, value_name = "TEXT")]
     phone: Option<String>,
-    /// The whole message: no other field of the form is added to it
+    /// The whole message; no other fields are added to it
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// Take the correction of a field back
+    /// Remove the correction of a field
     #[arg(long, value_enum, value_name = "FIELD")]
-    clear: Vec<Field>,
-    /// Show what the lead was and would be, and change nothing
+    clear: Vec<AmendField>,
+    /// Show the lead before and after, and change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
     place: Where,
-    /// How to write what became of it
+    /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -53,7 +53,7 @@ Examples:
   formgate leads amend 0198c0de-1234-7abc --phone '' --clear name";
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Field {
+enum AmendField {
     Name,
     Email,
     Phone,
@@ -62,10 +62,10 @@ enum Field {
 
 pub(super) async fn run(args: &AmendArgs, console: &mut Console) -> Result<Exit, Error> {
     let clear = args.clear.iter().map(|field| match field {
-        Field::Name => LeadField::Name,
-        Field::Email => LeadField::Email,
-        Field::Phone => LeadField::Phone,
-        Field::Message => LeadField::Message,
+        AmendField::Name => LeadField::Name,
+        AmendField::Email => LeadField::Email,
+        AmendField::Phone => LeadField::Phone,
+        AmendField::Message => LeadField::Message,
     });
     let asked = AmendAsked {
         id: args.id.clone(),
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &AmendArgs, console: &mut Console) -> Result<Exit,
     let mut results = Results::new(args.output, args.dry_run, true);
     results.add(vec![desk.amend(&asked).await?], console)?;
     if desk.is_offline() && !args.dry_run {
-        console.say("what is queued goes out when a gateway runs");
+        console.say("queued leads are sent when a gateway runs");
     }
     results.end(console)
 }

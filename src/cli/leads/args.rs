@@ -14,7 +14,7 @@ pub(super) struct Where {
     /// The running gateway's admin API [default: its socket in the data folder, else [admin].listen]
     #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
     pub(super) admin: Option<String>,
-    /// Work on the store itself, without asking whether a gateway runs
+    /// Work on the store itself, without looking for a running gateway
     #[arg(long)]
     pub(super) offline: bool,
 }
@@ -22,25 +22,25 @@ pub(super) struct Where {
 /// Which leads are meant. No `Debug`: the text may be somebody's name.
 #[derive(Args)]
 pub(super) struct FilterArgs {
-    /// Only of this site
+    /// Only this site
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// Only of this form
+    /// Only this form
     #[arg(long, value_name = "FORM")]
     form: Option<String>,
-    /// Only in this state: queued, held, delivered or dead
+    /// Only this state: queued, held, delivered or dead
     #[arg(long, value_name = "STATE")]
     state: Option<String>,
-    /// Only for this reason, such as invalid, hold_rule or gave_up
+    /// Only this reason, such as invalid, hold_rule or gave_up
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// Only accepted since: 2h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z
+    /// Only accepted since this time: 2h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only accepted before
+    /// Only accepted before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only with this text in the lead or in what was posted; a telephone number is found however it is written
+    /// Only with this text in the lead or in what was posted; finds phone numbers in any notation
     #[arg(long, value_name = "TEXT")]
     text: Option<String>,
 }
@@ -62,12 +62,12 @@ impl FilterArgs {
 /// Which leads a change is for: some by their ids, or all that a filter finds. No `Debug`, as above.
 #[derive(Args)]
 pub(super) struct Chosen {
-    /// Ids, or beginnings of them that no other lead shares
+    /// Ids, or unique prefixes
     #[arg(value_name = "ID")]
     pub(super) ids: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// Every one; without it, name ids or a filter
+    /// All leads; otherwise name ids or a filter
     #[arg(long)]
     all: bool,
 }
@@ -81,14 +81,14 @@ impl Chosen {
             (true, false) => Ok(Some(filter)),
             (true, true) => Err(Error::usage(anyhow::anyhow!("which leads?"))
                 .hint("name ids, or a filter such as --site acme --reason invalid, or --all")),
-            (false, false) => Err(Error::usage(anyhow::anyhow!("ids and a filter don't go together; name either"))),
+            (false, false) => Err(Error::usage(anyhow::anyhow!("name either ids or a filter, not both"))),
         }
     }
 }
 
-/// How rows are written.
+/// The formats of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Rows {
+pub(super) enum ListFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]
@@ -101,9 +101,9 @@ pub(super) enum Rows {
     Csv,
 }
 
-/// How lines are written that no spreadsheet wants.
+/// The formats of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Lines {
+pub(super) enum ResultFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]
@@ -114,9 +114,9 @@ pub(super) enum Lines {
     Ndjson,
 }
 
-/// How one thing is written.
+/// The formats of a single thing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Output {
+pub(in crate::cli) enum DetailFormat {
     /// For people.
     #[default]
     #[value(alias = "text")]

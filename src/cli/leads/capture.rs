@@ -16,17 +16,18 @@ use crate::cli::exit::Exit;
 use crate::cli::expectation::Expectation;
 use crate::cli::shown;
 
-/// Writes a stored request, and the lead that it becomes, as a fixture.
+/// Writes a stored request, and the lead it becomes, as a test case.
 ///
-/// DIR/MAPPING/FORM-ID.http holds the request's bytes, the .json beside it what is sent to KaiCalls, by the configuration of now and without what an operator corrected. `formgate test` runs it and
-/// `formgate replay` posts it. No token is in it, but what the visitor wrote is.
+/// DIR/MAPPING/FORM-ID.http has the bytes of the request, the .json beside it the lead as the current configuration
+/// makes it, without an operator's corrections. `formgate test` runs the case, `formgate replay` posts it. It contains
+/// what the visitor wrote, but no token and no uploads.
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct CaptureArgs {
-    /// The lead's id, or a beginning of it that no other shares
+    /// The lead's id, or a unique prefix
     #[arg(value_name = "ID")]
     id: String,
-    /// Where the fixture goes; it is made where it isn't there
+    /// The folder to write to; created if it doesn't exist
     #[arg(long, value_name = "DIR", default_value = "fixtures")]
     to: PathBuf,
     #[command(flatten)]
@@ -47,8 +48,8 @@ pub(super) async fn run(args: &CaptureArgs, console: &mut Console) -> Result<Exi
     fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display())).map_err(Error::store)?;
     let beside = case.with_extension("json");
     if let Some(taken) = [&case, &beside].into_iter().find(|path| path.exists()) {
-        let error = Error::store(anyhow!("{} is there already", taken.display()));
-        return Err(error.hint("nothing is overwritten: remove it, or name another folder with --to"));
+        let error = Error::store(anyhow!("{} already exists", taken.display()));
+        return Err(error.hint("remove it, or name another folder with --to"));
     }
     write(&case, &request)?;
     write(&beside, expectation.to_json_with(&captured.notes).as_bytes())?;
@@ -57,14 +58,14 @@ pub(super) async fn run(args: &CaptureArgs, console: &mut Console) -> Result<Exi
     for note in &captured.notes {
         console.say(format!("note: {}", shown::line(note)));
     }
-    console.say("these files hold what a visitor wrote: don't commit or share them as they are");
+    console.say("these files contain a visitor's data: replace it before you commit or share them");
     Ok(Exit::Ok)
 }
 
 /// A name goes into a path.
 fn plain(name: &str) -> Result<&str, Error> {
     let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if is_plain { Ok(name) } else { Err(Error::store(anyhow!("a fixture can't be called by the mapping's name"))) }
+    if is_plain { Ok(name) } else { Err(Error::store(anyhow!("the mapping's name can't be a folder's name"))) }
 }
 
 /// Writes a file that isn't there yet, for its owner alone.

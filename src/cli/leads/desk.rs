@@ -14,10 +14,10 @@ use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, Config, Fault, Sources, Starting, StoreUrl};
+use crate::config::{self, Config, PartFault, Sources, Starting, StoreUrl};
 use crate::operate::{
-    self, AmendAsked, Audit, BackedUp, By, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export, ExportFormat,
-    FilterAsked, Groups, Life, Listed, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
+    self, Actor, AmendAsked, Audit, BackedUp, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export,
+    ExportFormat, FilterAsked, Groups, LeadPage, Life, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
 use crate::queue::{OpenStore, Order, Salvaged};
 use crate::{admin, app};
@@ -35,9 +35,9 @@ pub(super) struct Local {
     audit: Audit,
 }
 
-/// A list's parameters on the wire.
+/// The parameters of a list, as sent to the admin API.
 #[derive(Serialize)]
-struct Parameters<'a> {
+struct ListParameters<'a> {
     #[serde(flatten)]
     filter: &'a FilterAsked,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ struct Parameters<'a> {
     format: Option<&'static str>,
 }
 
-impl<'a> Parameters<'a> {
+impl<'a> ListParameters<'a> {
     fn of(filter: &'a FilterAsked) -> Self {
         Self { filter, order: None, cursor: None, limit: None, format: None }
     }
@@ -67,7 +67,7 @@ impl Desk {
         }
         let local = Local::open(config)?;
         if !place.offline {
-            console.say("no gateway answers: working on the store itself");
+            console.say("no gateway answers; working on the store itself");
         }
         // Opening it may have been what set it aside; an empty list would say that there is nothing.
         for problem in local.store.store().problems().await.unwrap_or_default() {
@@ -81,11 +81,15 @@ impl Desk {
         match self {
             _ if !waits => {}
             Self::Gateway(_) => console.say(
-                "the disk is full: the audit gets its lines when there is room; until then they are in the gateway's log",
+                "the disk is full: the audit log is written when there is room; until then its lines are in the \
+                 gateway's log",
             ),
             Self::Store(local) => {
                 for line in local.audit.waiting().await {
-                    console.say(format!("the disk is full, so this line is not in the audit; add it: {line}"));
+                    console.say(format!(
+                        "the disk is full, so this line is missing from the audit log; add it: \
+                                         {line}"
+                    ));
                 }
             }
         }
@@ -102,11 +106,13 @@ impl Desk {
         order: Order,
         cursor: Option<Cursor>,
         limit: usize,
-    ) -> Result<Listed, Error> {
+    ) -> Result<LeadPage, Error> {
         match self {
             Self::Gateway(remote) => {
                 let (cursor, limit) = (cursor.map(String::from), Some(limit));
-                remote.get("/leads", &Parameters { order: Some(order), cursor, limit, ..Parameters::of(filter) }).await
+                remote
+                    .get("/leads", &ListParameters { order: Some(order), cursor, limit, ..ListParameters::of(filter) })
+                    .await
             }
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
@@ -118,7 +124,7 @@ impl Desk {
 
     pub(super) async fn groups(&self, filter: &FilterAsked) -> Result<Groups, Error> {
         match self {
-            Self::Gateway(remote) => remote.get("/leads/groups", &Parameters::of(filter)).await,
+            Self::Gateway(remote) => remote.get("/leads/groups", &ListParameters::of(filter)).await,
             Self::Store(local) => {
                 let query = filter.read(now()).map_err(operate_error)?;
                 operate::groups(local.store.store(), &query, &local.situation()).await.map_err(operate_error)
@@ -150,7 +156,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/retry", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::retry(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::retry(store.store(), config, audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -159,7 +165,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/amend", asked).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::amend(store.store(), config, audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::amend(store.store(), config, audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -169,7 +175,7 @@ impl Desk {
             Self::Gateway(remote) => remote.post("/leads/drop", asked).await,
             Self::Store(Local { store, config, audit }) => {
                 let keep = config.queue.keep.dead;
-                operate::drop_entries(store.store(), audit, asked, keep, By::Cli, now()).await.map_err(operate_error)
+                operate::drop_entries(store.store(), audit, asked, keep, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -178,7 +184,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/erase", asked).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::erase(store.store(), audit, asked, By::Cli, now()).await.map_err(operate_error)
+                operate::erase(store.store(), audit, asked, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -191,13 +197,13 @@ impl Desk {
     ) -> Result<(), Error> {
         match self {
             Self::Gateway(remote) => {
-                let parameters = Parameters { format: Some(format.1), ..Parameters::of(filter) };
+                let parameters = ListParameters { format: Some(format.1), ..ListParameters::of(filter) };
                 remote.copy("/leads/export", &parameters, console).await
             }
             Self::Store(local) => {
                 let Local { store, audit, .. } = local;
                 let query = filter.read(now()).map_err(operate_error)?;
-                let export = Export::begin(audit, query, format.0, By::Cli, local.situation()).await;
+                let export = Export::begin(audit, query, format.0, Actor::Cli, local.situation()).await;
                 let mut export = export.map_err(operate_error)?;
                 while let Some(piece) = export.next(store.store(), now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;
@@ -212,7 +218,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/leads/capture", &serde_json::json!({ "id": id })).await,
             Self::Store(Local { store, config, audit }) => {
-                operate::capture(store.store(), config, audit, id, By::Cli, now()).await.map_err(operate_error)
+                operate::capture(store.store(), config, audit, id, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -221,7 +227,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/salvage", &serde_json::json!({})).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::salvage(store, audit, By::Cli, now()).await.map_err(operate_error)
+                operate::salvage(store, audit, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -230,7 +236,7 @@ impl Desk {
         match self {
             Self::Gateway(remote) => remote.post("/store/backup", &serde_json::json!({ "file": file })).await,
             Self::Store(Local { store, audit, .. }) => {
-                operate::backup(store, audit, file, By::Cli, now()).await.map_err(operate_error)
+                operate::backup(store, audit, file, Actor::Cli, now()).await.map_err(operate_error)
             }
         }
     }
@@ -246,11 +252,11 @@ impl Local {
         match &config.queue.url {
             StoreUrl::Memory => {
                 let error = Error::admin(anyhow!("no gateway answers, and its store is in memory"));
-                return Err(error.hint("what such a gateway keeps is gone when it stops; see [queue].url"));
+                return Err(error.hint("a store in memory is lost when the gateway stops; see [queue].url"));
             }
             StoreUrl::Sqlite(path) if !path.exists() => {
-                let error = Error::store(anyhow!("no gateway answers, and there is no store {} yet", path.display()));
-                return Err(error.hint("`formgate serve` makes it; is this the configuration that it runs with?"));
+                let error = Error::store(anyhow!("no gateway answers, and the store {} doesn't exist", path.display()));
+                return Err(error.hint("`formgate serve` creates it. Is this the gateway's configuration?"));
             }
             StoreUrl::Sqlite(_) => {}
         }
@@ -275,18 +281,18 @@ pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Res
     let path = arg.find()?;
     if !path.exists() {
         // A mistyped path: the copy beside it would stand in unseen.
-        return Err(Error::config(anyhow!("there is no {}", path.display())).hint("is --config right?"));
+        return Err(Error::config(anyhow!("{} doesn't exist", path.display())).hint("check --config"));
     }
     let Starting { loaded, in_force, stand_ins } = config::start(&path, &Sources::process(), today());
     let Some((config, _)) = in_force else {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        let error = Error::config(anyhow!("{} can't be used as it is", path.display()));
+        let error = Error::config(anyhow!("{} has errors", path.display()));
         return Err(error.hint("`formgate check` shows every problem"));
     };
-    if stand_ins.iter().any(|stand_in| stand_in.fault != Fault::Incomplete) {
-        console.say("part of the configuration is broken or gone: `formgate check` shows what");
+    if stand_ins.iter().any(|stand_in| stand_in.fault != PartFault::Incomplete) {
+        console.say("part of the configuration is broken or missing; run `formgate check`");
     } else if !stand_ins.is_empty() {
-        console.say("keys, secrets or mappings that sites name are missing: `formgate check` shows which");
+        console.say("keys, secrets or mappings of sites are missing; run `formgate check`");
     }
     Ok(config)
 }
@@ -306,7 +312,7 @@ async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Rem
         Hello::Answered(remote) => Ok(Some(remote)),
         Hello::Nobody if admin.is_some() => {
             let error = Error::admin(anyhow!("no gateway answers at {address}"));
-            Err(error.hint("is it running? Without --admin the configuration says where it is asked"))
+            Err(error.hint("is it running? Without --admin, the address comes from the configuration"))
         }
         Hello::Nobody => Ok(None),
     }

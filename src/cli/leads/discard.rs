@@ -3,37 +3,38 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::args::{Chosen, Lines, Where};
+use super::args::{Chosen, ResultFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use super::view::plural;
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::operate::{DropAsked, Outcome};
+use crate::operate::{DropAsked, EntryOutcome};
 
 /// Ids of one call.
 const TOGETHER: usize = 100;
 
-/// Gives up leads that are held or queued.
+/// Gives up held or queued leads.
 ///
-/// They are dead then, and removed when their keeping time ends. A filter drops what is held; what is queued only with --state queued. `formgate leads retry` brings one back by its id.
+/// Dropped leads are dead, and are removed when their retention period ends. A filter covers held leads only, unless
+/// you add --state queued. `formgate leads retry ID` brings one back.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct DropArgs {
     #[command(flatten)]
     chosen: Chosen,
-    /// Show which it would be, and change nothing
+    /// Show what would be dropped, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask before all that a filter finds is dropped
+    /// Don't ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     place: Where,
-    /// How to write what became of each
+    /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -50,7 +51,7 @@ pub(super) async fn run(args: &DropArgs, console: &mut Console) -> Result<Exit, 
     let desk = Desk::open(&args.place, console).await?;
     let asked = DropAsked { ids: Vec::new(), filter, dry_run: args.dry_run, cursor: None, limit: None };
     if asked.filter.is_some() && !args.dry_run && !args.yes && !confirm(&desk, &asked, console).await? {
-        console.say("nothing is dropped");
+        console.say("nothing was dropped");
         return Ok(Exit::Ok);
     }
     let mut audit_waits = false;
@@ -76,7 +77,7 @@ async fn confirm(desk: &Desk, asked: &DropAsked, console: &mut Console) -> Resul
     let (mut count, mut next) = (0, Some(None));
     while let Some(cursor) = next {
         let would = desk.drop(&DropAsked { dry_run: true, cursor, ..asked.clone() }).await?;
-        count += would.results.iter().filter(|done| done.outcome == Outcome::Dropped).count();
+        count += would.results.iter().filter(|done| done.outcome == EntryOutcome::Dropped).count();
         console.progress(&format!("{count} found"));
         next = would.next.map(Some);
     }
@@ -86,7 +87,7 @@ async fn confirm(desk: &Desk, asked: &DropAsked, console: &mut Console) -> Resul
     }
     let leads = plural(count as u64, "lead");
     console.ask(&format!("drop {leads}?")).ok_or_else(|| {
-        let error = Error::usage(anyhow!("{leads} would be dropped, and nobody is there to be asked"));
-        error.hint("--dry-run shows which; --yes drops them")
+        let error = Error::usage(anyhow!("dropping {leads} needs a confirmation, and there is no terminal to ask on"));
+        error.hint("--dry-run shows them; --yes drops them")
     })
 }

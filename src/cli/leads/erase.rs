@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use clap::Args;
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::list::name_unreadable;
 use super::view::{minute, plural};
@@ -11,36 +11,37 @@ use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
-use crate::operate::{EraseAsked, Erased, Found};
+use crate::operate::{EraseAsked, Erased, ErasedEntry};
 use crate::queue::StoreError;
 
 /// Ids of one call.
 const TOGETHER: usize = 100;
 
-/// Erases leads so that none of their bytes is left.
+/// Removes leads and overwrites their bytes in the store.
 ///
-/// They are gone from the store's files, whatever their state. With --email, every lead in which the address stands: as the lead's own, in any field, or anywhere in what was posted. It asks first; where
-/// nobody can be asked, --email wants --yes. It can't be undone, and KaiCalls keeps what it got. Backups keep what they hold: erase there too.
+/// The state of a lead doesn't matter. --email erases every lead with the address as its e-mail, in any field, or
+/// anywhere in what was posted. It asks first; without a terminal, --email needs --yes. It can't be undone. KaiCalls
+/// and backups keep what they have: erase it there too.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct EraseArgs {
-    /// Ids, or beginnings of them that no other lead shares
+    /// Ids, or unique prefixes
     #[arg(value_name = "ID", required_unless_present = "email", conflicts_with = "email")]
     ids: Vec<String>,
-    /// All leads in which this address stands
+    /// All leads that contain this address
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
-    /// Show which it would be, and change nothing
+    /// Show what would be erased, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask before leads are erased for good
+    /// Don't ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     place: Where,
-    /// How to write what is erased
+    /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -52,14 +53,14 @@ Examples:
 pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit, Error> {
     let desk = Desk::open(&args.place, console).await?;
     if !args.dry_run && !args.yes && !confirm(args, &desk, console).await? {
-        console.say("nothing is erased");
+        console.say("nothing was erased");
         return Ok(Exit::Ok);
     }
     let erased = each(args, &desk, args.dry_run, console).await?;
     desk.say_audit_waits(erased.audit_waits, console).await;
     show(&erased.entries, args.output, console)?;
     for id in &erased.missing {
-        console.say(format!("there is no entry {}", shown::short(id, 64)));
+        console.say(format!("there is no lead {}", shown::short(id, 64)));
     }
     // By its id such a one goes like any other; with an address nobody knows whose it is.
     let by_id = if args.email.is_some() { 0 } else { erased.unreadable.len() };
@@ -68,8 +69,8 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
     }
     let count = plural((erased.entries.len() + by_id) as u64, "lead");
     let looked_at = plural(erased.looked_at as u64, "lead");
-    let what = if args.dry_run { "would be erased; nothing is changed" } else { "erased" };
-    console.say(format!("{count} {what}, {looked_at} looked at"));
+    let what = if args.dry_run { "would be erased; nothing was changed" } else { "erased" };
+    console.say(format!("{count} {what}, {looked_at} searched"));
     if let Some(places) = erased.remains {
         return Err(Error::store(StoreError::Remains { places: vec![places] }));
     }
@@ -89,7 +90,7 @@ async fn each(args: &EraseArgs, desk: &Desk, dry_run: bool, console: &mut Consol
         let page = desk.erase(&EraseAsked { cursor, ..asked.clone() }).await?;
         next = page.next.map(Some);
         add(&mut all, page);
-        console.progress(&format!("{} found, {} looked at", all.entries.len(), all.looked_at));
+        console.progress(&format!("{} found, {} searched", all.entries.len(), all.looked_at));
     }
     console.progress("");
     Ok(all)
@@ -111,25 +112,25 @@ async fn confirm(args: &EraseArgs, desk: &Desk, console: &mut Console) -> Result
     }
     let would = each(args, desk, true, console).await?;
     if console.has_a_person() {
-        show(&would.entries, Lines::Table, console)?;
+        show(&would.entries, ResultFormat::Table, console)?;
     }
     let by_id = if args.email.is_some() { 0 } else { would.unreadable.len() };
     if would.entries.is_empty() && by_id == 0 {
         return Ok(true);
     }
     let count = plural((would.entries.len() + by_id) as u64, "lead");
-    console.ask(&format!("erase {count} for good?")).ok_or_else(|| {
-        let error = Error::usage(anyhow!("{count} would be erased for good, and nobody is there to be asked"));
-        error.hint("--dry-run shows which; --yes erases them")
+    console.ask(&format!("erase {count}? This can't be undone.")).ok_or_else(|| {
+        let error = Error::usage(anyhow!("erasing {count} needs a confirmation, and there is no terminal to ask on"));
+        error.hint("--dry-run shows them; --yes erases them")
     })
 }
 
-fn show(found: &[Found], output: Lines, console: &mut Console) -> Result<(), Error> {
+fn show(found: &[ErasedEntry], output: ResultFormat, console: &mut Console) -> Result<(), Error> {
     match output {
-        Lines::Json => console.json(&found),
-        Lines::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
-        Lines::Table => {
-            let row = |found: &Found| {
+        ResultFormat::Json => console.json(&found),
+        ResultFormat::Ndjson => found.iter().try_for_each(|found| console.json_line(found)),
+        ResultFormat::Table => {
+            let row = |found: &ErasedEntry| {
                 let place = format!("{}/{}", found.site, found.form);
                 vec![found.id.to_string(), minute(found.accepted_at), place, found.state.as_str().to_owned()]
             };

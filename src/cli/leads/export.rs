@@ -9,9 +9,10 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::operate::ExportFormat;
 
-/// Writes leads for other programs, all that a filter finds, oldest first.
+/// Exports leads as CSV, NDJSON or JSON, oldest first.
 ///
-/// In CSV no cell is a formula: what begins with = + - @ gets a ' before it, but for phone numbers such as +15035550142.
+/// In CSV, a value that a spreadsheet could take for a formula (= + - @) gets a ' in front, except phone numbers such
+/// as +15035550142.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct ExportArgs {
@@ -19,9 +20,9 @@ pub(super) struct ExportArgs {
     place: Where,
     #[command(flatten)]
     filter: FilterArgs,
-    /// How to write them
+    /// How to write the leads
     #[arg(long, value_enum, default_value_t)]
-    output: Format,
+    output: ExportFormatArg,
 }
 
 const HELP: &str = "\
@@ -30,7 +31,7 @@ Examples:
   formgate leads export --state dead --output ndjson";
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Format {
+enum ExportFormatArg {
     /// For spreadsheets.
     #[default]
     Csv,
@@ -44,9 +45,9 @@ pub(super) async fn run(args: &ExportArgs, console: &mut Console) -> Result<Exit
     let filter = args.filter.asked();
     filter.read(now()).map_err(operate_error)?;
     let format = match args.output {
-        Format::Csv => (ExportFormat::Csv, "csv"),
-        Format::Ndjson => (ExportFormat::Ndjson, "ndjson"),
-        Format::Json => (ExportFormat::Json, "json"),
+        ExportFormatArg::Csv => (ExportFormat::Csv, "csv"),
+        ExportFormatArg::Ndjson => (ExportFormat::Ndjson, "ndjson"),
+        ExportFormatArg::Json => (ExportFormat::Json, "json"),
     };
     Desk::open(&args.place, console).await?.export(&filter, format, console).await?;
     Ok(Exit::Ok)

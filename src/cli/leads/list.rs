@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::args::{FilterArgs, Rows, Where};
+use super::args::{FilterArgs, ListFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::view::{ID_SHORT, lead_cells, minute, plural};
 use crate::cli::console::{Console, Paint};
@@ -22,13 +22,13 @@ const NARROW: usize = 100;
 /// So much of an id is its moment to the millisecond.
 const ID_MOMENT: usize = 13;
 
-/// Lists leads, newest first, or groups what needs a person by its cause.
+/// Lists leads, newest first, or groups those that need a person by cause.
 ///
-/// Grouped is what is held or dead, and what waits because KaiCalls refuses a site's keys; with --state, what is in
-/// that state.
+/// Groups held and dead leads, and queued leads that wait for a refused key or a failing site, by cause; with --state,
+/// the leads in that state.
 #[derive(Args)]
 #[command(after_help = HELP)]
-pub(super) struct ListArgs {
+pub(super) struct LeadListArgs {
     #[command(flatten)]
     place: Where,
     #[command(flatten)]
@@ -39,12 +39,12 @@ pub(super) struct ListArgs {
     /// List the oldest first
     #[arg(long, conflicts_with = "group")]
     oldest: bool,
-    /// List at most so many; 0 lists all
+    /// Maximum number of leads; 0: all
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "group")]
     limit: usize,
     /// How to write the list
     #[arg(long, value_enum, default_value_t)]
-    output: Rows,
+    output: ListFormat,
 }
 
 const HELP: &str = "\
@@ -52,7 +52,7 @@ Examples:
   formgate leads list --group reason
   formgate leads list --site acme --state held
   formgate leads list --text jane@example.com
-  formgate leads list --text '(503) 555-0142'     however the number is written
+  formgate leads list --text '(503) 555-0142'     in any notation
   formgate leads list --state dead --since 2026-11-01 --output ndjson | jq .id";
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -60,7 +60,7 @@ enum GroupBy {
     Reason,
 }
 
-pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(super) async fn run(args: &LeadListArgs, console: &mut Console) -> Result<Exit, Error> {
     let filter = args.filter.asked();
     filter.read(now()).map_err(operate_error)?;
     let desk = Desk::open(&args.place, console).await?;
@@ -71,7 +71,7 @@ pub(super) async fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, 
     Ok(Exit::Ok)
 }
 
-async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
+async fn list(args: &LeadListArgs, desk: &Desk, filter: &FilterAsked, console: &mut Console) -> Result<(), Error> {
     let order = if args.oldest { Order::Oldest } else { Order::Newest };
     let limit = if args.limit == 0 { usize::MAX } else { args.limit };
     let mut listing = Listing { output: args.output, rows: Vec::new(), given: 0 };
@@ -91,14 +91,14 @@ async fn list(args: &ListArgs, desk: &Desk, filter: &FilterAsked, console: &mut 
     listing.end(console)?;
     if cursor.is_some() {
         let given = listing.given;
-        console.say(format!("there may be more than these {given}; --limit {} shows them", given.saturating_mul(10)));
+        console.say(format!("showing {given}; use --limit {} for more", given.saturating_mul(10)));
     }
     Ok(())
 }
 
 /// A list as it is written: each page when it comes, so that a long list takes no memory.
 struct Listing {
-    output: Rows,
+    output: ListFormat,
     /// Rows of a table that are still to be written: columns are as wide as a page's cells.
     rows: Vec<Summary>,
     given: usize,
@@ -107,18 +107,18 @@ struct Listing {
 impl Listing {
     fn begin(&self, console: &mut Console) -> Result<(), Error> {
         match self.output {
-            Rows::Csv => console.bytes(csv_head().as_bytes()),
-            Rows::Table | Rows::Json | Rows::Ndjson => Ok(()),
+            ListFormat::Csv => console.bytes(csv_head().as_bytes()),
+            ListFormat::Table | ListFormat::Json | ListFormat::Ndjson => Ok(()),
         }
     }
 
     fn add(&mut self, leads: Vec<Summary>, console: &mut Console) -> Result<(), Error> {
         for lead in leads {
             match self.output {
-                Rows::Table => self.rows.push(lead),
-                Rows::Json => console.json_element(&lead, self.given == 0)?,
-                Rows::Ndjson => console.json_line(&lead)?,
-                Rows::Csv => console.foreign(csv_row(&lead).as_bytes())?,
+                ListFormat::Table => self.rows.push(lead),
+                ListFormat::Json => console.json_element(&lead, self.given == 0)?,
+                ListFormat::Ndjson => console.json_line(&lead)?,
+                ListFormat::Csv => console.foreign(csv_row(&lead).as_bytes())?,
             }
             self.given += 1;
         }
@@ -127,13 +127,13 @@ impl Listing {
 
     fn end(&mut self, console: &mut Console) -> Result<(), Error> {
         match self.output {
-            Rows::Json => console.json_end(self.given == 0),
-            Rows::Table if self.given == 0 => {
-                console.say("there is no such lead");
+            ListFormat::Json => console.json_end(self.given == 0),
+            ListFormat::Table if self.given == 0 => {
+                console.say("no leads found");
                 Ok(())
             }
-            Rows::Table => self.show_rows(console),
-            Rows::Ndjson | Rows::Csv => Ok(()),
+            ListFormat::Table => self.show_rows(console),
+            ListFormat::Ndjson | ListFormat::Csv => Ok(()),
         }
     }
 
@@ -205,19 +205,19 @@ fn painted(line: &str, state: Option<State>, paint: Paint) -> String {
     }
 }
 
-fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(), Error> {
+fn show_groups(groups: &Groups, output: ListFormat, console: &mut Console) -> Result<(), Error> {
     match output {
-        Rows::Json => return console.json(groups),
-        Rows::Ndjson => {
+        ListFormat::Json => return console.json(groups),
+        ListFormat::Ndjson => {
             for group in &groups.groups {
                 console.json_line(group)?;
             }
             return Ok(());
         }
-        Rows::Csv => {
-            return Err(Error::usage(anyhow::anyhow!("groups are written as table, json or ndjson")));
+        ListFormat::Csv => {
+            return Err(Error::usage(anyhow::anyhow!("--group can be written as table, json or ndjson")));
         }
-        Rows::Table => {}
+        ListFormat::Table => {}
     }
     name_unreadable(&groups.unreadable, console);
     if groups.groups.is_empty() && groups.unreadable.is_empty() {
@@ -229,7 +229,7 @@ fn show_groups(groups: &Groups, output: Rows, console: &mut Console) -> Result<(
         console.data(paint.dim(&fit(&about(group), width)))?;
     }
     if groups.has_more {
-        console.say("there is more than was looked at; --site or --since narrows it");
+        console.say("not all leads were searched; narrow it with --site or --since");
     }
     Ok(())
 }
@@ -249,8 +249,7 @@ fn about(group: &Group) -> String {
 /// Says what of the store can't be read, and what can be done about it.
 pub(super) fn name_unreadable(ids: &[EntryId], console: &mut Console) {
     for id in ids {
-        console
-            .say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` takes it away"));
+        console.say(format!("{id} can't be read: the store is damaged there; `formgate leads erase {id}` removes it"));
     }
 }
 

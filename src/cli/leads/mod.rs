@@ -34,7 +34,7 @@ mod view;
 
 use clap::{Args, Subcommand};
 
-pub(super) use args::Output;
+pub(super) use args::DetailFormat;
 pub(super) use desk::{gateway, read_config};
 pub(super) use remote::Remote;
 pub(super) use view::{duration, plural};
@@ -44,9 +44,9 @@ use super::error::Error;
 use super::exit::Exit;
 use super::runtime::block_on;
 
-/// Shows what became of submissions, and does what needs a person: send again, correct, drop, erase.
+/// Shows what became of submissions, and lets you retry, correct, drop or erase them.
 ///
-/// Through the running gateway's admin API; where no gateway runs, on the store itself.
+/// Works through the running gateway's admin API, or on the store itself if no gateway runs.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct LeadsArgs {
@@ -56,17 +56,17 @@ pub(super) struct LeadsArgs {
 
 const HELP: &str = "\
 Examples:
-  formgate leads list --group reason              what needs a person, by its cause
-  formgate leads list --state held --since 7d     what is held since last week
-  formgate leads show 0198c0de-1234               all about one lead; the beginning of its id does
-  formgate leads retry --site acme --dry-run      what a mended mapping would make of the held ones
-  formgate leads retry --site acme                and now for real
-  formgate leads erase --email jane@example.com   everything of one person, gone";
+  formgate leads list --group reason              what needs a person, by cause
+  formgate leads list --state held --since 7d     what was held in the last week
+  formgate leads show 0198c0de-1234               one lead (a unique prefix of its id)
+  formgate leads retry --site acme --dry-run      what the fixed mapping would make of them
+  formgate leads retry --site acme                do it
+  formgate leads erase --email jane@example.com   remove everything about one person";
 
 // In the order in which they are needed.
 #[derive(Subcommand)]
 enum LeadsCommand {
-    List(list::ListArgs),
+    List(list::LeadListArgs),
     Show(show::ShowArgs),
     Trace(trace::TraceArgs),
     Retry(retry::RetryArgs),

@@ -43,9 +43,10 @@ pub(super) enum Hello {
     Nobody,
 }
 
+/// A problem that the gateway reported.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Problem {
+struct RemoteProblem {
     #[serde(rename = "type")]
     kind: String,
     detail: String,
@@ -95,7 +96,7 @@ impl Remote {
         let greeting: Result<Greeting, _> = serde_json::from_slice(&greeting);
         match greeting {
             Ok(greeting) if !greeting.formgate.is_empty() => Ok(Hello::Answered(remote)),
-            _ => Err(remote.away(anyhow!("what answers there is no formgate"))),
+            _ => Err(remote.away(anyhow!("what answers there isn't formgate"))),
         }
     }
 
@@ -153,32 +154,35 @@ impl Remote {
 
     /// The gateway answers, but not as it should.
     fn away(&self, cause: impl Into<anyhow::Error>) -> Error {
-        Error::admin(cause).context(format!("the gateway at {} can't be asked", self.name)).hint(
-            "is it the same version as this program? --offline works on the store itself, if that is on this machine",
+        Error::admin(cause).context(format!("the gateway at {} can't be reached", self.name)).hint(
+            "is it the same version as this program? On the gateway's machine, --offline works on the store itself",
         )
     }
 
     fn refused(&self, status: u16, body: &[u8]) -> Error {
-        let Problem { kind, detail, request_id } = serde_json::from_slice(body).unwrap_or_default();
+        let RemoteProblem { kind, detail, request_id } = serde_json::from_slice(body).unwrap_or_default();
         let kind = kind.rsplit(':').next().unwrap_or_default();
         let detail = shown::short(&detail, 1_000);
-        let told = if detail.is_empty() { format!("it answers {status}") } else { detail };
+        let told = if detail.is_empty() { format!("it answered {status}") } else { detail };
         match (status, kind) {
             (401, _) if self.is_token_withheld => Error::keys(anyhow!(
-                "the admin token is not sent to {}: over plain HTTP whoever is on the way could read it",
+                "the admin token isn't sent to {}: over plain HTTP, others could read it",
                 self.name
             ))
-            .hint("name an https:// address, or run this on the gateway's machine as its user: there a socket needs no token"),
-            (401, _) if self.token.is_none() => Error::keys(anyhow!("there is no admin token to show the gateway"))
-                .hint(
-                    "run this as the gateway's user, who can read admin.token beside the store, or set [admin].token",
-                ),
+            .hint(
+                "use an https:// address, or run this as the gateway's user on its machine, where the socket needs \
+                   no token",
+            ),
+            (401, _) if self.token.is_none() => Error::keys(anyhow!("no admin token was found")).hint(
+                "run this as the gateway's user, who can read admin.token in the data folder, or set [admin].token",
+            ),
             (401, _) => Error::keys(anyhow!("the gateway at {} refuses the admin token", self.name)).hint(
-                "is it this configuration that it runs with? [admin].token, else the file admin.token beside the store",
+                "is this the gateway's configuration? The token is [admin].token, else the file admin.token in the \
+                 data folder",
             ),
             (404, "no-such-entry") => Error::missing(anyhow!(told)),
             (400 | 409 | 422, _) => Error::usage(anyhow!(told)),
-            (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway could not do it"),
+            (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway couldn't do it"),
             _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),
         }
     }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::args::Lines;
+use super::args::ResultFormat;
 use super::view::{field, plural};
 use crate::cli::console::{Console, Paint};
-use crate::cli::diff;
+use crate::cli::diff::{self, Sides};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::expectation::Difference;
 use crate::lead::{Lead, LeadField};
-use crate::operate::{Done, Outcome};
+use crate::operate::{Done, EntryOutcome};
+use crate::queue::State;
 
 /// Gathers and shows results.
 pub(super) struct Results {
-    output: Lines,
+    output: ResultFormat,
     dry_run: bool,
     /// Leads were named one by one: each has to be done.
     named: bool,
@@ -24,20 +25,23 @@ pub(super) struct Results {
 }
 
 impl Results {
-    pub(super) fn new(output: Lines, dry_run: bool, named: bool) -> Self {
+    pub(super) fn new(output: ResultFormat, dry_run: bool, named: bool) -> Self {
         Self { output, dry_run, named, kept: Vec::new(), counts: BTreeMap::new(), undone: false }
     }
 
     /// Takes a page.
     pub(super) fn add(&mut self, page: Vec<Done>, console: &mut Console) -> Result<(), Error> {
         for done in page {
-            *self.counts.entry(word(done.outcome)).or_default() += 1;
-            self.undone |=
-                matches!(done.outcome, Outcome::Missing | Outcome::Busy | Outcome::Skipped | Outcome::Unreadable);
+            let word = if self.dry_run { foretold(&done) } else { word(done.outcome) };
+            *self.counts.entry(word).or_default() += 1;
+            self.undone |= matches!(
+                done.outcome,
+                EntryOutcome::Missing | EntryOutcome::Busy | EntryOutcome::Skipped | EntryOutcome::Unreadable
+            );
             match self.output {
-                Lines::Json => self.kept.push(done),
-                Lines::Ndjson => console.json_line(&done)?,
-                Lines::Table => self.show(&done, console)?,
+                ResultFormat::Json => self.kept.push(done),
+                ResultFormat::Ndjson => console.json_line(&done)?,
+                ResultFormat::Table => self.show(&done, console)?,
             }
         }
         console.progress(&self.words());
@@ -47,22 +51,26 @@ impl Results {
     /// Says how it went.
     pub(super) fn end(self, console: &mut Console) -> Result<Exit, Error> {
         console.progress("");
-        if self.output == Lines::Json {
+        if self.output == ResultFormat::Json {
             console.json(&self.kept)?;
         }
-        let would = if self.dry_run { "dry run, nothing is changed; it would be: " } else { "" };
+        let would = if self.dry_run { "dry run: " } else { "" };
         console.say(format!("{would}{}", self.words()));
         Ok(if self.named && self.undone { Exit::Findings } else { Exit::Ok })
     }
 
     fn words(&self) -> String {
-        let words: Vec<_> = self.counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+        let counted = |(index, (word, count)): (usize, (&&str, &u64))| match self.dry_run && index == 0 {
+            true => format!("{} {word}", plural(*count, "lead")),
+            false => format!("{count} {word}"),
+        };
+        let words: Vec<_> = self.counts.iter().enumerate().map(counted).collect();
         if words.is_empty() { plural(0, "lead") } else { words.join(", ") }
     }
 
     fn show(&self, done: &Done, console: &mut Console) -> Result<(), Error> {
         // Of thousands, those that stay as they are would hide the others.
-        if !self.named && !self.dry_run && matches!(done.outcome, Outcome::Unchanged | Outcome::Skipped) {
+        if !self.named && !self.dry_run && matches!(done.outcome, EntryOutcome::Unchanged | EntryOutcome::Skipped) {
             return Ok(());
         }
         console.progress("");
@@ -75,34 +83,49 @@ impl Results {
         let id = crate::cli::shown::short(&done.id, 40);
         console.data(format!("{:<9} {id}{place}{why}", painted(done.outcome, paint)))?;
         let changes = differences(done.before.as_ref(), done.after.as_ref());
-        diff::render(&changes, paint).into_iter().try_for_each(|line| console.data(line))
+        diff::render(&changes, Sides::Change, paint).into_iter().try_for_each(|line| console.data(line))
     }
 }
 
-fn word(outcome: Outcome) -> &'static str {
+fn word(outcome: EntryOutcome) -> &'static str {
     match outcome {
-        Outcome::Queued => "queued",
-        Outcome::Held => "held",
-        Outcome::Dropped => "dropped",
-        Outcome::Unchanged => "unchanged",
-        Outcome::Skipped => "skipped",
-        Outcome::Busy => "busy",
-        Outcome::Missing => "missing",
-        Outcome::Unreadable => "unreadable",
+        EntryOutcome::Queued => "queued",
+        EntryOutcome::Held => "held",
+        EntryOutcome::Dropped => "dropped",
+        EntryOutcome::Unchanged => "unchanged",
+        EntryOutcome::Skipped => "skipped",
+        EntryOutcome::Busy => "busy",
+        EntryOutcome::Missing => "missing",
+        EntryOutcome::Unreadable => "unreadable",
     }
 }
 
-fn painted(outcome: Outcome, paint: Paint) -> String {
+/// Words an outcome for a dry run, to follow "2 leads".
+fn foretold(done: &Done) -> &'static str {
+    match done.outcome {
+        EntryOutcome::Held | EntryOutcome::Unchanged if done.state == Some(State::Held) => "would stay held",
+        EntryOutcome::Queued => "would be queued",
+        EntryOutcome::Held => "would be held",
+        EntryOutcome::Dropped => "would be dropped",
+        EntryOutcome::Unchanged => "would stay as they are",
+        EntryOutcome::Skipped => "would be skipped",
+        EntryOutcome::Busy => "can't be changed now",
+        EntryOutcome::Missing => "not found",
+        EntryOutcome::Unreadable => "unreadable",
+    }
+}
+
+fn painted(outcome: EntryOutcome, paint: Paint) -> String {
     let word = format!("{:<9}", word(outcome));
     match outcome {
-        Outcome::Queued => paint.green(&word),
-        Outcome::Held | Outcome::Busy => paint.yellow(&word),
-        Outcome::Missing | Outcome::Unreadable => paint.red(&word),
-        Outcome::Dropped | Outcome::Unchanged | Outcome::Skipped => paint.dim(&word),
+        EntryOutcome::Queued => paint.green(&word),
+        EntryOutcome::Held | EntryOutcome::Busy => paint.yellow(&word),
+        EntryOutcome::Missing | EntryOutcome::Unreadable => paint.red(&word),
+        EntryOutcome::Dropped | EntryOutcome::Unchanged | EntryOutcome::Skipped => paint.dim(&word),
     }
 }
 
-/// Returns what of a lead would be another: what it had as expected, what it would have as found.
+/// Returns the fields of a lead that change.
 fn differences(before: Option<&Lead>, after: Option<&Lead>) -> Vec<Difference> {
     let fields = LeadField::ALL.into_iter().filter_map(|of| {
         let text = |lead: Option<&Lead>| lead.and_then(|lead| field(lead, of)).map(str::to_owned);

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Chosen, Lines, Where};
+use super::args::{Chosen, ResultFormat, Where};
 use super::desk::{Desk, now, operate_error};
 use super::results::Results;
 use crate::cli::console::Console;
@@ -13,35 +13,36 @@ use crate::operate::{RATE_DEFAULT, RATE_MAX, RetryAsked};
 /// Ids, or leads with all their fields, of one call.
 const TOGETHER: usize = 50;
 
-/// Maps leads again by what is in force now, and sends them.
+/// Maps leads again with the current configuration, and sends them.
 ///
-/// They are decoded and mapped by the program and the configuration of now. What is still no lead is held again, with what is wrong with it now. A filter goes through what is held or dead (not through
-/// what an operator dropped, unless --reason dropped says so). Done twice, it does nothing the second time.
+/// Submissions are decoded again too. Those that still aren't a valid lead stay held, with the current reasons. A
+/// filter covers held and dead leads, but not those that an operator dropped or that may have been delivered (restored,
+/// salvaged), unless --reason names them. Running it twice does no harm.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct RetryArgs {
     #[command(flatten)]
     chosen: Chosen,
-    /// Show what each lead was and would be, and change nothing
+    /// Show each lead before and after, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also what is queued (at once, mapped anew) or was delivered (a second time); only with ids
+    /// Also send queued leads at once, and delivered leads a second time; only with ids
     #[arg(long)]
     again: bool,
-    /// Also what a [[hold]] rule, an unknown form or another host holds
+    /// Also send leads that are held by a rule, or as uncertain, unknown_form, other_host or test
     #[arg(long)]
     release: bool,
-    /// The site that ambiguous leads belong to (several sites share the key pair they came with): files them under it
+    /// Move ambiguous leads (several sites share their key pair) to this site
     #[arg(long, value_name = "SITE")]
     assign: Option<String>,
-    /// Leads a second
+    /// Leads per second
     #[arg(long, value_name = "N", default_value_t = RATE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     rate: u32,
     #[command(flatten)]
     place: Where,
-    /// How to write what became of each
+    /// How to write the results
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 const HELP: &str = "\
@@ -82,7 +83,7 @@ pub(super) async fn run(args: &RetryArgs, console: &mut Console) -> Result<Exit,
         next = tried.next.map(Some);
     }
     if desk.is_offline() && !args.dry_run {
-        console.say("what is queued goes out when a gateway runs");
+        console.say("queued leads are sent when a gateway runs");
     }
     results.end(console)
 }

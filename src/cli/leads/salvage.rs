@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Output, Where};
+use super::args::{DetailFormat, Where};
 use super::desk::Desk;
 use super::view::plural;
 use crate::cli::console::Console;
@@ -10,31 +10,32 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::shown;
 
-/// Merges back what can be read of a store that is set aside.
+/// Merges back what can be read of a store that was set aside.
 ///
-/// The gateway sets a store aside where it is corrupt, and begins a new one. Says what could not be read, and exits with 1 then. The files stay; doing it again does no harm.
+/// The gateway sets a damaged store aside and begins a new one. Salvage names what can't be read, and then exits with
+/// 1. The files stay; running it again does no harm.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct SalvageArgs {
     #[command(flatten)]
     place: Where,
-    /// How to write what came of it
+    /// How to write the result
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(in crate::cli) async fn run(args: &SalvageArgs, console: &mut Console) -> Result<Exit, Error> {
     let salvaged = Desk::open(&args.place, console).await?.salvage().await?;
     match args.output {
-        Output::Json => console.json(&salvaged)?,
-        Output::Table if salvaged.files.is_empty() => console.say("no file is set aside"),
-        Output::Table => {
+        DetailFormat::Json => console.json(&salvaged)?,
+        DetailFormat::Table if salvaged.files.is_empty() => console.say("no store was set aside"),
+        DetailFormat::Table => {
             for file in &salvaged.files {
                 console.data(format!("read {}", shown::line(&file.display().to_string())))?;
             }
             let (recovered, present) = (plural(salvaged.recovered, "entry"), plural(salvaged.present, "entry"));
-            console.data(format!("{recovered} merged back, {present} there already"))?;
+            console.data(format!("{recovered} merged back, {present} already there"))?;
             for line in &salvaged.unreadable {
-                console.data(format!("could not be read: {}", shown::line(line)))?;
+                console.data(format!("can't be read: {}", shown::line(line)))?;
             }
         }
     }

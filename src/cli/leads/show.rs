@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Output, Where};
+use super::args::{DetailFormat, Where};
 use super::desk::Desk;
 use super::trace::step_line;
 use super::view::{field, second};
@@ -11,7 +11,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
 use crate::lead::{Lead, LeadField};
-use crate::operate::{Life, Taken, Trace};
+use crate::operate::{Life, ReceivedView, Trace};
 use crate::queue::{Reason, State};
 
 /// How much of a body that can't be decoded, of a value and of a rule is shown, in characters.
@@ -19,27 +19,27 @@ const BODY_SHOWN: usize = 2_000;
 const VALUE_MAX: usize = 100;
 const RULE_MAX: usize = 80;
 
-/// Shows all about one lead.
+/// Shows everything about one lead.
 ///
-/// What was received, what was made of it and why, each attempt to deliver it, and what comes next.
+/// Shows what was received, which field became what and why, each delivery attempt, and what happens next.
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {
-    /// The lead's id, or a beginning of it that no other shares
+    /// The lead's id, or a unique prefix
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
     place: Where,
-    /// How to write it
+    /// How to write the lead
     #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    output: DetailFormat,
 }
 
 pub(super) async fn run(args: &ShowArgs, console: &mut Console) -> Result<Exit, Error> {
     let desk = Desk::open(&args.place, console).await?;
     let life = desk.show(&args.id).await?;
     match args.output {
-        Output::Json => console.json(&life)?,
-        Output::Table => {
+        DetailFormat::Json => console.json(&life)?,
+        DetailFormat::Table => {
             let trace = desk.trace(&life.entry.id.to_string()).await?;
             let text = text(&life, &trace, console.paint());
             console.data(text)?;
@@ -73,16 +73,16 @@ fn head(life: &Life, paint: Paint) -> String {
         format!("accepted {} UTC", second(entry.accepted_at)),
     ];
     let told = |what: &str, at: Option<_>| at.map(|at| format!("{what} {} UTC", second(at)));
-    lines.extend(told("next try", entry.due_at));
-    lines.extend(told("may be removed", entry.expires_at));
+    lines.extend(told("next attempt", entry.due_at));
+    lines.extend(told("will be removed", entry.expires_at));
     lines.extend(entry.lead_id.as_ref().map(|id| format!("at KaiCalls: {}", shown::line(id))));
-    lines.extend((entry.seen > 0).then(|| format!("posted again {} times within the dedupe window", entry.seen)));
+    lines.extend((entry.seen > 0).then(|| format!("posted {} more times within [queue].dedupe", entry.seen)));
     lines.join("\n")
 }
 
-fn received(received: &Taken, paint: Paint) -> String {
+fn received(received: &ReceivedView, paint: Paint) -> String {
     let kind = received.headers.get("content-type").map_or_else(|| "no type".to_owned(), |kind| shown::short(kind, 80));
-    let cut = if received.cut { ", contents of files left out" } else { "" };
+    let cut = if received.cut { ", without the contents of files" } else { "" };
     let mut rows = vec![format!("  {} {kind}, {} bytes{cut}", shown::line(&received.method), received.body_bytes)];
     rows.extend(received.query.as_ref().map(|query| format!("  query        {}", shown::short(query, VALUE_MAX))));
     let others = received.headers.iter().filter(|(name, _)| *name != "content-type");
@@ -128,7 +128,9 @@ fn made(life: &Life, paint: Paint) -> String {
         let field = error.field.map_or("", LeadField::as_str);
         lines.push(format!("  {field:<8} {}: {}", error.code.as_str(), shown::line(&error.detail)));
     }
-    lines.extend(life.hold_rule.as_ref().map(|words| format!("  held by the mapping's rule: {}", shown::line(words))));
+    lines.extend(
+        life.hold_rule.as_ref().map(|words| format!("  held by a rule of the mapping: {}", shown::line(words))),
+    );
     lines.extend(next_step(life).map(|step| format!("  {}", paint.dim(&step))));
     lines.join("\n")
 }
@@ -147,19 +149,19 @@ fn next_step(life: &Life) -> Option<String> {
     let id = life.entry.id;
     match (life.entry.state, life.today.same) {
         (State::Held, _) if life.entry.reason == Reason::Ambiguous => {
-            Some(format!("`formgate leads retry {id} --assign SITE` says whose it is and sends it"))
+            Some(format!("`formgate leads retry {id} --assign SITE` moves it to a site and sends it"))
         }
-        _ if !life.today.site_known => Some("its site is not in the configuration by now".to_owned()),
+        _ if !life.today.site_known => Some("its site is no longer in the configuration".to_owned()),
         (State::Delivered, _) | (_, true) if life.entry.state != State::Held => None,
-        (_, false) => {
-            Some(format!("by now it would be mapped otherwise: `formgate leads retry {id} --dry-run` shows how"))
-        }
+        (_, false) => Some(format!(
+            "the current configuration maps it differently: `formgate leads retry {id} --dry-run` shows how"
+        )),
         _ if matches!(life.entry.reason, Reason::Salvaged | Reason::Restored) => Some(format!(
-            "look for it at KaiCalls; `formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up"
+            "look for it in KaiCalls; `formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up"
         )),
         (_, true) if life.entry.lead.is_none() => Some(format!(
-            "mend the mapping or the form, then `formgate leads retry {id}`; or correct this lead with `formgate leads \
-                 amend {id}`"
+            "fix the mapping or the form, then `formgate leads retry {id}`; or correct this lead with `formgate leads \
+             amend {id}`"
         )),
         (_, true) => Some(format!("`formgate leads retry {id}` sends it, `formgate leads drop {id}` gives it up")),
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{Lines, Where};
+use super::args::{ResultFormat, Where};
 use super::desk::Desk;
 use super::view::{duration, second};
 use crate::cli::console::{Console, Paint};
@@ -15,19 +15,19 @@ use crate::queue::State;
 /// Longest words of a step, in characters.
 const WORDS_MAX: usize = 200;
 
-/// Shows one lead's moments, a line each.
+/// Shows one lead's history, one event per line.
 ///
-/// When it was accepted, each attempt, each change, and what comes next. Times are UTC.
+/// Shows when it was accepted, each attempt, each change, and what happens next. Times are UTC.
 #[derive(Args, Debug)]
 pub(super) struct TraceArgs {
-    /// The lead's id, or a beginning of it that no other shares
+    /// The lead's id, or a unique prefix
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
     place: Where,
-    /// How to write it
+    /// How to write the history
     #[arg(long, value_enum, default_value_t)]
-    output: Lines,
+    output: ResultFormat,
 }
 
 pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -35,14 +35,14 @@ pub(super) async fn run(args: &TraceArgs, console: &mut Console) -> Result<Exit,
     let trace = desk.trace(&args.id).await?;
     let paint = console.paint();
     match args.output {
-        Lines::Json => console.json(&trace)?,
-        Lines::Ndjson => {
+        ResultFormat::Json => console.json(&trace)?,
+        ResultFormat::Ndjson => {
             for step in &trace.steps {
                 console.json_line(step)?;
             }
         }
-        Lines::Table => {
-            let seen = if trace.seen > 0 { format!(", posted again {} times", trace.seen) } else { String::new() };
+        ResultFormat::Table => {
+            let seen = if trace.seen > 0 { format!(", posted {} more times", trace.seen) } else { String::new() };
             let place = format!("{}/{}", trace.site, trace.form);
             console.data(format!("{}  {place}  {}{seen}", paint.bold(&trace.id.to_string()), trace.state.as_str()))?;
             for step in &trace.steps {

@@ -7,7 +7,7 @@ use reqwest::Client;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::post::Answer;
+use super::post::GatewayAnswer;
 use crate::cli::expectation::{Difference, Expectation};
 use crate::lead::LeadField;
 
@@ -31,8 +31,9 @@ pub(in crate::cli) struct SentLead {
     idempotency_key: Option<String>,
 }
 
+/// The sandbox's list of leads.
 #[derive(Deserialize)]
-struct Listed {
+struct SandboxLeads {
     leads: Vec<SentLead>,
 }
 
@@ -53,12 +54,12 @@ impl SentLead {
 }
 
 /// Tells whether an answer means that a lead goes to KaiCalls.
-pub(in crate::cli) fn is_on_its_way(answer: &Answer) -> bool {
+pub(in crate::cli) fn is_on_its_way(answer: &GatewayAnswer) -> bool {
     answer.code == 200 && matches!(answer.status.as_deref(), Some("queued" | "duplicate"))
 }
 
 /// Compares a gateway's answer with what is expected: a lead is queued, anything else is held or refused.
-pub(in crate::cli) fn answer(expected: &Expectation, answer: &Answer) -> Vec<Difference> {
+pub(in crate::cli) fn answer(expected: &Expectation, answer: &GatewayAnswer) -> Vec<Difference> {
     let wanted = match expected {
         Expectation::Lead(_) if is_on_its_way(answer) => return Vec::new(),
         // What is stored as held may be answered with an error all the same.
@@ -69,12 +70,12 @@ pub(in crate::cli) fn answer(expected: &Expectation, answer: &Answer) -> Vec<Dif
     vec![Difference { what: "answer", expected: Some(wanted.to_owned()), found: Some(words(answer)) }]
 }
 
-fn is_held(answer: &Answer) -> bool {
+fn is_held(answer: &GatewayAnswer) -> bool {
     answer.code == 200 && answer.status.as_deref() == Some("held")
 }
 
 /// Writes an answer in a word or two.
-pub(in crate::cli) fn words(answer: &Answer) -> String {
+pub(in crate::cli) fn words(answer: &GatewayAnswer) -> String {
     format!("{} {}", answer.code, answer.status.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
@@ -84,7 +85,7 @@ pub(in crate::cli) fn lead(expected: &Expectation, sent: Option<&SentLead>) -> V
         (Expectation::Reject(_), None) => Vec::new(),
         (expected, Some(sent)) => expected.differences(&sent.found()),
         (Expectation::Lead(_), None) => {
-            let expected = Some("a lead at the sandbox".to_owned());
+            let expected = Some("a lead in the sandbox".to_owned());
             vec![Difference { what: "delivery", expected, found: None }]
         }
     }
@@ -109,7 +110,7 @@ pub(in crate::cli) async fn sent_leads(
 
 async fn ask(client: &Client, sandbox: &str) -> Result<SentLeads, reqwest::Error> {
     let url = format!("{}/_sandbox/leads?limit={ALL}", sandbox.trim_end_matches('/'));
-    let listed: Listed = client.get(url).send().await?.error_for_status()?.json().await?;
+    let listed: SandboxLeads = client.get(url).send().await?.error_for_status()?.json().await?;
     let by_id = listed.leads.into_iter().filter_map(|lead| Some((lead.idempotency_key.clone()?, lead)));
     Ok(by_id.collect())
 }
@@ -118,8 +119,8 @@ async fn ask(client: &Client, sandbox: &str) -> Result<SentLeads, reqwest::Error
 mod tests {
     use super::*;
 
-    fn answered(code: u16, status: Option<&str>) -> Answer {
-        Answer { code, status: status.map(str::to_owned), id: None }
+    fn answered(code: u16, status: Option<&str>) -> GatewayAnswer {
+        GatewayAnswer { code, status: status.map(str::to_owned), id: None }
     }
 
     #[test]

@@ -20,37 +20,37 @@ use tokio::task::JoinSet;
 use super::cases::{self, Case};
 use super::check::counted;
 use super::console::{Console, Format, Paint};
-use super::diff;
+use super::diff::{self, Sides};
 use super::error::Error;
 use super::exit::Exit;
 use super::expectation::Difference;
 use super::runtime::block_on;
 use compare::SentLeads;
-use post::{Answer, Hook, PostError};
+use post::{GatewayAnswer, Hook, PostError};
 
 /// Most requests at once.
 const CONCURRENCY_MAX: usize = 256;
 
-/// Posts captured requests to a hook and compares what came of them.
+/// Posts captured requests to a webhook URL and compares the results.
 ///
-/// They are posted as their plugins did. The answer tells whether a lead was queued or the submission is held. Whether the lead is the expected one is
-/// compared where --sandbox names the `formgate sandbox` that the gateway delivers to. Exits with 1 where something
-/// differs, with 75 where the gateway can't be reached.
+/// Posts each request as its plugin did. The answer says whether a lead was queued or the submission is held. With
+/// --sandbox, the leads that the sandbox received are compared too. Exits with 1 if anything differs, with 75 if the
+/// gateway can't be reached.
 #[derive(Args)]
 pub(super) struct ReplayArgs {
-    /// The hook's URL, such as https://gateway.example/hooks/acme
+    /// The webhook URL, such as https://gateway.example/hooks/acme
     #[arg(long, value_name = "URL")]
     to: String,
-    /// The site's token, where the URL doesn't hold it
+    /// The site's token, unless it is in the URL
     #[arg(long, value_name = "TOKEN", env = "FORMGATE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// The sandbox that received the leads, such as http://127.0.0.1:9090
+    /// The sandbox that the gateway delivers to, such as http://127.0.0.1:9090
     #[arg(long, value_name = "URL")]
     sandbox: Option<String>,
-    /// How long the sandbox is asked for leads on their way, in seconds
+    /// How long to wait for leads to reach the sandbox, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     wait: u64,
-    /// Post so many at once
+    /// Number of requests in parallel
     #[arg(long, value_name = "N", default_value = "1")]
     concurrency: NonZeroUsize,
     /// How to write the result
@@ -113,17 +113,22 @@ async fn replay(
     Ok(pairs.map(|(case, answer)| judge(case, answer, sent.as_ref())).collect())
 }
 
-async fn received(client: &Client, sandbox: &str, answers: &[Answer], wait: Duration) -> Result<SentLeads, Error> {
+async fn received(
+    client: &Client,
+    sandbox: &str,
+    answers: &[GatewayAnswer],
+    wait: Duration,
+) -> Result<SentLeads, Error> {
     let on_their_way = answers.iter().filter(|answer| compare::is_on_its_way(answer));
     let ids: Vec<&str> = on_their_way.filter_map(|answer| answer.id.as_deref()).collect();
     compare::sent_leads(client, sandbox, &ids, wait).await.map_err(|error| {
         Error::upstream(error)
-            .context("the sandbox can't be asked")
-            .hint("--sandbox is where `formgate sandbox` listens")
+            .context("the sandbox can't be reached")
+            .hint("--sandbox is the address of `formgate sandbox`")
     })
 }
 
-type Posted = (usize, Result<Answer, PostError>);
+type Posted = (usize, Result<GatewayAnswer, PostError>);
 
 /// Starts workers that take case after case; they end when they are dropped.
 fn start_posting(
@@ -162,9 +167,9 @@ pub(super) async fn post_all(
     cases: Arc<[Case]>,
     concurrency: NonZeroUsize,
     console: &mut Console,
-) -> Result<Vec<Answer>, Error> {
+) -> Result<Vec<GatewayAnswer>, Error> {
     let (mut results, _workers) = start_posting(client, hook, &cases, concurrency);
-    let mut answers = vec![Answer::default(); cases.len()];
+    let mut answers = vec![GatewayAnswer::default(); cases.len()];
     let mut done = 0;
     while let Some((index, answer)) = results.recv().await {
         let case = cases.get(index).map(|case| case.path.display().to_string()).unwrap_or_default();
@@ -183,22 +188,22 @@ pub(super) async fn post_all(
 }
 
 /// Tells apart an answer, and what makes all others useless too.
-fn usable(answer: Result<Answer, PostError>) -> Result<Answer, Error> {
+fn usable(answer: Result<GatewayAnswer, PostError>) -> Result<GatewayAnswer, Error> {
     match answer {
-        Ok(Answer { code: 401, .. }) => {
-            let error = Error::keys(anyhow!("the gateway refuses the credential (401)"));
-            Err(error.hint("give the site's token by --token or FORMGATE_TOKEN; `formgate sites token SITE` makes one"))
+        Ok(GatewayAnswer { code: 401, .. }) => {
+            let error = Error::keys(anyhow!("the gateway refused the token (401)"));
+            Err(error
+                .hint("pass the site's token with --token or FORMGATE_TOKEN; `formgate sites token SITE` makes one"))
         }
         Ok(answer) => Ok(answer),
         Err(error @ PostError::NotSendable) => Err(Error::usage(error)),
         Err(error @ PostError::Unreachable(_)) => {
-            Err(Error::upstream(error)
-                .hint("is it running, and is the URL right? --to http://127.0.0.1:8080/hooks/SITE"))
+            Err(Error::upstream(error).hint("is it running? --to is a URL such as http://127.0.0.1:8080/hooks/SITE"))
         }
     }
 }
 
-fn judge(case: &Case, answer: Answer, sent: Option<&SentLeads>) -> Replayed {
+fn judge(case: &Case, answer: GatewayAnswer, sent: Option<&SentLeads>) -> Replayed {
     let mut differences = Vec::new();
     let mut compared = Compared::Nothing;
     if let Some(expected) = &case.expectation {
@@ -228,7 +233,7 @@ fn show(replayed: &[Replayed], with_leads: bool, console: &mut Console) -> Resul
         replayed.len() - without
     ));
     if !with_leads && without < replayed.len() {
-        console.say("only queued or held was compared; --sandbox URL compares the leads too");
+        console.say("only the state (queued or held) was compared; --sandbox URL compares the leads too");
     }
     Ok(())
 }
@@ -240,11 +245,11 @@ impl Replayed {
             (Compared::Nothing, true) => paint.dim("sent"),
             (_, true) => paint.green("ok  "),
         };
-        let answer = Answer { code: self.code, status: self.status.clone(), id: None };
+        let answer = GatewayAnswer { code: self.code, status: self.status.clone(), id: None };
         let id = self.id.as_deref().unwrap_or_default();
         let line = format!("{head} {}  {}  {id}", self.case.display(), compare::words(&answer));
         let mut lines = vec![line.trim_end().to_owned()];
-        lines.extend(diff::render(&self.differences, paint));
+        lines.extend(diff::render(&self.differences, Sides::Expectation, paint));
         lines
     }
 }

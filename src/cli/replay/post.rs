@@ -54,15 +54,15 @@ pub(in crate::cli) struct Hook {
 /// Why there is no hook.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum BadHook {
-    #[error("this is no URL such as https://gateway.example/hooks/acme")]
+    #[error("not a URL such as https://gateway.example/hooks/acme")]
     Url,
-    #[error("a token has only visible characters")]
+    #[error("a token can only have visible ASCII characters")]
     Token,
 }
 
-/// What the gateway answered.
+/// The gateway's answer to one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct GatewayAnswer {
     pub(in crate::cli) code: u16,
     /// `queued`, `held` or `duplicate`, where it is a success.
     pub(in crate::cli) status: Option<String>,
@@ -140,7 +140,7 @@ fn builder() -> reqwest::ClientBuilder {
 }
 
 /// Posts a captured request as the plugin did: its method, query, own headers and body.
-pub(in crate::cli) async fn post(client: &Client, hook: &Hook, capture: &Capture) -> Result<Answer, PostError> {
+pub(in crate::cli) async fn post(client: &Client, hook: &Hook, capture: &Capture) -> Result<GatewayAnswer, PostError> {
     let method = Method::from_bytes(capture.method.as_bytes()).map_err(|_invalid| PostError::NotSendable)?;
     let mut headers = headers(capture).ok_or(PostError::NotSendable)?;
     if let Some(token) = &hook.token {
@@ -160,7 +160,7 @@ pub(in crate::cli) async fn post(client: &Client, hook: &Hook, capture: &Capture
         }
     }
     let read: AnswerBody = serde_json::from_slice(&body).unwrap_or_default();
-    Ok(Answer { code, status: read.status.as_str().map(str::to_owned), id: read.id })
+    Ok(GatewayAnswer { code, status: read.status.as_str().map(str::to_owned), id: read.id })
 }
 
 /// The URL may hold a token: it is taken out of the error.

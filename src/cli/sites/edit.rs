@@ -15,13 +15,13 @@ pub(super) struct NewToken<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EditError {
     /// The reason is left out: it may repeat a line with a secret.
-    #[error("it is not TOML")]
+    #[error("it isn't valid TOML")]
     NotToml,
-    #[error("it has no site of this id")]
+    #[error("it has no site with this id")]
     NoSite,
-    #[error("its `tokens` is no list")]
+    #[error("its `tokens` isn't a list")]
     NotAList,
-    #[error("the change would harm the file")]
+    #[error("the change would damage the file")]
     Harm,
 }
 

@@ -17,7 +17,7 @@ use crate::lead::{FormId, SiteId};
 
 /// Lists the sites with their forms, their tokens, and whether their leads are delivered.
 #[derive(Args, Debug)]
-pub(super) struct ListArgs {
+pub(super) struct SiteListArgs {
     #[command(flatten)]
     config: ConfigArg,
     /// How to write the list
@@ -25,8 +25,9 @@ pub(super) struct ListArgs {
     output: Format,
 }
 
+/// One site in the list.
 #[derive(Serialize)]
-struct Row<'a> {
+struct SiteRow<'a> {
     id: Option<&'a SiteId>,
     name: Option<&'a str>,
     url: Option<&'a str>,
@@ -39,6 +40,9 @@ struct Row<'a> {
     deliver: bool,
     /// It can't be used as it is written.
     broken: bool,
+    /// It is well written, but a file or a variable that it names is missing.
+    #[serde(skip)]
+    lacks_keys: bool,
     /// Where the first thing is that is wrong with it, as `file:line:column`; `formgate check` shows all.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -51,16 +55,16 @@ struct Tokens {
     expired: usize,
 }
 
-pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(super) fn run(args: &SiteListArgs, console: &mut Console) -> Result<Exit, Error> {
     let (path, loaded) = args.config.load()?;
     if loaded.config.is_none() && loaded.sound_sites().next().is_none() && loaded.broken_sites.is_empty() {
         console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        return Err(Error::config(anyhow!("{} can't be used as it is", path.display())));
+        return Err(Error::config(anyhow!("{} has errors", path.display())));
     }
     let server = loaded.server();
     let hook_url = |id| server.map(|server| server.hook_url(id));
-    let mut rows: Vec<_> = loaded.sound_sites().map(|site| Row::of(site, hook_url(&site.id), today())).collect();
-    rows.extend(loaded.broken_sites.iter().map(|site| Row::of_broken(site, &loaded.diagnostics)));
+    let mut rows: Vec<_> = loaded.sound_sites().map(|site| SiteRow::of(site, hook_url(&site.id), today())).collect();
+    rows.extend(loaded.broken_sites.iter().map(|site| SiteRow::of_broken(site, &loaded.diagnostics)));
     rows.sort_by_key(|row| row.id);
     match args.output {
         Format::Json => console.json(&rows)?,
@@ -70,19 +74,19 @@ pub(super) fn run(args: &ListArgs, console: &mut Console) -> Result<Exit, Error>
         console.say(format!("forms post to {}/hooks/SITE", server.base_url()));
     }
     if loaded.config.is_none() {
-        console.say(format!("{} can't be used as it is: `formgate check` shows why", path.display()));
+        console.say(format!("{} has errors; `formgate check` shows them", path.display()));
     }
     Ok(Exit::Ok)
 }
 
-fn show(rows: &[Row<'_>], console: &mut Console) -> Result<(), Error> {
+fn show(rows: &[SiteRow<'_>], console: &mut Console) -> Result<(), Error> {
     if rows.is_empty() {
-        console.say("there is no site yet: write sites/NAME.toml, or a [[site]] in config.toml");
+        console.say("there are no sites yet: write sites/NAME.toml, or a [[site]] table in config.toml");
         return Ok(());
     }
     let paint = console.paint();
-    let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "FILE"].map(str::to_owned).to_vec();
-    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let head = ["SITE", "NAME", "FORMS", "TOKENS", "DELIVER", "STATUS", "FILE"].map(str::to_owned).to_vec();
+    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(SiteRow::cells)).collect();
     let lines = table::aligned(&cells);
     for (index, line) in lines.into_iter().enumerate() {
         let broken = index.checked_sub(1).and_then(|at| rows.get(at)).is_some_and(|row| row.broken);
@@ -99,7 +103,7 @@ fn painted(line: &str, head: bool, broken: bool, paint: Paint) -> String {
     }
 }
 
-impl<'a> Row<'a> {
+impl<'a> SiteRow<'a> {
     fn of(site: &'a Site, hook_url: Option<String>, today: Date) -> Self {
         let expired = site.tokens.iter().filter(|token| token.expires.is_some_and(|last| last < today)).count();
         Self {
@@ -112,6 +116,7 @@ impl<'a> Row<'a> {
             signature: !site.wpforms_secrets.is_empty(),
             deliver: site.deliver,
             broken: false,
+            lacks_keys: false,
             problem: None,
             file: &site.file,
         }
@@ -119,8 +124,10 @@ impl<'a> Row<'a> {
 
     fn of_broken(site: &'a BrokenSite, diagnostics: &Diagnostics) -> Self {
         let is_why = |found: &&Diagnostic| found.file == site.file && found.severity > Severity::Warning;
-        let problem =
-            diagnostics.iter().find(is_why).map_or_else(|| site.file.display().to_string(), Diagnostic::location);
+        let why = diagnostics.iter().find(is_why);
+        let problem = why.map_or_else(|| site.file.display().to_string(), Diagnostic::location);
+        let mut all = diagnostics.iter().filter(is_why);
+        let lacks_keys = why.is_some() && all.all(|found| found.severity == Severity::Unresolved);
         Self {
             id: site.id.as_ref(),
             name: None,
@@ -131,6 +138,7 @@ impl<'a> Row<'a> {
             signature: false,
             deliver: false,
             broken: true,
+            lacks_keys,
             problem: Some(problem),
             file: &site.file,
         }
@@ -141,8 +149,9 @@ impl<'a> Row<'a> {
         let id = self.id.map_or_else(|| "?".to_owned(), SiteId::to_string);
         let file: PathBuf = self.file.to_owned();
         if let Some(problem) = &self.problem {
-            let broken = format!("broken: {problem}; the gateway goes on with its last good version, if it had one");
-            return vec![id, broken, dash(), dash(), dash(), file.display().to_string()];
+            let status = if self.lacks_keys { "keys missing" } else { "broken" };
+            let status = format!("{status} ({problem})");
+            return vec![id, dash(), dash(), dash(), dash(), status, file.display().to_string()];
         }
         let forms: Vec<_> = self.forms.iter().map(|form| form.as_str()).collect();
         vec![
@@ -151,6 +160,7 @@ impl<'a> Row<'a> {
             if forms.is_empty() { "any".to_owned() } else { shown::short(&forms.join(" "), 40) },
             self.tokens.words(self.signature),
             if self.deliver { "yes" } else { "no" }.to_owned(),
+            "ok".to_owned(),
             file.display().to_string(),
         ]
     }

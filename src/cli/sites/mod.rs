@@ -16,7 +16,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists or removes sites, or makes a token for one.
+/// Lists sites, removes them, or makes tokens for them.
 #[derive(Args, Debug)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
@@ -25,7 +25,7 @@ pub(super) struct SitesArgs {
 
 #[derive(Subcommand, Debug)]
 enum SitesCommand {
-    List(list::ListArgs),
+    List(list::SiteListArgs),
     Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
 }

@@ -12,20 +12,20 @@ use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, Fault, Part, Recorded, Removals, Sources, Starting};
+use crate::config::{self, ConfigPart, PartFault, Recorded, Removals, Sources, Starting};
 use crate::lead::{FormId, SiteId};
 
-/// Removes a site for good: its file, or its table in config.toml, and its last good version.
+/// Removes a site for good: its file or its table in config.toml, and its last-good version.
 ///
-/// A site whose file only vanishes goes on as it was. The running gateway follows by itself: posts to the site are
-/// answered 401 then, and its queued leads wait a day for it to come back before they are held. Key files that it names
-/// are kept.
+/// A site whose file is merely missing keeps running. The running gateway picks the removal up by itself: posts to the
+/// site are then answered 401, and its queued leads wait a day for it to come back before they are held. Its key files
+/// stay.
 #[derive(Args, Debug)]
 pub(super) struct RemoveArgs {
     /// The site
     #[arg(value_parser = SiteId::parse, required_unless_present = "mapping")]
     site: Option<SiteId>,
-    /// Forget a mapping whose file is gone, instead of a site
+    /// Instead of a site, remove a mapping whose file is gone
     #[arg(long, value_name = "NAME", value_parser = FormId::parse, conflicts_with = "site")]
     mapping: Option<FormId>,
     #[command(flatten)]
@@ -35,9 +35,9 @@ pub(super) struct RemoveArgs {
 pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
     let part = match (&args.site, &args.mapping) {
-        (Some(site), _) => Part::Site(site.clone()),
-        (None, Some(mapping)) => Part::Mapping(mapping.to_string()),
-        (None, None) => return Err(Error::usage(anyhow!("name a site, or a mapping with --mapping"))),
+        (Some(site), _) => ConfigPart::Site(site.clone()),
+        (None, Some(mapping)) => ConfigPart::Mapping(mapping.to_string()),
+        (None, None) => return Err(Error::usage(anyhow!("name a site, or use --mapping NAME"))),
     };
     let starting = config::start(&path, &Sources::process(), today());
     let removals = Removals::of(&path, &Sources::process(), today());
@@ -47,13 +47,13 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     }
     if files.len() > 1 {
         let error = Error::config(anyhow!("there is more than one {part}"));
-        return Err(error.hint("`formgate check` shows where; remove all but one first"));
+        return Err(error.hint("`formgate check` shows where; remove the others first"));
     }
-    let taking = files.first().map(|file| Taking::prepare(file, &part, &path)).transpose()?;
+    let taking = files.first().map(|file| PreparedRemoval::prepare(file, &part, &path)).transpose()?;
     let record = || removals.record(&part).context("the removal can't be recorded").map_err(Error::store);
     let recorded = record()?;
     let Some(taking) = taking else {
-        console.say(format!("{part} is removed{}", kept(recorded)));
+        console.say(format!("{part} was removed{}", kept(recorded)));
         return Ok(Exit::Ok);
     };
     let words = taking.words();
@@ -62,38 +62,43 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
     }
     // A reload in between took it for put back.
     record()?;
-    console.say(format!("{part} is removed{words}{}", kept(recorded)));
+    console.say(format!("{part} was removed{words}{}", kept(recorded)));
     Ok(Exit::Ok)
 }
 
 fn kept(recorded: Recorded) -> &'static str {
     match recorded {
         Recorded::Now | Recorded::Before => "",
-        Recorded::Nowhere => "; a gateway that runs goes on with it until it is started again",
+        Recorded::Nowhere => "; a running gateway keeps it until it restarts",
     }
 }
 
 /// Leaves everything as it was after a failure: a gateway that runs would lose a site that is still written.
-fn taken_back(error: Error, recorded: Recorded, part: &Part, removals: &Removals) -> Error {
+fn taken_back(error: Error, recorded: Recorded, part: &ConfigPart, removals: &Removals) -> Error {
     if recorded != Recorded::Now {
         return error;
     }
     match removals.take_back(part) {
         Ok(()) => error,
         Err(failed) => error.hint(format!(
-            "{part} stays recorded as removed ({failed}): run this again once the cause is mended, or a gateway that \
-             runs may lose it"
+            "{part} is still recorded as removed ({failed}). Fix the cause and run this again, or a running gateway \
+             may lose it"
         )),
     }
 }
 
 /// Says that there is no such part. That it was removed before is success; any other name is mistyped.
-fn say_unknown(part: &Part, starting: &Starting, removals: &Removals, console: &mut Console) -> Result<Exit, Error> {
+fn say_unknown(
+    part: &ConfigPart,
+    starting: &Starting,
+    removals: &Removals,
+    console: &mut Console,
+) -> Result<Exit, Error> {
     if removals.contains(part) {
-        console.say(format!("{part} is removed already"));
+        console.say(format!("{part} was already removed"));
         return Ok(Exit::Ok);
     }
-    let Part::Site(site) = part else {
+    let ConfigPart::Site(site) = part else {
         return Err(Error::usage(anyhow!("there is no {part} whose file is gone")));
     };
     let sites = starting.in_force.iter().flat_map(|(config, _)| config.sites.keys());
@@ -103,8 +108,8 @@ fn say_unknown(part: &Part, starting: &Starting, removals: &Removals, console: &
 }
 
 /// Finds where a site is written, well or not.
-fn files_of(part: &Part, starting: &Starting) -> Vec<PathBuf> {
-    let Part::Site(id) = part else { return Vec::new() };
+fn files_of(part: &ConfigPart, starting: &Starting) -> Vec<PathBuf> {
+    let ConfigPart::Site(id) = part else { return Vec::new() };
     let loaded = &starting.loaded;
     let sound = loaded.sound_sites().map(|site| (Some(&site.id), &site.file));
     let broken = loaded.broken_sites.iter().map(|site| (site.id.as_ref(), &site.file));
@@ -115,7 +120,7 @@ fn files_of(part: &Part, starting: &Starting) -> Vec<PathBuf> {
         // A file that can't even be read as TOML is known by what it was, unless it is another site's by now.
         let is_anothers = |file: &Path| written.iter().any(|(id, of)| id.is_some() && is_same(of, file));
         let standing = starting.stand_ins.iter().filter(|stand_in| stand_in.part == *part);
-        let standing = standing.filter(|it| it.fault == Fault::Broken).map(|stand_in| &stand_in.file);
+        let standing = standing.filter(|it| it.fault == PartFault::Broken).map(|stand_in| &stand_in.file);
         files.extend(standing.filter(|file| file.is_file() && !is_anothers(file)).cloned());
         files.dedup();
     }
@@ -126,12 +131,12 @@ fn is_same(file: &Path, other: &Path) -> bool {
     fs::canonicalize(file).ok() == fs::canonicalize(other).ok()
 }
 
-fn is_remembered(part: &Part, starting: &Starting) -> bool {
+fn is_remembered(part: &ConfigPart, starting: &Starting) -> bool {
     starting.stand_ins.iter().any(|stand_in| stand_in.part == *part)
 }
 
-/// How a site is taken out of the files, so far prepared that what may fail has been done.
-enum Taking {
+/// A removal that is ready to be done: everything that can fail has been done.
+enum PreparedRemoval {
     /// Its own file is removed.
     File(PathBuf),
     /// `config.toml` without its table.
@@ -140,12 +145,12 @@ enum Taking {
     Nothing(PathBuf),
 }
 
-impl Taking {
-    fn prepare(file: &Path, part: &Part, config: &Path) -> Result<Self, Error> {
+impl PreparedRemoval {
+    fn prepare(file: &Path, part: &ConfigPart, config: &Path) -> Result<Self, Error> {
         let cant = |what: &str| format!("can't {what} {}", file.display());
         let own = file.to_owned();
         let is_config = is_same(file, config);
-        let Part::Site(site) = part else { return Ok(Self::Nothing(own)) };
+        let ConfigPart::Site(site) = part else { return Ok(Self::Nothing(own)) };
         if !is_config {
             probe_folder(file).with_context(|| cant("remove")).map_err(Error::store)?;
             return Ok(Self::File(own));
@@ -159,7 +164,7 @@ impl Taking {
             Err(EditError::NoSite) => Ok(Self::Nothing(own)),
             Err(error) => {
                 let error = Error::config(error).context(cant("edit"));
-                Err(error.hint("`formgate check` shows what is wrong with it"))
+                Err(error.hint("`formgate check` shows what is wrong"))
             }
         }
     }
@@ -169,7 +174,10 @@ impl Taking {
         match self {
             Self::File(file) | Self::Table(file, _) => format!(" from {}", file.display()),
             Self::Nothing(file) => {
-                format!("; {} doesn't have it now, and brings it back if it is restored with it", file.display())
+                format!(
+                    "; {} doesn't have it now, but would bring it back if an older version of the file is restored",
+                    file.display()
+                )
             }
         }
     }

@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 pub(super) struct Replacement {
     /// A link stays a link.
     path: PathBuf,
-    draft: Draft,
+    draft: TemporaryFile,
 }
 
-/// Removed where it wasn't put in its place.
-struct Draft(PathBuf);
+/// A file that is deleted unless it replaced another.
+struct TemporaryFile(PathBuf);
 
 impl Replacement {
     /// Writes new contents beside the file, with its permissions and owner.
     pub(super) fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let before = fs::metadata(&path)?;
-        let draft = Draft(beside(&path));
+        let draft = TemporaryFile(beside(&path));
         write(&draft.0, contents, &before)?;
         Ok(Self { path, draft })
     }
@@ -33,7 +33,7 @@ impl Replacement {
     }
 }
 
-impl Drop for Draft {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         // It was only ours; that it is gone already is as good.
         drop(fs::remove_file(&self.0));
@@ -47,7 +47,7 @@ pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// Tells whether the folder of a file can be changed, as removing the file does.
 pub(super) fn probe_folder(path: &Path) -> io::Result<()> {
-    let probe = Draft(beside(path));
+    let probe = TemporaryFile(beside(path));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe.0).map(drop)
 }
 

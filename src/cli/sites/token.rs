@@ -17,12 +17,12 @@ use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, By, Loaded, Part, Sources, StandIn, known_names};
+use crate::config::{self, ConfigPart, Loaded, Sources, StandIn, StandInSource, known_names};
 use crate::lead::SiteId;
 
-/// Makes a token with which a site's forms may post, and adds its SHA-256 to the site's file.
+/// Makes a token for a site, and adds its SHA-256 to the site's file.
 ///
-/// The token is shown this once and kept nowhere. Tokens made before stay valid.
+/// The token is shown only once and stored nowhere. Older tokens stay valid.
 #[derive(Args, Debug)]
 pub(super) struct TokenArgs {
     /// The site
@@ -30,7 +30,7 @@ pub(super) struct TokenArgs {
     site: SiteId,
     #[command(flatten)]
     config: ConfigArg,
-    /// What it is for, written beside it
+    /// What it is for; a note in the site's file
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// The last day (UTC) on which it is valid, such as 2027-06-30
@@ -42,12 +42,12 @@ pub(super) struct TokenArgs {
 }
 
 /// What to say of a URL that works on this machine alone.
-pub(in crate::cli) const LOCAL: &str = "this URL is reached from this machine alone: set [server].public_url to the \
-                                        address that the world uses, such as \"https://gate.agency.example\"";
+pub(in crate::cli) const LOCAL: &str = "this URL works on this machine only: set [server].public_url to the public \
+                                        address, such as \"https://gate.agency.example\"";
 
-/// What is shown this once. No `Debug`.
+/// What is shown once. No `Debug`: it holds the token.
 #[derive(Serialize)]
-struct Shown<'a> {
+struct TokenOutput<'a> {
     site: &'a SiteId,
     token: &'a str,
     /// Can be pasted where `[server].public_url` is set; else it is this machine's.
@@ -59,16 +59,17 @@ struct Shown<'a> {
 
 pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error> {
     if args.expires.is_some_and(|last| last < today()) {
-        return Err(Error::usage(anyhow!("--expires is a day that is over")));
+        return Err(Error::usage(anyhow!("--expires is in the past")));
     }
     let (path, loaded) = args.config.load()?;
     let file = file_of(&args.site, &loaded)?;
     // What is added to a file that lost its end would be taken for all there is: the tokens of before would be gone.
     let starting = config::start(&path, &Sources::process(), today());
-    let is_it = |part: &StandIn| part.part == Part::Site(args.site.clone()) && part.by == By::LastGood;
+    let is_it = |part: &StandIn| part.part == ConfigPart::Site(args.site.clone()) && part.by == StandInSource::LastGood;
     if starting.stand_ins.iter().any(is_it) {
-        let error = Error::config(anyhow!("site `{}` stands on its last good version: its file is broken", args.site));
-        return Err(error.hint(format!("restore {} first; `formgate check` shows what is wrong", file.display())));
+        let error =
+            Error::config(anyhow!("site `{}` uses its last-good version, because its file is broken", args.site));
+        return Err(error.hint(format!("fix {} first; `formgate check` shows what is wrong", file.display())));
     }
     let token = fresh();
     let sha256 = hash(&token);
@@ -76,24 +77,24 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     let server = loaded.server();
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
     let url_with_token = format!("{url}?token={token}");
-    let shown = Shown { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
+    let shown = TokenOutput { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
     match args.output {
         Format::Json => console.json(&shown)?,
         Format::Text => show(&shown, console)?,
     }
-    console.say(format!("its SHA-256 is now in {}; the token itself is kept nowhere", file.display()));
+    console.say(format!("its SHA-256 is now in {}; the token itself is stored nowhere", file.display()));
     if server.is_none_or(|server| server.public_url.is_none()) {
         console.say(LOCAL);
     }
     Ok(Exit::Ok)
 }
 
-fn show(shown: &Shown<'_>, console: &mut Console) -> Result<(), Error> {
+fn show(shown: &TokenOutput<'_>, console: &mut Console) -> Result<(), Error> {
     let token = console.paint().bold(shown.token);
     console.data(format!("Token for {}:  {token}", shown.site))?;
     console.data("\nPaste into the plugin:\n")?;
     console.data(format!("  {}", shown.url_with_token))?;
-    console.data("\nor, where the plugin can send headers:\n")?;
+    console.data("\nor, if the plugin can send headers:\n")?;
     console.data(format!("  {}\n  Authorization: Bearer {}", shown.url, shown.token))
 }
 
@@ -106,13 +107,15 @@ fn file_of(site: &SiteId, loaded: &Loaded) -> Result<PathBuf, Error> {
     match (files.next(), files.next()) {
         (Some(file), None) => Ok(file.clone()),
         (Some(_), Some(_)) => {
-            let error = Error::config(anyhow!("there is more than one site `{site}`"));
+            let error = Error::config(anyhow!("more than one site has the id `{site}`"));
             Err(error.hint("`formgate check` shows where"))
         }
         (None, _) => {
             let hint = match all.is_empty() {
                 true => {
-                    format!("write sites/{site}.toml first; `formgate check` shows what is wrong with what is there")
+                    format!(
+                        "write sites/{site}.toml first; `formgate check` shows what is wrong with the existing files"
+                    )
                 }
                 false => known_names(site.as_str(), all.iter().map(|(id, _)| id.as_str())),
             };
@@ -126,8 +129,8 @@ fn add(file: &Path, site: &SiteId, token: &NewToken<'_>) -> Result<(), Error> {
     let text = fs::read_to_string(file).with_context(|| cant("read")).map_err(Error::config)?;
     let edited = with_token(&text, site.as_str(), token).map_err(|error| {
         let hint = match error {
-            EditError::NotToml | EditError::NoSite => "`formgate check` shows what is wrong with it",
-            EditError::NotAList | EditError::Harm => "write tokens = [] in it and run this again",
+            EditError::NotToml | EditError::NoSite => "`formgate check` shows what is wrong",
+            EditError::NotAList | EditError::Harm => "write tokens = [] in it, and run this again",
         };
         Error::config(error).context(cant("edit")).hint(hint)
     })?;

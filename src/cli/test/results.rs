@@ -1,10 +1,10 @@
 //! The results of `formgate test`, case by case.
 
-use super::{End, NO_EXPECTATION, Summary, Tested};
+use super::{CaseEnd, NO_EXPECTATION, TestSummary, Tested};
 use crate::cli::console::Paint;
-use crate::cli::diff;
-use crate::cli::junit::{Outcome, TestCase};
-use crate::cli::rules::Rules;
+use crate::cli::diff::{self, Sides};
+use crate::cli::junit::{JunitOutcome, TestCase};
+use crate::cli::rules::LoadedRules;
 use crate::config::{Diagnostic, Severity};
 use crate::map::{Expect, Mapping};
 
@@ -16,7 +16,7 @@ pub(super) fn empty_examples(mapping: &Mapping) -> Vec<String> {
 }
 
 /// Lists every example of the mappings and every captured request.
-pub(super) fn test_cases(summary: &Summary, rules: &Rules, strict: bool) -> Vec<TestCase> {
+pub(super) fn test_cases(summary: &TestSummary, rules: &LoadedRules, strict: bool) -> Vec<TestCase> {
     let sound = rules.mappings.iter().flat_map(|mapping| examples(mapping, strict));
     let broken = rules.broken_mappings.iter().flat_map(|name| broken_mapping(name, rules));
     let captured = summary.cases.iter().map(|tested| captured(tested, strict));
@@ -29,14 +29,14 @@ fn examples(mapping: &Mapping, strict: bool) -> Vec<TestCase> {
     let case = |number: usize| {
         let name = format!("example {number}");
         let is_empty = empty.contains(&format!("{}, {name}", mapping.name));
-        let outcome = if is_empty { unexpected("it expects nothing", strict) } else { Outcome::Passed };
+        let outcome = if is_empty { unexpected("it has no expectation", strict) } else { JunitOutcome::Passed };
         TestCase { class: format!("mappings.{}", mapping.name), name, outcome }
     };
     (1..=mapping.examples.len()).map(case).collect()
 }
 
 /// What is wrong with a mapping: an example that doesn't become what it says, or the file itself.
-fn broken_mapping(name: &str, rules: &Rules) -> Vec<TestCase> {
+fn broken_mapping(name: &str, rules: &LoadedRules) -> Vec<TestCase> {
     let of_mapping = |found: &&Diagnostic| {
         found.severity > Severity::Warning && found.file.file_stem().is_some_and(|stem| stem == name)
     };
@@ -44,21 +44,21 @@ fn broken_mapping(name: &str, rules: &Rules) -> Vec<TestCase> {
         let message = found.message.lines().next().unwrap_or_default().to_owned();
         let line = found.place.as_ref().map_or_else(|| "file".to_owned(), |place| format!("line {}", place.line));
         let detail = format!("{}\n{}", found.location(), found.message);
-        TestCase { class: format!("mappings.{name}"), name: line, outcome: Outcome::Failed { message, detail } }
+        TestCase { class: format!("mappings.{name}"), name: line, outcome: JunitOutcome::Failed { message, detail } }
     };
     rules.diagnostics.iter().filter(of_mapping).map(case).collect()
 }
 
 fn captured(tested: &Tested, strict: bool) -> TestCase {
     let outcome = match &tested.end {
-        End::Passed => Outcome::Passed,
-        End::Written => Outcome::Skipped { message: "its expectation was written".to_owned() },
-        End::NoExpectation => unexpected(NO_EXPECTATION, strict),
-        End::Unreadable { error } => Outcome::Broken { message: error.clone() },
-        End::Failed { differences } => {
+        CaseEnd::Passed => JunitOutcome::Passed,
+        CaseEnd::Written => JunitOutcome::Skipped { message: "expectation written".to_owned() },
+        CaseEnd::NoExpectation => unexpected(NO_EXPECTATION, strict),
+        CaseEnd::Unreadable { error } => JunitOutcome::Broken { message: error.clone() },
+        CaseEnd::Failed { differences } => {
             let what: Vec<&str> = differences.iter().map(|difference| difference.what).collect();
-            let detail = diff::render(differences, Paint::default()).join("\n");
-            Outcome::Failed { message: format!("differs in {}", what.join(", ")), detail }
+            let detail = diff::render(differences, Sides::Expectation, Paint::default()).join("\n");
+            JunitOutcome::Failed { message: format!("differs in {}", what.join(", ")), detail }
         }
     };
     let folder = tested.case.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
@@ -66,7 +66,7 @@ fn captured(tested: &Tested, strict: bool) -> TestCase {
     TestCase { class: if folder.is_empty() { ".".to_owned() } else { folder }, name, outcome }
 }
 
-fn unexpected(message: &str, strict: bool) -> Outcome {
+fn unexpected(message: &str, strict: bool) -> JunitOutcome {
     let message = message.to_owned();
-    if strict { Outcome::Failed { detail: message.clone(), message } } else { Outcome::Skipped { message } }
+    if strict { JunitOutcome::Failed { detail: message.clone(), message } } else { JunitOutcome::Skipped { message } }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::diagnostic::Severity;
 use crate::config::reader::Value;
-use crate::config::recurring::{Kind, Recurring};
+use crate::config::recurring::{Recurring, RecurringKind};
 use crate::config::site::CompiledSite;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
@@ -39,9 +39,9 @@ pub(in crate::config) fn warn_of_shared_pairs(sites: &[CompiledSite<'_>]) {
         for pair in &site.pairs {
             let (first, place) = seen.entry(pair.digest).or_insert_with(|| (id, site.file.location(&pair.span)));
             if *first != id {
-                let recurring = Recurring { kind: Kind::SharedKeys, subject: id.to_string() };
-                let message = format!("site `{id}` has the key pair of site `{first}`, at {place}");
-                let hint = "KaiCalls can't tell the leads of the two apart; mint a pair for each site";
+                let recurring = Recurring { kind: RecurringKind::SharedKeys, subject: id.to_string() };
+                let message = format!("site `{id}` has the same key pair as site `{first}`, at {place}");
+                let hint = "KaiCalls can't tell their leads apart; generate a key pair for each site";
                 let span = Some(pair.span.clone());
                 site.file.report_recurring(Severity::Warning, span, recurring, &message, Some(hint));
             }
@@ -53,13 +53,13 @@ pub(in crate::config) fn warn_of_shared_pairs(sites: &[CompiledSite<'_>]) {
 pub(in crate::config) fn warn_of_odd_key(value: &Value<'_>, key: &str, prefix: &str) {
     let rest = key.strip_prefix(prefix).unwrap_or(key);
     let problem = match rest.len() {
-        _ if ["wp_pk_", "wp_sk_"].iter().any(|begin| rest.contains(begin)) => "holds a second key",
-        length if length < *KEY_LENGTHS.start() => "is too short to be a whole key",
-        length if length > *KEY_LENGTHS.end() => "is too long to be one key",
+        _ if ["wp_pk_", "wp_sk_"].iter().any(|begin| rest.contains(begin)) => "contains a second key",
+        length if length < *KEY_LENGTHS.start() => "is too short for a complete key",
+        length if length > *KEY_LENGTHS.end() => "is too long for a key",
         _ => return,
     };
-    let recurring = Recurring { kind: Kind::KeyLength, subject: value.file().path().display().to_string() };
+    let recurring = Recurring { kind: RecurringKind::KeyLength, subject: value.file().path().display().to_string() };
     let message = format!("`{}` {problem}", value.key());
-    let hint = "copy it again, whole, from KaiCalls; KaiCalls refuses leads that come with a wrong key";
+    let hint = "copy the complete key from KaiCalls again; KaiCalls refuses leads with a wrong key";
     value.file().report_recurring(Severity::Warning, Some(value.span()), recurring, &message, Some(hint));
 }

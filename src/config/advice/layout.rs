@@ -19,8 +19,8 @@ const AROUND_A_SITE: [&str; 2] = ["site", "sites"];
 /// Reports a text that is YAML or JSON; tells whether it is.
 pub(in crate::config) fn is_other_language(file: &SourceFile, text: &str) -> bool {
     let Some((language, span)) = other_language(text) else { return false };
-    let message = format!("this file is {language}, and formgate reads TOML");
-    let hint = "write id = \"acme\" in the place of id: acme, and [forms.contact] in the place of an indented block";
+    let message = format!("this file is {language}; formgate reads TOML");
+    let hint = "write id = \"acme\" instead of id: acme, and [forms.contact] instead of an indented block";
     file.report(Severity::Error, span, &message, Some(hint));
     true
 }
@@ -29,9 +29,8 @@ pub(in crate::config) fn is_other_language(file: &SourceFile, text: &str) -> boo
 pub(in crate::config) fn is_nested_site(file: &SourceFile, entries: &DeTable<'_>) -> bool {
     let around = entries.iter().find(|(key, _)| AROUND_A_SITE.contains(&key.get_ref().as_ref()));
     let Some((key, _)) = around.filter(|_| !entries.contains_key("id")) else { return false };
-    let message = "a site's file holds its keys at the top, not in a table: `[[site]]` is for config.toml";
-    let hint =
-        "remove that line, and write [forms.contact] in the place of [site.forms.contact]; a file holds one site";
+    let message = "a site's file has its keys at the top, not in a table: `[[site]]` is for config.toml";
+    let hint = "remove that line, and write [forms.contact] instead of [site.forms.contact]; each file has one site";
     file.report(Severity::Error, key.span(), message, Some(hint));
     true
 }
@@ -51,7 +50,7 @@ fn report_unread(config: &SourceFile, path: &Path) -> SourceFile {
     config.note_file(path);
     let file = SourceFile::from_text(path, String::new());
     let hint = format!("write it as {}, or move it elsewhere", path.with_extension("toml").display());
-    file.report_file(Severity::Error, "this file is YAML, and formgate reads TOML: it is not used", Some(&hint));
+    file.report_file(Severity::Error, "this file is YAML; formgate reads TOML and ignores it", Some(&hint));
     file
 }
 

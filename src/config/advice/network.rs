@@ -81,9 +81,9 @@ pub(in crate::config) fn warn_of_open_doors(table: &Table<'_>, server: &Server) 
 
 fn warn_of_plain_http(place: &Value<'_>) {
     let reached = every_interface(place);
-    let message = format!("plain HTTP on a public address{reached}: tokens and leads can be read on their way");
-    let hint = "set `tls`; behind a proxy that ends TLS, listen on an address that only the proxy reaches, such as \
-                127.0.0.1:8080, or say so with public_url = \"https://…\"";
+    let message = format!("plain HTTP on a public address{reached}: others can read tokens and leads");
+    let hint = "set `tls`. Behind a proxy that terminates TLS, listen on an address that only the proxy can reach, \
+                such as 127.0.0.1:8080, or set public_url = \"https://…\"";
     place.warn(&message, Some(hint));
 }
 
@@ -91,9 +91,9 @@ fn warn_of_plain_http(place: &Value<'_>) {
 pub(in crate::config) fn warn_of_open_admin(place: &Value<'_>, address: IpAddr) {
     if is_public(address) {
         let reached = every_interface(place);
-        let message = format!("the admin listener is on a public address{reached}, and speaks plain HTTP");
-        let hint = "listen on 127.0.0.1:8081 or a private address; reach it through a tunnel or a proxy that ends TLS; \
-                    in a container, publish its port on 127.0.0.1 alone";
+        let message = format!("the admin listener uses plain HTTP on a public address{reached}");
+        let hint = "listen on 127.0.0.1:8081 or a private address, and use a tunnel or a proxy that terminates TLS; \
+                    in a container, publish the port on 127.0.0.1 only";
         place.warn(&message, Some(hint));
     }
 }
@@ -130,7 +130,7 @@ fn warn_of_trust(value: &Value<'_>, server: &Server) {
         (Trust::Proxies, Trust::Proxies) => return,
     };
     let header = server.client_address.as_deref().map_or_else(|| "the header".to_owned(), |name| format!("`{name}`"));
-    let message = format!("`trusted_proxies` trusts {whom}: anyone there can claim any client address in {header}");
+    let message = format!("`trusted_proxies` trusts {whom}: anyone there can forge a client address in {header}");
     value.warn(&message, Some("list only the proxies in front of formgate, such as \"127.0.0.1/32\""));
 }
 

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::config::reader::Table;
-use crate::config::recurring::{Kind, Recurring};
+use crate::config::recurring::{Recurring, RecurringKind};
 use crate::config::site::CompiledSite;
 use crate::config::snapshot::Site;
 use crate::lead::SiteId;
 
 /// Warns where there is nothing to post to.
 pub(in crate::config) fn warn_of_no_sites(config: &Path, diagnostics: &mut Diagnostics) {
-    let hint =
-        "write sites/NAME.toml, or a [[site]] table in this file; `[sites].include` says where files are looked for";
-    diagnostics.add_warning(config, "there is no site: nobody can post anything", hint);
+    let hint = "write sites/NAME.toml, or a [[site]] table in this file; `[sites].include` says where formgate looks \
+                for files";
+    diagnostics.add_warning(config, "there are no sites, so nobody can post", hint);
 }
 
 /// Warns of a site whose forms have nothing to identify themselves with.
@@ -22,7 +22,7 @@ pub(in crate::config) fn warn_of_no_token(table: &Table<'_>, site: &Site) {
     if site.tokens.is_empty() && site.wpforms_secrets.is_empty() && !site.lacks_signature_secret {
         let message = format!("nobody can post to site `{}` yet: it has no token", site.id);
         let hint = format!("run `formgate sites token {}`", site.id);
-        warn_of_site(table, "tokens", &site.id, Kind::NoToken, &message, &hint);
+        warn_of_site(table, "tokens", &site.id, RecurringKind::NoToken, &message, &hint);
     }
 }
 
@@ -30,12 +30,13 @@ pub(in crate::config) fn warn_of_no_token(table: &Table<'_>, site: &Site) {
 pub(in crate::config) fn warn_of_no_region(table: &Table<'_>, site: &Site) {
     if site.rules.region.is_none() {
         let message = format!("site `{}` has no `region`: phone numbers without + are sent as typed", site.id);
-        let hint = "name the country its visitors dial from, such as region = \"US\"; a wrong one makes wrong numbers";
-        warn_of_site(table, "region", &site.id, Kind::NoRegion, &message, hint);
+        let hint =
+            "set the country its visitors dial from, such as region = \"US\"; the wrong region makes wrong numbers";
+        warn_of_site(table, "region", &site.id, RecurringKind::NoRegion, &message, hint);
     }
 }
 
-fn warn_of_site(table: &Table<'_>, key: &'static str, id: &SiteId, kind: Kind, message: &str, hint: &str) {
+fn warn_of_site(table: &Table<'_>, key: &'static str, id: &SiteId, kind: RecurringKind, message: &str, hint: &str) {
     let place = table.get(key).or_else(|| table.get("id"));
     let span = place.map_or_else(|| table.span(), |value| value.span());
     let recurring = Recurring { kind, subject: id.to_string() };
@@ -51,9 +52,9 @@ pub(in crate::config) fn warn_of_shared_tokens(sites: &[CompiledSite<'_>]) {
             let (first, place) =
                 seen.entry(placed.token.sha256).or_insert_with(|| (id, site.file.location(&placed.span)));
             if *first != id {
-                let recurring = Recurring { kind: Kind::SharedToken, subject: id.to_string() };
-                let message = format!("this token is also site `{first}`'s, at {place}");
-                let hint = "who holds it can post to both; give each site its own unless that is meant";
+                let recurring = Recurring { kind: RecurringKind::SharedToken, subject: id.to_string() };
+                let message = format!("site `{first}` has the same token, at {place}");
+                let hint = "whoever has it can post to both; give each site its own token, unless this is intended";
                 let span = Some(placed.span.clone());
                 site.file.report_recurring(Severity::Warning, span, recurring, &message, Some(hint));
             }

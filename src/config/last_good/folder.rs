@@ -32,15 +32,15 @@ struct Versioned<T> {
     content: T,
 }
 
-/// What an operator has taken out on purpose, and has not put back since.
+/// The parts that an operator removed for good and hasn't written again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::config) struct Removed {
+pub(in crate::config) struct RemovedParts {
     pub(in crate::config) sites: BTreeSet<SiteId>,
     pub(in crate::config) mappings: BTreeSet<String>,
 }
 
-impl Removed {
+impl RemovedParts {
     /// Returns what of it is written again.
     pub(in crate::config) fn put_back(&self, written: &Texts) -> Self {
         let sites = self.sites.iter().filter(|id| written.sites.contains_key(*id));
@@ -71,12 +71,12 @@ impl Folder {
         self.replace(COPY, texts)
     }
 
-    pub(in crate::config) fn removed(&self) -> io::Result<Removed> {
+    pub(in crate::config) fn removed(&self) -> io::Result<RemovedParts> {
         Ok(read(&self.removed_file())?.unwrap_or_default())
     }
 
     /// Returns what was removed and whether it can be read; what can't be understood any more is what is `known` of it.
-    pub(in crate::config) fn removed_or(&self, known: Removed) -> io::Result<(Removed, bool)> {
+    pub(in crate::config) fn removed_or(&self, known: RemovedParts) -> io::Result<(RemovedParts, bool)> {
         match self.removed() {
             // Cut off, or no JSON of ours: reading it again won't help.
             Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) => {
@@ -86,7 +86,7 @@ impl Folder {
         }
     }
 
-    pub(in crate::config) fn write_removed(&self, removed: &Removed) -> io::Result<()> {
+    pub(in crate::config) fn write_removed(&self, removed: &RemovedParts) -> io::Result<()> {
         self.replace(REMOVED, removed)
     }
 

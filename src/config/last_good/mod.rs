@@ -16,7 +16,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::folder::{Folder, Removed};
+pub(super) use self::folder::{Folder, RemovedParts};
 use self::withhold::{Withheld, text_of};
 use super::cut_short;
 use super::mappings::{self, MappingFile};

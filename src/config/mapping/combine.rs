@@ -1,10 +1,10 @@
 //! `[[combine]]`: fields whose keys share a stem.
 
-use super::super::reader::{Keys, Table, Value, all};
+use super::super::reader::{KnownKeys, Table, Value, all};
 use crate::map::{CombineRule, Glob, KeyPattern};
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[combine]]", keys: &["keys", "needs", "unless", "when", "with", "label", "type", "drop"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[combine]]", keys: &["keys", "needs", "unless", "when", "with", "label", "type", "drop"] };
 
 /// Compiles one `[[combine]]`.
 pub(super) fn compile(table: &Table<'_>) -> Option<CombineRule> {

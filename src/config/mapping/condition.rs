@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::super::reader::{Keys, Named, Table, Value, all};
+use super::super::reader::{KnownKeys, NamedValue, Table, Value, all};
 use super::super::suggest::nearest;
 use super::selector;
 use crate::map::{Condition, Glob, HoldRule, Path};
 use crate::received::KEPT_HEADERS;
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
-pub(in super::super) const HOLD_KEYS: Keys =
-    Keys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
-pub(in super::super) const MATCH_KEYS: Keys =
-    Keys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
+pub(in super::super) const HOLD_KEYS: KnownKeys =
+    KnownKeys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
+pub(in super::super) const MATCH_KEYS: KnownKeys =
+    KnownKeys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
 
 /// Compiles one condition; a table without any would hold for everything.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {
@@ -26,7 +26,7 @@ pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {
             return None;
         }
         let hint = format!("a condition is one of {}", KEYS.keys.join(", "));
-        table.error("this has no condition, so it would hold for every request", Some(&hint));
+        table.error("there is no condition here, so it would match every request", Some(&hint));
         return None;
     }
     let header = table.or("header", BTreeMap::new(), headers);
@@ -66,14 +66,16 @@ fn headers(value: &Value<'_>) -> Option<BTreeMap<String, Glob>> {
 }
 
 /// Reads the name of a header that is stored; no other can be looked at again when a held entry is retried.
-pub(super) fn kept_header(entry: &Named<'_>) -> Option<String> {
+pub(super) fn kept_header(entry: &NamedValue<'_>) -> Option<String> {
     let name = entry.name.to_lowercase();
     if KEPT_HEADERS.contains(&name.as_str()) {
         return Some(name);
     }
-    let hint = nearest(&name, KEPT_HEADERS)
-        .map_or_else(|| format!("kept are {}", KEPT_HEADERS.join(", ")), |known| format!("did you mean \"{known}\"?"));
-    let message = format!("the header `{name}` is not kept, so nothing can depend on it");
+    let hint = nearest(&name, KEPT_HEADERS).map_or_else(
+        || format!("stored headers: {}", KEPT_HEADERS.join(", ")),
+        |known| format!("did you mean \"{known}\"?"),
+    );
+    let message = format!("the header `{name}` isn't stored, so a condition can't use it");
     entry.value.file().report(super::super::Severity::Error, entry.key_span.clone(), &message, Some(&hint));
     None
 }
@@ -97,7 +99,7 @@ fn json(value: &Value<'_>) -> Option<Json> {
         _ => None,
     };
     if read.is_none() {
-        value.error(&format!("`{}` can only equal a string, a number, true or false", value.key()), None);
+        value.error(&format!("`{}` can only be compared with a string, a number, true or false", value.key()), None);
     }
     read
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::super::reader::{Keys, Table, Value, all};
+use super::super::reader::{KnownKeys, Table, Value, all};
 use super::condition::kept_header;
 use crate::lead::{Code, FieldError, FormId, Lead, LeadField};
 use crate::map::{Example, Expect, Mapping};
@@ -13,11 +13,11 @@ use crate::pipeline::{self, End, FormRules, Mappings, SiteRules};
 use crate::received::Received;
 use crate::telemetry;
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
-pub(in super::super) const LEAD: Keys =
-    Keys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const REJECT: Keys = Keys { table: "an example's reject", keys: &["field", "code"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
+pub(in super::super) const LEAD: KnownKeys =
+    KnownKeys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
+pub(in super::super) const REJECT: KnownKeys = KnownKeys { table: "an example's reject", keys: &["field", "code"] };
 
 const CODES: [(&str, Code); 5] = [
     ("missing", Code::Missing),
@@ -27,14 +27,14 @@ const CODES: [(&str, Code); 5] = [
     ("uncertain", Code::Uncertain),
 ];
 
-/// An example and where it stands.
-pub(in super::super) struct Placed {
+/// An example and its location.
+pub(in super::super) struct PlacedExample {
     pub(in super::super) example: Example,
     pub(in super::super) span: Range<usize>,
 }
 
 /// Compiles one `[[example]]`.
-pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
+pub(super) fn compile(table: &Table<'_>) -> Option<PlacedExample> {
     let body = table.need("body", |value| value.text().map(str::to_owned));
     let content_type = table.read("type", |value| value.filled().map(str::to_owned));
     let headers = table.or("headers", BTreeMap::new(), headers);
@@ -44,13 +44,13 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Placed> {
         (Some(lead), None) => Expect::Lead(lead),
         (None, Some(reasons)) => Expect::Reject(reasons),
         _ => {
-            table.error("an example expects either a `lead` or a `reject`", None);
+            table.error("an example needs either a `lead` or a `reject`", None);
             return None;
         }
     };
     let (body, content_type) = (body?, content_type?);
     let content_type = content_type.or_else(|| Some(likely_type(&body).to_owned()));
-    Some(Placed { example: Example { content_type, headers: headers?, body, expect }, span: table.span() })
+    Some(PlacedExample { example: Example { content_type, headers: headers?, body, expect }, span: table.span() })
 }
 
 /// Runs one example; gives what differs, one line a field.
@@ -72,7 +72,7 @@ pub(in super::super) fn run_example(
     };
     let site = SiteRules { region: None, forms: vec![rules], hold_unknown_forms: false };
     let processed = telemetry::catch(|| pipeline::process(mappings, &site, Some(&form), &received(example)));
-    let processed = processed.map_err(|panicked| vec![format!("formgate itself failed on it: {panicked}")])?;
+    let processed = processed.map_err(|panicked| vec![format!("a bug in formgate: {panicked}")])?;
     let differences = match (&example.expect, &processed.end) {
         (Expect::Lead(expected), End::Lead { lead, .. } | End::Held { lead: Some(lead), .. }) => {
             differences(expected, lead)

@@ -1,13 +1,13 @@
 //! `[extras]`: what becomes of the fields that are none of the four.
 
-use super::super::reader::{Keys, Table, Value, all};
+use super::super::reader::{KnownKeys, Table, Value, all};
 use super::selector;
 use crate::map::{DropRule, ExtrasRule, ExtrasTo, Glob, Globs};
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
-pub(in super::super) const DROP_WHERE: Keys =
-    Keys { table: "[[extras.drop_where]]", keys: &["exists", "missing", "fields", "except"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[extras]", keys: &["to", "drop", "drop_where", "labels", "strip"] };
+pub(in super::super) const DROP_WHERE: KnownKeys =
+    KnownKeys { table: "[[extras.drop_where]]", keys: &["exists", "missing", "fields", "except"] };
 
 /// Compiles `[extras]`.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<ExtrasRule> {

@@ -2,13 +2,13 @@
 
 use toml::de::DeValue;
 
-use super::super::reader::{Keys, Table, Value};
+use super::super::reader::{KnownKeys, Table, Value};
 use super::selector;
-use crate::map::{FieldsRule, Told};
+use crate::map::{FieldsRule, LabelSource};
 
-pub(in super::super) const KEYS: Keys =
-    Keys { table: "[[fields]]", keys: &["each", "key", "label", "type", "value", "with", "role"] };
-pub(in super::super) const FIXED: Keys = Keys { table: "a label or type", keys: &["is"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[[fields]]", keys: &["each", "key", "label", "type", "value", "with", "role"] };
+pub(in super::super) const FIXED: KnownKeys = KnownKeys { table: "a label or type", keys: &["is"] };
 
 /// Compiles one `[[fields]]`.
 pub(super) fn compile(table: &Table<'_>) -> Option<FieldsRule> {
@@ -22,12 +22,12 @@ pub(super) fn compile(table: &Table<'_>) -> Option<FieldsRule> {
 }
 
 /// Reads the name of a member, or `{ is = "…" }`.
-fn told(value: &Value<'_>) -> Option<Told> {
+fn told(value: &Value<'_>) -> Option<LabelSource> {
     match value.inner() {
         DeValue::Table(_) => {
             let text = value.table(FIXED)?.need("is", |value| value.filled().map(str::to_owned))?;
-            Some(Told::Fixed(text))
+            Some(LabelSource::Fixed(text))
         }
-        _ => value.filled().map(|name| Told::Member(name.to_owned())),
+        _ => value.filled().map(|name| LabelSource::Member(name.to_owned())),
     }
 }

@@ -2,14 +2,15 @@
 
 use toml::de::DeValue;
 
-use super::super::reader::{Keys, Table, Value};
+use super::super::reader::{KnownKeys, Table, Value};
 use super::selector;
 use crate::lead::{Email, LeadField};
 use crate::map::{LeadRule, LeadRules, Source};
 
-pub(in super::super) const KEYS: Keys = Keys { table: "[lead]", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const RULE: Keys =
-    Keys { table: "a lead field", keys: &["field", "join", "with", "first", "template", "auto", "default"] };
+pub(in super::super) const KEYS: KnownKeys =
+    KnownKeys { table: "[lead]", keys: &["name", "email", "phone", "message"] };
+pub(in super::super) const RULE: KnownKeys =
+    KnownKeys { table: "a lead field", keys: &["field", "join", "with", "first", "template", "auto", "default"] };
 
 /// The keys of [`RULE`] that say where the value comes from.
 const SOURCES: [&str; 4] = ["field", "join", "first", "template"];
@@ -40,15 +41,16 @@ fn compile_rule(value: &Value<'_>, field: LeadField) -> Option<LeadRule> {
 fn from_table(table: &Table<'_>, field: LeadField) -> Option<LeadRule> {
     let named: Vec<_> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
     if named.len() > 1 {
-        table.error(&format!("`{}` can't stand together", named.join("` and `")), Some("a lead field has one source"));
+        table
+            .error(&format!("`{}` can't be used together", named.join("` and `")), Some("a lead field has one source"));
         return None;
     }
     if named.is_empty() && !table.has("default") && !table.has("auto") {
-        table.error("this says nothing", Some("give one of join, first, template, field, or a default"));
+        table.error("this table is empty", Some("set one of join, first, template, field or default"));
         return None;
     }
     if table.has("with") && !table.has("join") {
-        table.error("`with` says how to join, but there is no `join`", None);
+        table.error("`with` needs `join`", None);
         return None;
     }
     let auto = table.or("auto", false, |value| value.boolean());

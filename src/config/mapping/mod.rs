@@ -14,10 +14,10 @@ pub(super) mod lead;
 
 pub(super) mod selector;
 
-use super::reader::{Keys, Table, Value};
+use super::reader::{KnownKeys, Table, Value};
 use crate::map::{FormRule, Mapping, OnInvalid, ValuesRule};
 
-pub(super) const KEYS: Keys = Keys {
+pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a mapping",
     keys: &[
         "title",
@@ -33,11 +33,11 @@ pub(super) const KEYS: Keys = Keys {
         "example",
     ],
 };
-pub(super) const VALUES: Keys = Keys { table: "[values]", keys: &["split"] };
-pub(super) const FORM: Keys = Keys { table: "[form]", keys: &["id", "name", "entry", "page"] };
+pub(super) const VALUES: KnownKeys = KnownKeys { table: "[values]", keys: &["split"] };
+pub(super) const FORM: KnownKeys = KnownKeys { table: "[form]", keys: &["id", "name", "entry", "page"] };
 
 /// Compiles a mapping, and gives its examples with their places.
-pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::Placed>)> {
+pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::PlacedExample>)> {
     let title = table.read("title", |value| value.filled().map(str::to_owned));
     let on_invalid = table.read("on_invalid", on_invalid);
     let detect = table.sections("detect", condition::KEYS, condition::compile);

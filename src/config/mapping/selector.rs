@@ -3,12 +3,12 @@
 use toml::de::DeValue;
 
 use super::super::diagnostic::Severity;
-use super::super::reader::{Keys, Named, Value};
+use super::super::reader::{KnownKeys, NamedValue, Value};
 use crate::map::{Path, Selector, SelectorError, Template, TemplateError};
 
-pub(in super::super) const FIELD: Keys = Keys { table: "a selector", keys: &["field"] };
+pub(in super::super) const FIELD: KnownKeys = KnownKeys { table: "a selector", keys: &["field"] };
 
-const FIELD_HINT: &str = "a field whose name begins with `$` is written { field = \"$ Name\" }";
+const FIELD_HINT: &str = "write a field whose name begins with `$` as { field = \"$ Name\" }";
 
 /// Reads a selector: `"$.path"`, `"Field"`, or `{ field = "$ Field" }`.
 pub(super) fn compile(value: &Value<'_>) -> Option<Selector> {
@@ -72,7 +72,7 @@ fn report(value: &Value<'_>, error: &SelectorError, hint: Option<&str>) {
 }
 
 /// Reads a JSONPath that stands as a key.
-pub(super) fn path_key(entry: &Named<'_>) -> Option<Path> {
+pub(super) fn path_key(entry: &NamedValue<'_>) -> Option<Path> {
     let problem = match entry.name.starts_with('$').then(|| Path::parse(entry.name)) {
         Some(Ok(path)) => return Some(path),
         Some(Err(error)) => format!("`{}` {error}", entry.name),

@@ -7,6 +7,6 @@ mod table;
 
 mod value;
 
-pub use table::Keys;
+pub use table::KnownKeys;
 pub(super) use table::Table;
-pub(super) use value::{Named, Value, all};
+pub(super) use value::{NamedValue, Value, all};

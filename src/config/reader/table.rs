@@ -10,9 +10,9 @@ use super::super::source::SourceFile;
 use super::super::suggest::nearest;
 use super::value::Value;
 
-/// The keys of a table, and what the table is called in messages.
+/// The keys that a table may have, and the table's name in messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Keys {
+pub struct KnownKeys {
     /// As a person would name it: `[server]`, `[queue] retry`, `a site`.
     pub table: &'static str,
     pub keys: &'static [&'static str],
@@ -22,7 +22,7 @@ pub struct Keys {
 #[derive(Clone)]
 pub(in crate::config) struct Table<'a> {
     file: &'a SourceFile,
-    keys: Keys,
+    keys: KnownKeys,
     entries: &'a DeTable<'a>,
     /// Where the table begins; a missing key is reported there.
     span: Range<usize>,
@@ -31,16 +31,16 @@ pub(in crate::config) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// Opens a file's root; keys not among `keys` are reported.
-    pub(in crate::config) fn root(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: Keys) -> Self {
+    pub(in crate::config) fn root(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: KnownKeys) -> Self {
         Self::open(file, entries, 0..0, keys)
     }
 
     /// Opens a root of which only some keys are to be looked at.
-    pub(in crate::config) fn unchecked(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: Keys) -> Self {
+    pub(in crate::config) fn unchecked(file: &'a SourceFile, entries: &'a DeTable<'a>, keys: KnownKeys) -> Self {
         Self { file, keys, entries, span: 0..0, has_unknown: false }
     }
 
-    pub(super) fn open(file: &'a SourceFile, entries: &'a DeTable<'a>, span: Range<usize>, keys: Keys) -> Self {
+    pub(super) fn open(file: &'a SourceFile, entries: &'a DeTable<'a>, span: Range<usize>, keys: KnownKeys) -> Self {
         let mut has_unknown = false;
         for (key, _) in entries.iter() {
             let name = key.get_ref().as_ref();
@@ -49,7 +49,7 @@ impl<'a> Table<'a> {
             }
             has_unknown = true;
             let hint = nearest(name, keys.keys.iter().copied()).map_or_else(
-                || format!("known here: {}", keys.keys.join(", ")),
+                || format!("known keys: {}", keys.keys.join(", ")),
                 |known| format!("did you mean `{known}`?"),
             );
             file.report(Severity::Error, key.span(), &format!("unknown key `{name}` in {}", keys.table), Some(&hint));
@@ -135,7 +135,7 @@ impl<'a> Table<'a> {
     pub(in crate::config) fn section<T: Default>(
         &self,
         key: &'static str,
-        keys: Keys,
+        keys: KnownKeys,
         read: impl FnOnce(&Table<'a>) -> Option<T>,
     ) -> Option<T> {
         self.or(key, T::default(), |value| read(&value.table(keys)?))
@@ -145,7 +145,7 @@ impl<'a> Table<'a> {
     pub(in crate::config) fn sections<T>(
         &self,
         key: &'static str,
-        keys: Keys,
+        keys: KnownKeys,
         mut read: impl FnMut(&Table<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         self.or(key, Vec::new(), |value| {

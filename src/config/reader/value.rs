@@ -9,7 +9,7 @@ use super::super::diagnostic::Severity;
 use super::super::source::SourceFile;
 use super::super::suggest::nearest;
 use super::super::{snapshot, values};
-use super::table::{Keys, Table};
+use super::table::{KnownKeys, Table};
 
 /// A value, and under which key it stands.
 #[derive(Clone)]
@@ -57,7 +57,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn text(&self) -> Option<&'a str> {
         let text = self.inner().as_str();
         if text.is_none() {
-            let dotted = matches!(self.inner(), DeValue::Table(_)).then_some("a key that holds a dot needs quotes");
+            let dotted = matches!(self.inner(), DeValue::Table(_)).then_some("quote a key that contains a dot");
             self.must_be("a string", dotted);
         }
         text
@@ -99,7 +99,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn some_time(&self) -> Option<std::time::Duration> {
         let duration = self.duration()?;
         if duration.is_zero() {
-            self.error(&format!("`{}` must be longer than nothing", self.key), None);
+            self.error(&format!("`{}` must be longer than zero", self.key), None);
             return None;
         }
         Some(duration)
@@ -109,7 +109,7 @@ impl<'a> Value<'a> {
     pub(in crate::config) fn size(&self) -> Option<u64> {
         let size = self.with_unit(values::size, "B")?;
         if size == 0 {
-            self.error(&format!("`{}` must be more than nothing", self.key), None);
+            self.error(&format!("`{}` must be more than zero", self.key), None);
             return None;
         }
         Some(size)
@@ -196,7 +196,7 @@ impl<'a> Value<'a> {
         found
     }
 
-    pub(in crate::config) fn table(&self, keys: Keys) -> Option<Table<'a>> {
+    pub(in crate::config) fn table(&self, keys: KnownKeys) -> Option<Table<'a>> {
         let DeValue::Table(entries) = self.inner() else {
             self.must_be("a table", None);
             return None;
@@ -205,20 +205,20 @@ impl<'a> Value<'a> {
     }
 
     /// Reads a table whose keys are names chosen by its writer, in the order they stand in the file.
-    pub(in crate::config) fn named(&self) -> Option<Vec<Named<'a>>> {
+    pub(in crate::config) fn named(&self) -> Option<Vec<NamedValue<'a>>> {
         let DeValue::Table(entries) = self.inner() else {
             self.must_be("a table", None);
             return None;
         };
         let named = |(key, value): (&'a Spanned<_>, &'a Spanned<_>)| {
             let name: &'a std::borrow::Cow<'a, str> = key.get_ref();
-            Named {
+            NamedValue {
                 name: name.as_ref(),
                 key_span: key.span(),
                 value: Value { file: self.file, key: name.as_ref(), value },
             }
         };
-        let mut list: Vec<Named<'a>> = entries.iter().map(named).collect();
+        let mut list: Vec<NamedValue<'a>> = entries.iter().map(named).collect();
         list.sort_by_key(|entry| entry.key_span.start);
         Some(list)
     }
@@ -264,7 +264,7 @@ impl<'a> Value<'a> {
 }
 
 /// One entry of a table whose keys are names.
-pub(in crate::config) struct Named<'a> {
+pub(in crate::config) struct NamedValue<'a> {
     pub(in crate::config) name: &'a str,
     pub(in crate::config) key_span: Range<usize>,
     pub(in crate::config) value: Value<'a>,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::document::{Content, Document, Hashing, Held, Key, NodeId};
+use super::super::document::{ContainerKind, Content, Document, Hashing, MemberKey, NodeId};
 
 /// How many records of a list, and members of a record, are looked at.
 const RECORDS_MAX: usize = 64;
@@ -113,7 +113,7 @@ impl<'a> Columns<'a> {
         let usual = self.value?.of(document, record);
         let other = || {
             let is_value = |member: &NodeId| match document.key(*member) {
-                Key::Name(name) => VALUES.contains(&plain(name).as_str()),
+                MemberKey::Name(name) => VALUES.contains(&plain(name).as_str()),
                 _ => false,
             };
             document.children(record).take(MEMBERS_MAX).find(is_value)
@@ -134,8 +134,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What a container of records is.
-pub(super) enum Listed<'a> {
+/// The meaning of a container of records.
+pub(super) enum RecordContainer<'a> {
     /// Each is a field that was filled in.
     Fields(Columns<'a>),
     /// Each tells of a field that is filled in elsewhere.
@@ -143,9 +143,9 @@ pub(super) enum Listed<'a> {
 }
 
 /// Finds out what the records of a container are; none: no fields.
-pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<Listed<'a>> {
+pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<RecordContainer<'a>> {
     let records: Vec<NodeId> = document.children(container).take(RECORDS_MAX).collect();
-    if records.is_empty() || records.iter().any(|record| document.held(*record) != Held::Record) {
+    if records.is_empty() || records.iter().any(|record| document.held(*record) != ContainerKind::Record) {
         return None;
     }
     let mut members: Vec<(String, Column<'a>)> =
@@ -156,11 +156,12 @@ pub(super) fn read<'a>(document: &Document<'a>, container: NodeId) -> Option<Lis
     let is_of_types = columns.value.is_none()
         && columns.kind.is_some()
         && list.records.iter().all(|record| under_its_type(document, *record, &columns).is_some());
-    let is_named = columns.key.is_some() || columns.label.is_some() || document.held(container) == Held::Record;
+    let is_named =
+        columns.key.is_some() || columns.label.is_some() || document.held(container) == ContainerKind::Record;
     match () {
-        () if (columns.value.is_some() || is_of_types) && is_named => Some(Listed::Fields(columns)),
-        () if list.is_definition(&columns) => Some(Listed::Definition(columns)),
-        () => by_variety(document, &list.records, &list.members).map(Listed::Fields),
+        () if (columns.value.is_some() || is_of_types) && is_named => Some(RecordContainer::Fields(columns)),
+        () if list.is_definition(&columns) => Some(RecordContainer::Definition(columns)),
+        () => by_variety(document, &list.records, &list.members).map(RecordContainer::Fields),
     }
 }
 
@@ -240,10 +241,10 @@ fn is_answer(document: &Document<'_>, value: NodeId) -> bool {
     let children = || document.children(value);
     let is_of_containers = children().any(|child| document.is_container(child));
     match document.held(value) {
-        Held::Nothing => true,
-        Held::List => !is_of_containers,
+        ContainerKind::Nothing => true,
+        ContainerKind::List => !is_of_containers,
         // A table of choices: rows, and what was ticked in each.
-        Held::Record => {
+        ContainerKind::Record => {
             children().nth(1).is_none()
                 || children().all(|child| !document.children(child).any(|cell| document.is_container(cell)))
         }
@@ -257,7 +258,7 @@ fn is_answered(document: &Document<'_>, records: &[NodeId], columns: &Columns<'_
     let own: HashSet<NodeId, Hashing> = records.iter().copied().collect();
     let is_own = |id: NodeId| document.way(id).any(|outer| own.contains(&outer));
     let is_answer = |id: &NodeId| {
-        let is_name = matches!(document.key(*id), Key::Name(name) if keys.contains(&name));
+        let is_name = matches!(document.key(*id), MemberKey::Name(name) if keys.contains(&name));
         (is_name || document.text(*id).is_some_and(|text| keys.contains(&text))) && !is_own(*id)
     };
     let answered = document.ids().take(NODES_MAX).filter(is_answer).take(ANSWERED_MIN).count();
@@ -273,14 +274,14 @@ fn members<'a>(document: &Document<'a>, records: &[NodeId]) -> Vec<(Column<'a>, 
     };
     for record in records {
         for member in document.children(*record).take(MEMBERS_MAX) {
-            let Key::Name(name) = document.key(member) else { continue };
+            let MemberKey::Name(name) = document.key(member) else { continue };
             add(Column { outer: None, name });
         }
         for member in document.children(*record).take(MEMBERS_MAX) {
-            let Key::Name(outer) = document.key(member) else { continue };
-            if ABOUT.contains(&plain(outer).as_str()) && document.held(member) == Held::Record {
+            let MemberKey::Name(outer) = document.key(member) else { continue };
+            if ABOUT.contains(&plain(outer).as_str()) && document.held(member) == ContainerKind::Record {
                 for inner in document.children(member).take(MEMBERS_MAX) {
-                    if let Key::Name(name) = document.key(inner) {
+                    if let MemberKey::Name(name) = document.key(inner) {
                         add(Column { outer: Some(outer), name });
                     }
                 }
@@ -341,7 +342,7 @@ pub(super) fn under_its_type<'a>(document: &Document<'a>, record: NodeId, column
         .children(record)
         .filter(|member| Some(*member) != columns.kind.and_then(|kind| kind.of(document, record)));
     members.find(|member| match document.key(*member) {
-        Key::Name(name) => plain(name) == kind,
+        MemberKey::Name(name) => plain(name) == kind,
         _ => false,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::document::{Document, Hashing, Held, Key, NodeId};
+use super::super::document::{ContainerKind, Document, Hashing, MemberKey, NodeId};
 use super::Field;
 use super::columns::Columns;
 
@@ -15,13 +15,14 @@ const OPTION_TEXTS: [&str; 5] = ["text", "label", "title", "name", "display"];
 /// All that the definitions of a document tell, by the id of the field.
 #[derive(Default)]
 pub(super) struct Definitions<'a> {
-    fields: HashMap<&'a str, Told<'a>, Hashing>,
+    fields: HashMap<&'a str, FieldDefinition<'a>, Hashing>,
     /// The texts of options that are chosen by an id that nobody can read.
     options: HashMap<&'a str, &'a str, Hashing>,
 }
 
+/// Label and type of a field, from its definition.
 #[derive(Clone, Copy, Default)]
-struct Told<'a> {
+struct FieldDefinition<'a> {
     label: Option<&'a str>,
     kind: Option<&'a str>,
 }
@@ -31,9 +32,9 @@ impl<'a> Definitions<'a> {
     pub(super) fn add(&mut self, document: &Document<'a>, container: NodeId, columns: &Columns<'a>) {
         for record in document.children(container) {
             let text = |column: Option<super::columns::Column<'a>>| document.text(column?.of(document, record)?);
-            let told = Told { label: text(columns.label), kind: text(columns.kind) };
+            let told = FieldDefinition { label: text(columns.label), kind: text(columns.kind) };
             let own_name = match document.key(record) {
-                Key::Name(name) => Some(name),
+                MemberKey::Name(name) => Some(name),
                 _ => None,
             };
             for id in [text(columns.key), own_name, told.label].into_iter().flatten() {
@@ -48,7 +49,7 @@ impl<'a> Definitions<'a> {
     }
 
     /// A field may be answered under another of its names.
-    fn add_other_ids(&mut self, document: &Document<'a>, record: NodeId, told: Told<'a>) {
+    fn add_other_ids(&mut self, document: &Document<'a>, record: NodeId, told: FieldDefinition<'a>) {
         for name in ["id", "ref", "key", "name", "slug", "fieldName", "field_id"] {
             if let Some(id) = document.member(record, name).and_then(|member| document.text(member)) {
                 self.fields.entry(id).or_insert(told);
@@ -56,11 +57,11 @@ impl<'a> Definitions<'a> {
         }
     }
 
-    fn add_parts(&mut self, document: &Document<'a>, parts: NodeId, whole: Told<'a>) {
+    fn add_parts(&mut self, document: &Document<'a>, parts: NodeId, whole: FieldDefinition<'a>) {
         for part in document.children(parts) {
             let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(part, name)?));
             if let (Some(id), label) = (text(&["id", "key", "name"]), text(&["label", "title"])) {
-                self.fields.entry(id).or_insert(Told { label: label.or(whole.label), kind: None });
+                self.fields.entry(id).or_insert(FieldDefinition { label: label.or(whole.label), kind: None });
             }
         }
     }
@@ -69,7 +70,7 @@ impl<'a> Definitions<'a> {
     pub(super) fn add_options(&mut self, document: &Document<'a>, record: NodeId) {
         let lists = OPTIONS.iter().filter_map(|name| document.member(record, name));
         for option in lists.flat_map(|list| document.children(list)) {
-            if document.held(option) != Held::Record {
+            if document.held(option) != ContainerKind::Record {
                 continue;
             }
             let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(option, name)?));

@@ -1,6 +1,6 @@
 //! Files that were uploaded elsewhere: records that tell their name and where they lie.
 
-use super::super::document::{Arena, Document, Held, NodeId};
+use super::super::document::{Arena, ContainerKind, Document, NodeId};
 
 const NAMES: [&str; 6] = ["name", "filename", "file_name", "fileName", "original_name", "originalName"];
 const ADDRESSES: [&str; 5] = ["url", "href", "link", "download_url", "downloadUrl"];
@@ -16,8 +16,8 @@ const EXTENSION_MAX: usize = 5;
 pub(super) fn read<'a>(document: &Document<'a>, id: NodeId, arena: &'a Arena) -> Option<&'a [&'a str]> {
     let records: Vec<NodeId> = match document.held(id) {
         // Past the limit they are what they are: nothing is left out.
-        Held::List if document.children(id).nth(FILES_MAX).is_some() => return None,
-        Held::List => document.children(id).collect(),
+        ContainerKind::List if document.children(id).nth(FILES_MAX).is_some() => return None,
+        ContainerKind::List => document.children(id).collect(),
         _ => vec![id],
     };
     let texts: Option<Vec<&'a str>> = records.into_iter().map(|record| written(document, record, arena)).collect();
@@ -32,7 +32,7 @@ fn has_extension(name: &str) -> bool {
 }
 
 fn written<'a>(document: &Document<'a>, record: NodeId, arena: &'a Arena) -> Option<&'a str> {
-    if document.held(record) != Held::Record {
+    if document.held(record) != ContainerKind::Record {
         return None;
     }
     let text = |names: &[&str]| names.iter().find_map(|name| document.text(document.member(record, name)?));

@@ -14,8 +14,8 @@ mod rows;
 use super::LIMITS;
 use std::collections::HashSet;
 
-use super::document::{Arena, Content, Document, Hashing, Held, Key, NodeId};
-use columns::{Columns, Listed};
+use super::document::{Arena, ContainerKind, Content, Document, Hashing, MemberKey, NodeId};
+use columns::{Columns, RecordContainer};
 use definitions::Definitions;
 
 /// How an encoding writes the way to a nested value.
@@ -64,11 +64,11 @@ pub(super) fn collect<'a>(document: &Document<'a>, style: Style, arena: &'a Aren
     let has_address = has_plain_address(document);
     let mut collector = Collector { document, style, arena, fields, definitions: Definitions::default(), has_address };
     match document.held(root) {
-        Held::Record => collector.open(root, ""),
+        ContainerKind::Record => collector.open(root, ""),
         // Values alone are fields called by their place.
-        Held::List if !collector.holds_containers(root) => collector.open(root, ""),
-        Held::List => collector.add(root, ""),
-        Held::Nothing => {}
+        ContainerKind::List if !collector.holds_containers(root) => collector.open(root, ""),
+        ContainerKind::List => collector.add(root, ""),
+        ContainerKind::Nothing => {}
     }
     collector.complete();
     collector.fields
@@ -99,14 +99,14 @@ impl<'a> Collector<'_, 'a> {
             return self.fields.push(Field { key, label: None, kind: None, values, node: Some(id) });
         }
         match document.held(id) {
-            Held::List if !self.holds_containers(id) => {
+            ContainerKind::List if !self.holds_containers(id) => {
                 let is_file = |item| matches!(document.content(item), Content::File(_));
                 let kind = document.children(id).any(is_file).then_some("file");
                 let values = self.texts(id);
                 self.fields.push(Field { key, label: None, kind, values, node: Some(id) });
             }
-            Held::List | Held::Record => self.add_container(id, key),
-            Held::Nothing => {
+            ContainerKind::List | ContainerKind::Record => self.add_container(id, key),
+            ContainerKind::Nothing => {
                 if let Some(lines) = document.text(id).and_then(lines::read) {
                     for (word, text) in lines {
                         let key = joined(self.arena, [key, ".", word, ""]);
@@ -140,12 +140,12 @@ impl<'a> Collector<'_, 'a> {
             return;
         }
         let is_field = |value| self.is_answer(value);
-        if document.held(id) == Held::Record && document.member(id, "value").is_some_and(is_field) {
+        if document.held(id) == ContainerKind::Record && document.member(id, "value").is_some_and(is_field) {
             return self.describe(id, key, &Columns::of_one(document, id));
         }
         match columns::read(document, id) {
-            Some(Listed::Fields(columns)) => self.add_list(id, key, &columns),
-            Some(Listed::Definition(columns)) => self.definitions.add(document, id, &columns),
+            Some(RecordContainer::Fields(columns)) => self.add_list(id, key, &columns),
+            Some(RecordContainer::Definition(columns)) => self.definitions.add(document, id, &columns),
             None if self.tells_of_others(id, &LABEL_RECORDS) => {
                 self.texts_of(id).into_iter().for_each(|(id, label)| self.definitions.add_label(id, label));
             }
@@ -153,7 +153,7 @@ impl<'a> Collector<'_, 'a> {
                 self.texts_of(id).into_iter().for_each(|(id, kind)| self.definitions.add_kind(id, kind));
             }
             // A table in a text is one answer; who writes it, makes it readable.
-            None if document.held(id) == Held::List && document.text(id).is_some() => {
+            None if document.held(id) == ContainerKind::List && document.text(id).is_some() => {
                 self.push(key, None, None, self.one(document.text(id)), id);
             }
             None => self.open(id, key),
@@ -185,7 +185,7 @@ impl<'a> Collector<'_, 'a> {
     fn texts_of(&self, record: NodeId) -> Vec<(&'a str, &'a str)> {
         let document = self.document;
         let told = |member| match document.key(member) {
-            Key::Name(id) => Some((id, document.text(member)?)),
+            MemberKey::Name(id) => Some((id, document.text(member)?)),
             _ => None,
         };
         document.children(record).filter_map(told).collect()
@@ -193,9 +193,9 @@ impl<'a> Collector<'_, 'a> {
 
     /// Tells whether a text that was opened may be a visitor's: a record, or pairs, that define nothing.
     fn is_typed(&self, id: NodeId) -> bool {
-        let defines = |id| matches!(columns::read(self.document, id), Some(Listed::Definition(_)));
+        let defines = |id| matches!(columns::read(self.document, id), Some(RecordContainer::Definition(_)));
         matches!(self.document.content(id), Content::Text(_))
-            && self.document.held(id) == Held::Record
+            && self.document.held(id) == ContainerKind::Record
             && !defines(id)
             && !self.document.children(id).any(defines)
     }
@@ -203,10 +203,10 @@ impl<'a> Collector<'_, 'a> {
     /// Tells whether a record of one of these names tells of the members of another one beside it.
     fn tells_of_others(&self, id: NodeId, names: &[&str]) -> bool {
         let document = self.document;
-        let Key::Name(name) = document.key(id) else { return false };
+        let MemberKey::Name(name) = document.key(id) else { return false };
         let Some(parent) = document.parent(id).filter(|_| names.contains(&name)) else { return false };
         let name_of = |member| match document.key(member) {
-            Key::Name(name) => Some(name),
+            MemberKey::Name(name) => Some(name),
             _ => None,
         };
         let names: HashSet<&str, Hashing> = document.children(id).filter_map(name_of).collect();
@@ -214,7 +214,7 @@ impl<'a> Collector<'_, 'a> {
             let shared = document.children(other).filter_map(name_of).filter(|name| names.contains(name)).count();
             other != id && shared * 2 >= names.len() && shared > 0
         };
-        document.held(id) == Held::Record && document.children(parent).take(PARTS_MAX).any(is_beside)
+        document.held(id) == ContainerKind::Record && document.children(parent).take(PARTS_MAX).any(is_beside)
     }
 
     /// Reads a record that describes a field: all of it is the field.
@@ -227,7 +227,7 @@ impl<'a> Collector<'_, 'a> {
         let value =
             value.or_else(|| columns::under_its_type(document, record, columns)).map(|value| self.inmost(value));
         let parts = value
-            .filter(|value| document.held(*value) == Held::Record)
+            .filter(|value| document.held(*value) == ContainerKind::Record)
             .map(|value| self.parts(value))
             .unwrap_or_default();
         if parts.len() > 1 {
@@ -247,7 +247,7 @@ impl<'a> Collector<'_, 'a> {
         }
         let values = match value.map(|value| (value, document.held(value))) {
             None => &[],
-            Some((value, Held::Nothing)) => self.one(document.text(value)),
+            Some((value, ContainerKind::Nothing)) => self.one(document.text(value)),
             Some((value, _)) => self.texts(value),
         };
         self.fields.push(Field { key, label, kind, values, node: Some(record) });
@@ -256,9 +256,11 @@ impl<'a> Collector<'_, 'a> {
     /// Tells whether a value can be what was filled in for one field: no tree of others.
     fn is_answer(&self, value: NodeId) -> bool {
         match self.document.held(value) {
-            Held::Nothing => true,
-            Held::List => !self.holds_containers(value),
-            Held::Record => !self.holds_containers(value) && self.document.children(value).count() <= PARTS_MAX,
+            ContainerKind::Nothing => true,
+            ContainerKind::List => !self.holds_containers(value),
+            ContainerKind::Record => {
+                !self.holds_containers(value) && self.document.children(value).count() <= PARTS_MAX
+            }
         }
     }
 
@@ -266,7 +268,7 @@ impl<'a> Collector<'_, 'a> {
     fn inmost(&self, value: NodeId) -> NodeId {
         let document = self.document;
         let only = |id: &NodeId| {
-            let mut children = document.children(*id).filter(|_| document.held(*id) == Held::Record);
+            let mut children = document.children(*id).filter(|_| document.held(*id) == ContainerKind::Record);
             let first = children.next()?;
             let labelled = || ["label", "labels", "text", "value"].iter().find_map(|name| document.member(*id, name));
             if children.next().is_none() { Some(first) } else { labelled() }
@@ -278,7 +280,7 @@ impl<'a> Collector<'_, 'a> {
     fn parts(&self, record: NodeId) -> Vec<(&'a str, &'a str)> {
         let document = self.document;
         let part = |member| match document.key(member) {
-            Key::Name(name) => Some((name, document.text(member)?)),
+            MemberKey::Name(name) => Some((name, document.text(member)?)),
             _ => None,
         };
         let parts: Vec<_> = document.children(record).filter_map(part).take(PARTS_MAX + 1).collect();
@@ -292,7 +294,7 @@ impl<'a> Collector<'_, 'a> {
         }
         for field in &mut self.fields {
             let name = match field.node.map(|node| self.document.key(node)) {
-                Some(Key::Name(name)) if field.label.is_none() => name,
+                Some(MemberKey::Name(name)) if field.label.is_none() => name,
                 _ => field.key,
             };
             let id = field.node.and_then(|node| self.document.text(self.document.member(node, "id")?));
@@ -314,8 +316,8 @@ impl<'a> Collector<'_, 'a> {
     fn add_texts(&self, container: NodeId, texts: &mut bumpalo::collections::Vec<'a, &'a str>) {
         for item in self.document.children(container) {
             match self.document.held(item) {
-                Held::Nothing => texts.extend(self.document.text(item)),
-                Held::List | Held::Record => self.add_texts(item, texts),
+                ContainerKind::Nothing => texts.extend(self.document.text(item)),
+                ContainerKind::List | ContainerKind::Record => self.add_texts(item, texts),
             }
         }
     }
@@ -332,15 +334,17 @@ impl<'a> Collector<'_, 'a> {
         }
         let arena = self.arena;
         match (parent, self.document.key(child), self.style) {
-            ("", Key::Name(name), _) => name,
-            ("", Key::Index(index), _) => bumpalo::format!(in arena, "{}", index).into_bump_str(),
-            (_, Key::Name(name), Style::Brackets) => joined(arena, [parent, "[", name, "]"]),
-            (_, Key::Name(name), Style::Dots) => joined(arena, [parent, ".", name, ""]),
-            (_, Key::Index(index), Style::Brackets) => {
+            ("", MemberKey::Name(name), _) => name,
+            ("", MemberKey::Index(index), _) => bumpalo::format!(in arena, "{}", index).into_bump_str(),
+            (_, MemberKey::Name(name), Style::Brackets) => joined(arena, [parent, "[", name, "]"]),
+            (_, MemberKey::Name(name), Style::Dots) => joined(arena, [parent, ".", name, ""]),
+            (_, MemberKey::Index(index), Style::Brackets) => {
                 bumpalo::format!(in arena, "{}[{}]", parent, index).into_bump_str()
             }
-            (_, Key::Index(index), Style::Dots) => bumpalo::format!(in arena, "{}.{}", parent, index).into_bump_str(),
-            (_, Key::Root | Key::Next, _) => "",
+            (_, MemberKey::Index(index), Style::Dots) => {
+                bumpalo::format!(in arena, "{}.{}", parent, index).into_bump_str()
+            }
+            (_, MemberKey::Root | MemberKey::Next, _) => "",
         }
     }
 }
@@ -389,7 +393,7 @@ mod tests {
     fn values_without_names_are_called_by_their_place() {
         let keys = read(Style::Dots, Content::List, |document| {
             for index in 0..2 {
-                document.push(Some(document.root()), Key::Index(index), Content::Text("a"));
+                document.push(Some(document.root()), MemberKey::Index(index), Content::Text("a"));
             }
         });
         assert_eq!(keys, [("0".to_owned(), String::new()), ("1".to_owned(), String::new())]);
@@ -404,16 +408,16 @@ mod tests {
         };
         let expected = [("a".to_owned(), "file".to_owned())];
         let alone = read(Style::Brackets, Content::Record, |document| {
-            add_file(document, document.root(), Key::Name("a"));
+            add_file(document, document.root(), MemberKey::Name("a"));
         });
         assert_eq!(alone, expected);
         let listed = read(Style::Brackets, Content::Record, |document| {
-            let list = document.push(Some(document.root()), Key::Name("a"), Content::List);
-            (0..2).for_each(|index| add_file(document, list, Key::Index(index)));
+            let list = document.push(Some(document.root()), MemberKey::Name("a"), Content::List);
+            (0..2).for_each(|index| add_file(document, list, MemberKey::Index(index)));
         });
         assert_eq!(listed, expected);
         let text = read(Style::Brackets, Content::Record, |document| {
-            document.push(Some(document.root()), Key::Name("a"), Content::Text("x.txt"));
+            document.push(Some(document.root()), MemberKey::Name("a"), Content::Text("x.txt"));
         });
         assert_eq!(text, [("a".to_owned(), String::new())]);
     }

@@ -1,28 +1,29 @@
 //! Fields in rows without names: pairs of a label and a value, or a row of labels above one of values.
 
-use super::super::document::{Document, Held, NodeId};
+use super::super::document::{ContainerKind, Document, NodeId};
 
 /// How many rows, and cells of a row, are looked at.
 const ROWS_MAX: usize = 100;
 const CELLS_MAX: usize = 200;
 
-/// A label and what was filled in under it.
-pub(super) struct Row<'a> {
+/// A label and the value entered for it.
+pub(super) struct LabelledRow<'a> {
     pub(super) label: &'a str,
     pub(super) values: Vec<&'a str>,
     pub(super) node: NodeId,
 }
 
 /// Reads a list of lists; none where it isn't one of labels and values.
-pub(super) fn read<'a>(document: &Document<'a>, list: NodeId) -> Option<Vec<Row<'a>>> {
+pub(super) fn read<'a>(document: &Document<'a>, list: NodeId) -> Option<Vec<LabelledRow<'a>>> {
     if document.children(list).nth(ROWS_MAX).is_some() {
         return None;
     }
     let rows: Vec<NodeId> = document.children(list).collect();
     let is_row = |row: &NodeId| {
-        document.held(*row) == Held::List && document.children(*row).all(|cell| document.held(cell) == Held::Nothing)
+        document.held(*row) == ContainerKind::List
+            && document.children(*row).all(|cell| document.held(cell) == ContainerKind::Nothing)
     };
-    if document.held(list) != Held::List || rows.len() < 2 || !rows.iter().all(is_row) {
+    if document.held(list) != ContainerKind::List || rows.len() < 2 || !rows.iter().all(is_row) {
         return None;
     }
     let cells: Vec<Vec<NodeId>> = rows.iter().map(|row| document.children(*row).take(CELLS_MAX).collect()).collect();
@@ -46,7 +47,11 @@ pub(super) fn read<'a>(document: &Document<'a>, list: NodeId) -> Option<Vec<Row<
         return None;
     }
     let row = |(label, value): (NodeId, NodeId)| {
-        Some(Row { label: document.text(label)?, values: document.text(value).into_iter().collect(), node: value })
+        Some(LabelledRow {
+            label: document.text(label)?,
+            values: document.text(value).into_iter().collect(),
+            node: value,
+        })
     };
     Some(pairs.into_iter().filter_map(row).collect())
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::super::charset::{Declared, Kind};
+use super::super::charset::{BodyKind, Declared};
 use super::super::document::Arena;
 use super::super::json;
 use super::super::looks_like_json;
@@ -22,7 +22,7 @@ struct Cut {
 ///
 /// That the rest decodes to the same is checked, not argued.
 pub(super) fn cut(body: &[u8], declared: Declared) -> Option<Vec<u8>> {
-    if !matches!(declared.kind, Kind::Json | Kind::Text | Kind::Form) || !looks_like_json(body) {
+    if !matches!(declared.kind, BodyKind::Json | BodyKind::Text | BodyKind::Form) || !looks_like_json(body) {
         return None;
     }
     let arena = Arena::new();

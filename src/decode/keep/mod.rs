@@ -12,38 +12,39 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use self::parts::Parts;
-use super::charset::{Declared, Kind};
+use super::charset::{BodyKind, Declared};
 use crate::received::Part;
 
 /// More would have to be kept than may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than may be kept")]
+#[error("larger than the limit")]
 pub struct TooMuchToKeep;
 
 /// Takes a body chunk by chunk.
 pub struct Keeper {
     max: usize,
-    keeping: Keeping,
+    keeping: KeepMode,
 }
 
-enum Keeping {
+/// How a body is kept: as it is, or part by part.
+enum KeepMode {
     /// Without a type nothing is looked for in it.
     Whole {
-        bytes: Whole,
+        bytes: BufferedBody,
         declared: Option<Declared>,
     },
     Parts(Box<Parts>),
 }
 
-/// A body that is held whole. What comes in one piece isn't copied.
+/// A body in memory. What comes in one piece isn't copied.
 #[derive(Default)]
-struct Whole {
+struct BufferedBody {
     first: Bytes,
     /// All of it, once there is a second piece.
     joined: BytesMut,
 }
 
-impl Whole {
+impl BufferedBody {
     fn push(&mut self, chunk: Bytes) {
         if self.len() == 0 {
             self.first = chunk;
@@ -64,9 +65,9 @@ impl Whole {
     }
 }
 
-/// What is kept of a body. No `Debug`: it is personal data.
+/// The part of a body that is kept. No `Debug`: it is personal data.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptBody {
     pub body: Bytes,
     /// Something was taken out: the contents of files, or the end of a body that is broken anyway.
     pub cut: bool,
@@ -74,7 +75,7 @@ pub struct Kept {
     pub parts: Option<Arc<[Part]>>,
 }
 
-impl Kept {
+impl KeptBody {
     /// Returns how many bytes it takes.
     pub fn held(&self) -> usize {
         self.body.len() + self.parts.iter().flat_map(|parts| parts.iter()).map(Part::held).sum::<usize>()
@@ -86,52 +87,54 @@ impl Keeper {
     pub fn new(content_type: Option<&str>, max: usize, max_upload: u64) -> Self {
         let declared = Declared::read(content_type);
         let keeping = match declared.kind {
-            Kind::Multipart => Keeping::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload))),
-            _ => Keeping::Whole { bytes: Whole::default(), declared: Some(declared) },
+            BodyKind::Multipart => {
+                KeepMode::Parts(Box::new(Parts::new(content_type.unwrap_or_default(), max, max_upload)))
+            }
+            _ => KeepMode::Whole { bytes: BufferedBody::default(), declared: Some(declared) },
         };
         Self { max, keeping }
     }
 
     /// Begins a body that is kept byte for byte, whatever it is: for those who check a signature of it.
     pub fn as_it_comes(max: usize) -> Self {
-        Self { max, keeping: Keeping::Whole { bytes: Whole::default(), declared: None } }
+        Self { max, keeping: KeepMode::Whole { bytes: BufferedBody::default(), declared: None } }
     }
 
     /// Tells whether it holds less than what it is given.
     pub fn streams(&self) -> bool {
-        matches!(self.keeping, Keeping::Parts(_))
+        matches!(self.keeping, KeepMode::Parts(_))
     }
 
     /// Returns how many bytes it holds now.
     pub fn held(&self) -> usize {
         match &self.keeping {
-            Keeping::Whole { bytes, .. } => bytes.len(),
-            Keeping::Parts(parts) => parts.held(),
+            KeepMode::Whole { bytes, .. } => bytes.len(),
+            KeepMode::Parts(parts) => parts.held(),
         }
     }
 
     /// Takes the next chunk; fails as soon as it is sure that too much would have to be kept.
     pub fn push(&mut self, chunk: Bytes) -> Result<(), TooMuchToKeep> {
         match &mut self.keeping {
-            Keeping::Whole { bytes, .. } => {
+            KeepMode::Whole { bytes, .. } => {
                 bytes.push(chunk);
                 Ok(())
             }
-            Keeping::Parts(parts) => parts.push(chunk),
+            KeepMode::Parts(parts) => parts.push(chunk),
         }
     }
 
     /// Ends the body.
-    pub fn finish(self) -> Result<Kept, TooMuchToKeep> {
+    pub fn finish(self) -> Result<KeptBody, TooMuchToKeep> {
         let kept = match self.keeping {
-            Keeping::Whole { bytes, declared } => {
+            KeepMode::Whole { bytes, declared } => {
                 let whole = bytes.finish();
                 match declared.and_then(|declared| base64::cut(&whole, declared)) {
-                    Some(cut) => Kept { body: cut.into(), cut: true, parts: None },
-                    None => Kept { body: whole, cut: false, parts: None },
+                    Some(cut) => KeptBody { body: cut.into(), cut: true, parts: None },
+                    None => KeptBody { body: whole, cut: false, parts: None },
                 }
             }
-            Keeping::Parts(parts) => parts.finish(),
+            KeepMode::Parts(parts) => parts.finish(),
         };
         // Nothing at all would be taken for a request without a body.
         let is_nothing = kept.cut && kept.body.is_empty();
@@ -151,7 +154,7 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=XX";
 
-    fn keep(content_type: &str, body: &[u8], max: usize, chunk: usize) -> Result<Kept, TooMuchToKeep> {
+    fn keep(content_type: &str, body: &[u8], max: usize, chunk: usize) -> Result<KeptBody, TooMuchToKeep> {
         let mut keeper = Keeper::new(Some(content_type), max, u64::MAX);
         for chunk in body.chunks(chunk) {
             keeper.push(Bytes::copy_from_slice(chunk))?;
@@ -159,13 +162,13 @@ mod tests {
         keeper.finish()
     }
 
-    fn kept(content_type: &str, body: &[u8], max: usize) -> Kept {
+    fn kept(content_type: &str, body: &[u8], max: usize) -> KeptBody {
         keep(content_type, body, max, 16).unwrap_or_else(|_| panic!("more than {max}"))
     }
 
-    fn received(content_type: &str, kept: Kept) -> Received {
+    fn received(content_type: &str, kept: KeptBody) -> Received {
         let headers = BTreeMap::from([("content-type".to_owned(), content_type.to_owned())]);
-        let Kept { body, cut, parts } = kept;
+        let KeptBody { body, cut, parts } = kept;
         Received { method: "POST".to_owned(), headers, body, cut, parts, ..Received::default() }
     }
 
@@ -187,8 +190,8 @@ mod tests {
     }
 
     /// Checks that what is kept decodes to what the whole does, and returns it.
-    fn same(content_type: &str, body: &[u8], chunk: usize) -> Kept {
-        let whole = Kept { body: Bytes::copy_from_slice(body), ..Kept::default() };
+    fn same(content_type: &str, body: &[u8], chunk: usize) -> KeptBody {
+        let whole = KeptBody { body: Bytes::copy_from_slice(body), ..KeptBody::default() };
         let kept = keep(content_type, body, usize::MAX, chunk).unwrap_or_else(|_| panic!("no limit"));
         let found = told(&received(content_type, kept.clone()));
         assert_eq!(found, told(&received(content_type, whole)), "{}", String::from_utf8_lossy(&kept.body));
@@ -199,7 +202,7 @@ mod tests {
         format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
     }
 
-    fn text(kept: &Kept) -> &str {
+    fn text(kept: &KeptBody) -> &str {
         std::str::from_utf8(&kept.body).expect("text")
     }
 
@@ -407,12 +410,12 @@ mod tests {
             chunk in 1usize..80,
         ) {
             let body = parts.concat() + end;
-            let whole = Kept { body: body.clone().into(), ..Kept::default() };
+            let whole = KeptBody { body: body.clone().into(), ..KeptBody::default() };
             let kept = keep(TYPE, body.as_bytes(), usize::MAX, chunk).unwrap_or_else(|_| panic!("no limit"));
             let (found, expected) = (told(&received(TYPE, kept.clone())), told(&received(TYPE, whole)));
             // Of what is broken only the beginning may be there, which breaks in another way.
             prop_assert_eq!(found.clone().ok(), expected.clone().ok(), "{}", String::from_utf8_lossy(&kept.body));
-            let stored = Kept { parts: None, ..kept.clone() };
+            let stored = KeptBody { parts: None, ..kept.clone() };
             prop_assert_eq!(told(&received(TYPE, stored)), found, "{}", String::from_utf8_lossy(&kept.body));
         }
 

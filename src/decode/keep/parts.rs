@@ -8,21 +8,21 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, header};
 
-use super::super::multipart::{Index, PartHead, Piece, Reader, boundary};
-use super::{Kept, TooMuchToKeep};
+use super::super::multipart::{MultipartPiece, MultipartReader, PartHead, PartIndex, boundary};
+use super::{KeptBody, TooMuchToKeep};
 use crate::received::{Part, PartContent};
 
 /// A multipart body on its way.
 pub(super) struct Parts {
     /// None where the body is broken.
-    reader: Option<Reader>,
+    reader: Option<MultipartReader>,
     max: usize,
     /// The bytes as they came, as long as they may be what is kept.
     as_came: Option<BytesMut>,
     /// The end of a body that is broken or has no part was left out of `as_came`.
     is_short: bool,
     /// Where texts stand in the body as it came.
-    index: Index,
+    index: PartIndex,
     rebuilt: Rebuilt,
 }
 
@@ -32,13 +32,13 @@ struct Rebuilt {
     bytes: Vec<u8>,
     /// Where each text begins.
     texts: Vec<usize>,
-    open: Open,
+    open: OpenPart,
     /// So much was left out.
     passed: u64,
 }
 
-/// The part that is being read.
-enum Open {
+/// The part being read.
+enum OpenPart {
     None,
     /// Its text is written as it comes.
     Text,
@@ -52,20 +52,20 @@ enum Open {
 impl Parts {
     pub(super) fn new(content_type: &str, max: usize, max_upload: u64) -> Self {
         let boundary = boundary(content_type).ok();
-        let reader = boundary.as_deref().map(|boundary| Reader::new(boundary, max_upload));
+        let reader = boundary.as_deref().map(|boundary| MultipartReader::new(boundary, max_upload));
         let rebuilt = Rebuilt {
             boundary: boundary.unwrap_or_default(),
             bytes: Vec::new(),
             texts: Vec::new(),
-            open: Open::None,
+            open: OpenPart::None,
             passed: 0,
         };
-        Self { reader, max, as_came: Some(BytesMut::new()), is_short: false, index: Index::new(false), rebuilt }
+        Self { reader, max, as_came: Some(BytesMut::new()), is_short: false, index: PartIndex::new(false), rebuilt }
     }
 
     pub(super) fn held(&self) -> usize {
         let as_came = self.as_came.as_ref().map_or(0, BytesMut::len);
-        as_came + self.rebuilt.bytes.len() + self.index.held() + self.reader.as_ref().map_or(0, Reader::held)
+        as_came + self.rebuilt.bytes.len() + self.index.held() + self.reader.as_ref().map_or(0, MultipartReader::held)
     }
 
     pub(super) fn push(&mut self, chunk: Bytes) -> Result<(), TooMuchToKeep> {
@@ -101,7 +101,7 @@ impl Parts {
         }
     }
 
-    pub(super) fn finish(mut self) -> Kept {
+    pub(super) fn finish(mut self) -> KeptBody {
         let whole = match &mut self.reader {
             Some(reader) => {
                 let finished = reader.finish(|piece| {
@@ -123,21 +123,21 @@ impl Parts {
         };
         // Decoding tells what is wrong with one that is broken, or has no part.
         let parts = (whole && !parts.is_empty()).then(|| parts.into());
-        Kept { body, cut, parts }
+        KeptBody { body, cut, parts }
     }
 }
 
 impl Rebuilt {
-    fn take(&mut self, piece: &Piece<'_>) {
+    fn take(&mut self, piece: &MultipartPiece<'_>) {
         match piece {
-            Piece::Head(head) => {
+            MultipartPiece::Head(head) => {
                 self.close();
                 self.begin(head);
             }
-            Piece::Text { bytes, .. } => self.bytes.extend_from_slice(bytes),
-            Piece::Passed(bytes) => {
+            MultipartPiece::Text { bytes, .. } => self.bytes.extend_from_slice(bytes),
+            MultipartPiece::Passed(bytes) => {
                 self.passed += bytes;
-                if let Open::Passing { size, .. } = &mut self.open {
+                if let OpenPart::Passing { size, .. } = &mut self.open {
                     *size += bytes;
                 }
             }
@@ -153,8 +153,8 @@ impl Rebuilt {
     fn len(&self) -> usize {
         match self.open {
             // Where its content is empty, it may be kept as it came.
-            Open::Passing { from, .. } => from,
-            Open::None | Open::Text => self.bytes.len(),
+            OpenPart::Passing { from, .. } => from,
+            OpenPart::None | OpenPart::Text => self.bytes.len(),
         }
     }
 
@@ -169,7 +169,7 @@ impl Rebuilt {
             }
             self.bytes.extend_from_slice(b"\r\n");
             self.texts.push(self.bytes.len());
-            self.open = Open::Text;
+            self.open = OpenPart::Text;
         } else {
             // The other headers are about contents that aren't here any more.
             for name in [header::CONTENT_DISPOSITION, header::CONTENT_TYPE] {
@@ -177,15 +177,15 @@ impl Rebuilt {
                     self.write_header(&name, value.as_bytes());
                 }
             }
-            self.open = Open::Passing { from, size: 0 };
+            self.open = OpenPart::Passing { from, size: 0 };
         }
     }
 
     fn close(&mut self) {
-        match std::mem::replace(&mut self.open, Open::None) {
-            Open::None => {}
-            Open::Text => self.bytes.extend_from_slice(b"\r\n"),
-            Open::Passing { size, .. } => {
+        match std::mem::replace(&mut self.open, OpenPart::None) {
+            OpenPart::None => {}
+            OpenPart::Text => self.bytes.extend_from_slice(b"\r\n"),
+            OpenPart::Passing { size, .. } => {
                 self.write_header(&header::CONTENT_LENGTH, size.to_string().as_bytes());
                 self.bytes.extend_from_slice(b"\r\n\r\n");
             }
@@ -228,7 +228,7 @@ mod tests {
 
     const TYPE: &str = "multipart/form-data; boundary=XX";
 
-    fn keep(body: &str, max: usize, chunk: usize) -> Kept {
+    fn keep(body: &str, max: usize, chunk: usize) -> KeptBody {
         let mut parts = Parts::new(TYPE, max, u64::MAX);
         for chunk in body.as_bytes().chunks(chunk) {
             parts.push(Bytes::copy_from_slice(chunk)).unwrap_or_else(|_| panic!("more than {max}: {body}"));

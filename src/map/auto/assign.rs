@@ -1,6 +1,6 @@
 //! Who plays which part: of all that may be, what goes best together.
 
-use super::{Auto, Candidate, Found, Whose, email, message, name, phone};
+use super::{Auto, AutoResult, Candidate, Whose, email, message, name, phone};
 use crate::lead::LeadField;
 
 /// How many candidates of a part are tried with those of the others.
@@ -8,7 +8,7 @@ const TRIED: usize = 5;
 const EMAILS: usize = 3;
 
 /// E-mail, phone, name and message.
-type Chosen<'a> = [Option<Candidate<'a>>; 4];
+type Assignment<'a> = [Option<Candidate<'a>>; 4];
 
 /// What a candidate must weigh to be sent at all.
 fn least(field: LeadField) -> i32 {
@@ -21,7 +21,7 @@ fn least(field: LeadField) -> i32 {
 }
 
 /// Finds the fields that are open.
-pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) -> Found<'a> {
+pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) -> AutoResult<'a> {
     let of = |field: LeadField, find: &dyn Fn() -> Vec<Candidate<'a>>| match open(field) {
         true => best(find(), least(field), TRIED),
         false => Vec::new(),
@@ -36,7 +36,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     tell(LeadField::Email, if open(LeadField::Email) { &emails } else { &[] });
     let is_only = emails.len() < 2;
     let emails = if emails.is_empty() { vec![None] } else { emails.into_iter().map(Some).collect() };
-    let mut most: Option<(i32, Chosen<'a>, [Vec<Candidate<'a>>; 3])> = None;
+    let mut most: Option<(i32, Assignment<'a>, [Vec<Candidate<'a>>; 3])> = None;
     for email in emails {
         let at = auto.email.or(email.and_then(|email| email.from.first().copied()));
         let whose = Whose::of(auto, at, is_only);
@@ -62,7 +62,7 @@ pub(super) fn assign<'a>(auto: &Auto<'_, 'a>, open: impl Fn(LeadField) -> bool) 
     let guess =
         |(field, chosen): (LeadField, Option<Candidate<'a>>)| chosen.map(|it| (field, it.guess(sure(field, &it))));
     let guesses = chosen.filter_map(guess).collect();
-    Found { guesses, candidates }
+    AutoResult { guesses, candidates }
 }
 
 /// What an undoubted field weighs.
@@ -105,7 +105,7 @@ fn together<'a>(
     phones: &[Candidate<'a>],
     names: &[Candidate<'a>],
     messages: &[Candidate<'a>],
-) -> (i32, Chosen<'a>) {
+) -> (i32, Assignment<'a>) {
     let or_none = |candidates: &[Candidate<'a>]| -> Vec<Option<Candidate<'a>>> {
         candidates.iter().copied().map(Some).chain([None]).collect()
     };

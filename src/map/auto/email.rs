@@ -1,7 +1,7 @@
 //! Which field is the visitor's e-mail.
 
-use super::{Auto, Candidate, One, Reason, Score};
-use crate::map::kind::Kind;
+use super::{Auto, Candidate, One, Score, ScoreReason};
+use crate::map::kind::FieldKind;
 use crate::map::shape;
 use crate::map::words::{Owner, Role};
 
@@ -77,7 +77,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>) -> Option<(Candidate<'a>, bo
     let valid = one.values().iter().copied().find(|value| shape::is_email(value));
     let text = valid.or_else(|| one.values().first().copied()).filter(|text| !text.trim().is_empty())?;
     let is_called = one.role() == Role::Email;
-    let is_typed = one.known.kind == Kind::Email;
+    let is_typed = one.known.kind == FieldKind::Email;
     let may_be = is_called || is_typed || one.role() == Role::Unknown;
     let is_attempt = valid.is_some() || (may_be && shape::is_almost_email(text));
     // A program's own address is where the site's posts are sent to.
@@ -92,17 +92,17 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>) -> Option<(Candidate<'a>, bo
         _ => 15,
     };
     let score = Score::default()
-        .and(if is_called { Reason::Label } else { Reason::Value }, by_role)
-        .when(is_typed, Reason::Type, BY_KIND)
-        .when(valid.is_some(), Reason::Valid, VALID)
-        .when(valid.is_none() && is_attempt, Reason::Value, ATTEMPT)
-        .and(Reason::Owner, by_owner(sense.owner))
-        .when(sense.is_confirmation, Reason::Repeated, -10)
-        .when(sense.is_second, Reason::Repeated, -12)
-        .when(one.known.is_of_a_system, Reason::Record, -40)
-        .when(one.known.is_of_a_thing, Reason::Record, -20)
-        .when(one.known.kind == Kind::Machine, Reason::Type, -20)
-        .and(Reason::Place, -i32::from(one.known.depth));
+        .and(if is_called { ScoreReason::Label } else { ScoreReason::Value }, by_role)
+        .when(is_typed, ScoreReason::Type, BY_KIND)
+        .when(valid.is_some(), ScoreReason::Valid, VALID)
+        .when(valid.is_none() && is_attempt, ScoreReason::Value, ATTEMPT)
+        .and(ScoreReason::Owner, by_owner(sense.owner))
+        .when(sense.is_confirmation, ScoreReason::Repeated, -10)
+        .when(sense.is_second, ScoreReason::Repeated, -12)
+        .when(one.known.is_of_a_system, ScoreReason::Record, -40)
+        .when(one.known.is_of_a_thing, ScoreReason::Record, -20)
+        .when(one.known.kind == FieldKind::Machine, ScoreReason::Type, -20)
+        .and(ScoreReason::Place, -i32::from(one.known.depth));
     Some((Candidate { text, from: auto.alone(one.index), score }, is_attempt))
 }
 

@@ -9,14 +9,14 @@ const CONSONANTS_MIN: usize = 3;
 const SHORT_MIN: usize = 4;
 
 /// The letters of an address before its `@`, in parts.
-pub(super) struct Local {
+pub(super) struct LocalPart {
     parts: Vec<String>,
     whole: String,
     /// Letters that stand alone: `m.lee`.
     initials: String,
 }
 
-impl Local {
+impl LocalPart {
     pub(super) fn of(email: &str) -> Self {
         let local = email.rsplit_once('@').map_or("", |(local, _)| local).to_ascii_lowercase().replace("ts", "c");
         let parts: Vec<String> = local
@@ -81,7 +81,7 @@ mod tests {
             ("info@example.com", "Ann Lee", 0),
             ("x@example.com", "Xu Li", 0),
         ] {
-            assert_eq!(Local::of(email).words_of(name), words, "{email} {name}");
+            assert_eq!(LocalPart::of(email).words_of(name), words, "{email} {name}");
         }
     }
 }

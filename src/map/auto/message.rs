@@ -1,9 +1,9 @@
 //! Which field is what the visitor wrote.
 
 use super::value::{prose, words};
-use super::{Auto, Candidate, Known, One, Reason, Score, Whose};
+use super::{Auto, Candidate, KnownField, One, Score, ScoreReason, Whose};
 use crate::decode::Arena;
-use crate::map::kind::Kind;
+use crate::map::kind::FieldKind;
 use crate::map::shape;
 use crate::map::texts::join;
 use crate::map::words::{Owner, Role};
@@ -15,18 +15,18 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
         |one: &One<'_, '_>| one.role() == Role::Message && !one.is_empty() && !is_of_a_system(auto, one, whose);
     let has_message = auto.free().any(|one| is_message(&one));
     let is_near = |one: &One<'_, '_>| {
-        !has_message || matches!(one.role(), Role::Message | Role::Inquiry) || one.known.kind == Kind::LongText
+        !has_message || matches!(one.role(), Role::Message | Role::Inquiry) || one.known.kind == FieldKind::LongText
     };
     let fields = auto.free().filter(|one| is_near(one) && may_be(&one.known));
     fields.filter_map(|one| weigh(auto, one, whose)).collect()
 }
 
 /// Tells, without its value, whether a field may be the message.
-fn may_be(known: &Known) -> bool {
-    let is_for_others = matches!(known.kind, Kind::Machine | Kind::Consent | Kind::File);
+fn may_be(known: &KnownField) -> bool {
+    let is_for_others = matches!(known.kind, FieldKind::Machine | FieldKind::Consent | FieldKind::File);
     let may_hold = match known.sense.role {
         Role::Message | Role::Inquiry | Role::Unknown | Role::Other | Role::Subject => true,
-        Role::Name | Role::FullName | Role::Company => known.kind == Kind::LongText,
+        Role::Name | Role::FullName | Role::Company => known.kind == FieldKind::LongText,
         Role::Email | Role::Phone | Role::Consent => known.is_question,
         _ => false,
     };
@@ -48,19 +48,22 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose) -> Option<Cand
     {
         return None;
     }
-    let is_long_text = one.known.kind == Kind::LongText;
+    let is_long_text = one.known.kind == FieldKind::LongText;
     let prose = if one.single().is_some() { prose(text) } else { 0 };
     let by_role = by_role(auto, &one, text, prose)?;
-    let is_choice = matches!(one.known.kind, Kind::Choice | Kind::Fact | Kind::Phone | Kind::Email | Kind::Name);
+    let is_choice = matches!(
+        one.known.kind,
+        FieldKind::Choice | FieldKind::Fact | FieldKind::Phone | FieldKind::Email | FieldKind::Name
+    );
     let score = Score::default()
-        .and(if is_called { Reason::Label } else { Reason::Place }, by_role)
-        .and(Reason::Value, prose)
-        .when(is_long_text, Reason::Type, 30)
-        .when(one.known.is_question && prose > 0, Reason::Label, 6)
-        .when(is_choice, Reason::Choice, -45)
-        .when(sense.owner == Owner::Person, Reason::Owner, if is_called { -25 } else { -5 })
-        .when(sense.is_second, Reason::Repeated, -12)
-        .when(is_of_a_system(auto, &one, whose), Reason::Record, -60);
+        .and(if is_called { ScoreReason::Label } else { ScoreReason::Place }, by_role)
+        .and(ScoreReason::Value, prose)
+        .when(is_long_text, ScoreReason::Type, 30)
+        .when(one.known.is_question && prose > 0, ScoreReason::Label, 6)
+        .when(is_choice, ScoreReason::Choice, -45)
+        .when(sense.owner == Owner::Person, ScoreReason::Owner, if is_called { -25 } else { -5 })
+        .when(sense.is_second, ScoreReason::Repeated, -12)
+        .when(is_of_a_system(auto, &one, whose), ScoreReason::Record, -60);
     Some(Candidate { text, from: auto.alone(one.index), score })
 }
 
@@ -82,8 +85,8 @@ fn is_of_a_system(auto: &Auto<'_, '_>, one: &One<'_, '_>, whose: Whose) -> bool 
 
 /// What its label says of a text; none where it is no message.
 fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str, prose: i32) -> Option<i32> {
-    let Known { sense, kind, is_labelled, is_worded, is_question, .. } = one.known;
-    let is_long_text = kind == Kind::LongText;
+    let KnownField { sense, kind, is_labelled, is_worded, is_question, .. } = one.known;
+    let is_long_text = kind == FieldKind::LongText;
     let is_called = matches!(sense.role, Role::Message | Role::Inquiry);
     let has_figures = || text.bytes().filter(u8::is_ascii_digit).count() > FIGURES_MAX;
     let is_agreement = || prose > 0 && !is_called && auto.dictionary.is_agreement(text);

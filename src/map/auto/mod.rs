@@ -30,12 +30,12 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::copies::Copies;
 use super::form_field::FormField;
-use super::senses::{Known, Senses};
+use super::senses::{KnownField, Senses};
 use super::view::View;
 use super::words::{Dictionary, Owner, Role};
 use crate::decode::{Document, NodeId, Submission};
 use crate::lead::{LeadField, Region};
-pub use score::{Reason, Score};
+pub use score::{Score, ScoreReason};
 
 /// What auto found for a field, and why.
 ///
@@ -67,9 +67,9 @@ pub struct Candidate<'a> {
     pub score: Score,
 }
 
-/// What auto found.
+/// The fields that auto found.
 #[derive(Clone, Default)]
-pub(super) struct Found<'a> {
+pub(super) struct AutoResult<'a> {
     pub(super) guesses: Vec<(LeadField, Guess<'a>)>,
     /// All that was weighed and isn't too light, the heaviest of each field first.
     pub(super) candidates: Vec<(LeadField, Candidate<'a>)>,
@@ -108,7 +108,7 @@ pub(super) fn find<'a>(
     open: impl Fn(LeadField) -> bool,
     is_closed: impl Fn(usize) -> bool,
     email: Option<usize>,
-) -> Found<'a> {
+) -> AutoResult<'a> {
     let indexed = view.fields.iter().enumerate();
     let free = indexed.filter(|(index, field)| !field.meta && !is_closed(*index)).map(|(index, _)| index).collect();
     let auto = Auto {
@@ -202,7 +202,7 @@ impl Whose {
 struct One<'v, 'a> {
     index: usize,
     form_field: &'v FormField<'a>,
-    known: Known,
+    known: KnownField,
 }
 
 impl<'a> One<'_, 'a> {

@@ -2,11 +2,11 @@
 
 use std::cell::LazyCell;
 
-use super::mail::Local;
+use super::mail::LocalPart;
 use super::value::{can_be_name, name_likeness, without_titles};
-use super::{Auto, Candidate, One, Reason, Score, Whose};
+use super::{Auto, Candidate, One, Score, ScoreReason, Whose};
 use crate::decode::NodeId;
-use crate::map::kind::Kind;
+use crate::map::kind::FieldKind;
 use crate::map::shape;
 use crate::map::texts::join;
 use crate::map::words::{Owner, Role};
@@ -29,7 +29,7 @@ const OF_A_SYSTEM: i32 = 80;
 /// Weighs every field, and every pair of fields, that may be the name.
 pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate<'a>> {
     let address = whose.email.and_then(|index| auto.one(index)).and_then(|one| one.values().first().copied());
-    let local = LazyCell::new(|| Local::of(address.unwrap_or_default()));
+    let local = LazyCell::new(|| LocalPart::of(address.unwrap_or_default()));
     let names = Names { auto, whose, local: &local };
     let mut found = Vec::new();
     let filled: Vec<One<'_, 'a>> = auto.free().filter(|one| names.is_named(one)).take(NAMED_MAX).collect();
@@ -45,8 +45,9 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     found.extend(names.with_middle(&filled));
     found.extend(names.of_the_same_label(&filled));
     // Most forms label the name clearly: then nothing else is weighed.
-    let is_sure =
-        |candidate: &Candidate<'_>| candidate.score.total() >= SURE && candidate.score.weight_of(Reason::Owner) >= 0;
+    let is_sure = |candidate: &Candidate<'_>| {
+        candidate.score.total() >= SURE && candidate.score.weight_of(ScoreReason::Owner) >= 0
+    };
     if whose.is_only && found.iter().any(is_sure) {
         return found;
     }
@@ -56,11 +57,12 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     // Where every label says that the name is another's, one of them is the visitor's all the same: the one that goes with the
     // e-mail, else the first.
     let is_another = |candidate: &Candidate<'_>| {
-        candidate.score.weight_of(Reason::Owner) <= -OF_ANOTHER + 20 && candidate.score.weight_of(Reason::Mail) == 0
+        candidate.score.weight_of(ScoreReason::Owner) <= -OF_ANOTHER + 20
+            && candidate.score.weight_of(ScoreReason::Mail) == 0
     };
     if !found.iter().any(|candidate| !is_another(candidate) && candidate.score.total() >= OWN_MIN) {
         for candidate in found.iter_mut().filter(|candidate| is_another(candidate)) {
-            candidate.score = candidate.score.and(Reason::Owner, OF_ANOTHER - 20);
+            candidate.score = candidate.score.and(ScoreReason::Owner, OF_ANOTHER - 20);
         }
     }
     found
@@ -74,16 +76,22 @@ const OWN_MIN: i32 = 20;
 pub(super) struct Names<'n, 'v, 'a, F> {
     pub(super) auto: &'n Auto<'v, 'a>,
     whose: Whose,
-    local: &'n LazyCell<Local, F>,
+    local: &'n LazyCell<LocalPart, F>,
 }
 
-impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
+impl<'a, F: FnOnce() -> LocalPart> Names<'_, '_, 'a, F> {
     fn is_named(&self, one: &One<'_, 'a>) -> bool {
-        let is_called = one.role().is_of_a_name() || (one.known.kind == Kind::Name && one.role() == Role::Unknown);
+        let is_called = one.role().is_of_a_name() || (one.known.kind == FieldKind::Name && one.role() == Role::Unknown);
         is_called
             && !matches!(
                 one.known.kind,
-                Kind::Choice | Kind::Email | Kind::Phone | Kind::LongText | Kind::File | Kind::Fact | Kind::Machine
+                FieldKind::Choice
+                    | FieldKind::Email
+                    | FieldKind::Phone
+                    | FieldKind::LongText
+                    | FieldKind::File
+                    | FieldKind::Fact
+                    | FieldKind::Machine
             )
             && one.values().iter().map(|value| value.len()).sum::<usize>() <= NAME_BYTES
             && can_be_name(self.text(one), self.auto.dictionary)
@@ -103,15 +111,19 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             _ => 0,
         };
         Score::default()
-            .and(Reason::Record, by_record)
-            .when((one.known.is_of_a_system || one.known.is_of_a_thing) && by_record <= 0, Reason::Record, -OF_A_SYSTEM)
-            .when(sense.owner == Owner::Visitor, Reason::Owner, 6)
-            .when(self.whose.is_of_another(self.auto, one), Reason::Owner, -OF_ANOTHER)
-            .when(sense.owner == Owner::Guardian, Reason::Owner, -15)
-            .when(sense.owner == Owner::Attendee, Reason::Owner, -OF_AN_ATTENDEE)
-            .when(self.whose.stem > 1 && sense.stem == self.whose.stem, Reason::Owner, 12)
-            .when(sense.is_second, Reason::Repeated, -10)
-            .and(Reason::Place, -2 * i32::from(one.known.depth))
+            .and(ScoreReason::Record, by_record)
+            .when(
+                (one.known.is_of_a_system || one.known.is_of_a_thing) && by_record <= 0,
+                ScoreReason::Record,
+                -OF_A_SYSTEM,
+            )
+            .when(sense.owner == Owner::Visitor, ScoreReason::Owner, 6)
+            .when(self.whose.is_of_another(self.auto, one), ScoreReason::Owner, -OF_ANOTHER)
+            .when(sense.owner == Owner::Guardian, ScoreReason::Owner, -15)
+            .when(sense.owner == Owner::Attendee, ScoreReason::Owner, -OF_AN_ATTENDEE)
+            .when(self.whose.stem > 1 && sense.stem == self.whose.stem, ScoreReason::Owner, 12)
+            .when(sense.is_second, ScoreReason::Repeated, -10)
+            .and(ScoreReason::Place, -2 * i32::from(one.known.depth))
     }
 
     /// Adds what the address says: a name that it holds is the visitor's, even where the label says otherwise. Several names in
@@ -120,22 +132,22 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         for candidate in found {
             let words = self.local.words_of(candidate.text);
             let score = candidate.score;
-            let lifted = match score.weight_of(Reason::Owner) {
+            let lifted = match score.weight_of(ScoreReason::Owner) {
                 owner if owner <= -OF_ANOTHER + 20 => OF_ANOTHER - 20,
                 owner => -owner.min(0),
             };
             let others = candidate.text.matches([',', '،', '、', ';']).count().min(2);
             candidate.score = score
                 .and(
-                    Reason::Mail,
+                    ScoreReason::Mail,
                     match words {
                         0 => 0,
                         1 => 12,
                         _ => 40,
                     },
                 )
-                .when(words > 0, Reason::Mail, lifted - score.weight_of(Reason::LeftEmpty))
-                .and(Reason::Value, -15 * i32::try_from(others).unwrap_or_default());
+                .when(words > 0, ScoreReason::Mail, lifted - score.weight_of(ScoreReason::LeftEmpty))
+                .and(ScoreReason::Value, -15 * i32::try_from(others).unwrap_or_default());
         }
     }
 
@@ -147,7 +159,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             let is_person = one.known.sense.owner.is_a_person();
             let is_open = matches!(one.role(), Role::Unknown | Role::Other | Role::Inquiry | Role::MiddleName)
                 || (one.role() == Role::Company && is_person);
-            let is_kind = matches!(one.known.kind, Kind::Unsaid | Kind::Name) && !one.known.is_of_a_system;
+            let is_kind = matches!(one.known.kind, FieldKind::Unsaid | FieldKind::Name) && !one.known.is_of_a_system;
             let likeness =
                 if is_open && is_kind { name_likeness(without_titles(text), self.auto.dictionary) } else { 0 };
             let words = if likeness > 0 { self.local.words_of(text) } else { 0 };
@@ -155,7 +167,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             if !is_name || (words == 0 && !(is_person && one.role() == Role::Other)) {
                 return None;
             }
-            let score = self.by_place(&one).and(Reason::Value, 10 + 6 * likeness).and(Reason::MoreWords, -12);
+            let score = self.by_place(&one).and(ScoreReason::Value, 10 + 6 * likeness).and(ScoreReason::MoreWords, -12);
             Some(Candidate { text, from: self.auto.alone(one.index), score })
         };
         self.auto.free().filter(is_new).filter_map(weigh).take(UNNAMED_MAX).collect()
@@ -179,8 +191,11 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             Role::LastName => LAST_ALONE,
             _ => 60,
         };
-        let score =
-            self.by_place(&one).and(Reason::Label, by_role).when(one.known.kind == Kind::Name, Reason::Type, 12);
+        let score = self.by_place(&one).and(ScoreReason::Label, by_role).when(
+            one.known.kind == FieldKind::Name,
+            ScoreReason::Type,
+            12,
+        );
         Some(Candidate { text, from: self.auto.alone(one.index), score })
     }
 
@@ -191,7 +206,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         let weigh = |one: One<'_, 'a>| {
             let text = one.single()?.trim();
             let is_open = matches!(one.role(), Role::Unknown)
-                && matches!(one.known.kind, Kind::Unsaid)
+                && matches!(one.known.kind, FieldKind::Unsaid)
                 && !one.known.is_of_a_system
                 && one.known.sense.owner != Owner::Person;
             let likeness = if is_open { name_likeness(text, self.auto.dictionary) } else { 0 };
@@ -207,10 +222,10 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             }
             let score = self
                 .by_place(&one)
-                .and(Reason::Value, 10 + 6 * likeness)
-                .when(is_before, Reason::Place, 8)
-                .when(one.known.is_labelled, Reason::MoreWords, if is_before || likeness > 4 { -12 } else { -24 })
-                .when(has_own, Reason::LeftEmpty, -25);
+                .and(ScoreReason::Value, 10 + 6 * likeness)
+                .when(is_before, ScoreReason::Place, 8)
+                .when(one.known.is_labelled, ScoreReason::MoreWords, if is_before || likeness > 4 { -12 } else { -24 })
+                .when(has_own, ScoreReason::LeftEmpty, -25);
             Some(Candidate { text, from: self.auto.alone(one.index), score })
         };
         let mut found: Vec<Candidate<'a>> = self.auto.free().filter_map(weigh).take(UNNAMED_MAX).collect();
@@ -236,7 +251,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
                     .find(|it| !it.is_empty())
                     .is_some_and(|it| it.index == other);
                 let weaker = if first.score.total() <= second.score.total() { first.score } else { second.score };
-                let score = weaker.and(Reason::Parts, 14);
+                let score = weaker.and(ScoreReason::Parts, 14);
                 is_next.then(|| self.joined(&[first.text, second.text], [one, other], score))
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! A phone number that comes in parts: a list of groups of digits, or members of a record for the country and the area.
 
 use super::{Auto, One};
-use crate::decode::Key;
+use crate::decode::MemberKey;
 use crate::map::senses::own_name;
 use crate::map::texts::join;
 use crate::map::words::Role;
@@ -37,7 +37,7 @@ fn of_list<'a>(texts: &[&'a str], auto: &Auto<'_, 'a>, index: usize) -> Option<(
 
 /// Widgets post `{"country": "0043", "area": "512", "phone": "345678"}` under the name of the field.
 fn of_record<'a>(auto: &Auto<'_, 'a>, one: &One<'_, 'a>, number: &'a str) -> Option<(&'a str, &'a [usize])> {
-    let Key::Name(record) = auto.document().key(auto.record(one.index)?) else { return None };
+    let MemberKey::Name(record) = auto.document().key(auto.record(one.index)?) else { return None };
     let is_phone = auto.dictionary.sense(record, auto.senses.languages).role == Role::Phone;
     if !is_phone || number.starts_with(['+', '0']) {
         return None;

@@ -1,15 +1,15 @@
 //! Names that are asked for in parts: given and family name, a middle name, a second family name.
 
-use super::mail::Local;
+use super::mail::LocalPart;
 use super::name::{Names, PLAIN_PAIR};
-use super::{Auto, Candidate, One, Reason, Score};
+use super::{Auto, Candidate, One, Score, ScoreReason};
 use crate::map::texts::join;
 use crate::map::words::{Owner, Role};
 
 /// What a given and a family name are worth that are called so.
 const PAIR: i32 = 92;
 
-impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
+impl<'a, F: FnOnce() -> LocalPart> Names<'_, '_, 'a, F> {
     /// A given and a family name; where only one of them is called so, the plain word for a name is the other.
     pub(super) fn pair(&self, first: One<'_, 'a>, last: One<'_, 'a>, filled: &[One<'_, 'a>]) -> Option<Candidate<'a>> {
         let by_role = match (first.role(), last.role()) {
@@ -37,8 +37,10 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         let strength = i32::from(first.known.sense.strength + last.known.sense.strength) - 6;
         let distance = i32::try_from(first.index.abs_diff(last.index)).unwrap_or(i32::MAX).min(10);
         let more = i32::from(filled.len() > 2);
-        let score =
-            place.and(Reason::Parts, by_role).and(Reason::MoreWords, 3 * strength).and(Reason::Place, -distance * more);
+        let score = place
+            .and(ScoreReason::Parts, by_role)
+            .and(ScoreReason::MoreWords, 3 * strength)
+            .and(ScoreReason::Place, -distance * more);
         let (given, family) = ((first.index, given), (last.index, family));
         let second = second_family(self.auto, &last);
         let parts = match self.is_surname_first(given.1, family.1) {
@@ -81,7 +83,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
             return None;
         }
         let texts: Vec<&str> = parts.iter().map(|one| self.text(one)).collect();
-        let score = self.by_place(known).and(Reason::Parts, PLAIN_PAIR);
+        let score = self.by_place(known).and(ScoreReason::Parts, PLAIN_PAIR);
         Some(self.joined(&texts, parts.iter().map(|one| one.index), score))
     }
 
@@ -117,7 +119,7 @@ impl<'a, F: FnOnce() -> Local> Names<'_, '_, 'a, F> {
         {
             return None;
         }
-        let score = self.by_place(first).and(Reason::Parts, PLAIN_PAIR);
+        let score = self.by_place(first).and(ScoreReason::Parts, PLAIN_PAIR);
         Some(self.joined(&[one, other], [first.index, second.index], score))
     }
 }

@@ -1,8 +1,8 @@
 //! Which field is the visitor's phone.
 
-use super::{Auto, Candidate, Known, One, Reason, Score, Whose, number};
+use super::{Auto, Candidate, KnownField, One, Score, ScoreReason, Whose, number};
 use crate::lead::{Phone, Region};
-use crate::map::kind::Kind;
+use crate::map::kind::FieldKind;
 use crate::map::shape;
 use crate::map::words::{Owner, Role};
 
@@ -21,14 +21,15 @@ pub(super) fn candidates<'a>(auto: &Auto<'_, 'a>, whose: Whose) -> Vec<Candidate
     let is_called = |one: &One<'_, '_>| {
         !matches!(one.known.sense.owner, Owner::Person | Owner::Guardian | Owner::Attendee)
             && !one.known.sense.is_mixed
-            && (one.role() == Role::Phone || one.known.kind == Kind::Phone)
+            && (one.role() == Role::Phone || one.known.kind == FieldKind::Phone)
     };
     let has_own = auto.free().any(|one| is_called(&one));
     let mut found: Vec<Candidate<'a>> = auto.free().filter_map(|one| weigh(auto, one, whose, has_own)).collect();
     // To tell whether a number is valid takes longer than all else: it decides between two.
     if found.len() > 1 {
         for candidate in &mut found {
-            candidate.score = candidate.score.when(Phone::is_valid(candidate.text, auto.region), Reason::Valid, 15);
+            candidate.score =
+                candidate.score.when(Phone::is_valid(candidate.text, auto.region), ScoreReason::Valid, 15);
         }
     }
     found
@@ -42,7 +43,7 @@ fn has_own_name(auto: &Auto<'_, '_>) -> bool {
 
 /// Tells whether a number belongs to somebody or something else.
 fn is_of_another(auto: &Auto<'_, '_>, one: &One<'_, '_>, whose: Whose, has_own: bool) -> bool {
-    let Known { sense, is_of_a_system, is_of_a_thing, .. } = one.known;
+    let KnownField { sense, is_of_a_system, is_of_a_thing, .. } = one.known;
     let is_of_a_person = whose.is_of_another(auto, one) || (sense.owner == Owner::Person && has_own);
     let is_of_a_record = (is_of_a_system || is_of_a_thing) && !whose.is_in_record(auto, one);
     // The visitor's own may have been left empty: a parent's, or a thing's, doesn't replace it.
@@ -54,7 +55,7 @@ fn is_of_another(auto: &Auto<'_, '_>, one: &One<'_, '_>, whose: Whose, has_own: 
 
 /// Tells by what it is called, else by its value, whether a field may be the phone.
 fn may_be(one: &One<'_, '_>, region: Option<Region>, has_own: bool) -> bool {
-    let is_typed = one.known.kind == Kind::Phone;
+    let is_typed = one.known.kind == FieldKind::Phone;
     match one.role() {
         Role::Phone => true,
         Role::Email => one.known.sense.is_either,
@@ -69,7 +70,7 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
     if !may_be(&one, auto.region, has_own) {
         return None;
     }
-    let is_typed = one.known.kind == Kind::Phone;
+    let is_typed = one.known.kind == FieldKind::Phone;
     let has_digits = |text: &str| text.chars().filter(|c| c.is_numeric()).nth(DIGITS_MIN - 1).is_some();
     let alone = || {
         let text = one.values().iter().copied().find(|value| has_digits(value) && !shape::is_email(value))?;
@@ -82,24 +83,24 @@ fn weigh<'a>(auto: &Auto<'_, 'a>, one: One<'_, 'a>, whose: Whose, has_own: bool)
     let by_role = by_role(auto, &one, text)?;
     let is_called = matches!(sense.role, Role::Phone | Role::Email);
     let score = Score::default()
-        .and(if is_called { Reason::Label } else { Reason::Value }, by_role)
-        .when(is_typed, Reason::Type, 25)
-        .when(text.trim_start().starts_with(['+', '＋']), Reason::Value, 6)
-        .and(Reason::Value, i32::try_from(digits(text).min(12)).unwrap_or_default() / 4)
-        .when(sense.owner == Owner::Company, Reason::Owner, -4)
-        .when(sense.owner == Owner::Attendee, Reason::Owner, -6)
-        .when(sense.owner == Owner::Visitor, Reason::Owner, 4)
-        .when(whose.is_same(auto, &one), Reason::Record, 12)
-        .when(sense.is_confirmation, Reason::Repeated, -10)
-        .when(sense.is_second, Reason::Repeated, -8)
-        .and(Reason::Place, -2 * i32::from(one.known.depth));
+        .and(if is_called { ScoreReason::Label } else { ScoreReason::Value }, by_role)
+        .when(is_typed, ScoreReason::Type, 25)
+        .when(text.trim_start().starts_with(['+', '＋']), ScoreReason::Value, 6)
+        .and(ScoreReason::Value, i32::try_from(digits(text).min(12)).unwrap_or_default() / 4)
+        .when(sense.owner == Owner::Company, ScoreReason::Owner, -4)
+        .when(sense.owner == Owner::Attendee, ScoreReason::Owner, -6)
+        .when(sense.owner == Owner::Visitor, ScoreReason::Owner, 4)
+        .when(whose.is_same(auto, &one), ScoreReason::Record, 12)
+        .when(sense.is_confirmation, ScoreReason::Repeated, -10)
+        .when(sense.is_second, ScoreReason::Repeated, -8)
+        .and(ScoreReason::Place, -2 * i32::from(one.known.depth));
     Some(Candidate { text, from, score })
 }
 
 /// What its label says of a number; none where it is no phone of the visitor's.
 fn by_role(auto: &Auto<'_, '_>, one: &One<'_, '_>, text: &str) -> Option<i32> {
     let sense = one.known.sense;
-    let is_typed = one.known.kind == Kind::Phone;
+    let is_typed = one.known.kind == FieldKind::Phone;
     match sense.role {
         // A phone of something: a hotel's, a model's.
         Role::Phone if sense.is_mixed && !is_typed && !shape::is_phone(text, auto.region) => None,

@@ -1,8 +1,8 @@
 //! How much speaks for a candidate, and what.
 
-/// Something that speaks for a candidate, or against it.
+/// Evidence for or against a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reason {
+pub enum ScoreReason {
     /// Its label or key names it.
     #[default]
     Label,
@@ -32,7 +32,7 @@ pub enum Reason {
     Choice,
 }
 
-impl Reason {
+impl ScoreReason {
     /// Returns the reason as `explain` writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,13 +60,13 @@ const REASONS: usize = 13;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Score {
     total: i32,
-    reasons: [(Reason, i16); REASONS],
+    reasons: [(ScoreReason, i16); REASONS],
     count: u8,
 }
 
 impl Score {
     /// Adds what speaks for it; nothing where that weighs nothing.
-    pub(super) fn and(mut self, reason: Reason, weight: i32) -> Self {
+    pub(super) fn and(mut self, reason: ScoreReason, weight: i32) -> Self {
         if weight == 0 {
             return self;
         }
@@ -87,12 +87,12 @@ impl Score {
     }
 
     /// Adds a weight where something holds.
-    pub(super) fn when(self, holds: bool, reason: Reason, weight: i32) -> Self {
+    pub(super) fn when(self, holds: bool, reason: ScoreReason, weight: i32) -> Self {
         if holds { self.and(reason, weight) } else { self }
     }
 
     /// Returns what one reason weighs.
-    pub(super) fn weight_of(&self, wanted: Reason) -> i32 {
+    pub(super) fn weight_of(&self, wanted: ScoreReason) -> i32 {
         self.reasons().find(|(reason, _)| *reason == wanted).map_or(0, |(_, weight)| i32::from(weight))
     }
 
@@ -101,7 +101,7 @@ impl Score {
     }
 
     /// Returns what speaks for it and against it, in the order in which it was weighed.
-    pub fn reasons(&self) -> impl Iterator<Item = (Reason, i16)> + '_ {
+    pub fn reasons(&self) -> impl Iterator<Item = (ScoreReason, i16)> + '_ {
         self.reasons.iter().take(usize::from(self.count)).copied()
     }
 }
@@ -113,11 +113,11 @@ mod tests {
     #[test]
     fn a_score_tells_what_it_is_made_of() {
         let score = Score::default()
-            .and(Reason::Label, 40)
-            .and(Reason::Owner, -60)
-            .when(false, Reason::Valid, 50)
-            .and(Reason::Label, 5);
+            .and(ScoreReason::Label, 40)
+            .and(ScoreReason::Owner, -60)
+            .when(false, ScoreReason::Valid, 50)
+            .and(ScoreReason::Label, 5);
         assert_eq!(score.total(), -15);
-        assert_eq!(score.reasons().collect::<Vec<_>>(), [(Reason::Label, 45), (Reason::Owner, -60)]);
+        assert_eq!(score.reasons().collect::<Vec<_>>(), [(ScoreReason::Label, 45), (ScoreReason::Owner, -60)]);
     }
 }

@@ -27,7 +27,7 @@ impl Meaning {
 
 impl Dictionary {
     /// Returns every phrase that stands in a text.
-    pub(super) fn matches<'d>(&'d self, words: &'d str) -> impl Iterator<Item = Found<'d>> {
+    pub(super) fn matches<'d>(&'d self, words: &'d str) -> impl Iterator<Item = PhraseMatch<'d>> {
         let alone = self.alone(words);
         let starts = words.char_indices().filter(|(_, c)| *c != ' ');
         let found = starts.flat_map(|(start, first)| {
@@ -39,7 +39,7 @@ impl Dictionary {
             let ends = text.chars().next_back().is_some_and(is_dense);
             let is_dense = (is_dense(first), ends);
             let range = start..start + length;
-            let mut found = Found {
+            let mut found = PhraseMatch {
                 dictionary: self,
                 number,
                 chars: text.chars().count(),
@@ -157,8 +157,8 @@ pub(super) fn prefixes<'f>(fst: &'f fst::raw::Fst<Bytes>, text: &'f [u8]) -> imp
     steps.flatten()
 }
 
-/// A phrase that stands in a label.
-pub(super) struct Found<'d> {
+/// A phrase found in a label.
+pub(super) struct PhraseMatch<'d> {
     dictionary: &'d Dictionary,
     /// Where its meanings are.
     number: u64,
@@ -174,7 +174,7 @@ pub(super) struct Found<'d> {
     pub(super) is_bounded: bool,
 }
 
-impl<'d> Found<'d> {
+impl<'d> PhraseMatch<'d> {
     pub(super) fn meanings(&self) -> impl Iterator<Item = Meaning> + Clone + 'd {
         self.dictionary.meanings(self.number)
     }

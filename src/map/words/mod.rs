@@ -21,7 +21,7 @@ pub use compile::LanguageWords;
 use compile::{Compiled, compile};
 pub use concept::Concept;
 use concept::Concepts;
-use found::{Found, Meaning};
+use found::{Meaning, PhraseMatch};
 use plain::plain;
 pub use sense::{Owner, Role, Sense};
 
@@ -55,7 +55,7 @@ impl Languages {
 /// The words of all languages, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct Dictionary {
-    languages: Vec<Known>,
+    languages: Vec<KnownLanguage>,
     phrases: Map<Bytes>,
     meanings: Bytes,
     salutations: Set<Bytes>,
@@ -66,15 +66,16 @@ pub struct Dictionary {
 /// Of the program itself, or made while it runs.
 type Bytes = Cow<'static, [u8]>;
 
+/// A language of the dictionary.
 #[derive(Clone, Debug)]
-struct Known {
+struct KnownLanguage {
     code: String,
     is_surname_first: bool,
 }
 
-/// What a label is made of.
+/// What a label consists of.
 #[derive(Clone, Debug, Default)]
-struct Reading {
+struct LabelReading {
     /// What was found in it, in order.
     found: Vec<(Concept, Range<usize>)>,
     concepts: Concepts,
@@ -116,7 +117,7 @@ impl Dictionary {
         let [phrases, meanings, salutations, answers, agreements] = parts;
         let known = |line: &str| {
             let (code, first) = line.split_once(' ')?;
-            Some(Known { code: code.to_owned(), is_surname_first: first == "1" })
+            Some(KnownLanguage { code: code.to_owned(), is_surname_first: first == "1" })
         };
         Ok(Self {
             languages: languages.lines().filter_map(known).collect(),
@@ -143,7 +144,7 @@ impl Dictionary {
 
     fn sense_of(&self, label: &str, languages: Languages) -> Sense {
         let words = plain(label);
-        let reading = self.read(&words, Of { languages, place: Place::Field });
+        let reading = self.read(&words, Of { languages, place: LabelOf::Field });
         sense::sense(&reading, &words)
     }
 
@@ -200,7 +201,7 @@ impl Dictionary {
         self.languages.get(usize::from(language.0)).is_some_and(|known| known.is_surname_first)
     }
 
-    fn read(&self, words: &str, of: Of) -> Reading {
+    fn read(&self, words: &str, of: Of) -> LabelReading {
         let mut found: Vec<_> = self.matches(words).collect();
         found.sort_by_key(|found| (std::cmp::Reverse(found.chars), found.range.start));
         let mut taken: Vec<(Concept, Range<usize>)> = Vec::new();
@@ -227,21 +228,22 @@ impl Dictionary {
         taken.sort_by_key(|(_, range)| range.start);
         let mut concepts = Concepts::default();
         taken.iter().for_each(|(concept, _)| concepts.add(*concept));
-        let is_trace = |found: &Found<'_>| {
+        let is_trace = |found: &PhraseMatch<'_>| {
             let mut meanings = found.meanings();
             found.is_bounded && meanings.any(|meaning| meaning.concept == Concept::Trace && found.fits(&meaning, words))
         };
         let is_trace = found.iter().any(is_trace);
-        Reading { found: taken, concepts, unknown, is_trace }
+        LabelReading { found: taken, concepts, unknown, is_trace }
     }
 
     /// Takes a word apart into known ones: `emailaddress`, `clientphone`.
-    fn pieces(&self, found: &[Found<'_>], word: &Range<usize>, of: Of) -> Option<Vec<(Concept, Range<usize>)>> {
+    fn pieces(&self, found: &[PhraseMatch<'_>], word: &Range<usize>, of: Of) -> Option<Vec<(Concept, Range<usize>)>> {
         let inside = |range: &Range<usize>| range.start >= word.start && range.end <= word.end;
         let mut pieces = Vec::new();
         let mut at = word.start;
         while at < word.end {
-            let fits = |found: &&Found<'_>| found.range.start == at && inside(&found.range) && found.chars >= PIECE_MIN;
+            let fits =
+                |found: &&PhraseMatch<'_>| found.range.start == at && inside(&found.range) && found.chars >= PIECE_MIN;
             // They are sorted by length: the first is the longest.
             let piece = found.iter().find(fits)?;
             let concept = self.meaning_of(piece, of, |_| true)?;
@@ -251,12 +253,12 @@ impl Dictionary {
         (pieces.len() > 1).then_some(pieces)
     }
 
-    fn meaning(&self, found: &Found<'_>, words: &str, of: Of) -> Option<Concept> {
+    fn meaning(&self, found: &PhraseMatch<'_>, words: &str, of: Of) -> Option<Concept> {
         self.meaning_of(found, of, |meaning| found.fits(meaning, words))
     }
 
     /// Returns what a phrase means in the form's language, else in English, else in most.
-    fn meaning_of(&self, found: &Found<'_>, of: Of, fits: impl Fn(&Meaning) -> bool) -> Option<Concept> {
+    fn meaning_of(&self, found: &PhraseMatch<'_>, of: Of, fits: impl Fn(&Meaning) -> bool) -> Option<Concept> {
         let meanings = || found.meanings().filter(|meaning| of.place.takes(meaning.concept) && fits(meaning));
         let in_language = |language: Language| meanings().find(|meaning| meaning.language == language);
         let english = || meanings().find(|meaning| self.code(meaning.language) == "en");
@@ -284,18 +286,19 @@ impl Dictionary {
 #[derive(Clone, Copy)]
 struct Of {
     languages: Languages,
-    place: Place,
+    place: LabelOf,
 }
 
+/// What a label belongs to.
 #[derive(Clone, Copy)]
-enum Place {
+enum LabelOf {
     /// It is the label or key of a field.
     Field,
     /// It names the record that fields stand in.
     Record,
 }
 
-impl Place {
+impl LabelOf {
     /// Tells whether a word can mean this here.
     fn takes(self, concept: Concept) -> bool {
         let of_records = matches!(
@@ -344,7 +347,7 @@ pub(super) struct About {
 impl Dictionary {
     /// Returns what the name of a record says of what stands in it.
     pub(super) fn about(&self, name: &str, languages: Languages) -> About {
-        let reading = self.read(&plain(name), Of { languages, place: Place::Record });
+        let reading = self.read(&plain(name), Of { languages, place: LabelOf::Record });
         let has = |concept| reading.concepts.has(concept);
         let owner = match () {
             () if has(Concept::Person) => Owner::Person,

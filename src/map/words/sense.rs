@@ -1,7 +1,7 @@
 //! What a label says of its field: its words put together.
 
 use super::concept::Concept;
-use super::{Reading, spans};
+use super::{LabelReading, spans};
 
 /// The part a field plays by its label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,7 +129,7 @@ pub struct Sense {
 }
 
 /// Tells apart whose fields are: by the words that name no part of a lead.
-fn stem(reading: &Reading, words: &str) -> u32 {
+fn stem(reading: &LabelReading, words: &str) -> u32 {
     use std::hash::{Hash as _, Hasher as _};
     let is_of_owner = |word: &std::ops::Range<usize>| {
         let mut over =
@@ -169,7 +169,7 @@ const NOT_A_NAME: [Concept; 2] = [Concept::Other, Concept::Subject];
 const OTHERS: [Concept; 3] = [Concept::Person, Concept::Guardian, Concept::Attendee];
 
 /// Puts the words of a label together.
-pub(super) fn sense(reading: &Reading, words: &str) -> Sense {
+pub(super) fn sense(reading: &LabelReading, words: &str) -> Sense {
     let concepts = reading.concepts;
     let has = |concept| concepts.has(concept);
     let owner = match () {
@@ -195,7 +195,7 @@ pub(super) fn sense(reading: &Reading, words: &str) -> Sense {
     }
 }
 
-fn role(reading: &Reading, words: &str) -> Role {
+fn role(reading: &LabelReading, words: &str) -> Role {
     let concepts = reading.concepts;
     let has = |concept| concepts.has(concept);
     let find = |roles: &[(Concept, Role)]| roles.iter().find(|(concept, _)| has(*concept)).map(|(_, role)| *role);
@@ -212,7 +212,7 @@ fn role(reading: &Reading, words: &str) -> Role {
 }
 
 /// A choice excludes all else, unless an e-mail or phone is asked for first: "Phone (with country code)".
-fn is_of_choice(reading: &Reading) -> bool {
+fn is_of_choice(reading: &LabelReading) -> bool {
     let first = |wanted: &[Concept]| reading.found.iter().position(|(concept, _)| wanted.contains(concept));
     let is_one = !(reading.concepts.has(Concept::Email) && reading.concepts.has(Concept::Phone));
     match (first(&[Concept::Choice]), first(&[Concept::Email, Concept::Phone])) {
@@ -221,7 +221,7 @@ fn is_of_choice(reading: &Reading) -> bool {
     }
 }
 
-fn of_a_name(reading: &Reading, words: &str) -> Option<Role> {
+fn of_a_name(reading: &LabelReading, words: &str) -> Option<Role> {
     let concepts = reading.concepts;
     let has = |concept| concepts.has(concept);
     let is_named = concepts.has_any(&[Concept::Name, Concept::FirstName, Concept::LastName, Concept::FullName]);
@@ -250,7 +250,7 @@ fn of_a_name(reading: &Reading, words: &str) -> Option<Role> {
 }
 
 /// Tells whether the one part of a name that a label names is a phrase: "first name", where "vorname" is a word.
-fn says_name(reading: &Reading, words: &str) -> bool {
+fn says_name(reading: &LabelReading, words: &str) -> bool {
     let is_part = |concept| matches!(concept, Concept::FirstName | Concept::LastName | Concept::MiddleName);
     let mut parts = reading.found.iter().filter(|(concept, _)| is_part(*concept));
     let first = parts.next();
@@ -259,7 +259,7 @@ fn says_name(reading: &Reading, words: &str) -> bool {
 }
 
 /// Of a text's words the first decides: a subject of the message, a message about the subject.
-fn of_a_text(reading: &Reading) -> Option<Role> {
+fn of_a_text(reading: &LabelReading) -> Option<Role> {
     let has = |concept| reading.concepts.has(concept);
     let first = reading.found.iter().find_map(|(concept, _)| match concept {
         Concept::Message => Some(Role::Message),
@@ -276,7 +276,7 @@ fn of_a_text(reading: &Reading) -> Option<Role> {
     }
 }
 
-fn rest(reading: &Reading) -> Role {
+fn rest(reading: &LabelReading) -> Role {
     let concepts = reading.concepts;
     let has = |concept| concepts.has(concept);
     match () {
@@ -286,7 +286,7 @@ fn rest(reading: &Reading) -> Role {
     }
 }
 
-fn strength(reading: &Reading, role: Role, words: &str) -> u8 {
+fn strength(reading: &LabelReading, role: Role, words: &str) -> u8 {
     let own = match role {
         Role::Unknown => return 0,
         Role::Email => Concept::Email,

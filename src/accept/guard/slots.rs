@@ -10,20 +10,21 @@ use tokio::sync::Notify;
 
 use super::client_address::{is_trusted, subscriber};
 
-/// The places for connections. Clones share them.
+/// The limited slots for connections. Clones share them.
 #[derive(Clone)]
-pub(in crate::accept) struct Places {
+pub(in crate::accept) struct ConnectionSlots {
     max: usize,
     max_per_address: usize,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<UsedSlots>>,
 }
 
+/// The slots in use.
 #[derive(Default)]
-struct Taken {
+struct UsedSlots {
     all: usize,
     by_address: HashMap<IpAddr, Own>,
     /// Connections that bring nothing at the moment, the longest waiting first.
-    idle: BTreeMap<u64, Waiting>,
+    idle: BTreeMap<u64, IdleConnection>,
     /// Number of the next of these.
     next: u64,
 }
@@ -36,22 +37,23 @@ struct Own {
     idle: BTreeSet<u64>,
 }
 
-struct Waiting {
-    told: Arc<Notify>,
+/// A connection that can be told to leave.
+struct IdleConnection {
+    leave: Arc<Notify>,
     address: Option<IpAddr>,
 }
 
 /// A connection that brings nothing at the moment; it is forgotten as one when dropped.
 struct Idle<'a> {
-    taken: &'a Mutex<Taken>,
+    taken: &'a Mutex<UsedSlots>,
     number: u64,
 }
 
-/// What became of a connection that wants a place.
-pub(in crate::accept) enum Taking {
-    Free(Place),
+/// The answer to a connection that asks for a slot.
+pub(in crate::accept) enum SlotGrant {
+    Free(ConnectionSlot),
     /// An idle connection has to leave for it.
-    Evicted(Place, Eviction),
+    Evicted(ConnectionSlot, Eviction),
     /// No connection is idle that could leave for it.
     Refused,
 }
@@ -61,26 +63,26 @@ pub(in crate::accept) enum Taking {
 pub(in crate::accept) enum Eviction {
     /// One of the same address, which has all that an address may have.
     SameAddress,
-    /// Anybody's: all places were taken.
+    /// Anybody's: all slots were taken.
     Full,
 }
 
-/// One connection's place; given back when dropped.
-pub(in crate::accept) struct Place {
-    taken: Arc<Mutex<Taken>>,
+/// The slot of one connection; freed when dropped.
+pub(in crate::accept) struct ConnectionSlot {
+    taken: Arc<Mutex<UsedSlots>>,
     address: Option<IpAddr>,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(in crate::accept) fn new(max: usize, max_per_address: usize) -> Self {
         Self { max, max_per_address, taken: Arc::default() }
     }
 
-    /// Takes a place. Behind a trusted proxy everybody has its address, so that of one isn't counted.
+    /// Takes a slot. Behind a trusted proxy everybody has its address, so that of one isn't counted.
     ///
-    /// Where an address has all of its places, its connection that has been idle longest has to leave; where all are
+    /// Where an address has all of its slots, its connection that has been idle longest has to leave; where all are
     /// taken, anybody's.
-    pub(in crate::accept) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> Taking {
+    pub(in crate::accept) fn take(&self, peer: Option<IpAddr>, trusted: &[IpNet]) -> SlotGrant {
         let address = peer.filter(|peer| !is_trusted(*peer, trusted)).map(subscriber);
         let mut taken = self.taken.lock();
         let eviction = if address.is_some_and(|address| taken.open(address) >= self.max_per_address) {
@@ -98,22 +100,22 @@ impl Places {
         match (eviction, leaving) {
             (None, _) => {}
             (Some(_), Some(number)) => taken.evict(number),
-            (Some(_), None) => return Taking::Refused,
+            (Some(_), None) => return SlotGrant::Refused,
         }
         taken.all += 1;
         if let Some(address) = address {
             taken.by_address.entry(address).or_default().open += 1;
         }
         drop(taken);
-        let place = Place { taken: Arc::clone(&self.taken), address };
+        let slot = ConnectionSlot { taken: Arc::clone(&self.taken), address };
         match eviction {
-            None => Taking::Free(place),
-            Some(eviction) => Taking::Evicted(place, eviction),
+            None => SlotGrant::Free(slot),
+            Some(eviction) => SlotGrant::Evicted(slot, eviction),
         }
     }
 }
 
-impl Taken {
+impl UsedSlots {
     fn open(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).map_or(0, |own| own.open)
     }
@@ -122,14 +124,14 @@ impl Taken {
         self.by_address.get(&address)?.idle.first().copied()
     }
 
-    /// Tells an idle connection to leave; its place is given back when it has.
+    /// Tells an idle connection to leave; its slot is given back when it has.
     fn evict(&mut self, number: u64) {
         if let Some(waiting) = self.forget(number) {
-            waiting.told.notify_one();
+            waiting.leave.notify_one();
         }
     }
 
-    fn forget(&mut self, number: u64) -> Option<Waiting> {
+    fn forget(&mut self, number: u64) -> Option<IdleConnection> {
         let waiting = self.idle.remove(&number)?;
         if let Some(own) = waiting.address.and_then(|address| self.by_address.get_mut(&address)) {
             own.idle.remove(&number);
@@ -138,21 +140,21 @@ impl Taken {
     }
 }
 
-impl Place {
-    /// Ends when the place is wanted for another connection. To be waited on only while nothing is being answered.
+impl ConnectionSlot {
+    /// Ends when the slot is wanted for another connection. To be waited on only while nothing is being answered.
     pub(in crate::accept) async fn wanted(&self) {
-        let told = Arc::new(Notify::new());
+        let leave = Arc::new(Notify::new());
         let _idle = {
             let mut taken = self.taken.lock();
             let number = taken.next;
             taken.next += 1;
-            taken.idle.insert(number, Waiting { told: Arc::clone(&told), address: self.address });
+            taken.idle.insert(number, IdleConnection { leave: Arc::clone(&leave), address: self.address });
             if let Some(own) = self.address.and_then(|address| taken.by_address.get_mut(&address)) {
                 own.idle.insert(number);
             }
             Idle { taken: &self.taken, number }
         };
-        told.notified().await;
+        leave.notified().await;
     }
 }
 
@@ -162,7 +164,7 @@ impl Drop for Idle<'_> {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = self.taken.lock();
         taken.all = taken.all.saturating_sub(1);
@@ -177,11 +179,11 @@ impl Drop for Place {
     }
 }
 
-impl Taking {
-    /// Returns the place, however it was had.
-    pub(in crate::accept) fn place(self) -> Option<Place> {
+impl SlotGrant {
+    /// Returns the slot, however it was had.
+    pub(in crate::accept) fn slot(self) -> Option<ConnectionSlot> {
         match self {
-            Self::Free(place) | Self::Evicted(place, _) => Some(place),
+            Self::Free(slot) | Self::Evicted(slot, _) => Some(slot),
             Self::Refused => None,
         }
     }
@@ -205,8 +207,8 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn place(places: &Places, address: &str) -> Option<Place> {
-        places.take(Some(ip(address)), &[]).place()
+    fn slot(slots: &ConnectionSlots, address: &str) -> Option<ConnectionSlot> {
+        slots.take(Some(ip(address)), &[]).slot()
     }
 
     /// Begins to wait, or tells whether the wait is over.
@@ -216,60 +218,59 @@ mod tests {
 
     #[test]
     fn places_are_counted_by_address_and_given_back() {
-        let places = Places::new(3, 2);
-        let first = place(&places, "192.0.2.1").expect("a place");
-        let _second = place(&places, "::ffff:192.0.2.1").expect("a place");
-        assert!(place(&places, "192.0.2.1").is_none());
+        let slots = ConnectionSlots::new(3, 2);
+        let first = slot(&slots, "192.0.2.1").expect("a slot");
+        let _second = slot(&slots, "::ffff:192.0.2.1").expect("a slot");
+        assert!(slot(&slots, "192.0.2.1").is_none());
         drop(first);
-        let _third = place(&places, "192.0.2.1").expect("a place");
-        let _other = places.take(None, &[]).place().expect("a place");
-        assert!(place(&places, "192.0.2.9").is_none(), "all three are taken");
+        let _third = slot(&slots, "192.0.2.1").expect("a slot");
+        let _other = slots.take(None, &[]).slot().expect("a slot");
+        assert!(slot(&slots, "192.0.2.9").is_none(), "all three are taken");
     }
 
     #[test]
     fn an_address_over_its_cap_loses_its_own_longest_idle_connection() {
-        let places = Places::new(9, 2);
-        let other = place(&places, "192.0.2.9").expect("a place");
+        let slots = ConnectionSlots::new(9, 2);
+        let other = slot(&slots, "192.0.2.9").expect("a slot");
         let mut others = Box::pin(other.wanted());
         assert!(!is_over(&mut others));
-        let (first, second) =
-            (place(&places, "192.0.2.1").expect("a place"), place(&places, "192.0.2.1").expect("a place"));
+        let (first, second) = (slot(&slots, "192.0.2.1").expect("a slot"), slot(&slots, "192.0.2.1").expect("a slot"));
         let mut wanted = Box::pin(first.wanted());
         let mut later = Box::pin(second.wanted());
         assert!(!is_over(&mut wanted) && !is_over(&mut later));
-        let third = places.take(Some(ip("192.0.2.1")), &[]);
+        let third = slots.take(Some(ip("192.0.2.1")), &[]);
         assert_eq!(third.eviction(), Some(Eviction::SameAddress));
         assert!(is_over(&mut wanted) && !is_over(&mut later) && !is_over(&mut others));
         drop(later);
-        assert!(matches!(places.take(Some(ip("192.0.2.1")), &[]), Taking::Refused), "none of its own is idle");
+        assert!(matches!(slots.take(Some(ip("192.0.2.1")), &[]), SlotGrant::Refused), "none of its own is idle");
         assert!(!is_over(&mut others), "a stranger's connection stays");
     }
 
     #[test]
     fn where_all_are_taken_who_has_been_idle_longest_leaves() {
-        let places = Places::new(2, 2);
-        let first = place(&places, "192.0.2.1").expect("a place");
-        let second = place(&places, "192.0.2.2").expect("a place");
+        let slots = ConnectionSlots::new(2, 2);
+        let first = slot(&slots, "192.0.2.1").expect("a slot");
+        let second = slot(&slots, "192.0.2.2").expect("a slot");
         let mut wanted = Box::pin(first.wanted());
         let mut later = Box::pin(second.wanted());
         assert!(!is_over(&mut wanted) && !is_over(&mut later));
-        let third = places.take(Some(ip("192.0.2.3")), &[]);
+        let third = slots.take(Some(ip("192.0.2.3")), &[]);
         assert_eq!(third.eviction(), Some(Eviction::Full));
         assert!(is_over(&mut wanted) && !is_over(&mut later));
         drop(wanted);
         drop(first);
         drop(later);
-        assert!(place(&places, "192.0.2.3").is_none(), "none is idle");
+        assert!(slot(&slots, "192.0.2.3").is_none(), "none is idle");
     }
 
     #[test]
     fn a_subscribers_addresses_share_their_places_and_a_proxys_are_not_counted() {
-        let places = Places::new(9, 1);
-        let _one = place(&places, "2001:db8::1").expect("a place");
-        assert!(place(&places, "2001:db8::2").is_none());
-        assert!(place(&places, "2001:db8:0:1::2").is_some());
+        let slots = ConnectionSlots::new(9, 1);
+        let _one = slot(&slots, "2001:db8::1").expect("a slot");
+        assert!(slot(&slots, "2001:db8::2").is_none());
+        assert!(slot(&slots, "2001:db8:0:1::2").is_some());
         let proxies = ["10.0.0.0/8".parse().expect("a network")];
-        let _a = places.take(Some(ip("10.1.2.3")), &proxies).place().expect("a place");
-        let _b = places.take(Some(ip("10.1.2.3")), &proxies).place().expect("a place");
+        let _a = slots.take(Some(ip("10.1.2.3")), &proxies).slot().expect("a slot");
+        let _b = slots.take(Some(ip("10.1.2.3")), &proxies).slot().expect("a slot");
     }
 }

@@ -7,26 +7,26 @@ use serde_json::Value;
 use super::{Explained, LAST, Way};
 use crate::decode::Submission;
 use crate::lead::{Extra, LeadField};
-use crate::map::{Candidate, Fate, FormField, Mapped, Mapping, Owner, Reason, Role, Sense};
+use crate::map::{Candidate, Fate, FormField, Mapped, Mapping, Owner, Role, ScoreReason, Sense};
 
-/// What was found of a submission that could be decoded.
+/// What was found in a submission that could be decoded.
 ///
 /// `Debug` shows keys only: values are personal data.
 #[derive(Clone, Default)]
-pub struct Told {
+pub struct Explanation {
     /// The mapping that knows the request; none where only the last resort fits.
     pub plugin: Option<String>,
     /// What was decoded, as one JSON tree.
     pub document: Value,
     /// Query parameters beside a body.
     pub query: Vec<(String, String)>,
-    pub fields: Vec<ToldField>,
+    pub fields: Vec<ExplainedField>,
     /// How each lead field was found.
     pub found_by: BTreeMap<LeadField, String>,
     /// How sure auto is of what it found, 0 to 1.
     pub confidence: BTreeMap<LeadField, f32>,
     /// What auto weighed, the heaviest of each field first.
-    pub candidates: Vec<ToldCandidate>,
+    pub candidates: Vec<ExplainedCandidate>,
     /// The values that were found for lead fields, unchecked.
     pub found: BTreeMap<LeadField, String>,
     /// Keys of the fields left out on purpose.
@@ -37,18 +37,18 @@ pub struct Told {
 ///
 /// No `Debug`: it is personal data.
 #[derive(Clone)]
-pub struct ToldCandidate {
+pub struct ExplainedCandidate {
     pub field: LeadField,
     pub text: String,
     /// Keys of the fields it stands in.
     pub keys: Vec<String>,
     pub score: i32,
-    pub reasons: Vec<(Reason, i16)>,
+    pub reasons: Vec<(ScoreReason, i16)>,
 }
 
 /// A field as its mapping sees it, and what became of it.
 #[derive(Clone)]
-pub struct ToldField {
+pub struct ExplainedField {
     pub key: String,
     pub label: Option<String>,
     pub kind: Option<String>,
@@ -60,23 +60,24 @@ pub struct ToldField {
     pub owner: Owner,
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for Explanation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let keys: Vec<&str> = self.fields.iter().map(|field| field.key.as_str()).collect();
-        f.debug_struct("Told").field("plugin", &self.plugin).field("keys", &keys).finish_non_exhaustive()
+        f.debug_struct("Explanation").field("plugin", &self.plugin).field("keys", &keys).finish_non_exhaustive()
     }
 }
 
 impl Way<'_> {
     /// Tells all that was found.
     pub(super) fn explained(self) -> Explained {
-        let told = self.mapped.map(|(submission, recognised, mapped)| Told::of(submission, recognised, &mapped));
+        let explanation =
+            self.mapped.map(|(submission, recognised, mapped)| Explanation::of(submission, recognised, &mapped));
         let extras = self.extras.into_iter().map(Extra::into_owned).collect();
-        Explained { processed: self.processed, told, extras }
+        Explained { processed: self.processed, explanation, extras }
     }
 }
 
-impl Told {
+impl Explanation {
     fn of(submission: &Submission<'_>, recognised: &Mapping, mapped: &Mapped<'_>) -> Self {
         let plugin = Some(recognised.name.clone()).filter(|name| !name.is_empty() && name != LAST);
         let found_by = mapped.found_by.iter().map(|(field, by)| (*field, by.in_words(&mapped.fields)));
@@ -92,7 +93,7 @@ impl Told {
             candidates: mapped
                 .candidates
                 .iter()
-                .map(|(field, candidate)| ToldCandidate::of(*field, candidate, mapped))
+                .map(|(field, candidate)| ExplainedCandidate::of(*field, candidate, mapped))
                 .collect(),
             found: found.filter_map(|(field, value)| Some((field, value?.to_owned()))).collect(),
             dropped: mapped.dropped.iter().map(|key| (*key).to_owned()).collect(),
@@ -100,7 +101,7 @@ impl Told {
     }
 }
 
-impl ToldCandidate {
+impl ExplainedCandidate {
     fn of(field: LeadField, candidate: &Candidate<'_>, mapped: &Mapped<'_>) -> Self {
         let keys = candidate.from.iter().filter_map(|index| mapped.fields.get(*index));
         Self {
@@ -134,15 +135,15 @@ fn mask(value: &mut Value, secrets: &[&str]) {
     }
 }
 
-fn told_fields(mapped: &Mapped<'_>) -> Vec<ToldField> {
+fn told_fields(mapped: &Mapped<'_>) -> Vec<ExplainedField> {
     let fields = mapped.fields.iter().zip(&mapped.fates).zip(&mapped.senses.fields);
-    fields.map(|((form_field, fate), known)| ToldField::of(form_field, *fate, known.sense)).collect()
+    fields.map(|((form_field, fate), known)| ExplainedField::of(form_field, *fate, known.sense)).collect()
 }
 
 /// Stands for a key or password.
 const MASKED: &str = "•••";
 
-impl ToldField {
+impl ExplainedField {
     fn of(form_field: &FormField<'_>, fate: Fate, sense: Sense) -> Self {
         let field = &form_field.field;
         Self {
