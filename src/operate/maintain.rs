@@ -10,7 +10,7 @@ use super::OperateError;
 use super::audit::{Act, Actor, Audit, AuditError};
 use crate::queue::sqlite::{Options, Restoration, RestoreError, SqliteStore};
 use crate::queue::{
-    CLAIM_MAX, Claim, HASTEN_MAX, NoFile, OpenStore, Reason, Salvaged, Settlement, State, Store, StoreError,
+    CLAIM_MAX, Claim, MAKE_DUE_MAX, NoFile, OpenStore, Reason, Salvaged, Settlement, State, Store, StoreError,
 };
 
 /// How long an entry of a store that nobody else has open is leased to be held.
@@ -115,7 +115,7 @@ async fn replace(restoration: Restoration, asked: RestoreAsked<'_>, now: Timesta
 /// Holds everything that is queued in a store that nobody else has open.
 async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u64, StoreError> {
     for count in store.counts().await?.into_iter().filter(|count| count.state == State::Queued) {
-        while store.hasten(&count.site, HASTEN_MAX, now).await? > 0 {}
+        while store.make_due(&count.site, MAKE_DUE_MAX, now).await? > 0 {}
     }
     let mut held = 0;
     loop {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::standing::{Beside, Clock, Standing, forget_until, is_duplicate, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, HASTEN_MAX, Happened, Head, Lease, Move,
+    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Happened, Head, Lease, MAKE_DUE_MAX, Move,
     NewEntry, Order, PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError, Transition,
 };
 use crate::lead::{EntryId, FormId, SiteId};
@@ -115,10 +115,10 @@ impl Store for MemoryStore {
         Ok(set)
     }
 
-    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
-        let hastened = self.kept.lock().hasten(site, max.min(HASTEN_MAX), whole_millisecond(now));
+    async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let made_due = self.kept.lock().make_due(site, max.min(MAKE_DUE_MAX), whole_millisecond(now));
         self.wake();
-        Ok(hastened)
+        Ok(made_due)
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
@@ -268,12 +268,12 @@ impl Kept {
         ids.into_iter().filter_map(|id| self.lease(id, lease, now)).collect()
     }
 
-    fn hasten(&mut self, site: &SiteId, max: usize, now: Timestamp) -> usize {
+    fn make_due(&mut self, site: &SiteId, max: usize, now: Timestamp) -> usize {
         let waiting = self.records.values_mut().filter(|record| record.site == *site);
         let waiting = waiting.filter_map(|record| Some((record.standing.waits_until(now)?, record.number, record)));
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(until, number, _)| (*until, *number));
-        waiting.into_iter().take(max).map(|(_, _, record)| record.standing.hasten(now)).count()
+        waiting.into_iter().take(max).map(|(_, _, record)| record.standing.make_due(now)).count()
     }
 
     fn lease(&mut self, id: EntryId, lease: Duration, now: Timestamp) -> Option<Lease> {

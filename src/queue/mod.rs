@@ -66,8 +66,8 @@ use crate::lead::{EntryId, SiteId};
 
 /// Most entries one [`Store::claim`] gives, whatever it is asked for.
 pub const CLAIM_MAX: usize = 256;
-/// Most entries one [`Store::hasten`] makes due.
-pub const HASTEN_MAX: usize = 1_000;
+/// Most entries one [`Store::make_due`] makes due.
+pub const MAKE_DUE_MAX: usize = 1_000;
 /// Most entries one page of [`Store::scan`] holds.
 pub const PAGE_MAX: usize = 1_000;
 /// Most entries one [`Store::expire`] removes.
@@ -175,7 +175,7 @@ pub trait Store: Outbox + Notes + Holds {
     /// Makes up to `max` entries of a site due that wait for no lease to end, those due soonest first; returns how many.
     ///
     /// For a site that could not be sent to and now can. Nothing but the wait is changed.
-    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError>;
+    async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError>;
 
     /// Returns one entry whole: the only way to what was received.
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;

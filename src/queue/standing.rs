@@ -188,7 +188,7 @@ impl Standing {
     }
 
     /// Ends the wait.
-    pub(super) fn hasten(&mut self, now: Timestamp) {
+    pub(super) fn make_due(&mut self, now: Timestamp) {
         self.wait(now, Duration::ZERO);
     }
 

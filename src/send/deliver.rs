@@ -14,12 +14,12 @@ use super::confirm::{Confirmation, Finding};
 use super::flight::End;
 use super::outcome::{self, PANICS_MAX};
 use super::publish::Publisher;
-use super::settle::{hasten, settle};
+use super::settle::{make_due, settle};
 use super::slots::HeldSlot;
 use super::{attempt, history};
 use crate::config::Config;
 use crate::kaicalls::Client;
-use crate::queue::{HASTEN_MAX, Head, Lease, Reason, Settlement, Store};
+use crate::queue::{Head, Lease, MAKE_DUE_MAX, Reason, Settlement, Store};
 use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics, Panicked, catch_async};
 
 /// What it takes to send leads. Clones share it.
@@ -109,7 +109,7 @@ impl Deliverer {
     /// Ends the waits of a site's leads, where an attempt has shown that they need not wait.
     async fn resume(&self, head: &Head, learned: Learned) -> End {
         if learned == Learned::Resumed {
-            hasten(&*self.store, &head.site, HASTEN_MAX, self.clock.now()).await;
+            make_due(&*self.store, &head.site, MAKE_DUE_MAX, self.clock.now()).await;
         }
         End::Settled
     }

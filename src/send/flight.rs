@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::admission::Seat;
+use super::admission::SharePlace;
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::queue::Lease;
 
@@ -27,7 +27,7 @@ pub(super) enum End {
 /// A lead that was claimed, and has not begun to be sent.
 pub(super) struct Claimed {
     pub(super) lease: Lease,
-    pub(super) seat: Seat,
+    pub(super) share_place: SharePlace,
     pub(super) slot: Slot,
     pub(super) claimed_at: Instant,
 }

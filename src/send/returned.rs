@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 
 use super::chain::Chain;
 use super::clock::Clock;
-use super::settle::hasten;
+use super::settle::make_due;
 use crate::config::Config;
-use crate::queue::{Change, Filter, HASTEN_MAX, Head, Order, Reason, State, Store, StoreError};
+use crate::queue::{Change, Filter, Head, MAKE_DUE_MAX, Order, Reason, State, Store, StoreError};
 
 /// Held leads that are queued again at a time, and the rest after them: neither the store nor KaiCalls is flooded.
 const PAGE: usize = 100;
@@ -39,7 +39,7 @@ async fn find_queued(store: &dyn Store, config: &Config, clock: &Clock) -> Resul
             ..Filter::default()
         };
         if !store.scan(&filter, Order::Oldest, None, 1).await?.heads.is_empty() {
-            hasten(store, &site, HASTEN_MAX, clock.now()).await;
+            make_due(store, &site, MAKE_DUE_MAX, clock.now()).await;
         }
     }
     Ok(())

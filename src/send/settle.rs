@@ -6,14 +6,14 @@ use jiff::Timestamp;
 
 use super::chain::Chain;
 use crate::lead::SiteId;
-use crate::queue::{HASTEN_MAX, Lease, Set, Settlement, Store, StoreError};
+use crate::queue::{Lease, MAKE_DUE_MAX, Set, Settlement, Store, StoreError};
 
 /// How much longer than the longest attempt a lease lasts.
 pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(60);
 /// How long is waited after the store failed.
 pub(super) const STORE_REST: Duration = Duration::from_secs(1);
-/// Rounds in which a site's waits are ended, [`HASTEN_MAX`] a round; what is left comes up by itself.
-const HASTEN_ROUNDS: usize = 1_000;
+/// Rounds in which a site's waits are ended, [`MAKE_DUE_MAX`] a round; what is left comes up by itself.
+const MAKE_DUE_ROUNDS: usize = 1_000;
 
 /// Writes a lease's end down, as of when it ended. Where the store is away it is tried until the lease has run out.
 pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlement, ended_at: Timestamp) {
@@ -37,14 +37,14 @@ pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlem
 }
 
 /// Ends the waits of a site's leads: all, or only so many as are to be tried.
-pub(super) async fn hasten(store: &dyn Store, site: &SiteId, max: usize, now: Timestamp) {
-    for _ in 0..HASTEN_ROUNDS {
-        match store.hasten(site, max, now).await {
-            Ok(HASTEN_MAX) => {}
+pub(super) async fn make_due(store: &dyn Store, site: &SiteId, max: usize, now: Timestamp) {
+    for _ in 0..MAKE_DUE_ROUNDS {
+        match store.make_due(site, max, now).await {
+            Ok(MAKE_DUE_MAX) => {}
             Ok(_) => return,
             Err(error) => {
                 let error = Chain(&error);
-                tracing::error!(%site, %error, "queue.hasten_failed: the site's leads come up as their waits end");
+                tracing::error!(%site, %error, "queue.make_due_failed: the site's leads come up as their waits end");
                 return;
             }
         }

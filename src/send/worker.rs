@@ -21,11 +21,11 @@ use super::looking::{Found, Looking, POLL};
 use super::outcome;
 use super::publish::Publisher;
 use super::returned::bring_back;
-use super::settle::{LEASE_MARGIN, hasten};
+use super::settle::{LEASE_MARGIN, make_due};
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
-use crate::queue::{Claim, HASTEN_MAX, Lease, SendingStatus, Store};
+use crate::queue::{Claim, Lease, MAKE_DUE_MAX, SendingStatus, Store};
 use crate::telemetry::{Metrics, catch, catch_async};
 
 /// How long attempts in flight get to end when the worker stops.
@@ -92,14 +92,14 @@ impl Sender {
         let resumed = admission.reloaded(&config, clock.now());
         publisher.publish(&config, clock.now());
         for site in &resumed.changed {
-            hasten(&**store, site, HASTEN_MAX, clock.now()).await;
+            make_due(&**store, site, MAKE_DUE_MAX, clock.now()).await;
         }
         for site in resumed.probed.difference(&resumed.changed) {
-            hasten(&**store, site, 1, clock.now()).await;
+            make_due(&**store, site, 1, clock.now()).await;
         }
         for site in admission.take_returned(&config) {
             tracing::info!(%site, "send.site_back: the site is in the configuration again, its queued leads go on");
-            hasten(&**store, &site, HASTEN_MAX, clock.now()).await;
+            make_due(&**store, &site, MAKE_DUE_MAX, clock.now()).await;
         }
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -242,9 +242,13 @@ impl Sender {
             }
         };
         let claimed_at = Instant::now();
-        let seated =
-            |lease: Lease| Claimed { seat: admission.seat(slot, &lease.head.site, now), lease, slot, claimed_at };
-        let claimed: Vec<Claimed> = leases.into_iter().map(seated).collect();
+        let placed = |lease: Lease| Claimed {
+            share_place: admission.share_place(slot, &lease.head.site, now),
+            lease,
+            slot,
+            claimed_at,
+        };
+        let claimed: Vec<Claimed> = leases.into_iter().map(placed).collect();
         let has_more = claimed.len() == max || admission.holds_back(config, slot, places);
         Found { claimed, has_more, failed: false }
     }
@@ -264,11 +268,11 @@ impl Sender {
 
     /// Decides on a lead that was claimed, and begins to send it, or to settle it where it can't be sent now.
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, claimed: Claimed, held: HeldSlot) {
-        let Claimed { lease, seat, slot, .. } = claimed;
+        let Claimed { lease, share_place, slot, .. } = claimed;
         let deliverer = self.deliverer.clone();
         let config = Arc::clone(config);
         let now = deliverer.clock.now();
-        let decision = catch(|| deliverer.admission.admit(&config, &lease.head, seat, now));
+        let decision = catch(|| deliverer.admission.admit(&config, &lease.head, share_place, now));
         match decision {
             Ok(Decision::Send(permit)) => flight.begin(slot, async move {
                 deliverer.guard(&lease, deliverer.deliver(&config, &lease, permit, held)).await

@@ -154,7 +154,7 @@ async fn unless_it_is_set_a_lead_that_may_have_arrived_is_posted_again_at_once_a
     let id = world.queue_named("acme", 1, Some("Jane Doe")).await;
     world.step().await;
     let site = world.head(id).await.site;
-    assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
+    assert!(world.store.make_due(&site, 9, world.now()).await.expect("made due") <= 1);
     world.step().await;
     assert_eq!(world.state(id).await, (State::Delivered, Reason::Delivered, 2));
     assert!(world.api.requests().iter().all(|request| request.path.ends_with("/intake")));
@@ -170,7 +170,7 @@ async fn a_lead_that_was_taken_without_a_word_is_found_and_not_posted_again() {
     // Not even where the site's waits are ended.
     world.pass(4);
     let site = world.head(id).await.site;
-    assert!(world.store.hasten(&site, 9, world.now()).await.expect("made due") <= 1);
+    assert!(world.store.make_due(&site, 9, world.now()).await.expect("made due") <= 1);
     world.step().await;
     assert_eq!((world.widgets(), world.sent().len()), (0, 1));
 

@@ -117,7 +117,7 @@ impl Store for Shelf {
         Ok(Vec::new())
     }
 
-    async fn hasten(&self, _site: &SiteId, _max: usize, _now: Timestamp) -> Result<usize, StoreError> {
+    async fn make_due(&self, _site: &SiteId, _max: usize, _now: Timestamp) -> Result<usize, StoreError> {
         Ok(0)
     }
 

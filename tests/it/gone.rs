@@ -37,7 +37,7 @@ async fn leads_of_a_site_that_is_gone_stay_queued_for_a_day_and_are_then_held() 
     // However often the program starts, the day is the same.
     for _ in 0..22 {
         world.pass(HOUR);
-        world.store.hasten(&shown.site, 10, world.now()).await.expect("made due");
+        world.store.make_due(&shown.site, 10, world.now()).await.expect("made due");
         world.restarted().send_due().await;
     }
     assert_eq!(world.state(id).await, (State::Queued, Reason::SiteGone, 0));

@@ -44,8 +44,8 @@ impl Store for Counting {
         self.inner.settle(lease, settlement, now).await
     }
 
-    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.inner.hasten(site, max, now).await
+    async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        self.inner.make_due(site, max, now).await
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {

@@ -75,9 +75,9 @@ impl Store for Frail {
         self.inner.claim(claim).await
     }
 
-    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+    async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
         self.called(Call::Hasten);
-        self.inner.hasten(site, max, now).await
+        self.inner.make_due(site, max, now).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement, now: Timestamp) -> Result<Set, StoreError> {

@@ -88,9 +88,9 @@ pub(super) fn release_all(connection: &Connection) -> Result<(), Failure> {
 }
 
 /// Ends waits of a site.
-pub(super) fn hasten(workspace: &mut Workspace, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, Failure> {
+pub(super) fn make_due(workspace: &mut Workspace, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, Failure> {
     let Some(site) = names::find(&workspace.connection, site.as_str())? else { return Ok(0) };
-    let mut hasten = workspace.connection.prepare_cached(
+    let mut make_due = workspace.connection.prepare_cached(
         "UPDATE entry SET due_at = ?2, waits_from = ?2 WHERE number IN (
             SELECT number FROM entry INDEXED BY entry_due
             WHERE state = 0 AND site = ?1 AND due_at > ?2 AND lease IS NULL
@@ -98,9 +98,9 @@ pub(super) fn hasten(workspace: &mut Workspace, site: &SiteId, max: usize, now: 
     )?;
     let max = u32::try_from(max).unwrap_or(u32::MAX);
     workspace.recent.clear();
-    let hastened = hasten.execute(params![site, now.as_millisecond(), max])?;
-    workspace.woke |= hastened > 0;
-    Ok(hastened)
+    let made_due = make_due.execute(params![site, now.as_millisecond(), max])?;
+    workspace.woke |= made_due > 0;
+    Ok(made_due)
 }
 
 /// Begins waits anew that seem to have begun in the future.

@@ -161,8 +161,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, HASTEN_MAX, Lease, NewEntry, Order,
-    PAGE_MAX, Page, Set, Settlement, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, Lease, MAKE_DUE_MAX, NewEntry,
+    Order, PAGE_MAX, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::telemetry;
@@ -303,9 +303,9 @@ impl Store for SqliteStore {
         self.writer.write_always_in_time(move |workspace| change::settle(workspace, id, token, &settlement, now)).await
     }
 
-    async fn hasten(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
-        let (site, max, now) = (site.clone(), max.min(HASTEN_MAX), whole_millisecond(now));
-        self.writer.write(move |workspace| claim::hasten(workspace, &site, max, now)).await
+    async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let (site, max, now) = (site.clone(), max.min(MAKE_DUE_MAX), whole_millisecond(now));
+        self.writer.write(move |workspace| claim::make_due(workspace, &site, max, now)).await
     }
 
     async fn get(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {

@@ -32,10 +32,10 @@ use crate::telemetry::{Degraded, Metrics};
 
 pub(super) use circuit::Open;
 use circuit::{Circuits, Upstream};
-use pace::{Lines, Together};
+use pace::{GlobalRateLimit, Lines};
 pub(super) use pause::PROBE_AFTER;
 use pause::{Pauses, Resumed};
-pub(super) use share::Seat;
+pub(super) use share::SharePlace;
 use share::Shares;
 
 /// How long a lead waits where the keys it is sent with can't be read.
@@ -47,7 +47,7 @@ pub(super) struct Admission {
     pauses: Pauses,
     circuits: Circuits,
     lines: Lines,
-    together: Together,
+    global_rate: GlobalRateLimit,
     shares: Arc<Shares>,
     /// Sites whose leads were found to wait for the site to come back.
     gone: Mutex<BTreeSet<SiteId>>,
@@ -102,7 +102,7 @@ pub(super) enum WaitReason {
 /// A lead may be sent, once.
 pub(super) struct Permit {
     admission: Arc<Admission>,
-    seat: Seat,
+    share_place: SharePlace,
     id: EntryId,
     keys: KeyPair,
 }
@@ -123,7 +123,7 @@ impl Admission {
         if config.missing.upstream {
             return Claimable { leads: 0, more_after: None };
         }
-        let rated = config.upstream.rate.map(|rate| self.together.room(rate, now));
+        let rated = config.upstream.rate.map(|rate| self.global_rate.room(rate, now));
         let (leads, more_after) = rated.unwrap_or((usize::MAX, None));
         match self.circuits.upstream(now) {
             Upstream::Closed => Claimable { leads, more_after },
@@ -149,12 +149,18 @@ impl Admission {
     }
 
     /// Takes a place in a site's share, for a lead that was claimed.
-    pub(super) fn seat(&self, slot: Slot, site: &SiteId, now: Timestamp) -> Seat {
+    pub(super) fn share_place(&self, slot: Slot, site: &SiteId, now: Timestamp) -> SharePlace {
         self.shares.begin(slot, site, now)
     }
 
     /// Decides whether a lead may be sent now.
-    pub(super) fn admit(self: &Arc<Self>, config: &Config, head: &Head, seat: Seat, now: Timestamp) -> Decision {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        config: &Config,
+        head: &Head,
+        share_place: SharePlace,
+        now: Timestamp,
+    ) -> Decision {
         // Taken first: what resumes a site while this is decided is not missed.
         let resumptions = self.resumptions();
         let wait = |after, why| Decision::Wait(Wait { after, why, resumptions });
@@ -183,7 +189,12 @@ impl Admission {
         self.pauses.begin(&site.id, keys, now);
         self.circuits.begin(&site.id, now);
         self.count_request(config, now);
-        Decision::Send(Permit { admission: Arc::clone(self), seat: seat.sent(), id: head.id, keys: keys.clone() })
+        Decision::Send(Permit {
+            admission: Arc::clone(self),
+            share_place: share_place.sent(),
+            id: head.id,
+            keys: keys.clone(),
+        })
     }
 
     fn wait(
@@ -233,7 +244,7 @@ impl Admission {
     /// Counts a request at the rate of all: a lead's, or another.
     pub(super) fn count_request(&self, config: &Config, now: Timestamp) {
         if let Some(rate) = config.upstream.rate {
-            self.together.begin(rate, now);
+            self.global_rate.begin(rate, now);
         }
     }
 
@@ -271,7 +282,7 @@ impl Admission {
 
     /// Returns what is held back, and why.
     pub(super) fn status(&self, config: &Config, in_flight: usize, now: Timestamp) -> SendingStatus {
-        let together = config.upstream.rate.map(|rate| self.together.room(rate, now));
+        let together = config.upstream.rate.map(|rate| self.global_rate.room(rate, now));
         let rate_limited_sites = match config.limits.over_site {
             OverLimit::Slow => self.lines.over_rate(config.limits.site, now),
             OverLimit::Hold | OverLimit::Reject => BTreeMap::new(),
@@ -305,15 +316,15 @@ impl Permit {
 
     /// Reports how the attempt ended. `config` is the one in force by then. Where it is cut off, the permit is dropped.
     pub(super) fn report(self, config: &Config, judged: &Judged, attempt: &Attempt, now: Timestamp) -> Learned {
-        let Self { admission, seat, id, keys } = self;
-        let site = seat.site().clone();
+        let Self { admission, share_place, id, keys } = self;
+        let site = share_place.site().clone();
         match &judged.verdict {
             Verdict::Again(failed) => {
                 admission.circuits.failed((&site, id), failed.symptom, &attempt.in_words(), now);
                 Learned::Nothing
             }
             Verdict::KeyRefused => {
-                seat.answered();
+                share_place.answered();
                 admission.circuits.succeeded(&site);
                 if !config.sites.get(&site).is_some_and(|site| site.has_keys(&keys)) {
                     return Learned::KeysOutdated;
@@ -324,7 +335,7 @@ impl Permit {
                 Learned::Nothing
             }
             Verdict::Delivered { .. } | Verdict::LeadRefused => {
-                seat.answered();
+                share_place.answered();
                 admission.taken(&site, &keys)
             }
         }
@@ -332,9 +343,9 @@ impl Permit {
 
     /// Reports that the lead turned out to be there already.
     pub(super) fn report_confirmed(self) -> Learned {
-        let Self { admission, seat, keys, .. } = self;
-        let site = seat.site().clone();
-        seat.answered();
+        let Self { admission, share_place, keys, .. } = self;
+        let site = share_place.site().clone();
+        share_place.answered();
         admission.taken(&site, &keys)
     }
 }

@@ -132,11 +132,11 @@ impl Lines {
 
 /// The rate of all leads together.
 #[derive(Default)]
-pub(super) struct Together {
+pub(super) struct GlobalRateLimit {
     bucket: Mutex<Bucket>,
 }
 
-impl Together {
+impl GlobalRateLimit {
     /// Returns how many leads may be sent now, and how long until one more may.
     pub(super) fn room(&self, rate: Rate, now: Timestamp) -> (usize, Option<Duration>) {
         let (limit, bucket) = (with_burst(rate), self.bucket.lock());
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn all_together_keep_the_rate_and_a_second_may_go_at_once() {
-        let (together, rate) = (Together::default(), limit(120, 1).rate);
+        let (together, rate) = (GlobalRateLimit::default(), limit(120, 1).rate);
         assert_eq!(together.room(rate, at(0)), (2, None));
         together.begin(rate, at(0));
         assert_eq!(together.room(rate, at(0)), (1, None));
@@ -233,6 +233,6 @@ mod tests {
         assert_eq!(together.room(rate, at(0)), (0, Some(Duration::from_millis(500))));
         assert_eq!(together.room(rate, at(1)), (2, None));
         let slow = limit(1, 1).rate;
-        assert_eq!(Together::default().room(slow, at(0)), (1, None));
+        assert_eq!(GlobalRateLimit::default().room(slow, at(0)), (1, None));
     }
 }

@@ -34,16 +34,16 @@ struct Share {
 }
 
 /// A lead's place in its site's share, until it is dropped.
-pub(in crate::send) struct Seat {
+pub(in crate::send) struct SharePlace {
     shares: Arc<Shares>,
     slot: Slot,
     site: SiteId,
-    end: SeatEnd,
+    end: SharePlaceEnd,
 }
 
 /// What a place was used for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum SeatEnd {
+enum SharePlaceEnd {
     /// Nothing: its lead had to wait.
     Unused,
     Sent,
@@ -52,13 +52,13 @@ enum SeatEnd {
 
 impl Shares {
     /// Takes a place.
-    pub(super) fn begin(self: &Arc<Self>, slot: Slot, site: &SiteId, now: Timestamp) -> Seat {
+    pub(super) fn begin(self: &Arc<Self>, slot: Slot, site: &SiteId, now: Timestamp) -> SharePlace {
         let mut sites = self.sites.lock();
         let fresh = Share { under_way: 0, most: FIRST, begun_at: now };
         let share = sites.entry((slot, site.clone())).or_insert(fresh);
         share.under_way += 1;
         share.begun_at = now;
-        Seat { shares: Arc::clone(self), slot, site: site.clone(), end: SeatEnd::Unused }
+        SharePlace { shares: Arc::clone(self), slot, site: site.clone(), end: SharePlaceEnd::Unused }
     }
 
     /// Returns how many more leads may begin of each site that is remembered, and how many of any other.
@@ -85,40 +85,40 @@ impl Shares {
         self.sites.lock().iter().any(|((of, _), share)| *of == slot && share.under_way >= share.most.min(most))
     }
 
-    fn ended(&self, slot: Slot, site: &SiteId, end: SeatEnd) {
+    fn ended(&self, slot: Slot, site: &SiteId, end: SharePlaceEnd) {
         let mut sites = self.sites.lock();
         let Some(share) = sites.get_mut(&(slot, site.clone())) else { return };
         match end {
-            SeatEnd::Sent => share.most = FIRST,
-            SeatEnd::Answered if share.under_way >= share.most => share.most += 1,
-            SeatEnd::Answered | SeatEnd::Unused => {}
+            SharePlaceEnd::Sent => share.most = FIRST,
+            SharePlaceEnd::Answered if share.under_way >= share.most => share.most += 1,
+            SharePlaceEnd::Answered | SharePlaceEnd::Unused => {}
         }
         share.under_way = share.under_way.saturating_sub(1);
     }
 }
 
-impl Seat {
+impl SharePlace {
     pub(super) fn site(&self) -> &SiteId {
         &self.site
     }
 
     /// Notes that the lead is sent: dropped without an answer, the place counts as one of a failure.
     pub(super) fn sent(self) -> Self {
-        self.ending(SeatEnd::Sent)
+        self.ending(SharePlaceEnd::Sent)
     }
 
     /// Ends it: KaiCalls took or refused the lead.
     pub(super) fn answered(self) {
-        drop(self.ending(SeatEnd::Answered));
+        drop(self.ending(SharePlaceEnd::Answered));
     }
 
-    fn ending(mut self, end: SeatEnd) -> Self {
+    fn ending(mut self, end: SharePlaceEnd) -> Self {
         self.end = end;
         self
     }
 }
 
-impl Drop for Seat {
+impl Drop for SharePlace {
     fn drop(&mut self) {
         self.shares.ended(self.slot, &self.site, self.end);
     }
@@ -144,35 +144,35 @@ mod tests {
     #[test]
     fn a_share_grows_with_answers_while_it_is_in_use_and_leaves_a_quarter_to_others() {
         let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
-        let mut seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::Any, &acme, at(0))).collect();
+        let mut places: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::Any, &acme, at(0))).collect();
         assert_eq!((left(&shares, "acme"), left(&shares, "beta")), (0, FIRST));
         assert!(shares.any_used_up(Slot::Any, 16, 2) && !shares.any_used_up(Slot::New, 16, 2));
         for _ in 0..20 {
-            seats.remove(0).sent().answered();
-            seats.extend((0..left(&shares, "acme")).map(|_| shares.begin(Slot::Any, &acme, at(0))));
+            places.remove(0).sent().answered();
+            places.extend((0..left(&shares, "acme")).map(|_| shares.begin(Slot::Any, &acme, at(0))));
         }
-        assert_eq!(seats.len(), 12);
+        assert_eq!(places.len(), 12);
         assert_eq!(
             shares.left(Slot::Any, 16, 1, at(0)).1.get(&acme),
             Some(&1),
             "one site alone has all, once it needs them"
         );
         // One that was not used changes nothing.
-        drop(seats.pop());
+        drop(places.pop());
         assert_eq!(left(&shares, "acme"), 1);
-        seats.push(shares.begin(Slot::Any, &acme, at(0)));
+        places.push(shares.begin(Slot::Any, &acme, at(0)));
         // A failure: no more until all but the first few have ended.
-        drop(seats.pop().map(Seat::sent));
+        drop(places.pop().map(SharePlace::sent));
         assert_eq!(left(&shares, "acme"), 0);
-        seats.truncate(FIRST - 1);
+        places.truncate(FIRST - 1);
         assert_eq!(left(&shares, "acme"), 1);
     }
 
     #[test]
     fn a_site_with_nothing_to_send_is_forgotten_after_a_while_and_begins_anew() {
         let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
-        let seats: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme, at(0))).collect();
-        seats.into_iter().for_each(|seat| seat.sent().answered());
+        let places: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme, at(0))).collect();
+        places.into_iter().for_each(|place| place.sent().answered());
         let of = |seconds| shares.left(Slot::New, 16, 9, at(seconds)).1.get(&acme).copied();
         assert_eq!([of(0), of(9)], [Some(FIRST + 1); 2]);
         assert_eq!(of(10), None);

@@ -134,7 +134,7 @@ async fn act(store: &dyn Store, action: &Action, now: Timestamp, leases: &mut Ve
         }
         Action::Hasten { site, max } => {
             let name = ["a", "b", "c"].get(usize::from(*site)).expect("three sites");
-            format!("{}", store.hasten(&super::site(name), *max, now).await.expect("hastened"))
+            format!("{}", store.make_due(&super::site(name), *max, now).await.expect("made_due"))
         }
         Action::Settle { lease, how } => {
             let Some(lease) = leases.get(lease % leases.len().max(1)) else { return String::new() };

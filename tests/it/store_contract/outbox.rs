@@ -151,7 +151,7 @@ pub(super) async fn what_changes_nothing_is_no_event(store: AnyStore) {
     }
     let lost = store.amend(id(1), 999, Change::Drop { keep: KEEP }, at(104)).await.expect("amended");
     assert_eq!(lost, Set::Lost);
-    assert_eq!(store.hasten(&site("acme"), 9, at(50)).await.expect("hastened"), 1);
+    assert_eq!(store.make_due(&site("acme"), 9, at(50)).await.expect("made_due"), 1);
     let appended = moved((1, 1, 1), (None, Some(State::Queued)), Reason::Accepted, None);
     let gone = Reason::SiteGone;
     let gone = moved((2, 102, 1), (Some(State::Queued), Some(State::Queued)), gone, None);

@@ -194,11 +194,11 @@ pub(super) async fn a_sites_waits_can_be_ended_but_not_its_leases(store: AnyStor
     let mut changed = store.changed();
     changed.borrow_and_update();
     let before = head_of(&*store, id(3)).await;
-    assert_eq!(store.hasten(&acme, 1, at(102)).await.expect("hastened"), 1);
+    assert_eq!(store.make_due(&acme, 1, at(102)).await.expect("made_due"), 1);
     changed.changed().await.expect("open");
     assert_eq!(claim(&*store, 9, 102).await.len(), 1);
-    assert_eq!(store.hasten(&acme, 9, at(102)).await.expect("hastened"), 1);
-    assert_eq!(store.hasten(&acme, 9, at(102)).await.expect("hastened"), 0);
+    assert_eq!(store.make_due(&acme, 9, at(102)).await.expect("made_due"), 1);
+    assert_eq!(store.make_due(&acme, 9, at(102)).await.expect("made_due"), 0);
     assert_eq!(claim(&*store, 9, 102).await.len(), 1);
     let after = head_of(&*store, id(3)).await;
     assert_eq!((after.attempts, after.history), (before.attempts + 1, before.history));
