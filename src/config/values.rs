@@ -79,18 +79,30 @@ pub(super) fn rate(text: &str) -> Result<Rate, InvalidValue> {
 
 /// Reads an address and how many of its bits count; without them all do.
 ///
-/// An IPv4 address written as IPv6 is that one address, since a peer's is compared as IPv4.
+/// An IPv4 network written as IPv6 (`::ffff:10.0.0.0/104`) is that network, since a peer's address is compared as IPv4.
 pub(super) fn network(text: &str) -> Result<IpNet, InvalidValue> {
-    let network: IpNet = match text.parse::<IpAddr>() {
-        Ok(address) => address.into(),
-        Err(_no_address) => text.parse().map_err(|_invalid| InvalidValue::Network)?,
-    };
-    match (network, network.addr().to_canonical()) {
-        (IpNet::V6(v6), IpAddr::V4(address)) => {
-            let bits = v6.prefix_len().min(32);
-            IpNet::new(address.into(), bits).map_err(|_too_many_bits| InvalidValue::Network)
+    // ipnet reads `010.0.0.0` as 10.0.0.0, and `/08` as 8; elsewhere the first is octal. std refuses both.
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address: IpAddr = address.parse().map_err(|_no_address| InvalidValue::Network)?;
+    let network = match prefix {
+        None => address.into(),
+        Some(prefix) if is_digits(prefix) && (prefix == "0" || !prefix.starts_with('0')) => {
+            let prefix = prefix.parse().map_err(|_too_long| InvalidValue::Network)?;
+            IpNet::new(address, prefix).map_err(|_too_long| InvalidValue::Network)?
         }
-        _ => Ok(network),
+        Some(_) => return Err(InvalidValue::Network),
+    };
+    match address.to_canonical() {
+        // The network within `::ffff:0:0/96`, where IPv4 lies in IPv6; a wider one is more than IPv4.
+        address @ IpAddr::V4(_) => {
+            let within = if network.addr().is_ipv6() {
+                network.prefix_len().checked_sub(96)
+            } else {
+                Some(network.prefix_len())
+            };
+            within.map_or(Ok(network), |prefix| IpNet::new(address, prefix).map_err(|_too_long| InvalidValue::Network))
+        }
+        IpAddr::V6(_) => Ok(network),
     }
 }
 
@@ -159,6 +171,11 @@ mod tests {
             [("127.0.0.1/32", 32), ("10.0.0.0/8", 8), ("::1/128", 128), ("192.0.2.7", 32), ("::/0", 0)]
         {
             assert_eq!(network(text).map(|network| network.prefix_len()), Ok(prefix), "{text}");
+        }
+        let mapped = network("::ffff:10.0.0.0/104").expect("a network");
+        assert!(mapped.contains(&IpAddr::from([10, 9, 9, 9])) && !mapped.contains(&IpAddr::from([11, 0, 0, 0])));
+        for text in ["010.0.0.0/8", "10.0.0.0/08", "10.0.0.0/00", "::1/0128"] {
+            assert_eq!(network(text), Err(InvalidValue::Network), "{text}");
         }
         for text in ["", "localhost", "10.0.0.0/33", "::1/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "10.0.0.0/999"]
         {

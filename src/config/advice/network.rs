@@ -199,8 +199,8 @@ mod tests {
             (&["104.16.0.0/13", "172.64.0.0/13", "162.158.0.0/15", "2606:4700::/32"], (Proxies, Proxies)),
             (&["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7"], (Proxies, Proxies)),
             (&["127.0.0.1/32", "::1/128"], (Proxies, Proxies)),
-            // Compared as the one IPv4 address 0.0.0.0.
-            (&["::ffff:0.0.0.0/96"], (Proxies, Proxies)),
+            // Compared as 0.0.0.0/0.
+            (&["::ffff:0.0.0.0/96"], (Everybody, Proxies)),
             (&[], (Proxies, Proxies)),
         ] {
             assert_eq!(both(networks), expected, "{networks:?}");
