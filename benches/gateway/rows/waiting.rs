@@ -12,6 +12,8 @@ use crate::{Outcome, median, table};
 const ALONE: Duration = Duration::from_secs(3);
 const PER_SECOND: f64 = 200.0;
 const LASTING: Duration = Duration::from_secs(8);
+/// Less than the backlog lasts.
+const DRAINING: Duration = Duration::from_secs(4);
 const BACKLOG: u64 = 100_000;
 /// So slow is the upstream while the backlog grows.
 const SLOW: Duration = Duration::from_secs(2);
@@ -49,7 +51,7 @@ async fn wait(stand: &Stand) -> Outcome<Waits> {
     let idle = pace(stand.w1()?, running.target, PER_SECOND, LASTING).await?;
     stand.quiet().await;
     let all = stand.upstream.taken() + grow_backlog(stand, &running).await?;
-    let draining = pace(stand.w1()?, running.target, PER_SECOND, LASTING).await?;
+    let draining = pace(stand.w1()?, running.target, PER_SECOND, DRAINING).await?;
     if stand.upstream.taken() > all {
         return Err("the backlog was gone before the wait was measured".into());
     }
