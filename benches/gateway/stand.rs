@@ -68,7 +68,8 @@ impl Stand {
 
     /// Starts pingora alone, or with a file that is synced before each answer.
     pub(crate) async fn floor(&self, has_file: bool) -> Outcome<Running> {
-        let (folder, address) = (folder()?, free_address()?);
+        let folder = folder()?;
+        let address = free_address()?;
         let mut command = on_the_servers_core(std::env::current_exe()?);
         command.args([FLOOR, &address.to_string()]);
         if has_file {
@@ -86,7 +87,8 @@ impl Stand {
         if !is_installed {
             return Err(format!("{name} can't be installed here").into());
         }
-        let (folder, address) = (folder()?, free_address()?);
+        let folder = folder()?;
+        let address = free_address()?;
         let mut command = on_the_servers_core(self.peers.join(name).join("start"));
         command.env("PORT", address.port().to_string()).env("UPSTREAM", self.upstream.url());
         let run = folder.path().join("run");

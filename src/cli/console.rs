@@ -205,7 +205,8 @@ pub(super) mod tests {
 
     /// A console without colour, and what is written to its two streams.
     pub(in crate::cli) fn console() -> (Console, CapturedOutput, CapturedOutput) {
-        let (data, talk) = (CapturedOutput::default(), CapturedOutput::default());
+        let data = CapturedOutput::default();
+        let talk = CapturedOutput::default();
         let console = Console {
             data: Box::new(data.clone()),
             talk: Box::new(talk.clone()),

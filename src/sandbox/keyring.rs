@@ -115,7 +115,8 @@ mod tests {
 
     #[test]
     fn a_pair_opens_only_together() {
-        let (one, two) = (NewKeyPair::fresh(&[1; 56]), NewKeyPair::fresh(&[2; 56]));
+        let one = NewKeyPair::fresh(&[1; 56]);
+        let two = NewKeyPair::fresh(&[2; 56]);
         let mut keyring = Keyring::new(&one, &[]);
         assert_eq!(keyring.business(&one.public_key, &one.secret_key), Ok("biz_sandbox"));
         assert_eq!(keyring.business(&two.public_key, &two.secret_key), Err(WrongKey::Public));

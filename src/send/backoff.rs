@@ -22,24 +22,19 @@ pub(super) fn delay(retry: Retry, attempts: u32, asked: Option<Duration>, fracti
 mod tests {
     use super::*;
 
-    const RETRY: Retry = Retry {
-        first: Duration::from_secs(5),
-        max: Duration::from_secs(3600),
-        give_up_after: Duration::from_secs(14 * 86_400),
-    };
-
     #[test]
     fn waits_double_up_to_the_longest() {
-        let waits = [1, 2, 3, 10, 11, 60, u32::MAX].map(|attempts| delay(RETRY, attempts, None, 1.0).as_secs());
+        let waits =
+            [1, 2, 3, 10, 11, 60, u32::MAX].map(|attempts| delay(Retry::default(), attempts, None, 1.0).as_secs());
         assert_eq!(waits, [5, 10, 20, 2560, 3600, 3600, 3600]);
-        assert_eq!(delay(RETRY, 3, None, 0.0), Duration::ZERO);
-        assert_eq!(delay(RETRY, 3, None, 0.5), Duration::from_secs(10));
+        assert_eq!(delay(Retry::default(), 3, None, 0.0), Duration::ZERO);
+        assert_eq!(delay(Retry::default(), 3, None, 0.5), Duration::from_secs(10));
     }
 
     #[test]
     fn what_was_asked_for_is_the_least() {
         let asked = Some(Duration::from_secs(600));
-        assert_eq!(delay(RETRY, 1, asked, 0.0), Duration::from_secs(600));
-        assert_eq!(delay(RETRY, 20, asked, 1.0), Duration::from_secs(605));
+        assert_eq!(delay(Retry::default(), 1, asked, 0.0), Duration::from_secs(600));
+        assert_eq!(delay(Retry::default(), 20, asked, 1.0), Duration::from_secs(605));
     }
 }

@@ -53,6 +53,14 @@ pub enum Stopped {
     Cut(usize),
 }
 
+/// How many leads of a kind may be on their way, and how many more.
+#[derive(Clone, Copy)]
+struct Room {
+    slot: Slot,
+    places: usize,
+    free: usize,
+}
+
 impl Sender {
     pub fn new(store: Arc<dyn Store>, client: Client, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) -> Self {
         let admission = Arc::<Admission>::default();
@@ -194,8 +202,8 @@ impl Sender {
         }
         let places = self.places(&config);
         let leads = claimable.leads.saturating_sub(flight.waiting());
-        let room = places.map(|(slot, places)| flight.room(slot, places));
-        if leads > 0 && room.iter().any(|room| *room > 0) {
+        let room = places.map(|(slot, places)| Room { slot, places, free: flight.room(slot, places) });
+        if leads > 0 && room.iter().any(|room| room.free > 0) {
             looking.begin(Box::pin(self.clone().claim(config, room, leads, now)));
         }
     }
@@ -206,14 +214,13 @@ impl Sender {
         Slot::ALL.map(|slot| (slot, places(slot, config.upstream.max_in_flight, turn_over)))
     }
 
-    /// Claims up to so many leads, for as many places of each kind.
-    async fn claim(self, config: Arc<Config>, [any, new]: [usize; 2], leads: usize, now: Timestamp) -> Found {
-        let asked = any.min(leads);
-        let mut found = self.take(&config, Slot::Any, asked, now).await;
+    /// Claims up to so many leads, as far as there is room.
+    async fn claim(self, config: Arc<Config>, [any, new]: [Room; 2], leads: usize, now: Timestamp) -> Found {
+        let mut found = self.take(&config, any, leads, now).await;
         // Where there was less than asked for, nothing else is due, unless a site's share was used up.
         if found.has_more {
-            let asked = new.min(leads.saturating_sub(found.claimed.len()));
-            let more = self.take(&config, Slot::New, asked, now).await;
+            let leads = leads.saturating_sub(found.claimed.len());
+            let more = self.take(&config, new, leads, now).await;
             found.claimed.extend(more.claimed);
             found.failed = more.failed;
         }
@@ -221,9 +228,10 @@ impl Sender {
     }
 
     /// Claims up to so many leads for slots of a kind; none where the store failed.
-    async fn take(&self, config: &Config, slot: Slot, max: usize, now: Timestamp) -> Found {
+    async fn take(&self, config: &Config, room: Room, leads: usize, now: Timestamp) -> Found {
         let Deliverer { store, admission, .. } = &self.deliverer;
-        let places = places(slot, config.upstream.max_in_flight, self.slots.turn_over());
+        let Room { slot, places, free } = room;
+        let max = free.min(leads);
         if max == 0 {
             return Found { claimed: Vec::new(), has_more: true, failed: false };
         }

@@ -46,6 +46,24 @@ async fn requests(world: &World, count: usize, within: Duration) -> usize {
     world.api.requests().len()
 }
 
+/// Sixteen leads are due, and eight of them are posted; those fail once they are told to.
+struct Failing {
+    world: World,
+    told: Arc<Notify>,
+    running: (watch::Sender<bool>, JoinHandle<formgate::send::Stopped>),
+}
+
+async fn failing() -> Failing {
+    let world = World::new().await;
+    let told = Arc::new(Notify::new());
+    let held = Arc::clone(&told);
+    world.api.rule(move |_| Some(Reply::error(500, "Oops").when(&held)));
+    queue(&world, 0..16).await;
+    let running = run(&world);
+    assert_eq!(requests(&world, 8, SOON).await, 8);
+    Failing { world, told, running }
+}
+
 #[tokio::test]
 async fn what_was_claimed_for_new_slots_goes_when_a_reload_leaves_none() {
     let world = World::new().await;
@@ -65,13 +83,7 @@ async fn what_was_claimed_for_new_slots_goes_when_a_reload_leaves_none() {
 
 #[tokio::test]
 async fn the_probe_of_the_upstream_goes_after_a_reload_to_one_in_flight() {
-    let world = World::new().await;
-    let told = Arc::new(Notify::new());
-    let held = Arc::clone(&told);
-    world.api.rule(move |_| Some(Reply::error(500, "Oops").when(&held)));
-    queue(&world, 0..16).await;
-    let running = run(&world);
-    assert_eq!(requests(&world, 8, SOON).await, 8);
+    let Failing { world, told, running } = failing().await;
     world.change(|config| config.upstream.max_in_flight = in_flight(1));
     world.sender.reloaded().await;
     told.notify_waiters();
@@ -94,13 +106,7 @@ async fn the_probe_of_the_upstream_goes_after_a_reload_to_one_in_flight() {
 
 #[tokio::test]
 async fn nothing_but_a_probe_goes_through_the_upstreams_open_circuit() {
-    let world = World::new().await;
-    let told = Arc::new(Notify::new());
-    let held = Arc::clone(&told);
-    world.api.rule(move |_| Some(Reply::error(500, "Oops").when(&held)));
-    queue(&world, 0..16).await;
-    let running = run(&world);
-    assert_eq!(requests(&world, 8, SOON).await, 8);
+    let Failing { world, told, running } = failing().await;
     world.api.rule(|_| Some(Reply::error(500, "Oops")));
     told.notify_waiters();
     let sent = requests(&world, 16, Duration::from_secs(3)).await;

@@ -1,5 +1,6 @@
 //! Whether deliveries keep up with what is accepted.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -18,7 +19,9 @@ const SLOW_BEGIN: Duration = Duration::from_secs(2);
 const SLOW_LASTING: Duration = Duration::from_secs(5);
 
 pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
-    let (mut at_60, mut at_peak, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    let mut at_60 = Vec::new();
+    let mut at_peak = Vec::new();
+    let mut slow = Vec::new();
     for _round in rounds("delivered") {
         let running = stand.gateway(1, true).await?;
         stand.warm_up(&running, stand.w1()?).await?;
@@ -46,7 +49,8 @@ fn share(stand: &Stand, before: u64, loaded: &Loaded) -> f64 {
 /// Returns how many are delivered a second while more come than can be.
 async fn at_slow_upstream(stand: &Stand, running: &Running) -> Outcome<f64> {
     stand.upstream.set_delay(SLOW);
-    let (workload, target) = (std::rc::Rc::clone(stand.w1()?), running.target);
+    let workload = Rc::clone(stand.w1()?);
+    let target = running.target;
     let lasting = SLOW_BEGIN + SLOW_LASTING;
     let load =
         tokio::task::spawn_local(async move { pace(&workload, target, SLOW_BEST * 1.5, lasting).await.map(drop) });

@@ -27,7 +27,9 @@ struct Waits {
 }
 
 pub(crate) async fn measure(stand: &Stand) -> Outcome<Vec<Goal>> {
-    let (mut alone, mut draining, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    let mut alone = Vec::new();
+    let mut draining = Vec::new();
+    let mut rows = Vec::new();
     for _round in rounds("waiting") {
         let mut waits = wait(stand).await?;
         alone.push(waits.alone / waits.sync);

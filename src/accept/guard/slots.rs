@@ -234,7 +234,8 @@ mod tests {
         let other = slot(&slots, "192.0.2.9").expect("a slot");
         let mut others = Box::pin(other.wanted());
         assert!(!is_over(&mut others));
-        let (first, second) = (slot(&slots, "192.0.2.1").expect("a slot"), slot(&slots, "192.0.2.1").expect("a slot"));
+        let first = slot(&slots, "192.0.2.1").expect("a slot");
+        let second = slot(&slots, "192.0.2.1").expect("a slot");
         let mut wanted = Box::pin(first.wanted());
         let mut later = Box::pin(second.wanted());
         assert!(!is_over(&mut wanted) && !is_over(&mut later));

@@ -304,7 +304,9 @@ impl Store for SqliteStore {
     }
 
     async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
-        let (site, max, now) = (site.clone(), max.min(MAKE_DUE_MAX), whole_millisecond(now));
+        let site = site.clone();
+        let max = max.min(MAKE_DUE_MAX);
+        let now = whole_millisecond(now);
         self.writer.write(move |workspace| claim::make_due(workspace, &site, max, now)).await
     }
 

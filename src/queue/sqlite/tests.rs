@@ -22,8 +22,7 @@ pub(super) fn entry(number: u8, body_len: usize) -> NewEntry {
 
 pub(super) fn store() -> (tempfile::TempDir, Arc<SqliteStore>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let (dedupe_window, opened_at) = (Duration::from_secs(10), Timestamp::UNIX_EPOCH);
-    let options = Options { dedupe_window, max_size: None, opened_at };
+    let options = Options { dedupe_window: Duration::from_secs(10), max_size: None, opened_at: Timestamp::UNIX_EPOCH };
     let store = SqliteStore::open(&folder.path().join("store.db"), options).expect("opened");
     (folder, Arc::new(store))
 }
@@ -50,7 +49,8 @@ async fn a_full_disk_refuses_what_does_not_fit_and_nothing_else() {
     set_pages_max(&store, 30).await;
     let mut appends = JoinSet::new();
     for number in 0..40 {
-        let (store, new) = (Arc::clone(&store), entry(number, if number % 4 == 3 { 200_000 } else { 100 }));
+        let store = Arc::clone(&store);
+        let new = entry(number, if number % 4 == 3 { 200_000 } else { 100 });
         appends.spawn(async move { (new.id, number, store.append(new, None).await) });
     }
     let mut stored = 0;
@@ -95,7 +95,8 @@ async fn two_that_write_to_one_store_let_each_other_in() {
     let (began, mut writes) = watch::channel(());
     let mut flood = JoinSet::new();
     for task in 0..16_u64 {
-        let (busy, began) = (Arc::clone(&busy), began.clone());
+        let busy = Arc::clone(&busy);
+        let began = began.clone();
         flood.spawn(async move {
             for number in 0_u64.. {
                 let random = (task << 32 | number).to_be_bytes();

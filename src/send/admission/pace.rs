@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn all_together_keep_the_rate_and_a_second_may_go_at_once() {
-        let (together, rate) = (GlobalRateLimit::default(), limit(120, 1).rate);
+        let together = GlobalRateLimit::default();
+        let rate = limit(120, 1).rate;
         assert_eq!(together.room(rate, at(0)), (2, None));
         together.begin(rate, at(0));
         assert_eq!(together.room(rate, at(0)), (1, None));

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_share_grows_with_answers_while_it_is_in_use_and_leaves_a_quarter_to_others() {
-        let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
+        let shares = Arc::new(Shares::default());
+        let acme = site("acme");
         let mut places: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::Any, &acme, at(0))).collect();
         assert_eq!((left(&shares, "acme"), left(&shares, "beta")), (0, FIRST));
         assert!(shares.any_used_up(Slot::Any, 16, 2) && !shares.any_used_up(Slot::New, 16, 2));
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_site_with_nothing_to_send_is_forgotten_after_a_while_and_begins_anew() {
-        let (shares, acme) = (Arc::new(Shares::default()), site("acme"));
+        let shares = Arc::new(Shares::default());
+        let acme = site("acme");
         let places: Vec<_> = (0..FIRST).map(|_| shares.begin(Slot::New, &acme, at(0))).collect();
         places.into_iter().for_each(|place| place.sent().answered());
         let of = |seconds| shares.left(Slot::New, 16, 9, at(seconds)).1.get(&acme).copied();
