@@ -304,6 +304,25 @@ async fn the_next_lead_is_claimed_while_one_is_posted_and_put_back_by_a_stop() {
     assert_eq!(world.sent(), ["jane1", "jane2"]);
 }
 
+#[tokio::test]
+async fn what_waits_in_hand_for_a_second_is_put_back() {
+    let world = World::with(|config| config.upstream.max_in_flight = NonZeroU32::new(1).expect("not zero")).await;
+    let mut ids = Vec::new();
+    for number in 1..=3 {
+        ids.push(world.queue("acme", number).await);
+    }
+    world.api.on_intake(Reply::success("lead_1"));
+    world.api.always(Reply::silence());
+    let (stop, stopped) = watch::channel(false);
+    let sender = world.sender.clone();
+    let running = tokio::spawn(async move { sender.run(stopped).await });
+    world.api.wait_for(2).await;
+    has_attempts(&world, ids[2], 1).await;
+    has_attempts(&world, ids[2], 0).await;
+    assert_eq!(world.sent(), ["jane1", "jane2"]);
+    drop((stop, running));
+}
+
 /// Waits until so many attempts of a lead are counted.
 async fn has_attempts(world: &World, id: EntryId, attempts: u32) {
     let counted = async {
