@@ -6,12 +6,15 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::supervise::Supervisor;
 use super::tasks::Tasks;
 use crate::accept;
 use crate::send::{Sender, Stopped};
 
 pub(super) struct Sending {
     task: JoinHandle<Option<Stopped>>,
+    sender: Sender,
+    supervisor: Supervisor,
     runtime: Option<Runtime>,
 }
 
@@ -21,13 +24,19 @@ impl Sending {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("sender").enable_all().build()?;
         let supervisor = tasks.supervisor.clone();
         let stopping = tasks.stopping.clone();
-        let sending = async move { supervisor.keep("sender", || sender.run(stopping.clone())).await };
-        Ok(Self { task: runtime.spawn(sending), runtime: Some(runtime) })
+        let worker = sender.clone();
+        let keeper = supervisor.clone();
+        let sending = async move { keeper.keep("sender", || worker.run(stopping.clone())).await };
+        Ok(Self { task: runtime.spawn(sending), sender, supervisor, runtime: Some(runtime) })
     }
 
     /// Waits until it has stopped; returns how many attempts were cut off.
     pub(super) async fn stopped(mut self) -> usize {
-        match (&mut self.task).await {
+        let stopped = (&mut self.task).await;
+        if let Some(panicked) = self.sender.take_panic() {
+            self.supervisor.note(panicked);
+        }
+        match stopped {
             Ok(Some(Stopped::Cut(attempts))) => attempts,
             // A sender that panicked is in `has_panicked`; what it had under way is ambiguous when its lease ends.
             Ok(Some(Stopped::Drained) | None) | Err(_) => 0,

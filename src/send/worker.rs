@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::{Claim, Lease, MAKE_DUE_MAX, SendingStatus, Store};
-use crate::telemetry::{Metrics, catch, catch_async};
+use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
 /// How long attempts in flight get to end when the worker stops.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -42,6 +43,7 @@ pub struct Sender {
     slots: Arc<Slots>,
     /// Goes up with each new configuration.
     reloads: watch::Sender<u64>,
+    returning_panic: Arc<Mutex<Option<Panicked>>>,
 }
 
 /// How the worker stopped.
@@ -79,7 +81,7 @@ impl Sender {
             clock,
             cut: watch::Sender::new(false),
         };
-        Self { deliverer, slots, reloads: watch::Sender::new(0) }
+        Self { deliverer, slots, reloads: watch::Sender::new(0), returning_panic: Arc::default() }
     }
 
     /// Lets another clock tell the time.
@@ -110,6 +112,11 @@ impl Sender {
             make_due(&**store, &site, MAKE_DUE_MAX, clock.now()).await;
         }
         self.reloads.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Takes out the last panic that did not end the worker: of what brings back the leads of a site.
+    pub fn take_panic(&self) -> Option<Panicked> {
+        self.returning_panic.lock().take()
     }
 
     /// Sends until `shutdown` says true, then lets the attempts in flight end.
@@ -145,7 +152,6 @@ impl Sender {
                 reloads.mark_unchanged();
                 self.begin_bringing_back(&mut returning).await;
             }
-            tell_panic(&mut returning);
             flight.reap();
             self.begin_claimed(flight);
             self.give_back(flight, Flight::take_overdue);
@@ -184,7 +190,17 @@ impl Sender {
     async fn begin_bringing_back(&self, returning: &mut JoinSet<()>) {
         returning.shutdown().await;
         let Deliverer { store, config, clock, .. } = self.deliverer.clone();
-        returning.spawn(bring_back(store, config, clock));
+        let last_panic = Arc::clone(&self.returning_panic);
+        returning.spawn(async move {
+            // It must not keep the others' leads from being sent.
+            if let Err(panicked) = catch_async(bring_back(store, config, clock)).await {
+                tracing::error!(
+                    location = panicked.location,
+                    "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"
+                );
+                *last_panic.lock() = Some(panicked);
+            }
+        });
     }
 
     /// Begins a claim, where something may be due and there is room for it.
@@ -349,12 +365,4 @@ fn new_since(now: Timestamp) -> Timestamp {
 /// Returns how long a lease lasts: the time in hand, that of the longest attempt, and that to write down its end.
 fn lease(config: &Config) -> Duration {
     IN_HAND_MAX + config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN
-}
-
-fn tell_panic(returning: &mut JoinSet<()>) {
-    if let Some(Err(panicked)) = returning.try_join_next()
-        && panicked.is_panic()
-    {
-        tracing::error!("send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload");
-    }
 }

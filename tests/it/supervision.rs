@@ -33,8 +33,10 @@ use crate::scripted_api::{Reply, ScriptedApi};
 enum Call {
     Claim,
     Problems,
-    Hasten,
+    MakeDue,
     Scan,
+    /// A scan for what waits for a site that was gone.
+    BringBack,
     /// A scan of all that is held.
     Recheck,
 }
@@ -76,7 +78,7 @@ impl Store for Frail {
     }
 
     async fn make_due(&self, site: &SiteId, max: usize, now: Timestamp) -> Result<usize, StoreError> {
-        self.called(Call::Hasten);
+        self.called(Call::MakeDue);
         self.inner.make_due(site, max, now).await
     }
 
@@ -95,8 +97,8 @@ impl Store for Frail {
         cursor: Option<EntryId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.called(Call::Scan);
-        // The sender's scan of what is held names a reason.
+        // The sender's scans name a reason.
+        self.called(if filter.reason.is_some() { Call::BringBack } else { Call::Scan });
         if *filter == (Filter { state: Some(State::Held), ..Filter::default() }) {
             self.called(Call::Recheck);
         }
@@ -246,6 +248,19 @@ async fn what_is_done_once_dies_alone_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn what_brings_leads_back_dies_alone_and_is_remembered() {
+    let store = Frail::new();
+    store.panic_at(Call::BringBack);
+    let api = ScriptedApi::start().await;
+    let app = app::start_on(config_for(&api.base_url()), frail(&store)).expect("started");
+    until(|| store.panics.lock().is_none()).await;
+    assert_eq!(status(&post(&app, "acme").await), 200);
+    api.wait_for(1).await;
+    let ended = app.stop().await;
+    assert!(ended.has_panicked && ended.fatal.is_none());
+}
+
+#[tokio::test]
 async fn an_admin_listener_that_panics_listens_again() {
     install_panic_hook();
     let app = app::start_on(config_for("http://127.0.0.1:1"), frail(&Frail::new())).expect("started");
@@ -279,7 +294,7 @@ async fn a_follower_that_panics_starts_again_and_follows() {
     api.on_intake(Reply::error(401, "Unauthorized"));
     assert_eq!(status(&post(&app, "acme").await), 200);
     tokio::time::timeout(Duration::from_secs(10), api.wait_for(1)).await.expect("the lead goes out");
-    store.panic_at(Call::Hasten);
+    store.panic_at(Call::MakeDue);
     until(|| app.metrics().text().is_ok_and(|page| String::from_utf8_lossy(&page).contains("formgate_sites_paused 1")))
         .await;
     files.replace("secrets/acme", "wp_sk_2\n");
