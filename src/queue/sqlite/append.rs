@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::arrival::{self, Arrival};
 use super::failure::Failure;
+use super::keys::short;
 use super::outbox;
 use super::recent;
 use super::schema::PAGE_SIZE;
@@ -114,9 +115,10 @@ fn used_bytes(connection: &Connection) -> Result<u64, Failure> {
 fn find_first(workspace: &mut Workspace, key: DedupeKey, now: Timestamp) -> Result<Option<EntryId>, Failure> {
     let Some(id) = workspace.keys.first(key, now, workspace.options.dedupe_window) else { return Ok(None) };
     let Workspace { connection, recent, .. } = workspace;
-    let mut count = connection.prepare_cached("UPDATE entry SET seen = seen + 1 WHERE id = ?1 RETURNING number")?;
-    // Without a row it was erased meanwhile: then this one is new.
-    let number = count.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    let mut count = connection
+        .prepare_cached("UPDATE entry SET seen = seen + 1 WHERE id = ?1 AND dedupe_key = ?2 RETURNING number")?;
+    // Without a row, or with one that has another key, it was erased meanwhile: then this one is new.
+    let number = count.query_row(params![id.as_bytes(), short(key)], |row| row.get(0)).optional()?;
     number.map(|number| recent.take(number));
     Ok(number.map(|_| id))
 }
