@@ -12,8 +12,8 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::fault::{self, Fault};
-use super::routes::{INTAKE, Moment, Response, SandboxRequest, SandboxState, respond};
+use super::fault::Fault;
+use super::routes::{Moment, Response, SandboxRequest, SandboxState, draw_fault, respond};
 
 /// Most connections at one time.
 const CONNECTIONS_MAX: u32 = 1_024;
@@ -43,7 +43,7 @@ enum Unread {
 /// What becomes of a request.
 enum SandboxOutcome {
     Response(Response),
-    /// The lead is taken, and nobody is told.
+    /// The work is done, and nobody is told.
     Dropped,
     /// The sandbox stops.
     Stopped,
@@ -73,10 +73,7 @@ impl App {
                 return SandboxOutcome::Response(unread.response());
             }
         }
-        let fault = match request.path == INTAKE {
-            true => fault::draw(&mut self.state.fault.lock(), rand::random()),
-            false => None,
-        };
+        let fault = draw_fault(&self.state, &request);
         if let Some(delay) = fault.as_ref().and_then(Fault::delay) {
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}

@@ -1,22 +1,34 @@
-//! What the sandbox's intake does wrong, on demand.
+//! What an endpoint of the sandbox does wrong, on demand.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::endpoint::Endpoint;
+
 /// Longest delay.
 const DELAY_MAX_MS: u64 = 600_000;
 /// Longest header value of a fault, in bytes.
 const HEADER_MAX: usize = 256;
+/// Longest name of a site (`public_key`, `site_url`), in bytes.
+const SITE_MAX: usize = 2_048;
 
-/// One fault of intake, as JSON: `{"status":503,"times":3}`. There is one at a time; without any, intake behaves.
+/// One fault of one endpoint, as JSON: `{"endpoint":"keys","status":429,"retry_after":"2","percent":5}`.
 ///
-/// With `status` or `body` that is the answer and no lead is taken, whoever asks. With only a delay, or with
-/// `drop_after_commit`, intake does its work: late, or without saying so.
+/// With `status` or `body` that is the answer, and nothing is done, whoever asks. With only a delay, or with
+/// `drop_after_commit`, the endpoint does its work: late, or without saying so.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fault {
+    /// The endpoint that misbehaves; else intake.
+    pub endpoint: Endpoint,
+    /// Meets only requests with this public key, valid or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// Meets only requests of this site: of the connection that was minted for it; for `keys`, that ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_url: Option<String>,
     /// The status of the answer, 200 to 599.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -32,9 +44,9 @@ pub struct Fault {
     /// Waits so long before anything else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
-    /// Takes the lead, then closes the connection without an answer.
+    /// Does the work (takes the lead, mints the pair), then closes the connection without an answer.
     pub drop_after_commit: bool,
-    /// Is over after so many requests; else it stays until it is taken back.
+    /// Ends after meeting so many requests; else it stays until it is taken back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<NonZeroU32>,
     /// Meets so many of a hundred requests, by chance; else all.
@@ -57,6 +69,18 @@ pub enum InvalidFault {
         "drop_after_commit sends no answer, so it can't be combined with status, body, content_type or retry_after"
     )]
     DropAnswers,
+    #[error("name a site by public_key or by site_url, not by both")]
+    TwoNames,
+    #[error("a request that mints keys has no public_key; name the site by site_url")]
+    KeysHaveNoPublicKey,
+    #[error("public_key and site_url must have 1 to {SITE_MAX} bytes")]
+    SiteLength,
+    #[error(
+        "there are {} faults, or {} bytes of bodies, already; clear some",
+        super::faults::FAULTS_MAX,
+        super::faults::BODIES_MAX
+    )]
+    TooMany,
     #[error("it does nothing: set status, body, delay_ms or drop_after_commit")]
     Nothing,
 }
@@ -77,12 +101,24 @@ impl Fault {
         if !self.content_type.iter().chain(&self.retry_after).all(is_plain) {
             return Err(InvalidFault::Header);
         }
+        self.check_site()?;
         let has_headers = self.content_type.is_some() || self.retry_after.is_some();
         if self.drop_after_commit && (self.is_answer() || has_headers) {
             return Err(InvalidFault::DropAnswers);
         }
         let does_something = self.is_answer() || self.drop_after_commit || self.delay_ms.is_some();
         does_something.then_some(()).ok_or(InvalidFault::Nothing)
+    }
+
+    fn check_site(&self) -> Result<(), InvalidFault> {
+        if self.public_key.is_some() && self.site_url.is_some() {
+            return Err(InvalidFault::TwoNames);
+        }
+        if self.public_key.is_some() && self.endpoint == Endpoint::Keys {
+            return Err(InvalidFault::KeysHaveNoPublicKey);
+        }
+        let fits = |name: &String| (1..=SITE_MAX).contains(&name.len());
+        self.public_key.iter().chain(&self.site_url).all(fits).then_some(()).ok_or(InvalidFault::SiteLength)
     }
 
     /// Tells whether the fault is an answer of its own.
@@ -95,46 +131,12 @@ impl Fault {
     }
 }
 
-/// Returns the fault that meets a request, and counts it.
-pub(super) fn draw(current: &mut Option<Fault>, random: u32) -> Option<Fault> {
-    let fault = current.as_mut()?;
-    if random % 100 >= u32::from(fault.percent.unwrap_or(100)) {
-        return None;
-    }
-    let met = fault.clone();
-    if let Some(times) = fault.times {
-        match NonZeroU32::new(times.get() - 1) {
-            Some(left) => fault.times = Some(left),
-            None => *current = None,
-        }
-    }
-    Some(met)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fault(json: &str) -> Fault {
         serde_json::from_str(json).expect("a fault")
-    }
-
-    #[test]
-    fn a_fault_is_over_after_its_times() {
-        let mut current = Some(fault(r#"{"status":503,"times":2}"#));
-        assert!(draw(&mut current, 99).is_some());
-        assert_eq!(current, Some(fault(r#"{"status":503,"times":1}"#)));
-        assert!(draw(&mut current, 0).is_some());
-        assert!(draw(&mut current, 0).is_none() && current.is_none());
-        let mut lasting = Some(fault(r#"{"status":503}"#));
-        assert!((0..1_000).all(|random| draw(&mut lasting, random).is_some()));
-    }
-
-    #[test]
-    fn a_percentage_meets_its_share_and_counts_only_those() {
-        let mut current = Some(fault(r#"{"delay_ms":1,"percent":10,"times":11}"#));
-        let met = (0..100).filter(|random| draw(&mut current, *random).is_some()).count();
-        assert_eq!((met, current.and_then(|fault| fault.times)), (10, NonZeroU32::new(1)));
     }
 
     #[test]
@@ -147,6 +149,9 @@ mod tests {
         assert_eq!(refused(r#"{"status":503,"retry_after":"1\r\nx: y"}"#), InvalidFault::Header);
         assert_eq!(refused(r#"{"status":503,"drop_after_commit":true}"#), InvalidFault::DropAnswers);
         assert_eq!(refused("{}"), InvalidFault::Nothing);
+        assert_eq!(refused(r#"{"status":500,"public_key":"a","site_url":"b"}"#), InvalidFault::TwoNames);
+        assert_eq!(refused(r#"{"status":500,"endpoint":"keys","public_key":"a"}"#), InvalidFault::KeysHaveNoPublicKey);
+        assert_eq!(refused(r#"{"status":500,"site_url":""}"#), InvalidFault::SiteLength);
         assert_eq!(fault(r#"{"body":"<html>","content_type":"text/html"}"#).check(), Ok(()));
         assert!(serde_json::from_str::<Fault>(r#"{"stauts":500}"#).is_err());
         assert!(serde_json::from_str::<Fault>(r#"{"status":500,"times":0}"#).is_err());

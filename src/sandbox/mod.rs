@@ -6,19 +6,28 @@
 //! POST /api/v1/wordpress/intake            Authorization: Bearer wp_pk_…:wp_sk_…     takes a lead
 //! GET  /api/v1/wordpress/dashboard-widget  Authorization: Bearer wp_pk_…:wp_sk_…     the recent leads
 //!
-//! GET  /_sandbox/leads?limit=N             what was received, newest first
-//! GET, POST, DELETE /_sandbox/faults       see [`Fault`]: what intake does wrong
+//! GET    /_sandbox/leads?limit=N           what was received, newest first
+//! GET    /_sandbox/connections?limit=N     the pairs that were minted, newest first, without their secrets
+//! DELETE /_sandbox/connections/ID          revokes one; ID is its connection id or its public key
+//! GET    /_sandbox/faults                  what the endpoints do wrong
+//! POST   /_sandbox/faults                  adds a [`Fault`], or replaces the one of the same endpoint and site
+//! DELETE /_sandbox/faults?endpoint=E&…     removes those that match; without a query all
 //! ```
 //!
-//! It imports nothing of the gateway, so that neither can repeat the other's mistake. Everything is kept in memory and
-//! bounded; keys are kept as SHA-256 only. `Idempotency-Key` is written down and not used: the API documents none.
+//! docs/sandbox.md describes them for users. It imports nothing of the gateway, so that neither can repeat the other's
+//! mistake. Everything is kept in memory and bounded; secrets are kept as SHA-256 only. `Idempotency-Key` is written
+//! down and not used: the API documents none.
 
 mod app;
+mod control;
+mod endpoint;
 mod fault;
+mod faults;
 mod intake;
 mod key_files;
 mod keyring;
 mod leads;
+mod live_key;
 mod routes;
 
 use std::future::Future;
@@ -29,6 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use pingora::server::Fds;
 use pingora::services::Service as _;
@@ -36,12 +46,15 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use endpoint::{Endpoint, UnknownEndpoint};
 pub use fault::{Fault, InvalidFault};
 pub use key_files::KeyFilesError;
-pub use keyring::NewKeyPair;
+pub use keyring::{Connection, NewKeyPair};
 pub use leads::ReceivedLead;
+pub use live_key::{InvalidLiveKey, LiveKey};
 
 use app::App;
+use faults::{FaultFilter, Faults};
 use routes::SandboxState;
 
 /// Longest time that requests under way are waited for when it stops.
@@ -55,15 +68,15 @@ pub struct Options {
     /// Where the first pair of keys is written, or read if it is there: `public_key` and `secret_key`.
     pub keys_dir: Option<PathBuf>,
     /// Standard keys that may mint pairs; if there are none, every well-formed `kc_live_…` may.
-    pub live_keys: Vec<String>,
-    /// What intake does wrong from the start.
-    pub fault: Option<Fault>,
+    pub live_keys: Vec<LiveKey>,
+    /// What the endpoints do wrong from the start.
+    pub faults: Vec<Fault>,
 }
 
 impl Options {
     /// Returns options without key files, without faults.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, keys_dir: None, live_keys: Vec::new(), fault: None }
+        Self { listen, keys_dir: None, live_keys: Vec::new(), faults: Vec::new() }
     }
 }
 
@@ -80,6 +93,13 @@ pub enum SandboxStartError {
     KeyFiles(#[from] KeyFilesError),
     #[error("the fault isn't valid")]
     Fault(#[from] InvalidFault),
+    /// The key that could never mint; `number` counts from 1, since a key is not repeated.
+    #[error("live key {number} isn't usable")]
+    LiveKey {
+        number: usize,
+        #[source]
+        source: InvalidLiveKey,
+    },
 }
 
 /// The running sandbox. Dropped without [`Sandbox::stop`], it stops without waiting.
@@ -95,8 +115,13 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts to listen, within the tokio runtime of the caller.
     pub fn start(options: Options) -> Result<Self, SandboxStartError> {
-        if let Some(fault) = &options.fault {
-            fault.check()?;
+        let now = Timestamp::now();
+        let mut faults = Faults::default();
+        for fault in options.faults {
+            faults.add(fault)?;
+        }
+        for (at, key) in options.live_keys.iter().enumerate() {
+            key.check(now).map_err(|source| SandboxStartError::LiveKey { number: at + 1, source })?;
         }
         let keys = match &options.keys_dir {
             Some(directory) => key_files::read_or_write(directory, &rand::random())?,
@@ -107,7 +132,7 @@ impl Sandbox {
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
 
-        let state = Arc::new(SandboxState::new(&keys, &options.live_keys, options.fault));
+        let state = Arc::new(SandboxState::new(&keys, options.live_keys, faults, now));
         let app = App::new(Arc::clone(&state));
         let (shutdown, watch) = watch::channel(false);
         let service = tokio::spawn(serve(listener, address, app.clone(), watch));
@@ -141,13 +166,41 @@ impl Sandbox {
         drop(received.wait_for(|received| *received >= count).await);
     }
 
-    /// Sets what intake does wrong, or with `None` that it behaves.
+    /// Returns the pairs of keys that were minted and not revoked, oldest first.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.state.keyring.lock().newest().into_iter().rev().cloned().collect()
+    }
+
+    /// Revokes a pair of keys, as KaiCalls' dashboard does; tells whether there was one of that id or public key.
+    pub fn revoke(&self, name: &str) -> bool {
+        self.state.keyring.lock().revoke(name).is_some()
+    }
+
+    /// Sets what a fault's endpoint does wrong, or with `None` that intake behaves. Other faults stay.
     pub fn set_fault(&self, fault: Option<Fault>) -> Result<(), InvalidFault> {
-        if let Some(fault) = &fault {
-            fault.check()?;
+        match fault {
+            Some(fault) => self.add_fault(fault),
+            None => {
+                let of_intake = FaultFilter { endpoint: Some(Endpoint::Intake), ..FaultFilter::default() };
+                self.state.faults.lock().clear(&of_intake);
+                Ok(())
+            }
         }
-        *self.state.fault.lock() = fault;
-        Ok(())
+    }
+
+    /// Adds a fault; one of the same endpoint and site is replaced.
+    pub fn add_fault(&self, fault: Fault) -> Result<(), InvalidFault> {
+        self.state.faults.lock().add(fault)
+    }
+
+    /// Returns the faults in force, the most specific first.
+    pub fn faults(&self) -> Vec<Fault> {
+        self.state.faults.lock().all().to_vec()
+    }
+
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        self.state.faults.lock().clear(&FaultFilter::default());
     }
 
     /// Stops listening, lets requests under way end within a grace period, and returns when all is closed.

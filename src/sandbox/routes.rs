@@ -1,42 +1,39 @@
-//! One request to one response, without the wire: the API's endpoints and the sandbox's own.
+//! One request to one response, without the wire: the API's endpoints. The sandbox's own are in `control`.
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::control;
+use super::endpoint::Endpoint;
 use super::fault::Fault;
+use super::faults::{Faults, Target};
 use super::intake::Fields;
 use super::keyring::{Keyring, NewKeyPair, Randomness, WrongKey};
 use super::leads::{Leads, ReceivedLead};
-
-pub(super) const INTAKE: &str = "/api/v1/wordpress/intake";
-const VERIFY: &str = "/api/v1/wordpress/auth/verify";
-const WIDGET: &str = "/api/v1/wordpress/dashboard-widget";
-const CREATE_KEYS: &str = "/api/v1/wordpress/keys/create";
-const LEADS: &str = "/_sandbox/leads";
-const FAULTS: &str = "/_sandbox/faults";
+use super::live_key::{LiveKey, MintRefusal};
 
 /// The widget shows so many leads.
 const WIDGET_LEADS: usize = 10;
-/// `/_sandbox/leads` shows so many unless it is told another number.
-const LISTED_LEADS: usize = 1_000;
 /// Longest business id that is taken over, in characters.
 const BUSINESS_ID_MAX: usize = 100;
+/// Longest URL of a site that is taken over, in characters.
+const SITE_URL_MAX: usize = 2_048;
 /// Longest `Idempotency-Key` that is written down, in bytes.
 const IDEMPOTENCY_KEY_MAX: usize = 256;
 
 /// The state of the sandbox.
 pub(super) struct SandboxState {
-    keyring: Mutex<Keyring>,
+    pub(super) keyring: Mutex<Keyring>,
     pub(super) leads: Mutex<Leads>,
-    pub(super) fault: Mutex<Option<Fault>>,
+    pub(super) faults: Mutex<Faults>,
 }
 
 impl SandboxState {
-    pub(super) fn new(keys: &NewKeyPair, live_keys: &[String], fault: Option<Fault>) -> Self {
-        let keyring = Mutex::new(Keyring::new(keys, live_keys));
-        Self { keyring, leads: Mutex::default(), fault: Mutex::new(fault) }
+    pub(super) fn new(keys: &NewKeyPair, live_keys: Vec<LiveKey>, faults: Faults, now: Timestamp) -> Self {
+        let keyring = Mutex::new(Keyring::new(keys, live_keys, now));
+        Self { keyring, leads: Mutex::default(), faults: Mutex::new(faults) }
     }
 }
 
@@ -67,7 +64,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    fn json(status: u16, body: &Value) -> Self {
+    pub(super) fn json(status: u16, body: &Value) -> Self {
         let content_type = "application/json".to_owned();
         Self { status, content_type, headers: Vec::new(), body: body.to_string().into_bytes() }
     }
@@ -85,7 +82,12 @@ impl Response {
     /// The answer that a fault is.
     pub(super) fn of_fault(fault: &Fault) -> Self {
         let status = fault.status.unwrap_or(200);
-        let mut response = Self::refusal(status, "Failed to create lead");
+        let words = match (status, fault.endpoint) {
+            (401, Endpoint::Verify) => "Invalid API Key.",
+            (401, _) => "Unauthorized",
+            _ => fault.endpoint.failure(),
+        };
+        let mut response = Self::refusal(status, words);
         if let Some(body) = &fault.body {
             response.body = body.clone().into_bytes();
         }
@@ -100,13 +102,21 @@ impl Response {
     }
 }
 
+impl MintRefusal {
+    fn status(self) -> u16 {
+        match self {
+            Self::Unauthorized => 401,
+            Self::Scope | Self::OtherBusiness => 403,
+            Self::BusinessNeeded => 400,
+        }
+    }
+}
+
 /// Answers a request.
 pub(super) fn respond(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
-    let allowed = match request.path.as_str() {
-        INTAKE | VERIFY | CREATE_KEYS => "POST",
-        WIDGET | LEADS => "GET",
-        FAULTS => "GET, POST, DELETE",
-        _ => return Response::error(404, "not_found", "No such path"),
+    let endpoint = Endpoint::at(&request.path);
+    let Some(allowed) = endpoint.map(Endpoint::method).or_else(|| control::methods(&request.path)) else {
+        return Response::error(404, "not_found", "No such path");
     };
     if !allowed.split(", ").any(|method| method == request.method) {
         let mut response = Response::error(405, "method_not_allowed", &format!("Use {allowed}"));
@@ -116,19 +126,39 @@ pub(super) fn respond(state: &SandboxState, request: &SandboxRequest, moment: &M
     if request.method == "POST" && !is_json(request.content_type.as_deref()) {
         return Response::error(415, "unsupported_media_type", "Use Content-Type: application/json");
     }
-    match (request.path.as_str(), request.method.as_str()) {
-        (INTAKE, _) => intake(state, request, moment),
-        (VERIFY, _) => verify(state, request),
-        (CREATE_KEYS, _) => create_keys(state, request, moment),
-        (WIDGET, _) => widget(state, request, moment),
-        (LEADS, _) => list_leads(state, request),
-        (_, "POST") => set_fault(state, request),
-        (_, "DELETE") => {
-            *state.fault.lock() = None;
-            show_fault(None)
-        }
-        _ => show_fault(state.fault.lock().as_ref()),
+    match endpoint {
+        Some(Endpoint::Intake) => intake(state, request, moment),
+        Some(Endpoint::Verify) => verify(state, request, moment),
+        Some(Endpoint::Keys) => create_keys(state, request, moment),
+        Some(Endpoint::Widget) => widget(state, request, moment),
+        None => control::respond(state, request),
     }
+}
+
+/// Returns the fault that meets a request, and counts it.
+pub(super) fn draw_fault(state: &SandboxState, request: &SandboxRequest) -> Option<Fault> {
+    let endpoint = Endpoint::at(&request.path)?;
+    let mut faults = state.faults.lock();
+    if faults.all().is_empty() {
+        return None;
+    }
+    faults.draw(&target(state, endpoint, request), rand::random)
+}
+
+/// Finds out whose request it is, without asking whether it is allowed.
+fn target(state: &SandboxState, endpoint: Endpoint, request: &SandboxRequest) -> Target {
+    let public_key = match endpoint {
+        Endpoint::Intake | Endpoint::Widget => {
+            bearer(request).and_then(|pair| pair.split_once(':')).map(|(public, _)| public.to_owned())
+        }
+        Endpoint::Verify => serde_json::from_slice::<VerifyFields>(&request.body).ok().map(|body| body.public_key),
+        Endpoint::Keys => None,
+    };
+    let site_url = match endpoint {
+        Endpoint::Keys => serde_json::from_slice::<CreateKeysBody>(&request.body).ok().and_then(|body| body.site_url),
+        _ => public_key.as_deref().and_then(|public| state.keyring.lock().find(public)?.site_url.clone()),
+    };
+    Target { endpoint, public_key, site_url }
 }
 
 fn is_json(content_type: Option<&str>) -> bool {
@@ -142,14 +172,16 @@ fn bearer(request: &SandboxRequest) -> Option<&str> {
 }
 
 /// Returns the public key of a valid pair and the business it belongs to.
-fn authorize(state: &SandboxState, request: &SandboxRequest) -> Option<(String, String)> {
+fn authorize(state: &SandboxState, request: &SandboxRequest, now: Timestamp) -> Option<(String, String)> {
     let (public, secret) = bearer(request)?.split_once(':')?;
-    let business = state.keyring.lock().business(public, secret).ok()?.to_owned();
-    Some((public.to_owned(), business))
+    let mut keyring = state.keyring.lock();
+    let connection = keyring.connection(public, secret).ok()?;
+    connection.last_used_at = Some(now);
+    Some((public.to_owned(), connection.business_id.clone()))
 }
 
 fn intake(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
-    let Some((public_key, business_id)) = authorize(state, request) else {
+    let Some((public_key, business_id)) = authorize(state, request, moment.now) else {
         return Response::refusal(401, "Unauthorized");
     };
     let fields = match Fields::read(&request.body) {
@@ -159,6 +191,9 @@ fn intake(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Re
     let id = format!("lead_{}", hex::encode(moment.random.get(..12).unwrap_or_default()));
     let Fields { name, email, phone, message } = fields;
     let idempotency_key = request.idempotency_key.clone().filter(|key| key.len() <= IDEMPOTENCY_KEY_MAX);
+    if let Some(connection) = state.keyring.lock().find(&public_key) {
+        connection.leads += 1;
+    }
     state.leads.lock().push(ReceivedLead {
         id: id.clone(),
         name,
@@ -180,13 +215,16 @@ struct VerifyFields {
     api_key: String,
 }
 
-fn verify(state: &SandboxState, request: &SandboxRequest) -> Response {
+fn verify(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
     let body: VerifyFields = serde_json::from_slice(&request.body).unwrap_or_default();
     if body.public_key.is_empty() || body.api_key.is_empty() {
         return Response::refusal(400, "API Key and Public Key are required.");
     }
-    match state.keyring.lock().business(&body.public_key, &body.api_key) {
-        Ok(business_id) => Response::json(200, &json!({"success": true, "business_id": business_id})),
+    match state.keyring.lock().connection(&body.public_key, &body.api_key) {
+        Ok(connection) => {
+            connection.last_verified_at = Some(moment.now);
+            Response::json(200, &json!({"success": true, "business_id": connection.business_id}))
+        }
         Err(WrongKey::Public) => Response::refusal(401, "Invalid Public Key."),
         Err(WrongKey::Secret) => Response::refusal(401, "Invalid API Key."),
     }
@@ -196,22 +234,32 @@ fn verify(state: &SandboxState, request: &SandboxRequest) -> Response {
 #[serde(rename_all = "camelCase", default)]
 struct CreateKeysBody {
     business_id: Option<String>,
+    site_url: Option<String>,
 }
 
+/// Its errors have the WordPress endpoints' form, since its success has: the documents show none of its errors.
 fn create_keys(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
-    let mut keyring = state.keyring.lock();
-    if !bearer(request).is_some_and(|key| keyring.may_mint(key)) {
-        return Response::refusal(401, "Unauthorized");
-    }
     let body = if request.body.is_empty() { b"{}" } else { request.body.as_slice() };
-    let Ok(body) = serde_json::from_slice::<CreateKeysBody>(body) else {
+    let body = serde_json::from_slice::<CreateKeysBody>(body);
+    let asked = body.as_ref().ok().and_then(|body| body.business_id.as_deref()).filter(|id| !id.is_empty());
+    let mut keyring = state.keyring.lock();
+    let business_id = match keyring.mint(bearer(request).unwrap_or_default(), asked, moment.now) {
+        // What the key may do is not told to a request that can't be read.
+        Err(refusal) if body.is_ok() || refusal == MintRefusal::Unauthorized => {
+            return Response::refusal(refusal.status(), &refusal.to_string());
+        }
+        Err(_) => return Response::refusal(400, "Invalid JSON body"),
+        Ok(business_id) => business_id,
+    };
+    let Ok(body) = body else {
         return Response::refusal(400, "Invalid JSON body");
     };
     let mut keys = NewKeyPair::fresh(&moment.random);
-    if let Some(business_id) = body.business_id.filter(|id| !id.is_empty()) {
+    if let Some(business_id) = business_id {
         keys.business_id = business_id.chars().take(BUSINESS_ID_MAX).collect();
     }
-    if !keyring.add(&keys) {
+    let site_url = body.site_url.map(|url| url.chars().take(SITE_URL_MAX).collect());
+    if !keyring.add(&keys, site_url, moment.now) {
         return Response::refusal(429, "The sandbox has too many connections");
     }
     let minted = json!({
@@ -226,7 +274,7 @@ fn create_keys(state: &SandboxState, request: &SandboxRequest, moment: &Moment) 
 }
 
 fn widget(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Response {
-    let Some((_, business_id)) = authorize(state, request) else {
+    let Some((_, business_id)) = authorize(state, request, moment.now) else {
         return Response::refusal(401, "Unauthorized");
     };
     let leads = state.leads.lock();
@@ -235,31 +283,4 @@ fn widget(state: &SandboxState, request: &SandboxRequest, moment: &Moment) -> Re
         own.take(WIDGET_LEADS).map(|lead| json!({"name": lead.name, "created_at": lead.received_at})).collect();
     let this_week = leads.this_week(&business_id, moment.now);
     Response::json(200, &json!({"success": true, "recentLeads": recent, "leadsThisWeek": this_week}))
-}
-
-fn list_leads(state: &SandboxState, request: &SandboxRequest) -> Response {
-    let limit = request.query.as_deref().and_then(|query| query.strip_prefix("limit="));
-    let limit = match limit.map(str::parse) {
-        None => LISTED_LEADS,
-        Some(Ok(limit)) => limit,
-        Some(Err(_)) => return Response::error(400, "invalid_limit", "limit must be a number"),
-    };
-    let leads = state.leads.lock();
-    let newest: Vec<&ReceivedLead> = leads.newest().take(limit).collect();
-    Response::json(200, &json!({"received": leads.received(), "leads": newest}))
-}
-
-fn set_fault(state: &SandboxState, request: &SandboxRequest) -> Response {
-    let fault = match serde_json::from_slice::<Fault>(&request.body) {
-        Ok(fault) => fault,
-        Err(error) => return Response::error(400, "invalid_fault", &error.to_string()),
-    };
-    if let Err(invalid) = fault.check() {
-        return Response::error(400, "invalid_fault", &invalid.to_string());
-    }
-    show_fault(Some(state.fault.lock().insert(fault)))
-}
-
-fn show_fault(fault: Option<&Fault>) -> Response {
-    Response::json(200, &json!({"fault": fault}))
 }

@@ -1,7 +1,7 @@
 //! The documents as a newcomer meets them: every command in them is run, in their order, in an empty folder.
 //!
 //! In README.md a block of `sh` is run against a sandbox and a gateway that the blocks before it have started; the block
-//! of `json` after one is the lead that KaiCalls must have got by it.
+//! of `json` after one is the lead that KaiCalls must have got by it. docs/sandbox.md is followed against the sandbox alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +20,8 @@ const SANDBOX: &str = "127.0.0.1:9090";
 const GATEWAY: &str = "127.0.0.1:8080";
 const ADMIN: &str = "127.0.0.1:8081";
 const ANY_PORT: &str = "127.0.0.1:0";
+/// The page whose commands are run against sandboxes alone.
+const SANDBOX_PAGE: &str = "docs/sandbox.md";
 /// What the documents write for a token.
 const TOKEN: &str = "fg_…";
 
@@ -66,12 +68,34 @@ async fn the_readme_leads_from_nothing_to_a_lead_of_each_plugin() {
     }
 }
 
+#[tokio::test]
+async fn the_page_of_the_sandbox_can_be_followed() {
+    let mut newcomer = Newcomer::new();
+    let mut commands = 0;
+    for block in blocks(&root().join(SANDBOX_PAGE)) {
+        match block.language.as_str() {
+            "sh" if stays(&block.text) => {
+                // One sandbox after another, each on a port of its own.
+                newcomer.words.insert(SANDBOX, ANY_PORT.to_owned());
+                newcomer.start_sandbox(block.text.trim()).await;
+            }
+            "sh" => {
+                let said = newcomer.run(&block.text).await;
+                assert!(!said.contains("\"error\""), "{}: {said}", block.place);
+                commands += 1;
+            }
+            _ => check_configuration(&block),
+        }
+    }
+    assert!(commands >= 3, "{commands} blocks were run");
+}
+
 #[test]
 fn commands_in_the_other_documents_are_of_the_checkout() {
     for path in documents() {
         for block in blocks(&path).iter().filter(|block| block.language == "sh") {
-            if !path.ends_with("README.md") {
-                assert!(is_checkout_command(block), "{}: only README.md's commands are run", block.place);
+            if !path.ends_with("README.md") && !path.ends_with(SANDBOX_PAGE) {
+                assert!(is_checkout_command(block), "{}: the commands of this page are not run", block.place);
                 check_checkout_commands(block);
             }
         }
@@ -149,7 +173,9 @@ impl Newcomer {
         };
         // The pipe is read on, or the process would stop at a full one.
         drop(tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} }));
-        self.edit_config(SANDBOX, &address);
+        if self.folder.path().join("config.toml").exists() {
+            self.edit_config(SANDBOX, &address);
+        }
         self.words.insert(SANDBOX, address);
         self.sandbox = Some(child);
     }
@@ -209,7 +235,9 @@ impl Newcomer {
     }
 
     fn start(&self, line: &str) -> (Child, Lines<BufReader<ChildStderr>>) {
-        let mut words = self.translate(line).split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter();
+        // No quoted word of these lines holds a space.
+        let line = self.translate(line).replace('\'', "");
+        let mut words = line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter();
         assert_eq!(words.next().as_deref(), Some("formgate"), "{line}");
         let mut command = self.command(env!("CARGO_BIN_EXE_formgate"));
         let mut child = command.args(words).stderr(Stdio::piped()).spawn().expect("it starts");

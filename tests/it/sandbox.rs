@@ -7,7 +7,7 @@ use std::time::Duration;
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{Client, Envelope, FailureKind, LiveKey, NewConnection, Options, Reply, RetryAfter, Widget};
 use formgate::lead::{Draft, EntryId, Lead};
-use formgate::sandbox::{self, Fault, Sandbox, SandboxStartError};
+use formgate::sandbox::{self, Endpoint, Fault, Sandbox, SandboxStartError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -140,7 +140,7 @@ async fn only_the_right_pair_may_send() {
 #[tokio::test]
 async fn a_live_key_mints_a_pair_for_its_business() {
     let mut options = sandbox::Options::new(ANY_PORT);
-    options.live_keys = vec!["kc_live_mine".to_owned()];
+    options.live_keys = vec![sandbox::LiveKey::parse("kc_live_mine").expect("a key")];
     let sandbox = Sandbox::start(options).expect("it starts");
     let client = client(&sandbox);
     let connection = NewConnection { site_url: None, business_id: Some("biz_123".to_owned()) };
@@ -240,7 +240,7 @@ async fn a_fault_answers_for_its_times_and_takes_no_lead() {
     }
     assert_eq!(sandbox.leads(), []);
     assert_eq!(seen(client.intake(&keys, &lead("Jane"), id(3), None).await).0, 200);
-    assert_eq!(ask(&sandbox, "GET /_sandbox/faults", "", "").await, (200, json!({"fault": null})));
+    assert_eq!(ask(&sandbox, "GET /_sandbox/faults", "", "").await, (200, json!({"fault": null, "faults": []})));
 }
 
 #[tokio::test]
@@ -262,9 +262,152 @@ async fn a_fault_that_makes_no_sense_is_refused_and_changes_nothing() {
         let (status, body) = ask(&sandbox, "POST /_sandbox/faults", JSON, bad).await;
         assert_eq!((status, body.pointer("/error/code")), (400, Some(&json!("invalid_fault"))), "{bad}");
     }
-    assert_eq!(ask(&sandbox, "GET /_sandbox/faults", "", "").await, (200, json!({"fault": null})));
-    let refused = Sandbox::start(sandbox::Options { fault: Some(Fault::default()), ..sandbox::Options::new(ANY_PORT) });
+    assert_eq!(ask(&sandbox, "GET /_sandbox/faults", "", "").await, (200, json!({"fault": null, "faults": []})));
+    let refused =
+        Sandbox::start(sandbox::Options { faults: vec![Fault::default()], ..sandbox::Options::new(ANY_PORT) });
     assert!(matches!(refused, Err(SandboxStartError::Fault(_))));
+}
+
+#[tokio::test]
+async fn each_endpoint_has_faults_of_its_own() {
+    let sandbox = start();
+    let (client, keys) = (client(&sandbox), own_keys(&sandbox));
+    let status = |endpoint, status| Fault { endpoint, status: Some(status), ..Fault::default() };
+    sandbox.add_fault(status(Endpoint::Verify, 500)).expect("a fault");
+    sandbox.add_fault(status(Endpoint::Widget, 502)).expect("a fault");
+    let minting = Fault { retry_after: Some("2".to_owned()), ..status(Endpoint::Keys, 429) };
+    sandbox.add_fault(minting).expect("a fault");
+    let key = LiveKey::parse("kc_live_any").expect("a key");
+    assert_eq!(seen(client.verify(&keys).await), (500, Some(Envelope::Failure)));
+    assert_eq!(seen(client.dashboard_widget(&keys).await), (502, Some(Envelope::Failure)));
+    let Reply::Answered(minted) = client.create_keys(&key, &NewConnection::default()).await else {
+        unreachable!("an answer")
+    };
+    assert_eq!((minted.status, minted.retry_after), (429, Some(RetryAfter::After(Duration::from_secs(2)))));
+    assert_eq!(minted.words.as_deref(), Some("Failed to create API keys"));
+    assert_eq!(seen(client.intake(&keys, &lead("Jane"), id(1), None).await).0, 200, "intake has none");
+
+    let cleared = ask(&sandbox, "DELETE /_sandbox/faults?endpoint=verify", "", "").await;
+    assert_eq!(cleared.1.pointer("/faults").and_then(Value::as_array).map(Vec::len), Some(2));
+    assert_eq!(seen(client.verify(&keys).await).0, 200);
+    assert_eq!(ask(&sandbox, "DELETE /_sandbox/faults?endpont=verify", "", "").await.0, 400);
+    assert_eq!(sandbox.faults().len(), 2, "a misspelt filter clears nothing");
+    sandbox.clear_faults();
+    assert_eq!(seen(client.dashboard_widget(&keys).await).0, 200);
+}
+
+#[tokio::test]
+async fn a_fault_may_meet_one_site_alone() {
+    let sandbox = start();
+    let client = client(&sandbox);
+    let key = LiveKey::parse("kc_live_any").expect("a key");
+    let connection = |url: &str| NewConnection { site_url: Some(url.to_owned()), business_id: None };
+    let mint = async |url| match seen(client.create_keys(&key, &connection(url)).await) {
+        (_, Some(Envelope::Success(minted))) => minted.keys,
+        (status, _) => unreachable!("answered {status}"),
+    };
+    let (acme, beta) = (mint("https://acme.example").await, mint("https://beta.example").await);
+    let of_acme = r#"{"status":401,"site_url":"https://acme.example/"}"#;
+    let set = ask(&sandbox, "POST /_sandbox/faults", JSON, of_acme).await;
+    assert_eq!(set.1.pointer("/fault/site_url"), Some(&json!("https://acme.example/")));
+    let for_beta = json!({"endpoint": "verify", "status": 401, "public_key": beta.public()}).to_string();
+    assert_eq!(ask(&sandbox, "POST /_sandbox/faults", JSON, &for_beta).await.0, 200);
+    let no_minting = r#"{"endpoint":"keys","status":500,"site_url":"https://acme.example"}"#;
+    assert_eq!(ask(&sandbox, "POST /_sandbox/faults", JSON, no_minting).await.0, 200);
+
+    let intake = async |keys| seen(client.intake(keys, &lead("Jane"), id(1), None).await).0;
+    assert_eq!((intake(&acme).await, intake(&beta).await), (401, 200));
+    let verify = async |keys| seen(client.verify(keys).await).0;
+    assert_eq!((verify(&acme).await, verify(&beta).await), (200, 401));
+    let create = async |url| seen(client.create_keys(&key, &connection(url)).await).0;
+    assert_eq!((create("https://acme.example").await, create("https://beta.example").await), (500, 200));
+}
+
+#[tokio::test]
+async fn a_pair_whose_answer_was_lost_is_among_the_connections() {
+    let sandbox = start();
+    let lost = Fault { endpoint: Endpoint::Keys, drop_after_commit: true, ..Fault::default() };
+    sandbox.add_fault(lost).expect("a fault");
+    let connection = NewConnection { site_url: Some("https://acme.example".to_owned()), business_id: None };
+    let key = LiveKey::parse("kc_live_any").expect("a key");
+    let reply = client(&sandbox).create_keys(&key, &connection).await;
+    assert!(matches!(reply, Reply::Failed(failure) if failure.sent));
+    let (status, listed) = ask(&sandbox, "GET /_sandbox/connections?limit=1", "", "").await;
+    assert_eq!((status, listed.get("count")), (200, Some(&json!(2))));
+    assert_eq!(listed.pointer("/connections/0/siteUrl"), Some(&json!("https://acme.example")));
+    assert_eq!(listed.pointer("/connections/1"), None, "the limit");
+}
+
+#[tokio::test]
+async fn connections_are_listed_with_their_use_and_revoked() {
+    let sandbox = start();
+    let (client, keys) = (client(&sandbox), own_keys(&sandbox));
+    let fresh = sandbox.connections().remove(0);
+    assert_eq!((fresh.last_verified_at, fresh.last_used_at, fresh.leads), (None, None, 0));
+    assert_eq!(seen(client.verify(&keys).await).0, 200);
+    assert_eq!(seen(client.intake(&keys, &lead("Jane"), id(1), None).await).0, 200);
+    let used = sandbox.connections().remove(0);
+    assert_eq!((used.public_key.as_str(), used.leads), (keys.public(), 1));
+    assert!(used.last_verified_at.is_some() && used.last_used_at.is_some());
+    let (_, listed) = ask(&sandbox, "GET /_sandbox/connections", "", "").await;
+    assert!(!listed.to_string().contains(keys.secret().expose()), "no secret is shown");
+    assert_eq!(listed.pointer("/connections/0/leads"), Some(&json!(1)));
+
+    let revoke = format!("DELETE /_sandbox/connections/{}", used.connection_id);
+    let (status, revoked) = ask(&sandbox, &revoke, "", "").await;
+    assert_eq!((status, revoked.pointer("/revoked/publicKey")), (200, Some(&json!(keys.public()))));
+    assert_eq!(seen(client.intake(&keys, &lead("Jane"), id(2), None).await).0, 401);
+    assert_eq!(ask(&sandbox, &revoke, "", "").await.0, 404);
+    assert_eq!(ask(&sandbox, "DELETE /_sandbox/connections", "", "").await.0, 405, "not all at once");
+    assert_eq!(sandbox.connections(), []);
+}
+
+#[tokio::test]
+async fn a_live_key_has_scopes_businesses_and_an_end() {
+    let mut options = sandbox::Options::new(ANY_PORT);
+    let known = |text: &str| sandbox::LiveKey::parse(text).expect("a key");
+    options.live_keys = vec![
+        known("kc_live_one,business=biz_1,scope=leads:write"),
+        known("kc_live_two,business=biz_1,business=biz_2"),
+        known("kc_live_reader,scope=leads:read,never-mints"),
+        known("kc_live_old,expires=2020-01-01,never-mints"),
+    ];
+    let sandbox = Sandbox::start(options).expect("it starts");
+    let client = client(&sandbox);
+    let mint = async |key: &str, business: Option<&str>| {
+        let connection = NewConnection { site_url: None, business_id: business.map(str::to_owned) };
+        match client.create_keys(&LiveKey::parse(key).expect("a key"), &connection).await {
+            Reply::Answered(answer) => (answer.status, answer.words.unwrap_or_default()),
+            Reply::Failed(_) => (0, String::new()),
+        }
+    };
+    assert_eq!(mint("kc_live_one", None).await.0, 200);
+    assert_eq!(sandbox.connections().last().map(|last| last.business_id.as_str()), Some("biz_1"));
+    assert_eq!(mint("kc_live_one", Some("biz_2")).await.0, 403);
+    let (status, words) = mint("kc_live_two", None).await;
+    assert_eq!((status, words.contains("businessId")), (400, true), "{words}");
+    assert_eq!(mint("kc_live_two", Some("biz_2")).await.0, 200);
+    let (status, words) = mint("kc_live_reader", None).await;
+    assert_eq!((status, words.contains("leads:write")), (403, true), "{words}");
+    assert_eq!(mint("kc_live_old", None).await, (401, "Unauthorized".to_owned()));
+}
+
+#[test]
+fn a_live_key_that_could_never_mint_keeps_the_sandbox_from_starting() {
+    for (key, why) in [
+        ("kc_test_hidden", "it isn't kc_live_"),
+        ("kc_live_hidden,scope=leads:read", "leads:write"),
+        ("kc_live_hidden,expires=2020-01-01", "it expired at 2020-01-02T00:00:00Z"),
+        ("kc_live_hidden,business=", "business= need"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_formgate"));
+        command.args(["sandbox", "--listen", "127.0.0.1:0", "--live-key", "kc_live_good", "--live-key", key]);
+        let ran = command.env_clear().output().expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(said.contains("live key 2") && said.contains(why), "{said}");
+        assert!(!said.contains("hidden"), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -290,7 +433,7 @@ async fn it_stops_although_a_connection_idles_and_an_answer_is_late() {
     let (client, keys) = (client(&sandbox), own_keys(&sandbox));
     let late = tokio::spawn(async move { client.intake(&keys, &lead("Jane"), id(1), None).await });
     // The fault is used up when the request is read, so the wait has begun then.
-    while ask(&sandbox, "GET /_sandbox/faults", "", "").await.1 != json!({"fault": null}) {}
+    while ask(&sandbox, "GET /_sandbox/faults", "", "").await.1 != json!({"fault": null, "faults": []}) {}
     let address = sandbox.address();
     let stopping = tokio::spawn(async move { sandbox.stop().await });
     assert!(stopping.await.expect("it stops"), "nothing was waited for in vain");
