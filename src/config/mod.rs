@@ -77,6 +77,8 @@ mod values;
 
 mod watched;
 
+mod written;
+
 pub use certificate::Validity;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, SourceLocation};
 pub use find::{NoConfigFile, find_config_file};
@@ -95,3 +97,4 @@ pub use stand_in::{ConfigPart, PartFault, StandIn, StandInGroup, StandInSource, 
 pub use start::{Origin, Starting, start};
 pub use suggest::known_names;
 pub use watched::Watched;
+pub use written::{WrittenSite, written_site};

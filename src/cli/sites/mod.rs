@@ -1,12 +1,12 @@
 //! `formgate sites`.
 
-mod edit;
+pub(super) mod edit;
 
 mod list;
 
 mod remove;
 
-mod replace;
+pub(super) mod replace;
 
 pub(super) mod token;
 

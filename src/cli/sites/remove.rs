@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::edit::{EditError, without_site};
+use super::edit::{EditError, EditLock, without_site};
 use super::replace::{Replacement, probe_folder};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
@@ -49,6 +49,8 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
         let error = Error::config(anyhow!("there is more than one {part}"));
         return Err(error.hint("`formgate check` shows where; remove the others first"));
     }
+    // From reading to renaming, so that a change of another command isn't lost.
+    let _lock = files.first().map(|file| EditLock::of(file)).transpose()?;
     let taking = files.first().map(|file| PreparedRemoval::prepare(file, &part, &path)).transpose()?;
     let record = || removals.record(&part).context("the removal can't be recorded").map_err(Error::store);
     let recorded = record()?;

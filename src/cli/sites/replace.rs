@@ -1,12 +1,14 @@
-//! Replaces a file whole or not at all: whoever reads it meanwhile sees the old one or the new one.
+//! Replaces or creates a file whole or not at all: whoever reads it meanwhile sees the old one or the new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::queue::private_file;
+
 /// New contents of a file, on disk beside it: all that is left to do can hardly fail.
-pub(super) struct Replacement {
+pub(in crate::cli) struct Replacement {
     /// A link stays a link.
     path: PathBuf,
     draft: TemporaryFile,
@@ -17,7 +19,7 @@ struct TemporaryFile(PathBuf);
 
 impl Replacement {
     /// Writes new contents beside the file, with its permissions and owner.
-    pub(super) fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
+    pub(in crate::cli) fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let before = fs::metadata(&path)?;
         let draft = TemporaryFile(beside(&path));
@@ -26,10 +28,9 @@ impl Replacement {
     }
 
     /// Puts the new contents in the place of the old.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub(in crate::cli) fn finish(self) -> io::Result<()> {
         fs::rename(&self.draft.0, &self.path)?;
-        // The new name is durable only with its folder.
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        sync_folder(&self.path)
     }
 }
 
@@ -41,12 +42,31 @@ impl Drop for TemporaryFile {
 }
 
 /// Writes new contents, keeping the file's permissions and owner; a link stays a link.
-pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(in crate::cli) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     Replacement::prepare(path, contents)?.finish()
 }
 
+/// Creates a file, whole from the moment that it is there; never in the place of another. It belongs to the folder's owner,
+/// whose gateway reads it.
+pub(in crate::cli) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let draft = TemporaryFile(beside(path));
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&draft.0)?;
+    private_file::adopt(&file, path)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    fs::hard_link(&draft.0, path)?;
+    drop(draft);
+    sync_folder(path)
+}
+
+/// A new name is durable only with its folder.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
 /// Tells whether the folder of a file can be changed, as removing the file does.
-pub(super) fn probe_folder(path: &Path) -> io::Result<()> {
+pub(in crate::cli) fn probe_folder(path: &Path) -> io::Result<()> {
     let probe = TemporaryFile(beside(path));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe.0).map(drop)
 }

@@ -1,9 +1,8 @@
 //! `formgate sites token`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Args;
@@ -11,8 +10,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::edit::{EditError, NewToken, with_token};
-use super::replace::replace;
+use super::edit::{NewToken, edit_file, with_token};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -73,7 +71,8 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
     }
     let token = fresh();
     let sha256 = hash(&token);
-    add(&file, &args.site, &NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires })?;
+    let new = NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires };
+    edit_file(&file, &args.site, |text| with_token(text, args.site.as_str(), &new))?;
     let server = loaded.server();
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
     let url_with_token = format!("{url}?token={token}");
@@ -122,19 +121,6 @@ fn file_of(site: &SiteId, loaded: &Loaded) -> Result<PathBuf, Error> {
             Err(Error::usage(anyhow!("there is no site `{site}`")).hint(hint))
         }
     }
-}
-
-fn add(file: &Path, site: &SiteId, token: &NewToken<'_>) -> Result<(), Error> {
-    let cant = |what: &str| format!("can't {what} {}", file.display());
-    let text = fs::read_to_string(file).with_context(|| cant("read")).map_err(Error::config)?;
-    let edited = with_token(&text, site.as_str(), token).map_err(|error| {
-        let hint = match error {
-            EditError::NotToml | EditError::NoSite => "`formgate check` shows what is wrong",
-            EditError::NotAList | EditError::Harm => "write tokens = [] in it, and run this again",
-        };
-        Error::config(error).context(cant("edit")).hint(hint)
-    })?;
-    replace(file, edited.as_bytes()).with_context(|| cant("write")).map_err(Error::store)
 }
 
 /// Makes a token nobody can guess.

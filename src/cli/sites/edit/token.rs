@@ -1,105 +1,82 @@
-//! Adds a token to a site where it is written, and leaves every other byte of the file as it is.
+//! A site's tokens: one more, or one less.
 
 use jiff::civil::Date;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, TableLike, Value};
+
+use super::document::{Changed, EditError, edit_site};
+
+const TOKENS: &str = "tokens";
 
 /// A token to add. The token itself is nowhere in it.
-pub(super) struct NewToken<'a> {
+pub(in crate::cli) struct NewToken<'a> {
     /// In hexadecimal.
-    pub(super) sha256: &'a str,
-    pub(super) note: Option<&'a str>,
-    pub(super) expires: Option<Date>,
-}
-
-/// Why a file can't be edited.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum EditError {
-    /// The reason is left out: it may repeat a line with a secret.
-    #[error("it isn't valid TOML")]
-    NotToml,
-    #[error("it has no site with this id")]
-    NoSite,
-    #[error("its `tokens` isn't a list")]
-    NotAList,
-    #[error("the change would damage the file")]
-    Harm,
+    pub(in crate::cli) sha256: &'a str,
+    pub(in crate::cli) note: Option<&'a str>,
+    pub(in crate::cli) expires: Option<Date>,
 }
 
 /// Returns the file's text with the token added to its site.
-pub(super) fn with_token(text: &str, site: &str, token: &NewToken<'_>) -> Result<String, EditError> {
-    let mut document: DocumentMut = text.parse().map_err(|_may_hold_secrets| EditError::NotToml)?;
-    let table = find_site(document.as_table_mut(), site).ok_or(EditError::NoSite)?;
-    add(table, token)?;
-    let edited = document.to_string();
-    let edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
-    let again: DocumentMut = edited.parse().map_err(|_may_hold_secrets| EditError::Harm)?;
-    (again.iter().count() >= 1 && edited.contains(token.sha256)).then_some(edited).ok_or(EditError::Harm)
+pub(in crate::cli) fn with_token(text: &str, site: &str, token: &NewToken<'_>) -> Result<String, EditError> {
+    edit_site(text, site, |table| add(table, token).map(|()| Changed::Yes))
 }
 
-/// Returns the text of `config.toml` without a site's table, and the remarks above it.
-pub(super) fn without_site(text: &str, site: &str) -> Result<String, EditError> {
-    let mut document: DocumentMut = text.parse().map_err(|_may_hold_secrets| EditError::NotToml)?;
-    let is_empty = match document.get_mut("site") {
+/// Returns the file's text without a token of its site, and without the remarks that stand on lines above it.
+pub(in crate::cli) fn without_token(text: &str, site: &str, sha256: &str) -> Result<String, EditError> {
+    let is_it = |found: Option<&str>| found.is_some_and(|found| found.eq_ignore_ascii_case(sha256));
+    edit_site(text, site, |table| match table.get_mut(TOKENS) {
+        None => Ok(Changed::No),
+        Some(Item::Value(Value::Array(list))) => {
+            let sha256_of = |token: &Value| is_it(token.as_inline_table()?.get("sha256")?.as_str()).then_some(());
+            let Some(at) = list.iter().position(|token| sha256_of(token).is_some()) else { return Ok(Changed::No) };
+            take_out(list, at);
+            Ok(Changed::Yes)
+        }
         Some(Item::ArrayOfTables(tables)) => {
-            let at = tables.iter().position(|table| is_site(table, site)).ok_or(EditError::NoSite)?;
+            let found = tables.iter().position(|token| is_it(token.get("sha256").and_then(Item::as_str)));
+            let Some(at) = found else { return Ok(Changed::No) };
             tables.remove(at);
-            tables.is_empty()
+            if tables.is_empty() {
+                table.remove(TOKENS);
+            }
+            Ok(Changed::Yes)
         }
-        Some(Item::Value(Value::Array(sites))) => {
-            let is_it = |value: &Value| value.as_inline_table().is_some_and(|table| is_site(table, site));
-            let at = sites.iter().position(is_it).ok_or(EditError::NoSite)?;
-            sites.remove(at);
-            sites.is_empty()
-        }
-        _ => return Err(EditError::NoSite),
+        Some(_) => Err(EditError::NotAList(TOKENS)),
+    })
+}
+
+/// Takes one out of a list. What stands behind the comma of the one before, on its line, is a remark on that one.
+fn take_out(list: &mut Array, at: usize) {
+    let gone = list.remove(at);
+    let before = gone.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let kept = before.split_once('\n').map(|(remark, _)| remark).filter(|remark| remark.contains('#'));
+    let Some(next) = list.get_mut(at) else {
+        // It was the last: its remark goes with it, and that of the one before stays.
+        let trailing = list.trailing().as_str().unwrap_or_default();
+        let own_lines = trailing.find('\n').map_or(trailing, |at| trailing.get(at..).unwrap_or_default());
+        let trailing = format!("{}{own_lines}", kept.unwrap_or_default());
+        list.set_trailing(trailing);
+        list.set_trailing_comma(list.trailing_comma() && !list.is_empty());
+        return;
     };
-    if is_empty {
-        document.remove("site");
-    }
-    let edited = document.to_string();
-    let edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
-    edited.parse::<DocumentMut>().map_err(|_may_hold_secrets| EditError::Harm)?;
-    Ok(edited)
-}
-
-/// The writer ends lines in LF; a file of an editor that ends them in CRLF stays one.
-fn with_crlf(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\n', "\r\n")
-}
-
-/// Finds a site: the whole file, or one of its `[[site]]` tables.
-fn find_site<'a>(root: &'a mut Table, site: &str) -> Option<&'a mut dyn TableLike> {
-    if is_site(root, site) {
-        return Some(root);
-    }
-    match root.get_mut("site")? {
-        Item::ArrayOfTables(tables) => {
-            let found = tables.iter_mut().find(|table| is_site(*table, site))?;
-            Some(found)
-        }
-        Item::Value(Value::Array(sites)) => {
-            let tables = sites.iter_mut().filter_map(Value::as_inline_table_mut);
-            let found = tables.into_iter().find(|table| is_site(*table, site))?;
-            Some(found)
-        }
-        _ => None,
-    }
-}
-
-fn is_site(table: &dyn TableLike, site: &str) -> bool {
-    table.get("id").and_then(Item::as_str) == Some(site)
+    let follows = next.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    // The first line of what stands before the next one is the remark on the one that goes.
+    let prefix = match (follows.split_once('\n'), before.contains('\n')) {
+        (Some((_, lines)), true) => format!("{}\n{lines}", kept.unwrap_or_default()),
+        _ => before.to_owned(),
+    };
+    next.decor_mut().set_prefix(prefix);
 }
 
 fn add(site: &mut dyn TableLike, token: &NewToken<'_>) -> Result<(), EditError> {
-    match site.get_mut("tokens") {
+    match site.get_mut(TOKENS) {
         None => {
             let mut list = Array::new();
             list.push(token.inline());
-            site.insert("tokens", Item::Value(Value::Array(list)));
+            site.insert(TOKENS, Item::Value(Value::Array(list)));
         }
         Some(Item::Value(Value::Array(list))) => push(list, token.inline()),
         Some(Item::ArrayOfTables(tables)) => push_table(tables, token),
-        Some(_) => return Err(EditError::NotAList),
+        Some(_) => return Err(EditError::NotAList(TOKENS)),
     }
     Ok(())
 }
@@ -243,6 +220,42 @@ mod tests {
         let token = NewToken { sha256: "ab", note: None, expires: None };
         for text in ["id = ", "id = \"other\"", "id = \"acme\"\ntokens = \"x\"", "site = 1"] {
             assert!(with_token(text, "acme", &token).is_err(), "{text}");
+        }
+    }
+
+    fn taken(before: &str, after: &str) {
+        assert_eq!(without_token(before, "acme", "cd").expect("edited"), after, "{before}");
+    }
+
+    #[test]
+    fn a_token_is_taken_out_with_its_remarks_and_the_others_stay() {
+        taken("id = \"acme\"\ntokens = [{ sha256 = \"CD\" }] # all\n", "id = \"acme\"\ntokens = [] # all\n");
+        taken(
+            "id = \"acme\"\ntokens = [{ sha256 = \"ab\" }, { sha256 = \"cd\" }]\n",
+            "id = \"acme\"\ntokens = [{ sha256 = \"ab\" }]\n",
+        );
+        taken(
+            "id = \"acme\"\ntokens = [{ sha256 = \"cd\" }, { sha256 = \"ef\" }]\n",
+            "id = \"acme\"\ntokens = [{ sha256 = \"ef\" }]\n",
+        );
+        taken(
+            "id = \"acme\"\ntokens = [\n  { sha256 = \"ab\" }, # one\n  # of two\n  { sha256 = \"cd\" }, # two\n  # of three\n  { sha256 = \"ef\" }, # three\n]\n",
+            "id = \"acme\"\ntokens = [\n  { sha256 = \"ab\" }, # one\n  # of three\n  { sha256 = \"ef\" }, # three\n]\n",
+        );
+        taken(
+            "id = \"acme\"\ntokens = [\n  { sha256 = \"ab\" }, # one\n  { sha256 = \"cd\" }, # two\n  # the end\n]\n",
+            "id = \"acme\"\ntokens = [\n  { sha256 = \"ab\" }, # one\n  # the end\n]\n",
+        );
+        taken(
+            "id = \"acme\"\n\n[[tokens]]\nsha256 = \"cd\"\n\n[[tokens]]\nsha256 = \"ab\"\n",
+            "id = \"acme\"\n\n[[tokens]]\nsha256 = \"ab\"\n",
+        );
+    }
+
+    #[test]
+    fn a_token_that_is_not_there_changes_nothing() {
+        for text in ["id = \"acme\"\n", "id = 'acme'\r\ntokens=[{sha256='ab'}]", "id = \"acme\"\ntokens = []"] {
+            taken(text, text);
         }
     }
 }

@@ -1,0 +1,132 @@
+//! A file's text, opened for one change: its site, its line ends.
+
+use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
+
+/// Why a file can't be edited.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum EditError {
+    /// The reason is left out: it may repeat a line with a secret.
+    #[error("it isn't valid TOML")]
+    NotToml,
+    #[error("it has no site with this id")]
+    NoSite,
+    #[error("its `{0}` isn't a list")]
+    NotAList(&'static str),
+    #[error("the change would damage the file")]
+    Harm,
+}
+
+impl EditError {
+    /// What to do about it.
+    pub(in crate::cli) fn cure(&self) -> String {
+        match self {
+            Self::NotToml | Self::NoSite => "`formgate check` shows what is wrong".to_owned(),
+            Self::NotAList(key) => format!("write {key} = [] in it, and run this again"),
+            Self::Harm => "make the change by hand; `formgate schema config` shows the keys".to_owned(),
+        }
+    }
+}
+
+/// A byte order mark, which some editors write first.
+const BOM: char = '\u{feff}';
+
+/// Changes a site and leaves the rest of the text as it is. A change that tells that it changed nothing gives the text
+/// back byte for byte.
+pub(super) fn edit_site(
+    text: &str,
+    site: &str,
+    change: impl FnOnce(&mut dyn TableLike) -> Result<Changed, EditError>,
+) -> Result<String, EditError> {
+    edit(text, |document| change(find_site(document.as_table_mut(), site).ok_or(EditError::NoSite)?))
+}
+
+/// Whether a change changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    Yes,
+    No,
+}
+
+/// Changes a document as [`edit_site`] does.
+pub(super) fn edit(
+    text: &str,
+    change: impl FnOnce(&mut DocumentMut) -> Result<Changed, EditError>,
+) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(|_may_hold_secrets| EditError::NotToml)?;
+    if change(&mut document)? == Changed::No {
+        return Ok(text.to_owned());
+    }
+    let edited = document.to_string();
+    let mut edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
+    if text.starts_with(BOM) && !edited.starts_with(BOM) {
+        edited.insert(0, BOM);
+    }
+    edited.parse::<DocumentMut>().map_err(|_may_hold_secrets| EditError::Harm)?;
+    Ok(edited)
+}
+
+/// The writer ends lines in LF; a file of an editor that ends them in CRLF stays one.
+fn with_crlf(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\n', "\r\n")
+}
+
+/// Finds a site: the whole file, or one of its `[[site]]` tables.
+fn find_site<'a>(root: &'a mut Table, site: &str) -> Option<&'a mut dyn TableLike> {
+    if is_site(root, site) {
+        return Some(root);
+    }
+    match root.get_mut("site")? {
+        Item::ArrayOfTables(tables) => {
+            let found = tables.iter_mut().find(|table| is_site(*table, site))?;
+            Some(found)
+        }
+        Item::Value(Value::Array(sites)) => {
+            let tables = sites.iter_mut().filter_map(Value::as_inline_table_mut);
+            let found = tables.into_iter().find(|table| is_site(*table, site))?;
+            Some(found)
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn is_site(table: &dyn TableLike, site: &str) -> bool {
+    table.get("id").and_then(Item::as_str) == Some(site)
+}
+
+/// Puts a value in the place of the one that a key has, with the remarks beside it; where there is none, behind the
+/// table's other values. Tells whether that changed anything.
+pub(super) fn set(table: &mut dyn TableLike, key: &str, value: impl Into<Value>) -> Changed {
+    let mut value = value.into();
+    match table.get_mut(key) {
+        Some(Item::Value(old)) if is_same(old, &value) => return Changed::No,
+        Some(Item::Value(old)) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        // A table with a heading of its own: it gives up its place, as a value can't stand behind a heading.
+        Some(Item::Table(old)) if same_pairs(old, &value) => return Changed::No,
+        _ => {
+            table.remove(key);
+            table.insert(key, Item::Value(value));
+        }
+    }
+    Changed::Yes
+}
+
+fn is_same(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::String(old), Value::String(new)) => old.value() == new.value(),
+        (Value::Boolean(old), Value::Boolean(new)) => old.value() == new.value(),
+        (Value::InlineTable(old), new) => same_pairs(old, new),
+        _ => false,
+    }
+}
+
+/// Tells whether a table has the texts of an inline one, and nothing else.
+fn same_pairs(old: &dyn TableLike, new: &Value) -> bool {
+    let same = |new: &InlineTable| {
+        let texts = |key: &str| (old.get(key).and_then(Item::as_str), new.get(key).and_then(Value::as_str));
+        old.len() == new.len() && new.iter().all(|(key, _)| matches!(texts(key), (Some(old), Some(new)) if old == new))
+    };
+    new.as_inline_table().is_some_and(same)
+}
