@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::reader::{KnownKeys, Table, Value};
 use super::source::SourceFile;
 
-pub(super) const SITES: KnownKeys = KnownKeys { table: "[sites]", keys: &["include"] };
+pub(super) const SITES: KnownKeys = KnownKeys { table: "[sites]", keys: &["include", "secrets"] };
 pub(super) const MAPPINGS: KnownKeys = KnownKeys { table: "[mappings]", keys: &["include"] };
 
 /// What an `include` names.
@@ -20,13 +20,23 @@ pub(super) struct Included {
     pub(super) unknown: Vec<PathBuf>,
 }
 
+/// Opens `[sites]` or `[mappings]`.
+pub(super) fn section<'a>(root: &Table<'a>, name: &'static str, keys: KnownKeys) -> Option<Table<'a>> {
+    root.get(name)?.table(keys)
+}
+
+/// Reads `[sites].secrets`: the folder in which the secrets of new key pairs are written.
+pub(super) fn secrets_folder(config: &SourceFile, sites: Option<&Table<'_>>) -> PathBuf {
+    let written = sites.and_then(|sites| sites.get("secrets")).and_then(|folder| folder.filled());
+    config.resolve(written.unwrap_or("secrets"))
+}
+
 /// Finds the files of `[sites]` or `[mappings]`; what the default pattern doesn't find is not missed.
-pub(super) fn files(root: &Table<'_>, section: &'static str, keys: KnownKeys, default: &str) -> Included {
+pub(super) fn files(config: &SourceFile, section: Option<&Table<'_>>, default: &str) -> Included {
     let mut included = Included::default();
-    let include = root.get(section).and_then(|value| value.table(keys)).and_then(|table| table.get("include"));
-    let Some(include) = include else {
-        let pattern = root.file().resolve(default);
-        included.files = list(root.file(), &pattern, &mut included).unwrap_or_default();
+    let Some(include) = section.and_then(|section| section.get("include")) else {
+        let pattern = config.resolve(default);
+        included.files = list(config, &pattern, &mut included).unwrap_or_default();
         return included;
     };
     // One entry that can't be read harms no other.

@@ -35,6 +35,8 @@ pub struct Loaded {
     pub diagnostics: Diagnostics,
     /// Every file that was looked at.
     pub watched: Watched,
+    /// Where the secrets of new key pairs are written: `[sites].secrets`.
+    pub secrets_folder: PathBuf,
     pub(super) parts: ConfigParts,
 }
 
@@ -128,7 +130,9 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     drop(parsed);
     let watched = files.take_watched();
     let (config, broken_sites) = parts.wholly_sound();
-    Loaded { config, broken_sites, broken_mappings, diagnostics: files.into_diagnostics(), watched, parts }
+    let secrets_folder = std::mem::take(&mut files.secrets_folder);
+    let diagnostics = files.into_diagnostics();
+    Loaded { config, broken_sites, broken_mappings, diagnostics, watched, secrets_folder, parts }
 }
 
 impl ConfigParts {
@@ -169,6 +173,7 @@ struct LoadedFiles {
     unread: Vec<SourceFile>,
     included_sites: Included,
     included_mappings: Included,
+    secrets_folder: PathBuf,
 }
 
 impl LoadedFiles {
@@ -181,13 +186,16 @@ impl LoadedFiles {
         let including = includes.as_ref().unwrap_or(&config);
         let entries = including.parse_leniently();
         let root = Table::unchecked(including, &entries, KEYS);
-        let included_sites = include::files(&root, "sites", include::SITES, "sites/*.toml");
-        let included_mappings = include::files(&root, "mappings", include::MAPPINGS, "mappings/*.toml");
+        let in_sites = include::section(&root, "sites", include::SITES);
+        let in_mappings = include::section(&root, "mappings", include::MAPPINGS);
+        let included_sites = include::files(including, in_sites.as_ref(), "sites/*.toml");
+        let included_mappings = include::files(including, in_mappings.as_ref(), "mappings/*.toml");
+        let secrets_folder = include::secrets_folder(including, in_sites.as_ref());
         drop(entries);
         let sites = included_sites.files.iter().map(|path| SourceFile::read(path)).collect();
         let mappings = mappings::open(&included_mappings.files);
         let unread = advice::unread_beside(&config);
-        Self { config, is_whole, includes, mappings, sites, unread, included_sites, included_mappings }
+        Self { config, is_whole, includes, mappings, sites, unread, included_sites, included_mappings, secrets_folder }
     }
 
     /// Notes what was read, and in what state.

@@ -38,7 +38,7 @@ pub(super) fn without_credentials(text: &str) -> String {
     shown
 }
 
-/// Finds `wp_sk_…` and `fg_` with a token's worth of characters behind it.
+/// Finds `wp_sk_…`, `kc_live_…`, and `fg_` with a token's worth of characters behind it.
 fn credentials(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let find = |prefix: &'static str, least: usize| {
@@ -48,7 +48,7 @@ fn credentials(text: &str) -> Vec<Range<usize>> {
             (tail >= least).then_some(start..from + tail)
         })
     };
-    let mut ranges: Vec<_> = find("wp_sk_", 1).chain(find("fg_", 20)).collect();
+    let mut ranges: Vec<_> = find("wp_sk_", 1).chain(find("kc_live_", 1)).chain(find("fg_", 20)).collect();
     ranges.sort_by_key(|range| range.start);
     ranges
 }
@@ -69,7 +69,7 @@ fn key_before(before: &str) -> &str {
 pub(super) fn is_secret_key(key: &str) -> bool {
     let key = key.to_lowercase();
     ["secret", "token", "password", "authorization", "cookie"].iter().any(|word| key.contains(word))
-        || ["secret", "secret_key", "wpforms_secret", "token"]
+        || ["secret", "secret_key", "api_key", "wpforms_secret", "token"]
             .iter()
             .any(|known| strsim::osa_distance(&key, known) <= 2)
 }

@@ -88,7 +88,7 @@ pub use load::{BrokenSite, Loaded, load};
 pub use mappings::shipped_mappings;
 pub use reader::KnownKeys;
 pub use removal::{Recorded, Removals};
-pub use secret::Sources;
+pub use secret::{MissingSecret, SecretSource, Sources};
 pub use snapshot::{
     Admin, Backup, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server,
     Site, StoreUrl, Token,

@@ -85,6 +85,68 @@ pub(super) fn public(value: &Value<'_>, sources: &Sources) -> Option<String> {
     read(value, sources, KeyVisibility::Public)
 }
 
+/// Where a secret is, for those who read it only when they need it.
+#[derive(Clone, Debug)]
+pub enum SecretSource {
+    Text(Secret),
+    Variable(String),
+    /// As it is written, and beside the configuration.
+    File(String, PathBuf),
+}
+
+/// Why a secret can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MissingSecret {
+    #[error("the environment variable `{0}` is not set")]
+    NoVariable(String),
+    #[error("the environment variable `{0}` is empty")]
+    EmptyVariable(String),
+    #[error("the file {} can't be read", .0.display())]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    #[error("the file {} is empty", .0.display())]
+    EmptyFile(PathBuf),
+}
+
+impl SecretSource {
+    /// Reads the secret.
+    pub fn read(&self, sources: &Sources) -> Result<Secret, MissingSecret> {
+        let (text, is_empty) = match self {
+            Self::Text(secret) => return Ok(secret.clone()),
+            Self::Variable(name) => {
+                let text = sources.variable(name).ok_or_else(|| MissingSecret::NoVariable(name.clone()))?;
+                (text, MissingSecret::EmptyVariable(name.clone()))
+            }
+            Self::File(written, beside) => {
+                let found = locate(beside.clone(), Path::new(written), sources);
+                let text = read_small(&found).map_err(|error| MissingSecret::Unreadable(found.clone(), error))?;
+                (text, MissingSecret::EmptyFile(found))
+            }
+        };
+        let text = text.trim_end_matches(LINE_END);
+        if text.trim().is_empty() { Err(is_empty) } else { Ok(Secret::new(text.to_owned())) }
+    }
+}
+
+/// Reads where a secret is. What isn't there is no problem yet.
+pub(super) fn secret_source(value: &Value<'_>) -> Option<SecretSource> {
+    let DeValue::Table(_) = value.inner() else {
+        // Text is the secret itself, and needs nothing from elsewhere.
+        return secret(value, &Sources::with_environment([])).map(SecretSource::Text);
+    };
+    let table = value.table(KEYS)?;
+    match (table.get("env"), table.get("file")) {
+        (Some(name), None) => Some(SecretSource::Variable(name.filled()?.to_owned())),
+        (None, Some(path)) => {
+            let written = path.filled()?;
+            Some(SecretSource::File(written.to_owned(), value.file().resolve(written)))
+        }
+        _ => {
+            value.error(&format!("`{}` must have either env or file", value.key()), None);
+            None
+        }
+    }
+}
+
 fn read(value: &Value<'_>, sources: &Sources, kind: KeyVisibility) -> Option<String> {
     match value.inner() {
         DeValue::String(text) => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::civil::Date;
 
+use super::secret::SecretSource;
 use crate::destination::{BaseUrl, KeyPair, Secret};
 use crate::lead::{FormId, SiteId};
 use crate::pipeline::{Mappings, SiteRules};
@@ -91,6 +92,8 @@ pub struct KaiCallsConfig {
     pub timeout: Duration,
     pub max_in_flight: NonZeroU32,
     pub rate: Option<Rate>,
+    /// Where the operator's own key (`kc_live_…`) is, which mints key pairs. Not read until somebody does.
+    pub api_key: Option<SecretSource>,
     /// Whether the widget is asked before a lead is posted again that may have arrived (decision 0008).
     pub confirm: bool,
 }

@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::reader::{KnownKeys, Table, Value};
+use super::secret::secret_source;
 use super::snapshot::KaiCallsConfig;
 use crate::destination::BaseUrl;
 
 pub(super) const KEYS: KnownKeys =
-    KnownKeys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "confirm"] };
+    KnownKeys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "api_key", "confirm"] };
 
 /// Most deliveries at once; each holds a connection.
 const IN_FLIGHT_MAX: u32 = 10_000;
@@ -20,6 +21,7 @@ impl Default for KaiCallsConfig {
             timeout: Duration::from_secs(30),
             max_in_flight: NonZeroU32::new(32).expect("32 is not zero"),
             rate: None,
+            api_key: None,
             confirm: false,
         }
     }
@@ -32,12 +34,15 @@ pub(super) fn compile(table: &Table<'_>) -> Option<KaiCallsConfig> {
     let timeout = table.or("timeout", default.timeout, Value::some_time);
     let max_in_flight = table.or("max_in_flight", default.max_in_flight, |value| value.count(IN_FLIGHT_MAX));
     let rate = table.read("rate", Value::rate);
+    // Only those who mint read it: a gateway starts without it.
+    let api_key = table.read("api_key", secret_source);
     let confirm = table.or("confirm", default.confirm, Value::boolean);
     Some(KaiCallsConfig {
         base_url: base_url?,
         timeout: timeout?,
         max_in_flight: max_in_flight?,
         rate: rate?,
+        api_key: api_key?,
         confirm: confirm?,
     })
 }

@@ -28,6 +28,8 @@ mod group;
 
 mod held;
 
+pub mod keys;
+
 mod list;
 
 mod maintain;

@@ -1,0 +1,268 @@
+//! Key pairs: minted, verified, and brought to where a site's file can name them, so that a kill at any moment loses no
+//! pair that nobody knows of.
+//!
+//! ```text
+//! Asked   noted in the secrets folder, then KaiCalls is asked      killed here: the answer may be lost; it is named
+//! Minted  the secret is in its file, the note says where           killed here: the next run goes on with this pair
+//!         verified                                                 refused: named as minted in vain
+//! in use  the site's file names the pair; the note is taken away   (a rotation keeps it until the old pair is unused)
+//! ```
+//!
+//! KaiCalls documents no way to list or revoke connections. So each one that may have been minted in vain is written down
+//! for a person, who revokes it in the dashboard: `minted-in-vain.csv` in the secrets folder.
+
+mod folder;
+
+mod in_vain;
+
+mod journal;
+
+mod judge;
+
+mod pace;
+
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+pub use folder::{SecretsFolder, SecretsFolderError};
+pub use in_vain::InVain;
+use journal::{MintNote, Minted, Step};
+pub use journal::{Replaced, Unfinished};
+use judge::{KeyReply, judge};
+pub use judge::{Refused, Verification};
+pub use pace::Pace;
+use pace::Tries;
+
+use crate::destination::KeyPair;
+use crate::kaicalls::{Client, LiveKey, MintedKeys, NewConnection};
+use crate::lead::SiteId;
+
+/// Most mints of one site whose answer is lost before it is given up: each may leave a connection behind.
+const LOST_MAX: u32 = 2;
+
+/// Makes pairs ready for use. All clones keep to one pace.
+#[derive(Clone)]
+pub struct Provisioner {
+    client: Client,
+    /// None: pairs can be adopted and verified only.
+    operator_key: Option<LiveKey>,
+    folder: SecretsFolder,
+    pace: Pace,
+}
+
+/// What a pair is minted for.
+#[derive(Clone, Debug, Default)]
+pub struct MintRequest<'a> {
+    /// Sent along, so that the dashboard shows which site a connection is for.
+    pub url: Option<&'a str>,
+    pub business_id: Option<&'a str>,
+    /// The pair that this one takes the place of.
+    pub replaces: Option<Replaced>,
+}
+
+/// A pair that KaiCalls has verified, with its secret on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyPair {
+    pub public_key: String,
+    pub secret_file: PathBuf,
+    pub business_id: Option<String>,
+    pub connection_id: Option<String>,
+    pub replaces: Option<Replaced>,
+    /// An earlier run had minted it.
+    pub was_resumed: bool,
+}
+
+/// Why there is no pair.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    #[error("there is no key to mint with: [kaicalls].api_key is not set")]
+    NoOperatorKey,
+    /// Whatever is asked for next would be refused too.
+    #[error("KaiCalls refuses [kaicalls].api_key: {0}")]
+    OperatorKeyRefused(Refused),
+    #[error("KaiCalls mints no key pair for this site: {0}")]
+    MintRefused(Refused),
+    #[error("KaiCalls minted a pair of business {minted}, not of {asked}")]
+    OtherBusiness { minted: String, asked: String },
+    #[error("KaiCalls refuses the key pair: {0}")]
+    PairRefused(Refused),
+    #[error("KaiCalls can't be asked: {0}")]
+    Unreachable(String),
+    #[error("the secrets folder can't be used")]
+    Folder(#[from] io::Error),
+}
+
+impl Provisioner {
+    pub fn new(client: Client, operator_key: Option<LiveKey>, folder: SecretsFolder, pace: Pace) -> Self {
+        Self { client, operator_key, folder, pace }
+    }
+
+    /// Mints a pair for a site and verifies it; goes on with the pair that an earlier run had minted. Until
+    /// [`Provisioner::in_use`] says that the site's file names it, another run would go on with this pair too.
+    pub async fn mint(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<ReadyPair, ProvisionError> {
+        let (note, minted, was_resumed) = match self.folder.note(site)? {
+            Some(MintNote { step: Step::Minted(minted), url, asked_at, replaces }) => {
+                let note = MintNote { step: Step::Asked, url, asked_at, replaces };
+                (note, minted, true)
+            }
+            Some(MintNote { step: Step::Asked, url, asked_at, .. }) => {
+                self.folder.add_in_vain(&InVain::lost(site, url.as_deref(), asked_at, "the run was cut off"))?;
+                let (note, minted) = self.ask(site, request).await?;
+                (note, minted, false)
+            }
+            None => {
+                let (note, minted) = self.ask(site, request).await?;
+                (note, minted, false)
+            }
+        };
+        let keys = self.folder.pair(&minted)?;
+        let verified = match self.verify(&keys).await {
+            Verification::Valid { business_id } => business_id,
+            Verification::Refused(refused) => {
+                self.give_up(site, &note, &minted, "KaiCalls refused the new pair")?;
+                return Err(ProvisionError::PairRefused(refused));
+            }
+            Verification::Unreachable(why) => return Err(ProvisionError::Unreachable(why)),
+        };
+        let business_id = verified.or(minted.business_id);
+        Ok(ReadyPair {
+            public_key: minted.public_key,
+            secret_file: self.folder.path_of(&minted.secret_file),
+            business_id,
+            connection_id: minted.connection_id,
+            replaces: note.replaces,
+            was_resumed,
+        })
+    }
+
+    /// Takes a pair that the operator has: verifies it, and writes its secret into a file.
+    pub async fn adopt(&self, site: &SiteId, keys: &KeyPair) -> Result<ReadyPair, ProvisionError> {
+        let business_id = match self.verify(keys).await {
+            Verification::Valid { business_id } => business_id,
+            Verification::Refused(refused) => return Err(ProvisionError::PairRefused(refused)),
+            Verification::Unreachable(why) => return Err(ProvisionError::Unreachable(why)),
+        };
+        let name = self.folder.adopt_secret(site, keys)?;
+        Ok(ReadyPair {
+            public_key: keys.public().to_owned(),
+            secret_file: self.folder.path_of(&name),
+            business_id,
+            connection_id: None,
+            replaces: None,
+            was_resumed: false,
+        })
+    }
+
+    /// Asks KaiCalls whether a pair is valid, again and again for a while where it can't be asked.
+    pub async fn verify(&self, keys: &KeyPair) -> Verification {
+        verify(&self.client, &self.pace, keys).await
+    }
+
+    /// The site's file names the pair: nothing is left to be done.
+    pub fn in_use(&self, site: &SiteId) -> Result<(), ProvisionError> {
+        Ok(self.folder.clear_note(site)?)
+    }
+
+    /// Tells what an earlier run left unfinished for a site.
+    pub fn unfinished(&self, site: &SiteId) -> Result<Option<Unfinished>, ProvisionError> {
+        Ok(self.folder.note(site)?.map(Unfinished::of))
+    }
+
+    pub fn folder(&self) -> &SecretsFolder {
+        &self.folder
+    }
+
+    /// Asks for a pair until there is one, and writes its secret into a file.
+    async fn ask(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<(MintNote, Minted), ProvisionError> {
+        let Some(operator_key) = &self.operator_key else { return Err(ProvisionError::NoOperatorKey) };
+        let url = request.url.map(str::to_owned);
+        let connection = NewConnection { site_url: url.clone(), business_id: request.business_id.map(str::to_owned) };
+        let mut tries = Tries::default();
+        let mut lost = 0;
+        loop {
+            let turn = self.pace.turn().await;
+            let note = MintNote {
+                step: Step::Asked,
+                url: url.clone(),
+                asked_at: Timestamp::now(),
+                replaces: request.replaces.clone(),
+            };
+            self.folder.write_note(site, &note)?;
+            let reply = judge(self.client.create_keys(operator_key, &connection).await, Timestamp::now());
+            drop(turn);
+            match reply {
+                KeyReply::Success(minted) => return self.keep(site, note, minted, request.business_id),
+                KeyReply::Refused(refused) => {
+                    self.folder.clear_note(site)?;
+                    let is_for_all = refused.status == 401;
+                    return Err(match is_for_all {
+                        true => ProvisionError::OperatorKeyRefused(refused),
+                        false => ProvisionError::MintRefused(refused),
+                    });
+                }
+                KeyReply::Later(later) => {
+                    if later.may_have_happened {
+                        lost += 1;
+                        let in_vain = InVain::lost(site, note.url.as_deref(), note.asked_at, &later.why);
+                        self.folder.add_in_vain(&in_vain)?;
+                    }
+                    self.folder.clear_note(site)?;
+                    let wait = tries.next(&later, &self.pace).filter(|_| lost < LOST_MAX);
+                    tokio::time::sleep(wait.ok_or(ProvisionError::Unreachable(later.why))?).await;
+                }
+            }
+        }
+    }
+
+    /// Writes down a pair that was just minted.
+    fn keep(
+        &self,
+        site: &SiteId,
+        note: MintNote,
+        minted: MintedKeys,
+        business_id: Option<&str>,
+    ) -> Result<(MintNote, Minted), ProvisionError> {
+        let minted = Minted {
+            public_key: minted.keys.public().to_owned(),
+            secret_file: self.folder.write_secret(site, &minted.keys)?,
+            business_id: minted.business_id,
+            connection_id: minted.connection_id,
+        };
+        if let (Some(asked), Some(found)) = (business_id, &minted.business_id)
+            && asked != found
+        {
+            let error = ProvisionError::OtherBusiness { minted: found.clone(), asked: asked.to_owned() };
+            self.give_up(site, &note, &minted, "it is of another business than was asked for")?;
+            return Err(error);
+        }
+        self.folder.write_note(site, &MintNote { step: Step::Minted(minted.clone()), ..note.clone() })?;
+        Ok((note, minted))
+    }
+
+    /// Names a pair as minted in vain, and takes its secret away.
+    fn give_up(&self, site: &SiteId, note: &MintNote, minted: &Minted, why: &str) -> io::Result<()> {
+        self.folder.add_in_vain(&InVain::of(site, note.url.as_deref(), note.asked_at, minted, why))?;
+        self.folder.remove_secret(&minted.secret_file)?;
+        self.folder.clear_note(site)
+    }
+}
+
+/// Asks KaiCalls whether a pair is valid, again and again for a while where it can't be asked.
+pub async fn verify(client: &Client, pace: &Pace, keys: &KeyPair) -> Verification {
+    let mut tries = Tries::default();
+    loop {
+        let turn = pace.turn().await;
+        let reply = judge(client.verify(keys).await, Timestamp::now());
+        drop(turn);
+        match reply {
+            KeyReply::Success(verified) => return Verification::Valid { business_id: verified.business_id },
+            KeyReply::Refused(refused) => return Verification::Refused(refused),
+            KeyReply::Later(later) => match tries.next(&later, pace) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Verification::Unreachable(later.why),
+            },
+        }
+    }
+}
