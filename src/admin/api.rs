@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
 //! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
+//! GET  /api/v1/sites/{id}/keys      the public keys in force, and those that leads are under way with
 //! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
@@ -35,6 +36,7 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
 use super::{AdminApp, Caller, token};
+use crate::lead::SiteId;
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
 
@@ -89,7 +91,10 @@ impl AdminApp {
             parts.as_slice(),
             ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"]
         );
-        let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
+        let gets = matches!(
+            parts.as_slice(),
+            [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"] | ["sites", _, "keys"]
+        );
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
             (false, &Method::GET) if gets => self.get(&parts, query).await,
@@ -126,6 +131,10 @@ impl AdminApp {
             }
             ["leads", "export"] => self.export(&parameters, now).await,
             ["leads", id] => found(&operate::show(store, &self.situation(now), id).await?),
+            ["sites", id, "keys"] => {
+                let site = SiteId::parse(id).map_err(|_invalid| ApiError::NoSuchPath)?;
+                found(&operate::keys::in_force(&self.config.load(), &self.keys_under_way, &site))
+            }
             ["leads", id, "trace"] => found(&operate::trace(store, &self.situation(now), id).await?),
             _ => Err(ApiError::NoSuchPath),
         }

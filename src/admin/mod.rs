@@ -37,7 +37,7 @@ use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
 use crate::operate::{Actor, Audit};
-use crate::queue::{OpenStore, SendingStatus};
+use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
@@ -65,6 +65,7 @@ pub struct AdminApp {
     made_token: Option<Secret>,
     /// What the sender holds back.
     sending: watch::Receiver<SendingStatus>,
+    keys_under_way: KeysUnderWay,
     since: Timestamp,
     api: Arc<Semaphore>,
     probe: Arc<Probe>,
@@ -126,6 +127,7 @@ impl AdminApp {
             audit,
             made_token: None,
             sending,
+            keys_under_way: KeysUnderWay::default(),
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             probe: Arc::default(),
@@ -146,6 +148,11 @@ impl AdminApp {
     /// Shows what the sender holds back.
     pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
         Self { sending, ..self }
+    }
+
+    /// Shows which keys leads are under way with.
+    pub fn with_keys_under_way(self, keys_under_way: KeysUnderWay) -> Self {
+        Self { keys_under_way, ..self }
     }
 
     /// Writes lines of the audit that found no room as soon as there is some, until `stopping` says true.

@@ -60,7 +60,7 @@ pub use outbox::{
 };
 pub use reading::Reading;
 
-pub use sending::{Holdup, PausedKeys, SendingStatus};
+pub use sending::{Holdup, KeyUnderWay, KeysUnderWay, PausedKeys, SendingStatus};
 
 use crate::lead::{EntryId, SiteId};
 

@@ -43,6 +43,7 @@ impl Deliverer {
     pub(super) async fn deliver(&self, config: &Config, lease: &Lease, permit: Permit, slot: HeldSlot) -> End {
         let head = &lease.head;
         let begun = Instant::now();
+        let _until_settled = permit.under_way();
         match self.ask(config, head, &permit).await {
             Asked::Post => {}
             Asked::Cut => return self.give_back(lease).await,

@@ -26,7 +26,7 @@ use super::settle::{LEASE_MARGIN, make_due};
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
-use crate::queue::{Claim, Lease, MAKE_DUE_MAX, SendingStatus, Store};
+use crate::queue::{Claim, KeysUnderWay, Lease, MAKE_DUE_MAX, SendingStatus, Store};
 use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
 /// How long attempts in flight get to end when the worker stops.
@@ -93,6 +93,11 @@ impl Sender {
     /// Returns what is held back, and why: up to a second old while the sender runs.
     pub fn status(&self) -> watch::Receiver<SendingStatus> {
         self.deliverer.publisher.status()
+    }
+
+    /// Returns which keys leads are under way with.
+    pub fn keys_under_way(&self) -> KeysUnderWay {
+        self.deliverer.admission.under_way()
     }
 
     /// Goes by a new configuration, which is in force already: sites with other keys are resumed at once.

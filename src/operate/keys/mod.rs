@@ -13,6 +13,8 @@
 
 mod folder;
 
+mod in_force;
+
 mod in_vain;
 
 mod journal;
@@ -27,6 +29,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 pub use folder::{SecretsFolder, SecretsFolderError};
+pub use in_force::{KeysInForce, in_force};
 pub use in_vain::InVain;
 use journal::{MintNote, Minted, Step};
 pub use journal::{Replaced, Unfinished};

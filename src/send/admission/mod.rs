@@ -27,7 +27,7 @@ use super::slots::Slot;
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::{Judged, KeyPair, Verdict};
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Attempt, Head, Quota, Reason, SITE_GONE_MAX, SendingStatus};
+use crate::queue::{Attempt, Head, KeyUnderWay, KeysUnderWay, Quota, Reason, SITE_GONE_MAX, SendingStatus};
 use crate::telemetry::{Degraded, Metrics};
 
 pub(super) use circuit::Open;
@@ -52,6 +52,7 @@ pub(super) struct Admission {
     /// Sites whose leads were found to wait for the site to come back.
     gone: Mutex<BTreeSet<SiteId>>,
     resumptions: AtomicU64,
+    under_way: KeysUnderWay,
 }
 
 /// How much may be claimed.
@@ -105,6 +106,7 @@ pub(super) struct Permit {
     share_place: SharePlace,
     id: EntryId,
     keys: KeyPair,
+    under_way: Arc<KeyUnderWay>,
 }
 
 /// What an attempt's end means for the site's other leads.
@@ -194,6 +196,7 @@ impl Admission {
             share_place: share_place.sent(),
             id: head.id,
             keys: keys.clone(),
+            under_way: Arc::new(self.under_way.begin(&site.id, keys.public())),
         })
     }
 
@@ -297,6 +300,11 @@ impl Admission {
         }
     }
 
+    /// Returns which keys leads are under way with.
+    pub(super) fn under_way(&self) -> KeysUnderWay {
+        self.under_way.clone()
+    }
+
     /// Tells the metrics how it stands; returns it.
     pub(super) fn tell(&self, metrics: &Metrics) -> (Open, usize) {
         let open = self.circuits.open();
@@ -314,9 +322,14 @@ impl Permit {
         &self.keys
     }
 
+    /// Returns what counts its keys as under way: to be kept until the lead is settled.
+    pub(super) fn under_way(&self) -> Arc<KeyUnderWay> {
+        Arc::clone(&self.under_way)
+    }
+
     /// Reports how the attempt ended. `config` is the one in force by then. Where it is cut off, the permit is dropped.
     pub(super) fn report(self, config: &Config, judged: &Judged, attempt: &Attempt, now: Timestamp) -> Learned {
-        let Self { admission, share_place, id, keys } = self;
+        let Self { admission, share_place, id, keys, .. } = self;
         let site = share_place.site().clone();
         match &judged.verdict {
             Verdict::Again(failed) => {
