@@ -29,6 +29,8 @@ mod init;
 
 mod junit;
 
+mod keys;
+
 mod leads;
 
 mod replay;
@@ -90,6 +92,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     Leads(leads::LeadsArgs),
     Sites(sites::SitesArgs),
+    Keys(keys::KeysArgs),
     Store(store::StoreArgs),
     Sandbox(sandbox::SandboxArgs),
     Schema(schema::SchemaArgs),
@@ -109,6 +112,7 @@ impl Command {
             Self::Replay(args) => replay::run(args, console),
             Self::Leads(args) => leads::run(args, console),
             Self::Sites(args) => sites::run(args, console),
+            Self::Keys(args) => keys::run(args, console),
             Self::Store(args) => store::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
             Self::Schema(args) => schema::run(args, console),

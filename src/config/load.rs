@@ -17,7 +17,7 @@ use super::secret::Sources;
 use super::sections::{KEYS, Sections};
 use super::site;
 use super::sites::{self, CompiledSites};
-use super::snapshot::{Config, Server, Site};
+use super::snapshot::{Config, KaiCallsConfig, Server, Site};
 use super::source::SourceFile;
 use super::watched::Watched;
 use crate::lead::SiteId;
@@ -81,6 +81,16 @@ impl Loaded {
     /// Gives the sites that can be used exactly as they are written, also where a table of `config.toml` is broken.
     pub fn sound_sites(&self) -> impl Iterator<Item = &Site> {
         self.parts.sites.usable.values().filter(|site| !site.lacks_something).map(|sound| sound.site.as_ref())
+    }
+
+    /// Gives the sites that can take submissions as they are written: the sound ones, and those that lack keys or a secret.
+    pub fn usable_sites(&self) -> impl Iterator<Item = &Site> {
+        self.parts.sites.usable.values().map(|usable| usable.site.as_ref())
+    }
+
+    /// Gives `[kaicalls]`, also where another table of `config.toml` is broken.
+    pub fn upstream(&self) -> Option<&KaiCallsConfig> {
+        self.parts.sections.upstream.as_ref()
     }
 
     /// Gives `[server]`, also where another table of `config.toml` is broken.

@@ -35,6 +35,8 @@ pub(super) struct Minted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replaced {
     pub public_key: String,
+    /// Its secret's name in the folder; none where it is elsewhere.
+    pub secret_file: Option<String>,
 }
 
 /// What an earlier run left.

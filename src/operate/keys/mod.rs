@@ -107,7 +107,12 @@ impl Provisioner {
     pub async fn mint(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<ReadyPair, ProvisionError> {
         let (note, minted, was_resumed) = match self.folder.note(site)? {
             Some(MintNote { step: Step::Minted(minted), url, asked_at, replaces }) => {
-                let note = MintNote { step: Step::Asked, url, asked_at, replaces };
+                let is_told = replaces.is_some() || request.replaces.is_none();
+                let replaces = replaces.or_else(|| request.replaces.clone());
+                let note = MintNote { step: Step::Minted(minted.clone()), url, asked_at, replaces };
+                if !is_told {
+                    self.folder.write_note(site, &note)?;
+                }
                 (note, minted, true)
             }
             Some(MintNote { step: Step::Asked, url, asked_at, .. }) => {
@@ -240,7 +245,8 @@ impl Provisioner {
             self.give_up(site, &note, &minted, "it is of another business than was asked for")?;
             return Err(error);
         }
-        self.folder.write_note(site, &MintNote { step: Step::Minted(minted.clone()), ..note.clone() })?;
+        let note = MintNote { step: Step::Minted(minted.clone()), ..note };
+        self.folder.write_note(site, &note)?;
         Ok((note, minted))
     }
 

@@ -70,6 +70,24 @@ fn with_crlf(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\n', "\r\n")
 }
 
+/// Finds a site to look at.
+pub(super) fn site_of<'a>(document: &'a DocumentMut, site: &str) -> Option<&'a dyn TableLike> {
+    if is_site(document.as_table(), site) {
+        return Some(document.as_table());
+    }
+    match document.get("site")? {
+        Item::ArrayOfTables(tables) => {
+            let found = tables.iter().find(|table| is_site(*table, site))?;
+            Some(found)
+        }
+        Item::Value(Value::Array(sites)) => {
+            let found = sites.iter().filter_map(Value::as_inline_table).find(|table| is_site(*table, site))?;
+            Some(found)
+        }
+        _ => None,
+    }
+}
+
 /// Finds a site: the whole file, or one of its `[[site]]` tables.
 fn find_site<'a>(root: &'a mut Table, site: &str) -> Option<&'a mut dyn TableLike> {
     if is_site(root, site) {

@@ -2,7 +2,7 @@
 
 use toml_edit::InlineTable;
 
-use super::document::{Changed, EditError, edit_site, set};
+use super::document::{Changed, EditError, edit_site, set, site_of};
 
 /// Returns the file's text with its site's key pair: the public key itself, and the file that holds the secret one, as
 /// it is to be written (relative to the file's folder). They take the places of what stood there.
@@ -18,6 +18,13 @@ pub(in crate::cli) fn with_keys(
         let changed = [set(table, "public_key", public_key), set(table, "secret_key", secret)];
         Ok(if changed.contains(&Changed::Yes) { Changed::Yes } else { Changed::No })
     })
+}
+
+/// Returns the file that holds a site's secret key, as it is written; none where the secret stands elsewhere.
+pub(in crate::cli) fn secret_file(text: &str, site: &str) -> Option<String> {
+    let document = text.parse().ok()?;
+    let file = site_of(&document, site)?.get("secret_key")?.as_table_like()?.get("file")?.as_str();
+    file.map(str::to_owned)
 }
 
 #[cfg(test)]

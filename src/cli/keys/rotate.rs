@@ -1,0 +1,187 @@
+//! `formgate keys rotate`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use clap::Args;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::{tools, written};
+use crate::cli::console::{Console, Format};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::leads::gateway;
+use crate::cli::rules::ConfigArg;
+use crate::config::{Loaded, Site};
+use crate::lead::SiteId;
+use crate::operate::keys::{KeysInForce, MintRequest, Provisioner, Replaced, Unfinished};
+
+/// How often the gateway is asked what the old pair is still needed for.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Two answers so far apart: a lead that was on its way to the first is counted by the second.
+const SURE_AFTER: Duration = Duration::from_secs(2);
+
+/// Puts a new key pair in the place of the one that a site has, without a lost lead.
+///
+/// Mints a pair, verifies it, and writes it into the site's file, which the running gateway picks up. The old pair's
+/// secret is removed when no lead is under way with it any more. KaiCalls documents no way to revoke a connection, so the
+/// old one is named for you to revoke in its dashboard. If this is interrupted, run it again: it goes on where it stopped.
+#[derive(Args, Debug)]
+pub(super) struct RotateArgs {
+    /// The site
+    #[arg(value_parser = SiteId::parse)]
+    site: SiteId,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The business, if the API key spans several
+    #[arg(long, value_name = "ID")]
+    business: Option<String>,
+    /// Longest time to wait until the running gateway doesn't need the old pair
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    wait: u64,
+    /// The admin API [default: the socket in the data folder, else [admin].listen]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// How to write the result
+    #[arg(long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Rotation<'a> {
+    site: &'a SiteId,
+    public_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    business_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_id: Option<String>,
+    /// The pair whose connection can be revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocable: Option<String>,
+}
+
+pub(super) async fn run(args: &RotateArgs, console: &mut Console) -> Result<Exit, Error> {
+    let (path, loaded) = args.config.load()?;
+    let site = written::find(&args.site, &loaded)?;
+    let provisioner = tools::provisioner(&loaded, true)?;
+    let swapped = swap(args, site, &provisioner).await;
+    if swapped.is_err() {
+        tools::say_in_vain(provisioner.folder(), console);
+    }
+    let Swapped { rotation, replaced } = swapped?;
+    console.say(format!("{} now names the pair {}", site.file.display(), rotation.public_key));
+    if let Some(replaced) = &replaced {
+        settle(args, &rotation.public_key, replaced, console).await?;
+        forget_secret(&provisioner, &loaded, &path, replaced)?;
+    }
+    provisioner.in_use(&site.id).map_err(tools::failure)?;
+    show(args, &rotation, console)?;
+    tools::say_in_vain(provisioner.folder(), console);
+    Ok(Exit::Ok)
+}
+
+/// The site's file names the new pair.
+struct Swapped<'a> {
+    rotation: Rotation<'a>,
+    replaced: Option<Replaced>,
+}
+
+/// Gets a new pair into the site's file: a fresh one, or what an earlier run left unfinished.
+async fn swap<'a>(args: &RotateArgs, site: &'a Site, provisioner: &Provisioner) -> Result<Swapped<'a>, Error> {
+    let Some(in_use) = written::pair_in_use(site, provisioner.folder().path()) else {
+        let error = Error::usage(anyhow!("site `{}` has no pair that could be rotated", site.id));
+        return Err(error.hint(format!("`formgate keys mint {}` gives it one", site.id)));
+    };
+    let unfinished = provisioner.unfinished(&site.id).map_err(tools::failure)?;
+    let is_swapped = |it: &Unfinished| it.public_key.as_ref() == Some(&in_use.public_key);
+    if let Some(Unfinished { replaces, .. }) = unfinished.filter(is_swapped) {
+        let rotation = Rotation::of(site, in_use.public_key, replaces.as_ref());
+        return Ok(Swapped { rotation, replaced: replaces });
+    }
+    let request =
+        MintRequest { url: site.url.as_deref(), business_id: args.business.as_deref(), replaces: Some(in_use) };
+    let pair = provisioner.mint(&site.id, &request).await.map_err(tools::failure)?;
+    written::write_pair(site, &pair)?;
+    let rotation = Rotation {
+        business_id: pair.business_id,
+        connection_id: pair.connection_id,
+        ..Rotation::of(site, pair.public_key, pair.replaces.as_ref())
+    };
+    Ok(Swapped { rotation, replaced: pair.replaces })
+}
+
+/// Waits until nothing is sent with the old pair any more. Without a running gateway nothing is.
+async fn settle(args: &RotateArgs, new: &str, old: &Replaced, console: &mut Console) -> Result<(), Error> {
+    let Some(remote) = gateway(&args.config, args.admin.as_deref(), console).await? else {
+        console.say("no gateway answers; the next one that starts uses the new pair");
+        return Ok(());
+    };
+    let begun = Instant::now();
+    let mut free_since: Option<Instant> = None;
+    loop {
+        let keys: KeysInForce = remote.get(&format!("/sites/{}/keys", args.site), &()).await?;
+        let now = Instant::now();
+        free_since = if keys.have_replaced(&old.public_key, new) { free_since.or(Some(now)) } else { None };
+        if free_since.is_some_and(|since| now - since >= SURE_AFTER) {
+            console.progress("");
+            return Ok(());
+        }
+        if begun.elapsed() >= Duration::from_secs(args.wait) {
+            console.progress("");
+            return Err(still_in_use(&keys, new));
+        }
+        console.progress(&progress(&keys, new));
+        sleep(ASK_EVERY).await;
+    }
+}
+
+fn progress(keys: &KeysInForce, new: &str) -> String {
+    match keys.public_keys.iter().any(|key| key == new) {
+        false => "waiting for the gateway to pick up the new pair".to_owned(),
+        true => "waiting for the last lead with the old pair".to_owned(),
+    }
+}
+
+fn still_in_use(keys: &KeysInForce, new: &str) -> Error {
+    let (why, hint) = match keys.public_keys.iter().any(|key| key == new) {
+        false => (
+            "the gateway doesn't use the new pair yet",
+            "is it running with this configuration, and does `formgate check` find no error? Then run this again: it goes \
+             on where it stopped",
+        ),
+        true => ("leads are still under way with the old pair", "run this again: it goes on where it stopped"),
+    };
+    Error::upstream(anyhow!(why)).context("the old pair must be kept").hint(hint)
+}
+
+/// Removes the old pair's secret, unless something else names it.
+fn forget_secret(provisioner: &Provisioner, loaded: &Loaded, config: &Path, replaced: &Replaced) -> Result<(), Error> {
+    match &replaced.secret_file {
+        Some(file) if !written::is_named(loaded, config, file) => {
+            let removed = provisioner.folder().remove_secret(file);
+            removed.map_err(|error| Error::store(error).context("the old pair's secret can't be removed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn show(args: &RotateArgs, rotation: &Rotation<'_>, console: &mut Console) -> Result<(), Error> {
+    match (args.output, &rotation.revocable) {
+        (Format::Json, _) => console.json(rotation),
+        (Format::Text, Some(old)) => console.data(format!(
+            "{}: leads are sent with {}. The connection of {old} can be revoked in KaiCalls' dashboard, under WordPress",
+            rotation.site, rotation.public_key
+        )),
+        (Format::Text, None) => console.data(format!("{}: leads are sent with {}", rotation.site, rotation.public_key)),
+    }
+}
+
+impl<'a> Rotation<'a> {
+    fn of(site: &'a Site, public_key: String, replaced: Option<&Replaced>) -> Self {
+        let revocable = replaced.map(|replaced| replaced.public_key.clone());
+        Self { site: &site.id, public_key, business_id: None, connection_id: None, revocable }
+    }
+}
