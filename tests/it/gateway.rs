@@ -371,6 +371,7 @@ pub(crate) fn config() -> Config {
             timeout: hour,
             max_in_flight: NonZeroU32::MIN,
             rate: None,
+            api_key: None,
             confirm: false,
         },
         backup: None,

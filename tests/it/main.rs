@@ -27,6 +27,7 @@ mod in_hand;
 mod jsonpath;
 mod kaicalls;
 mod kaicalls_plugin;
+mod keys;
 mod leads;
 mod log_lines;
 mod manners;

@@ -67,13 +67,11 @@ pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit
     let client = tools::client(upstream)?;
     let pace = Pace::new(tools::AT_ONCE);
     // A pair that several sites share is asked about once.
-    let mut pairs: Vec<&KeyPair> = rows.iter().filter_map(|row| row.pair).collect();
-    pairs.sort_by_key(|pair| pair.public());
-    pairs.dedup();
+    let pairs: BTreeMap<String, &KeyPair> = rows.iter().filter_map(|row| row.pair).map(|it| (whole(it), it)).collect();
     let mut asked = JoinSet::new();
-    for pair in &pairs {
+    for pair in pairs.values() {
         let (client, pace, pair) = (client.clone(), pace.clone(), KeyPair::clone(pair));
-        asked.spawn(async move { (pair.public().to_owned(), keys::verify(&client, &pace, &pair).await) });
+        asked.spawn(async move { (whole(&pair), keys::verify(&client, &pace, &pair).await) });
     }
     let mut found: BTreeMap<String, Verification> = BTreeMap::new();
     while let Some(verified) = asked.join_next().await {
@@ -144,7 +142,7 @@ impl<'a> PairRow<'a> {
     }
 
     fn learn(&mut self, found: &BTreeMap<String, Verification>) {
-        match self.public_key.and_then(|key| found.get(key)) {
+        match self.pair.and_then(|pair| found.get(&whole(pair))) {
             None => {}
             Some(Verification::Valid { business_id }) => {
                 self.state = PairState::Ok;
@@ -193,6 +191,11 @@ impl PairState {
             Self::Missing => "missing",
         }
     }
+}
+
+/// A pair is known by both of its keys: one of two with the same public key may be wrong.
+fn whole(pair: &KeyPair) -> String {
+    pair.bearer().expose().to_owned()
 }
 
 /// Tells which key KaiCalls means: it calls the secret one “API Key”.

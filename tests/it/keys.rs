@@ -1,0 +1,303 @@
+//! `formgate keys` against the sandbox, as a process: mint, verify, rotate, and what a kill leaves behind.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use formgate::sandbox::{self, Sandbox};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cli::{Place, Ran};
+use crate::gateway::{self, TOKEN, lead_body, status};
+
+const LIVE_KEY: &str = "kc_live_hush0123456789hush0123456789hush01234567";
+/// How long anything may take; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn start(live_keys: &[&str]) -> Sandbox {
+    let mut options = sandbox::Options::new(SocketAddr::from(([127, 0, 0, 1], 0)));
+    options.live_keys = live_keys.iter().map(|key| (*key).to_owned()).collect();
+    Sandbox::start(options).expect("it starts")
+}
+
+fn config(base_url: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[kaicalls]\nbase_url = \"{base_url}\"\n\
+         api_key = {{ env = \"KAICALLS_API_KEY\" }}\n[queue]\nurl = \"sqlite:data/formgate.db\"\n\
+         retry = {{ first = \"50ms\", max = \"100ms\" }}\n[limits]\nsite = {{ rate = \"6000/min\", burst = 6000 }}\n\
+         gateway = {{ rate = \"60000/min\", burst = 60000 }}\n"
+    )
+}
+
+fn site(id: &str, more: &str) -> String {
+    let sha256 = hex::encode(Sha256::digest(TOKEN));
+    format!(
+        "# {id}\nid = \"{id}\" # ours\nurl = \"https://{id}.example\"\ntokens = [{{ sha256 = \"{sha256}\" }}]\n{more}"
+    )
+}
+
+/// Runs the program with the operator's key in its environment.
+async fn run(place: &Arc<Place>, line: &[&str]) -> Ran {
+    let mut command = place.command(line);
+    command.env("KAICALLS_API_KEY", LIVE_KEY);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
+    let ran = Ran::of(output);
+    assert!(!ran.data.contains("hush") && !ran.talk.contains("hush"), "{}\n{}", ran.data, ran.talk);
+    ran
+}
+
+fn text(place: &Place, name: &str) -> String {
+    fs::read_to_string(place.path(name)).expect(name)
+}
+
+/// Returns the public key that a site's file names.
+fn public_key(place: &Place, site: &str) -> String {
+    let table: toml::Table = text(place, &format!("sites/{site}.toml")).parse().expect("TOML");
+    table["public_key"].as_str().expect("a public key").to_owned()
+}
+
+#[tokio::test]
+async fn a_pair_is_minted_verified_and_written_and_nothing_the_second_time() {
+    let sandbox = start(&[LIVE_KEY]);
+    let acme = site("acme", "");
+    let place = Arc::new(Place::of(&[("config.toml", &config(&sandbox.base_url())), ("sites/acme.toml", &acme)]));
+    assert_eq!(run(&place, &["keys", "verify"]).await.code, 78, "it has no pair yet");
+
+    let ran = run(&place, &["keys", "mint", "acme", "--output", "json"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    let row = ran.json()[0].clone();
+    assert_eq!((&row["minted"], &row["business_id"]), (&true.into(), &"biz_sandbox".into()), "{row}");
+    let written = text(&place, "sites/acme.toml");
+    let key = public_key(&place, "acme");
+    assert!(written.starts_with(&acme), "what was there stays: {written}");
+    assert!(written.contains("secret_key = { file = \"../secrets/acme_sk\" }"), "{written}");
+    let secret = fs::metadata(place.path("secrets/acme_sk")).expect("a secret");
+    assert_eq!(secret.permissions().mode() & 0o777, 0o600);
+    assert!(!ran.data.contains(text(&place, "secrets/acme_sk").trim()), "the secret is shown nowhere");
+    assert!(!place.path("secrets/.acme.mint").exists());
+
+    let before = fs::metadata(place.path("sites/acme.toml")).expect("there").modified().expect("a time");
+    let again = run(&place, &["keys", "mint", "acme"]).await;
+    assert_eq!(again.code, 0, "{}", again.talk);
+    assert!(again.data.contains("nothing was minted"), "{}", again.data);
+    assert_eq!(public_key(&place, "acme"), key);
+    assert_eq!(fs::metadata(place.path("sites/acme.toml")).expect("there").modified().expect("a time"), before);
+    let verified = run(&place, &["keys", "verify"]).await;
+    assert_eq!(verified.code, 0, "{}\n{}", verified.data, verified.talk);
+    assert!(verified.data.contains("acme  -     ok    biz_sandbox"), "{}", verified.data);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named_with_its_cure() {
+    let sandbox = start(&["kc_live_another0123456789another0123456789anoth"]);
+    let base_url = sandbox.base_url();
+    let place = |config: &str| Arc::new(Place::of(&[("config.toml", config), ("sites/acme.toml", &site("acme", ""))]));
+    let sound = place(&config(&base_url));
+
+    let refused = run(&sound, &["keys", "mint", "acme"]).await;
+    assert_eq!(refused.code, 77, "{}", refused.talk);
+    assert!(refused.talk.contains("KaiCalls refuses [kaicalls].api_key: 401"), "{}", refused.talk);
+    assert!(!sound.path("secrets/.acme.mint").exists(), "an answer that says no leaves nothing in doubt");
+
+    let none = place(&config(&base_url).replace("api_key", "# api_key"));
+    let ran = run(&none, &["keys", "mint", "acme"]).await;
+    assert_eq!(ran.code, 78, "{}", ran.talk);
+    assert!(ran.talk.contains("[kaicalls].api_key is not set"), "{}", ran.talk);
+
+    let other = place(&config(&base_url).replace("{ env = \"KAICALLS_API_KEY\" }", "\"wp_sk_hush\""));
+    let ran = run(&other, &["keys", "mint", "acme"]).await;
+    assert_eq!(ran.code, 77, "{}", ran.talk);
+    assert!(ran.talk.contains("it is a site's secret key"), "{}", ran.talk);
+
+    let unset = place(&config(&base_url).replace("KAICALLS_API_KEY", "NOWHERE"));
+    let ran = run(&unset, &["keys", "mint", "acme"]).await;
+    assert_eq!(ran.code, 78, "{}", ran.talk);
+    assert!(ran.talk.contains("`NOWHERE` is not set"), "{}", ran.talk);
+    let checked = unset.run(&["check"]);
+    assert!(!checked.data.contains("NOWHERE"), "only those who mint need it: {}", checked.data);
+
+    let ran = run(&sound, &["keys", "mint", "amce"]).await;
+    assert_eq!(ran.code, 2, "{}", ran.talk);
+    assert!(ran.talk.contains("did you mean `acme`?"), "{}", ran.talk);
+    let ran = run(&sound, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 2, "{}", ran.talk);
+    assert!(ran.talk.contains("`formgate keys mint acme` gives it one"), "{}", ran.talk);
+}
+
+#[tokio::test]
+async fn each_pair_has_a_row_and_the_worst_decides_the_exit_code() {
+    let sandbox = start(&[]);
+    let keys = sandbox.keys();
+    let own = format!("public_key = \"{}\"\nsecret_key = \"{}\"\n", keys.public_key, keys.secret_key);
+    let wrong = format!("public_key = \"{}\"\nsecret_key = \"wp_sk_0123456789abcdef\"\n", keys.public_key);
+    let config = config(&sandbox.base_url());
+    let place = Arc::new(Place::of(&[
+        ("config.toml", &config),
+        ("sites/good.toml", &site("good", &own)),
+        ("sites/bad.toml", &site("bad", &wrong)),
+        ("sites/none.toml", &site("none", "")),
+        ("sites/branch.toml", &site("branch", &format!("{own}[forms.south]\n{wrong}"))),
+    ]));
+    let ran = run(&place, &["keys", "verify", "--output", "json"]).await;
+    assert_eq!(ran.code, 77, "{}", ran.talk);
+    let rows = ran.json();
+    let row = |site: &str, form: Option<&str>| {
+        let is_it = |row: &&serde_json::Value| row["site"] == site && row["form"].as_str() == form;
+        rows.as_array().expect("rows").iter().find(is_it).expect("a row").clone()
+    };
+    assert_eq!(row("good", None)["state"], "ok");
+    assert_eq!(row("none", None)["state"], "missing");
+    let refused = row("branch", Some("south"));
+    assert_eq!((&refused["state"], &row("branch", None)["state"]), (&"refused".into(), &"ok".into()));
+    assert!(refused["why"].as_str().is_some_and(|why| why.contains("Invalid API Key.”: the secret key")), "{refused}");
+
+    assert_eq!(run(&place, &["keys", "verify", "good"]).await.code, 0);
+    assert_eq!(run(&place, &["keys", "verify", "good", "none"]).await.code, 78);
+    sandbox.stop().await;
+    let away = run(&place, &["keys", "verify", "good", "none"]).await;
+    assert_eq!(away.code, 75, "{}\n{}", away.data, away.talk);
+    assert!(away.data.contains("connection refused"), "{}", away.data);
+}
+
+#[tokio::test]
+async fn what_a_kill_left_is_gone_on_with_or_named() {
+    let sandbox = start(&[]);
+    let config = config(&sandbox.base_url());
+    let note = r#"{"step":"asked","url":"https://acme.example","asked_at":"2026-11-30T08:00:00Z","replaces":null}"#;
+    let place = Arc::new(Place::of(&[
+        ("config.toml", &config),
+        ("sites/acme.toml", &site("acme", "")),
+        ("sites/beta.toml", &site("beta", "")),
+        ("secrets/.acme.mint", note),
+    ]));
+    fs::set_permissions(place.path("secrets"), fs::Permissions::from_mode(0o700)).expect("permissions");
+    let ran = run(&place, &["keys", "mint", "acme", "beta"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(
+        ran.talk.contains("acme (https://acme.example), id unknown, asked for at 2026-11-30T08:00:00Z"),
+        "{}",
+        ran.talk
+    );
+    assert_eq!(text(&place, "secrets/minted-in-vain.csv").lines().count(), 2, "the heading and one");
+
+    // Killed after the secret was written: the pair is there, and the site's file doesn't name it.
+    let (key, before) = (public_key(&place, "beta"), site("beta", ""));
+    fs::write(place.path("sites/beta.toml"), &before).expect("written");
+    let step = format!(
+        r#"{{"minted":{{"public_key":"{key}","secret_file":"beta_sk","business_id":null,"connection_id":null}}}}"#
+    );
+    let note = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T08:00:00Z","replaces":null}}"#);
+    fs::write(place.path("secrets/.beta.mint"), note).expect("written");
+    let ran = run(&place, &["keys", "mint", "beta"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert_eq!(public_key(&place, "beta"), key, "nothing was minted anew");
+    assert!(!place.path("secrets/.beta.mint").exists());
+}
+
+/// Starts the gateway and gives its address once it listens.
+async fn serve(place: &Place) -> (Child, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
+    command.args(["serve", "--log-format", "json", "--config"]).arg(place.path("config.toml"));
+    let streams = command.stderr(Stdio::piped()).stdout(Stdio::null()).stdin(Stdio::null());
+    let mut child = streams.kill_on_drop(true).spawn().expect("it starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let listening = async {
+        loop {
+            let line = log.next_line().await.expect("its log").expect("it says so before it ends");
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["message"].as_str().is_some_and(|message| message.starts_with("gateway.listening")) {
+                return event["address"].as_str().and_then(|address| address.parse().ok()).expect("an address");
+            }
+        }
+    };
+    let address = tokio::time::timeout(PATIENCE, listening).await.expect("it listens in time");
+    // The pipe is read on, or the process would stop at a full one.
+    drop(tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} }));
+    (child, address)
+}
+
+async fn post(address: SocketAddr, number: u32) -> u16 {
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let request = gateway::post("/hooks/acme", &token, &lead_body(&format!("jane{number}@example.com")));
+    status(&gateway::send(address, request).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_rotates_under_load_without_a_lost_lead_also_where_it_is_killed() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place =
+        Arc::new(Place::of(&[("config.toml", &config(&sandbox.base_url())), ("sites/acme.toml", &site("acme", ""))]));
+    assert_eq!(run(&place, &["keys", "mint", "acme"]).await.code, 0);
+    let first = public_key(&place, "acme");
+    let (_gateway, address) = serve(&place).await;
+    let stopping = Arc::new(tokio::sync::Notify::new());
+    let stopped = Arc::clone(&stopping);
+    let load = tokio::spawn(async move {
+        let mut taken = 0;
+        loop {
+            assert_eq!(post(address, taken).await, 200);
+            taken += 1;
+            tokio::select! {
+                () = stopped.notified() => return taken,
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+    });
+    // Killed at whatever step it has come to; the last run goes to the end.
+    for after in [15, 30, 60, 120, 500, 1_500] {
+        let mut command = place.command(&["keys", "rotate", "acme"]);
+        command.env("KAICALLS_API_KEY", LIVE_KEY).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut rotation = Command::from(command).kill_on_drop(true).spawn().expect("it starts");
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        rotation.kill().await.expect("killed");
+    }
+    let ran = run(&place, &["keys", "rotate", "acme", "--output", "json"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    let last = public_key(&place, "acme");
+    assert_eq!(ran.json()["public_key"], *last);
+    assert_ne!(last, first);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stopping.notify_one();
+    let taken = load.await.expect("no post was refused");
+    tokio::time::timeout(PATIENCE, sandbox.wait_for(taken.into())).await.expect("all arrive");
+    let leads = sandbox.leads();
+    let mut emails: Vec<_> = leads.iter().map(|lead| lead.email.clone()).collect();
+    emails.sort();
+    emails.dedup();
+    assert_eq!(emails.len(), usize::try_from(taken).expect("few"), "each arrived");
+    assert_eq!(leads.first().map(|lead| lead.public_key.as_str()), Some(&*first));
+    assert_eq!(leads.last().map(|lead| lead.public_key.as_str()), Some(&*last));
+
+    // One pair is left, and it is valid; no secret lies about that nothing names.
+    assert_eq!(run(&place, &["keys", "verify", "acme"]).await.code, 0);
+    let secrets: Vec<_> = fs::read_dir(place.path("secrets"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with("_sk"))
+        .collect();
+    assert_eq!(secrets.len(), 1, "{secrets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_whose_pair_is_refused_resumes_at_once_with_another() {
+    let sandbox = start(&[LIVE_KEY]);
+    let refused = "public_key = \"wp_pk_0123456789abcdef\"\nsecret_key = \"wp_sk_0123456789abcdef\"\n";
+    let acme = site("acme", refused);
+    let place = Arc::new(Place::of(&[("config.toml", &config(&sandbox.base_url())), ("sites/acme.toml", &acme)]));
+    let (_gateway, address) = serve(&place).await;
+    for number in 0..3 {
+        assert_eq!(post(address, number).await, 200);
+    }
+    assert!(sandbox.leads().is_empty());
+    let ran = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.data.contains("The connection of wp_pk_0123456789abcdef can be revoked"), "{}", ran.data);
+    tokio::time::timeout(PATIENCE, sandbox.wait_for(3)).await.expect("they arrive at once");
+    let written = text(&place, "sites/acme.toml");
+    assert!(!written.contains("wp_sk_"), "the old secret is gone from the file: {written}");
+}
