@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::sandbox::{self, Sandbox};
+use formgate::sandbox::{self, Endpoint, Fault, LiveKey, Sandbox};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn start(live_keys: &[&str]) -> Sandbox {
     let mut options = sandbox::Options::new(SocketAddr::from(([127, 0, 0, 1], 0)));
-    options.live_keys = live_keys.iter().map(|key| (*key).to_owned()).collect();
+    options.live_keys = live_keys.iter().map(|key| LiveKey::parse(key).expect("a key")).collect();
     Sandbox::start(options).expect("it starts")
 }
 
@@ -123,10 +123,73 @@ async fn what_is_wrong_is_named_with_its_cure() {
 
     let ran = run(&sound, &["keys", "mint", "amce"]).await;
     assert_eq!(ran.code, 2, "{}", ran.talk);
-    assert!(ran.talk.contains("did you mean `acme`?"), "{}", ran.talk);
+    assert!(ran.talk.contains("the only one is acme"), "{}", ran.talk);
     let ran = run(&sound, &["keys", "rotate", "acme"]).await;
     assert_eq!(ran.code, 2, "{}", ran.talk);
     assert!(ran.talk.contains("`formgate keys mint acme` gives it one"), "{}", ran.talk);
+}
+
+/// A sandbox whose API key is limited, and a site without a pair.
+fn limited(limits: &str) -> (Sandbox, Arc<Place>) {
+    let sandbox = start(&[&format!("{LIVE_KEY}{limits}")]);
+    let config = config(&sandbox.base_url());
+    let place = Arc::new(Place::of(&[("config.toml", &config), ("sites/acme.toml", &site("acme", ""))]));
+    (sandbox, place)
+}
+
+#[tokio::test]
+async fn what_an_api_key_may_not_do_is_told_with_its_cure() {
+    for (limits, line, told) in [
+        (",scope=leads:read,never-mints", &["keys", "mint", "acme"][..], "may lack the scope to write leads"),
+        (",expires=2020-01-01,never-mints", &["keys", "mint", "acme"], "mistyped, expired or deleted"),
+        (",business=biz_1,business=biz_2", &["keys", "mint", "acme"], "needs --business ID"),
+        (",business=biz_1", &["keys", "mint", "acme", "--business", "biz_2"], "belong to another business"),
+    ] {
+        let (_sandbox, place) = limited(limits);
+        let ran = run(&place, line).await;
+        assert_eq!(ran.code, 77, "{limits}: {}", ran.talk);
+        assert!(ran.talk.contains(told), "{limits}: {}", ran.talk);
+        assert_eq!(text(&place, "sites/acme.toml"), site("acme", ""), "{limits}");
+    }
+    let (_sandbox, place) = limited(",business=biz_1,business=biz_2");
+    let ran = run(&place, &["keys", "mint", "acme", "--business", "biz_2", "--output", "json"]).await;
+    assert_eq!((ran.code, &ran.json()[0]["business_id"]), (0, &"biz_2".into()), "{}", ran.talk);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_named_and_what_passes_is_waited_for() {
+    let (sandbox, place) = limited("");
+    let keys = |fault: Fault| sandbox.add_fault(Fault { endpoint: Endpoint::Keys, ..fault }).expect("a fault");
+    let times = std::num::NonZeroU32::new(1);
+    keys(Fault { drop_after_commit: true, times, ..Fault::default() });
+    let ran = run(&place, &["keys", "mint", "acme"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.talk.contains("acme (https://acme.example), id unknown"), "{}", ran.talk);
+    assert_eq!(sandbox.connections().len(), 3, "its own, the lost one, and the one in use");
+    let again = run(&place, &["keys", "rotate", "acme"]).await;
+    assert!(!again.talk.contains("id unknown"), "it is told once: {}", again.talk);
+
+    let begun = std::time::Instant::now();
+    keys(Fault { status: Some(429), retry_after: Some("2".to_owned()), times, ..Fault::default() });
+    let ran = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    keys(Fault { status: Some(500), times: std::num::NonZeroU32::new(3), ..Fault::default() });
+    assert_eq!(run(&place, &["keys", "rotate", "acme"]).await.code, 0);
+    assert_eq!(text(&place, "secrets/minted-in-vain.csv").lines().count(), 2, "an answer that says no is none");
+}
+
+#[tokio::test]
+async fn a_new_pair_that_is_refused_is_never_used() {
+    let (sandbox, place) = limited("");
+    let refused = Fault { endpoint: Endpoint::Verify, status: Some(401), ..Fault::default() };
+    sandbox.add_fault(refused).expect("a fault");
+    let ran = run(&place, &["keys", "mint", "acme"]).await;
+    assert_eq!(ran.code, 77, "{}", ran.talk);
+    let minted = sandbox.connections().pop().expect("a connection").connection_id;
+    assert!(ran.talk.contains(&minted), "{minted} in {}", ran.talk);
+    assert_eq!(text(&place, "sites/acme.toml"), site("acme", ""));
+    assert!(!place.path("secrets/acme_sk").exists());
 }
 
 #[tokio::test]
@@ -281,6 +344,12 @@ async fn a_pair_rotates_under_load_without_a_lost_lead_also_where_it_is_killed()
         .filter(|name| name.ends_with("_sk"))
         .collect();
     assert_eq!(secrets.len(), 1, "{secrets:?}");
+    let named = fs::read_to_string(place.path("secrets/minted-in-vain.csv")).unwrap_or_default();
+    let known = |key: &str| [&first, &last].contains(&&key.to_owned()) || sandbox.keys().public_key == key;
+    let others: Vec<_> = sandbox.connections().into_iter().filter(|it| !known(&it.public_key)).collect();
+    let unnamed = others.iter().filter(|it| !named.contains(&it.connection_id)).count();
+    let lost = named.lines().filter(|line| line.contains("the answer was lost")).count();
+    assert!(unnamed <= lost, "each connection in vain is named: {others:?}\n{named}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! What all commands on keys need: the client, the operator's own key, the secrets folder, and the words for what fails.
 
 use anyhow::anyhow;
+use jiff::Timestamp;
 
 use crate::cli::console::Console;
 use crate::cli::error::Error;
@@ -10,14 +11,19 @@ use crate::kaicalls::{self, Client, LiveKey};
 use crate::operate::keys::{Pace, ProvisionError, Provisioner, Refused, SecretsFolder, SecretsFolderError};
 
 /// Requests to KaiCalls at once.
-pub(in crate::cli) const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 8;
 
 /// Opens the secrets folder, and reads the operator's own key where pairs are to be minted.
 pub(in crate::cli) fn provisioner(loaded: &Loaded, mints: bool) -> Result<Provisioner, Error> {
     let upstream = upstream(loaded)?;
     let operator_key = if mints { Some(operator_key(upstream)?) } else { None };
     let folder = SecretsFolder::open(&loaded.secrets_folder).map_err(folder_failure)?;
-    Ok(Provisioner::new(client(upstream)?, operator_key, folder, Pace::new(AT_ONCE)))
+    Ok(Provisioner::new(client(upstream)?, operator_key, folder, pace()))
+}
+
+/// The pace at which KaiCalls is asked about keys.
+pub(in crate::cli) fn pace() -> Pace {
+    Pace::new(AT_ONCE, Timestamp::now)
 }
 
 pub(super) fn upstream(loaded: &Loaded) -> Result<&KaiCallsConfig, Error> {
@@ -25,7 +31,7 @@ pub(super) fn upstream(loaded: &Loaded) -> Result<&KaiCallsConfig, Error> {
     loaded.upstream().ok_or_else(broken)
 }
 
-pub(super) fn client(upstream: &KaiCallsConfig) -> Result<Client, Error> {
+pub(in crate::cli) fn client(upstream: &KaiCallsConfig) -> Result<Client, Error> {
     let options = kaicalls::Options {
         timeout: upstream.timeout,
         max_in_flight: AT_ONCE,

@@ -15,7 +15,7 @@ use crate::cli::table;
 use crate::config::{Loaded, Site};
 use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
-use crate::operate::keys::{self, Pace, Verification};
+use crate::operate::keys::{self, Verification};
 
 /// Asks KaiCalls whether the key pairs of sites are valid.
 ///
@@ -65,7 +65,7 @@ pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit
     let sites = sites(args, &loaded)?;
     let mut rows: Vec<PairRow<'_>> = sites.into_iter().flat_map(PairRow::of_site).collect();
     let client = tools::client(upstream)?;
-    let pace = Pace::new(tools::AT_ONCE);
+    let pace = tools::pace();
     // A pair that several sites share is asked about once.
     let pairs: BTreeMap<String, &KeyPair> = rows.iter().filter_map(|row| row.pair).map(|it| (whole(it), it)).collect();
     let mut asked = JoinSet::new();

@@ -26,8 +26,6 @@ mod pace;
 use std::io;
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
 pub use folder::{SecretsFolder, SecretsFolderError};
 pub use in_force::{KeysInForce, in_force};
 pub use in_vain::InVain;
@@ -194,11 +192,11 @@ impl Provisioner {
             let note = MintNote {
                 step: Step::Asked,
                 url: url.clone(),
-                asked_at: Timestamp::now(),
+                asked_at: self.pace.now(),
                 replaces: request.replaces.clone(),
             };
             self.folder.write_note(site, &note)?;
-            let reply = judge(self.client.create_keys(operator_key, &connection).await, Timestamp::now());
+            let reply = judge(self.client.create_keys(operator_key, &connection).await, self.pace.now());
             drop(turn);
             match reply {
                 KeyReply::Success(minted) => return self.keep(site, note, minted, request.business_id),
@@ -263,7 +261,7 @@ pub async fn verify(client: &Client, pace: &Pace, keys: &KeyPair) -> Verificatio
     let mut tries = Tries::default();
     loop {
         let turn = pace.turn().await;
-        let reply = judge(client.verify(keys).await, Timestamp::now());
+        let reply = judge(client.verify(keys).await, pace.now());
         drop(turn);
         match reply {
             KeyReply::Success(verified) => return Verification::Valid { business_id: verified.business_id },

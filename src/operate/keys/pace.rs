@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -25,12 +26,19 @@ const ASKED_MAX: Duration = Duration::from_secs(15 * 60);
 pub struct Pace {
     at_once: Arc<Semaphore>,
     not_before: Arc<Mutex<Instant>>,
+    /// What time it is: for dates that KaiCalls names, and for the notes.
+    clock: fn() -> Timestamp,
 }
 
 impl Pace {
     /// Lets so many ask at once.
-    pub fn new(at_once: usize) -> Self {
-        Self { at_once: Arc::new(Semaphore::new(at_once.max(1))), not_before: Arc::new(Mutex::new(Instant::now())) }
+    pub fn new(at_once: usize, clock: fn() -> Timestamp) -> Self {
+        let at_once = Arc::new(Semaphore::new(at_once.max(1)));
+        Self { at_once, not_before: Arc::new(Mutex::new(Instant::now())), clock }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
     }
 
     /// Waits for a turn; it ends when it is dropped.
@@ -98,7 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn everybody_waits_for_what_one_was_told() {
-        let pace = Pace::new(4);
+        let pace = Pace::new(4, || Timestamp::UNIX_EPOCH);
         let begun = Instant::now();
         drop(pace.turn().await);
         assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -110,7 +118,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_grows_and_ends() {
-        let pace = Pace::new(1);
+        let pace = Pace::new(1, || Timestamp::UNIX_EPOCH);
         let mut tries = Tries::default();
         let waits: Vec<_> = std::iter::from_fn(|| tries.next(&later(None, false), &pace)).collect();
         assert_eq!(waits.len(), 7);
@@ -121,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_so_many_ask_at_once() {
-        let pace = Pace::new(2);
+        let pace = Pace::new(2, || Timestamp::UNIX_EPOCH);
         let (first, second) = (pace.turn().await, pace.turn().await);
         let third = tokio::time::timeout(Duration::from_secs(1), pace.turn()).await;
         assert!(third.is_err());
