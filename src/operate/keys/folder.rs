@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
 use super::in_vain::{self, InVain};
-use super::journal::{MintNote, Minted};
+use super::progress::{MintProgress, Minted};
 use crate::destination::{KeyPair, Secret};
 use crate::lead::SiteId;
 use crate::queue::private_file;
@@ -132,8 +132,8 @@ impl SecretsFolder {
         self.remove(name)
     }
 
-    pub(super) fn note(&self, site: &SiteId) -> io::Result<Option<MintNote>> {
-        let name = note_name(site);
+    pub(super) fn progress(&self, site: &SiteId) -> io::Result<Option<MintProgress>> {
+        let name = progress_name(site);
         let Some(text) = self.read(&name)? else { return Ok(None) };
         let broken = |error| {
             let path = self.path_of(&name);
@@ -142,12 +142,12 @@ impl SecretsFolder {
         serde_json::from_str(&text).map(Some).map_err(broken)
     }
 
-    pub(super) fn write_note(&self, site: &SiteId, note: &MintNote) -> io::Result<()> {
-        self.write(&note_name(site), serde_json::to_string(note)?.as_bytes())
+    pub(super) fn write_progress(&self, site: &SiteId, progress: &MintProgress) -> io::Result<()> {
+        self.write(&progress_name(site), serde_json::to_string(progress)?.as_bytes())
     }
 
-    pub(super) fn clear_note(&self, site: &SiteId) -> io::Result<()> {
-        self.remove(&note_name(site))
+    pub(super) fn clear_progress(&self, site: &SiteId) -> io::Result<()> {
+        self.remove(&progress_name(site))
     }
 
     fn read(&self, name: &str) -> io::Result<Option<String>> {
@@ -194,7 +194,7 @@ fn usual_name(site: &SiteId) -> String {
     format!("{site}_sk")
 }
 
-fn note_name(site: &SiteId) -> String {
+fn progress_name(site: &SiteId) -> String {
     format!(".{site}.mint")
 }
 
@@ -206,7 +206,7 @@ fn lost_secret(path: &Path, why: &str) -> io::Error {
 mod tests {
     use jiff::Timestamp;
 
-    use super::super::journal::Step;
+    use super::super::progress::MintStep;
     use super::*;
 
     fn opened() -> (tempfile::TempDir, SecretsFolder) {
@@ -255,18 +255,22 @@ mod tests {
     #[test]
     fn a_note_is_read_as_it_was_written() {
         let (_folder, secrets) = opened();
-        assert_eq!(secrets.note(&acme()).expect("read"), None);
+        assert_eq!(secrets.progress(&acme()).expect("read"), None);
         let secret_file = secrets.write_secret(&acme(), &pair("a")).expect("written");
         let public_key = "wp_pk_a".to_owned();
         let minted = Minted { public_key, secret_file, business_id: None, connection_id: Some("conn_1".to_owned()) };
-        let note =
-            MintNote { step: Step::Minted(minted.clone()), url: None, asked_at: Timestamp::UNIX_EPOCH, replaces: None };
-        secrets.write_note(&acme(), &note).expect("written");
-        assert_eq!(secrets.note(&acme()).expect("read"), Some(note));
+        let progress = MintProgress {
+            step: MintStep::Minted(minted.clone()),
+            url: None,
+            asked_at: Timestamp::UNIX_EPOCH,
+            replaces: None,
+        };
+        secrets.write_progress(&acme(), &progress).expect("written");
+        assert_eq!(secrets.progress(&acme()).expect("read"), Some(progress));
         assert!(secrets.pair(&minted).expect("a pair") == pair("a"));
         fs::write(secrets.path_of(".acme.mint"), "{").expect("written");
-        assert!(secrets.note(&acme()).expect_err("broken").to_string().contains(".acme.mint"));
-        secrets.clear_note(&acme()).expect("cleared");
-        assert_eq!(secrets.note(&acme()).expect("read"), None);
+        assert!(secrets.progress(&acme()).expect_err("broken").to_string().contains(".acme.mint"));
+        secrets.clear_progress(&acme()).expect("cleared");
+        assert_eq!(secrets.progress(&acme()).expect("read"), None);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::journal::Minted;
+use super::progress::Minted;
 use crate::lead::SiteId;
 use crate::queue::private_file;
 

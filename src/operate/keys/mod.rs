@@ -1,11 +1,10 @@
-//! Key pairs: minted, verified, and brought to where a site's file can name them, so that a kill at any moment loses no
-//! pair that nobody knows of.
+//! Key pairs: minted, verified, and brought to where a site's file can name them, so that a kill at any moment leaves no
+//! pair that nobody knows of. How far a site has come is written into the secrets folder before each step.
 //!
 //! ```text
-//! Asked   noted in the secrets folder, then KaiCalls is asked      killed here: the answer may be lost; it is named
-//! Minted  the secret is in its file, the note says where           killed here: the next run goes on with this pair
-//!         verified                                                 refused: named as minted in vain
-//! in use  the site's file names the pair; the note is taken away   (a rotation keeps it until the old pair is unused)
+//! Asked   KaiCalls is asked for a pair                killed here, the answer may be lost: it is named as minted in vain
+//! Minted  the secret is in its file; it is verified   killed here, the next run goes on with this pair
+//! in use  the site's file names the pair              nothing is left to be done, but for the pair that was replaced
 //! ```
 //!
 //! KaiCalls documents no way to list or revoke connections. So each one that may have been minted in vain is written down
@@ -17,11 +16,11 @@ mod in_force;
 
 mod in_vain;
 
-mod journal;
-
 mod judge;
 
 mod pace;
+
+mod progress;
 
 use std::io;
 use std::path::PathBuf;
@@ -29,12 +28,12 @@ use std::path::PathBuf;
 pub use folder::{SecretsFolder, SecretsFolderError};
 pub use in_force::{KeysInForce, in_force};
 pub use in_vain::InVain;
-use journal::{MintNote, Minted, Step};
-pub use journal::{Replaced, Unfinished};
 use judge::{KeyReply, judge};
 pub use judge::{Refused, Verification};
 pub use pace::Pace;
 use pace::Tries;
+use progress::{MintProgress, MintStep, Minted};
+pub use progress::{Replaced, Unfinished};
 
 use crate::destination::KeyPair;
 use crate::kaicalls::{Client, LiveKey, MintedKeys, NewConnection};
@@ -103,31 +102,31 @@ impl Provisioner {
     /// Mints a pair for a site and verifies it; goes on with the pair that an earlier run had minted. Until
     /// [`Provisioner::in_use`] says that the site's file names it, another run would go on with this pair too.
     pub async fn mint(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<ReadyPair, ProvisionError> {
-        let (note, minted, was_resumed) = match self.folder.note(site)? {
-            Some(MintNote { step: Step::Minted(minted), url, asked_at, replaces }) => {
+        let (progress, minted, was_resumed) = match self.folder.progress(site)? {
+            Some(MintProgress { step: MintStep::Minted(minted), url, asked_at, replaces }) => {
                 let is_told = replaces.is_some() || request.replaces.is_none();
                 let replaces = replaces.or_else(|| request.replaces.clone());
-                let note = MintNote { step: Step::Minted(minted.clone()), url, asked_at, replaces };
+                let progress = MintProgress { step: MintStep::Minted(minted.clone()), url, asked_at, replaces };
                 if !is_told {
-                    self.folder.write_note(site, &note)?;
+                    self.folder.write_progress(site, &progress)?;
                 }
-                (note, minted, true)
+                (progress, minted, true)
             }
-            Some(MintNote { step: Step::Asked, url, asked_at, .. }) => {
+            Some(MintProgress { step: MintStep::Asked, url, asked_at, .. }) => {
                 self.folder.add_in_vain(&InVain::lost(site, url.as_deref(), asked_at, "the run was cut off"))?;
-                let (note, minted) = self.ask(site, request).await?;
-                (note, minted, false)
+                let (progress, minted) = self.ask(site, request).await?;
+                (progress, minted, false)
             }
             None => {
-                let (note, minted) = self.ask(site, request).await?;
-                (note, minted, false)
+                let (progress, minted) = self.ask(site, request).await?;
+                (progress, minted, false)
             }
         };
         let keys = self.folder.pair(&minted)?;
         let verified = match self.verify(&keys).await {
             Verification::Valid { business_id } => business_id,
             Verification::Refused(refused) => {
-                self.give_up(site, &note, &minted, "KaiCalls refused the new pair")?;
+                self.give_up(site, &progress, &minted, "KaiCalls refused the new pair")?;
                 return Err(ProvisionError::PairRefused(refused));
             }
             Verification::Unreachable(why) => return Err(ProvisionError::Unreachable(why)),
@@ -138,7 +137,7 @@ impl Provisioner {
             secret_file: self.folder.path_of(&minted.secret_file),
             business_id,
             connection_id: minted.connection_id,
-            replaces: note.replaces,
+            replaces: progress.replaces,
             was_resumed,
         })
     }
@@ -168,12 +167,12 @@ impl Provisioner {
 
     /// The site's file names the pair: nothing is left to be done.
     pub fn in_use(&self, site: &SiteId) -> Result<(), ProvisionError> {
-        Ok(self.folder.clear_note(site)?)
+        Ok(self.folder.clear_progress(site)?)
     }
 
     /// Tells what an earlier run left unfinished for a site.
     pub fn unfinished(&self, site: &SiteId) -> Result<Option<Unfinished>, ProvisionError> {
-        Ok(self.folder.note(site)?.map(Unfinished::of))
+        Ok(self.folder.progress(site)?.map(Unfinished::of))
     }
 
     pub fn folder(&self) -> &SecretsFolder {
@@ -181,7 +180,7 @@ impl Provisioner {
     }
 
     /// Asks for a pair until there is one, and writes its secret into a file.
-    async fn ask(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<(MintNote, Minted), ProvisionError> {
+    async fn ask(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<(MintProgress, Minted), ProvisionError> {
         let Some(operator_key) = &self.operator_key else { return Err(ProvisionError::NoOperatorKey) };
         let url = request.url.map(str::to_owned);
         let connection = NewConnection { site_url: url.clone(), business_id: request.business_id.map(str::to_owned) };
@@ -189,19 +188,19 @@ impl Provisioner {
         let mut lost = 0;
         loop {
             let turn = self.pace.turn().await;
-            let note = MintNote {
-                step: Step::Asked,
+            let progress = MintProgress {
+                step: MintStep::Asked,
                 url: url.clone(),
                 asked_at: self.pace.now(),
                 replaces: request.replaces.clone(),
             };
-            self.folder.write_note(site, &note)?;
+            self.folder.write_progress(site, &progress)?;
             let reply = judge(self.client.create_keys(operator_key, &connection).await, self.pace.now());
             drop(turn);
             match reply {
-                KeyReply::Success(minted) => return self.keep(site, note, minted, request.business_id),
+                KeyReply::Success(minted) => return self.keep(site, progress, minted, request.business_id),
                 KeyReply::Refused(refused) => {
-                    self.folder.clear_note(site)?;
+                    self.folder.clear_progress(site)?;
                     let is_for_all = refused.status == 401;
                     return Err(match is_for_all {
                         true => ProvisionError::OperatorKeyRefused(refused),
@@ -211,10 +210,10 @@ impl Provisioner {
                 KeyReply::Later(later) => {
                     if later.may_have_happened {
                         lost += 1;
-                        let in_vain = InVain::lost(site, note.url.as_deref(), note.asked_at, &later.why);
+                        let in_vain = InVain::lost(site, progress.url.as_deref(), progress.asked_at, &later.why);
                         self.folder.add_in_vain(&in_vain)?;
                     }
-                    self.folder.clear_note(site)?;
+                    self.folder.clear_progress(site)?;
                     let wait = tries.next(&later, &self.pace).filter(|_| lost < LOST_MAX);
                     tokio::time::sleep(wait.ok_or(ProvisionError::Unreachable(later.why))?).await;
                 }
@@ -226,10 +225,10 @@ impl Provisioner {
     fn keep(
         &self,
         site: &SiteId,
-        note: MintNote,
+        progress: MintProgress,
         minted: MintedKeys,
         business_id: Option<&str>,
-    ) -> Result<(MintNote, Minted), ProvisionError> {
+    ) -> Result<(MintProgress, Minted), ProvisionError> {
         let minted = Minted {
             public_key: minted.keys.public().to_owned(),
             secret_file: self.folder.write_secret(site, &minted.keys)?,
@@ -240,19 +239,19 @@ impl Provisioner {
             && asked != found
         {
             let error = ProvisionError::OtherBusiness { minted: found.clone(), asked: asked.to_owned() };
-            self.give_up(site, &note, &minted, "it is of another business than was asked for")?;
+            self.give_up(site, &progress, &minted, "it is of another business than was asked for")?;
             return Err(error);
         }
-        let note = MintNote { step: Step::Minted(minted.clone()), ..note };
-        self.folder.write_note(site, &note)?;
-        Ok((note, minted))
+        let progress = MintProgress { step: MintStep::Minted(minted.clone()), ..progress };
+        self.folder.write_progress(site, &progress)?;
+        Ok((progress, minted))
     }
 
     /// Names a pair as minted in vain, and takes its secret away.
-    fn give_up(&self, site: &SiteId, note: &MintNote, minted: &Minted, why: &str) -> io::Result<()> {
-        self.folder.add_in_vain(&InVain::of(site, note.url.as_deref(), note.asked_at, minted, why))?;
+    fn give_up(&self, site: &SiteId, progress: &MintProgress, minted: &Minted, why: &str) -> io::Result<()> {
+        self.folder.add_in_vain(&InVain::of(site, progress.url.as_deref(), progress.asked_at, minted, why))?;
         self.folder.remove_secret(&minted.secret_file)?;
-        self.folder.clear_note(site)
+        self.folder.clear_progress(site)
     }
 }
 

@@ -26,7 +26,7 @@ const ASKED_MAX: Duration = Duration::from_secs(15 * 60);
 pub struct Pace {
     at_once: Arc<Semaphore>,
     not_before: Arc<Mutex<Instant>>,
-    /// What time it is: for dates that KaiCalls names, and for the notes.
+    /// What time it is: for dates that KaiCalls names, and for when it was asked.
     clock: fn() -> Timestamp,
 }
 

@@ -1,12 +1,12 @@
-//! How far a site's new pair has come, as it is noted in the secrets folder. No secret is in a note.
+//! How far a site's new pair has come, as it is written down in the secrets folder. No secret is in it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A site's new pair on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct MintNote {
-    pub(super) step: Step,
+pub(super) struct MintProgress {
+    pub(super) step: MintStep,
     pub(super) url: Option<String>,
     pub(super) asked_at: Timestamp,
     /// Set where a pair that was in use is rotated.
@@ -15,7 +15,7 @@ pub(super) struct MintNote {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Step {
+pub(super) enum MintStep {
     /// KaiCalls is being asked, and may have minted a pair by now.
     Asked,
     Minted(Minted),
@@ -48,11 +48,11 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn of(note: MintNote) -> Self {
-        let public_key = match note.step {
-            Step::Asked => None,
-            Step::Minted(minted) => Some(minted.public_key),
+    pub(super) fn of(progress: MintProgress) -> Self {
+        let public_key = match progress.step {
+            MintStep::Asked => None,
+            MintStep::Minted(minted) => Some(minted.public_key),
         };
-        Self { public_key, replaces: note.replaces }
+        Self { public_key, replaces: progress.replaces }
     }
 }
