@@ -3,6 +3,8 @@
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
 //! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
+//! GET  /api/v1/sites                a row a site: state, last lead, counts, 24 h and 7 d, keys, last error, refused posts
+//! GET  /api/v1/sites/{id}           one site, with its forms and tokens; ?kaicalls=true with what KaiCalls tells of it
 //! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
@@ -89,7 +91,10 @@ impl AdminApp {
             parts.as_slice(),
             ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"]
         );
-        let gets = matches!(parts.as_slice(), [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"]);
+        let gets = matches!(
+            parts.as_slice(),
+            [] | ["status"] | ["sites" | "leads"] | ["sites" | "leads", _] | ["leads", _, "trace"]
+        );
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
             (false, &Method::GET) if gets => self.get(&parts, query).await,
@@ -102,6 +107,9 @@ impl AdminApp {
     async fn get(&self, parts: &[&str], query: &str) -> ApiResult {
         if parts == ["status"] {
             return found(&self.status(query == "brief=true").await);
+        }
+        if parts.first() == Some(&"sites") {
+            return self.sites(parts, query).await;
         }
         let store = self.store.store();
         let now = Timestamp::now();
@@ -131,7 +139,7 @@ impl AdminApp {
         }
     }
 
-    fn situation(&self, now: Timestamp) -> Situation {
+    pub(super) fn situation(&self, now: Timestamp) -> Situation {
         Situation { config: self.config.load_full(), sending: Some(self.sending.borrow().clone()), now }
     }
 

@@ -16,6 +16,8 @@ mod reply;
 
 mod request;
 
+mod sites;
+
 mod token;
 
 use std::path::PathBuf;
@@ -36,7 +38,8 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Actor, Audit};
+use crate::operate::{Actor, Audit, Widgets};
+use crate::queue::activity::Activity;
 use crate::queue::{OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
@@ -65,6 +68,10 @@ pub struct AdminApp {
     made_token: Option<Secret>,
     /// What the sender holds back.
     sending: watch::Receiver<SendingStatus>,
+    /// What was counted and isn't in the store yet.
+    activity: Activity,
+    /// Asks KaiCalls for its own figures.
+    widgets: Option<Widgets>,
     since: Timestamp,
     api: Arc<Semaphore>,
     probe: Arc<Probe>,
@@ -126,6 +133,8 @@ impl AdminApp {
             audit,
             made_token: None,
             sending,
+            activity: Activity::default(),
+            widgets: None,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             probe: Arc::default(),
@@ -146,6 +155,16 @@ impl AdminApp {
     /// Shows what the sender holds back.
     pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
         Self { sending, ..self }
+    }
+
+    /// Writes down first what others have counted, where figures are shown.
+    pub fn with_activity(self, activity: Activity) -> Self {
+        Self { activity, ..self }
+    }
+
+    /// Shows what KaiCalls tells of sites.
+    pub fn with_widgets(self, widgets: Widgets) -> Self {
+        Self { widgets: Some(widgets), ..self }
     }
 
     /// Writes lines of the audit that found no room as soon as there is some, until `stopping` says true.

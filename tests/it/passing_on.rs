@@ -56,6 +56,13 @@ macro_rules! pass_on {
                 self.inner.note(change, now).await
             }
 
+            async fn note_all(
+                &self,
+                changes: &[(formgate::queue::NoteChange, jiff::Timestamp)],
+            ) -> Result<(), formgate::queue::StoreError> {
+                self.inner.note_all(changes).await
+            }
+
             async fn notes(
                 &self,
                 kind: formgate::queue::NoteKind,
