@@ -8,6 +8,8 @@ mod admin_socket;
 
 mod backup;
 
+mod bound;
+
 mod expiry;
 
 mod files;
@@ -36,6 +38,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use self::backup::Backups;
+use self::bound::{Bound, bind_all};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
 pub use self::supervise::Fatal;
@@ -45,7 +48,7 @@ use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
-use crate::config::{Config, KaiCallsConfig, Listen, Origin, StoreUrl};
+use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
@@ -375,31 +378,4 @@ async fn answer_the_last(mut accepting: JoinSet<()>, in_flight: &InFlight) -> us
     };
     drop(tokio::time::timeout(ANSWER_TIME, closed).await);
     in_flight.count()
-}
-
-/// Listens on every address, and gives them back with the ports the system chose: the gateway's, and the admin's.
-fn bind_all(config: &Config, listeners: &Listeners, admin_is_broken: bool) -> Result<Bound, StartError> {
-    let bind = |address: SocketAddr| listeners.bind(address).map_err(|source| StartError::Listen { address, source });
-    let gateway: Vec<Listen> = config
-        .server
-        .listen
-        .iter()
-        .map(|listen| Ok(Listen { address: bind(listen.address)?, tls: listen.tls.clone() }))
-        .collect::<Result<_, StartError>>()?;
-    let (admin, admin_is_bound) = match bind(config.admin.listen) {
-        Ok(address) => (address, true),
-        // Nobody chose this address, or not now: submissions are taken without it. Its task tries again.
-        Err(_) if admin_is_broken => (config.admin.listen, false),
-        Err(error) => return Err(error),
-    };
-    let addresses: Vec<_> = gateway.iter().map(|listen| listen.address).chain([admin]).collect();
-    listeners.keep_only(&addresses);
-    Ok(Bound { gateway, admin, admin_is_bound })
-}
-
-/// Where the gateway and its admin API are reached.
-struct Bound {
-    gateway: Vec<Listen>,
-    admin: SocketAddr,
-    admin_is_bound: bool,
 }

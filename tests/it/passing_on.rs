@@ -2,7 +2,7 @@
 
 /// Passes events, notes and holds on to the field `inner`.
 macro_rules! pass_on {
-    ($store:ty) => {
+    (all but notes of $store:ty) => {
         #[async_trait::async_trait]
         impl formgate::queue::Outbox for $store {
             async fn register(
@@ -47,6 +47,30 @@ macro_rules! pass_on {
         }
 
         #[async_trait::async_trait]
+        impl formgate::queue::Holds for $store {
+            async fn hold(
+                &self,
+                name: &formgate::queue::Key,
+                holder: &formgate::queue::Key,
+                ttl: std::time::Duration,
+                now: jiff::Timestamp,
+            ) -> Result<bool, formgate::queue::StoreError> {
+                self.inner.hold(name, holder, ttl, now).await
+            }
+
+            async fn release(
+                &self,
+                name: &formgate::queue::Key,
+                holder: &formgate::queue::Key,
+            ) -> Result<bool, formgate::queue::StoreError> {
+                self.inner.release(name, holder).await
+            }
+        }
+    };
+    ($store:ty) => {
+        $crate::passing_on::pass_on!(all but notes of $store);
+
+        #[async_trait::async_trait]
         impl formgate::queue::Notes for $store {
             async fn note(
                 &self,
@@ -71,27 +95,6 @@ macro_rules! pass_on {
                 limit: usize,
             ) -> Result<Vec<formgate::queue::Note>, formgate::queue::StoreError> {
                 self.inner.notes(kind, prefix, after, limit).await
-            }
-        }
-
-        #[async_trait::async_trait]
-        impl formgate::queue::Holds for $store {
-            async fn hold(
-                &self,
-                name: &formgate::queue::Key,
-                holder: &formgate::queue::Key,
-                ttl: std::time::Duration,
-                now: jiff::Timestamp,
-            ) -> Result<bool, formgate::queue::StoreError> {
-                self.inner.hold(name, holder, ttl, now).await
-            }
-
-            async fn release(
-                &self,
-                name: &formgate::queue::Key,
-                holder: &formgate::queue::Key,
-            ) -> Result<bool, formgate::queue::StoreError> {
-                self.inner.release(name, holder).await
             }
         }
     };
