@@ -8,6 +8,8 @@ mod admin_socket;
 
 mod backup;
 
+mod bound;
+
 mod expiry;
 
 mod files;
@@ -36,6 +38,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use self::backup::Backups;
+use self::bound::{Bound, bind_all};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
 pub use self::supervise::Fatal;
@@ -45,10 +48,12 @@ use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
-use crate::config::{Config, KaiCallsConfig, Listen, Origin, StoreUrl};
+use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
+use crate::operate::Widgets;
+use crate::queue::activity::Activity;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
@@ -57,6 +62,8 @@ use crate::telemetry::{Metrics, MetricsError, NotTaking};
 
 /// How long requests under way get to be answered.
 const ANSWER_TIME: Duration = Duration::from_secs(8);
+/// How long it may take to write the last figures of the sites.
+const ACTIVITY_TIME: Duration = Duration::from_secs(1);
 /// How long background tasks get to end by themselves.
 const TASKS_TIME: Duration = Duration::from_secs(1);
 /// How long a connection that was accepted at the last moment may take to show that it is open.
@@ -115,6 +122,7 @@ pub struct Running {
     /// The gateway's listeners; they end when no connection is accepted any more.
     accepting: JoinSet<()>,
     services: JoinSet<()>,
+    activity: Activity,
     opened: OpenStore,
 }
 
@@ -195,14 +203,19 @@ fn start_with(
     metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
     let config = Arc::new(ArcSwap::from_pointee(config));
 
-    let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics));
+    let activity = Activity::default();
+    let widgets = Widgets::new(client.clone());
+    let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
+        .with_activity(activity.clone());
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
-        .with_refused_keys(refused_keys(&sender));
+        .with_refused_keys(refused_keys(&sender))
+        .with_activity(activity.clone());
     let in_flight = gateway.in_flight();
     let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let admin = admin.with_keys_under_way(sender.keys_under_way());
+    let admin = admin.with_activity(activity.clone()).with_widgets(widgets);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();
@@ -233,6 +246,7 @@ fn start_with(
     let socket = admin_socket::open(&served.load(), takes_over, &metrics);
     tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
     tasks.keep_admin(bounded, &bound, listeners.clone(), stop.admin.subscribe());
+    tasks.keep_activity(activity.clone(), Arc::clone(&store));
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
     Ok(Running {
@@ -248,6 +262,7 @@ fn start_with(
         sending: Sending::begin(&tasks, sender).map_err(StartError::Thread)?,
         accepting,
         services: tasks.services,
+        activity,
         opened,
     })
 }
@@ -302,6 +317,8 @@ impl Running {
         self.stop.taking.send_replace(true);
         let (unanswered, attempts_cut) =
             tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sending.stopped());
+        // Nothing is counted any more.
+        drop(tokio::time::timeout(ACTIVITY_TIME, self.activity.flush(self.opened.store())).await);
         self.stop.admin.send_replace(true);
         let ended = async { while self.services.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(TASKS_TIME, ended).await;
@@ -362,31 +379,4 @@ async fn answer_the_last(mut accepting: JoinSet<()>, in_flight: &InFlight) -> us
     };
     drop(tokio::time::timeout(ANSWER_TIME, closed).await);
     in_flight.count()
-}
-
-/// Listens on every address, and gives them back with the ports the system chose: the gateway's, and the admin's.
-fn bind_all(config: &Config, listeners: &Listeners, admin_is_broken: bool) -> Result<Bound, StartError> {
-    let bind = |address: SocketAddr| listeners.bind(address).map_err(|source| StartError::Listen { address, source });
-    let gateway: Vec<Listen> = config
-        .server
-        .listen
-        .iter()
-        .map(|listen| Ok(Listen { address: bind(listen.address)?, tls: listen.tls.clone() }))
-        .collect::<Result<_, StartError>>()?;
-    let (admin, admin_is_bound) = match bind(config.admin.listen) {
-        Ok(address) => (address, true),
-        // Nobody chose this address, or not now: submissions are taken without it. Its task tries again.
-        Err(_) if admin_is_broken => (config.admin.listen, false),
-        Err(error) => return Err(error),
-    };
-    let addresses: Vec<_> = gateway.iter().map(|listen| listen.address).chain([admin]).collect();
-    listeners.keep_only(&addresses);
-    Ok(Bound { gateway, admin, admin_is_bound })
-}
-
-/// Where the gateway and its admin API are reached.
-struct Bound {
-    gateway: Vec<Listen>,
-    admin: SocketAddr,
-    admin_is_bound: bool,
 }

@@ -52,6 +52,7 @@ pub struct Depth {
 pub struct Metrics {
     registry: Registry,
     submissions: Submissions,
+    credentials_refused: IntCounterVec,
     connections_refused: IntCounter,
     connections_closed: IntCounterVec,
     accept_duration: Histogram,
@@ -94,6 +95,11 @@ impl Metrics {
         let set = MetricSet { registry: &registry };
         let metrics = Self {
             submissions: Submissions::new(&set)?,
+            credentials_refused: set.counters(
+                CREDENTIALS_REFUSED,
+                "Requests without a valid credential, by what was wrong with it.",
+                &["fault"],
+            )?,
             connections_refused: set
                 .add(IntCounter::new(CONNECTIONS_REFUSED, "Connections refused because there were too many.")?)?,
             connections_closed: set.counters(
@@ -159,6 +165,11 @@ impl Metrics {
     pub fn request(&self, end: RequestEnd, duration: Duration) {
         self.submissions.count(end);
         self.accept_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a request without a valid credential; `fault` is a word of a closed set.
+    pub fn credential_refused(&self, fault: &'static str) {
+        self.credentials_refused.with_label_values(&[fault]).inc();
     }
 
     /// Counts a new connection for which there was no place, and no idle one that could leave for it.

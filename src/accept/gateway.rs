@@ -18,6 +18,7 @@ use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
 use crate::pipeline::{self, Mappings, Processed, SiteRules};
 use crate::queue::Store;
+use crate::queue::activity::Activity;
 use crate::received::{Received, SplitQuery};
 use crate::telemetry::Metrics;
 
@@ -40,6 +41,7 @@ pub struct Gateway {
     pub(super) floods: Floods,
     pub(super) in_flight: InFlight,
     pub(super) refused_keys: RefusedKeys,
+    pub(super) activity: Activity,
     pub(super) offload: Offload,
     pub(super) keeping: BodyKeeping,
     pub(super) pipeline: Pipeline,
@@ -74,6 +76,7 @@ impl Gateway {
             keeping: BodyKeeping::default(),
             pipeline,
             refused_keys: Arc::new(|_site, _keys| false),
+            activity: Activity::default(),
             tls: None,
         }
     }
@@ -86,6 +89,11 @@ impl Gateway {
     /// Lets whoever sends leads tell which keys KaiCalls refuses.
     pub fn with_refused_keys(self, refused_keys: RefusedKeys) -> Self {
         Self { refused_keys, ..self }
+    }
+
+    /// Counts what sites do where others count it too.
+    pub fn with_activity(self, activity: Activity) -> Self {
+        Self { activity, ..self }
     }
 
     /// Puts another in the pipeline's place, for those who test what a failing one does.

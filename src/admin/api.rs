@@ -3,6 +3,8 @@
 //! ```text
 //! GET  /api/v1                      the program's version and the number of sites
 //! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
+//! GET  /api/v1/sites                a row a site: state, last lead, counts, 24 h and 7 d, keys, last error, refused posts
+//! GET  /api/v1/sites/{id}           one site, with its forms and tokens; ?kaicalls=true with what KaiCalls tells of it
 //! GET  /api/v1/sites/{id}/keys      the public keys in force, and those that leads are under way with
 //! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
@@ -36,7 +38,6 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
 use super::{AdminApp, Caller, token};
-use crate::lead::SiteId;
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
 
@@ -93,7 +94,11 @@ impl AdminApp {
         );
         let gets = matches!(
             parts.as_slice(),
-            [] | ["status"] | ["leads"] | ["leads", _] | ["leads", _, "trace"] | ["sites", _, "keys"]
+            [] | ["status"]
+                | ["sites" | "leads"]
+                | ["sites" | "leads", _]
+                | ["leads", _, "trace"]
+                | ["sites", _, "keys"]
         );
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
@@ -107,6 +112,9 @@ impl AdminApp {
     async fn get(&self, parts: &[&str], query: &str) -> ApiResult {
         if parts == ["status"] {
             return found(&self.status(query == "brief=true").await);
+        }
+        if parts.first() == Some(&"sites") {
+            return self.sites(parts, query).await;
         }
         let store = self.store.store();
         let now = Timestamp::now();
@@ -131,16 +139,12 @@ impl AdminApp {
             }
             ["leads", "export"] => self.export(&parameters, now).await,
             ["leads", id] => found(&operate::show(store, &self.situation(now), id).await?),
-            ["sites", id, "keys"] => {
-                let site = SiteId::parse(id).map_err(|_invalid| ApiError::NoSuchPath)?;
-                found(&operate::keys::in_force(&self.config.load(), &self.keys_under_way, &site))
-            }
             ["leads", id, "trace"] => found(&operate::trace(store, &self.situation(now), id).await?),
             _ => Err(ApiError::NoSuchPath),
         }
     }
 
-    fn situation(&self, now: Timestamp) -> Situation {
+    pub(super) fn situation(&self, now: Timestamp) -> Situation {
         Situation { config: self.config.load_full(), sending: Some(self.sending.borrow().clone()), now }
     }
 

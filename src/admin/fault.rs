@@ -78,6 +78,9 @@ fn operate(error: &OperateError) -> ApiReply {
         OperateError::NotFound(NotFound::Gone(_)) => {
             ApiReply::problem_with(StatusCode::NOT_FOUND, "no-such-entry", "No such lead", words)
         }
+        OperateError::NoSuchSite(_) => {
+            ApiReply::problem_with(StatusCode::NOT_FOUND, "no-such-site", "No such site", words)
+        }
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
             ApiReply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
         }

@@ -16,6 +16,8 @@ mod reply;
 
 mod request;
 
+mod sites;
+
 mod token;
 
 use std::path::PathBuf;
@@ -36,7 +38,8 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Actor, Audit};
+use crate::operate::{Actor, Audit, Widgets};
+use crate::queue::activity::Activity;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
@@ -66,6 +69,10 @@ pub struct AdminApp {
     /// What the sender holds back.
     sending: watch::Receiver<SendingStatus>,
     keys_under_way: KeysUnderWay,
+    /// What was counted and isn't in the store yet.
+    activity: Activity,
+    /// Asks KaiCalls for its own figures.
+    widgets: Option<Widgets>,
     since: Timestamp,
     api: Arc<Semaphore>,
     probe: Arc<Probe>,
@@ -128,6 +135,8 @@ impl AdminApp {
             made_token: None,
             sending,
             keys_under_way: KeysUnderWay::default(),
+            activity: Activity::default(),
+            widgets: None,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             probe: Arc::default(),
@@ -153,6 +162,16 @@ impl AdminApp {
     /// Shows which keys leads are under way with.
     pub fn with_keys_under_way(self, keys_under_way: KeysUnderWay) -> Self {
         Self { keys_under_way, ..self }
+    }
+
+    /// Writes down first what others have counted, where figures are shown.
+    pub fn with_activity(self, activity: Activity) -> Self {
+        Self { activity, ..self }
+    }
+
+    /// Shows what KaiCalls tells of sites.
+    pub fn with_widgets(self, widgets: Widgets) -> Self {
+        Self { widgets: Some(widgets), ..self }
     }
 
     /// Writes lines of the audit that found no room as soon as there is some, until `stopping` says true.

@@ -18,6 +18,7 @@ use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, AdminApp};
 use crate::config::Config;
 use crate::queue::Store;
+use crate::queue::activity::Activity;
 use crate::send::Clock;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
@@ -128,6 +129,15 @@ impl Tasks {
     pub(super) fn keep_certificates(&mut self, config: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>) {
         self.keep("certificates", move |stopping| {
             expiry::follow_certificates(Arc::clone(&config), Arc::clone(&metrics), stopping)
+        });
+    }
+
+    /// Begins what writes down what sites do.
+    pub(super) fn keep_activity(&mut self, activity: Activity, store: Arc<dyn Store>) {
+        self.keep("activity", move |stopping| {
+            let activity = activity.clone();
+            let store = Arc::clone(&store);
+            async move { activity.keep_written(&*store, stopping).await }
         });
     }
 

@@ -22,6 +22,8 @@ mod erase;
 
 mod export;
 
+mod figures;
+
 mod find;
 
 mod group;
@@ -44,6 +46,10 @@ mod retry;
 
 mod show;
 
+mod site;
+
+mod sites;
+
 mod status;
 
 mod summary;
@@ -58,6 +64,8 @@ mod walk;
 
 mod when;
 
+mod widget;
+
 pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
@@ -65,6 +73,7 @@ pub use choice::{BadChoice, Choice, Done, EntryOutcome, IDS_MAX, PAGE_DEFAULT, P
 pub use discard::{DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, ErasedEntry, erase};
 pub use export::{Export, ExportFormat, csv_head, csv_row};
+pub use figures::Window;
 pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
@@ -73,12 +82,15 @@ pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restor
 pub use query::{BadQuery, FilterAsked, Query};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
+pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};
+pub use sites::{KeyState, KeyStatus, RefusedPosts, SiteError, SiteList, SiteState, SiteSummary, StateCounts, sites};
 pub use status::{Degradation, DeliveryWait, LastError, LeadCounts, Process, Status, StoreStatus, status};
 pub use summary::Summary;
 pub use text::SearchText;
 pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
+pub use widget::Widgets;
 
 use crate::queue::{NoFile, StoreError};
 
@@ -93,6 +105,8 @@ pub enum OperateError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    #[error(transparent)]
+    NoSuchSite(#[from] NoSuchSite),
     #[error(transparent)]
     BadAmend(#[from] BadAmend),
     #[error(transparent)]

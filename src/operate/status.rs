@@ -187,9 +187,22 @@ fn waits(sending: &SendingStatus, counts: &[Counts]) -> Vec<DeliveryWait> {
 }
 
 async fn last_errors(store: &dyn Store, now: Timestamp) -> Result<Vec<LastError>, StoreError> {
+    let mut errors: Vec<_> = newest_errors(store, None, now).await?.into_values().collect();
+    errors.sort_by_key(|error| std::cmp::Reverse(error.at));
+    errors.truncate(SHOWN_MAX);
+    Ok(errors)
+}
+
+/// Returns the newest failed attempt of the last 24 hours of each site, or of one, among the newest entries that wait or
+/// are dead.
+pub(super) async fn newest_errors(
+    store: &dyn Store,
+    site: Option<&SiteId>,
+    now: Timestamp,
+) -> Result<BTreeMap<SiteId, LastError>, StoreError> {
     let mut newest: BTreeMap<SiteId, LastError> = BTreeMap::new();
     for state in [State::Queued, State::Dead] {
-        let filter = Filter { state: Some(state), ..Filter::default() };
+        let filter = Filter { site: site.cloned(), state: Some(state), ..Filter::default() };
         let page = store.scan(&filter, Order::Newest, None, LOOKED_AT_MAX).await?;
         for head in &page.heads {
             let Some(attempt) = last_attempt(head) else { continue };
@@ -202,8 +215,5 @@ async fn last_errors(store: &dyn Store, now: Timestamp) -> Result<Vec<LastError>
             }
         }
     }
-    let mut errors: Vec<_> = newest.into_values().collect();
-    errors.sort_by_key(|error| std::cmp::Reverse(error.at));
-    errors.truncate(SHOWN_MAX);
-    Ok(errors)
+    Ok(newest)
 }

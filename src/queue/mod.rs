@@ -5,6 +5,8 @@
 //!
 //! Time is an argument everywhere: no store reads a clock. Times are kept to the millisecond.
 
+pub mod activity;
+
 mod attempt;
 
 mod claim;
@@ -51,7 +53,8 @@ pub use entry::{
 pub use holds::{HOLDS_MAX, Holds};
 pub use key::{InvalidKey, KEY_MAX, Key};
 pub use notes::{
-    InvalidNote, Merge, NOTES_MAX, NUMBER_MAX, Note, NoteChange, NoteKind, NoteLimits, Notes, NumbersMerge, TextMerge,
+    CHANGES_MAX, InvalidNote, Merge, NOTES_MAX, NUMBER_MAX, Note, NoteChange, NoteKind, NoteLimits, Notes,
+    NumbersMerge, TextMerge,
 };
 pub use open::{NoFile, OpenStore};
 pub use outbox::{

@@ -13,6 +13,8 @@ use super::standing::later;
 
 /// Most notes that one [`Notes::notes`] gives.
 pub const NOTES_MAX: usize = 1_000;
+/// Most changes that one [`Notes::note_all`] is given; what is more is left out.
+pub const CHANGES_MAX: usize = 1_000;
 /// Most that a number of a note grows to.
 pub const NUMBER_MAX: u64 = i64::MAX.unsigned_abs();
 
@@ -31,6 +33,8 @@ pub enum NoteKind {
     Daily,
     /// A gateway that uses the store: by its name.
     Gateway,
+    /// When posts to a site were last refused, and why: by site.
+    Refused,
 }
 
 /// How much is kept of a kind.
@@ -49,7 +53,7 @@ pub struct NoteLimits {
 }
 
 impl NoteKind {
-    pub const ALL: [Self; 5] = [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway];
+    pub const ALL: [Self; 6] = [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway, Self::Refused];
 
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
@@ -58,8 +62,9 @@ impl NoteKind {
             Self::Form => (20_000, 160, 200, 8, 400),
             Self::Shape => (20_000, 200, 8 * 1_024, 4, 400),
             // 25 months.
-            Self::Daily => (1_000_000, 160, 0, 64, 775),
+            Self::Daily => (1_000_000, 160, 0, 96, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
+            Self::Refused => (20_001, 160, 200, 4, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }
@@ -199,6 +204,9 @@ pub trait Notes: Send + Sync + 'static {
     /// Of a kind that has as many as it may, the one that was written to the longest ago makes room. A note whose time is over
     /// stays until [`Store::expire`](super::Store::expire) removes it.
     async fn note(&self, change: &NoteChange, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Writes to several notes, each as of its own time: to all, or with an error to none. Up to [`CHANGES_MAX`] at once.
+    async fn note_all(&self, changes: &[(NoteChange, Timestamp)]) -> Result<(), StoreError>;
 
     /// Lists up to `limit` notes of a kind whose keys begin with a text, in the order of their keys, from behind `after` on.
     async fn notes(

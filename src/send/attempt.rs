@@ -10,6 +10,7 @@ use super::clock::Clock;
 use crate::destination::{Failed, Judged, KeyPair, Verdict};
 use crate::kaicalls::Client;
 use crate::lead::Lead;
+use crate::queue::activity::{Activity, LeadEnd};
 use crate::queue::{Attempt, AttemptResult, Confirmed, Head};
 use crate::telemetry::{DeliveryEnd, Metrics};
 
@@ -81,7 +82,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Tells of an attempt: one metric, one line.
-pub(super) fn tell(metrics: &Metrics, head: &Head, ended: &Ended) {
+pub(super) fn tell(metrics: &Metrics, activity: &Activity, head: &Head, ended: &Ended) {
     let Ended { attempt, at, took, .. } = ended;
     let end = match attempt.result {
         AttemptResult::Delivered => DeliveryEnd::Delivered,
@@ -92,7 +93,7 @@ pub(super) fn tell(metrics: &Metrics, head: &Head, ended: &Ended) {
     };
     metrics.attempt(end, *took);
     if end == DeliveryEnd::Delivered {
-        count_delivered(metrics, head, *at);
+        count_delivered(metrics, activity, head, *at);
     }
     tracing::info!(
         id = %head.id,
@@ -108,8 +109,9 @@ pub(super) fn tell(metrics: &Metrics, head: &Head, ended: &Ended) {
 }
 
 /// Counts a lead that was delivered, or turned out to be.
-pub(super) fn count_delivered(metrics: &Metrics, head: &Head, at: Timestamp) {
+pub(super) fn count_delivered(metrics: &Metrics, activity: &Activity, head: &Head, at: Timestamp) {
     let age = Duration::try_from(at.duration_since(head.accepted_at)).unwrap_or_default();
     metrics.delivered_at_age(age);
     metrics.site_delivered(head.site.as_str());
+    activity.settled(&head.site, &head.form, LeadEnd::Delivered, at);
 }

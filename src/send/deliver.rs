@@ -19,6 +19,7 @@ use super::slots::HeldSlot;
 use super::{attempt, history};
 use crate::config::Config;
 use crate::kaicalls::Client;
+use crate::queue::activity::{Activity, LeadEnd};
 use crate::queue::{Head, Lease, MAKE_DUE_MAX, Reason, Settlement, Store};
 use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics, Panicked, catch_async};
 
@@ -33,6 +34,7 @@ pub(super) struct Deliverer {
     pub(super) confirmation: Arc<Confirmation>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) clock: Clock,
+    pub(super) activity: Activity,
     /// Turns true when attempts under way are to be cut off.
     pub(super) cut: watch::Sender<bool>,
 }
@@ -57,14 +59,16 @@ impl Deliverer {
         };
         let ended = attempt::post(&self.client, permit.keys(), lead, head, &self.clock, self.cut.subscribe()).await;
         drop(slot);
-        attempt::tell(&self.metrics, head, &ended);
+        attempt::tell(&self.metrics, &self.activity, head, &ended);
         let in_force = self.config.load_full();
         let learned = ended.judged.as_ref().map(|judged| permit.report(&in_force, judged, &ended.attempt, ended.at));
         self.publisher.publish(&in_force, ended.at);
         let at = ended.at;
         let settlement = outcome::of_attempt(config, head, ended, learned.unwrap_or(Learned::Nothing));
-        if matches!(settlement, Settlement::Again { .. }) {
-            self.metrics.retried();
+        match settlement {
+            Settlement::Again { .. } => self.metrics.retried(),
+            Settlement::Dead { .. } => self.activity.settled(&head.site, &head.form, LeadEnd::Dead, at),
+            _ => {}
         }
         settle(&*self.store, lease, settlement, at).await;
         match learned {
@@ -99,7 +103,7 @@ impl Deliverer {
     /// Settles the lease of a lead that turned out to be there.
     async fn settle_confirmed(&self, config: &Config, lease: &Lease, permit: Permit, took: Duration) -> End {
         let now = self.clock.now();
-        attempt::count_delivered(&self.metrics, &lease.head, now);
+        attempt::count_delivered(&self.metrics, &self.activity, &lease.head, now);
         let learned = permit.report_confirmed();
         self.publisher.publish(config, now);
         let settlement = outcome::of_confirmed(config, attempt::confirmed(took));

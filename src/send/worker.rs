@@ -26,6 +26,7 @@ use super::settle::{LEASE_MARGIN, make_due};
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::config::Config;
 use crate::kaicalls::Client;
+use crate::queue::activity::Activity;
 use crate::queue::{Claim, KeysUnderWay, Lease, MAKE_DUE_MAX, SendingStatus, Store};
 use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
@@ -79,6 +80,7 @@ impl Sender {
             confirmation: Arc::new(confirmation),
             publisher: Arc::new(publisher),
             clock,
+            activity: Activity::default(),
             cut: watch::Sender::new(false),
         };
         Self { deliverer, slots, reloads: watch::Sender::new(0), returning_panic: Arc::default() }
@@ -88,6 +90,11 @@ impl Sender {
     pub fn with_clock(self, clock: Clock) -> Self {
         let confirmation = Arc::new(self.deliverer.confirmation.with_clock(clock.clone()));
         Self { deliverer: Deliverer { confirmation, clock, ..self.deliverer }, ..self }
+    }
+
+    /// Counts what sites do where others count it too.
+    pub fn with_activity(self, activity: Activity) -> Self {
+        Self { deliverer: Deliverer { activity, ..self.deliverer }, ..self }
     }
 
     /// Returns what is held back, and why: up to a second old while the sender runs.

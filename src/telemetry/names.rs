@@ -2,6 +2,8 @@
 
 /// Requests to the gateway by how they ended.
 pub const SUBMISSIONS_RECEIVED: &str = "formgate_submissions_received_total";
+/// Requests without a valid credential, by what was wrong with it.
+pub const CREDENTIALS_REFUSED: &str = "formgate_credentials_refused_total";
 /// Connections closed at once because there were too many.
 pub const CONNECTIONS_REFUSED: &str = "formgate_connections_refused_total";
 /// Idle connections that were closed for new ones, by reason.

@@ -21,8 +21,8 @@ use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::pipeline::{Mappings, SiteRules};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
-    Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Head, Lease, NewEntry, Order, Page, Set, Settlement,
-    State, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, Entry, Filter, Head, Key, Lease, NewEntry, Note, NoteChange, NoteKind,
+    Notes, Order, Page, Set, Settlement, State, Store, StoreError,
 };
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
@@ -85,6 +85,10 @@ impl Shelf {
         *self.trouble.lock() = Some(trouble);
     }
 
+    pub(crate) fn recover(&self) {
+        *self.trouble.lock() = None;
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         let trouble = *self.trouble.lock();
         match trouble {
@@ -97,7 +101,29 @@ impl Shelf {
     }
 }
 
-pass_on!(Shelf);
+pass_on!(all but notes of Shelf);
+
+#[async_trait]
+impl Notes for Shelf {
+    async fn note(&self, change: &NoteChange, now: Timestamp) -> Result<(), StoreError> {
+        self.note_all(&[(change.clone(), now)]).await
+    }
+
+    async fn note_all(&self, changes: &[(NoteChange, Timestamp)]) -> Result<(), StoreError> {
+        self.check().await?;
+        self.inner.note_all(changes).await
+    }
+
+    async fn notes(
+        &self,
+        kind: NoteKind,
+        prefix: &str,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Note>, StoreError> {
+        self.inner.notes(kind, prefix, after, limit).await
+    }
+}
 
 #[async_trait]
 impl Store for Shelf {

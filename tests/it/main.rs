@@ -44,6 +44,7 @@ mod scripted_api;
 mod secrets;
 mod sick_upstream;
 mod signed;
+mod sites;
 mod statuses;
 mod store_contract;
 mod supervision;

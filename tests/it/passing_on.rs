@@ -2,7 +2,7 @@
 
 /// Passes events, notes and holds on to the field `inner`.
 macro_rules! pass_on {
-    ($store:ty) => {
+    (all but notes of $store:ty) => {
         #[async_trait::async_trait]
         impl formgate::queue::Outbox for $store {
             async fn register(
@@ -47,27 +47,6 @@ macro_rules! pass_on {
         }
 
         #[async_trait::async_trait]
-        impl formgate::queue::Notes for $store {
-            async fn note(
-                &self,
-                change: &formgate::queue::NoteChange,
-                now: jiff::Timestamp,
-            ) -> Result<(), formgate::queue::StoreError> {
-                self.inner.note(change, now).await
-            }
-
-            async fn notes(
-                &self,
-                kind: formgate::queue::NoteKind,
-                prefix: &str,
-                after: Option<&formgate::queue::Key>,
-                limit: usize,
-            ) -> Result<Vec<formgate::queue::Note>, formgate::queue::StoreError> {
-                self.inner.notes(kind, prefix, after, limit).await
-            }
-        }
-
-        #[async_trait::async_trait]
         impl formgate::queue::Holds for $store {
             async fn hold(
                 &self,
@@ -85,6 +64,37 @@ macro_rules! pass_on {
                 holder: &formgate::queue::Key,
             ) -> Result<bool, formgate::queue::StoreError> {
                 self.inner.release(name, holder).await
+            }
+        }
+    };
+    ($store:ty) => {
+        $crate::passing_on::pass_on!(all but notes of $store);
+
+        #[async_trait::async_trait]
+        impl formgate::queue::Notes for $store {
+            async fn note(
+                &self,
+                change: &formgate::queue::NoteChange,
+                now: jiff::Timestamp,
+            ) -> Result<(), formgate::queue::StoreError> {
+                self.inner.note(change, now).await
+            }
+
+            async fn note_all(
+                &self,
+                changes: &[(formgate::queue::NoteChange, jiff::Timestamp)],
+            ) -> Result<(), formgate::queue::StoreError> {
+                self.inner.note_all(changes).await
+            }
+
+            async fn notes(
+                &self,
+                kind: formgate::queue::NoteKind,
+                prefix: &str,
+                after: Option<&formgate::queue::Key>,
+                limit: usize,
+            ) -> Result<Vec<formgate::queue::Note>, formgate::queue::StoreError> {
+                self.inner.notes(kind, prefix, after, limit).await
             }
         }
     };

@@ -124,6 +124,7 @@ on_both! {
     of_too_many_notes_the_oldest_falls_out
     a_note_is_removed_when_its_time_is_over
     what_many_add_at_once_adds_up
+    several_notes_are_written_each_as_of_its_own_time
     one_holds_a_name_until_its_time_is_over
     a_hold_from_the_future_is_as_short_as_any
     of_many_who_ask_at_once_one_holds

@@ -13,6 +13,7 @@ use subtle::{Choice, ConstantTimeEq as _};
 use crate::config::{Config, Site, Token};
 use crate::http::{basic_password, bearer};
 use crate::lead::SiteId;
+use crate::queue::activity::TokenPrefix;
 use crate::received::SplitQuery;
 
 /// Most values looked at per request.
@@ -33,6 +34,20 @@ impl Credentials {
         let in_query = query.tokens.iter().map(|token| Cow::Borrowed(token.as_str()));
         let all = shown.chain(own).chain(in_query);
         Self(all.filter(|token| !token.is_empty()).take(CREDENTIALS_MAX).map(|token| digest(&token)).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells whether a token is among them, valid or not: nothing is decided by it.
+    pub(super) fn shows(&self, token: &Token) -> bool {
+        self.0.iter().fold(Choice::from(0), |found, shown| found | token.sha256.ct_eq(shown)).into()
+    }
+
+    /// Returns what the token is called by which a site was found.
+    pub(in crate::accept) fn token_of(&self, site: &Site) -> Option<TokenPrefix> {
+        site.tokens.iter().find(|token| self.shows(token)).map(|token| TokenPrefix::of(&token.sha256))
     }
 }
 

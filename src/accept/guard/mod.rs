@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! credentials     a site's token, in one of four places
+//! refused         why credentials were refused, for the operator's log
 //! signature       WPForms' signature over what is sent
 //! key_pairs       KaiCalls' key pair, at KaiCalls' own endpoints
 //! shared_keys     which of several sites with one key pair it is; host reads where a request says it comes from
@@ -18,6 +19,7 @@ mod floods;
 pub(super) mod host;
 pub(super) mod key_pairs;
 mod limits;
+mod refused;
 mod shared_keys;
 mod signature;
 mod slots;
@@ -26,6 +28,7 @@ mod strangers;
 pub(super) use self::credentials::{Credentials, site};
 pub(super) use self::floods::Floods;
 pub(super) use self::limits::{Limiters, Over};
+pub(super) use self::refused::{CredentialFault, RefusedCredential};
 pub(super) use self::shared_keys::{Holder, SiteOwner, owner};
 pub(super) use self::signature::Signature;
 pub(super) use self::slots::{ConnectionSlot, ConnectionSlots, Eviction, SlotGrant};

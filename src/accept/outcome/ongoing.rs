@@ -8,10 +8,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
-use super::{Outcome, RequestFailure};
+use super::{Outcome, RequestFailure, StoredStatus};
 use crate::accept::gateway::Gateway;
+use crate::accept::guard::RefusedCredential;
+use crate::accept::guard::key_pairs::KeyPairCheck;
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::activity::{PostEnd, StoredPost, TokenPrefix};
 
 /// What is known of a request by the time it ends, for its log line.
 pub(in crate::accept) struct Trail {
@@ -26,6 +29,12 @@ pub(in crate::accept) struct Trail {
     pub(in crate::accept) is_stranger: bool,
     /// Whom it is counted for while it is a stranger's.
     pub(in crate::accept) client: Option<IpAddr>,
+    /// The token that let it in.
+    pub(in crate::accept) token: Option<TokenPrefix>,
+    /// Why no credential let it in.
+    pub(in crate::accept) credential: Option<RefusedCredential>,
+    /// The mapping that was used.
+    pub(in crate::accept) mapping: Option<String>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
@@ -43,6 +52,14 @@ impl Trail {
             self.id = given;
         }
     }
+
+    /// Notes what was wrong with a key pair, and whose the public key is, which is no secret.
+    pub(in crate::accept) fn note_wrong_keys(&mut self, wrong: &KeyPairCheck<'_>) {
+        self.credential = wrong.fault().map(RefusedCredential::from);
+        if let KeyPairCheck::WrongSecret(Some(site)) = wrong {
+            self.site = Some((*site).clone());
+        }
+    }
 }
 
 impl<'a> Ongoing<'a> {
@@ -56,6 +73,9 @@ impl<'a> Ongoing<'a> {
             appending: None,
             is_stranger: true,
             client: None,
+            token: None,
+            credential: None,
+            mapping: None,
         };
         Self { gateway, trail, is_recorded: false }
     }
@@ -75,12 +95,7 @@ impl<'a> Ongoing<'a> {
         let duration = trail.started.elapsed();
         let reason = outcome.reason();
         gateway.metrics.request(outcome.end(), duration);
-        if let (Outcome::Refused(_), Some(site)) = (outcome, &trail.site) {
-            gateway.metrics.refused(site.as_str(), reason);
-        }
-        if let (Outcome::Stored(_), Some(site)) = (outcome, &trail.site) {
-            gateway.metrics.site_received(site.as_str(), Timestamp::now().as_second());
-        }
+        self.count(outcome, reason);
         gateway.metrics.reading(gateway.reading.bytes());
         // Whoever may not post must not decide how long the log gets.
         if trail.is_stranger && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
@@ -93,6 +108,9 @@ impl<'a> Ongoing<'a> {
                     site = trail.site.as_ref().map(|site| site.as_str()),
                     form = trail.site.as_ref().and(trail.form.as_ref()).map(|form| form.as_str()),
                     outcome = reason,
+                    refused = trail.credential.as_ref().map(|refused| refused.fault.as_str()),
+                    token_site =
+                        trail.credential.as_ref().and_then(|refused| Some(refused.token_site.as_ref()?.as_str())),
                     status = status.map(|status| status.as_u16()),
                     duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                     id = outcome.id().or(trail.appending).map(tracing::field::display),
@@ -103,6 +121,41 @@ impl<'a> Ongoing<'a> {
             };
         }
         if outcome.needs_somebody() { line!(error) } else { line!(info) }
+    }
+
+    /// Counts to the site, where it is one of the configuration.
+    fn count(&self, outcome: &Outcome, reason: &'static str) {
+        let Gateway { metrics, activity, .. } = self.gateway;
+        let trail = &self.trail;
+        let now = Timestamp::now();
+        match (outcome, &trail.site) {
+            (Outcome::Stored(stored), Some(site)) => {
+                metrics.site_received(site.as_str(), now.as_second());
+                let end = match stored.status {
+                    StoredStatus::Queued => PostEnd::Queued,
+                    StoredStatus::Held => PostEnd::Held,
+                    StoredStatus::Duplicate => PostEnd::Duplicate,
+                };
+                if let Some(form) = &trail.form {
+                    let mapping = trail.mapping.as_deref();
+                    activity.stored(site, StoredPost { form, mapping, token: trail.token, end }, now);
+                }
+            }
+            (Outcome::Refused(_), site) => {
+                if let Some(site) = site {
+                    metrics.refused(site.as_str(), reason);
+                }
+                let fault = trail.credential.as_ref().map(|refused| refused.fault.as_str());
+                if let Some(fault) = fault {
+                    metrics.credential_refused(fault);
+                }
+                // What names no site and shows no credential is no post that went astray.
+                if site.is_some() || fault.is_some() {
+                    activity.refused(site.as_ref(), fault.unwrap_or(reason), now);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::keeping::keep_whole;
 use super::offload::Undone;
 use super::receive;
 use crate::accept::gateway::{Gateway, Request};
-use crate::accept::guard::{self, Credentials, Signature};
+use crate::accept::guard::{self, Credentials, RefusedCredential, Signature};
 use crate::accept::outcome::{Outcome, Refusal, Trail};
 use crate::config::Site;
 use crate::lead::{FormId, SiteId};
@@ -32,14 +32,19 @@ impl Gateway {
         trail.site = request.config.sites.contains_key(site).then(|| site.clone());
         trail.form = form.cloned();
         let credentials = Credentials::collect(&request.head.headers, &request.query);
-        if let Some(site) = guard::site(request.config, site, &credentials, today()) {
+        let today = today();
+        if let Some(site) = guard::site(request.config, site, &credentials, today) {
             trail.is_stranger = false;
+            trail.token = credentials.token_of(site);
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
-            None => Err(guard::unauthorized(request.config)),
+            None => {
+                trail.credential = Some(RefusedCredential::of_tokens(request.config, site, &credentials, today));
+                Err(guard::unauthorized(request.config))
+            }
         }
     }
 
@@ -56,10 +61,14 @@ impl Gateway {
         let Request { head, query, config, client } = request;
         client.map_or(Ok(()), |address| self.limiters.barred(&config.limits, address))?;
         let body = self.strangers_body(session, request, config.server.max_body).await?;
+        let credential = RefusedCredential::of_signature(config, site);
         let site = config.sites.get(site);
         let whole = body.taken.kept.body.clone();
         let fits = self.is_signed(site, signature, &whole, query.kept.as_deref()).await?;
-        let site = site.filter(|_| fits).ok_or_else(|| guard::unauthorized(config))?;
+        let Some(site) = site.filter(|_| fits) else {
+            trail.credential = Some(credential);
+            return Err(guard::unauthorized(config));
+        };
         trail.is_stranger = false;
         let over_limit = self.limit(config, site)?;
         let room = receive::room(query, config.server.max_body)?;

@@ -83,6 +83,7 @@ impl Gateway {
             None => self.process(config, site, form, &received, id).await,
         }?;
         trail.form = Some(processed.form.clone());
+        trail.mapping.clone_from(&processed.mapping);
         let rules = FilingRules {
             site,
             dedupe: !config.queue.dedupe.is_zero(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use self::week::{Week, WidgetLead};
 use super::gateway::{Gateway, Request};
 use super::guard::key_pairs::{self, KeyPairCheck};
-use super::guard::{Holder, SiteOwner, owner};
+use super::guard::{CredentialFault, Holder, SiteOwner, owner};
 use super::outcome::{Outcome, Refusal, Trail, WrongKeys};
 use super::submission::Address;
 use crate::lead::{FormId, SiteId};
@@ -83,9 +83,14 @@ impl Gateway {
                 }
                 Ok(Outcome::Answered(EndpointAnswer::Verified { success: true, business_id: trail.site.clone() }))
             }
-            _ if request.config.missing.keys => Err(Refusal::CredentialsUnknown),
-            KeyPairCheck::UnknownPublic => Err(Refusal::Keys(WrongKeys::Public)),
-            KeyPairCheck::WrongSecret => Err(Refusal::Keys(WrongKeys::Secret)),
+            wrong => {
+                trail.note_wrong_keys(&wrong);
+                Err(match wrong {
+                    _ if request.config.missing.keys => Refusal::CredentialsUnknown,
+                    KeyPairCheck::WrongSecret(_) => Refusal::Keys(WrongKeys::Secret),
+                    KeyPairCheck::UnknownPublic | KeyPairCheck::Fit(_) => Refusal::Keys(WrongKeys::Public),
+                })
+            }
         }
     }
 
@@ -111,7 +116,14 @@ impl Gateway {
         let shown = key_pairs::shown(&request.head.headers);
         let owner = match shown.map(|(public, secret)| key_pairs::find(request.config, &public, &secret)) {
             Some(KeyPairCheck::Fit(holders)) => owner(&holders, request.head),
-            _ => None,
+            Some(wrong) => {
+                trail.note_wrong_keys(&wrong);
+                None
+            }
+            None => {
+                trail.credential = Some(CredentialFault::NoCredential.into());
+                None
+            }
         };
         let owner = owner.ok_or(match request.config.missing.keys {
             true => Refusal::CredentialsUnknown,

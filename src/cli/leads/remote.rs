@@ -180,7 +180,7 @@ impl Remote {
                 "is this the gateway's configuration? The token is [admin].token, else the file admin.token in the \
                  data folder",
             ),
-            (404, "no-such-entry") => Error::missing(anyhow!(told)),
+            (404, "no-such-entry" | "no-such-site") => Error::missing(anyhow!(told)),
             (400 | 409 | 422, _) => Error::usage(anyhow!(told)),
             (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway couldn't do it"),
             _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),

@@ -8,6 +8,12 @@ mod remove;
 
 pub(super) mod replace;
 
+mod row;
+
+mod running;
+
+mod show;
+
 pub(super) mod token;
 
 use clap::{Args, Subcommand};
@@ -16,7 +22,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists sites, removes them, or makes tokens for them.
+/// Lists and shows sites, removes them, or makes tokens for them.
 #[derive(Args, Debug)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
@@ -26,6 +32,7 @@ pub(super) struct SitesArgs {
 #[derive(Subcommand, Debug)]
 enum SitesCommand {
     List(list::SiteListArgs),
+    Show(show::SiteShowArgs),
     Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
 }
@@ -33,6 +40,7 @@ enum SitesCommand {
 pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
     match &args.command {
         SitesCommand::List(args) => list::run(args, console),
+        SitesCommand::Show(args) => show::run(args, console),
         SitesCommand::Remove(args) => remove::run(args, console),
         SitesCommand::Token(args) => token::run(args, console),
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::MemoryStore;
 use crate::queue::holds::{HOLDS_MAX, Hold};
 use crate::queue::standing::whole_millisecond;
-use crate::queue::{Holds, Key, NOTES_MAX, Note, NoteChange, NoteKind, Notes, StoreError};
+use crate::queue::{CHANGES_MAX, Holds, Key, NOTES_MAX, Note, NoteChange, NoteKind, Notes, StoreError};
 
 /// The notes of each kind.
 #[derive(Debug, Default)]
@@ -41,6 +41,14 @@ impl KeptNotes {
 impl Notes for MemoryStore {
     async fn note(&self, change: &NoteChange, now: Timestamp) -> Result<(), StoreError> {
         self.kept.lock().notes.note(change, whole_millisecond(now));
+        Ok(())
+    }
+
+    async fn note_all(&self, changes: &[(NoteChange, Timestamp)]) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock();
+        for (change, at) in changes.iter().take(CHANGES_MAX) {
+            kept.notes.note(change, whole_millisecond(*at));
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::outbox::key;
 use super::row::{from_millisecond, signed, to_json};
 use super::writer::Workspace;
 use crate::queue::standing::whole_millisecond;
-use crate::queue::{Key, NOTES_MAX, Note, NoteChange, NoteKind, Notes, StoreError};
+use crate::queue::{CHANGES_MAX, Key, NOTES_MAX, Note, NoteChange, NoteKind, Notes, StoreError};
 
 /// Writes to a note.
 fn note(workspace: &Workspace, NoteChange { kind, key, merge }: &NoteChange, now: Timestamp) -> Result<(), Failure> {
@@ -118,6 +118,14 @@ impl Notes for SqliteStore {
         let change = change.clone();
         let now = whole_millisecond(now);
         self.writer.write_aside(move |workspace| note(workspace, &change, now)).await
+    }
+
+    async fn note_all(&self, changes: &[(NoteChange, Timestamp)]) -> Result<(), StoreError> {
+        let changes = changes.iter().take(CHANGES_MAX).map(|(change, at)| (change.clone(), whole_millisecond(*at)));
+        let changes: Vec<_> = changes.collect();
+        let all =
+            move |workspace: &mut Workspace| changes.iter().try_for_each(|(change, at)| note(workspace, change, *at));
+        self.writer.write_aside(all).await
     }
 
     async fn notes(

@@ -126,6 +126,16 @@ pub(super) async fn a_note_is_removed_when_its_time_is_over(store: AnyStore) {
     assert_eq!(notes(&*store, NoteKind::Gateway, "").await.len() as i64, most);
 }
 
+pub(super) async fn several_notes_are_written_each_as_of_its_own_time(store: AnyStore) {
+    let change = |key, number| NoteChange::new(NoteKind::Daily, key, add(&[number])).expect("within its bounds");
+    let changes = [(change("a", 1), at(1)), (change("b", 2), at(2)), (change("a", 4), at(3))];
+    store.note_all(&changes).await.expect("noted");
+    store.note_all(&[]).await.expect("nothing to note");
+    let found = notes(&*store, NoteKind::Daily, "").await;
+    let found: Vec<_> = found.iter().map(|note| (note.key.as_str(), note.last_at, note.numbers[0])).collect();
+    assert_eq!(found, [("a", at(3), 5), ("b", at(2), 2)]);
+}
+
 pub(super) async fn what_many_add_at_once_adds_up(store: AnyStore) {
     let mut adding = JoinSet::new();
     for number in 0..200 {

@@ -1,0 +1,44 @@
+//! What the gateway knows of each site.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::AdminApp;
+use super::fault::ApiError;
+use super::reply::ApiReply;
+use crate::lead::SiteId;
+use crate::operate;
+
+/// How long it may take to write what was counted last; then what is written is shown.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+impl AdminApp {
+    /// Answers `GET /sites` and `GET /sites/{id}`.
+    pub(super) async fn sites(&self, parts: &[&str], query: &str) -> Result<ApiReply, ApiError> {
+        if let [_, id, "keys"] = parts {
+            let keys = operate::keys::in_force(&self.config.load(), &self.keys_under_way, &site_of(id)?);
+            return Ok(ApiReply::json(StatusCode::OK, &keys));
+        }
+        let store = self.store.store();
+        // So that what is shown is as of now. A store that can't be written may well be read.
+        drop(timeout(FLUSH_TIME, self.activity.flush(store)).await);
+        let situation = self.situation(Timestamp::now());
+        match (parts, query) {
+            ([_], "") => Ok(ApiReply::json(StatusCode::OK, &operate::sites(store, &situation).await?)),
+            ([_, id], "" | "kaicalls=true" | "kaicalls=false") => {
+                let id = site_of(id)?;
+                let widgets = self.widgets.as_ref().filter(|_| query == "kaicalls=true");
+                Ok(ApiReply::json(StatusCode::OK, &operate::site(store, &situation, &id, widgets).await?))
+            }
+            ([_], _) => Err(ApiError::Request("the list of sites has no parameters".to_owned())),
+            _ => Err(ApiError::Request("a site has one parameter: kaicalls=true".to_owned())),
+        }
+    }
+}
+
+fn site_of(id: &str) -> Result<SiteId, ApiError> {
+    SiteId::parse(id).map_err(|_no_id| ApiError::Request("the path doesn't name a site".to_owned()))
+}

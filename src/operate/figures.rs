@@ -1,0 +1,145 @@
+//! What sites did in the last 24 hours and seven days, from the notes that the gateways write.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::lead::SiteId;
+use crate::queue::activity::{DayCounts, DayKey, HOURS, Hour};
+use crate::queue::{Key, NOTES_MAX, Note, NoteKind, Store, StoreError};
+
+/// Most notes that one answer is made of: 5,000 sites with ten forms each for eight days are fewer.
+const NOTES_READ_MAX: usize = 500_000;
+
+const DAY_HOURS: i64 = 24;
+const WEEK_HOURS: i64 = 7 * DAY_HOURS;
+
+/// What happened in some time, to the hour: the running hour counts whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Submissions that were stored, without duplicates.
+    pub taken: u64,
+    /// Leads that KaiCalls took.
+    pub delivered: u64,
+    /// Posts that were refused.
+    pub refused: u64,
+}
+
+/// The last 24 hours, and the last seven days.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Windows {
+    pub(super) day: Window,
+    pub(super) week: Window,
+}
+
+impl Window {
+    fn add(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.delivered += other.delivered;
+        self.refused += other.refused;
+    }
+}
+
+/// Reads the windows of all sites, or of one; without a site, of those that aren't counted by name.
+pub(super) async fn windows(
+    store: &dyn Store,
+    site: Option<&SiteId>,
+    now: Timestamp,
+) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
+    let this_hour = Hour::of(now);
+    let week_begins = this_hour.back(WEEK_HOURS - 1);
+    let day_begins = this_hour.back(DAY_HOURS - 1);
+    let (mut day, _) = week_begins.day();
+    let (today, _) = this_hour.day();
+    let mut windows: HashMap<Option<SiteId>, Windows> = HashMap::new();
+    while day <= today {
+        let prefix = site.map_or_else(|| DayKey::prefix(day), |site| DayKey::prefix_of_site(day, site));
+        let midnight = Hour::of_day(day, 0);
+        let mut add = |note: Note| {
+            let Some(key) = DayKey::read(note.key.as_str()) else { return };
+            let counts = DayCounts::read(&note.numbers);
+            let windows = windows.entry(key.site).or_default();
+            for of_day in 0..HOURS {
+                let hour = midnight.forth(of_day);
+                if hour < week_begins || hour > this_hour {
+                    continue;
+                }
+                let counts = counts.hour(of_day);
+                let sum = Window { taken: counts.taken, delivered: counts.delivered, refused: counts.refused };
+                windows.week.add(sum);
+                if hour >= day_begins {
+                    windows.day.add(sum);
+                }
+            }
+        };
+        each_note(store, NoteKind::Daily, &prefix, &mut add).await?;
+        let Ok(next) = day.tomorrow() else { break };
+        day = next;
+    }
+    Ok(windows)
+}
+
+/// Reads the notes of a kind whose keys begin with a text, page by page.
+pub(super) async fn each_note(
+    store: &dyn Store,
+    kind: NoteKind,
+    prefix: &str,
+    give: &mut (dyn FnMut(Note) + Send),
+) -> Result<(), StoreError> {
+    let mut after: Option<Key> = None;
+    for _ in 0..NOTES_READ_MAX / NOTES_MAX {
+        let page = store.notes(kind, prefix, after.as_ref(), NOTES_MAX).await?;
+        let is_last = page.is_empty();
+        after = page.last().map(|note| note.key.clone());
+        page.into_iter().for_each(&mut *give);
+        if is_last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lead::FormId;
+    use crate::queue::activity::{Activity, LeadEnd, PostEnd, StoredPost};
+    use crate::queue::memory::MemoryStore;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[tokio::test]
+    async fn a_window_ends_with_the_running_hour_and_begins_with_a_whole_one() {
+        let store = MemoryStore::default();
+        let activity = Activity::default();
+        let [acme, beta] = ["acme", "beta"].map(|id| SiteId::parse(id).expect("a site"));
+        let form = FormId::parse("contact").expect("a form");
+        let post = StoredPost { form: &form, mapping: None, token: None, end: PostEnd::Queued };
+        for time in [
+            "2026-11-23T10:59:59Z", // before the week
+            "2026-11-23T11:00:00Z", // in the week
+            "2026-11-29T10:59:59Z", // before the day
+            "2026-11-29T11:00:00Z", // in the day
+            "2026-11-30T10:59:59Z",
+        ] {
+            activity.stored(&acme, post, at(time));
+        }
+        activity.settled(&acme, &form, LeadEnd::Delivered, at("2026-11-30T10:00:00Z"));
+        activity.refused(Some(&acme), "unknown_token", at("2026-11-30T10:00:00Z"));
+        activity.refused(None, "unknown_site", at("2026-11-30T10:00:00Z"));
+        activity.stored(&beta, post, at("2026-11-30T10:00:00Z"));
+        activity.flush(&store).await.expect("written");
+        let now = at("2026-11-30T10:30:00Z");
+        let all = windows(&store, None, now).await.expect("read");
+        let week = Window { taken: 4, delivered: 1, refused: 1 };
+        let of_acme = Windows { day: Window { taken: 2, ..week }, week };
+        assert_eq!(all.get(&Some(acme.clone())), Some(&of_acme));
+        assert_eq!(all.get(&None).map(|windows| windows.day.refused), Some(1));
+        assert_eq!(all.len(), 3);
+        let one = windows(&store, Some(&acme), now).await.expect("read");
+        assert_eq!((one.len(), one.get(&Some(acme))), (1, Some(&of_acme)));
+    }
+}

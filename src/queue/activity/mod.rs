@@ -1,0 +1,278 @@
+//! What each site does: counted in memory, written to the store's notes every few seconds and when the gateway stops.
+//!
+//! A request bumps a few numbers under a lock and waits for nothing. A kill loses what was counted since the last write.
+//! There is no personal data in it. [`day`] has the layout of a day's note, [`write`] makes notes of what was counted.
+
+mod day;
+mod write;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use self::day::{DayCounts, DayKey, HOURS, Hour, HourCounts};
+use self::write::{Unwritten, changes};
+pub use self::write::{form_of_key, form_prefix, refused_key, token_key};
+use super::{Store, StoreError};
+use crate::lead::{FormId, SiteId};
+
+/// Sites that are counted by name, since the start; the others are counted together.
+pub const ACTIVITY_SITES_MAX: usize = 20_000;
+/// Forms of a site that are counted by name, since the start; the others are counted together. Who may post to a site
+/// can name forms without end, and must not push the notes of other sites out.
+pub const ACTIVITY_FORMS_MAX: usize = 100;
+/// Tokens of a site that are counted between two writes.
+const TOKENS_MAX: usize = 1_000;
+/// Hours that are told apart while the store can't be written; what comes later counts to the last.
+const HOURS_MAX: usize = 48;
+/// How often it is written.
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+
+/// Counts what sites do. Clones count together.
+#[derive(Clone, Default)]
+pub struct Activity {
+    counted: Arc<Mutex<Counted>>,
+    /// One writes at a time: whoever waits finds everything written that was counted before.
+    unwritten: Arc<tokio::sync::Mutex<Unwritten>>,
+}
+
+/// The beginning of a token's SHA-256, by which people and notes call it: 12 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenPrefix([u8; 6]);
+
+/// A submission that was stored.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPost<'a> {
+    pub form: &'a FormId,
+    /// The mapping that was used.
+    pub mapping: Option<&'a str>,
+    pub token: Option<TokenPrefix>,
+    pub end: PostEnd,
+}
+
+/// What became of a submission that was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostEnd {
+    Queued,
+    Held,
+    Duplicate,
+}
+
+/// How a lead left the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeadEnd {
+    Delivered,
+    Dead,
+}
+
+/// What was counted, by site.
+#[derive(Default)]
+struct Counted {
+    sites: HashMap<SiteId, SiteCounts>,
+    /// What belongs to no site that is counted by name.
+    others: SiteCounts,
+    /// Sites with something to write.
+    changed: Vec<SiteId>,
+}
+
+/// What was counted of one site since the last write. Its forms stay: they are those counted by name.
+#[derive(Default)]
+struct SiteCounts {
+    is_changed: bool,
+    forms: HashMap<FormId, FormCounts>,
+    /// What belongs to no form that is counted by name.
+    others: FormCounts,
+    tokens: HashMap<TokenPrefix, Uses>,
+    refused: Option<LastRefused>,
+}
+
+#[derive(Default)]
+struct FormCounts {
+    hours: Vec<(Hour, HourCounts)>,
+    posts: Option<Uses>,
+    mapping: Option<Box<str>>,
+}
+
+/// How often something was used, and when last.
+#[derive(Clone, Copy)]
+struct Uses {
+    count: u64,
+    last_at: Timestamp,
+}
+
+struct LastRefused {
+    count: u64,
+    at: Timestamp,
+    reason: &'static str,
+}
+
+impl TokenPrefix {
+    /// Returns what a token with this SHA-256 is called.
+    pub fn of(sha256: &[u8; 32]) -> Self {
+        let [a, b, c, d, e, f, ..] = *sha256;
+        Self([a, b, c, d, e, f])
+    }
+}
+
+impl fmt::Display for TokenPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Activity {
+    /// Counts a submission of a configured site that was stored.
+    pub fn stored(&self, site: &SiteId, post: StoredPost<'_>, now: Timestamp) {
+        let mut counted = self.counted.lock();
+        let site = counted.site(Some(site));
+        if let Some(token) = post.token
+            && (site.tokens.len() < TOKENS_MAX || site.tokens.contains_key(&token))
+        {
+            Uses::add(site.tokens.entry(token).or_insert(Uses::none(now)), now);
+        }
+        let form = site.form(Some(post.form));
+        Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
+        if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
+            form.mapping = Some(mapping.into());
+        }
+        let hour = form.hour(now);
+        match post.end {
+            PostEnd::Queued => hour.taken += 1,
+            PostEnd::Held => {
+                hour.taken += 1;
+                hour.held += 1;
+            }
+            PostEnd::Duplicate => hour.duplicates += 1,
+        }
+    }
+
+    /// Counts a post that was refused; `site` is only one of the configuration, and none where the sender named another.
+    pub fn refused(&self, site: Option<&SiteId>, reason: &'static str, now: Timestamp) {
+        let mut counted = self.counted.lock();
+        let site = counted.site(site);
+        let count = site.refused.as_ref().map_or(0, |refused| refused.count);
+        site.refused = Some(LastRefused { count: count + 1, at: now, reason });
+        // The sender names the form, and has not shown that it may post.
+        site.form(None).hour(now).refused += 1;
+    }
+
+    /// Counts a lead that left the queue.
+    pub fn settled(&self, site: &SiteId, form: &FormId, end: LeadEnd, now: Timestamp) {
+        let mut counted = self.counted.lock();
+        let hour = counted.site(Some(site)).form(Some(form)).hour(now);
+        match end {
+            LeadEnd::Delivered => hour.delivered += 1,
+            LeadEnd::Dead => hour.dead += 1,
+        }
+    }
+
+    /// Writes what was counted every few seconds, until `stopping` says true. Whoever stops flushes last.
+    pub async fn keep_written(&self, store: &dyn Store, mut stopping: watch::Receiver<bool>) {
+        let mut is_failing = false;
+        while tokio::time::timeout(WRITE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
+            let written = self.flush(store).await;
+            if let (Err(error), false) = (&written, is_failing) {
+                tracing::warn!(%error, "activity.unwritten: the sites' figures can't be written; they are kept in memory \
+                                        until they can");
+            }
+            is_failing = written.is_err();
+        }
+    }
+
+    /// Writes everything that was counted so far. What can't be written is kept for the next time.
+    pub async fn flush(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut unwritten = self.unwritten.lock().await;
+        // The rest of the last time goes first, so that what waits stays as much as one time counts.
+        unwritten.write(store).await?;
+        let drained = self.counted.lock().drain();
+        unwritten.take_in(drained.iter().flat_map(|(site, counts)| changes(site.as_ref(), counts)));
+        unwritten.write(store).await
+    }
+}
+
+impl Counted {
+    /// Returns the counts of a site, where there is room for it.
+    fn site(&mut self, site: Option<&SiteId>) -> &mut SiteCounts {
+        let Some(site) = site else { return &mut self.others };
+        if !self.sites.contains_key(site) {
+            if self.sites.len() >= ACTIVITY_SITES_MAX {
+                return &mut self.others;
+            }
+            self.sites.insert(site.clone(), SiteCounts::default());
+        }
+        let counts = self.sites.get_mut(site).expect("it was there, or was just put there");
+        if !counts.is_changed {
+            counts.is_changed = true;
+            self.changed.push(site.clone());
+        }
+        counts
+    }
+
+    /// Takes out what was counted since the last time.
+    fn drain(&mut self) -> Vec<(Option<SiteId>, SiteCounts)> {
+        let sites = &mut self.sites;
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let mut drained: Vec<_> = changed
+            .filter_map(|site| Some((sites.get_mut(&site)?.drain(), site)))
+            .map(|(c, site)| (Some(site), c))
+            .collect();
+        drained.push((None, self.others.drain()));
+        drained
+    }
+}
+
+impl SiteCounts {
+    /// Returns the counts of a form, where there is room for it.
+    fn form(&mut self, form: Option<&FormId>) -> &mut FormCounts {
+        let Some(form) = form else { return &mut self.others };
+        if !self.forms.contains_key(form) {
+            if self.forms.len() >= ACTIVITY_FORMS_MAX {
+                return &mut self.others;
+            }
+            self.forms.insert(form.clone(), FormCounts::default());
+        }
+        self.forms.get_mut(form).expect("it was there, or was just put there")
+    }
+
+    fn drain(&mut self) -> Self {
+        self.is_changed = false;
+        let changed = self.forms.iter_mut().filter(|(_, counts)| !counts.hours.is_empty());
+        Self {
+            is_changed: false,
+            forms: changed.map(|(form, counts)| (form.clone(), std::mem::take(counts))).collect(),
+            others: std::mem::take(&mut self.others),
+            tokens: std::mem::take(&mut self.tokens),
+            refused: self.refused.take(),
+        }
+    }
+}
+
+impl FormCounts {
+    fn hour(&mut self, now: Timestamp) -> &mut HourCounts {
+        let hour = Hour::of(now);
+        let at = self.hours.iter().rposition(|(known, _)| *known == hour);
+        let at = at.unwrap_or_else(|| {
+            if self.hours.len() < HOURS_MAX {
+                self.hours.push((hour, HourCounts::default()));
+            }
+            self.hours.len() - 1
+        });
+        &mut self.hours.get_mut(at).expect("found, or the last of some").1
+    }
+}
+
+impl Uses {
+    fn none(now: Timestamp) -> Self {
+        Self { count: 0, last_at: now }
+    }
+
+    fn add(&mut self, now: Timestamp) {
+        self.count += 1;
+        self.last_at = now;
+    }
+}
