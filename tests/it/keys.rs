@@ -260,6 +260,32 @@ async fn what_a_kill_left_is_gone_on_with_or_named() {
     assert_eq!(ran.code, 0, "{}", ran.talk);
     assert_eq!(public_key(&place, "beta"), key, "nothing was minted anew");
     assert!(!place.path("secrets/.beta.mint").exists());
+
+    // Killed after the site's file was written: nothing but the last step is missing, and that is no rotation.
+    let step = format!(
+        r#"{{"minted":{{"public_key":"{key}","secret_file":"beta_sk","business_id":null,"connection_id":null}}}}"#
+    );
+    let left = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T08:00:00Z","replaces":null}}"#);
+    fs::write(place.path("secrets/.beta.mint"), left).expect("written");
+    assert_eq!(run(&place, &["keys", "rotate", "beta"]).await.code, 0);
+    assert_ne!(public_key(&place, "beta"), key);
+}
+
+#[tokio::test]
+async fn a_pair_that_others_have_too_is_not_to_be_revoked_yet() {
+    let sandbox = start(&[LIVE_KEY]);
+    let pair =
+        format!("public_key = \"{}\"\nsecret_key = \"{}\"\n", sandbox.keys().public_key, sandbox.keys().secret_key);
+    let config = config(&sandbox.base_url());
+    let place = Arc::new(Place::of(&[
+        ("config.toml", &config),
+        ("sites/acme.toml", &site("acme", &pair)),
+        ("sites/beta.toml", &site("beta", &pair)),
+        ("sites/gamma.toml", &site("gamma", &format!("[forms.south]\n{pair}"))),
+    ]));
+    let ran = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.data.contains("These have it too: beta, gamma"), "{}", ran.data);
 }
 
 /// Starts the gateway and gives its address once it listens.

@@ -78,7 +78,10 @@ pub(super) async fn run(args: &MintArgs, console: &mut Console) -> Result<Exit, 
 async fn mint<'a>(site: &'a Site, provisioner: &Provisioner, business: Option<&str>) -> Result<MintRow<'a>, Error> {
     if let Some(keys) = &site.keys {
         match provisioner.verify(keys).await {
-            Verification::Valid { business_id } => return Ok(MintRow::of_valid(site, keys.public(), business_id)),
+            Verification::Valid { business_id } => {
+                provisioner.finish(&site.id, keys.public()).map_err(tools::failure)?;
+                return Ok(MintRow::of_valid(site, keys.public(), business_id));
+            }
             Verification::Unreachable(why) => {
                 return Err(Error::upstream(anyhow!("KaiCalls can't be asked about its pair: {why}")));
             }

@@ -58,9 +58,12 @@ struct Rotation<'a> {
     business_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_id: Option<String>,
-    /// The pair whose connection can be revoked.
+    /// The old pair, whose connection can be revoked where no other site has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    revocable: Option<String>,
+    replaced: Option<String>,
+    /// Other sites that have the old pair.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_used_by: Vec<SiteId>,
 }
 
 pub(super) async fn run(args: &RotateArgs, console: &mut Console) -> Result<Exit, Error> {
@@ -71,11 +74,12 @@ pub(super) async fn run(args: &RotateArgs, console: &mut Console) -> Result<Exit
     if swapped.is_err() {
         tools::say_in_vain(provisioner.folder(), console);
     }
-    let Swapped { rotation, replaced } = swapped?;
+    let Swapped { mut rotation, replaced } = swapped?;
     console.say(format!("{} now names the pair {}", site.file.display(), rotation.public_key));
     if let Some(replaced) = &replaced {
         settle(args, &rotation.public_key, replaced, console).await?;
         forget_secret(&provisioner, &loaded, &path, replaced)?;
+        rotation.also_used_by = written::others_with(&loaded, &site.id, &replaced.public_key);
     }
     provisioner.in_use(&site.id).map_err(tools::failure)?;
     show(args, &rotation, console)?;
@@ -95,6 +99,7 @@ async fn swap<'a>(args: &RotateArgs, site: &'a Site, provisioner: &Provisioner) 
         let error = Error::usage(anyhow!("site `{}` has no pair that could be rotated", site.id));
         return Err(error.hint(format!("`formgate keys mint {}` gives it one", site.id)));
     };
+    provisioner.finish(&site.id, &in_use.public_key).map_err(tools::failure)?;
     let unfinished = provisioner.unfinished(&site.id).map_err(tools::failure)?;
     let is_swapped = |it: &Unfinished| it.public_key.as_ref() == Some(&in_use.public_key);
     if let Some(Unfinished { replaces, .. }) = unfinished.filter(is_swapped) {
@@ -131,7 +136,7 @@ async fn settle(args: &RotateArgs, new: &str, old: &Replaced, console: &mut Cons
         }
         if begun.elapsed() >= Duration::from_secs(args.wait) {
             console.progress("");
-            return Err(still_in_use(&keys, new));
+            return Err(still_in_use(&keys, new, &old.public_key));
         }
         console.progress(&progress(&keys, new));
         sleep(ASK_EVERY).await;
@@ -145,8 +150,13 @@ fn progress(keys: &KeysInForce, new: &str) -> String {
     }
 }
 
-fn still_in_use(keys: &KeysInForce, new: &str) -> Error {
-    let (why, hint) = match keys.public_keys.iter().any(|key| key == new) {
+fn still_in_use(keys: &KeysInForce, new: &str, old: &str) -> Error {
+    let is_in_force = |pair: &str| keys.public_keys.iter().any(|key| key == pair);
+    let (why, hint) = match is_in_force(new) {
+        true if is_in_force(old) => (
+            "a form of the site names it too",
+            "write the new pair into that form's table as well, or take its keys out; then run this again",
+        ),
         false => (
             "the gateway doesn't use the new pair yet",
             "is it running with this configuration, and does `formgate check` find no error? Then run this again: it goes \
@@ -169,19 +179,22 @@ fn forget_secret(provisioner: &Provisioner, loaded: &Loaded, config: &Path, repl
 }
 
 fn show(args: &RotateArgs, rotation: &Rotation<'_>, console: &mut Console) -> Result<(), Error> {
-    match (args.output, &rotation.revocable) {
-        (Format::Json, _) => console.json(rotation),
-        (Format::Text, Some(old)) => console.data(format!(
-            "{}: leads are sent with {}. The connection of {old} can be revoked in KaiCalls' dashboard, under WordPress",
-            rotation.site, rotation.public_key
-        )),
-        (Format::Text, None) => console.data(format!("{}: leads are sent with {}", rotation.site, rotation.public_key)),
+    if args.output == Format::Json {
+        return console.json(rotation);
     }
+    console.data(format!("{}: leads are sent with {}", rotation.site, rotation.public_key))?;
+    let Some(old) = &rotation.replaced else { return Ok(()) };
+    let others: Vec<_> = rotation.also_used_by.iter().map(SiteId::as_str).collect();
+    console.data(match others.is_empty() {
+        true => format!("The connection of {old} can be revoked in KaiCalls' dashboard, under WordPress"),
+        false => format!("Don't revoke the connection of {old} yet. These have it too: {}", others.join(", ")),
+    })
 }
 
 impl<'a> Rotation<'a> {
     fn of(site: &'a Site, public_key: String, replaced: Option<&Replaced>) -> Self {
-        let revocable = replaced.map(|replaced| replaced.public_key.clone());
-        Self { site: &site.id, public_key, business_id: None, connection_id: None, revocable }
+        let replaced = replaced.map(|replaced| replaced.public_key.clone());
+        let also_used_by = Vec::new();
+        Self { site: &site.id, public_key, business_id: None, connection_id: None, replaced, also_used_by }
     }
 }

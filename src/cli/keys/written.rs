@@ -46,6 +46,12 @@ pub(super) fn pair_in_use(site: &Site, secrets: &Path) -> Option<Replaced> {
     Some(Replaced { public_key: keys.public().to_owned(), secret_file: in_folder })
 }
 
+/// Names the other sites that have a pair, or a form that has it.
+pub(super) fn others_with(loaded: &Loaded, site: &SiteId, public_key: &str) -> Vec<SiteId> {
+    let has_it = |other: &&Site| other.key_pairs().any(|(_, pair)| pair.public() == public_key);
+    loaded.usable_sites().filter(|other| other.id != *site).filter(has_it).map(|other| other.id.clone()).collect()
+}
+
 /// Tells whether any site's file names a file of the secrets folder.
 pub(super) fn is_named(loaded: &Loaded, config: &Path, secret_file: &str) -> bool {
     let files = loaded.usable_sites().map(|site| site.file.as_path());

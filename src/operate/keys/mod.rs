@@ -170,6 +170,13 @@ impl Provisioner {
         Ok(self.folder.clear_progress(site)?)
     }
 
+    /// Ends what an earlier run left unfinished where the site's file names its pair already, unless that pair takes the
+    /// place of another, which may still be needed.
+    pub fn finish(&self, site: &SiteId, public_key: &str) -> Result<(), ProvisionError> {
+        let is_done = |it: &Unfinished| it.replaces.is_none() && it.public_key.as_deref() == Some(public_key);
+        if self.unfinished(site)?.is_some_and(|it| is_done(&it)) { self.in_use(site) } else { Ok(()) }
+    }
+
     /// Tells what an earlier run left unfinished for a site.
     pub fn unfinished(&self, site: &SiteId) -> Result<Option<Unfinished>, ProvisionError> {
         Ok(self.folder.progress(site)?.map(Unfinished::of))
