@@ -36,6 +36,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use self::backup::Backups;
+pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
 pub use self::supervise::Fatal;
