@@ -39,6 +39,7 @@ use tokio::task::JoinSet;
 
 use self::backup::Backups;
 use self::bound::{Bound, bind_all};
+pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
 pub use self::supervise::Fatal;

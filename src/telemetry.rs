@@ -8,7 +8,9 @@ mod ends;
 mod expiry;
 mod log;
 mod names;
+mod open_files;
 mod panics;
+mod pings;
 mod set;
 mod sites;
 mod submissions;
@@ -26,7 +28,9 @@ pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd}
 use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
+pub use self::open_files::OpenFiles;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
+pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings};
 use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
@@ -80,6 +84,7 @@ pub struct Metrics {
     site_count: IntGauge,
     expiry: Expiry,
     sites: SiteMetrics,
+    pings: Pings,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -142,6 +147,7 @@ impl Metrics {
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             expiry: Expiry::new(&registry)?,
             sites: SiteMetrics::new(&set)?,
+            pings: Pings::default(),
             registry: registry.clone(),
         };
         metrics.preset();
@@ -303,6 +309,11 @@ impl Metrics {
     /// Returns what needs a person now.
     pub fn degraded(&self) -> Vec<Degraded> {
         self.degradations.list()
+    }
+
+    /// Returns the requests that an operator announced.
+    pub fn pings(&self) -> &Pings {
+        &self.pings
     }
 
     /// Writes all metrics in Prometheus' text format.

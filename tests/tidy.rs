@@ -107,7 +107,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("toml", &["config", "cli/sites", "cli/learn"]),
     ("clap", &["cli"]),
     ("rusqlite", &["queue/sqlite"]),
-    ("reqwest", &["kaicalls", "cli/replay"]),
+    ("reqwest", &["kaicalls", "cli/replay", "cli/doctor"]),
     ("anyhow", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),

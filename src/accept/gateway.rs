@@ -117,6 +117,10 @@ impl Gateway {
         let client = client_address::client(peer, &head.headers, &config.server);
         let query = SplitQuery::of(head.query.as_deref());
         trail.client = client;
+        if let Some(name) = head.path.strip_prefix("/hooks/") {
+            let arrival = || client_address::arrival(peer, client, &head.headers, &config.server);
+            self.metrics.pings().arrived(name, arrival);
+        }
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {
             Ok(Route::Hook { site, form }) => self.hook(session, &request, &site, form.as_ref(), trail).await,

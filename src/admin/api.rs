@@ -17,6 +17,9 @@
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
+//! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
+//! GET  /api/v1/pings/{name}        how they arrived
+//! GET  /api/v1/process              what only the process knows: its open files
 //! POST /api/v1/store/salvage        {}
 //! POST /api/v1/store/backup         {"file": "/absolute/path"}
 //! ```
@@ -40,6 +43,7 @@ use super::request::{self, Parameters};
 use super::{AdminApp, Caller, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
+use crate::telemetry::OpenFiles;
 
 /// How long a call may take; the verbs themselves end well before.
 const CALL_TIME: Duration = Duration::from_secs(120);
@@ -62,6 +66,12 @@ struct BackupAsked {
 #[serde(deny_unknown_fields)]
 struct CaptureAsked {
     id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PingAsked {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +100,7 @@ impl AdminApp {
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
             parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"]
+            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"] | ["pings"]
         );
         let gets = matches!(
             parts.as_slice(),
@@ -99,6 +109,8 @@ impl AdminApp {
                 | ["sites" | "leads", _]
                 | ["leads", _, "trace"]
                 | ["sites", _, "keys"]
+                | ["pings", _]
+                | ["process"]
         );
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
@@ -123,6 +135,11 @@ impl AdminApp {
             [] => {
                 let sites = self.config.load().sites.len();
                 found(&json!({ "formgate": env!("CARGO_PKG_VERSION"), "sites": sites }))
+            }
+            ["process"] => found(&json!({ "open_files": OpenFiles::of_this_process() })),
+            ["pings", name] => {
+                let arrivals = self.metrics.pings().arrivals(name).ok_or(ApiError::NoSuchPath)?;
+                found(&json!({ "arrivals": arrivals }))
             }
             ["leads"] => {
                 let query = parameters.filter.read(now)?;
@@ -161,6 +178,13 @@ impl AdminApp {
         match parts {
             ["leads", verb] => self.post_leads(session, verb).await,
             ["store", verb] => self.post_store(session, verb).await,
+            ["pings"] => {
+                let PingAsked { name } = request::json(session).await?;
+                if !self.metrics.pings().announce(&name) {
+                    return Err(ApiError::Request("`name` must be doctor- and 32 hex digits in lower case".to_owned()));
+                }
+                found(&json!({ "name": name }))
+            }
             _ => Err(ApiError::NoSuchPath),
         }
     }

@@ -17,6 +17,8 @@ mod console;
 
 mod diff;
 
+mod doctor;
+
 mod error;
 
 mod exit;
@@ -87,6 +89,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Replay(replay::ReplayArgs),
@@ -107,6 +110,7 @@ impl Command {
             Self::Serve(args) => serve::run(args, console),
             Self::Check(args) => check::run(args, console),
             Self::Status(args) => status::run(args, console),
+            Self::Doctor(args) => doctor::run(args, console),
             Self::Explain(args) => explain::run(args, console),
             Self::Test(args) => test::run(args, console),
             Self::Replay(args) => replay::run(args, console),

@@ -204,7 +204,7 @@ fn until(then: Timestamp, now: Timestamp) -> String {
 }
 
 /// Writes bytes in the unit that says it best.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut shown = (bytes, "B");
     for unit in UNITS {

@@ -43,7 +43,8 @@ impl Validity {
         whole
     }
 
-    fn of_certificate(der: &[u8]) -> Option<Self> {
+    /// Reads one certificate in DER.
+    pub fn of_certificate(der: &[u8]) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
         let validity = certificate.validity();
         let at = |seconds: i64| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);

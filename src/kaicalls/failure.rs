@@ -53,7 +53,7 @@ pub enum TlsFault {
 
 impl NoAnswer {
     /// Reads a failure of the exchange, at whatever point of it.
-    pub(super) fn of(error: &reqwest::Error) -> Self {
+    pub fn of(error: &reqwest::Error) -> Self {
         if error.is_builder() {
             return Self { kind: FailureKind::Request, sent: false };
         }

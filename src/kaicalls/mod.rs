@@ -157,6 +157,12 @@ impl Client {
         exchange(self.http.post(self.url(VERIFY)).json(&body), Mask::default).await
     }
 
+    /// Asks whether a pair is valid, without one: KaiCalls answers 400 in its own format, something else doesn't.
+    pub async fn ask_without_keys(&self) -> Reply<Verified> {
+        let body = VerifyBody { public_key: "", api_key: "" };
+        exchange(self.http.post(self.url(VERIFY)).json(&body), Mask::default).await
+    }
+
     /// Asks for the recent leads of the business.
     pub async fn dashboard_widget(&self, keys: &KeyPair) -> Reply<Widget> {
         let request = self.http.get(self.url(WIDGET)).header(header::CACHE_CONTROL, "no-cache");

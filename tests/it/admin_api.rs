@@ -368,3 +368,22 @@ async fn a_sites_metrics_count_what_is_delivered_and_say_that_it_is_paused() {
     shows("formgate_site_paused{site=\"acme\"} 1").await;
     shows("formgate_site_queue_entries{site=\"acme\",state=\"queued\"} 1").await;
 }
+
+#[tokio::test]
+async fn only_announced_pings_are_remembered() {
+    let api = Api::start();
+    let name = format!("doctor-{}", "0a".repeat(16));
+    let ping = format!("/hooks/{name}");
+    let arrivals = format!("/api/v1/pings/{name}");
+    let arrive = async || status(&send(api.app.gateway()[0], post(&ping, "Via: 1.1 proxy\r\n", "{}")).await);
+    assert_eq!((arrive().await, api.get(&arrivals).await.0), (401, 404), "nobody announced it");
+    assert_eq!(api.post("/api/v1/pings", r#"{"name":"acme"}"#).await.0, 400);
+    assert_eq!(api.post("/api/v1/pings", &json!({ "name": name }).to_string()).await.0, 200);
+    assert_eq!(api.get(&arrivals).await, (200, json!({ "arrivals": [] })));
+    assert_eq!(arrive().await, 401, "an announced name lets nobody in");
+    let (code, known) = api.get(&arrivals).await;
+    assert_eq!((code, &known["arrivals"][0]["peer"]), (200, &json!("127.0.0.1")));
+    assert_eq!(known["arrivals"][0]["proxy_headers"], json!(["via"]));
+    let (code, process) = api.get("/api/v1/process").await;
+    assert!(code == 200 && process["open_files"].is_object(), "{process}");
+}

@@ -13,6 +13,7 @@ mod config;
 mod confirmation;
 mod delivery;
 mod docs;
+mod doctor;
 mod encrypted;
 mod fairness;
 mod faults;

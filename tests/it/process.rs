@@ -45,7 +45,7 @@ pub(crate) fn write_config(folder: &Path, api: &str, more: &str) {
 }
 
 /// Starts the gateway and gives its address once it listens.
-async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
+pub(crate) async fn serve(folder: &Path) -> (Child, std::net::SocketAddr) {
     let (child, address, mut log) = serve_with_log(folder).await;
     // The pipe is read on, or the process would stop at a full one.
     drop(tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} }));

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::config::Server;
+use crate::telemetry::{Arrival, ClientHeader};
 
 /// Most entries of the header looked at: each trusted proxy adds one.
 const HOPS_MAX: usize = 32;
@@ -28,6 +29,28 @@ pub(in crate::accept) fn client(peer: Option<IpAddr>, headers: &HeaderMap, serve
         }
     }
     Some(found)
+}
+
+/// By these proxies say for whom they ask, or that there is one.
+const PROXY_HEADERS: [&str; 7] =
+    ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip", "true-client-ip", "fastly-client-ip", "via"];
+
+/// Describes how a request came here.
+pub(in crate::accept) fn arrival(
+    peer: Option<IpAddr>,
+    client: Option<IpAddr>,
+    headers: &HeaderMap,
+    server: &Server,
+) -> Arrival {
+    let header = |name: &String| ClientHeader { name: name.clone(), came: headers.contains_key(name) };
+    let came = PROXY_HEADERS.into_iter().filter(|name| headers.contains_key(*name));
+    Arrival {
+        peer,
+        client,
+        peer_is_trusted: peer.is_some_and(|peer| is_trusted(peer, &server.trusted_proxies)),
+        client_header: server.client_address.as_ref().map(header),
+        proxy_headers: came.map(str::to_owned).collect(),
+    }
 }
 
 /// Reads an address, with or without brackets and port.

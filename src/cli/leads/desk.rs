@@ -298,7 +298,7 @@ pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Res
 }
 
 /// Asks whether a gateway answers where the configuration, or the command line, says.
-async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Remote>, Error> {
+pub(in crate::cli) async fn find_gateway(config: &Config, admin: Option<&str>) -> Result<Option<Remote>, Error> {
     if admin.is_none()
         && let Some(remote) = by_socket(config).await?
     {

@@ -35,7 +35,7 @@ mod view;
 use clap::{Args, Subcommand};
 
 pub(super) use args::DetailFormat;
-pub(super) use desk::{gateway, read_config};
+pub(super) use desk::{find_gateway, gateway, read_config};
 pub(super) use remote::Remote;
 pub(super) use view::{duration, plural};
 

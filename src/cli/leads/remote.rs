@@ -109,7 +109,11 @@ impl Remote {
         self.call(self.authorized(request)).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Error> {
+    pub(in crate::cli) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
         let time = if path.starts_with("/store/") { STORE_TIME } else { CALL_TIME };
         let request = self.client.post(self.url(path, &())?).timeout(time).json(body);
         self.call(self.authorized(request)).await

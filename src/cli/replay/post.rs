@@ -128,7 +128,8 @@ pub(in crate::cli) fn socket_client(socket: &Path) -> Result<Client, reqwest::Er
     builder().tls_certs_only([]).unix_socket(socket).build()
 }
 
-fn builder() -> reqwest::ClientBuilder {
+/// Begins a client: no redirects, no proxy, nothing repeated.
+pub(in crate::cli) fn builder() -> reqwest::ClientBuilder {
     // A second installation is refused and does no harm.
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()

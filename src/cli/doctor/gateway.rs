@@ -1,0 +1,166 @@
+//! The running gateway, asked through its admin API: is it there, does it store, is something degraded?
+
+use serde::Deserialize;
+
+use super::finding::{Check, Finding};
+use crate::cli::error::Error;
+use crate::cli::leads::{Remote, find_gateway};
+use crate::cli::status::size;
+use crate::config::{Config, StoreUrl};
+use crate::operate::Status;
+use crate::telemetry::{Arrival, OpenFiles};
+
+/// A store this full, in percent, needs somebody soon.
+const NEARLY_FULL: u64 = 80;
+
+#[derive(Deserialize)]
+struct Process {
+    open_files: OpenFiles,
+}
+
+#[derive(Deserialize)]
+struct Arrivals {
+    arrivals: Vec<Arrival>,
+}
+
+/// Finds the gateway. That there is none is a finding, and the other checks go on.
+pub(super) async fn find(config: &Config, admin: Option<&str>) -> Result<Remote, Finding> {
+    match find_gateway(config, admin).await {
+        Ok(Some(remote)) => Ok(remote),
+        Ok(None) => Err(Finding::bad(
+            Check::Gateway,
+            "no gateway answers",
+            "start it with `formgate serve`; if it runs elsewhere or with another configuration, use --config or --admin",
+        )),
+        Err(error) => Err(unusable(&error)),
+    }
+}
+
+fn unusable(error: &Error) -> Finding {
+    let told = error.render();
+    let mut lines = told.lines().map(str::trim);
+    let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let cure = lines.find_map(|line| line.strip_prefix("help: ")).unwrap_or("is this the gateway's configuration?");
+    Finding::bad(Check::Gateway, what, cure)
+}
+
+/// Asks the gateway how it is.
+pub(super) async fn look(remote: &Remote) -> Vec<Finding> {
+    match remote.get::<Status>("/status", &vec![("brief", true)]).await {
+        Ok(status) => judge(&status, env!("CARGO_PKG_VERSION")),
+        Err(error) => vec![unusable(&error)],
+    }
+}
+
+/// Asks for what the process may open; none where it doesn't say.
+pub(super) async fn open_files(remote: &Remote) -> Option<OpenFiles> {
+    remote.get::<Process>("/process", &()).await.ok().map(|process| process.open_files)
+}
+
+/// Tells the gateway to remember requests under a name; tells whether it does.
+pub(super) async fn announce(remote: &Remote, name: &str) -> bool {
+    remote.post::<serde_json::Value>("/pings", &serde_json::json!({ "name": name })).await.is_ok()
+}
+
+/// Asks how the requests of a name arrived; none where the gateway can't say.
+pub(super) async fn arrivals(remote: &Remote, name: &str) -> Option<Vec<Arrival>> {
+    remote.get::<Arrivals>(&format!("/pings/{name}"), &()).await.ok().map(|known| known.arrivals)
+}
+
+/// Says what can be seen of a store that no gateway has open, without opening it.
+pub(super) fn look_offline(config: &Config) -> Finding {
+    match &config.queue.url {
+        StoreUrl::Memory => Finding::skipped(Check::Store, "the store is in memory", "start the gateway"),
+        StoreUrl::Sqlite(path) if path.exists() => Finding::skipped(
+            Check::Store,
+            format!("{} was not opened", path.display()),
+            "`formgate leads list --offline` reads it without a gateway",
+        ),
+        StoreUrl::Sqlite(path) => Finding::skipped(
+            Check::Store,
+            format!("{} doesn't exist yet", path.display()),
+            "`formgate serve` creates it at its first start",
+        ),
+    }
+}
+
+fn judge(status: &Status, own_version: &str) -> Vec<Finding> {
+    let mut findings = vec![judge_version(&status.version, own_version, status.sites)];
+    findings.push(judge_store(status));
+    findings.extend(
+        status.degraded.iter().map(|degraded| Finding::warn(Check::Degraded, &degraded.reason, &degraded.cure)),
+    );
+    findings
+}
+
+fn judge_version(version: &str, own: &str, sites: usize) -> Finding {
+    if version == own {
+        return Finding::ok(Check::Gateway, format!("formgate {version} runs; sites: {sites}"));
+    }
+    let what = format!("formgate {version} runs, and this program is {own}");
+    Finding::warn(Check::Gateway, what, "restart or upgrade the gateway, so that both are the same")
+}
+
+fn judge_store(status: &Status) -> Finding {
+    let store = &status.store;
+    let what = format!("{} of at most {} used", size(store.bytes), size(store.max_bytes));
+    if let Some(why) = &status.unready {
+        return Finding::bad(
+            Check::Store,
+            format!("submissions are answered 503: {why}"),
+            "look at the disk and its mount; `formgate status` shows more",
+        );
+    }
+    if store.bytes.saturating_mul(100) >= store.max_bytes.saturating_mul(NEARLY_FULL) {
+        let cure = "at [queue].max_size submissions are answered 503: raise it, or keep leads for a shorter time \
+                    ([queue].keep)";
+        return Finding::warn(Check::Store, what, cure);
+    }
+    Finding::ok(Check::Store, format!("takes submissions; {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Grade;
+    use super::*;
+    use crate::operate::{Degradation, LeadCounts, StoreStatus};
+    use jiff::Timestamp;
+
+    fn status() -> Status {
+        Status {
+            version: "1.0.0".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            now: Timestamp::UNIX_EPOCH,
+            url: String::new(),
+            is_public: true,
+            ready: true,
+            unready: None,
+            degraded: Vec::new(),
+            store: StoreStatus { kind: "sqlite".to_owned(), file: None, bytes: 1, max_bytes: 100, schema: None },
+            sites: 1,
+            leads: LeadCounts::default(),
+            waits: Vec::new(),
+            causes: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn grades(status: &Status) -> Vec<Grade> {
+        judge(status, "1.0.0").iter().map(|finding| finding.grade).collect()
+    }
+
+    #[test]
+    fn a_gateway_that_takes_submissions_is_fine() {
+        assert_eq!(grades(&status()), [Grade::Ok, Grade::Ok]);
+    }
+
+    #[test]
+    fn what_needs_a_person_is_told() {
+        let degraded = vec![Degradation { reason: "backup_failed".to_owned(), cure: "fix it".to_owned() }];
+        let mut troubled = Status { degraded, version: "0.9.0".to_owned(), ..status() };
+        troubled.store.bytes = 80;
+        assert_eq!(grades(&troubled), [Grade::Warn, Grade::Warn, Grade::Warn]);
+        let unready = Status { unready: Some("disk full".to_owned()), ..status() };
+        assert_eq!(grades(&unready), [Grade::Ok, Grade::Bad]);
+    }
+}
