@@ -31,6 +31,8 @@ pub enum NoteKind {
     Daily,
     /// A gateway that uses the store: by its name.
     Gateway,
+    /// What the posts of a form that came from pages took of the store: by site, form and day.
+    PageForm,
 }
 
 /// How much is kept of a kind.
@@ -49,7 +51,7 @@ pub struct NoteLimits {
 }
 
 impl NoteKind {
-    pub const ALL: [Self; 5] = [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway];
+    pub const ALL: [Self; 6] = [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway, Self::PageForm];
 
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
@@ -60,6 +62,7 @@ impl NoteKind {
             // 25 months.
             Self::Daily => (1_000_000, 160, 0, 64, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
+            Self::PageForm => (200_000, 160, 0, 2, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }

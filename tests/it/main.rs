@@ -7,6 +7,7 @@ mod admin_api;
 mod auto;
 mod blocking;
 mod bodies;
+mod browser;
 mod circuits;
 mod cli;
 mod config;

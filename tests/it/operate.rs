@@ -206,6 +206,7 @@ async fn a_mended_form_rescues_what_it_held() {
             lead,
             extras: ExtrasRule::default(),
             auto_min: None,
+            honeypot: None,
         }];
     });
     let held = place.add(1, "acme", body, Reason::Invalid).await;

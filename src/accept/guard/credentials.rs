@@ -34,6 +34,11 @@ impl Credentials {
         let all = shown.chain(own).chain(in_query);
         Self(all.filter(|token| !token.is_empty()).take(CREDENTIALS_MAX).map(|token| digest(&token)).collect())
     }
+
+    /// Tells whether nothing is shown at all.
+    pub(in crate::accept) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Reads the token of `Bearer`, or the password of `Basic`.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
 use super::{Outcome, RequestFailure};
+use crate::accept::browser::{self, Visitor};
 use crate::accept::gateway::Gateway;
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -24,8 +25,12 @@ pub(in crate::accept) struct Trail {
     pub(in crate::accept) appending: Option<EntryId>,
     /// It has shown no valid credential.
     pub(in crate::accept) is_stranger: bool,
+    /// It is a stranger's, and its address' count has it already.
+    pub(in crate::accept) is_counted: bool,
     /// Whom it is counted for while it is a stranger's.
     pub(in crate::accept) client: Option<IpAddr>,
+    /// Who waits for the answer, where that is no plugin.
+    pub(in crate::accept) visitor: Option<Visitor>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
@@ -55,14 +60,20 @@ impl<'a> Ongoing<'a> {
             started: Instant::now(),
             appending: None,
             is_stranger: true,
+            is_counted: false,
             client: None,
+            visitor: None,
         };
         Self { gateway, trail, is_recorded: false }
     }
 
     /// Records the outcome, and makes the answer of it.
     pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Response<Bytes> {
-        let reply = reply::reply(outcome, dialect, &self.trail.id);
+        let id = &self.trail.id;
+        let reply = match &self.trail.visitor {
+            Some(visitor) => browser::answer(outcome, visitor, id),
+            None => reply::reply(outcome, dialect, id),
+        };
         self.is_recorded = true;
         self.record(outcome, Some(reply.status()));
         reply
@@ -82,8 +93,9 @@ impl<'a> Ongoing<'a> {
             gateway.metrics.site_received(site.as_str(), Timestamp::now().as_second());
         }
         gateway.metrics.reading(gateway.reading.bytes());
-        // Whoever may not post must not decide how long the log gets.
-        if trail.is_stranger && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
+        // Whoever may not post must not decide how long the log gets. What is stored from a page has its form's limit.
+        let is_flood = trail.is_stranger && outcome.id().is_none();
+        if is_flood && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
             return;
         }
         macro_rules! line {

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Outcome, Refusal, Rejected, Stored, WrongKeys};
+use super::{Outcome, PageRefusal, Refusal, Rejected, Stored, StoredStatus, WrongKeys};
+use crate::accept::browser;
 use crate::accept::guard::Over;
 use crate::accept::route::{Allowed, Endpoint};
 use crate::accept::submission::BadBody;
@@ -24,6 +25,8 @@ const JSON: &str = "application/json";
 const STORE_RETRY: Duration = Duration::from_secs(30);
 /// When a credential that can't be checked now may be.
 const CONFIG_RETRY: Duration = Duration::from_secs(60);
+/// When to come again where a form has had its share of the store.
+const FORM_RETRY: Duration = Duration::from_secs(600);
 /// When to come again where too many bodies are being read.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,8 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::accept) enum Dialect {
     Formgate,
+    /// The same, to who waits at a page.
+    Page,
     Kaicalls(Endpoint),
 }
 
@@ -72,13 +77,14 @@ struct ErrorAnswer<'a> {
 }
 
 /// Makes the answer.
-pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
+pub(in crate::accept) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match outcome {
         Outcome::Stored(stored) => match &stored.rejected {
             None => success(stored, dialect),
             Some(rejected) => fault(&rejected_fault(rejected), outcome.reason(), dialect, id),
         },
         Outcome::Answered(answer) => json(StatusCode::OK, JSON, answer),
+        Outcome::Preflight(origin) => preflight(origin),
         Outcome::Failed(_) => fault(&failed_fault(), outcome.reason(), dialect, id),
         Outcome::Refused(refusal) => {
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
@@ -90,11 +96,40 @@ pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Resp
     reply
 }
 
+/// Sends a browser on, with the headers of the answer that it would have had.
+pub(in crate::accept) fn see_other(location: HeaderValue, answer: Response<Bytes>) -> Response<Bytes> {
+    let (mut head, _body) = answer.into_parts();
+    head.status = StatusCode::SEE_OTHER;
+    head.headers.remove(header::CONTENT_TYPE);
+    head.headers.insert(header::LOCATION, location);
+    head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    Response::from_parts(head, Bytes::new())
+}
+
+/// Lets scripts of these pages post what a plain form can't.
+fn preflight(origin: &HeaderValue) -> Response<Bytes> {
+    let mut reply = Response::new(Bytes::new());
+    *reply.status_mut() = StatusCode::OK;
+    let headers = reply.headers_mut();
+    browser::allow_origin(headers, origin);
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        (header::VARY, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    reply
+}
+
 fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
-    let Stored { id, status, .. } = *stored;
-    let status = status.as_str();
+    let Stored { id, status, is_spam, .. } = *stored;
+    // What tells a program that it was found out helps it to do better.
+    let is_hidden = is_spam && dialect == Dialect::Page;
+    let status = if is_hidden { StoredStatus::Queued } else { status }.as_str();
     match dialect {
-        Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
+        Dialect::Formgate | Dialect::Page => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -104,7 +139,7 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
 
 fn fault(fault: &ErrorAnswer<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match dialect {
-        Dialect::Formgate => {
+        Dialect::Formgate | Dialect::Page => {
             let ErrorAnswer { status, title, detail, errors, .. } = *fault;
             Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
@@ -207,12 +242,36 @@ fn refusal_fault(refusal: &Refusal) -> ErrorAnswer<'static> {
             retry_after: Some(over.wait),
             ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
+        Refusal::Page(refusal) => page_fault(*refusal),
         Refusal::Store(_) | Refusal::StoreSlow => ErrorAnswer {
             retry_after: Some(STORE_RETRY),
             ..ErrorAnswer::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The submission couldn't be stored",
                 "The submission couldn't be written to disk and wasn't accepted; try again later.",
+            )
+        },
+    }
+}
+
+fn page_fault(refusal: PageRefusal) -> ErrorAnswer<'static> {
+    match refusal {
+        PageRefusal::TooLarge => ErrorAnswer::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Form too large",
+            "A form that a page posts without a token may have at most 64 KiB.",
+        ),
+        PageRefusal::Files => ErrorAnswer::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Files aren't taken",
+            "A form that a page posts without a token may not have files in it.",
+        ),
+        PageRefusal::Full => ErrorAnswer {
+            retry_after: Some(FORM_RETRY),
+            ..ErrorAnswer::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many submissions of this form",
+                "This form has had its share of the store; the operator has to look at what came.",
             )
         },
     }
@@ -290,7 +349,7 @@ fn keys_fault(wrong: WrongKeys) -> ErrorAnswer<'static> {
 
 fn challenge(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Formgate => "Bearer realm=\"formgate\"",
+        Dialect::Formgate | Dialect::Page => "Bearer realm=\"formgate\"",
         Dialect::Kaicalls(_) => "Bearer",
     }
 }
@@ -355,7 +414,7 @@ mod tests {
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
-        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected })
+        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected, is_spam: false })
     }
 
     fn over() -> Over {
