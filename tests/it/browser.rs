@@ -15,13 +15,14 @@ use crate::accept::limit;
 use crate::gateway::{Running, TOKEN, Trouble, header, json, lead_body, short, start_with, status};
 
 const ORIGIN: &str = "https://acme.example";
+const THANKS: &str = "https://acme.example/thanks?from=form";
 const FORM: &str = "name=Jane&email=jane%40example.com&message=Hello";
 /// What a browser sends along where a person submits a form.
 const NAVIGATION: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\nAccept: text/html,*/*;q=0.8\r\n";
 
 /// The site `acme`: `contact` has a page of its own to say thanks, `shop` another, `strict` says what is wrong, and `plain`
 /// takes posts with a token alone.
-pub(crate) fn sites(origins: &str) -> Config {
+pub(crate) fn sites(origins: &str, thanks: &str) -> Config {
     let folder = tempfile::tempdir().expect("a folder");
     let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!(
@@ -34,7 +35,7 @@ pub(crate) fn sites(origins: &str) -> Config {
         [site.forms.contact]
         browser = {{ origins = [{origins}], honeypot = "website2" }}
         [site.forms.shop]
-        browser = {{ origins = [{origins}], thanks = "https://acme.example/thanks?from=form", honeypot = "website2" }}
+        browser = {{ origins = [{origins}], thanks = "{thanks}", honeypot = "website2" }}
         [site.forms.strict]
         on_invalid = "reject"
         browser = {{ origins = [{origins}], honeypot = "website2" }}
@@ -56,7 +57,7 @@ fn start(change: impl FnOnce(&mut Config)) -> Running {
 
 fn start_within(options: Options, change: impl FnOnce(&mut Config)) -> Running {
     start_with(options, |config| {
-        let loaded = sites(&format!("\"{ORIGIN}\", \"http://localhost:3000\""));
+        let loaded = sites(&format!("\"{ORIGIN}\", \"http://localhost:3000\""), THANKS);
         (config.sites, config.mappings) = (loaded.sites, loaded.mappings);
         change(config);
     })
@@ -218,11 +219,7 @@ async fn a_person_is_sent_on_to_the_forms_thanks() {
     ] {
         let answer = gateway.send(&request).await;
         let (location, length) = (header(&answer, "location"), header(&answer, "content-length"));
-        assert_eq!(
-            (status(&answer), location, length),
-            (303, Some("https://acme.example/thanks?from=form"), Some("0")),
-            "{request}"
-        );
+        assert_eq!((status(&answer), location, length), (303, Some(THANKS), Some("0")), "{request}");
     }
     assert_eq!(gateway.shelf.entries().len(), 3, "one is a duplicate twice");
 }
@@ -537,7 +534,7 @@ async fn a_forms_count_outlives_a_reload_and_its_origins_do_not() {
     assert_eq!(status(&gateway.send(by_script("/hooks/acme/contact", FORM)).await), 200);
     let before = gateway.config.load_full();
     let mut after = crate::gateway::config();
-    let loaded = sites("\"https://www.acme.example\"");
+    let loaded = sites("\"https://www.acme.example\"", THANKS);
     (after.limits, after.sites, after.mappings) = (before.limits, loaded.sites, loaded.mappings);
     gateway.config.store(Arc::new(after));
     assert_eq!(status(&gateway.send(by_script("/hooks/acme/contact", FORM)).await), 401);

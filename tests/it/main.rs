@@ -8,6 +8,7 @@ mod auto;
 mod blocking;
 mod bodies;
 mod browser;
+mod chromium;
 mod circuits;
 mod cli;
 mod config;
