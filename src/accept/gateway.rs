@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
-use super::browser::{StoreShare, Visitor};
+use super::browser::{Audience, StoreShare};
 use super::guard::{ConnectionSlots, Floods, Limiters, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
@@ -121,7 +121,7 @@ impl Gateway {
             Ok(Route::Preflight { site, form }) => Self::preflight(&request, &site, &form),
             Err(none) => {
                 if none == NoRoute::Method(Allowed::Hook) {
-                    trail.visitor = Visitor::passing_by(&request);
+                    trail.audience = Audience::passing_by(&request);
                 }
                 Err(none.into())
             }

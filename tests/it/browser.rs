@@ -496,6 +496,14 @@ async fn a_browser_that_only_looks_is_told_the_same_whatever_there_is() {
     for path in ["/hooks/acme/plain", "/hooks/acme", "/hooks/nobody/contact"] {
         assert_eq!(comparable(&gateway.send(look("GET", path)).await), comparable(&answer), "{path}");
     }
+    // As a reload does, where the page said its language in the form's address.
+    let french = gateway.send(look("GET", "/hooks/acme/contact?lang=fr")).await;
+    assert!(status(&french) == 401 && html(&french).contains("Rien n"), "{french}");
+    assert_eq!(comparable(&gateway.send(look("GET", "/hooks/nobody/contact?lang=fr")).await), comparable(&french));
+    let wrong = gateway.send(look("GET", &format!("/hooks/acme/contact?{FORM}&token=fg_wrong"))).await;
+    assert_eq!((status(&wrong), &json(&wrong)["type"]), (401, &"urn:formgate:problem:unauthorized".into()));
+    let query = format!("/hooks/acme/contact?{FORM}&token={TOKEN}");
+    assert_eq!(json(&gateway.send(look("GET", &query)).await)["status"], "queued");
     let head = gateway.send(look("HEAD", "/hooks/acme/contact")).await;
     assert_eq!((status(&head), head.ends_with("\r\n\r\n")), (405, true), "{head}");
     let plain = gateway.send("GET /hooks/acme/contact HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;

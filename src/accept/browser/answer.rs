@@ -3,19 +3,19 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 
+use super::audience::{Audience, Person};
 use super::html;
-use super::visitor::{Person, Visitor};
-use super::words::Saying;
+use super::words::Notice;
 use crate::accept::outcome::{Dialect, Outcome, PageRefusal, Refusal, Rejected, Stored, reply, see_other};
 use crate::accept::submission::BadBody;
 use crate::http::RequestId;
 
 /// Makes the answer of a request from a page.
-pub(in crate::accept) fn answer(outcome: &Outcome, visitor: &Visitor, id: &RequestId) -> Response<Bytes> {
+pub(in crate::accept) fn answer(outcome: &Outcome, audience: &Audience, id: &RequestId) -> Response<Bytes> {
     let plain = reply(outcome, Dialect::Page, id);
-    match visitor {
-        Visitor::Script { origin } => for_script(plain, origin.as_ref()),
-        Visitor::Person(person) => for_person(outcome, person, plain),
+    match audience {
+        Audience::Script { origin } => for_script(plain, origin.as_ref()),
+        Audience::Person(person) => for_person(outcome, person, plain),
     }
 }
 
@@ -35,8 +35,8 @@ pub(in crate::accept) fn allow_origin(headers: &mut HeaderMap, origin: &HeaderVa
 }
 
 fn for_person(outcome: &Outcome, person: &Person, plain: Response<Bytes>) -> Response<Bytes> {
-    let saying = saying(outcome);
-    if let (Saying::Thanks, Some(thanks)) = (saying, &person.thanks) {
+    let notice = notice(outcome);
+    if let (Notice::Thanks, Some(thanks)) = (notice, &person.thanks) {
         return see_other(thanks.clone(), plain);
     }
     let home = person.home.as_deref();
@@ -48,21 +48,21 @@ fn for_person(outcome: &Outcome, person: &Person, plain: Response<Bytes>) -> Res
     };
     let (mut head, _problem) = plain.into_parts();
     html::protect(&mut head.headers, person.words, home);
-    Response::from_parts(head, html::page(person.words, saying, &errors, home))
+    Response::from_parts(head, html::page(person.words, notice, &errors, home))
 }
 
-fn saying(outcome: &Outcome) -> Saying {
+fn notice(outcome: &Outcome) -> Notice {
     match outcome {
-        Outcome::Stored(Stored { rejected: None, .. }) => Saying::Thanks,
-        Outcome::Stored(Stored { rejected: Some(Rejected::Invalid(_)), .. }) => Saying::Invalid,
+        Outcome::Stored(Stored { rejected: None, .. }) => Notice::Thanks,
+        Outcome::Stored(Stored { rejected: Some(Rejected::Invalid(_)), .. }) => Notice::Invalid,
         Outcome::Stored(Stored { rejected: Some(Rejected::Undecodable | Rejected::UnsupportedType), .. })
-        | Outcome::Refused(Refusal::Body(BadBody::Broken | BadBody::TooSlow) | Refusal::Head(_)) => Saying::Unreadable,
+        | Outcome::Refused(Refusal::Body(BadBody::Broken | BadBody::TooSlow) | Refusal::Head(_)) => Notice::Unreadable,
         Outcome::Refused(
             Refusal::Page(PageRefusal::TooLarge) | Refusal::Body(BadBody::TooLarge | BadBody::TooMuchToKeep),
-        ) => Saying::TooLarge,
-        Outcome::Refused(Refusal::Page(PageRefusal::Files)) => Saying::Files,
-        Outcome::Refused(Refusal::Page(PageRefusal::Full) | Refusal::Limited(_)) => Saying::TooMany,
-        Outcome::Refused(Refusal::Method(_) | Refusal::NotFound) => Saying::NothingHere,
-        Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Answered(_) | Outcome::Preflight(_) => Saying::Unavailable,
+        ) => Notice::TooLarge,
+        Outcome::Refused(Refusal::Page(PageRefusal::Files)) => Notice::Files,
+        Outcome::Refused(Refusal::Page(PageRefusal::Full) | Refusal::Limited(_)) => Notice::TooMany,
+        Outcome::Refused(Refusal::Method(_) | Refusal::Unauthorized) => Notice::NothingHere,
+        Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Answered(_) | Outcome::Preflight(_) => Notice::Unavailable,
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 
-use super::words::{Saying, Words};
+use super::words::{Notice, Words};
 
 const STYLE: &str = "body{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1.5rem;\
                      color:#222;background:#fff}@media(prefers-color-scheme:dark){body{color:#ddd;background:#111}\
@@ -20,8 +20,8 @@ static STYLE_SOURCE: LazyLock<String> =
     LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
 
 /// Writes a page. `errors` are what is wrong with the form, `home` the origin of the website.
-pub(super) fn page(words: &Words, saying: Saying, errors: &[String], home: Option<&str>) -> Bytes {
-    let text = words.text(saying);
+pub(super) fn page(words: &Words, notice: Notice, errors: &[String], home: Option<&str>) -> Bytes {
+    let text = words.text(notice);
     let (lang, title) = (escaped(words.tag()), escaped(&text.title));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<meta charset=\"utf-8\">\n\
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_is_written_can_break_out_of_nothing() {
         let words = words::of_tag("fr").expect("French");
-        let html = page(words, Saying::Invalid, &["<script>\"'&".to_owned()], Some("https://a.example\"><b>"));
+        let html = page(words, Notice::Invalid, &["<script>\"'&".to_owned()], Some("https://a.example\"><b>"));
         let html = String::from_utf8(html.into()).expect("text");
         assert!(html.contains("<li>&lt;script&gt;&quot;&#39;&amp;</li>"), "{html}");
         assert!(html.contains("href=\"https://a.example&quot;&gt;&lt;b&gt;/\""), "{html}");

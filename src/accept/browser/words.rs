@@ -56,7 +56,7 @@ pub(super) struct Text {
 
 /// What a page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saying {
+pub(super) enum Notice {
     Thanks,
     /// The form has fields that are wrong.
     Invalid,
@@ -78,16 +78,16 @@ impl Words {
         &self.home
     }
 
-    pub(super) fn text(&self, saying: Saying) -> &Text {
-        match saying {
-            Saying::Thanks => &self.thanks,
-            Saying::Invalid => &self.invalid,
-            Saying::Unreadable => &self.unreadable,
-            Saying::TooLarge => &self.too_large,
-            Saying::Files => &self.files,
-            Saying::TooMany => &self.too_many,
-            Saying::Unavailable => &self.unavailable,
-            Saying::NothingHere => &self.nothing_here,
+    pub(super) fn text(&self, notice: Notice) -> &Text {
+        match notice {
+            Notice::Thanks => &self.thanks,
+            Notice::Invalid => &self.invalid,
+            Notice::Unreadable => &self.unreadable,
+            Notice::TooLarge => &self.too_large,
+            Notice::Files => &self.files,
+            Notice::TooMany => &self.too_many,
+            Notice::Unavailable => &self.unavailable,
+            Notice::NothingHere => &self.nothing_here,
         }
     }
 
@@ -129,18 +129,18 @@ mod tests {
         assert_eq!(fallback().tag(), "en");
         for words in ALL.iter() {
             let said = [
-                Saying::Thanks,
-                Saying::Invalid,
-                Saying::Unreadable,
-                Saying::TooLarge,
-                Saying::Files,
-                Saying::TooMany,
-                Saying::Unavailable,
-                Saying::NothingHere,
+                Notice::Thanks,
+                Notice::Invalid,
+                Notice::Unreadable,
+                Notice::TooLarge,
+                Notice::Files,
+                Notice::TooMany,
+                Notice::Unavailable,
+                Notice::NothingHere,
             ];
-            for saying in said {
-                let Text { title, text } = words.text(saying);
-                assert!(!title.is_empty() && !text.is_empty(), "{}: {saying:?}", words.tag());
+            for notice in said {
+                let Text { title, text } = words.text(notice);
+                assert!(!title.is_empty() && !text.is_empty(), "{}: {notice:?}", words.tag());
             }
             for field in LeadField::ALL {
                 for code in [Code::Missing, Code::Invalid, Code::TooLong] {

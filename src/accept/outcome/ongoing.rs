@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
 use super::{Outcome, RequestFailure};
-use crate::accept::browser::{self, Visitor};
+use crate::accept::browser::{self, Audience};
 use crate::accept::gateway::Gateway;
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -30,7 +30,7 @@ pub(in crate::accept) struct Trail {
     /// Whom it is counted for while it is a stranger's.
     pub(in crate::accept) client: Option<IpAddr>,
     /// Who waits for the answer, where that is no plugin.
-    pub(in crate::accept) visitor: Option<Visitor>,
+    pub(in crate::accept) audience: Option<Audience>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
@@ -62,7 +62,7 @@ impl<'a> Ongoing<'a> {
             is_stranger: true,
             is_counted: false,
             client: None,
-            visitor: None,
+            audience: None,
         };
         Self { gateway, trail, is_recorded: false }
     }
@@ -70,8 +70,8 @@ impl<'a> Ongoing<'a> {
     /// Records the outcome, and makes the answer of it.
     pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Response<Bytes> {
         let id = &self.trail.id;
-        let reply = match &self.trail.visitor {
-            Some(visitor) => browser::answer(outcome, visitor, id),
+        let reply = match &self.trail.audience {
+            Some(audience) => browser::answer(outcome, audience, id),
             None => reply::reply(outcome, dialect, id),
         };
         self.is_recorded = true;

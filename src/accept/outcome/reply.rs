@@ -1,8 +1,11 @@
-//! From an [`Outcome`] to the bytes of an answer; the only place that knows a status code.
+//! From an [`Outcome`] to the bytes of an answer; the only place that knows a status code (with `pages`, its part for
+//! forms that pages post).
 //!
 //! Every success is exactly 200 with `"success": true`: the one answer that every plugin takes as success. Errors are
 //! problems (RFC 9457), except on KaiCalls' own endpoints: their errors are KaiCalls' envelope in KaiCalls' documented
 //! words, since KaiCalls' plugin shows them to the visitor. No answer repeats a value of the submission.
+
+mod pages;
 
 use std::time::Duration;
 
@@ -10,8 +13,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Outcome, PageRefusal, Refusal, Rejected, Stored, StoredStatus, WrongKeys};
-use crate::accept::browser;
+pub(in crate::accept) use self::pages::see_other;
+use self::pages::{page_fault, preflight};
+use super::{Outcome, Refusal, Rejected, Stored, StoredStatus, WrongKeys};
 use crate::accept::guard::Over;
 use crate::accept::route::{Allowed, Endpoint};
 use crate::accept::submission::BadBody;
@@ -25,8 +29,6 @@ const JSON: &str = "application/json";
 const STORE_RETRY: Duration = Duration::from_secs(30);
 /// When a credential that can't be checked now may be.
 const CONFIG_RETRY: Duration = Duration::from_secs(60);
-/// When to come again where a form has had its share of the store.
-const FORM_RETRY: Duration = Duration::from_secs(600);
 /// When to come again where too many bodies are being read.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -93,33 +95,6 @@ pub(in crate::accept) fn reply(outcome: &Outcome, dialect: Dialect, id: &Request
         }
     };
     reply.headers_mut().insert(RequestId::HEADER, id.into());
-    reply
-}
-
-/// Sends a browser on, with the headers of the answer that it would have had.
-pub(in crate::accept) fn see_other(location: HeaderValue, answer: Response<Bytes>) -> Response<Bytes> {
-    let (mut head, _body) = answer.into_parts();
-    head.status = StatusCode::SEE_OTHER;
-    head.headers.remove(header::CONTENT_TYPE);
-    head.headers.insert(header::LOCATION, location);
-    head.headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Response::from_parts(head, Bytes::new())
-}
-
-/// Lets scripts of these pages post what a plain form can't.
-fn preflight(origin: &HeaderValue) -> Response<Bytes> {
-    let mut reply = Response::new(Bytes::new());
-    *reply.status_mut() = StatusCode::OK;
-    let headers = reply.headers_mut();
-    browser::allow_origin(headers, origin);
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type"),
-        (header::ACCESS_CONTROL_MAX_AGE, "600"),
-        (header::VARY, "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
     reply
 }
 
@@ -243,37 +218,18 @@ fn refusal_fault(refusal: &Refusal) -> ErrorAnswer<'static> {
             ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
         Refusal::Page(refusal) => page_fault(*refusal),
-        Refusal::Store(_) | Refusal::StoreSlow => ErrorAnswer {
-            retry_after: Some(STORE_RETRY),
-            ..ErrorAnswer::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The submission couldn't be stored",
-                "The submission couldn't be written to disk and wasn't accepted; try again later.",
-            )
-        },
+        Refusal::Store(_) | Refusal::StoreSlow => store_fault(),
     }
 }
 
-fn page_fault(refusal: PageRefusal) -> ErrorAnswer<'static> {
-    match refusal {
-        PageRefusal::TooLarge => ErrorAnswer::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "Form too large",
-            "A form that a page posts without a token may have at most 64 KiB.",
-        ),
-        PageRefusal::Files => ErrorAnswer::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Files aren't taken",
-            "A form that a page posts without a token may not have files in it.",
-        ),
-        PageRefusal::Full => ErrorAnswer {
-            retry_after: Some(FORM_RETRY),
-            ..ErrorAnswer::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many submissions of this form",
-                "This form has had its share of the store; the operator has to look at what came.",
-            )
-        },
+fn store_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer {
+        retry_after: Some(STORE_RETRY),
+        ..ErrorAnswer::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The submission couldn't be stored",
+            "The submission couldn't be written to disk and wasn't accepted; try again later.",
+        )
     }
 }
 

@@ -14,6 +14,7 @@ use super::body::BadBody;
 use super::keeping::keep_whole;
 use super::offload::Undone;
 use super::receive;
+use crate::accept::browser::Audience;
 use crate::accept::gateway::{Gateway, Request};
 use crate::accept::guard::{self, Credentials, Signature};
 use crate::accept::outcome::{Outcome, Refusal, Trail};
@@ -43,8 +44,14 @@ impl Gateway {
         // A credential that doesn't fit is a mistake that somebody has to see, whatever page it comes from.
         let page = Self::page(request, site, form).filter(|_| credentials.is_empty());
         match page {
-            Some(page) => self.from_page(session, request, page, trail).await,
-            None => Err(guard::unauthorized(request.config)),
+            Some(page) => self.posted_by_page(session, request, page, trail).await,
+            None => {
+                // Whoever reloads the page that said thanks, and so asks for it again, sent nothing.
+                if request.head.method == http::Method::GET && credentials.is_empty() {
+                    trail.audience = Audience::passing_by(request);
+                }
+                Err(guard::unauthorized(request.config))
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use pingora::protocols::http::ServerSession;
+use tokio::time::timeout;
 
 use super::body::{BadBody, Body};
 use super::keeping::BodyReader;
 use super::{Address, STRANGERS_SHARE, receive};
-use crate::accept::browser::{PageRequest, Visitor, page_request};
+use crate::accept::browser::{Audience, PageRequest, page_request};
 use crate::accept::gateway::{Gateway, Request};
 use crate::accept::outcome::{Outcome, PageRefusal, Refusal, Stored, StoredStatus, Trail};
 use crate::config::Server;
@@ -29,7 +30,7 @@ impl Gateway {
     /// Takes a submission from a page.
     ///
     /// An address uses up its own allowance first, then the form's, and only then what plugins need too.
-    pub(super) async fn from_page(
+    pub(super) async fn posted_by_page(
         &self,
         session: &mut ServerSession,
         request: &Request<'_>,
@@ -37,12 +38,14 @@ impl Gateway {
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
         let Request { query, config, client, .. } = request;
-        trail.visitor = Some(Visitor::of(request, &page));
+        trail.audience = Some(Audience::of(request, &page));
         trail.is_counted = true;
         client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address))?;
         let key = (page.site.id.clone(), page.form.clone());
         self.limiters.page_form(&config.limits, &key)?;
-        if !self.share.has_room(&*self.store, &key, &config.queue, Timestamp::now()).await {
+        let has_room = self.share.has_room(&*self.store, &key, &config.queue, Timestamp::now());
+        // A store that is too slow for this will be for the entry.
+        if timeout(self.options.append, has_room).await == Ok(false) {
             return Err(Refusal::Page(PageRefusal::Full));
         }
         let over_limit = self.limit(config, page.site)?;
@@ -55,7 +58,9 @@ impl Gateway {
         let filed = self.file(request, address, taken, over_limit, trail).await;
         drop(share);
         if matches!(&filed, Ok(Outcome::Stored(Stored { status, .. })) if *status != StoredStatus::Duplicate) {
-            self.share.add(&*self.store, &key, bytes as u64, Timestamp::now()).await;
+            let added = self.share.add(&*self.store, &key, bytes as u64, Timestamp::now());
+            // It is stored: nothing of this may keep the answer back.
+            drop(timeout(self.options.append, added).await);
         }
         filed
     }

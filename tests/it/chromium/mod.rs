@@ -132,6 +132,15 @@ fn add_forms(pages: &Pages, gateway: &Running) {
     pages.add("/scripts", &format!("{}{scripts}", form(&to("shop"), "", "formdata@example.com", "")));
 }
 
+/// The blocks of `html` that docs/browser-forms.md tells people to paste: a form, and a script for it.
+fn pasted(gateway: &Running) -> [String; 2] {
+    let document = include_str!("../../../docs/browser-forms.md");
+    let blocks = document.split("```html\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let here = format!("http://{}", gateway.address);
+    let blocks: Vec<String> = blocks.map(|block| block.replace("https://gate.agency.example", &here)).collect();
+    blocks.try_into().unwrap_or_else(|blocks: Vec<_>| panic!("{} blocks", blocks.len()))
+}
+
 /// What became of the post with this address.
 fn stored(gateway: &Running, email: &str) -> Option<(State, Reason)> {
     let entries = gateway.shelf.entries();
@@ -252,4 +261,33 @@ async fn the_small_page_keeps_to_its_own_policy() {
     let script = "(() => { const one = document.createElement('script'); one.textContent = 'document.title = \"run\"'; \
                   document.body.append(one); return document.title })()";
     assert_eq!(tab.run(script).await, "Thank you", "no script of anybody's is");
+}
+
+#[tokio::test]
+async fn what_the_document_tells_to_paste_works() {
+    let pages = Pages::start().await;
+    let gateway = pages.gateway();
+    let [form, script] = pasted(&gateway);
+    pages.add("/form", &form);
+    pages.add("/script", &(form + &script));
+    let mut browser = Browser::start();
+    let mut tab = browser.tab("en-US", true).await;
+    for (path, email) in [("/form", "form@example.com"), ("/script", "script@example.com")] {
+        tab.open(&pages.own(path)).await;
+        for (field, text) in [("name", "Jane"), ("email", email), ("phone", "+1 503 555 0142"), ("message", "Hi")] {
+            tab.write(&format!("[name={field}]"), text).await;
+        }
+        if path == "/form" {
+            tab.press("button").await;
+            assert!(tab.html().await.contains("<h1>Thank you</h1>"));
+        } else {
+            let thanks = "new Promise(done => { new MutationObserver(() => done(document.body.innerText.trim())) \
+                          .observe(document.body, { childList: true, subtree: true }); \
+                          document.querySelector('button').click() })";
+            assert!(tab.run(thanks).await.ends_with("Thank you!"));
+        }
+        assert_eq!(stored(&gateway, email), QUEUED, "{path}");
+    }
+    let lead = gateway.shelf.entries()[1].reading.lead.clone().expect("a lead");
+    assert_eq!((lead.name(), lead.phone(), lead.message()), ("Jane", Some("+15035550142"), "Hi"));
 }

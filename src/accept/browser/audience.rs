@@ -12,7 +12,7 @@ use crate::accept::gateway::Request;
 const LANGUAGES_MAX: usize = 20;
 
 /// How the answer must look.
-pub(in crate::accept) enum Visitor {
+pub(in crate::accept) enum Audience {
     /// A script of the page reads it, if this origin is named in it.
     Script { origin: Option<HeaderValue> },
     /// The browser shows it in the page's place.
@@ -28,7 +28,7 @@ pub(in crate::accept) struct Person {
     pub(super) home: Option<Arc<str>>,
 }
 
-impl Visitor {
+impl Audience {
     /// Of a post from a page.
     pub(in crate::accept) fn of(request: &Request<'_>, page: &PageRequest<'_>) -> Self {
         let headers = &request.head.headers;
