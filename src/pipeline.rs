@@ -1,5 +1,9 @@
 //! The pure seam: what a site's rules make of what was received. Accept, retry, explain and the fixtures all call it.
 
+mod hold;
+
+pub mod honeypot;
+
 mod mappings;
 
 mod explanation;
@@ -7,11 +11,12 @@ mod explanation;
 use crate::decode::{self, Arena, DecodeError, Submission};
 pub use crate::decode::{Keeper, KeptBody, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
-use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, LeadField, Region};
+use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
 pub use crate::map::OnInvalid;
 use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, Mapping, MappingView, Rules};
 use crate::received::Received;
 pub use explanation::{ExplainedCandidate, ExplainedField, Explanation};
+use hold::HoldChecks;
 pub use mappings::{LAST, Mappings};
 
 /// The oddity of what could not be decoded because of a panic.
@@ -46,6 +51,8 @@ pub struct FormRules {
     pub extras: ExtrasRule,
     /// What auto found is held below this confidence, 0 to 1.
     pub auto_min: Option<f32>,
+    /// A field that people don't see: a submission where it is filled is held, and it is no part of the lead.
+    pub honeypot: Option<String>,
 }
 
 /// What became of one submission.
@@ -97,6 +104,8 @@ pub enum HoldReason {
     Uncertain,
     /// It says of itself that it is a test.
     Test,
+    /// The field that people don't see is filled in.
+    Spam,
     /// A bug of this program, not of the sender: 200.
     Panicked,
 }
@@ -252,6 +261,7 @@ fn mapped<'a>(
         rule: lost_mapping.as_deref().or(rule),
         is_unknown_form: site.hold_unknown_forms && form_rules.is_none(),
         auto_min: form_rules.and_then(|rules| rules.auto_min),
+        is_spam: form_rules.is_some_and(|rules| honeypot::is_filled(rules, submission)) && overlay.is_empty(),
     };
     let (end, extras) = end(submission, &mapped, overlay, held);
     let processed = Processed {
@@ -321,28 +331,6 @@ fn form_id(named: Option<&FormId>, rules: Option<&FormRules>, about: &FormFacts<
     named.cloned().or_else(|| rules.map(|rules| rules.id.clone())).or_else(told).unwrap_or_else(FormId::fallback)
 }
 
-/// What can hold a valid lead.
-#[derive(Clone, Copy)]
-struct HoldChecks<'a> {
-    /// The words of a `[[hold]]` rule.
-    rule: Option<&'a str>,
-    is_unknown_form: bool,
-    auto_min: Option<f32>,
-}
-
-impl HoldChecks<'_> {
-    /// Returns the fields that were found by themselves and less surely than the form asks; none that an operator corrected.
-    fn uncertain(&self, mapped: &Mapped<'_>, overlay: &Overlay) -> Vec<FieldError> {
-        let Some(min) = self.auto_min.filter(|_| overlay.is_empty()) else { return Vec::new() };
-        let below = mapped.confidences().filter(|(_, confidence)| *confidence < min);
-        let error = |(field, confidence): (LeadField, f32)| {
-            let detail = format!("auto found it with a confidence of {confidence:.2}, below auto.min = {min}");
-            FieldError::new(field, Code::Uncertain, detail)
-        };
-        below.map(error).collect()
-    }
-}
-
 fn end<'a>(
     submission: &Submission<'a>,
     mapped: &Mapped<'a>,
@@ -356,6 +344,10 @@ fn end<'a>(
         return (hold(HoldReason::Invalid, None, None, vec![error]), Vec::new());
     }
     match Lead::check(overlay.apply(mapped.draft.clone())) {
+        Err(rejection) if held.is_spam => {
+            (hold(HoldReason::Spam, None, None, rejection.errors), mapped.draft.extras.clone())
+        }
+        Ok(Checked { lead, extras }) if held.is_spam => (hold(HoldReason::Spam, None, Some(lead), Vec::new()), extras),
         Err(rejection) if mapped.is_test => {
             (hold(HoldReason::Test, None, None, rejection.errors), mapped.draft.extras.clone())
         }

@@ -38,7 +38,7 @@ tool() {
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo | curl) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        cmake | make | cargo | curl | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
         esac; done ;; esac"
@@ -143,8 +143,24 @@ expect 1 'pacman -S --needed ca-certificates'
 
 case_name='the tests need curl, for what the documents tell to type'
 arguments=--test
-machine debian; apt_with_rust 1.95.0
-expect 0 'missing: curl' 'installing curl' 'ready'
+machine debian; apt_with_rust 1.95.0; tool chromium 'exit 0'
+expect 0 'missing: curl' 'installing curl' '!chromium' 'ready'
+
+case_name='the tests need Chromium, for what a visitor meets'
+machine debian; apt_with_rust 1.95.0; tool curl 'exit 0'
+expect 0 'missing: chromium' 'install --no-install-recommends chromium' 'ready'
+
+case_name='a Chromium of another name will do'
+machine debian; apt_with_rust 1.95.0; tool curl 'exit 0'; tool google-chrome 'exit 0'
+expect 0 '!missing' 'ready'
+
+case_name='without a Chromium the tests are not begun'
+machine debian; tool curl 'exit 0'; tool apt-get 'exit 0'
+expect 1 'these do not work: chromium'
+
+case_name='on macOS the command for it is told'
+machine macos; tool uname 'echo Darwin'; tool curl 'exit 0'
+expect 1 'brew install --cask chromium'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -7,10 +7,11 @@ use arc_swap::ArcSwap;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
+use super::browser::{Audience, StoreShare};
 use super::guard::{ConnectionSlots, Floods, Limiters, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
-use super::route::{self, Route};
+use super::route::{self, Allowed, NoRoute, Route};
 use super::submission::{BodyKeeping, BytesInMemory, Offload};
 use super::wire::{InFlight, RequestHead, Tls};
 use crate::config::Config;
@@ -38,6 +39,7 @@ pub struct Gateway {
     pub(super) reading: BytesInMemory,
     pub(super) slots: ConnectionSlots,
     pub(super) limiters: Limiters,
+    pub(super) share: StoreShare,
     pub(super) floods: Floods,
     pub(super) in_flight: InFlight,
     pub(super) refused_keys: RefusedKeys,
@@ -70,6 +72,7 @@ impl Gateway {
             reading: BytesInMemory::default(),
             slots: ConnectionSlots::new(options.connections, options.connections_per_address),
             limiters,
+            share: StoreShare::default(),
             floods: Floods::default(),
             in_flight: InFlight::default(),
             offload: Offload::new(options.offload),
@@ -127,9 +130,16 @@ impl Gateway {
             Ok(Route::Intake) => self.intake(session, &request, trail).await,
             Ok(Route::Verify) => self.verify(session, &request, trail).await,
             Ok(Route::Widget) => self.widget(&request, trail).await,
-            Err(none) => Err(none.into()),
+            Ok(Route::Preflight { site, form }) => Self::preflight(&request, &site, &form),
+            Err(none) => {
+                if none == NoRoute::Method(Allowed::Hook) {
+                    trail.audience = Audience::passing_by(&request);
+                }
+                Err(none.into())
+            }
         };
         let outcome = end.unwrap_or_else(Outcome::Refused);
-        if trail.is_stranger { self.strangers(&config.limits, client, outcome) } else { outcome }
+        let is_to_count = trail.is_stranger && !trail.is_counted;
+        if is_to_count { self.strangers(&config.limits, client, outcome) } else { outcome }
     }
 }

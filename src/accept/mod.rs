@@ -7,7 +7,8 @@
 //!    body stays where it is.
 //! 2. `gateway` loads the configuration, once for the whole request, and asks `route` what path and method want.
 //! 3. `guard` says who may post, and how much: a site's token or signature, or KaiCalls' key pair at KaiCalls' own
-//!    endpoints. Requests that show neither are counted by address.
+//!    endpoints. Requests that show neither are counted by address. `browser` knows the pages that may post a form of
+//!    their own without a credential, and what their visitors see.
 //! 4. `submission` reads the body within its limits, cuts out what is not kept, runs the pipeline, and writes the
 //!    entry. `wordpress` does what KaiCalls' other endpoints do.
 //! 5. `outcome` is the end that every request has: it is counted and logged there, and the answer is made from it.
@@ -23,6 +24,8 @@ mod options;
 mod route;
 
 mod guard;
+
+mod browser;
 
 mod submission;
 

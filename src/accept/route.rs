@@ -10,6 +10,8 @@ use crate::lead::{FormId, SiteId};
 pub(super) enum Route {
     /// A submission to `/hooks/{site}[/{form}]`.
     Hook { site: SiteId, form: Option<FormId> },
+    /// `OPTIONS` of a form: a browser may be asking for a page's script.
+    Preflight { site: SiteId, form: FormId },
     /// `POST /api/v1/wordpress/intake`.
     Intake,
     /// `POST /api/v1/wordpress/auth/verify`.
@@ -53,6 +55,9 @@ const API: &str = "/api/v1/wordpress";
 pub(super) fn find(head: &RequestHead, has_fields: bool) -> Result<Route, NoRoute> {
     if let Some(rest) = head.path.strip_prefix("/hooks/") {
         let (site, form) = hook(rest).ok_or(NoRoute::Path)?;
+        if let (&Method::OPTIONS, Some(form)) = (&head.method, &form) {
+            return Ok(Route::Preflight { site, form: form.clone() });
+        }
         let carried = has_fields || head.framing != Framing::None;
         let taken = match head.method {
             Method::POST | Method::PUT | Method::PATCH => true,
@@ -130,6 +135,8 @@ mod tests {
         for method in [Method::HEAD, Method::OPTIONS, Method::TRACE] {
             assert_eq!(route(method, "/hooks/acme", Framing::Length(3), true), Err(NoRoute::Method(Allowed::Hook)));
         }
+        let asked = route(Method::OPTIONS, "/hooks/acme/contact", Framing::None, false);
+        assert!(matches!(asked, Ok(Route::Preflight { .. })), "{asked:?}");
     }
 
     #[test]

@@ -1,18 +1,31 @@
 //! `[forms.<id>]` of a site.
 
+use super::browser;
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
 use super::reader::{KnownKeys, NamedValue, Table, Value, all};
 use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
+use super::snapshot::PageForm;
 use super::suggest::nearest;
 use crate::destination::KeyPair;
 use crate::lead::FormId;
-use crate::pipeline::FormRules;
+use crate::pipeline::{FormRules, honeypot};
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[forms.*]",
-    keys: &["match", "mapping", "on_invalid", "region", "public_key", "secret_key", "lead", "extras", "auto"],
+    keys: &[
+        "match",
+        "mapping",
+        "on_invalid",
+        "region",
+        "public_key",
+        "secret_key",
+        "lead",
+        "extras",
+        "auto",
+        "browser",
+    ],
 };
 
 /// `auto = { min = 0.8 }`.
@@ -22,6 +35,8 @@ pub(super) const AUTO: KnownKeys = KnownKeys { table: "[forms.*.auto]", keys: &[
 pub(super) struct CompiledForm {
     pub(super) rules: FormRules,
     pub(super) keys: Option<Option<KeyPair>>,
+    /// Pages may post it without a token.
+    pub(super) page: Option<PageForm>,
 }
 
 /// Compiles a site's `forms`, in the file's order.
@@ -44,6 +59,11 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
     let lead = table.section("lead", lead::KEYS, lead::compile);
     let extras = table.section("extras", extras::KEYS, extras::compile);
     let auto_min = table.section("auto", AUTO, auto_min);
+    let page = table.read("browser", browser::compile);
+    let (page, mut extras) = (page?, extras?);
+    let honeypot = page.as_ref().and_then(|page| page.honeypot.clone());
+    // What a program wrote into it is no part of the lead, also where it is released.
+    extras.drop.extend(honeypot.iter().flat_map(|name| honeypot::keys(name)));
     let rules = FormRules {
         id: id?,
         matches: matches?,
@@ -51,10 +71,11 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
         on_invalid: on_invalid?,
         region: region?,
         lead: lead?,
-        extras: extras?,
+        extras,
         auto_min: auto_min?,
+        honeypot,
     };
-    Some(CompiledForm { rules, keys })
+    Some(CompiledForm { rules, keys, page })
 }
 
 /// Reads the confidence below which a guess is held.

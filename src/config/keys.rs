@@ -2,10 +2,10 @@
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::KnownKeys;
-use super::{admin, backup, form, include, limits, queue, secret, sections, server, site, token, upstream};
+use super::{admin, backup, browser, form, include, limits, queue, secret, sections, server, site, token, upstream};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [KnownKeys; 23] = [
+pub const CONFIG_KEYS: [KnownKeys; 24] = [
     sections::KEYS,
     server::KEYS,
     server::TLS,
@@ -25,6 +25,7 @@ pub const CONFIG_KEYS: [KnownKeys; 23] = [
     token::KEYS,
     form::KEYS,
     form::AUTO,
+    browser::KEYS,
     condition::MATCH_KEYS,
     lead::KEYS,
     extras::KEYS,

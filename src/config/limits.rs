@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::reader::{KnownKeys, Table, Value};
 use super::snapshot::{Limit, Limits, OverLimit, Rate};
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "[limits]", keys: &["gateway", "client", "site"] };
+pub(super) const KEYS: KnownKeys = KnownKeys { table: "[limits]", keys: &["gateway", "client", "site", "browser"] };
 pub(super) const LIMIT: KnownKeys = KnownKeys { table: "a limit", keys: &["rate", "burst"] };
 pub(super) const SITE_LIMIT: KnownKeys = KnownKeys { table: "[limits] site", keys: &["rate", "burst", "over"] };
 
@@ -20,6 +20,7 @@ impl Default for Limits {
             client: per_minute(60, 30),
             site: per_minute(60, 60),
             over_site: OverLimit::Slow,
+            browser: per_minute(30, 20),
         }
     }
 }
@@ -40,8 +41,9 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Limits> {
             (limit(&table, default.site), table.or("over", default.over_site, |word| word.choice(&OVER)));
         Some((limit?, over?))
     });
+    let browser = table.or("browser", default.browser, |value| limit(&value.table(LIMIT)?, default.browser));
     let (gateway, client, (site, over_site)) = (gateway?, client?, site?);
-    Some(Limits { gateway, client, site, over_site })
+    Some(Limits { gateway, client, site, over_site, browser: browser? })
 }
 
 fn limit(table: &Table<'_>, default: Limit) -> Option<Limit> {

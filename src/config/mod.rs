@@ -9,6 +9,8 @@ mod advice;
 
 mod backup;
 
+mod browser;
+
 mod certificate;
 
 mod cut_short;
@@ -38,6 +40,8 @@ mod mappings;
 mod mask;
 
 mod merge;
+
+mod page_origin;
 
 mod queue;
 
@@ -86,12 +90,13 @@ pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
 pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, load};
 pub use mappings::shipped_mappings;
+pub use page_origin::{InvalidPageOrigin, PageOrigin};
 pub use reader::KnownKeys;
 pub use removal::{Recorded, Removals};
 pub use secret::{MissingSecret, SecretSource, Sources};
 pub use snapshot::{
-    Admin, Backup, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, Missing, OverLimit, Queue, Rate, Retry, Server,
-    Site, StoreUrl, Token,
+    Admin, Backup, Config, KaiCallsConfig, Keep, Limit, Limits, Listen, Missing, OverLimit, PageForm, Queue, Rate,
+    Retry, Server, Site, StoreUrl, Token,
 };
 pub use stand_in::{ConfigPart, PartFault, StandIn, StandInGroup, StandInSource, gather};
 pub use start::{Origin, Starting, start};

@@ -6,6 +6,7 @@ use std::ops::Range;
 use jiff::civil::Date;
 
 use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd_key};
+use super::browser::warn_of_other_hosts;
 use super::form;
 use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, public, secret};
@@ -78,6 +79,7 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
     if let Some(site) = &site {
         warn_of_no_token(table, site);
         warn_of_no_region(table, site);
+        warn_of_other_hosts(table, site);
         // Stand-ins are all the same.
         if !context.sources.has_stand_ins() {
             pairs = placed_pairs(table, site);
@@ -107,9 +109,10 @@ fn read_site(
     let region = table.read("region", region);
     let hold_unknown_forms = table.or("unknown_forms", false, |value| value.choice(&[("auto", false), ("hold", true)]));
     let forms = table.or("forms", Vec::new(), |value| form::list(value, context));
-    let (mut rules, mut form_keys) = (Vec::new(), BTreeMap::new());
+    let (mut rules, mut form_keys, mut page_forms) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for form in forms? {
         form_keys.extend(form.keys.map(|keys| (form.rules.id.clone(), keys)));
+        page_forms.extend(form.page.map(|page| (form.rules.id.clone(), page)));
         rules.push(form.rules);
     }
     Some(Site {
@@ -118,6 +121,7 @@ fn read_site(
         url: url?,
         keys,
         form_keys,
+        page_forms,
         tokens: tokens?.into_iter().map(|placed| placed.token).collect(),
         wpforms_secrets,
         lacks_signature_secret,
@@ -183,7 +187,7 @@ pub(super) fn region(value: &Value<'_>) -> Option<Region> {
     region
 }
 
-fn web_address(value: &Value<'_>) -> Option<String> {
+pub(super) fn web_address(value: &Value<'_>) -> Option<String> {
     let text = value.filled()?;
     let uri: Option<http::Uri> = text.parse().ok();
     let is_web = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());

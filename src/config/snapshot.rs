@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::civil::Date;
 
+use super::page_origin::PageOrigin;
 use super::secret::SecretSource;
 use crate::destination::{BaseUrl, KeyPair, Secret};
 use crate::lead::{FormId, SiteId};
@@ -187,6 +189,8 @@ pub struct Limits {
     pub client: Limit,
     pub site: Limit,
     pub over_site: OverLimit,
+    /// Each form that pages post by themselves.
+    pub browser: Limit,
 }
 
 /// One site.
@@ -200,6 +204,8 @@ pub struct Site {
     /// Forms whose branch has keys of its own; none of them where they can't be read.
     pub form_keys: BTreeMap<FormId, Option<KeyPair>>,
     pub tokens: Vec<Token>,
+    /// Forms that pages post by themselves, without a token.
+    pub page_forms: BTreeMap<FormId, PageForm>,
     /// Never empty strings.
     pub wpforms_secrets: Vec<Secret>,
     /// A secret of `wpforms_secret` can't be read: a signature that fits none may still be valid.
@@ -234,6 +240,17 @@ impl Site {
     pub fn lacks_keys(&self) -> bool {
         self.keys.is_none() || self.form_keys.values().any(Option::is_none)
     }
+}
+
+/// `browser` of a form: which pages may post it without a token, and what their visitors see then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageForm {
+    /// Never empty.
+    pub origins: Vec<PageOrigin>,
+    /// Where a browser is sent on to.
+    pub thanks: Option<HeaderValue>,
+    /// A field that people don't see: whoever fills it in is a program.
+    pub honeypot: Option<String>,
 }
 
 /// A token that may post to a site: only its SHA-256 is known.

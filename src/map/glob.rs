@@ -74,18 +74,24 @@ impl Globs {
 impl FromIterator<Glob> for Globs {
     fn from_iter<T: IntoIterator<Item = Glob>>(globs: T) -> Self {
         let mut set = Self::default();
+        set.extend(globs);
+        set
+    }
+}
+
+impl Extend<Glob> for Globs {
+    fn extend<T: IntoIterator<Item = Glob>>(&mut self, globs: T) {
         for glob in globs {
             match glob.pieces.as_slice() {
                 [plain] => {
-                    if set.plain.len() <= plain.len() {
-                        set.plain.resize_with(plain.len() + 1, Vec::new);
+                    if self.plain.len() <= plain.len() {
+                        self.plain.resize_with(plain.len() + 1, Vec::new);
                     }
-                    set.plain.get_mut(plain.len()).into_iter().for_each(|same_length| same_length.push(plain.clone()));
+                    self.plain.get_mut(plain.len()).into_iter().for_each(|same_length| same_length.push(plain.clone()));
                 }
-                _ => set.starred.push(glob),
+                _ => self.starred.push(glob),
             }
         }
-        set
     }
 }
 

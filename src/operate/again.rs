@@ -79,6 +79,7 @@ fn reason_of(hold: HoldReason) -> Reason {
         HoldReason::UnknownForm => Reason::UnknownForm,
         HoldReason::Uncertain => Reason::Uncertain,
         HoldReason::Test => Reason::Test,
+        HoldReason::Spam => Reason::Spam,
     }
 }
 

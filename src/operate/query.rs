@@ -22,6 +22,7 @@ const REASONS: &[Reason] = &[
     Reason::UnknownForm,
     Reason::Uncertain,
     Reason::Test,
+    Reason::Spam,
     Reason::OtherHost,
     Reason::Ambiguous,
     Reason::SiteGone,

@@ -244,7 +244,11 @@ impl RetryRun<'_> {
         let is_unassigned = head.reason == Reason::Ambiguous && self.assign.is_none();
         let hold = match remade.hold {
             _ if is_unassigned => Some(Reason::Ambiguous),
-            Some(Reason::HoldRule | Reason::UnknownForm | Reason::Uncertain | Reason::Test) if may_release => None,
+            Some(Reason::HoldRule | Reason::UnknownForm | Reason::Uncertain | Reason::Test | Reason::Spam)
+                if may_release =>
+            {
+                None
+            }
             None if head.reason == Reason::OtherHost && !may_release => Some(Reason::OtherHost),
             hold => hold,
         };
@@ -288,6 +292,7 @@ fn still(reason: Reason) -> &'static str {
         Reason::UnknownForm => "its form is still unknown; --release sends it anyway",
         Reason::Uncertain => "its confidence is still below auto.min; --release sends it anyway",
         Reason::Test => "it still says that it is a test; --release sends it anyway",
+        Reason::Spam => "its honeypot is filled in; --release sends it anyway",
         Reason::OtherHost => "it came from a host that isn't in the site's `hosts`; --release sends it anyway",
         Reason::Ambiguous => "several sites share its key pair; --assign SITE moves it to one of them",
         Reason::DeliverOff => "its site has deliver = false",

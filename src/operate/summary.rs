@@ -86,6 +86,7 @@ pub(super) fn settled(head: &Head) -> String {
         Reason::UnknownForm => "unknown form".to_owned(),
         Reason::Uncertain => with_detail("confidence below auto.min", &head.reading.errors),
         Reason::Test => "it says that it is a test".to_owned(),
+        Reason::Spam => "spam: the form's honeypot is filled in".to_owned(),
         Reason::OtherHost => "posted from a host that isn't in the site's `hosts`".to_owned(),
         Reason::Ambiguous => "several sites share its key pair, and it doesn't say which it is for".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),

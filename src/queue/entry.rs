@@ -42,6 +42,8 @@ pub enum Reason {
     Uncertain,
     /// It says of itself that it is a test: kept for a day.
     Test,
+    /// The form's honeypot is filled in: a program did that.
+    Spam,
     /// The post names a host that is not one of the site's.
     OtherHost,
     /// Several sites share the key pair that it came with, and it names none of them.
@@ -97,6 +99,7 @@ impl Reason {
             Self::UnknownForm => "unknown_form",
             Self::Uncertain => "uncertain",
             Self::Test => "test",
+            Self::Spam => "spam",
             Self::OtherHost => "other_host",
             Self::Ambiguous => "ambiguous",
             Self::SiteGone => "site_gone",

@@ -35,6 +35,8 @@ pub enum NoteKind {
     Gateway,
     /// When posts to a site were last refused, and why: by site.
     Refused,
+    /// What the posts of a form that came from pages took of the store: by site, form and day.
+    PageForm,
 }
 
 /// How much is kept of a kind.
@@ -53,7 +55,8 @@ pub struct NoteLimits {
 }
 
 impl NoteKind {
-    pub const ALL: [Self; 6] = [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway, Self::Refused];
+    pub const ALL: [Self; 7] =
+        [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway, Self::Refused, Self::PageForm];
 
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
@@ -65,6 +68,7 @@ impl NoteKind {
             Self::Daily => (1_000_000, 160, 0, 96, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
             Self::Refused => (20_001, 160, 200, 4, 400),
+            Self::PageForm => (200_000, 160, 0, 2, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }

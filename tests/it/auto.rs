@@ -59,6 +59,7 @@ fn end_of(body: &str, auto_min: Option<f32>) -> End {
         lead: Default::default(),
         extras: Default::default(),
         auto_min,
+        honeypot: None,
     };
     let site = SiteRules { forms: vec![rules], ..SiteRules::default() };
     process(&mappings, &site, None, &posted(body)).end

@@ -7,6 +7,8 @@ mod admin_api;
 mod auto;
 mod blocking;
 mod bodies;
+mod browser;
+mod chromium;
 mod circuits;
 mod cli;
 mod config;

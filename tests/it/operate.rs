@@ -206,6 +206,7 @@ async fn a_mended_form_rescues_what_it_held() {
             lead,
             extras: ExtrasRule::default(),
             auto_min: None,
+            honeypot: None,
         }];
     });
     let held = place.add(1, "acme", body, Reason::Invalid).await;
@@ -341,6 +342,23 @@ async fn what_a_rule_or_the_site_holds_stays_held_until_it_is_released() {
     let undecodable = place.add(2, "acme", GOOD, Reason::Undecodable).await;
     assert_eq!(place.retry(by_ids(&[undecodable])).await, [EntryOutcome::Held]);
     assert_eq!(place.head(undecodable).await.reason, Reason::DeliverOff);
+}
+
+#[tokio::test]
+async fn spam_stays_held_until_it_is_released_and_then_its_trap_is_left_out() {
+    let body = "name=Jane&email=jane%40example.com&message=Hello&website2=https%3A%2F%2Fspam.example";
+    let place = Place::with(|config| {
+        let origins = "\"https://acme.example\"";
+        let mut sites = crate::browser::sites(origins, "https://acme.example/thanks").sites;
+        config.sites.append(&mut sites);
+    });
+    let spam = place.add(1, "acme", body, Reason::Spam).await;
+    let shown = operate::show(&*place.store, &place.situation(), &spam.to_string()).await.expect("shown");
+    assert_eq!(shown.entry.cause, "spam: the form's honeypot is filled in");
+    assert_eq!(place.retry(by_ids(&[spam])).await, [EntryOutcome::Unchanged]);
+    assert_eq!(place.retry(RetryAsked { release: true, ..by_ids(&[spam]) }).await, [EntryOutcome::Queued]);
+    let lead = place.head(spam).await.reading.lead.expect("a lead");
+    assert_eq!(lead.message(), "Hello");
 }
 
 #[tokio::test]

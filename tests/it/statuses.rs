@@ -71,6 +71,7 @@ fn reject_invalid(config: &mut Config) {
         lead: LeadRules::default(),
         extras: ExtrasRule::default(),
         auto_min: None,
+        honeypot: None,
     });
     config.sites.insert(site.id.clone(), Arc::new(site));
 }

@@ -104,6 +104,7 @@ fn site(number: usize) -> anyhow::Result<(SiteId, Arc<Site>)> {
         url: None,
         keys: Some(keys),
         form_keys: BTreeMap::new(),
+        page_forms: BTreeMap::new(),
         tokens: Vec::new(),
         wpforms_secrets: Vec::new(),
         lacks_signature_secret: false,

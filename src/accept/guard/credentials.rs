@@ -36,7 +36,8 @@ impl Credentials {
         Self(all.filter(|token| !token.is_empty()).take(CREDENTIALS_MAX).map(|token| digest(&token)).collect())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Tells whether nothing is shown at all.
+    pub(in crate::accept) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 

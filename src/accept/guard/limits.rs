@@ -1,4 +1,4 @@
-//! How often: the gateway as a whole, an address without a valid credential, a site.
+//! How often: the gateway as a whole, an address without a valid credential, a site, a form that pages post.
 //!
 //! What was counted outlives a reload, but for the limits that it changes.
 
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::client_address::subscriber;
+use crate::accept::browser::FormKey;
 use crate::config::{Limit, Limits};
 use crate::lead::SiteId;
 
@@ -33,6 +34,7 @@ struct RateLimiters {
     gateway: Arc<DefaultDirectRateLimiter>,
     clients: Arc<Clients>,
     sites: Arc<DefaultKeyedRateLimiter<SiteId>>,
+    page_forms: Arc<DefaultKeyedRateLimiter<FormKey>>,
 }
 
 /// Addresses without a valid credential.
@@ -65,7 +67,7 @@ impl Limiters {
     }
 
     /// Counts a request without a valid credential.
-    pub(super) fn client(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
+    pub(in crate::accept) fn client(&self, limits: &Limits, address: IpAddr) -> Result<(), Over> {
         let clients = Arc::clone(&self.counted(limits).clients);
         if clients.checks.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             clients.limiter.retain_recent();
@@ -92,6 +94,12 @@ impl Limiters {
         counted.sites.check_key(site).map_err(|until| over("site", limits.site, &until))
     }
 
+    /// Counts a post of a form from a page.
+    pub(in crate::accept) fn page_form(&self, limits: &Limits, form: &FormKey) -> Result<(), Over> {
+        let counted = self.counted(limits);
+        counted.page_forms.check_key(form).map_err(|until| over("form", limits.browser, &until))
+    }
+
     fn counted(&self, limits: &Limits) -> Arc<RateLimiters> {
         let counted = self.0.load_full();
         if counted.limits == *limits {
@@ -110,6 +118,7 @@ impl RateLimiters {
             gateway: Arc::new(RateLimiter::direct(quota(limits.gateway))),
             clients: Arc::new(Clients::new(limits.client)),
             sites: Arc::new(RateLimiter::keyed(quota(limits.site))),
+            page_forms: Arc::new(RateLimiter::keyed(quota(limits.browser))),
         }
     }
 
@@ -124,6 +133,9 @@ impl RateLimiters {
         }
         if limits.site == self.limits.site {
             anew.sites = Arc::clone(&self.sites);
+        }
+        if limits.browser == self.limits.browser {
+            anew.page_forms = Arc::clone(&self.page_forms);
         }
         anew
     }
@@ -166,12 +178,13 @@ mod tests {
 
     use super::*;
     use crate::config::{OverLimit, Rate};
+    use crate::lead::FormId;
 
     fn limits(burst: u32) -> Limits {
         let count = NonZeroU32::MIN;
         let rate = Rate { count, per: Duration::from_secs(3600) };
         let limit = Limit { rate, burst: NonZeroU32::new(burst).expect("a burst") };
-        Limits { gateway: limit, client: limit, site: limit, over_site: OverLimit::Slow }
+        Limits { gateway: limit, client: limit, site: limit, over_site: OverLimit::Slow, browser: limit }
     }
 
     #[test]
@@ -215,20 +228,24 @@ mod tests {
         let limiters = Limiters::new(before);
         let [address, site] = ["192.0.2.1", "acme"];
         let (address, site) = (address.parse().expect("an address"), SiteId::parse(site).expect("a site"));
+        let form = (site.clone(), FormId::fallback());
         let taken = |limits: &Limits| {
             let gateway = limiters.gateway(limits).is_ok();
-            [gateway, limiters.client(limits, address).is_ok(), limiters.site(limits, &site).is_ok()]
+            let form = limiters.page_form(limits, &form).is_ok();
+            [gateway, limiters.client(limits, address).is_ok(), limiters.site(limits, &site).is_ok(), form]
         };
-        assert_eq!(taken(&before), [true; 3]);
-        assert_eq!(taken(&before), [false; 3]);
+        assert_eq!(taken(&before), [true; 4]);
+        assert_eq!(taken(&before), [false; 4]);
         let other_word = Limits { over_site: OverLimit::Hold, ..before };
-        assert_eq!(taken(&other_word), [false; 3]);
+        assert_eq!(taken(&other_word), [false; 4]);
         assert!(limiters.barred(&other_word, address).is_err());
         let other_gateway = Limits { gateway: limits(3).gateway, ..other_word };
-        assert_eq!(taken(&other_gateway), [true, false, false]);
+        assert_eq!(taken(&other_gateway), [true, false, false, false]);
         let other_client = Limits { client: limits(3).client, ..other_gateway };
-        assert_eq!(taken(&other_client), [true, true, false]);
+        assert_eq!(taken(&other_client), [true, true, false, false]);
         let other_site = Limits { site: limits(3).site, ..other_client };
-        assert_eq!(taken(&other_site), [true; 3]);
+        assert_eq!(taken(&other_site), [true, true, true, false]);
+        let other_form = Limits { browser: limits(3).browser, ..other_site };
+        assert_eq!(taken(&other_form), [false, true, true, true]);
     }
 }

@@ -122,6 +122,7 @@ mod tests {
             keys: Some(KeyPair::new("wp_pk_a", &Secret::new("wp_sk_a".to_owned())).expect("keys")),
             lacks_signature_secret: false,
             form_keys: BTreeMap::new(),
+            page_forms: BTreeMap::new(),
             tokens: Vec::new(),
             wpforms_secrets: Vec::new(),
             deliver: true,

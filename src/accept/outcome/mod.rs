@@ -3,8 +3,10 @@
 mod ongoing;
 mod reply;
 
+use http::HeaderValue;
+
 pub(super) use self::ongoing::{Ongoing, Trail};
-pub(super) use self::reply::Dialect;
+pub(super) use self::reply::{Dialect, reply, see_other};
 use super::guard::Over;
 use super::route::{Allowed, NoRoute};
 use super::submission::{BadBody, NoBody};
@@ -21,6 +23,8 @@ pub(super) enum Outcome {
     Stored(Stored),
     /// KaiCalls' other endpoints: the keys fit, and this is the answer.
     Answered(EndpointAnswer),
+    /// A browser asked whether a script may post a form, and pages of this origin may.
+    Preflight(HeaderValue),
     /// Nothing of it was stored.
     Refused(Refusal),
     /// It came to no end of its own. What it had given to the store by then may be there.
@@ -42,6 +46,8 @@ pub(super) struct Stored {
     pub(super) status: StoredStatus,
     /// Stored, and still answered with an error.
     pub(super) rejected: Option<Rejected>,
+    /// Held for its filled honeypot: who posted it isn't told.
+    pub(super) is_spam: bool,
 }
 
 /// What the plugin is told about a stored submission.
@@ -75,9 +81,21 @@ pub(super) enum Refusal {
     /// A bug of this program, met by a body that is too large to be stored as it came.
     Unkept(Panicked),
     Limited(Over),
+    /// Only posts from pages.
+    Page(PageRefusal),
     Store(StoreError),
     /// The store took too long.
     StoreSlow,
+}
+
+/// Why nothing was stored of a post from a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PageRefusal {
+    TooLarge,
+    /// There is a file in it.
+    Files,
+    /// The form has had its share of the store.
+    Full,
 }
 
 /// What is wrong with the keys shown to `verify`.
@@ -110,7 +128,7 @@ impl Outcome {
                 StoredStatus::Held => RequestEnd::Held,
                 StoredStatus::Duplicate => RequestEnd::Duplicate,
             },
-            Self::Answered(_) => RequestEnd::Answered,
+            Self::Answered(_) | Self::Preflight(_) => RequestEnd::Answered,
             Self::Refused(Refusal::Unkept(_)) => RequestEnd::Panicked,
             Self::Refused(_) => RequestEnd::Refused,
             Self::Failed(RequestFailure::Aborted) => RequestEnd::Aborted,
@@ -124,6 +142,7 @@ impl Outcome {
             Self::Stored(Stored { rejected: None, status, .. }) => status.as_str(),
             Self::Stored(Stored { rejected: Some(rejected), .. }) => rejected.as_str(),
             Self::Answered(_) => "answered",
+            Self::Preflight(_) => "preflight",
             Self::Refused(refusal) => refusal.as_str(),
             Self::Failed(RequestFailure::Aborted) => "aborted",
             Self::Failed(RequestFailure::Panicked(_)) => "panicked",
@@ -205,6 +224,9 @@ impl Refusal {
             Self::Body(BadBody::Broken) => "broken_body",
             Self::Unkept(_) => "panicked",
             Self::Limited(_) => "rate_limited",
+            Self::Page(PageRefusal::TooLarge) => "form_too_large",
+            Self::Page(PageRefusal::Files) => "files_not_taken",
+            Self::Page(PageRefusal::Full) => "form_full",
             Self::Store(StoreError::Full | StoreError::DiskFull) => "store_full",
             Self::Store(_) | Self::StoreSlow => "store_unavailable",
         }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
 use super::{Outcome, RequestFailure, StoredStatus};
+use crate::accept::browser::{self, Audience};
 use crate::accept::gateway::Gateway;
 use crate::accept::guard::RefusedCredential;
 use crate::accept::guard::key_pairs::KeyPairCheck;
@@ -27,6 +28,8 @@ pub(in crate::accept) struct Trail {
     pub(in crate::accept) appending: Option<EntryId>,
     /// It has shown no valid credential.
     pub(in crate::accept) is_stranger: bool,
+    /// It is a stranger's, and its address' count has it already.
+    pub(in crate::accept) is_counted: bool,
     /// Whom it is counted for while it is a stranger's.
     pub(in crate::accept) client: Option<IpAddr>,
     /// The token that let it in.
@@ -35,6 +38,8 @@ pub(in crate::accept) struct Trail {
     pub(in crate::accept) credential: Option<RefusedCredential>,
     /// The mapping that was used.
     pub(in crate::accept) mapping: Option<String>,
+    /// Who waits for the answer, where that is no plugin.
+    pub(in crate::accept) audience: Option<Audience>,
 }
 
 /// Owns a request's trail until it has an outcome. Dropped before that, it records that the request was cut off.
@@ -72,17 +77,23 @@ impl<'a> Ongoing<'a> {
             started: Instant::now(),
             appending: None,
             is_stranger: true,
+            is_counted: false,
             client: None,
             token: None,
             credential: None,
             mapping: None,
+            audience: None,
         };
         Self { gateway, trail, is_recorded: false }
     }
 
     /// Records the outcome, and makes the answer of it.
     pub(in crate::accept) fn end(mut self, outcome: &Outcome, dialect: Dialect) -> Response<Bytes> {
-        let reply = reply::reply(outcome, dialect, &self.trail.id);
+        let id = &self.trail.id;
+        let reply = match &self.trail.audience {
+            Some(audience) => browser::answer(outcome, audience, id),
+            None => reply::reply(outcome, dialect, id),
+        };
         self.is_recorded = true;
         self.record(outcome, Some(reply.status()));
         reply
@@ -97,8 +108,9 @@ impl<'a> Ongoing<'a> {
         gateway.metrics.request(outcome.end(), duration);
         self.count(outcome, reason);
         gateway.metrics.reading(gateway.reading.bytes());
-        // Whoever may not post must not decide how long the log gets.
-        if trail.is_stranger && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
+        // Whoever may not post must not decide how long the log gets. What is stored from a page has its form's limit.
+        let is_flood = trail.is_stranger && outcome.id().is_none();
+        if is_flood && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
             return;
         }
         macro_rules! line {

@@ -1,8 +1,11 @@
-//! From an [`Outcome`] to the bytes of an answer; the only place that knows a status code.
+//! From an [`Outcome`] to the bytes of an answer; the only place that knows a status code (with `pages`, its part for
+//! forms that pages post).
 //!
 //! Every success is exactly 200 with `"success": true`: the one answer that every plugin takes as success. Errors are
 //! problems (RFC 9457), except on KaiCalls' own endpoints: their errors are KaiCalls' envelope in KaiCalls' documented
 //! words, since KaiCalls' plugin shows them to the visitor. No answer repeats a value of the submission.
+
+mod pages;
 
 use std::time::Duration;
 
@@ -10,7 +13,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{Outcome, Refusal, Rejected, Stored, WrongKeys};
+pub(in crate::accept) use self::pages::see_other;
+use self::pages::{page_fault, preflight};
+use super::{Outcome, Refusal, Rejected, Stored, StoredStatus, WrongKeys};
 use crate::accept::guard::Over;
 use crate::accept::route::{Allowed, Endpoint};
 use crate::accept::submission::BadBody;
@@ -31,6 +36,8 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::accept) enum Dialect {
     Formgate,
+    /// The same, to who waits at a page.
+    Page,
     Kaicalls(Endpoint),
 }
 
@@ -72,13 +79,14 @@ struct ErrorAnswer<'a> {
 }
 
 /// Makes the answer.
-pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
+pub(in crate::accept) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match outcome {
         Outcome::Stored(stored) => match &stored.rejected {
             None => success(stored, dialect),
             Some(rejected) => fault(&rejected_fault(rejected), outcome.reason(), dialect, id),
         },
         Outcome::Answered(answer) => json(StatusCode::OK, JSON, answer),
+        Outcome::Preflight(origin) => preflight(origin),
         Outcome::Failed(_) => fault(&failed_fault(), outcome.reason(), dialect, id),
         Outcome::Refused(refusal) => {
             let mut reply = fault(&refusal_fault(refusal), outcome.reason(), dialect, id);
@@ -91,10 +99,12 @@ pub(super) fn reply(outcome: &Outcome, dialect: Dialect, id: &RequestId) -> Resp
 }
 
 fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
-    let Stored { id, status, .. } = *stored;
-    let status = status.as_str();
+    let Stored { id, status, is_spam, .. } = *stored;
+    // What tells a program that it was found out helps it to do better.
+    let is_hidden = is_spam && dialect == Dialect::Page;
+    let status = if is_hidden { StoredStatus::Queued } else { status }.as_str();
     match dialect {
-        Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
+        Dialect::Formgate | Dialect::Page => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -104,7 +114,7 @@ fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
 
 fn fault(fault: &ErrorAnswer<'_>, reason: &str, dialect: Dialect, id: &RequestId) -> Response<Bytes> {
     let mut reply = match dialect {
-        Dialect::Formgate => {
+        Dialect::Formgate | Dialect::Page => {
             let ErrorAnswer { status, title, detail, errors, .. } = *fault;
             Problem { kind: reason, title, status, detail, request_id: id, errors }.response()
         }
@@ -207,14 +217,19 @@ fn refusal_fault(refusal: &Refusal) -> ErrorAnswer<'static> {
             retry_after: Some(over.wait),
             ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Over the limit; try again later.")
         },
-        Refusal::Store(_) | Refusal::StoreSlow => ErrorAnswer {
-            retry_after: Some(STORE_RETRY),
-            ..ErrorAnswer::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The submission couldn't be stored",
-                "The submission couldn't be written to disk and wasn't accepted; try again later.",
-            )
-        },
+        Refusal::Page(refusal) => page_fault(*refusal),
+        Refusal::Store(_) | Refusal::StoreSlow => store_fault(),
+    }
+}
+
+fn store_fault() -> ErrorAnswer<'static> {
+    ErrorAnswer {
+        retry_after: Some(STORE_RETRY),
+        ..ErrorAnswer::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The submission couldn't be stored",
+            "The submission couldn't be written to disk and wasn't accepted; try again later.",
+        )
     }
 }
 
@@ -290,7 +305,7 @@ fn keys_fault(wrong: WrongKeys) -> ErrorAnswer<'static> {
 
 fn challenge(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Formgate => "Bearer realm=\"formgate\"",
+        Dialect::Formgate | Dialect::Page => "Bearer realm=\"formgate\"",
         Dialect::Kaicalls(_) => "Bearer",
     }
 }
@@ -355,7 +370,7 @@ mod tests {
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
-        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected })
+        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected, is_spam: false })
     }
 
     fn over() -> Over {

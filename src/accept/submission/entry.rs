@@ -102,6 +102,8 @@ impl Filing {
             (HoldReason::UnknownForm, _) => (Reason::UnknownForm, None),
             (HoldReason::Uncertain, _) => (Reason::Uncertain, None),
             (HoldReason::Test, _) => (Reason::Test, None),
+            // Whoever fills in a honeypot isn't told.
+            (HoldReason::Spam, _) => (Reason::Spam, None),
             // The sender did nothing wrong, and can do nothing about it.
             (HoldReason::Panicked, _) => (Reason::Undecodable, None),
         };

@@ -1,5 +1,5 @@
-//! A submission to `/hooks/{site}[/{form}]`: by a token, which stands in the head, or by a signature, which is over what
-//! is sent.
+//! A submission to `/hooks/{site}[/{form}]`: by a token, which stands in the head, by a signature, which is over what is
+//! sent, or from a page that may post the form.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::body::BadBody;
 use super::keeping::keep_whole;
 use super::offload::Undone;
 use super::receive;
+use crate::accept::browser::Audience;
 use crate::accept::gateway::{Gateway, Request};
 use crate::accept::guard::{self, Credentials, RefusedCredential, Signature};
 use crate::accept::outcome::{Outcome, Refusal, Trail};
@@ -39,9 +40,18 @@ impl Gateway {
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
-        match Signature::of(&request.head.headers, Timestamp::now()) {
-            Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
+        if let Some(signature) = Signature::of(&request.head.headers, Timestamp::now()) {
+            return self.signed(session, request, (site, form), signature, trail).await;
+        }
+        // A credential that doesn't fit is a mistake that somebody has to see, whatever page it comes from.
+        let page = Self::page(request, site, form).filter(|_| credentials.is_empty());
+        match page {
+            Some(page) => self.posted_by_page(session, request, page, trail).await,
             None => {
+                // Whoever reloads the page that said thanks, and so asks for it again, sent nothing.
+                if request.head.method == http::Method::GET && credentials.is_empty() {
+                    trail.audience = Audience::passing_by(request);
+                }
                 trail.credential = Some(RefusedCredential::of_tokens(request.config, site, &credentials, today));
                 Err(guard::unauthorized(request.config))
             }

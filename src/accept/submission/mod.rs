@@ -6,6 +6,7 @@ mod entry;
 mod hook;
 mod keeping;
 mod offload;
+mod page;
 mod receive;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, Keeper, Processed};
-use crate::queue::{Appended, State};
+use crate::queue::{Appended, Reason, State};
 use crate::received::Received;
 use crate::telemetry::Panicked;
 
@@ -169,12 +170,13 @@ impl Gateway {
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
         let Filed { entry, dedupe, rejected } = filed;
         let status = if entry.state == State::Queued { StoredStatus::Queued } else { StoredStatus::Held };
+        let is_spam = entry.reason == Reason::Spam;
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
-            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected }),
-            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: StoredStatus::Duplicate, rejected }),
+            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected, is_spam }),
+            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: StoredStatus::Duplicate, rejected, is_spam }),
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),
         }

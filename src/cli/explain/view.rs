@@ -121,6 +121,7 @@ fn held(hold: HoldReason, reason: Option<&str>) -> String {
         }
         HoldReason::Uncertain => "held: the confidence is below the form's auto.min".to_owned(),
         HoldReason::Test => "held: the submission says that it is a test".to_owned(),
+        HoldReason::Spam => "held: the form's honeypot is filled in".to_owned(),
         HoldReason::Undecodable | HoldReason::UnsupportedType | HoldReason::Invalid | HoldReason::Panicked => {
             "held".to_owned()
         }

@@ -29,7 +29,7 @@ pub(super) struct RetryArgs {
     /// Also send queued leads at once, and delivered leads a second time; only with ids
     #[arg(long)]
     again: bool,
-    /// Also send leads that are held by a rule, or as uncertain, unknown_form, other_host or test
+    /// Also send leads that are held by a rule, or as uncertain, unknown_form, other_host, test or spam
     #[arg(long)]
     release: bool,
     /// Move ambiguous leads (several sites share their key pair) to this site

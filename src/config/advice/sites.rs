@@ -19,7 +19,8 @@ pub(in crate::config) fn warn_of_no_sites(config: &Path, diagnostics: &mut Diagn
 
 /// Warns of a site whose forms have nothing to identify themselves with.
 pub(in crate::config) fn warn_of_no_token(table: &Table<'_>, site: &Site) {
-    if site.tokens.is_empty() && site.wpforms_secrets.is_empty() && !site.lacks_signature_secret {
+    let has_credential = !site.tokens.is_empty() || !site.wpforms_secrets.is_empty() || site.lacks_signature_secret;
+    if !has_credential && site.page_forms.is_empty() {
         let message = format!("nobody can post to site `{}` yet: it has no token", site.id);
         let hint = format!("run `formgate sites token {}`", site.id);
         warn_of_site(table, "tokens", &site.id, RecurringKind::NoToken, &message, &hint);

@@ -69,6 +69,7 @@ pub(in super::super) fn run_example(
         lead: Default::default(),
         extras: Default::default(),
         auto_min: None,
+        honeypot: None,
     };
     let site = SiteRules { region: None, forms: vec![rules], hold_unknown_forms: false };
     let processed = telemetry::catch(|| pipeline::process(mappings, &site, Some(&form), &received(example)));

@@ -56,11 +56,12 @@ codes! { Reason:
     20 Restored
     21 Uncertain
     22 Test
+    23 Spam
 }
 
 codes! { AttemptResult: 0 Delivered 1 KeyRefused 2 LeadRefused 3 Failed 4 Ambiguous }
 
-codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway 5 Refused }
+codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway 5 Refused 6 PageForm }
 
 codes! { Topic:
     0 LeadOverdue
