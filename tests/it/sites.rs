@@ -163,6 +163,10 @@ async fn the_list_tells_how_each_site_is() {
     assert!(words("acme").contains(" 2 2 0 1 0 ok 1 (unknown_token) -"), "{}", table.data);
     assert!(words("beta").starts_with("beta paused") && words("beta").contains("401"), "{}", table.data);
     assert!(table.talk.contains("1 posts in 24 h named a site that doesn't exist"), "{}", table.talk);
+    let status = agency.run(&["status"]).await;
+    for line in ["refused posts (24 h)\n", "\n  acme: 1 post, last ", "\n  sites that don't exist: 1 post, last "] {
+        assert!(status.data.contains(line), "{line}: {}", status.data);
+    }
     agency.app.expect("it runs").stop().await;
 }
 
@@ -362,6 +366,19 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
     activity.flush(&*gateway.shelf).await.expect("written");
     let last = [refused_note("*", "unknown_keys", 4), refused_note("acme", "wrong_secret_key", 6)];
     assert_eq!(refused_notes(&gateway).await, last);
+}
+
+#[tokio::test]
+async fn whose_a_token_is_goes_by_the_configuration_in_force() {
+    let (lines, _guard) = LogLines::begin();
+    let gateway = start_with_tokens(&Activity::default());
+    let request = post("/hooks/acme", &bearer(BETA_TOKEN), &lead_body("jane@example.com"));
+    assert_eq!(status(&gateway.send(&request).await), 401);
+    gateway.config.store(Arc::new(gateway::config()));
+    assert_eq!(status(&gateway.send(&request).await), 401);
+    let told = lines.events("request unauthorized");
+    let told: Vec<_> = told.iter().map(|event| event["refused"].as_str()).collect();
+    assert_eq!(told, [Some("other_sites_token"), Some("unknown_token")]);
 }
 
 #[tokio::test]

@@ -35,14 +35,16 @@ impl Gateway {
         let today = today();
         if let Some(site) = guard::site(request.config, site, &credentials, today) {
             trail.is_stranger = false;
-            trail.token = credentials.token_of(site);
+            trail.token = credentials.token_of(site, today);
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
             None => {
-                trail.credential = Some(RefusedCredential::of_tokens(request.config, site, &credentials, today));
+                let owners = &self.token_owners;
+                trail.credential =
+                    Some(RefusedCredential::of_tokens(request.config, owners, site, &credentials, today));
                 Err(guard::unauthorized(request.config))
             }
         }
