@@ -314,6 +314,7 @@ fn refused_cases() -> [RefusedCase; 10] {
     let signature = format!("X-WPForms-Webhook-Signature: t={},v={}\r\n", Timestamp::now().as_second(), "0".repeat(64));
     let keys = |secret: &str, public: &str| bearer(&format!("{public}:{secret}"));
     let intake = "/api/v1/wordpress/intake";
+    let outdated = format!("X-WPForms-Webhook-Signature: t=1,v={}\r\n", "0".repeat(64));
     // As many as one address has lines in a minute.
     [
         ("/hooks/nobody", bearer(TOKEN), "unknown_site", None, Some("acme")),
@@ -323,7 +324,7 @@ fn refused_cases() -> [RefusedCase; 10] {
         ("/hooks/acme", bearer(OLD_TOKEN), "expired_token", Some("acme"), None),
         ("/hooks/acme", bearer(BETA_TOKEN), "other_sites_token", Some("acme"), Some("beta")),
         ("/hooks/acme", signature, "bad_signature", Some("acme"), None),
-        (intake, String::new(), "no_credential", None, None),
+        ("/hooks/acme", outdated, "bad_signature", Some("acme"), None),
         (intake, keys("wp_sk_x", "wp_pk_x"), "unknown_keys", None, None),
         (intake, keys("wp_sk_x", "wp_pk_branch"), "wrong_secret_key", Some("acme"), None),
     ]
@@ -364,7 +365,7 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
     activity.flush(&*gateway.shelf).await.expect("written");
-    let last = [refused_note("*", "unknown_keys", 4), refused_note("acme", "wrong_secret_key", 6)];
+    let last = [refused_note("*", "unknown_keys", 3), refused_note("acme", "wrong_secret_key", 7)];
     assert_eq!(refused_notes(&gateway).await, last);
 }
 

@@ -123,6 +123,12 @@ impl RefusedCredential {
         Self { fault, token_site: other }
     }
 
+    /// Returns what was wrong where a request shows no token, and perhaps a signature that is malformed or out of date.
+    pub(in crate::accept) fn or_signature(self, is_signed: bool) -> Self {
+        let is_all = is_signed && self.fault == CredentialFault::NoCredential;
+        if is_all { CredentialFault::BadSignature.into() } else { self }
+    }
+
     /// The same for a signature that no secret of the site has made.
     pub(in crate::accept) fn of_signature(config: &Config, site: &SiteId) -> Self {
         match config.sites.contains_key(site) {

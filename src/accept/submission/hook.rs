@@ -42,9 +42,10 @@ impl Gateway {
         match Signature::of(&request.head.headers, Timestamp::now()) {
             Some(signature) => self.signed(session, request, (site, form), signature, trail).await,
             None => {
-                let owners = &self.token_owners;
-                trail.credential =
-                    Some(RefusedCredential::of_tokens(request.config, owners, site, &credentials, today));
+                let tokens =
+                    RefusedCredential::of_tokens(request.config, &self.token_owners, site, &credentials, today);
+                let is_signed = Signature::is_shown(&request.head.headers);
+                trail.credential = Some(tokens.or_signature(is_signed));
                 Err(guard::unauthorized(request.config))
             }
         }
