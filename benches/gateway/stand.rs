@@ -59,11 +59,24 @@ impl Stand {
     /// Starts a gateway with so many sites.
     pub(crate) async fn gateway(&self, sites: u64, delivers: bool) -> Outcome<Running> {
         let setting = Setting::new(Wanted { upstream: &self.upstream.url(), sites, delivers })?;
-        let program = std::env::var_os("FORMGATE").unwrap_or_else(|| env!("CARGO_BIN_EXE_formgate").into());
-        let mut command = on_the_servers_core(Path::new(&program));
+        let mut command = on_the_servers_core(program());
         command.args(["serve", "--config"]).arg(setting.config());
         let target = Target { address: setting.address, sites };
         self.start(command, target, setting.folder).await
+    }
+
+    /// Checks the configuration of a gateway with so many sites; returns how long that takes.
+    pub(crate) fn check(&self, sites: u64) -> Outcome<Duration> {
+        let setting = Setting::new(Wanted { upstream: &self.upstream.url(), sites, delivers: true })?;
+        let mut command = on_the_servers_core(program());
+        command.args(["check", "--config"]).arg(setting.config());
+        let begun = Instant::now();
+        let checked = command.output()?;
+        let took = begun.elapsed();
+        if !checked.status.success() {
+            return Err(format!("check: {}", String::from_utf8_lossy(&checked.stderr)).into());
+        }
+        Ok(took)
     }
 
     /// Starts pingora alone, or with a file that is synced before each answer.
@@ -142,6 +155,11 @@ impl Stand {
             }
         }
     }
+}
+
+/// Returns the program that is measured.
+fn program() -> PathBuf {
+    std::env::var_os("FORMGATE").unwrap_or_else(|| env!("CARGO_BIN_EXE_formgate").into()).into()
 }
 
 /// Posts at once, where it is posted as fast as can be.

@@ -8,7 +8,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 
 use super::browser::{Audience, StoreShare};
-use super::guard::{ConnectionSlots, Floods, Limiters, client_address};
+use super::guard::{ConnectionSlots, Floods, Limiters, TokenOwners, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
 use super::route::{self, Allowed, NoRoute, Route};
@@ -43,6 +43,7 @@ pub struct Gateway {
     pub(super) floods: Floods,
     pub(super) in_flight: InFlight,
     pub(super) refused_keys: RefusedKeys,
+    pub(super) token_owners: TokenOwners,
     pub(super) activity: Activity,
     pub(super) offload: Offload,
     pub(super) keeping: BodyKeeping,
@@ -79,6 +80,7 @@ impl Gateway {
             keeping: BodyKeeping::default(),
             pipeline,
             refused_keys: Arc::new(|_site, _keys| false),
+            token_owners: TokenOwners::default(),
             activity: Activity::default(),
             tls: None,
         }

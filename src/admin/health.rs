@@ -115,6 +115,9 @@ impl AdminApp {
     pub(super) async fn status(&self, brief: bool) -> Status {
         let unready = self.is_taking().await.err();
         tell_problems(self.store.store(), &self.metrics).await;
+        if !brief {
+            self.write_activity().await;
+        }
         let config = self.config.load_full();
         let sending = self.sending.borrow().clone();
         let process = Process {

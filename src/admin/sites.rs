@@ -16,6 +16,11 @@ use crate::operate;
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 impl AdminApp {
+    /// Writes what was counted, so that what is shown is as of now. A store that can't be written may well be read.
+    pub(super) async fn write_activity(&self) {
+        drop(timeout(FLUSH_TIME, self.activity.flush(self.store.store())).await);
+    }
+
     /// Answers `GET /sites` and `GET /sites/{id}`.
     pub(super) async fn sites(&self, parts: &[&str], query: &str) -> Result<ApiReply, ApiError> {
         if let [_, id, "keys"] = parts {
@@ -23,8 +28,7 @@ impl AdminApp {
             return Ok(ApiReply::json(StatusCode::OK, &keys));
         }
         let store = self.store.store();
-        // So that what is shown is as of now. A store that can't be written may well be read.
-        drop(timeout(FLUSH_TIME, self.activity.flush(store)).await);
+        self.write_activity().await;
         let situation = self.situation(Timestamp::now());
         match (parts, query) {
             ([_], "") => Ok(ApiReply::json(StatusCode::OK, &operate::sites(store, &situation).await?)),

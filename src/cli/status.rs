@@ -100,6 +100,7 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     lines.extend(waits(status));
     lines.extend(causes(status));
     lines.extend(errors(status));
+    lines.extend(refused(status));
     let is_well = status.ready && status.degraded.is_empty() && status.waits.is_empty() && status.causes.is_empty();
     if is_well {
         lines.push(format!("\n{}", paint.green("nothing needs attention")));
@@ -188,6 +189,16 @@ fn errors(status: &Status) -> Vec<String> {
     titled("last errors", status.errors.iter().map(line).collect())
 }
 
+fn refused(status: &Status) -> Vec<String> {
+    let line = |refused: &crate::operate::SiteRefusals| {
+        let site = refused.site.as_ref().map_or("sites that don't exist", |site| site.as_str());
+        let last = refused.posts.last_at.map_or_else(String::new, |at| format!(", last {} ago", ago(at, status.now)));
+        let reason = shown::short(refused.posts.last_reason.as_deref().unwrap_or("-"), WORDS_MAX);
+        format!("  {site}: {}{last}: {reason}", plural(refused.posts.last_24h, "post"))
+    };
+    titled("refused posts (24 h)", status.refused.iter().map(line).collect())
+}
+
 fn titled(title: &str, lines: Vec<String>) -> Vec<String> {
     if lines.is_empty() {
         return lines;
@@ -220,7 +231,7 @@ pub(super) fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::lead::SiteId;
-    use crate::operate::{Degradation, Group, LastError, LeadCounts, StoreStatus};
+    use crate::operate::{Degradation, Group, LastError, LeadCounts, RefusedPosts, SiteRefusals, StoreStatus};
     use crate::queue::{Reason, State};
 
     const NOW: i64 = 1_800_000_000;
@@ -255,6 +266,7 @@ mod tests {
             waits: Vec::new(),
             causes: Vec::new(),
             errors: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -310,6 +322,12 @@ mod tests {
                 group(1, 1, "KaiCalls refused the lead: 400 Bad phone", State::Dead, Reason::Refused),
             ],
             errors: vec![LastError { at: at(-30), site: site("acme"), words: "503 Service Unavailable".to_owned() }],
+            refused: [(Some(site("acme")), 12, "unknown_token"), (None, 1, "unknown_site")]
+                .map(|(site, last_24h, reason)| SiteRefusals {
+                    site,
+                    posts: RefusedPosts { last_24h, last_at: Some(at(-200)), last_reason: Some(reason.to_owned()) },
+                })
+                .into(),
             ..healthy()
         };
         insta::assert_snapshot!("troubled", screen(&status));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::lead::SiteId;
@@ -41,10 +42,27 @@ impl Window {
     }
 }
 
-/// Reads the windows of all sites, or of one; without a site, of those that aren't counted by name.
+/// Of which sites windows are read.
+#[derive(Clone, Copy)]
+pub(super) enum Scope<'a> {
+    AllSites,
+    /// One site; without one, what belongs to no site of the configuration.
+    Of(Option<&'a SiteId>),
+}
+
+impl Scope<'_> {
+    fn prefix(self, day: Date) -> String {
+        match self {
+            Self::AllSites => DayKey::prefix(day),
+            Self::Of(site) => DayKey::prefix_of_site(day, site),
+        }
+    }
+}
+
+/// Reads the windows of sites.
 pub(super) async fn windows(
     store: &dyn Store,
-    site: Option<&SiteId>,
+    scope: Scope<'_>,
     now: Timestamp,
 ) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
     let this_hour = Hour::of(now);
@@ -54,7 +72,6 @@ pub(super) async fn windows(
     let (today, _) = this_hour.day();
     let mut windows: HashMap<Option<SiteId>, Windows> = HashMap::new();
     while day <= today {
-        let prefix = site.map_or_else(|| DayKey::prefix(day), |site| DayKey::prefix_of_site(day, site));
         let midnight = Hour::of_day(day, 0);
         let mut add = |note: Note| {
             let Some(key) = DayKey::read(note.key.as_str()) else { return };
@@ -73,7 +90,7 @@ pub(super) async fn windows(
                 }
             }
         };
-        each_note(store, NoteKind::Daily, &prefix, &mut add).await?;
+        each_note(store, NoteKind::Daily, &scope.prefix(day), &mut add).await?;
         let Ok(next) = day.tomorrow() else { break };
         day = next;
     }
@@ -133,13 +150,15 @@ mod tests {
         activity.stored(&beta, post, at("2026-11-30T10:00:00Z"));
         activity.flush(&store).await.expect("written");
         let now = at("2026-11-30T10:30:00Z");
-        let all = windows(&store, None, now).await.expect("read");
+        let all = windows(&store, Scope::AllSites, now).await.expect("read");
         let week = Window { taken: 4, delivered: 1, refused: 1 };
         let of_acme = Windows { day: Window { taken: 2, ..week }, week };
         assert_eq!(all.get(&Some(acme.clone())), Some(&of_acme));
         assert_eq!(all.get(&None).map(|windows| windows.day.refused), Some(1));
         assert_eq!(all.len(), 3);
-        let one = windows(&store, Some(&acme), now).await.expect("read");
+        let one = windows(&store, Scope::Of(Some(&acme)), now).await.expect("read");
         assert_eq!((one.len(), one.get(&Some(acme))), (1, Some(&of_acme)));
+        let nobody = windows(&store, Scope::Of(None), now).await.expect("read");
+        assert_eq!((nobody.len(), nobody.get(&None)), (1, all.get(&None)));
     }
 }

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::figures::{each_note, windows};
+use super::figures::{Scope, each_note, windows};
 use super::sites::{SiteFacts, SiteSummary};
 use super::waiting::Situation;
 use super::widget::{WidgetAnswer, Widgets};
@@ -167,7 +167,7 @@ async fn week(
     let shared_with: Vec<SiteId> = sharing.filter(|other| **other != site.id).cloned().collect();
     let mut delivered_7d = 0;
     for id in std::iter::once(&site.id).chain(&shared_with) {
-        let windows = windows(store, Some(id), *now).await?;
+        let windows = windows(store, Scope::Of(Some(id)), *now).await?;
         delivered_7d += windows.get(&Some(id.clone())).map_or(0, |windows| windows.week.delivered);
     }
     let WidgetAnswer { asked_at, widget } = widgets.ask(keys, *now).await;

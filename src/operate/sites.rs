@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Window, Windows, each_note, windows};
+use super::figures::{Scope, Window, Windows, each_note, windows};
 use super::status::{LastError, newest_errors};
 use super::waiting::Situation;
 use crate::config::Site;
@@ -161,7 +161,8 @@ impl SiteFacts {
             last_refused.insert(note.key.to_string(), (note.last_at, note.text));
         })
         .await?;
-        let windows = windows(store, site, now).await?;
+        let scope = site.map_or(Scope::AllSites, |site| Scope::Of(Some(site)));
+        let windows = windows(store, scope, now).await?;
         let errors = newest_errors(store, site, now).await?;
         Ok(Self { counts, windows, last_leads, last_refused, errors })
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{Group, groups};
 use super::query::Query;
+use super::refusals::{SiteRefusals, last_refusals};
 use super::summary::last_attempt;
 use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
@@ -19,6 +20,8 @@ use crate::telemetry::Degraded;
 const SHOWN_MAX: usize = 10;
 /// The newest entries of a state in which errors are looked for.
 const LOOKED_AT_MAX: usize = 200;
+/// Sites whose posts were refused.
+const REFUSED_MAX: usize = 5;
 /// How old an error may be.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -58,6 +61,9 @@ pub struct Status {
     pub causes: Vec<Group>,
     /// The newest failed attempts of the last 24 hours, one a site.
     pub errors: Vec<LastError>,
+    /// The sites whose posts were refused last, with how many in 24 hours; the most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<SiteRefusals>,
 }
 
 /// Something that needs a person though submissions are taken.
@@ -114,12 +120,13 @@ pub struct LastError {
 /// Gathers how the gateway is; what the store can't tell is left out, since that is when one asks.
 pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_>, now: Timestamp) -> Status {
     let counts = store.counts().await.unwrap_or_default();
-    let (causes, errors) = match process.brief {
-        true => (Vec::new(), Vec::new()),
+    let (causes, errors, refused) = match process.brief {
+        true => (Vec::new(), Vec::new(), Vec::new()),
         false => {
             let situation = Situation { config: Arc::clone(config), sending: Some(process.sending.clone()), now };
             let causes = groups(store, &Query::default(), &situation).await.map(|found| found.groups);
-            (causes.unwrap_or_default(), last_errors(store, now).await.unwrap_or_default())
+            let refused = last_refusals(store, now, REFUSED_MAX).await.unwrap_or_default();
+            (causes.unwrap_or_default(), last_errors(store, now).await.unwrap_or_default(), refused)
         }
     };
     let extent = store.extent().await.unwrap_or_default();
@@ -139,6 +146,7 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         waits: waits(process.sending, &counts),
         causes: causes.into_iter().filter(|group| group.state != State::Queued).take(SHOWN_MAX).collect(),
         errors,
+        refused,
     }
 }
 

@@ -95,6 +95,7 @@ fn help_is_as_it_was() {
         &["leads", "backup", "--help"],
         &["sites", "--help"],
         &["sites", "list", "--help"],
+        &["sites", "show", "--help"],
         &["sites", "token", "--help"],
         &["keys", "--help"],
         &["keys", "verify", "--help"],

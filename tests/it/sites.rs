@@ -163,6 +163,10 @@ async fn the_list_tells_how_each_site_is() {
     assert!(words("acme").contains(" 2 2 0 1 0 ok 1 (unknown_token) -"), "{}", table.data);
     assert!(words("beta").starts_with("beta paused") && words("beta").contains("401"), "{}", table.data);
     assert!(table.talk.contains("1 posts in 24 h named a site that doesn't exist"), "{}", table.talk);
+    let status = agency.run(&["status"]).await;
+    for line in ["refused posts (24 h)\n", "\n  acme: 1 post, last ", "\n  sites that don't exist: 1 post, last "] {
+        assert!(status.data.contains(line), "{line}: {}", status.data);
+    }
     agency.app.expect("it runs").stop().await;
 }
 
@@ -310,6 +314,7 @@ fn refused_cases() -> [RefusedCase; 10] {
     let signature = format!("X-WPForms-Webhook-Signature: t={},v={}\r\n", Timestamp::now().as_second(), "0".repeat(64));
     let keys = |secret: &str, public: &str| bearer(&format!("{public}:{secret}"));
     let intake = "/api/v1/wordpress/intake";
+    let outdated = format!("X-WPForms-Webhook-Signature: t=1,v={}\r\n", "0".repeat(64));
     // As many as one address has lines in a minute.
     [
         ("/hooks/nobody", bearer(TOKEN), "unknown_site", None, Some("acme")),
@@ -319,7 +324,7 @@ fn refused_cases() -> [RefusedCase; 10] {
         ("/hooks/acme", bearer(OLD_TOKEN), "expired_token", Some("acme"), None),
         ("/hooks/acme", bearer(BETA_TOKEN), "other_sites_token", Some("acme"), Some("beta")),
         ("/hooks/acme", signature, "bad_signature", Some("acme"), None),
-        (intake, String::new(), "no_credential", None, None),
+        ("/hooks/acme", outdated, "bad_signature", Some("acme"), None),
         (intake, keys("wp_sk_x", "wp_pk_x"), "unknown_keys", None, None),
         (intake, keys("wp_sk_x", "wp_pk_branch"), "wrong_secret_key", Some("acme"), None),
     ]
@@ -360,8 +365,21 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
     activity.flush(&*gateway.shelf).await.expect("written");
-    let last = [refused_note("*", "unknown_keys", 4), refused_note("acme", "wrong_secret_key", 6)];
+    let last = [refused_note("*", "unknown_keys", 3), refused_note("acme", "wrong_secret_key", 7)];
     assert_eq!(refused_notes(&gateway).await, last);
+}
+
+#[tokio::test]
+async fn whose_a_token_is_goes_by_the_configuration_in_force() {
+    let (lines, _guard) = LogLines::begin();
+    let gateway = start_with_tokens(&Activity::default());
+    let request = post("/hooks/acme", &bearer(BETA_TOKEN), &lead_body("jane@example.com"));
+    assert_eq!(status(&gateway.send(&request).await), 401);
+    gateway.config.store(Arc::new(gateway::config()));
+    assert_eq!(status(&gateway.send(&request).await), 401);
+    let told = lines.events("request unauthorized");
+    let told: Vec<_> = told.iter().map(|event| event["refused"].as_str()).collect();
+    assert_eq!(told, [Some("other_sites_token"), Some("unknown_token")]);
 }
 
 #[tokio::test]

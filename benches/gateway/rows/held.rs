@@ -34,7 +34,18 @@ pub(crate) async fn starts(stand: &Stand) -> Outcome<Vec<Goal>> {
     Ok(vec![
         Goal::new("cold start to first accepted lead, 1 site, ms", start(stand, 1).await?, "≤ 40", "≤ 80"),
         Goal::new("cold start to first accepted lead, 500 sites, ms", start(stand, 500).await?, "≤ 60", "≤ 120"),
+        Goal::new("cold start to first accepted lead, 5,000 sites, ms", start(stand, 5_000).await?, "≤ 750", "≤ 900"),
+        Goal::new("check, 5,000 sites, ms", check(stand, 5_000)?, "≤ 900", "≤ 1000"),
     ])
+}
+
+/// Times `formgate check`.
+fn check(stand: &Stand, sites: u64) -> Outcome<f64> {
+    let mut times = Vec::new();
+    for _round in rounds("check") {
+        times.push(stand.check(sites)?.as_secs_f64() * 1e3);
+    }
+    Ok(median(times))
 }
 
 async fn start(stand: &Stand, sites: u64) -> Outcome<f64> {

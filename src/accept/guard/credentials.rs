@@ -41,14 +41,14 @@ impl Credentials {
         self.0.is_empty()
     }
 
-    /// Tells whether a token is among them, valid or not: nothing is decided by it.
-    pub(super) fn shows(&self, token: &Token) -> bool {
-        self.0.iter().fold(Choice::from(0), |found, shown| found | token.sha256.ct_eq(shown)).into()
+    pub(super) fn digests(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.0.iter()
     }
 
-    /// Returns what the token is called by which a site was found.
-    pub(in crate::accept) fn token_of(&self, site: &Site) -> Option<TokenPrefix> {
-        site.tokens.iter().find(|token| self.shows(token)).map(|token| TokenPrefix::of(&token.sha256))
+    /// Returns what the token is called by which a site was found: one that is valid.
+    pub(in crate::accept) fn token_of(&self, site: &Site, today: Date) -> Option<TokenPrefix> {
+        let fits = |token: &&Token| self.0.iter().any(|shown| holds(std::slice::from_ref(*token), shown, today).into());
+        site.tokens.iter().find(fits).map(|token| TokenPrefix::of(&token.sha256))
     }
 }
 

@@ -28,7 +28,7 @@ mod strangers;
 pub(super) use self::credentials::{Credentials, site};
 pub(super) use self::floods::Floods;
 pub(super) use self::limits::{Limiters, Over};
-pub(super) use self::refused::{CredentialFault, RefusedCredential};
+pub(super) use self::refused::{CredentialFault, RefusedCredential, TokenOwners};
 pub(super) use self::shared_keys::{Holder, SiteOwner, owner};
 pub(super) use self::signature::Signature;
 pub(super) use self::slots::{ConnectionSlot, ConnectionSlots, Eviction, SlotGrant};

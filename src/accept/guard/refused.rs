@@ -1,5 +1,9 @@
 //! Why credentials were refused: for the operator alone. The sender gets the same answer, whatever it was.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwapOption;
 use jiff::civil::Date;
 
 use super::credentials::Credentials;
@@ -51,23 +55,64 @@ impl From<CredentialFault> for RefusedCredential {
     }
 }
 
+/// Whose each token is, by its digest. Clones share it.
+#[derive(Clone, Default)]
+pub(in crate::accept) struct TokenOwners(Arc<ArcSwapOption<OwnersOf>>);
+
+/// The owners of the tokens of one configuration, made with the first refusal under it: whoever may not post must not make
+/// the gateway go through thousands of sites with each request.
+struct OwnersOf {
+    config: Weak<Config>,
+    tokens: HashMap<[u8; 32], Vec<TokenOwner>>,
+}
+
+/// A site that has a token, and to which day.
+struct TokenOwner {
+    site: SiteId,
+    expires: Option<Date>,
+}
+
+impl TokenOwners {
+    fn of(&self, config: &Arc<Config>) -> Arc<OwnersOf> {
+        let known = self.0.load_full().filter(|known| known.config.as_ptr() == Arc::as_ptr(config));
+        known.unwrap_or_else(|| {
+            let made = Arc::new(OwnersOf::new(config));
+            self.0.store(Some(Arc::clone(&made)));
+            made
+        })
+    }
+}
+
+impl OwnersOf {
+    fn new(config: &Arc<Config>) -> Self {
+        let mut tokens: HashMap<_, Vec<_>> = HashMap::new();
+        for site in config.sites.values() {
+            for token in &site.tokens {
+                let owner = TokenOwner { site: site.id.clone(), expires: token.expires };
+                tokens.entry(token.sha256).or_default().push(owner);
+            }
+        }
+        Self { config: Arc::downgrade(config), tokens }
+    }
+}
+
 impl RefusedCredential {
     /// Finds out why none of the tokens that a request shows lets it post to a site.
     ///
-    /// It happens before the answer, so it takes as long for a site that exists as for one that doesn't: every site's
-    /// tokens are looked at to the end. Only digests are compared, of tokens that nobody can guess.
-    pub(in crate::accept) fn of_tokens(config: &Config, site: &SiteId, credentials: &Credentials, today: Date) -> Self {
-        let mut own_is_expired = false;
-        let mut other = None;
-        for known in config.sites.values().filter(|_| !credentials.is_empty()) {
-            for token in known.tokens.iter().filter(|token| credentials.shows(token)) {
-                let is_expired = token.expires.is_some_and(|last| last < today);
-                own_is_expired |= is_expired && known.id == *site;
-                if !is_expired && known.id != *site && other.is_none() {
-                    other = Some(&known.id);
-                }
-            }
-        }
+    /// It happens before the answer, so a site that exists must not take longer than one that doesn't: digests of what was
+    /// shown are looked up among those of all sites.
+    pub(in crate::accept) fn of_tokens(
+        config: &Arc<Config>,
+        owners: &TokenOwners,
+        site: &SiteId,
+        credentials: &Credentials,
+        today: Date,
+    ) -> Self {
+        let owners = owners.of(config);
+        let shown = || credentials.digests().filter_map(|digest| owners.tokens.get(digest)).flatten();
+        let is_expired = |owner: &TokenOwner| owner.expires.is_some_and(|last| last < today);
+        let own_is_expired = shown().any(|owner| owner.site == *site && is_expired(owner));
+        let other = shown().find(|owner| owner.site != *site && !is_expired(owner)).map(|owner| owner.site.clone());
         let fault = match config.sites.contains_key(site) {
             false => CredentialFault::UnknownSite,
             true if credentials.is_empty() => CredentialFault::NoCredential,
@@ -75,7 +120,13 @@ impl RefusedCredential {
             true if other.is_some() => CredentialFault::OtherSitesToken,
             true => CredentialFault::UnknownToken,
         };
-        Self { fault, token_site: other.cloned() }
+        Self { fault, token_site: other }
+    }
+
+    /// Returns what was wrong where a request shows no token, and perhaps a signature that is malformed or out of date.
+    pub(in crate::accept) fn or_signature(self, is_signed: bool) -> Self {
+        let is_all = is_signed && self.fault == CredentialFault::NoCredential;
+        if is_all { CredentialFault::BadSignature.into() } else { self }
     }
 
     /// The same for a signature that no secret of the site has made.

@@ -30,6 +30,11 @@ pub(in crate::accept) struct Signature {
 }
 
 impl Signature {
+    /// Tells whether a request shows one, well formed or not.
+    pub(in crate::accept) fn is_shown(headers: &HeaderMap) -> bool {
+        headers.contains_key(HEADER)
+    }
+
     /// Reads the header; none where it is missing, malformed or too old to be worth a look at the body.
     pub(in crate::accept) fn of(headers: &HeaderMap, now: Timestamp) -> Option<Self> {
         let (time, mac) = headers.get(HEADER)?.to_str().ok()?.split_once(',')?;

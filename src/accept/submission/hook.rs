@@ -36,7 +36,7 @@ impl Gateway {
         let today = today();
         if let Some(site) = guard::site(request.config, site, &credentials, today) {
             trail.is_stranger = false;
-            trail.token = credentials.token_of(site);
+            trail.token = credentials.token_of(site, today);
             let address = Address { site, form, is_ambiguous: false };
             return self.submission(session, request, address, trail).await;
         }
@@ -52,7 +52,10 @@ impl Gateway {
                 if request.head.method == http::Method::GET && credentials.is_empty() {
                     trail.audience = Audience::passing_by(request);
                 }
-                trail.credential = Some(RefusedCredential::of_tokens(request.config, site, &credentials, today));
+                let tokens =
+                    RefusedCredential::of_tokens(request.config, &self.token_owners, site, &credentials, today);
+                let is_signed = Signature::is_shown(&request.head.headers);
+                trail.credential = Some(tokens.or_signature(is_signed));
                 Err(guard::unauthorized(request.config))
             }
         }

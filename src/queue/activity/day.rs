@@ -126,9 +126,8 @@ impl DayCounts {
 impl DayKey {
     /// Returns the key of its note: the day, the site, the form.
     pub fn text(&self) -> String {
-        let site = self.site.as_ref().map_or(NAMELESS, SiteId::as_str);
         let form = self.form.as_ref().map_or(NAMELESS, FormId::as_str);
-        format!("{}{site}/{form}", Self::prefix(self.day))
+        format!("{}{form}", Self::prefix_of_site(self.day, self.site.as_ref()))
     }
 
     /// Returns what the keys of all notes of a day begin with.
@@ -137,8 +136,8 @@ impl DayKey {
     }
 
     /// Returns what the keys of a site's notes of a day begin with.
-    pub fn prefix_of_site(day: Date, site: &SiteId) -> String {
-        format!("{}{site}/", Self::prefix(day))
+    pub fn prefix_of_site(day: Date, site: Option<&SiteId>) -> String {
+        format!("{}{}/", Self::prefix(day), site.map_or(NAMELESS, SiteId::as_str))
     }
 
     /// Reads the key of a note.

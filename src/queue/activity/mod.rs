@@ -1,4 +1,4 @@
-//! What each site does: counted in memory, written to the store's notes every few seconds and when the gateway stops.
+//! What each site does: counted in memory, written to the store's notes twice a minute and when the gateway stops.
 //!
 //! A request bumps a few numbers under a lock and waits for nothing. A kill loses what was counted since the last write.
 //! There is no personal data in it. [`day`] has the layout of a day's note, [`write`] makes notes of what was counted.
@@ -30,8 +30,8 @@ pub const ACTIVITY_FORMS_MAX: usize = 100;
 const TOKENS_MAX: usize = 1_000;
 /// Hours that are told apart while the store can't be written; what comes later counts to the last.
 const HOURS_MAX: usize = 48;
-/// How often it is written.
-const WRITE_EVERY: Duration = Duration::from_secs(10);
+/// How often it is written: each time costs a write for each form that posted, so seldom is cheaper with many sites.
+const WRITE_EVERY: Duration = Duration::from_secs(30);
 
 /// Counts what sites do. Clones count together.
 #[derive(Clone, Default)]
@@ -171,7 +171,7 @@ impl Activity {
         }
     }
 
-    /// Writes what was counted every few seconds, until `stopping` says true. Whoever stops flushes last.
+    /// Writes what was counted twice a minute, until `stopping` says true. Whoever stops flushes last.
     pub async fn keep_written(&self, store: &dyn Store, mut stopping: watch::Receiver<bool>) {
         let mut is_failing = false;
         while tokio::time::timeout(WRITE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {

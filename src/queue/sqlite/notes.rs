@@ -88,11 +88,13 @@ fn list(
     after: &str,
     limit: usize,
 ) -> Result<Vec<Note>, Failure> {
+    // One lower bound: of two, SQLite seeks by the first, and reads everything up to the second.
+    let from = after.max(prefix);
     let mut list = connection.prepare_cached(
-        "SELECT key, first_at, last_at, text, numbers FROM note WHERE kind = ?1 AND key > ?2 AND key >= ?3
+        "SELECT key, first_at, last_at, text, numbers FROM note WHERE kind = ?1 AND key >= ?2 AND key <> ?3
          ORDER BY key LIMIT ?4",
     )?;
-    let rows = list.query_and_then(params![kind.code(), after, prefix, signed(limit as u64)], read)?;
+    let rows = list.query_and_then(params![kind.code(), from, after, signed(limit as u64)], read)?;
     // Keys that begin with the text stand together.
     let of_prefix = |note: &Result<Note, Failure>| match note {
         Ok(note) => note.key.as_str().starts_with(prefix),
