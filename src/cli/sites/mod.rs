@@ -2,7 +2,11 @@
 
 pub(super) mod edit;
 
+pub(super) mod find;
+
 mod list;
+
+mod pause;
 
 mod remove;
 
@@ -22,26 +26,30 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists and shows sites, removes them, or makes tokens for them.
-#[derive(Args, Debug)]
+/// Lists and shows sites, pauses or removes them, and makes tokens for them.
+#[derive(Args)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
     command: SitesCommand,
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 enum SitesCommand {
     List(list::SiteListArgs),
     Show(show::SiteShowArgs),
-    Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Remove(remove::RemoveArgs),
 }
 
 pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
     match &args.command {
         SitesCommand::List(args) => list::run(args, console),
         SitesCommand::Show(args) => show::run(args, console),
-        SitesCommand::Remove(args) => remove::run(args, console),
         SitesCommand::Token(args) => token::run(args, console),
+        SitesCommand::Pause(args) => pause::pause(args, console),
+        SitesCommand::Resume(args) => pause::resume(args, console),
+        SitesCommand::Remove(args) => remove::run(args, console),
     }
 }
