@@ -1,10 +1,16 @@
 //! `formgate sites`.
 
+mod add;
+
 pub(super) mod edit;
 
 pub(super) mod find;
 
+mod import;
+
 mod list;
+
+mod new_site;
 
 mod pause;
 
@@ -16,6 +22,8 @@ mod row;
 
 mod running;
 
+mod setup;
+
 mod show;
 
 pub(super) mod token;
@@ -26,7 +34,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists and shows sites, pauses or removes them, and makes tokens for them.
+/// Adds, lists, shows, pauses and removes sites, and makes tokens for them.
 #[derive(Args)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
@@ -35,6 +43,8 @@ pub(super) struct SitesArgs {
 
 #[derive(Subcommand)]
 enum SitesCommand {
+    Add(add::AddArgs),
+    Import(import::ImportArgs),
     List(list::SiteListArgs),
     Show(show::SiteShowArgs),
     Token(token::TokenArgs),
@@ -45,6 +55,8 @@ enum SitesCommand {
 
 pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
     match &args.command {
+        SitesCommand::Add(args) => add::run(args, console),
+        SitesCommand::Import(args) => import::run(args, console),
         SitesCommand::List(args) => list::run(args, console),
         SitesCommand::Show(args) => show::run(args, console),
         SitesCommand::Token(args) => token::run(args, console),
