@@ -46,7 +46,7 @@ pub(super) struct PauseArgs {
 
 /// Resumes a paused site: leads are sent again, also those that were held meanwhile.
 ///
-/// Takes `deliver = false` out of the site's file, waits until the running gateway has picked it up, and queues the
+/// Takes `deliver = false` back in the site's file, waits until the running gateway has picked it up, and queues the
 /// leads that were held because of it. Leads that are held for another reason stay held.
 #[derive(Args)]
 pub(super) struct ResumeArgs {
@@ -115,7 +115,7 @@ impl PauseOutput<'_> {
             (Format::Json, ..) => console.json(self),
             (_, false, true) => console.data(format!("{site} is paused: deliver = false is now in {file}")),
             (_, false, false) => console.data(format!("{site} is paused already, in {file}")),
-            (_, true, true) => console.data(format!("{site} is resumed: deliver = false is no longer in {file}")),
+            (_, true, true) => console.data(format!("{site} is resumed, in {file}")),
             (_, true, false) => console.data(format!("{site} isn't paused, in {file}")),
         }
     }

@@ -23,7 +23,14 @@ use crate::lead::SiteId;
 pub(super) struct TokenAddArgs {
     /// The site
     #[arg(value_parser = SiteId::parse)]
-    site: SiteId,
+    pub(super) site: SiteId,
+    #[command(flatten)]
+    pub(super) options: TokenOptions,
+}
+
+/// The options of a new token.
+#[derive(Args)]
+pub(super) struct TokenOptions {
     #[command(flatten)]
     config: ConfigArg,
     /// What it is for; a note in the site's file
@@ -49,19 +56,19 @@ struct TokenOutput<'a> {
     file: &'a Path,
 }
 
-pub(super) fn run(args: &TokenAddArgs, console: &mut Console) -> Result<Exit, Error> {
+pub(super) fn run(site: &SiteId, args: &TokenOptions, console: &mut Console) -> Result<Exit, Error> {
     if args.expires.is_some_and(|last| last < today()) {
         return Err(Error::usage(anyhow!("--expires is in the past")));
     }
-    let FoundSite { loaded, file } = find_site(&args.config, &args.site)?;
+    let FoundSite { loaded, file } = find_site(&args.config, site)?;
     let token = fresh();
     let sha256 = hash(&token);
     let new = NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires };
-    edit_file(&file, &args.site, |text| with_token(text, args.site.as_str(), &new))?;
+    edit_file(&file, site, |text| with_token(text, site.as_str(), &new))?;
     let server = loaded.server();
-    let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{}", args.site), |it| it.hook_url(&args.site));
+    let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{site}"), |it| it.hook_url(site));
     let url_with_token = format!("{url}?token={token}");
-    let shown = TokenOutput { site: &args.site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
+    let shown = TokenOutput { site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
     match args.output {
         Format::Json => console.json(&shown)?,
         Format::Text => show(&shown, console)?,

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::lead::SiteId;
 
 /// Makes a token for a site, lists tokens, or revokes one.
 ///
@@ -31,15 +32,18 @@ use crate::cli::exit::Exit;
 pub(super) struct TokenArgs {
     #[command(subcommand)]
     command: Option<TokenCommand>,
+    /// The site
+    #[arg(value_parser = SiteId::parse, required = true)]
+    site: Option<SiteId>,
     #[command(flatten)]
-    add: Option<add::TokenAddArgs>,
+    options: add::TokenOptions,
 }
 
 const HELP: &str = "\
 Examples:
-  formgate sites token acme --note \"contact form\"      make a token and show the URL to paste
-  formgate sites token list acme                       which tokens there are, and when each was last used
-  formgate sites token revoke acme --note \"old form\"    refuse it from now on";
+  formgate sites token acme --note \"contact form\"     make one, and show the URL to paste
+  formgate sites token list acme                      which there are, and when each was used
+  formgate sites token revoke acme --note \"old form\"  refuse it from now on";
 
 #[derive(Subcommand)]
 enum TokenCommand {
@@ -56,10 +60,11 @@ pub(in crate::cli) const LOCAL: &str = "this URL works on this machine only: set
 const SHOWN_DIGITS: usize = 12;
 
 pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error> {
-    match (&args.command, &args.add) {
+    match (&args.command, &args.site) {
         (Some(TokenCommand::List(args)), _) => list::run(args, console),
         (Some(TokenCommand::Revoke(args)), _) => revoke::run(args, console),
-        (Some(TokenCommand::Add(args)), _) | (None, Some(args)) => add::run(args, console),
+        (Some(TokenCommand::Add(args)), _) => add::run(&args.site, &args.options, console),
+        (None, Some(site)) => add::run(site, &args.options, console),
         (None, None) => Err(Error::usage(anyhow::anyhow!("which site?")).hint("`formgate sites list` lists the sites")),
     }
 }
