@@ -130,6 +130,17 @@ async fn a_spreadsheet_is_brought_in_once_and_nothing_the_second_time() {
     assert_eq!((again.code, &again.json()["unchanged"]), (0, &3.into()), "{}", again.talk);
     assert_eq!(stamps(&place.path("")), before);
     assert_eq!(sandbox.connections().len(), 4, "its own and three");
+
+    // Another public address: what to paste is other, and nothing else.
+    let moved = text(&place, "config.toml").replace("gate.example", "new.example");
+    fs::write(place.path("config.toml"), moved).expect("written");
+    let moved = run(&place, &["sites", "import", "clients.csv", "--mint"]).await;
+    assert_eq!(moved.code, 0, "{}", moved.talk);
+    assert!(moved.talk.contains("3 rows of what to paste written anew"), "{}", moved.talk);
+    for (site, [url, token, _]) in pasted(&paste) {
+        assert_eq!(url, format!("https://new.example/hooks/{site}?token={token}"));
+        assert_eq!(digests(&place, &site), [hash(&token)], "{site}");
+    }
 }
 
 #[tokio::test]
@@ -374,7 +385,11 @@ async fn a_paused_site_holds_its_leads_until_it_is_resumed() {
     tokio::time::timeout(PATIENCE, sandbox.wait_for(3)).await.expect("they are sent");
     let nothing = run(&place, &["sites", "resume", "acme"]).await;
     assert_eq!(nothing.code, 0, "{}", nothing.talk);
-    assert!(nothing.data.contains("isn't paused") && nothing.talk.contains("0 held leads queued"), "{}", nothing.talk);
+    assert!(
+        nothing.data.contains("are on already") && nothing.talk.contains("0 held leads queued"),
+        "{}",
+        nothing.talk
+    );
 }
 
 #[tokio::test]
@@ -391,18 +406,24 @@ async fn a_token_overlaps_with_another_until_it_is_revoked() {
     let new = made.json()["token"].as_str().expect("a token").to_owned();
     until(address, &new, 200).await;
     assert_eq!(post(address, "acme", &old, 2).await, 200);
-    let listed = run(&place, &["sites", "token", "list", "acme", "--output", "json"]).await;
-    assert_eq!(listed.code, 0, "{}", listed.talk);
-    let rows = listed.json();
-    let row = |token: &str| {
+    let listed = async |token: &str| {
+        let listed = run(&place, &["sites", "token", "list", "acme", "--output", "json"]).await;
+        assert_eq!(listed.code, 0, "{}", listed.talk);
         let digits = &hash(token)[..12];
-        rows.as_array().expect("rows").iter().find(|row| row["sha256"] == digits).expect("a row").clone()
+        listed.json().as_array().expect("rows").iter().find(|row| row["sha256"] == digits).expect("a row").clone()
     };
-    assert_eq!((&row(&new)["note"], &row(&new)["expires"]), (&"new URL".into(), &"2999-12-31".into()));
-    assert_eq!(row(&old)["note"], "made by formgate sites add");
+    let row = listed(&new).await;
+    assert_eq!((&row["note"], &row["expires"]), (&"new URL".into(), &"2999-12-31".into()));
+    let used = async {
+        while listed(&old).await["last_used"].is_null() {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, used).await.expect("the gateway notes the use");
 
     let revoked = run(&place, &["sites", "token", "revoke", "acme", &hash(&old)[..12]]).await;
     assert_eq!(revoked.code, 0, "{}", revoked.talk);
+    assert!(revoked.talk.contains("it was last used "), "{}", revoked.talk);
     until(address, &old, 401).await;
     assert_eq!(post(address, "acme", &new, 3).await, 200);
     assert_eq!(run(&place, &["sites", "token", "revoke", "acme", &old]).await.code, 2, "it is gone already");

@@ -195,6 +195,11 @@ impl Adding<'_> {
             (false, Some(_)) => ", verify its key pair",
             (false, None) => "",
         };
+        if self.args.output == Format::Json {
+            let foretold = serde_json::json!({ "site": self.args.id, "would_add": true, "file": file_of(&place) });
+            console.json(&foretold)?;
+            return Ok(Exit::Ok);
+        }
         console.data(format!("would add {} to {}{keys}, and make a token", self.args.id, file_of(&place).display()))?;
         Ok(Exit::Ok)
     }

@@ -16,15 +16,13 @@ use crate::cli::leads::{Remote, gateway, plural};
 use crate::cli::rules::ConfigArg;
 use crate::cli::runtime::block_on;
 use crate::lead::SiteId;
-use crate::operate::{EntryOutcome, FilterAsked, RATE_MAX, RetryAsked, Tried};
+use crate::operate::{EntryOutcome, FilterAsked, RATE_MAX, RetryAsked, SiteState, Tried};
 use crate::queue::{Reason, State};
 
 /// How long the gateway may take to pick up the file; it looks every second.
 const RELOAD_TIME: Duration = Duration::from_secs(20);
 /// How often it is asked meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(250);
-/// How the admin API calls the state of a paused site.
-const PAUSED: &str = "deliveries_off";
 /// Leads that one call releases.
 const PAGE: usize = 100;
 
@@ -44,7 +42,7 @@ pub(super) struct PauseArgs {
     output: Format,
 }
 
-/// Resumes a paused site: leads are sent again, also those that were held meanwhile.
+/// Resumes a site: its leads are sent again, also those that were held meanwhile.
 ///
 /// Takes `deliver = false` back in the site's file, waits until the running gateway has picked it up, and queues the
 /// leads that were held because of it. Leads that are held for another reason stay held.
@@ -53,7 +51,7 @@ pub(super) struct ResumeArgs {
     /// The site
     #[arg(value_parser = SiteId::parse)]
     site: SiteId,
-    /// Leave the leads held that came while it was paused
+    /// Leave the leads held that came meanwhile
     #[arg(long)]
     keep_held: bool,
     #[command(flatten)]
@@ -113,18 +111,18 @@ impl PauseOutput<'_> {
         let Self { site, file, .. } = self;
         match (output, self.deliver, self.changed) {
             (Format::Json, ..) => console.json(self),
-            (_, false, true) => console.data(format!("{site} is paused: deliver = false is now in {file}")),
-            (_, false, false) => console.data(format!("{site} is paused already, in {file}")),
-            (_, true, true) => console.data(format!("{site} is resumed, in {file}")),
-            (_, true, false) => console.data(format!("{site} isn't paused, in {file}")),
+            (_, false, true) => console.data(format!("deliveries of {site} are off now: deliver = false is in {file}")),
+            (_, false, false) => console.data(format!("deliveries of {site} are off already, in {file}")),
+            (_, true, true) => console.data(format!("deliveries of {site} are on again, in {file}")),
+            (_, true, false) => console.data(format!("deliveries of {site} are on already, in {file}")),
         }
     }
 }
 
 /// What is read of a site, as the admin API tells it.
 #[derive(Deserialize)]
-struct SiteState {
-    state: String,
+struct SiteTold {
+    state: SiteState,
 }
 
 /// Has the gateway queue what was held; none where no gateway answers.
@@ -157,8 +155,8 @@ async fn release(args: &ResumeArgs, console: &mut Console) -> Result<Option<u64>
 
 /// Tells whether the gateway still holds what comes for the site.
 async fn is_paused_still(remote: &Remote, site: &SiteId) -> Result<bool, Error> {
-    let told = remote.get::<SiteState>(&format!("/sites/{site}"), &()).await;
-    if told.is_ok_and(|site| site.state == PAUSED) {
+    let told = remote.get::<SiteTold>(&format!("/sites/{site}"), &()).await;
+    if told.is_ok_and(|site| site.state == SiteState::DeliveriesOff) {
         return Ok(true);
     }
     // The state may be another one that counts for more. A lead that is held for the pause, and would stay so, says it too.

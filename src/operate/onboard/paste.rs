@@ -16,7 +16,8 @@ use crate::lead::SiteId;
 use crate::queue::private_file;
 
 const HEADER: [&str; 6] = ["id", "name", "url", "webhook_url", "token", "region"];
-/// The token's column.
+/// The columns of the webhook URL and of the token.
+const WEBHOOK_URL: usize = 3;
 const TOKEN: usize = 4;
 /// Largest file, in bytes.
 const FILE_MAX: u64 = 64 * 1024 * 1024;
@@ -25,7 +26,8 @@ const FILE_MAX: u64 = 64 * 1024 * 1024;
 pub struct PasteFile {
     path: PathBuf,
     file: File,
-    tokens: BTreeMap<SiteId, String>,
+    /// The cells of each row.
+    rows: BTreeMap<SiteId, Vec<String>>,
 }
 
 /// What a site's forms need. No `Debug`: it holds the token.
@@ -65,11 +67,11 @@ impl PasteFile {
         }
         let text = read(&mut file).map_err(failed)?;
         let whole = text.rfind('\n').map_or("", |at| text.get(..=at).unwrap_or_default());
-        let tokens = tokens(whole).ok_or_else(|| PasteError::Foreign(path.to_owned()))?;
+        let rows = rows(whole).ok_or_else(|| PasteError::Foreign(path.to_owned()))?;
         if whole.is_empty() && !text.is_empty() && !row(&HEADER).starts_with(&text) {
             return Err(PasteError::Foreign(path.to_owned()));
         }
-        let mut paste = Self { path: path.to_owned(), file, tokens };
+        let mut paste = Self { path: path.to_owned(), file, rows };
         paste.prepare(whole, is_new).map_err(failed)?;
         Ok(paste)
     }
@@ -80,16 +82,55 @@ impl PasteFile {
 
     /// Returns a site's token, of an earlier run or of this one.
     pub fn token(&self, site: &SiteId) -> Option<&str> {
-        self.tokens.get(site).map(String::as_str)
+        self.rows.get(site)?.get(TOKEN).map(String::as_str)
     }
 
     /// Writes a site's row; when it returns the row is on disk.
     pub fn add(&mut self, paste: &PasteRow<'_>) -> io::Result<()> {
         let PasteRow { id, name, url, webhook_url, token, region } = paste;
-        self.file.write_all(row(&[id.as_str(), name, url, webhook_url, token, region]).as_bytes())?;
+        let cells = [id.as_str(), name, url, webhook_url, token, region];
+        self.file.write_all(row(&cells).as_bytes())?;
         self.file.sync_data()?;
-        self.tokens.insert((*id).clone(), (*token).to_owned());
+        self.rows.insert((*id).clone(), cells.map(str::to_owned).to_vec());
         Ok(())
+    }
+
+    /// Writes the webhook URLs anew where the gateway's address has changed; tells how many were others. The file is
+    /// replaced whole, so that no token is lost on the way.
+    pub fn refresh(&mut self, webhook_url: impl Fn(&SiteId, &str) -> String) -> io::Result<usize> {
+        let mut changed = 0;
+        for (site, cells) in &mut self.rows {
+            let right = cells.get(TOKEN).map(|token| webhook_url(site, token)).unwrap_or_default();
+            if let Some(written) = cells.get_mut(WEBHOOK_URL).filter(|written| **written != right) {
+                *written = right;
+                changed += 1;
+            }
+        }
+        if changed > 0 {
+            self.rewrite()?;
+        }
+        Ok(changed)
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let draft = self.path.with_file_name(format!(".{name}.new"));
+        let mut file = private_file::open(&draft, File::options().read(true).write(true))?;
+        // One that a kill left is written over.
+        file.set_len(0)?;
+        file.lock()?;
+        let cells = self.rows.values().map(|cells| row(&cells.iter().map(String::as_str).collect::<Vec<_>>()));
+        let text: String = std::iter::once(row(&HEADER)).chain(cells).collect();
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &self.path)?;
+        self.file = file;
+        self.sync_folder()
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     /// Takes off what is not whole, writes the header where there is none, and keeps others out.
@@ -108,8 +149,7 @@ impl PasteFile {
         }
         if is_new || whole.is_empty() {
             self.file.sync_all()?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+            self.sync_folder()?;
         }
         Ok(())
     }
@@ -125,8 +165,8 @@ fn read(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Reads the tokens by their sites; none where it is another file.
-fn tokens(text: &str) -> Option<BTreeMap<SiteId, String>> {
+/// Reads the rows by their sites; none where it is another file.
+fn rows(text: &str) -> Option<BTreeMap<SiteId, Vec<String>>> {
     let mut reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
     let mut records = reader.records();
     match records.next() {
@@ -134,16 +174,16 @@ fn tokens(text: &str) -> Option<BTreeMap<SiteId, String>> {
         Some(header) if header.as_ref().is_ok_and(|header| header == HEADER.as_slice()) => {}
         Some(_) => return None,
     }
-    let mut tokens = BTreeMap::new();
+    let mut rows = BTreeMap::new();
     for record in records {
         let record = record.ok()?;
         let site = record.get(0).and_then(|id| SiteId::parse(id).ok());
-        let token = record.get(TOKEN).filter(|token| token.starts_with("fg_"));
-        if let (Some(site), Some(token)) = (site, token) {
-            tokens.insert(site, token.to_owned());
+        let has_token = record.get(TOKEN).is_some_and(|token| token.starts_with("fg_"));
+        if let Some(site) = site.filter(|_| has_token) {
+            rows.insert(site, record.iter().map(str::to_owned).collect());
         }
     }
-    Some(tokens)
+    Some(rows)
 }
 
 #[cfg(test)]
@@ -207,6 +247,28 @@ mod tests {
             drop(paste);
             assert_eq!(PasteFile::open(&path).expect("opened").token(&site("b")), Some("fg_c"));
         }
+    }
+
+    #[test]
+    fn an_address_that_changed_is_written_anew_and_no_token_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.csv");
+        let mut paste = PasteFile::open(&path).expect("opened");
+        add(&mut paste, "a", "fg_a");
+        add(&mut paste, "b", "fg_b");
+        let before = fs::read_to_string(&path).expect("read");
+        assert_eq!(paste.refresh(|site, token| format!("https://g/hooks/{site}?token={token}")).expect("as before"), 0);
+        assert_eq!(fs::read_to_string(&path).expect("read"), before);
+        assert_eq!(paste.refresh(|site, token| format!("https://h/hooks/{site}?token={token}")).expect("new"), 2);
+        assert!(matches!(PasteFile::open(&path), Err(PasteError::Busy(_))), "it is still ours");
+        add(&mut paste, "c", "fg_c");
+        drop(paste);
+        let after = fs::read_to_string(&path).expect("read");
+        let c = after.lines().last().expect("a row").to_owned();
+        assert_eq!(after, format!("{}{c}\r\n", before.replace("https://g/", "https://h/")));
+        assert!(c.starts_with("c,"), "{c}");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 
     #[test]

@@ -134,10 +134,11 @@ fn import(
     report: &mut Report,
     console: &mut Console,
 ) -> Result<(), Error> {
-    if plans.is_empty() {
-        return Ok(());
+    let needs_paste = out.exists() || plans.iter().any(|plan| plan.needs_token);
+    let mut paste = if needs_paste { Some(writer::open_paste(out)?) } else { None };
+    if let Some(paste) = &mut paste {
+        report.refreshed = writer::refresh(paste, loaded)?;
     }
-    let paste = if plans.iter().any(|plan| plan.needs_token) { Some(writer::open_paste(out)?) } else { None };
     let mut writer = Writer::new(loaded, provisioner, paste);
     let done = block_on(async { provision::all(plans, provisioner, &mut writer, report, console).await });
     console.progress("");

@@ -31,6 +31,8 @@ pub(super) struct Report {
     bad_rows: Vec<BadRow>,
     /// Connections that may have been minted in vain, found by this run.
     pub(super) in_vain: Vec<InVain>,
+    /// Rows of the file of what to paste that had the gateway's former address.
+    pub(super) refreshed: usize,
     /// The file of what to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) out: Option<PathBuf>,
@@ -71,6 +73,7 @@ impl Report {
             different: Vec::new(),
             bad_rows: roster.bad.clone(),
             in_vain: Vec::new(),
+            refreshed: 0,
             out: None,
             is_refused: false,
             is_unreachable: false,
@@ -173,6 +176,10 @@ impl Report {
             console.data(format!("line {line}{place}:{field} {problem}; {cure}"))?;
         }
         console.say(self.words());
+        if self.refreshed > 0 {
+            let rows = plural(self.refreshed as u64, "row");
+            console.say(format!("the gateway's address has changed: {rows} of what to paste written anew"));
+        }
         if let Some(out) = &self.out {
             console.say(format!(
                 "what to paste into each site's plugin is in {}; it has the tokens, which are stored nowhere else",

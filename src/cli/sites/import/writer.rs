@@ -37,6 +37,13 @@ pub(super) fn open_paste(out: &Path) -> Result<PasteFile, Error> {
     })
 }
 
+/// Writes the URLs anew that were written before the gateway's public address was set.
+pub(super) fn refresh(paste: &mut PasteFile, loaded: &Loaded) -> Result<usize, Error> {
+    let Some(server) = loaded.server() else { return Ok(0) };
+    let refreshed = paste.refresh(|site, token| format!("{}?token={token}", server.hook_url(site)));
+    refreshed.map_err(|error| Error::store(error).context(format!("can't write {}", paste.path().display())))
+}
+
 impl<'a> Writer<'a> {
     pub(super) fn new(loaded: &'a Loaded, provisioner: Option<&'a Provisioner>, paste: Option<PasteFile>) -> Self {
         Self { loaded, provisioner, paste }

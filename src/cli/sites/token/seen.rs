@@ -10,6 +10,7 @@ use crate::cli::error::Error;
 use crate::cli::leads::{Remote, gateway};
 use crate::cli::rules::ConfigArg;
 use crate::lead::SiteId;
+use crate::operate::TokenSeen;
 
 /// When each token of a site was last used, by the beginning of its SHA-256.
 pub(super) type LastUsed = BTreeMap<String, Timestamp>;
@@ -20,15 +21,7 @@ pub(super) struct Seen(Option<Remote>);
 /// What is read of a site, as the admin API tells it.
 #[derive(Deserialize)]
 struct SiteSeen {
-    #[serde(default)]
     tokens: Vec<TokenSeen>,
-}
-
-#[derive(Deserialize)]
-struct TokenSeen {
-    sha256: String,
-    #[serde(default)]
-    last_used: Option<Timestamp>,
 }
 
 impl Seen {
