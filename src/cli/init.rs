@@ -150,9 +150,7 @@ impl InitFiles {
             if folder.join(name).symlink_metadata().is_ok() {
                 let error =
                     Error::usage(anyhow!("{} already exists; nothing was written", folder.join(name).display()));
-                return Err(error.hint(
-                    "choose another folder. To add a site, copy a file in sites/ and run `formgate sites token`",
-                ));
+                return Err(error.hint("choose another folder. To add a site, run `formgate sites add ID --url URL`"));
             }
         }
         for (name, mode) in [("", 0o755), ("sites", 0o755), ("mappings", 0o755), ("data", 0o700), ("secrets", 0o700)] {

@@ -165,6 +165,7 @@ const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("*", "only", Texts),
     ("*", "reason", Text),
     ("a mapping", "title", Text),
+    ("a mapping", "setup", Texts),
     ("a mapping", "detect", Tables("[[detect]]")),
     ("a mapping", "fields", Tables("[[fields]]")),
     ("a mapping", "values", Table("[values]")),

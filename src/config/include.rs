@@ -16,6 +16,8 @@ pub(super) struct Included {
     pub(super) files: Vec<PathBuf>,
     /// Folders that were listed.
     pub(super) folders: Vec<PathBuf>,
+    /// What finds files by their names: one that is added there is read.
+    pub(super) patterns: Vec<PathBuf>,
     /// What can't be read: nobody knows what would be there.
     pub(super) unknown: Vec<PathBuf>,
 }
@@ -94,12 +96,19 @@ fn why_nothing_matches(pattern: &Path) -> String {
 /// Expands a pattern of a file, which is read anew when other files match.
 fn list(file: &SourceFile, pattern: &Path, included: &mut Included) -> std::io::Result<Vec<PathBuf>> {
     let found = expand(pattern);
+    included.patterns.push(pattern.to_owned());
     file.note_listing(pattern, found.as_deref().unwrap_or_default());
     match &found {
         Ok(_) => included.folders.extend(pattern.parent().filter(|folder| folder.is_dir()).map(Path::to_owned)),
         Err(_) => included.unknown.push(pattern.to_owned()),
     }
     found
+}
+
+/// Names a file so that a pattern finds it.
+pub(super) fn fitting(pattern: &Path, name: &str) -> PathBuf {
+    let of_pattern = pattern.file_name().unwrap_or_default().to_string_lossy();
+    pattern.with_file_name(of_pattern.replacen('*', name, 1).replace('*', ""))
 }
 
 /// Returns the files that match a pattern now; none where its directory can't be read.
@@ -155,6 +164,20 @@ mod tests {
             ("*é*", "café", true),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_is_named_so_that_its_pattern_finds_it() {
+        for (pattern, expected) in
+            [("sites/*.toml", "sites/acme.toml"), ("x/site-*.toml", "x/site-acme.toml"), ("*-*.toml", "acme-.toml")]
+        {
+            let file = fitting(Path::new(pattern), "acme");
+            assert_eq!(file, Path::new(expected));
+            assert!(matches(
+                pattern.rsplit('/').next().expect("a name"),
+                &file.file_name().expect("a name").to_string_lossy()
+            ));
         }
     }
 }

@@ -40,6 +40,15 @@ pub struct Loaded {
     pub(super) parts: ConfigParts,
 }
 
+/// Where a new site is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewSitePlace {
+    /// A file of its own, which isn't there yet.
+    File(PathBuf),
+    /// A `[[site]]` table of `config.toml`.
+    Table(PathBuf),
+}
+
 /// A site that can't be used as it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenSite {
@@ -65,6 +74,8 @@ pub(super) struct ConfigParts {
     pub(super) texts: Texts,
     /// Every file that was read, by its absolute path, with whether it is sound.
     pub(super) files: Vec<(PathBuf, bool)>,
+    /// What finds the files of sites.
+    pub(super) site_patterns: Vec<PathBuf>,
     /// What `[sites].include` names and can't be read.
     pub(super) unlisted_sites: Vec<PathBuf>,
     /// A file is there but can't be read: reading it again may help, though it doesn't change.
@@ -86,6 +97,19 @@ impl Loaded {
     /// Gives the sites that can take submissions as they are written: the sound ones, and those that lack keys or a secret.
     pub fn usable_sites(&self) -> impl Iterator<Item = &Site> {
         self.parts.sites.usable.values().map(|usable| usable.site.as_ref())
+    }
+
+    /// Returns where a new site is to be written: in a file that `[sites].include` finds; where all sites are `[[site]]`
+    /// tables, beside them. None: `include` names single files only.
+    pub fn new_site_place(&self, site: &SiteId) -> Option<NewSitePlace> {
+        let config = &self.parts.config;
+        let usable = self.usable_sites().map(|site| site.file.as_path());
+        let mut files = usable.chain(self.broken_sites.iter().map(|site| site.file.as_path())).peekable();
+        if files.peek().is_some() && files.all(|file| file == config) {
+            return Some(NewSitePlace::Table(config.clone()));
+        }
+        let pattern = self.parts.site_patterns.first()?;
+        Some(NewSitePlace::File(include::fitting(pattern, site.as_str())))
     }
 
     /// Gives `[kaicalls]`, also where another table of `config.toml` is broken.
@@ -223,6 +247,7 @@ impl LoadedFiles {
             texts,
             is_unreadable: all.clone().any(SourceFile::is_unreadable),
             files: all.map(|file| (absolute(file.path()), !file.is_broken())).collect(),
+            site_patterns: self.included_sites.patterns.clone(),
             unlisted_sites: self.included_sites.unknown.clone(),
             ..ConfigParts::default()
         }

@@ -88,7 +88,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity, SourceLocation};
 pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
 pub use live::{Live, Reloaded};
-pub use load::{BrokenSite, Loaded, load};
+pub use load::{BrokenSite, Loaded, NewSitePlace, load};
 pub use mappings::shipped_mappings;
 pub use page_origin::{InvalidPageOrigin, PageOrigin};
 pub use reader::KnownKeys;

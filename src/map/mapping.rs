@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::combine::CombineRules;
 use super::glob::{Glob, Globs};
 use super::selector::{Path, Selector};
+use super::setup::SetupStep;
 use crate::lead::LeadField;
 
 /// One mapping.
@@ -17,6 +18,8 @@ pub struct Mapping {
     /// The file's name without `.toml`.
     pub name: String,
     pub title: Option<String>,
+    /// What to do in the plugin so that its forms post here.
+    pub setup: Vec<SetupStep>,
     /// Written by the operator; goes before the shipped ones.
     pub own: bool,
     /// What a form without a lead is answered with, where the form itself doesn't say.

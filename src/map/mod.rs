@@ -46,6 +46,8 @@ mod selector;
 
 mod senses;
 
+mod setup;
+
 mod shape;
 
 mod shapes;
@@ -74,6 +76,7 @@ pub use mapping::{
 };
 pub use selector::{FieldName, Path, SELECTOR_MAX, Selector, SelectorError};
 pub use senses::{KnownField, Senses};
+pub use setup::{SETUP_WORDS, SetupStep, SetupValues, UnknownSetupWord};
 pub use shapes::{Shape, Shapes};
 pub use template::TemplateError;
 pub use words::{Concept, Dictionary, LanguageWords, Owner, Role, Sense};

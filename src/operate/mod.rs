@@ -36,6 +36,8 @@ mod list;
 
 mod maintain;
 
+pub mod onboard;
+
 mod person;
 
 mod phone;

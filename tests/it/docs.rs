@@ -1,7 +1,8 @@
 //! The documents as a newcomer meets them: every command in them is run, in their order, in an empty folder.
 //!
 //! In README.md a block of `sh` is run against a sandbox and a gateway that the blocks before it have started; the block
-//! of `json` after one is the lead that KaiCalls must have got by it. docs/sandbox.md is followed against the sandbox alone.
+//! of `json` after one is the lead that KaiCalls must have got by it. docs/sandbox.md is followed against the sandbox alone, and so
+//! are the pages on keys and sites.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +23,8 @@ const ADMIN: &str = "127.0.0.1:8081";
 const ANY_PORT: &str = "127.0.0.1:0";
 /// The page whose commands are run against sandboxes alone.
 const SANDBOX_PAGE: &str = "docs/sandbox.md";
+/// Pages whose commands are run, each from an empty folder.
+const FOLLOWED_PAGES: [&str; 2] = ["docs/keys.md", "docs/sites.md"];
 /// What the documents write for a token.
 const TOKEN: &str = "fg_…";
 
@@ -39,7 +42,9 @@ struct Block {
 
 /// Someone who does as README.md says.
 struct Newcomer {
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
+    /// The folder that was gone into.
+    at: PathBuf,
     /// What the documents write, and what it is here.
     words: BTreeMap<&'static str, String>,
     sandbox: Option<Child>,
@@ -90,11 +95,30 @@ async fn the_page_of_the_sandbox_can_be_followed() {
     assert!(commands >= 3, "{commands} blocks were run");
 }
 
+#[tokio::test]
+async fn the_pages_on_keys_and_sites_can_be_followed() {
+    for page in FOLLOWED_PAGES {
+        let mut newcomer = Newcomer::new();
+        let mut commands = 0;
+        for block in blocks(&root().join(page)) {
+            match block.language.as_str() {
+                "sh" => {
+                    newcomer.follow(&block).await;
+                    commands += 1;
+                }
+                _ => check_configuration(&block),
+            }
+        }
+        assert!(commands >= 2, "{page}: {commands} blocks were run");
+    }
+}
+
 #[test]
 fn commands_in_the_other_documents_are_of_the_checkout() {
     for path in documents() {
         for block in blocks(&path).iter().filter(|block| block.language == "sh") {
-            if !path.ends_with("README.md") && !path.ends_with(SANDBOX_PAGE) {
+            let is_followed = FOLLOWED_PAGES.iter().any(|page| path.ends_with(page));
+            if !path.ends_with("README.md") && !path.ends_with(SANDBOX_PAGE) && !is_followed {
                 assert!(is_checkout_command(block), "{}: the commands of this page are not run", block.place);
                 check_checkout_commands(block);
             }
@@ -121,7 +145,8 @@ impl Newcomer {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let words = BTreeMap::from([(SANDBOX, ANY_PORT.to_owned())]);
-        Self { folder, words, sandbox: None, gateway: None, answered: Vec::new(), led: Vec::new() }
+        let at = folder.path().to_owned();
+        Self { _folder: folder, at, words, sandbox: None, gateway: None, answered: Vec::new(), led: Vec::new() }
     }
 
     /// Does what a block says: what stays is started, all else is run by a shell.
@@ -130,6 +155,9 @@ impl Newcomer {
         let passing = passing.join("\n");
         if !passing.trim().is_empty() {
             let said = self.run(&passing).await;
+            for folder in passing.lines().filter_map(|line| line.strip_prefix("cd ")) {
+                self.at.push(folder);
+            }
             self.note(&passing, &said);
         }
         for line in staying {
@@ -173,7 +201,7 @@ impl Newcomer {
         };
         // The pipe is read on, or the process would stop at a full one.
         drop(tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} }));
-        if self.folder.path().join("config.toml").exists() {
+        if self.at.join("config.toml").exists() {
             self.edit_config(SANDBOX, &address);
         }
         self.words.insert(SANDBOX, address);
@@ -249,7 +277,7 @@ impl Newcomer {
         let binary = Path::new(env!("CARGO_BIN_EXE_formgate")).parent().expect("a folder");
         let path = std::env::var("PATH").expect("a PATH");
         let mut command = Command::new(program);
-        command.current_dir(self.folder.path()).env_clear().env("PATH", format!("{}:{path}", binary.display()));
+        command.current_dir(&self.at).env_clear().env("PATH", format!("{}:{path}", binary.display()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -259,7 +287,7 @@ impl Newcomer {
     }
 
     fn edit_config(&self, from: &str, to: &str) {
-        let path = self.folder.path().join("config.toml");
+        let path = self.at.join("config.toml");
         let text = fs::read_to_string(&path).expect("the configuration");
         assert!(text.contains(from), "config.toml names {from}");
         fs::write(path, text.replace(from, to)).expect("written");

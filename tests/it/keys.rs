@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, lead_body, status};
 
-const LIVE_KEY: &str = "kc_live_hush0123456789hush0123456789hush01234567";
+pub(crate) const LIVE_KEY: &str = "kc_live_hush0123456789hush0123456789hush01234567";
 /// How long anything may take; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,7 @@ fn start(live_keys: &[&str]) -> Sandbox {
     Sandbox::start(options).expect("it starts")
 }
 
-fn config(base_url: &str) -> String {
+pub(crate) fn config(base_url: &str) -> String {
     format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[kaicalls]\nbase_url = \"{base_url}\"\n\
          api_key = {{ env = \"KAICALLS_API_KEY\" }}\n[queue]\nurl = \"sqlite:data/formgate.db\"\n\
@@ -289,7 +289,7 @@ async fn a_pair_that_others_have_too_is_not_to_be_revoked_yet() {
 }
 
 /// Starts the gateway and gives its address once it listens.
-async fn serve(place: &Place) -> (Child, SocketAddr) {
+pub(crate) async fn serve(place: &Place) -> (Child, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
     command.args(["serve", "--log-format", "json", "--config"]).arg(place.path("config.toml"));
     let streams = command.stderr(Stdio::piped()).stdout(Stdio::null()).stdin(Stdio::null());

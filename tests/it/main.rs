@@ -34,6 +34,7 @@ mod keys;
 mod leads;
 mod log_lines;
 mod manners;
+mod onboarding;
 mod operate;
 mod panics;
 mod passing_on;

@@ -11,7 +11,7 @@ use crate::kaicalls::{self, Client, LiveKey};
 use crate::operate::keys::{Pace, ProvisionError, Provisioner, Refused, SecretsFolder, SecretsFolderError};
 
 /// Requests to KaiCalls at once.
-const AT_ONCE: usize = 8;
+pub(in crate::cli) const AT_ONCE: usize = 8;
 
 /// Opens the secrets folder, and reads the operator's own key where pairs are to be minted.
 pub(in crate::cli) fn provisioner(loaded: &Loaded, mints: bool) -> Result<Provisioner, Error> {

@@ -77,7 +77,7 @@ fn add_figures<'a>(rows: &mut Vec<SiteRow<'a>>, told: &'a SiteList) {
 
 fn show(rows: &[SiteRow<'_>], now: Option<Timestamp>, console: &mut Console) -> Result<(), Error> {
     if rows.is_empty() {
-        console.say("there are no sites yet: write sites/NAME.toml, or a [[site]] table in config.toml");
+        console.say("there are no sites yet: `formgate sites add ID --url URL` adds one");
         return Ok(());
     }
     let paint = console.paint();

@@ -1,8 +1,18 @@
 //! `formgate sites`.
 
+mod add;
+
 pub(super) mod edit;
 
+pub(super) mod find;
+
+mod import;
+
 mod list;
+
+mod new_site;
+
+mod pause;
 
 mod remove;
 
@@ -11,6 +21,8 @@ pub(super) mod replace;
 mod row;
 
 mod running;
+
+mod setup;
 
 mod show;
 
@@ -22,26 +34,34 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Lists and shows sites, removes them, or makes tokens for them.
-#[derive(Args, Debug)]
+/// Adds, lists, shows, pauses and removes sites, and makes tokens for them.
+#[derive(Args)]
 pub(super) struct SitesArgs {
     #[command(subcommand)]
     command: SitesCommand,
 }
 
-#[derive(Subcommand, Debug)]
+#[derive(Subcommand)]
 enum SitesCommand {
+    Add(add::AddArgs),
+    Import(import::ImportArgs),
     List(list::SiteListArgs),
     Show(show::SiteShowArgs),
-    Remove(remove::RemoveArgs),
     Token(token::TokenArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Remove(remove::RemoveArgs),
 }
 
 pub(super) fn run(args: &SitesArgs, console: &mut Console) -> Result<Exit, Error> {
     match &args.command {
+        SitesCommand::Add(args) => add::run(args, console),
+        SitesCommand::Import(args) => import::run(args, console),
         SitesCommand::List(args) => list::run(args, console),
         SitesCommand::Show(args) => show::run(args, console),
-        SitesCommand::Remove(args) => remove::run(args, console),
         SitesCommand::Token(args) => token::run(args, console),
+        SitesCommand::Pause(args) => pause::pause(args, console),
+        SitesCommand::Resume(args) => pause::resume(args, console),
+        SitesCommand::Remove(args) => remove::run(args, console),
     }
 }

@@ -54,7 +54,11 @@ pub(in crate::cli) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
     private_file::adopt(&file, path)?;
     file.write_all(contents)?;
     file.sync_all()?;
-    fs::hard_link(&draft.0, path)?;
+    match fs::hard_link(&draft.0, path) {
+        // Some file systems have no links. Other commands wait for the folder's lock meanwhile.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(&draft.0, path)?,
+        linked => linked?,
+    }
     drop(draft);
     sync_folder(path)
 }

@@ -14,6 +14,8 @@ pub(super) mod lead;
 
 pub(super) mod selector;
 
+mod setup;
+
 use super::reader::{KnownKeys, Table, Value};
 use crate::map::{FormRule, Mapping, OnInvalid, ValuesRule};
 
@@ -21,6 +23,7 @@ pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a mapping",
     keys: &[
         "title",
+        "setup",
         "on_invalid",
         "detect",
         "fields",
@@ -39,6 +42,7 @@ pub(super) const FORM: KnownKeys = KnownKeys { table: "[form]", keys: &["id", "n
 /// Compiles a mapping, and gives its examples with their places.
 pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::PlacedExample>)> {
     let title = table.read("title", |value| value.filled().map(str::to_owned));
+    let setup = table.or("setup", Vec::new(), setup::compile);
     let on_invalid = table.read("on_invalid", on_invalid);
     let detect = table.sections("detect", condition::KEYS, condition::compile);
     let fields = table.sections("fields", fields::KEYS, fields::compile);
@@ -53,6 +57,7 @@ pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mappi
     let mapping = Mapping {
         name: name.to_owned(),
         title: title?,
+        setup: setup?,
         own,
         on_invalid: on_invalid?,
         detect: detect?,

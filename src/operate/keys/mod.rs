@@ -25,6 +25,8 @@ mod progress;
 use std::io;
 use std::path::PathBuf;
 
+use tokio::time::Instant;
+
 pub use folder::{SecretsFolder, SecretsFolderError};
 pub use in_force::{KeysInForce, in_force};
 pub use in_vain::InVain;
@@ -180,6 +182,11 @@ impl Provisioner {
     /// Tells what an earlier run left unfinished for a site.
     pub fn unfinished(&self, site: &SiteId) -> Result<Option<Unfinished>, ProvisionError> {
         Ok(self.folder.progress(site)?.map(Unfinished::of))
+    }
+
+    /// Tells until when KaiCalls has asked to be left alone.
+    pub fn waits_until(&self) -> Option<Instant> {
+        self.pace.waits_until()
     }
 
     pub fn folder(&self) -> &SecretsFolder {

@@ -10,6 +10,8 @@ pub(in crate::cli) enum EditError {
     NotToml,
     #[error("it has no site with this id")]
     NoSite,
+    #[error("it has a site with this id already")]
+    SiteThere,
     #[error("its `{0}` isn't a list")]
     NotAList(&'static str),
     #[error("the change would damage the file")]
@@ -20,7 +22,7 @@ impl EditError {
     /// What to do about it.
     pub(in crate::cli) fn cure(&self) -> String {
         match self {
-            Self::NotToml | Self::NoSite => "`formgate check` shows what is wrong".to_owned(),
+            Self::NotToml | Self::NoSite | Self::SiteThere => "`formgate check` shows what is wrong".to_owned(),
             Self::NotAList(key) => format!("write {key} = [] in it, and run this again"),
             Self::Harm => "make the change by hand; `formgate schema config` shows the keys".to_owned(),
         }
@@ -89,7 +91,7 @@ pub(super) fn site_of<'a>(document: &'a DocumentMut, site: &str) -> Option<&'a d
 }
 
 /// Finds a site: the whole file, or one of its `[[site]]` tables.
-fn find_site<'a>(root: &'a mut Table, site: &str) -> Option<&'a mut dyn TableLike> {
+pub(super) fn find_site<'a>(root: &'a mut Table, site: &str) -> Option<&'a mut dyn TableLike> {
     if is_site(root, site) {
         return Some(root);
     }

@@ -4,6 +4,7 @@
 //! lock on the file itself would not do: it goes with the old file when the new one takes its name.
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -85,7 +86,13 @@ impl EditLock {
     pub(in crate::cli) fn create(&self, text: &str, site: &SiteId) -> Result<(), Error> {
         let file = &self.file;
         check(file, "", text, site)?;
-        create(file, text.as_bytes()).with_context(|| format!("can't create {}", file.display())).map_err(Error::store)
+        create(file, text.as_bytes()).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                let error = Error::config(anyhow!("{} is there already, and isn't read as this site", file.display()));
+                error.hint("`formgate check` shows what is wrong with it; rename it, or fix it")
+            }
+            _ => Error::store(error).context(format!("can't create {}", file.display())),
+        })
     }
 }
 
@@ -100,7 +107,7 @@ pub(in crate::cli) fn edit_file(
 
 /// Refuses a text in which a site that could be used no longer can. One that was broken before may stay so: the change
 /// may be a part of its repair.
-pub(in crate::cli) fn check(file: &Path, before: &str, after: &str, site: &SiteId) -> Result<(), Error> {
+fn check(file: &Path, before: &str, after: &str, site: &SiteId) -> Result<(), Error> {
     let written = |text: &str| config::written_site(file, text, site, &Sources::process(), today());
     let harm = match written(after) {
         None => anyhow!(EditError::NoSite),

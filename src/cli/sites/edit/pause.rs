@@ -11,8 +11,8 @@ pub(in crate::cli) fn paused(text: &str, site: &str) -> Result<String, EditError
     edit_site(text, site, |table| Ok(set(table, DELIVER, false)))
 }
 
-/// Returns the file's text with its site's deliveries on. The line goes where it has no remark; else it says `true`, so
-/// that the remark stays.
+/// Returns the file's text with its site's deliveries on: the line goes. It stays and says `true` where it has a remark, and
+/// at the end of the site: a file that only lost its end must not start to send.
 pub(in crate::cli) fn resumed(text: &str, site: &str) -> Result<String, EditError> {
     edit_site(text, site, |table| {
         let Some(value) = table.get(DELIVER) else { return Ok(Changed::No) };
@@ -22,7 +22,8 @@ pub(in crate::cli) fn resumed(text: &str, site: &str) -> Result<String, EditErro
         let has_remark = |text: Option<&str>| text.is_some_and(|text| text.contains('#'));
         let behind = value.as_value().and_then(|value| value.decor().suffix()?.as_str());
         let above = table.key(DELIVER).and_then(|key| key.leaf_decor().prefix()?.as_str());
-        if has_remark(behind) || has_remark(above) {
+        let is_last = table.iter().last().is_some_and(|(key, _)| key == DELIVER);
+        if is_last || has_remark(behind) || has_remark(above) {
             return Ok(set(table, DELIVER, true));
         }
         let gone: Option<Item> = table.remove(DELIVER);
@@ -47,11 +48,6 @@ mod tests {
             "# Acme\nid = \"acme\" # its name\n\n# the form\n[forms.a]\nregion = \"US\"\n",
             "# Acme\nid = \"acme\" # its name\ndeliver = false\n\n# the form\n[forms.a]\nregion = \"US\"\n",
         );
-        check("id = \"acme\"\r\n", "id = \"acme\"\r\ndeliver = false\r\n");
-        check(
-            "[[site]]\nid = \"acme\"\n\n[[site]]\nid = \"b\"\ndeliver = false\n",
-            "[[site]]\nid = \"acme\"\ndeliver = false\n\n[[site]]\nid = \"b\"\ndeliver = false\n",
-        );
     }
 
     #[test]
@@ -64,5 +60,20 @@ mod tests {
             "id = \"acme\"\ndeliver = true  # a trial\nurl = \"x\"\n",
             "id = \"acme\"\ndeliver = false  # a trial\nurl = \"x\"\n",
         );
+    }
+
+    #[test]
+    fn at_the_end_of_a_site_the_line_stays() {
+        for (before, after) in [
+            ("id = \"acme\"\r\n", "id = \"acme\"\r\ndeliver = true\r\n"),
+            (
+                "[[site]]\nid = \"acme\"\n\n[[site]]\nid = \"b\"\ndeliver = false\n",
+                "[[site]]\nid = \"acme\"\ndeliver = true\n\n[[site]]\nid = \"b\"\ndeliver = false\n",
+            ),
+        ] {
+            let stopped = paused(before, "acme").expect("paused");
+            assert_eq!(stopped, after.replace("true", "false"));
+            assert_eq!(resumed(&stopped, "acme").expect("resumed"), after);
+        }
     }
 }

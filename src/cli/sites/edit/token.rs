@@ -36,7 +36,8 @@ pub(in crate::cli) fn without_token(text: &str, site: &str, sha256: &str) -> Res
             let Some(at) = found else { return Ok(Changed::No) };
             tables.remove(at);
             if tables.is_empty() {
-                table.remove(TOKENS);
+                // Said, not left out: a file that only lost its end must not refuse every post.
+                table.insert(TOKENS, Item::Value(Value::Array(Array::new())));
             }
             Ok(Changed::Yes)
         }
@@ -250,6 +251,11 @@ mod tests {
             "id = \"acme\"\n\n[[tokens]]\nsha256 = \"cd\"\n\n[[tokens]]\nsha256 = \"ab\"\n",
             "id = \"acme\"\n\n[[tokens]]\nsha256 = \"ab\"\n",
         );
+    }
+
+    #[test]
+    fn that_there_is_none_any_more_is_written() {
+        taken("id = \"acme\"\n\n[[tokens]]\nsha256 = \"cd\"\n", "id = \"acme\"\ntokens = []\n");
     }
 
     #[test]
