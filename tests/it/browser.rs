@@ -4,15 +4,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use formgate::accept::Options;
+use arc_swap::ArcSwap;
+use formgate::accept::{Gateway, Options, serve};
 use formgate::config::{Config, Sources, load};
+use formgate::queue::sqlite::{Options as StoreOptions, SqliteStore};
 use formgate::queue::{NewEntry, Reason, State};
+use formgate::telemetry::Metrics;
+use jiff::Timestamp;
 use jiff::civil::date;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::accept::limit;
-use crate::gateway::{Running, TOKEN, Trouble, header, json, lead_body, short, start_with, status};
+use crate::gateway::{Running, TOKEN, Trouble, header, json, lead_body, send, short, start_with, status};
 
 const ORIGIN: &str = "https://acme.example";
 const THANKS: &str = "https://acme.example/thanks?from=form";
@@ -23,7 +29,6 @@ const NAVIGATION: &str = "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r
 /// The site `acme`: `contact` has a page of its own to say thanks, `shop` another, `strict` says what is wrong, and `plain`
 /// takes posts with a token alone.
 pub(crate) fn sites(origins: &str, thanks: &str) -> Config {
-    let folder = tempfile::tempdir().expect("a folder");
     let sha256: String = Sha256::digest(TOKEN).iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!(
         r#"
@@ -43,6 +48,12 @@ pub(crate) fn sites(origins: &str, thanks: &str) -> Config {
         on_invalid = "reject"
         "#
     );
+    sound(&text)
+}
+
+/// Loads a configuration that must be without errors.
+fn sound(text: &str) -> Config {
+    let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("config.toml");
     std::fs::write(&file, text).expect("written");
     let loaded = load(&file, &Sources::with_environment([]), date(2026, 11, 21));
@@ -439,6 +450,12 @@ async fn an_address_uses_up_its_own_allowance_before_the_forms() {
         assert_eq!(policy.starts_with("\"client\""), expected == 429, "{policy}");
     }
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body("x@example.com")).await), 200, "the gateway has room");
+    // What is refused counts once, too.
+    let gateway = start(|config| config.limits.client = limit(3));
+    let large = format!("{FORM}{}", "x".repeat(70_000));
+    for expected in [413, 413, 413, 429] {
+        assert_eq!(status(&gateway.send(by_script("/hooks/acme/contact", &large)).await), expected);
+    }
 }
 
 #[tokio::test]
@@ -549,4 +566,41 @@ async fn a_forms_count_outlives_a_reload_and_its_origins_do_not() {
     let www = post("/hooks/acme/contact", &from("https://www.acme.example"), FORM);
     assert_eq!(status(&gateway.send(www).await), 429);
     assert_eq!(gateway.shelf.probes.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_forms_share_of_a_store_on_disk_is_remembered_by_the_next_gateway() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let loaded = sites(&format!("\"{ORIGIN}\""), THANKS);
+    let mut config = crate::gateway::config();
+    (config.sites, config.mappings, config.queue.max_size) = (loaded.sites, loaded.mappings, 20 * 10_000);
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let mut answers = Vec::new();
+    for number in 0..6 {
+        let options = StoreOptions { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::now() };
+        let store = Arc::new(SqliteStore::open(&folder.path().join("s.db"), options).expect("opened"));
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let gateway = Gateway::new(Arc::clone(&config), store, metrics, Options::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(serve(listener, gateway, stopped));
+        let body = format!("email=jane{number}%40example.com&message={}", "x".repeat(2_000));
+        answers.push(status(&send(address, by_script("/hooks/acme/contact", &body)).await));
+        stop.send_replace(true);
+        running.await.expect("no panic").expect("served");
+    }
+    assert!(answers.starts_with(&[200, 200]) && answers.ends_with(&[429, 429, 429]), "{answers:?}");
+}
+
+#[test]
+fn what_the_document_says_to_write_is_sound() {
+    let document = include_str!("../../docs/browser-forms.md");
+    let block = document.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let block = block.replace("[forms.", "[site.forms.");
+    let site = "[[site]]\nid = \"acme\"\npublic_key = \"wp_pk_acme\"\nsecret_key = \"wp_sk_acme\"\n";
+    let config = sound(&format!("{site}{block}"));
+    let form = config.sites.values().flat_map(|site| site.page_forms.values()).next().expect("a form");
+    assert_eq!(form.honeypot.as_deref(), Some("website2"));
+    assert!(form.thanks.is_some() && form.origins.len() == 1);
 }

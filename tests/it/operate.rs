@@ -353,6 +353,7 @@ async fn spam_stays_held_until_it_is_released_and_then_its_trap_is_left_out() {
         config.sites.append(&mut sites);
     });
     let spam = place.add(1, "acme", body, Reason::Spam).await;
+    assert_eq!(place.retry(by_ids(&[spam])).await, [EntryOutcome::Held], "it is read again, and still spam");
     let shown = operate::show(&*place.store, &place.situation(), &spam.to_string()).await.expect("shown");
     assert_eq!(shown.entry.cause, "spam: the form's honeypot is filled in");
     assert_eq!(place.retry(by_ids(&[spam])).await, [EntryOutcome::Unchanged]);

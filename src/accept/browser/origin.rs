@@ -1,10 +1,11 @@
 //! Which page a request comes from, and whether the form takes posts from there.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 
-use crate::config::{PageForm, PageOrigin, Site};
-use crate::lead::FormId;
-use std::sync::Arc;
+use crate::config::{Config, PageForm, PageOrigin, Site};
+use crate::lead::{FormId, SiteId};
 
 /// A request from a page that may post the form.
 #[derive(Clone, Copy)]
@@ -19,13 +20,17 @@ pub(in crate::accept) struct PageRequest<'a> {
 }
 
 /// Tells whether a request comes from a page that may post this form.
+///
+/// The headers are read first, also where there is no such form: what takes as long tells nothing.
 pub(in crate::accept) fn page_request<'a>(
     headers: &HeaderMap,
-    site: &'a Arc<Site>,
+    config: &'a Config,
+    site: &SiteId,
     form: &'a FormId,
 ) -> Option<PageRequest<'a>> {
-    let page_form = site.page_forms.get(form)?;
     let (named, is_cors) = named(headers)?;
+    let site = config.sites.get(site)?;
+    let page_form = site.page_forms.get(form)?;
     let origin = page_form.origins.iter().find(|origin| **origin == named)?;
     Some(PageRequest { site, form, page_form, origin, is_cors })
 }

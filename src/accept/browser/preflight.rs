@@ -16,9 +16,9 @@ impl Gateway {
         form: &FormId,
     ) -> Result<Outcome, Refusal> {
         let headers = &request.head.headers;
-        let site =
-            request.config.sites.get(site).filter(|_| headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
-        let page = site.and_then(|site| page_request(headers, site, form)).filter(|page| page.is_cors);
+        let page = page_request(headers, request.config, site, form);
+        let is_asked = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let page = page.filter(|page| page.is_cors && is_asked);
         let origin = page.and_then(|page| HeaderValue::from_str(page.origin.as_str()).ok());
         origin.map(Outcome::Preflight).ok_or(Refusal::Method(Allowed::Hook))
     }

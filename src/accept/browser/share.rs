@@ -23,6 +23,8 @@ use crate::queue::{
 const PARTS: u64 = 20;
 /// How long what was found out about a form is believed.
 const REFRESH: Duration = Duration::from_secs(10 * 60);
+/// Most entries counted at a look. Where there are as many, the notes are believed: to count on would keep visitors waiting.
+const COUNTED_MAX: u64 = 50_000;
 /// What an entry takes beside its content and its lead: its history, its place in the indices.
 const BESIDE: u64 = 1024;
 
@@ -127,7 +129,7 @@ async fn measure(store: &dyn Store, form: &FormKey, max: u64, oldest: String) ->
     }
     let average = (noted.bytes / noted.entries.max(1)).max(1);
     // So many suffice to know that it is over its share.
-    let enough = (max / average).saturating_add(1).min(noted.entries);
+    let enough = (max / average).saturating_add(1).min(noted.entries).min(COUNTED_MAX);
     let there = count(store, form, enough).await?;
     Ok(if there >= enough { noted.bytes } else { there.saturating_mul(average) })
 }

@@ -23,8 +23,7 @@ impl Gateway {
     /// body says must not choose whose rules it gets.
     pub(super) fn page<'a>(request: &Request<'a>, site: &SiteId, form: Option<&'a FormId>) -> Option<PageRequest<'a>> {
         let head = request.head;
-        let site = request.config.sites.get(site).filter(|_| head.method == http::Method::POST)?;
-        page_request(&head.headers, site, form?)
+        page_request(&head.headers, request.config, site, form?).filter(|_| head.method == http::Method::POST)
     }
 
     /// Takes a submission from a page.
