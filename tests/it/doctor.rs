@@ -111,6 +111,8 @@ impl Practice {
             minted.keys.secret().expose(),
         );
         std::fs::write(folder.path().join("config.toml"), config).expect("written");
+        std::fs::write(folder.path().join("good.pem"), GOOD).expect("written");
+        std::fs::write(folder.path().join("server.key"), KEY).expect("written");
         let beta = minted.connection_id.expect("an id");
         let (child, gateway) = process::serve(folder.path()).await;
         Self { folder, sandbox, beta, gateway, child }
@@ -319,6 +321,21 @@ async fn the_certificate_is_judged_as_wordpress_would() {
         let (found, what) = visit.of("tls");
         assert!(found == grade && what.contains(words), "{found}: {what}: {}", visit.data);
         assert_eq!(visit.grade("route"), if grade == "ok" { "ok" } else { "skipped" }, "{}", visit.data);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_proxy_is_reached_in_http_1_and_in_http_2() {
+    // Over TLS the gateway offers HTTP/2. Its answer comes before a large body has been read.
+    let tls = r#"tls = { cert = "good.pem", key = "server.key" }"#;
+    for (server, scheme) in [("", "http"), (tls, "https")] {
+        let practice = Practice::with_server(server).await;
+        let visit =
+            practice.doctor(&["--public-url", &format!("{scheme}://localhost:{}", practice.gateway.port())]).await;
+        for check in ["route", "redirect", "client_address", "body_limit"] {
+            assert_eq!(visit.grade(check), "ok", "{scheme}: {check}: {}", visit.data);
+        }
+        assert_eq!(visit.findings().iter().any(|finding| finding["check"] == "tls"), scheme == "https");
     }
 }
 
