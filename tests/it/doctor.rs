@@ -70,6 +70,40 @@ async fn mint(sandbox: &Sandbox) -> MintedKeys {
     minted
 }
 
+fn write_config(folder: &Path, server: &str, sandbox: &Sandbox, minted: &MintedKeys) {
+    let acme = sandbox.keys();
+    let config = format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        {server}
+        [admin]
+        listen = "127.0.0.1:0"
+        [kaicalls]
+        base_url = "{}"
+        [queue]
+        url = "sqlite:data/formgate.db"
+        max_size = "16MiB"
+        [[site]]
+        id = "acme"
+        public_key = "{}"
+        secret_key = "{}"
+        tokens = []
+        [[site]]
+        id = "beta"
+        public_key = "{}"
+        secret_key = "{}"
+        tokens = []
+        "#,
+        sandbox.base_url(),
+        acme.public_key,
+        acme.secret_key,
+        minted.keys.public(),
+        minted.keys.secret().expose(),
+    );
+    std::fs::write(folder.join("config.toml"), config).expect("written");
+}
+
 impl Practice {
     async fn open() -> Self {
         Self::with_server("").await
@@ -80,37 +114,7 @@ impl Practice {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let sandbox = Sandbox::start(sandbox::Options::new(any_port)).expect("it starts");
         let minted = mint(&sandbox).await;
-        let acme = sandbox.keys();
-        let config = format!(
-            r#"
-            [server]
-            listen = "127.0.0.1:0"
-            {server}
-            [admin]
-            listen = "127.0.0.1:0"
-            [kaicalls]
-            base_url = "{}"
-            [queue]
-            url = "sqlite:data/formgate.db"
-            max_size = "16MiB"
-            [[site]]
-            id = "acme"
-            public_key = "{}"
-            secret_key = "{}"
-            tokens = []
-            [[site]]
-            id = "beta"
-            public_key = "{}"
-            secret_key = "{}"
-            tokens = []
-            "#,
-            sandbox.base_url(),
-            acme.public_key,
-            acme.secret_key,
-            minted.keys.public(),
-            minted.keys.secret().expose(),
-        );
-        std::fs::write(folder.path().join("config.toml"), config).expect("written");
+        write_config(folder.path(), server, &sandbox, &minted);
         std::fs::write(folder.path().join("good.pem"), GOOD).expect("written");
         std::fs::write(folder.path().join("server.key"), KEY).expect("written");
         let beta = minted.connection_id.expect("an id");
