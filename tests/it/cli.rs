@@ -78,6 +78,7 @@ fn help_is_as_it_was() {
         &["serve", "--help"],
         &["check", "--help"],
         &["status", "--help"],
+        &["doctor", "--help"],
         &["explain", "--help"],
         &["test", "--help"],
         &["replay", "--help"],

@@ -70,6 +70,40 @@ async fn mint(sandbox: &Sandbox) -> MintedKeys {
     minted
 }
 
+fn write_config(folder: &Path, server: &str, sandbox: &Sandbox, minted: &MintedKeys) {
+    let acme = sandbox.keys();
+    let config = format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        {server}
+        [admin]
+        listen = "127.0.0.1:0"
+        [kaicalls]
+        base_url = "{}"
+        [queue]
+        url = "sqlite:data/formgate.db"
+        max_size = "16MiB"
+        [[site]]
+        id = "acme"
+        public_key = "{}"
+        secret_key = "{}"
+        tokens = []
+        [[site]]
+        id = "beta"
+        public_key = "{}"
+        secret_key = "{}"
+        tokens = []
+        "#,
+        sandbox.base_url(),
+        acme.public_key,
+        acme.secret_key,
+        minted.keys.public(),
+        minted.keys.secret().expose(),
+    );
+    std::fs::write(folder.join("config.toml"), config).expect("written");
+}
+
 impl Practice {
     async fn open() -> Self {
         Self::with_server("").await
@@ -80,37 +114,9 @@ impl Practice {
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let sandbox = Sandbox::start(sandbox::Options::new(any_port)).expect("it starts");
         let minted = mint(&sandbox).await;
-        let acme = sandbox.keys();
-        let config = format!(
-            r#"
-            [server]
-            listen = "127.0.0.1:0"
-            {server}
-            [admin]
-            listen = "127.0.0.1:0"
-            [kaicalls]
-            base_url = "{}"
-            [queue]
-            url = "sqlite:data/formgate.db"
-            max_size = "16MiB"
-            [[site]]
-            id = "acme"
-            public_key = "{}"
-            secret_key = "{}"
-            tokens = []
-            [[site]]
-            id = "beta"
-            public_key = "{}"
-            secret_key = "{}"
-            tokens = []
-            "#,
-            sandbox.base_url(),
-            acme.public_key,
-            acme.secret_key,
-            minted.keys.public(),
-            minted.keys.secret().expose(),
-        );
-        std::fs::write(folder.path().join("config.toml"), config).expect("written");
+        write_config(folder.path(), server, &sandbox, &minted);
+        std::fs::write(folder.path().join("good.pem"), GOOD).expect("written");
+        std::fs::write(folder.path().join("server.key"), KEY).expect("written");
         let beta = minted.connection_id.expect("an id");
         let (child, gateway) = process::serve(folder.path()).await;
         Self { folder, sandbox, beta, gateway, child }
@@ -319,6 +325,21 @@ async fn the_certificate_is_judged_as_wordpress_would() {
         let (found, what) = visit.of("tls");
         assert!(found == grade && what.contains(words), "{found}: {what}: {}", visit.data);
         assert_eq!(visit.grade("route"), if grade == "ok" { "ok" } else { "skipped" }, "{}", visit.data);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_without_a_proxy_is_reached_in_http_1_and_in_http_2() {
+    // Over TLS the gateway offers HTTP/2. Its answer comes before a large body has been read.
+    let tls = r#"tls = { cert = "good.pem", key = "server.key" }"#;
+    for (server, scheme) in [("", "http"), (tls, "https")] {
+        let practice = Practice::with_server(server).await;
+        let visit =
+            practice.doctor(&["--public-url", &format!("{scheme}://localhost:{}", practice.gateway.port())]).await;
+        for check in ["route", "redirect", "client_address", "body_limit"] {
+            assert_eq!(visit.grade(check), "ok", "{scheme}: {check}: {}", visit.data);
+        }
+        assert_eq!(visit.findings().iter().any(|finding| finding["check"] == "tls"), scheme == "https");
     }
 }
 

@@ -1,6 +1,11 @@
 //! The running gateway, asked through its admin API: is it there, does it store, is something degraded?
 
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::anyhow;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::finding::{Check, Finding};
 use crate::cli::error::Error;
@@ -12,6 +17,9 @@ use crate::telemetry::{Arrival, OpenFiles};
 
 /// A store this full, in percent, needs somebody soon.
 const NEARLY_FULL: u64 = 80;
+
+/// For one question to the gateway.
+const ASK_TIME: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
 struct Process {
@@ -46,7 +54,7 @@ fn unusable(error: &Error) -> Finding {
 
 /// Asks the gateway how it is.
 pub(super) async fn look(remote: &Remote) -> Vec<Finding> {
-    match remote.get::<Status>("/status", &vec![("brief", true)]).await {
+    match in_time(remote.get::<Status>("/status", &vec![("brief", true)])).await {
         Ok(status) => judge(&status, env!("CARGO_PKG_VERSION")),
         Err(error) => vec![unusable(&error)],
     }
@@ -54,17 +62,22 @@ pub(super) async fn look(remote: &Remote) -> Vec<Finding> {
 
 /// Asks for what the process may open; none where it doesn't say.
 pub(super) async fn open_files(remote: &Remote) -> Option<OpenFiles> {
-    remote.get::<Process>("/process", &()).await.ok().map(|process| process.open_files)
+    in_time(remote.get::<Process>("/process", &())).await.ok().map(|process| process.open_files)
 }
 
 /// Tells the gateway to remember requests under a name; tells whether it does.
 pub(super) async fn announce(remote: &Remote, name: &str) -> bool {
-    remote.post::<serde_json::Value>("/pings", &serde_json::json!({ "name": name })).await.is_ok()
+    in_time(remote.post::<serde_json::Value>("/pings", &serde_json::json!({ "name": name }))).await.is_ok()
 }
 
 /// Asks how the requests of a name arrived; none where the gateway can't say.
 pub(super) async fn arrivals(remote: &Remote, name: &str) -> Option<Vec<Arrival>> {
-    remote.get::<Arrivals>(&format!("/pings/{name}"), &()).await.ok().map(|known| known.arrivals)
+    in_time(remote.get::<Arrivals>(&format!("/pings/{name}"), &())).await.ok().map(|known| known.arrivals)
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = || Error::admin(anyhow!("the gateway's admin API doesn't answer")).hint("look at the gateway's log");
+    timeout(ASK_TIME, call).await.unwrap_or_else(|_elapsed| Err(late()))
 }
 
 /// Says what can be seen of a store that no gateway has open, without opening it.

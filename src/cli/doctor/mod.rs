@@ -127,7 +127,7 @@ async fn examine(
     let kaicalls = upstream::client(config);
     console.progress("looking at this machine, the public address and KaiCalls");
     let (machine, gateway, public, upstream) = tokio::join!(
-        async { machine::look(config, open_files(remote).await, remote.is_some()).await },
+        look_at_machine(args, config, remote),
         look_at_gateway(config, &found),
         look_at_public(config, public, remote),
         look_at_kaicalls(config, &kaicalls),
@@ -161,6 +161,15 @@ async fn open_files(remote: Option<&Remote>) -> OpenFiles {
         None => None,
     };
     of_gateway.unwrap_or_else(OpenFiles::of_this_process)
+}
+
+async fn look_at_machine(args: &DoctorArgs, config: &Config, remote: Option<&Remote>) -> Vec<Finding> {
+    // Over plain HTTP the admin API answers only on its own machine.
+    if args.admin.as_ref().is_some_and(|admin| admin.starts_with("https://")) {
+        let cure = "run the doctor on the gateway's machine too";
+        return vec![Finding::skipped(Check::DiskSpace, "the gateway is on another machine", cure)];
+    }
+    machine::look(config, open_files(remote).await, remote.is_some()).await
 }
 
 async fn look_at_gateway(config: &Config, found: &Result<Remote, Finding>) -> Vec<Finding> {
