@@ -9,6 +9,9 @@ use super::CLAIM_MAX;
 use super::standing::whole_millisecond;
 use crate::lead::SiteId;
 
+/// How long before it counts as new a lead may have become due, after a clock was set back.
+pub(super) const EARLY_MAX: Duration = Duration::from_secs(600);
+
 /// What is to be claimed.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -17,7 +20,9 @@ pub struct Claim {
     /// How long each is leased.
     pub lease: Duration,
     pub now: Timestamp,
-    /// Only entries accepted then or later, so that a backlog keeps no new lead waiting.
+    /// Only entries accepted then or later, so that a backlog keeps no new lead waiting. After a clock was set back they
+    /// may have become due before that. Such an entry comes last, where a site has enough of the others; one that was due
+    /// more than 10 min before is left to the claims of any age.
     pub accepted_since: Option<Timestamp>,
     /// So a backlog that has to wait is neither read nor written again and again.
     pub quota: Quota,

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::standing::{Beside, Clock, Standing, forget_until, is_duplicate, whole_millisecond};
+use super::claim::EARLY_MAX;
+use super::standing::{Beside, Clock, Standing, forget_until, is_duplicate, later, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
     Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Happened, Head, Lease, MAKE_DUE_MAX, Move,
@@ -245,16 +246,8 @@ impl Kept {
         if self.clock.went_back(now) {
             self.records.values_mut().for_each(|record| record.standing.rewind(now));
         }
-        let mut due: BTreeMap<SiteId, Vec<(u64, EntryId)>> = BTreeMap::new();
-        let is_due = |record: &Record| {
-            record.standing.due_at.is_some_and(|at| at <= now)
-                && accepted_since.is_none_or(|since| since <= record.accepted_at)
-        };
-        for (id, record) in self.records.iter().filter(|(_, record)| is_due(record)) {
-            due.entry(record.site.clone()).or_default().push((record.number, *id));
-        }
         let mut lanes: turns::Lanes<SiteId, EntryId> = Vec::new();
-        for (site, mut entries) in due {
+        for (site, mut entries) in self.due(claim) {
             entries.sort_unstable();
             let most = quota.of(&site);
             lanes.push((site, entries.into_iter().map(|(_, id)| id).take(most).collect::<VecDeque<_>>()));
@@ -266,6 +259,31 @@ impl Kept {
         *last_site = last.or(last_site.take());
         self.claims += 1;
         ids.into_iter().filter_map(|id| self.lease(id, lease, now)).collect()
+    }
+
+    /// Finds what is due, by site.
+    fn due(&self, claim: &Claim) -> BTreeMap<SiteId, Vec<(u64, EntryId)>> {
+        let Claim { max, now, accepted_since, .. } = *claim;
+        let mut due: BTreeMap<SiteId, Vec<(u64, EntryId)>> = BTreeMap::new();
+        // Those that were due before they are new: the clock was set back.
+        let mut early: BTreeMap<SiteId, Vec<(u64, EntryId)>> = BTreeMap::new();
+        for (id, record) in &self.records {
+            let Some(due_at) = record.standing.due_at.filter(|at| *at <= now) else { continue };
+            let by_site = match accepted_since {
+                Some(since) if record.accepted_at < since || later(due_at, EARLY_MAX) < since => continue,
+                Some(since) if due_at < since => &mut early,
+                _ => &mut due,
+            };
+            by_site.entry(record.site.clone()).or_default().push((record.number, *id));
+        }
+        for (site, entries) in early {
+            let others = due.entry(site).or_default();
+            if others.len() < max {
+                others.extend(entries);
+            }
+        }
+        due.retain(|_, entries| !entries.is_empty());
+        due
     }
 
     fn make_due(&mut self, site: &SiteId, max: usize, now: Timestamp) -> usize {

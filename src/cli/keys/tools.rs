@@ -22,7 +22,7 @@ pub(in crate::cli) fn provisioner(loaded: &Loaded, mints: bool) -> Result<Provis
 }
 
 /// The pace at which KaiCalls is asked about keys.
-pub(in crate::cli) fn pace() -> Pace {
+pub(super) fn pace() -> Pace {
     Pace::new(AT_ONCE, Timestamp::now)
 }
 
@@ -31,7 +31,7 @@ pub(super) fn upstream(loaded: &Loaded) -> Result<&KaiCallsConfig, Error> {
     loaded.upstream().ok_or_else(broken)
 }
 
-pub(in crate::cli) fn client(upstream: &KaiCallsConfig) -> Result<Client, Error> {
+pub(super) fn client(upstream: &KaiCallsConfig) -> Result<Client, Error> {
     let options = kaicalls::Options {
         timeout: upstream.timeout,
         max_in_flight: AT_ONCE,

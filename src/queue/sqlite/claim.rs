@@ -31,7 +31,7 @@ const DUE: &str = "SELECT number FROM entry INDEXED BY entry_due
 /// What is new is due since it was accepted: the oldest first.
 const DUE_SINCE: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_due
     WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 AND ?2 ORDER BY due_at LIMIT ?3";
-/// Or a little before where the clock was set back; and where older leads became due since, it is among what became due last:
+/// Or a little before where the clock was set back, by [`EARLY_MAX`](crate::queue::claim::EARLY_MAX) at most; and where older leads became due since, it is among what became due last:
 /// a backlog that becomes due at once keeps nobody waiting.
 const DUE_LAST: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_due
     WHERE state = 0 AND site = ?1 AND due_at BETWEEN ?4 - 600000 AND ?2 ORDER BY due_at DESC LIMIT ?3";
