@@ -54,12 +54,21 @@ pub(super) fn merge(
         config.missing.credentials = merge.is_blind || sites.values().any(|site| site.lacks_signature_secret);
         config.missing.keys = config.missing.credentials || sites.values().any(|site| site.lacks_keys());
         config.sites = sites;
+        config.broken_sites = merge.stand_ins.iter().filter_map(broken_site).collect();
         let mappings = mappings.into_values().map(|mapping| mapping.as_ref().clone());
         config.mappings = Arc::new(Mappings::new(mappings, mappings::dictionary()));
         config
     });
     let in_force = config.map(|config| (config, texts));
     MergedConfig { in_force, stand_ins: merge.stand_ins, is_refused: merge.is_refused }
+}
+
+/// Returns the site whose file is broken or gone. One that lacks keys is written well.
+fn broken_site(stand_in: &StandIn) -> Option<SiteId> {
+    match &stand_in.part {
+        ConfigPart::Site(id) if stand_in.fault != PartFault::Incomplete => Some(id.clone()),
+        _ => None,
+    }
 }
 
 type Sites = BTreeMap<SiteId, Arc<Site>>;

@@ -96,6 +96,7 @@ impl Sections {
             sites: std::collections::BTreeMap::new(),
             mappings: std::sync::Arc::default(),
             missing,
+            broken_sites: std::collections::BTreeSet::new(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The compiled configuration: immutable, checked, ready to run. A request loads it once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub struct Config {
     pub sites: BTreeMap<SiteId, Arc<Site>>,
     pub mappings: Arc<Mappings>,
     pub missing: Missing,
+    /// Sites whose files are broken or gone: those in `sites` are of their last-good versions, the others have none.
+    pub broken_sites: BTreeSet<SiteId>,
 }
 
 /// What neither the files nor their last good versions give.

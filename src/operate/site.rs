@@ -95,7 +95,7 @@ pub async fn site(
 ) -> Result<SiteDetail, OperateError> {
     let facts = SiteFacts::read(store, Some(id), situation.now).await?;
     let site = situation.config.sites.get(id);
-    if site.is_none() && !facts.has(id) {
+    if site.is_none() && !facts.has(id) && !situation.config.broken_sites.contains(id) {
         return Err(NoSuchSite.into());
     }
     let mut summary = facts.summary(id, situation);

@@ -61,6 +61,8 @@ pub enum SiteState {
     NoKeys,
     /// It is not in the configuration any more.
     Gone,
+    /// Its file is broken or missing; its last-good version is in use, where there is one.
+    Broken,
 }
 
 /// How many leads of a site are in each state.
@@ -118,7 +120,8 @@ fn is_none(count: &usize) -> bool {
 /// Lists the sites.
 pub async fn sites(store: &dyn Store, situation: &Situation) -> Result<SiteList, StoreError> {
     let facts = SiteFacts::read(store, None, situation.now).await?;
-    let ids: BTreeSet<&SiteId> = situation.config.sites.keys().chain(facts.counts.keys()).collect();
+    let config = &situation.config;
+    let ids: BTreeSet<_> = config.sites.keys().chain(&config.broken_sites).chain(facts.counts.keys()).collect();
     Ok(SiteList {
         now: situation.now,
         sites: ids.iter().take(ROWS_MAX).map(|id| facts.summary(id, situation)).collect(),
@@ -182,7 +185,7 @@ impl SiteFacts {
             name: site.and_then(|site| site.name.clone()),
             url: site.and_then(|site| site.url.clone()),
             hook_url: config.server.hook_url(id),
-            state: state(site, paused),
+            state: if config.broken_sites.contains(id) { SiteState::Broken } else { state(site, paused) },
             last_lead_at: self.last_leads.get(id).copied(),
             counts: self.counts.get(id).copied().unwrap_or_default(),
             last_24h: day,

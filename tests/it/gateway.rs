@@ -1,6 +1,6 @@
 //! A gateway on a port of its own, in this process, and raw bytes to and from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -418,6 +418,7 @@ pub(crate) fn config() -> Config {
         sites: BTreeMap::from([(acme.id.clone(), acme)]),
         mappings: Arc::new(Mappings::default()),
         missing: config::Missing::default(),
+        broken_sites: BTreeSet::new(),
     }
 }
 

@@ -162,7 +162,7 @@ async fn the_list_tells_how_each_site_is() {
     assert!(words("SITE").starts_with("SITE STATE LAST LEAD 24 H 7 D QUEUED HELD DEAD KEY REFUSED LAST ERROR"));
     assert!(words("acme").contains(" 2 2 0 1 0 ok 1 (unknown_token) -"), "{}", table.data);
     assert!(words("beta").starts_with("beta paused") && words("beta").contains("401"), "{}", table.data);
-    assert!(table.talk.contains("1 posts in 24 h named a site that doesn't exist"), "{}", table.talk);
+    assert!(table.talk.contains("1 post in 24 h named a site that doesn't exist"), "{}", table.talk);
     let status = agency.run(&["status"]).await;
     for line in ["refused posts (24 h)\n", "\n  acme: 1 post, last ", "\n  sites that don't exist: 1 post, last "] {
         assert!(status.data.contains(line), "{line}: {}", status.data);
@@ -189,6 +189,22 @@ async fn where_no_gateway_runs_the_files_are_shown_and_it_is_said() {
     assert!(unknown.code == 2 && unknown.talk.contains("acme"), "{}", unknown.talk);
     let nobody = agency.run(&["sites", "list", "--admin", "127.0.0.1:1"]).await;
     assert_eq!(nobody.code, 69, "{}", nobody.talk);
+}
+
+#[tokio::test]
+async fn a_site_whose_file_breaks_is_told_with_its_place() {
+    let mut agency = Agency::new("http://127.0.0.1:1", [PUBLIC, SECRET]);
+    let file = agency.place.path("sites/beta.toml");
+    let text = std::fs::read_to_string(&file).expect("text");
+    std::fs::write(&file, format!("nmae = \"Beta\"\n{text}")).expect("written");
+    agency.app.as_ref().expect("it runs").reload();
+    let list = agency.list_until(|list| list[1]["figures"]["state"] == "broken").await;
+    assert_eq!((&list[1]["problem"], &list[0]["figures"]["state"]), (&json!("sites/beta.toml:1:1"), &json!("ok")));
+    let shown = agency.run(&["sites", "show", "beta"]).await.data;
+    assert!(shown.contains("broken (sites/beta.toml:1:1)"), "{shown}");
+    // Its last-good version takes what comes.
+    assert_eq!(agency.post("/hooks/beta", BETA_TOKEN, &lead_body("bob@example.com")).await, 200);
+    agency.stop().await;
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ impl Sending {
             upstream,
             backup: None,
             missing: Missing::default(),
+            broken_sites: std::collections::BTreeSet::new(),
         };
         let client = Client::new(Options { timeout, ..Options::new(base_url) })?;
         let config = Arc::new(ArcSwap::from_pointee(config));

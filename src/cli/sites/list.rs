@@ -11,6 +11,7 @@ use super::running::{self, RunningArgs};
 use crate::cli::console::{Console, Format, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::leads::plural;
 use crate::cli::rules::{ConfigArg, today};
 use crate::cli::{shown, table};
 use crate::lead::SiteId;
@@ -53,7 +54,8 @@ pub(super) fn run(args: &SiteListArgs, console: &mut Console) -> Result<Exit, Er
         console.say(format!("forms post to {}/hooks/SITE", server.base_url()));
     }
     if let Some(unknown) = told.as_ref().map(|told| &told.unknown_sites).filter(|unknown| unknown.last_24h > 0) {
-        console.say(format!("{} posts in 24 h named a site that doesn't exist, or keys of none", unknown.last_24h));
+        let posts = plural(unknown.last_24h, "post");
+        console.say(format!("{posts} in 24 h named a site that doesn't exist, or keys of none"));
     }
     if loaded.config.is_none() {
         console.say(format!("{} has errors; `formgate check` shows them", path.display()));
@@ -105,7 +107,7 @@ fn painted(line: &str, row: Option<&SiteRow<'_>>, paint: Paint) -> String {
     let state = row.summary().map(|summary| summary.state);
     match state {
         _ if row.broken => paint.red(line),
-        Some(SiteState::Paused | SiteState::NoKeys) => paint.red(line),
+        Some(SiteState::Paused | SiteState::NoKeys | SiteState::Broken) => paint.red(line),
         Some(SiteState::DeliveriesOff | SiteState::Gone) => paint.yellow(line),
         Some(SiteState::Ok) | None => line.to_owned(),
     }

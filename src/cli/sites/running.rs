@@ -69,6 +69,7 @@ pub(super) fn state(state: SiteState) -> &'static str {
         SiteState::DeliveriesOff => "deliveries off",
         SiteState::NoKeys => "keys missing",
         SiteState::Gone => "gone",
+        SiteState::Broken => "broken",
     }
 }
 

@@ -102,9 +102,8 @@ fn head(row: &SiteRow<'_>, told: Option<&SiteSummary>, now: Timestamp, paint: Pa
     let url = row.url.or_else(|| told?.url.as_deref()).map(shown::line);
     let title: Vec<String> = [Some(paint.bold(id)), name, url].into_iter().flatten().collect();
     let mut lines = vec![title.join("  ")];
-    let state = told.map(|told| running::state(told.state).to_owned());
-    let state = [row.trouble(), state].into_iter().flatten().collect::<Vec<_>>().join("; the gateway's: ");
-    lines.extend((!state.is_empty()).then(|| format!("state    {state}")));
+    let state = row.trouble().or_else(|| told.map(|told| running::state(told.state).to_owned()));
+    lines.extend(state.map(|state| format!("state    {state}")));
     lines.extend(row.hook_url.as_ref().map(|url| format!("posts to {url}")));
     lines.extend(row.file.map(|file| format!("file     {}", file.display())));
     let forms: Vec<_> = row.forms.iter().map(|form| form.as_str()).collect();

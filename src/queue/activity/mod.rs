@@ -1,7 +1,7 @@
 //! What each site does: counted in memory, written to the store's notes twice a minute and when the gateway stops.
 //!
 //! A request bumps a few numbers under a lock and waits for nothing. A kill loses what was counted since the last write.
-//! There is no personal data in it. [`day`] has the layout of a day's note, [`write`] makes notes of what was counted.
+//! There is no personal data in it. `day` has the layout of a day's note, `write` makes notes of what was counted.
 
 mod day;
 mod write;
