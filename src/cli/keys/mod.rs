@@ -17,7 +17,7 @@ use super::error::Error;
 use super::exit::Exit;
 use super::runtime::block_on;
 
-pub(in crate::cli) use tools::{AT_ONCE, client, failure, pace, provisioner, say_in_vain};
+pub(in crate::cli) use tools::{AT_ONCE, failure, provisioner, say_in_vain};
 pub(in crate::cli) use written::relative_to;
 
 /// Mints, verifies and rotates the key pairs that leads are sent to KaiCalls with.
