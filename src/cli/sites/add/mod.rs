@@ -64,7 +64,7 @@ pub(super) struct AddArgs {
 
 const HELP: &str = "\
 Examples:
-  formgate sites add acme --url https://acme.example --plugin gravity-forms
+  formgate sites add acme --url https://acme.example --plugin generic
   formgate sites add acme --url https://acme.example --mint
   formgate sites add acme --url https://acme.example --public-key wp_pk_… --secret-key-file acme.key";
 
