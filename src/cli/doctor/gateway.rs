@@ -155,6 +155,7 @@ mod tests {
             waits: Vec::new(),
             causes: Vec::new(),
             errors: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
