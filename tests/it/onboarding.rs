@@ -130,14 +130,21 @@ async fn a_spreadsheet_is_brought_in_once_and_nothing_the_second_time() {
     assert_eq!((again.code, &again.json()["unchanged"]), (0, &3.into()), "{}", again.talk);
     assert_eq!(stamps(&place.path("")), before);
     assert_eq!(sandbox.connections().len(), 4, "its own and three");
+}
 
-    // Another public address: what to paste is other, and nothing else.
+#[tokio::test]
+async fn what_to_paste_follows_the_gateways_address() {
+    let sandbox = start();
+    let place = empty(&sandbox);
+    fs::write(place.path("clients.csv"), ROSTER).expect("written");
+    let line = ["sites", "import", "clients.csv", "--out", "paste.csv"];
+    assert_eq!(run(&place, &line).await.code, 0);
     let moved = text(&place, "config.toml").replace("gate.example", "new.example");
     fs::write(place.path("config.toml"), moved).expect("written");
-    let moved = run(&place, &["sites", "import", "clients.csv", "--mint"]).await;
+    let moved = run(&place, &line).await;
     assert_eq!(moved.code, 0, "{}", moved.talk);
     assert!(moved.talk.contains("3 rows of what to paste written anew"), "{}", moved.talk);
-    for (site, [url, token, _]) in pasted(&paste) {
+    for (site, [url, token, _]) in pasted(&place.path("paste.csv")) {
         assert_eq!(url, format!("https://new.example/hooks/{site}?token={token}"));
         assert_eq!(digests(&place, &site), [hash(&token)], "{site}");
     }

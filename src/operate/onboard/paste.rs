@@ -238,14 +238,20 @@ mod tests {
         drop(paste);
         let whole = fs::read(&path).expect("read");
         let first = whole.len() - 20;
-        for cut in [first, whole.len() - 1, 10, 0] {
-            fs::write(&path, &whole[..cut]).expect("written");
+        // Also one that was longer than the row which takes its place.
+        let mut long = whole[..first].to_vec();
+        long.extend([b'x'; 500]);
+        for (cut, text) in
+            [first, whole.len() - 1, 10, 0].map(|cut| (cut, &whole[..cut])).into_iter().chain([(first, &*long)])
+        {
+            fs::write(&path, text).expect("written");
             let mut paste = PasteFile::open(&path).expect("opened");
             assert_eq!(paste.token(&site("b")), None, "{cut}");
             assert_eq!(paste.token(&site("a")).is_some(), cut > 20, "{cut}");
             add(&mut paste, "b", "fg_c");
             drop(paste);
             assert_eq!(PasteFile::open(&path).expect("opened").token(&site("b")), Some("fg_c"));
+            assert!(!fs::read_to_string(&path).expect("read").contains("xx"), "nothing of the cut row is left");
         }
     }
 

@@ -39,17 +39,27 @@ pub(super) async fn all(
         progress.add();
         console.progress(&progress.line(None));
     }
-    let Some(provisioner) = provisioner else { return Ok(()) };
-    let mut waiting: VecDeque<usize> = (0..with_pair.len()).collect();
+    match provisioner {
+        Some(provisioner) => with_pairs(&with_pair, provisioner, writer, report, (&mut progress, console)).await,
+        None => Ok(()),
+    }
+}
+
+async fn with_pairs(
+    plans: &[Plan<'_>],
+    provisioner: &Provisioner,
+    writer: &mut Writer<'_>,
+    report: &mut Report,
+    (progress, console): (&mut Progress, &mut Console),
+) -> Result<(), Error> {
+    let mut waiting: VecDeque<(usize, &Plan<'_>)> = plans.iter().enumerate().collect();
     let mut under_way: JoinSet<Provisioned> = JoinSet::new();
     let mut stopped: Option<Error> = None;
     loop {
         while under_way.len() < AT_ONCE
-            && let Some(at) = waiting.pop_front()
+            && let Some((at, plan)) = waiting.pop_front()
         {
-            if let Some(plan) = with_pair.get(at) {
-                under_way.spawn(provision(at, Wanted::of(plan), provisioner.clone()));
-            }
+            under_way.spawn(provision(at, Wanted::of(plan), provisioner.clone()));
         }
         console.progress(&progress.line(provisioner.waits_until()));
         let joined = match tokio::time::timeout(SHOW_EVERY, under_way.join_next()).await {
@@ -57,14 +67,14 @@ pub(super) async fn all(
             Ok(None) => break,
             Ok(Some(joined)) => joined.map_err(Error::failed),
         };
-        let settled = joined.and_then(|(at, ready)| match with_pair.get(at) {
+        let settled = joined.and_then(|(at, ready)| match plans.get(at) {
             Some(plan) => settle(plan, ready, writer, report),
             None => Ok(true),
         });
         progress.add();
         match settled {
             Ok(true) => {}
-            Ok(false) => report.add_unasked(waiting.drain(..).filter_map(|at| with_pair.get(at))),
+            Ok(false) => report.add_unasked(waiting.drain(..).map(|(_, plan)| plan)),
             Err(error) => {
                 waiting.clear();
                 stopped.get_or_insert(error);

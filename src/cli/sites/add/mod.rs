@@ -1,14 +1,16 @@
 //! `formgate sites add`.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod keys;
 
-use anyhow::{Context as _, anyhow};
+mod shown;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
 use clap::Args;
-use serde::Serialize;
 
 use super::edit::{EditLock, with_keys};
-use super::new_site::{AssumedRegion, NewSite, file_of, key_files, place};
+use super::new_site::{AssumedRegion, NewSite, file_of, place};
 use super::setup::{Plugins, Setup};
 use super::token::{LOCAL, fresh, hash};
 use crate::cli::console::{Console, Format};
@@ -18,14 +20,12 @@ use crate::cli::keys::{failure, provisioner, relative_to, say_in_vain};
 use crate::cli::rules::ConfigArg;
 use crate::cli::runtime::block_on;
 use crate::config::{Loaded, Site};
-use crate::destination::{KeyPair, Secret};
+use crate::destination::KeyPair;
 use crate::lead::{Region, SiteId};
 use crate::map::SetupValues;
 use crate::operate::keys::{MintRequest, Provisioner, ReadyPair};
 use crate::operate::onboard::{is_name, is_web_address};
-
-/// Largest secret that is read, in bytes.
-const SECRET_MAX: u64 = 4096;
+use keys::KeysOfSite;
 
 /// Adds a site: writes its file, makes a token, and says what to paste where in the form plugin.
 ///
@@ -62,55 +62,11 @@ pub(super) struct AddArgs {
     output: Format,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "Keys")]
-struct KeysOfSite {
-    /// Mint a key pair with [kaicalls].api_key, and verify it
-    #[arg(long, conflicts_with = "public_key")]
-    mint: bool,
-    /// The business, if the API key spans several
-    #[arg(long, value_name = "ID", requires = "mint")]
-    business: Option<String>,
-    /// The site's Public Key (wp_pk_…), if you have a pair; it is verified
-    #[arg(long, value_name = "KEY", requires = "secret")]
-    public_key: Option<String>,
-    /// The file with its Secret Key (wp_sk_…); - reads it from stdin
-    #[arg(long, value_name = "FILE", requires = "public_key", group = "secret")]
-    secret_key_file: Option<PathBuf>,
-    /// The environment variable with its Secret Key
-    #[arg(long, value_name = "VARIABLE", requires = "public_key", group = "secret")]
-    secret_key_env: Option<String>,
-}
-
 const HELP: &str = "\
 Examples:
-  formgate sites add acme --url https://acme.example --plugin gravity-forms
+  formgate sites add acme --url https://acme.example --plugin generic
   formgate sites add acme --url https://acme.example --mint
   formgate sites add acme --url https://acme.example --public-key wp_pk_… --secret-key-file acme.key";
-
-/// What is shown once. No `Debug`: it holds the token.
-#[derive(Serialize)]
-struct AddOutput<'a> {
-    site: &'a SiteId,
-    /// False: it was there already.
-    added: bool,
-    file: &'a Path,
-    url: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url_with_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
-    /// Only the URL's domain says the region.
-    region_assumed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    public_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    business_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    steps: Vec<String>,
-}
 
 pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> {
     args.check()?;
@@ -293,123 +249,9 @@ impl Adding<'_> {
     }
 }
 
-impl Added {
-    fn show(
-        &self,
-        adding: &Adding<'_>,
-        url_with_token: &str,
-        setup: Option<Setup>,
-        console: &mut Console,
-    ) -> Result<(), Error> {
-        let (id, is_new) = (&adding.args.id, self.token.is_some());
-        if adding.args.output == Format::Json {
-            return console.json(&AddOutput {
-                site: id,
-                added: is_new,
-                file: &self.file,
-                url: &self.url,
-                token: self.token.as_deref(),
-                url_with_token: self.token.as_ref().map(|_| url_with_token),
-                region: adding.region.map(|assumed| assumed.region.to_string()),
-                region_assumed: adding.region.is_some_and(|assumed| assumed.is_assumed),
-                public_key: self.pair.as_ref().map(|pair| pair.public_key.as_str()),
-                business_id: self.pair.as_ref().and_then(|pair| pair.business_id.as_deref()),
-                steps: setup.map(|setup| setup.steps).unwrap_or_default(),
-            });
-        }
-        let file = self.file.display();
-        match (is_new, &self.pair) {
-            (true, _) => console.data(format!("{id} is added: {file}"))?,
-            (false, Some(_)) => console.data(format!("{id} has keys now: {file}"))?,
-            (false, None) => console.data(format!("{id} is there already, and nothing was changed: {file}"))?,
-        }
-        if is_new {
-            console.data(format!("  region  {}", region_words(adding.region)))?;
-            console.data(format!("  keys    {}", self.keys_words(adding)))?;
-        }
-        match setup {
-            Some(setup) => setup.lines().enumerate().try_for_each(|(at, line)| {
-                let gap = if at == 0 { "\n" } else { "" };
-                console.data(format!("{gap}{line}"))
-            })?,
-            None if is_new => {
-                let url = console.paint().bold(url_with_token);
-                console
-                    .data(format!("\nPaste into the plugin:\n\n  {url}\n\nor, if the plugin can send headers:\n"))?;
-                let token = self.token.as_deref().unwrap_or_default();
-                console.data(format!("  {}\n  Authorization: Bearer {token}", self.url))?;
-            }
-            None => {}
-        }
-        if is_new {
-            console.say(format!(
-                "\nThe token is shown only now. Then submit the form once, and run `formgate leads list --site {id}`"
-            ));
-        } else {
-            console.say(format!("its tokens are shown nowhere; `formgate sites token {id}` makes another"));
-        }
-        Ok(())
-    }
-
-    fn keys_words(&self, adding: &Adding<'_>) -> String {
-        let Some(pair) = &self.pair else {
-            let [public, secret] = key_files(&adding.loaded.secrets_folder, &adding.args.id);
-            return format!(
-                "none yet, so its leads wait in the queue: run `formgate keys mint {}`, or write the pair into {} and {}",
-                adding.args.id,
-                public.display(),
-                secret.display()
-            );
-        };
-        let business = pair.business_id.as_deref().map(|id| format!(", business {id}")).unwrap_or_default();
-        format!("{}{business}, verified; its secret is in {}", pair.public_key, pair.secret_file.display())
-    }
-}
-
-impl KeysOfSite {
-    /// Reads the pair that is given.
-    fn given(&self) -> Result<Option<KeyPair>, Error> {
-        let Some(public) = &self.public_key else { return Ok(None) };
-        let secret = match (&self.secret_key_file, &self.secret_key_env) {
-            (Some(file), _) => read_secret(file)?,
-            (None, variable) => {
-                let variable = variable.as_deref().unwrap_or_default();
-                std::env::var(variable)
-                    .map_err(|error| Error::usage(error).context(format!("the variable {variable} can't be read")))?
-            }
-        };
-        let secret = Secret::new(secret.trim_end_matches(['\r', '\n']).to_owned());
-        let pair = KeyPair::new(public, &secret).map_err(|invalid| {
-            let error = Error::usage(anyhow!("a key {invalid}")).context("this is no key pair");
-            error.hint("KaiCalls' Public Key begins with wp_pk_, its Secret Key with wp_sk_")
-        });
-        pair.map(Some)
-    }
-}
-
-fn read_secret(file: &Path) -> Result<String, Error> {
-    let mut text = String::new();
-    let read = match file.as_os_str() == "-" {
-        true => std::io::stdin().take(SECRET_MAX).read_to_string(&mut text),
-        false => std::fs::File::open(file).and_then(|file| file.take(SECRET_MAX).read_to_string(&mut text)),
-    };
-    read.with_context(|| format!("can't read {}", file.display())).map_err(Error::usage)?;
-    Ok(text)
-}
-
 /// Tells whether two addresses are the same, with a slash at the end or without.
 pub(super) fn is_same_url(asked: &str, written: Option<&str>) -> bool {
     written.is_some_and(|written| written.trim_end_matches('/') == asked.trim_end_matches('/'))
-}
-
-pub(super) fn region_words(region: Option<AssumedRegion>) -> String {
-    match region {
-        Some(AssumedRegion { region, is_assumed: true }) => {
-            format!("{region}, because of the URL; --region CC says another")
-        }
-        Some(AssumedRegion { region, .. }) => region.to_string(),
-        None => "none: phone numbers without + are sent as typed; --region CC reads them as that country's".to_owned(),
-    }
 }
 
 fn read_region(text: &str) -> Result<Region, String> {
