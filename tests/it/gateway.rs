@@ -377,9 +377,13 @@ pub(crate) fn lead_body(email: &str) -> String {
     format!(r#"{{"name":"Jane","email":"{email}","message":"Hello"}}"#)
 }
 
+fn limits() -> Limits {
+    let count = NonZeroU32::new(6000).expect("a number");
+    let limit = Limit { rate: Rate { count, per: Duration::from_secs(60) }, burst: count };
+    Limits { gateway: limit, client: limit, site: limit, over_site: OverLimit::Slow, browser: limit }
+}
+
 pub(crate) fn config() -> Config {
-    let rate = |count| Rate { count: NonZeroU32::new(count).expect("a number"), per: Duration::from_secs(60) };
-    let limit = |count| Limit { rate: rate(count), burst: NonZeroU32::new(count).expect("a number") };
     let hour = Duration::from_secs(3600);
     let acme = Arc::new(acme());
     Config {
@@ -408,13 +412,7 @@ pub(crate) fn config() -> Config {
             dedupe: Duration::from_secs(600),
             max_size: 1 << 30,
         },
-        limits: Limits {
-            gateway: limit(6000),
-            client: limit(6000),
-            site: limit(6000),
-            over_site: OverLimit::Slow,
-            browser: limit(6000),
-        },
+        limits: limits(),
         sites: BTreeMap::from([(acme.id.clone(), acme)]),
         mappings: Arc::new(Mappings::default()),
         missing: config::Missing::default(),

@@ -1,5 +1,6 @@
 //! `formgate keys` against the sandbox, as a process: mint, verify, rotate, and what a kill leaves behind.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -169,7 +170,7 @@ async fn an_answer_that_is_lost_is_named_and_what_passes_is_waited_for() {
     let again = run(&place, &["keys", "rotate", "acme"]).await;
     assert!(!again.talk.contains("id unknown"), "it is told once: {}", again.talk);
 
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     keys(Fault { status: Some(429), retry_after: Some("2".to_owned()), times, ..Fault::default() });
     let ran = run(&place, &["keys", "rotate", "acme"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
@@ -269,6 +270,17 @@ async fn what_a_kill_left_is_gone_on_with_or_named() {
     fs::write(place.path("secrets/.beta.mint"), left).expect("written");
     assert_eq!(run(&place, &["keys", "rotate", "beta"]).await.code, 0);
     assert_ne!(public_key(&place, "beta"), key);
+
+    // Killed before the secret was written: the pair is of no use, and its connection is known.
+    fs::write(place.path("sites/beta.toml"), &before).expect("written");
+    let step =
+        r#"{"minted":{"public_key":"wp_pk_x","secret_file":"beta_x_sk","business_id":null,"connection_id":"conn_x"}}"#;
+    let left = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T09:00:00Z","replaces":null}}"#);
+    fs::write(place.path("secrets/.beta.mint"), left).expect("written");
+    let ran = run(&place, &["keys", "mint", "beta"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.talk.contains("beta (no site URL), conn_x, asked for at 2026-11-30T09:00:00Z"), "{}", ran.talk);
+    assert!(!place.path("secrets/.beta.mint").exists());
 }
 
 #[tokio::test]
@@ -316,6 +328,30 @@ async fn post(address: SocketAddr, number: u32) -> u16 {
     status(&gateway::send(address, request).await)
 }
 
+/// Posts until it is told to stop, and returns how many posts were taken: all.
+async fn load(address: SocketAddr, stopping: Arc<tokio::sync::Notify>) -> u32 {
+    let mut taken = 0;
+    loop {
+        assert_eq!(post(address, taken).await, 200);
+        taken += 1;
+        tokio::select! {
+            () = stopping.notified() => return taken,
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+    }
+}
+
+/// Rotates a pair again and again, each time killed a little later.
+async fn rotate_and_kill(place: &Place) {
+    for after in [15, 30, 60, 120, 500, 1_500] {
+        let mut command = place.command(&["keys", "rotate", "acme"]);
+        command.env("KAICALLS_API_KEY", LIVE_KEY).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut rotation = Command::from(command).kill_on_drop(true).spawn().expect("it starts");
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        rotation.kill().await.expect("killed");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pair_rotates_under_load_without_a_lost_lead_also_where_it_is_killed() {
     let sandbox = start(&[LIVE_KEY]);
@@ -325,26 +361,8 @@ async fn a_pair_rotates_under_load_without_a_lost_lead_also_where_it_is_killed()
     let first = public_key(&place, "acme");
     let (_gateway, address) = serve(&place).await;
     let stopping = Arc::new(tokio::sync::Notify::new());
-    let stopped = Arc::clone(&stopping);
-    let load = tokio::spawn(async move {
-        let mut taken = 0;
-        loop {
-            assert_eq!(post(address, taken).await, 200);
-            taken += 1;
-            tokio::select! {
-                () = stopped.notified() => return taken,
-                () = tokio::time::sleep(Duration::from_millis(10)) => {}
-            }
-        }
-    });
-    // Killed at whatever step it has come to; the last run goes to the end.
-    for after in [15, 30, 60, 120, 500, 1_500] {
-        let mut command = place.command(&["keys", "rotate", "acme"]);
-        command.env("KAICALLS_API_KEY", LIVE_KEY).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut rotation = Command::from(command).kill_on_drop(true).spawn().expect("it starts");
-        tokio::time::sleep(Duration::from_millis(after)).await;
-        rotation.kill().await.expect("killed");
-    }
+    let posting = tokio::spawn(load(address, Arc::clone(&stopping)));
+    rotate_and_kill(&place).await;
     let ran = run(&place, &["keys", "rotate", "acme", "--output", "json"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
     let last = public_key(&place, "acme");
@@ -352,27 +370,26 @@ async fn a_pair_rotates_under_load_without_a_lost_lead_also_where_it_is_killed()
     assert_ne!(last, first);
     tokio::time::sleep(Duration::from_millis(300)).await;
     stopping.notify_one();
-    let taken = load.await.expect("no post was refused");
+    let taken = posting.await.expect("no post was refused");
     tokio::time::timeout(PATIENCE, sandbox.wait_for(taken.into())).await.expect("all arrive");
     let leads = sandbox.leads();
-    let mut emails: Vec<_> = leads.iter().map(|lead| lead.email.clone()).collect();
-    emails.sort();
-    emails.dedup();
+    let emails: BTreeSet<_> = leads.iter().map(|lead| &lead.email).collect();
     assert_eq!(emails.len(), usize::try_from(taken).expect("few"), "each arrived");
     assert_eq!(leads.first().map(|lead| lead.public_key.as_str()), Some(&*first));
     assert_eq!(leads.last().map(|lead| lead.public_key.as_str()), Some(&*last));
-
-    // One pair is left, and it is valid; no secret lies about that nothing names.
     assert_eq!(run(&place, &["keys", "verify", "acme"]).await.code, 0);
-    let secrets: Vec<_> = fs::read_dir(place.path("secrets"))
-        .expect("a folder")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with("_sk"))
-        .collect();
+    check_what_is_left(&place, &sandbox, &[&first, &last, &sandbox.keys().public_key]);
+}
+
+/// One pair is left, no secret lies about that nothing names, and each connection in vain is named.
+fn check_what_is_left(place: &Place, sandbox: &Sandbox, known: &[&str]) {
+    let names = fs::read_dir(place.path("secrets")).expect("a folder");
+    let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let secrets: Vec<_> = names.filter(|name| name.contains("_sk")).collect();
     assert_eq!(secrets.len(), 1, "{secrets:?}");
     let named = fs::read_to_string(place.path("secrets/minted-in-vain.csv")).unwrap_or_default();
-    let known = |key: &str| [&first, &last].contains(&&key.to_owned()) || sandbox.keys().public_key == key;
-    let others: Vec<_> = sandbox.connections().into_iter().filter(|it| !known(&it.public_key)).collect();
+    let others: Vec<_> =
+        sandbox.connections().into_iter().filter(|it| !known.contains(&it.public_key.as_str())).collect();
     let unnamed = others.iter().filter(|it| !named.contains(&it.connection_id)).count();
     let lost = named.lines().filter(|line| line.contains("the answer was lost")).count();
     assert!(unnamed <= lost, "each connection in vain is named: {others:?}\n{named}");

@@ -95,22 +95,24 @@ impl SecretsFolder {
         Ok(())
     }
 
-    /// Writes a new pair's secret into a file of its own; returns its name.
-    pub(super) fn write_secret(&self, site: &SiteId, keys: &KeyPair) -> io::Result<String> {
+    /// Writes a pair's secret into a file.
+    pub(super) fn write_secret(&self, name: &str, keys: &KeyPair) -> io::Result<()> {
+        self.write(name, format!("{}\n", keys.secret().expose()).as_bytes())
+    }
+
+    /// Writes the secret of a pair that may have been written before; returns the file's name.
+    pub(super) fn adopt_secret(&self, site: &SiteId, keys: &KeyPair) -> io::Result<String> {
+        let usual = usual_name(site);
+        if self.read(&usual)?.is_some_and(|text| text.trim_end() == keys.secret().expose()) {
+            return Ok(usual);
+        }
         let name = self.free_name(site, keys);
-        self.write(&name, format!("{}\n", keys.secret().expose()).as_bytes())?;
+        self.write_secret(&name, keys)?;
         Ok(name)
     }
 
-    /// The same for a pair that may have been written before.
-    pub(super) fn adopt_secret(&self, site: &SiteId, keys: &KeyPair) -> io::Result<String> {
-        let usual = usual_name(site);
-        let is_there = self.read(&usual)?.is_some_and(|text| text.trim_end() == keys.secret().expose());
-        if is_there { Ok(usual) } else { self.write_secret(site, keys) }
-    }
-
     /// Names a secret's file: a site's first simply, those after it apart, so that the one in use stays what it is.
-    fn free_name(&self, site: &SiteId, keys: &KeyPair) -> String {
+    pub(super) fn free_name(&self, site: &SiteId, keys: &KeyPair) -> String {
         let usual = usual_name(site);
         if !self.path_of(&usual).exists() {
             return usual;
@@ -119,16 +121,19 @@ impl SecretsFolder {
         format!("{site}_{}_sk", digest.get(..12).unwrap_or_default())
     }
 
-    /// Reads a pair again.
-    pub(super) fn pair(&self, minted: &Minted) -> io::Result<KeyPair> {
-        let path = self.path_of(&minted.secret_file);
-        let text = self.read(&minted.secret_file)?.ok_or_else(|| lost_secret(&path, "is gone"))?;
+    /// Reads a pair again; none where its secret is not there.
+    pub(super) fn pair(&self, minted: &Minted) -> io::Result<Option<KeyPair>> {
+        let Some(text) = self.read(&minted.secret_file)? else { return Ok(None) };
         let secret = Secret::new(text.trim_end().to_owned());
-        KeyPair::new(&minted.public_key, &secret).map_err(|invalid| lost_secret(&path, &invalid.to_string()))
+        KeyPair::new(&minted.public_key, &secret).map(Some).map_err(|invalid| {
+            let path = self.path_of(&minted.secret_file);
+            io::Error::other(format!("the secret of a pair that was minted, {}, {invalid}", path.display()))
+        })
     }
 
-    /// Removes a secret that nothing names any more. That it is gone already is as good.
+    /// Removes a secret that nothing names any more, and what a kill left of it. That it is gone already is as good.
     pub fn remove_secret(&self, name: &str) -> io::Result<()> {
+        self.remove(&draft_name(name))?;
         self.remove(name)
     }
 
@@ -164,7 +169,7 @@ impl SecretsFolder {
 
     /// Writes a file whole or not at all, durably.
     fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        let draft = self.path_of(&format!(".{name}.new"));
+        let draft = self.path_of(&draft_name(name));
         // One that a kill left is of no use.
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -198,8 +203,8 @@ fn progress_name(site: &SiteId) -> String {
     format!(".{site}.mint")
 }
 
-fn lost_secret(path: &Path, why: &str) -> io::Error {
-    io::Error::other(format!("the secret of a pair that was minted, {}, {why}", path.display()))
+fn draft_name(name: &str) -> String {
+    format!(".{name}.new")
 }
 
 #[cfg(test)]
@@ -228,8 +233,8 @@ mod tests {
         let (_folder, secrets) = opened();
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode(secrets.path()), 0o700);
-        let first = secrets.write_secret(&acme(), &pair("a")).expect("written");
-        let second = secrets.write_secret(&acme(), &pair("b")).expect("written");
+        let first = secrets.adopt_secret(&acme(), &pair("a")).expect("written");
+        let second = secrets.adopt_secret(&acme(), &pair("b")).expect("written");
         assert_eq!(first, "acme_sk");
         assert_ne!(second, first);
         assert_eq!(mode(&secrets.path_of(&second)), 0o600);
@@ -256,7 +261,7 @@ mod tests {
     fn a_note_is_read_as_it_was_written() {
         let (_folder, secrets) = opened();
         assert_eq!(secrets.progress(&acme()).expect("read"), None);
-        let secret_file = secrets.write_secret(&acme(), &pair("a")).expect("written");
+        let secret_file = secrets.adopt_secret(&acme(), &pair("a")).expect("written");
         let public_key = "wp_pk_a".to_owned();
         let minted = Minted { public_key, secret_file, business_id: None, connection_id: Some("conn_1".to_owned()) };
         let progress = MintProgress {
@@ -267,7 +272,7 @@ mod tests {
         };
         secrets.write_progress(&acme(), &progress).expect("written");
         assert_eq!(secrets.progress(&acme()).expect("read"), Some(progress));
-        assert!(secrets.pair(&minted).expect("a pair") == pair("a"));
+        assert!(secrets.pair(&minted).expect("read") == Some(pair("a")));
         fs::write(secrets.path_of(".acme.mint"), "{").expect("written");
         assert!(secrets.progress(&acme()).expect_err("broken").to_string().contains(".acme.mint"));
         secrets.clear_progress(&acme()).expect("cleared");

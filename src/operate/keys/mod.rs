@@ -104,27 +104,12 @@ impl Provisioner {
     /// Mints a pair for a site and verifies it; goes on with the pair that an earlier run had minted. Until
     /// [`Provisioner::in_use`] says that the site's file names it, another run would go on with this pair too.
     pub async fn mint(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<ReadyPair, ProvisionError> {
-        let (progress, minted, was_resumed) = match self.folder.progress(site)? {
-            Some(MintProgress { step: MintStep::Minted(minted), url, asked_at, replaces }) => {
-                let is_told = replaces.is_some() || request.replaces.is_none();
-                let replaces = replaces.or_else(|| request.replaces.clone());
-                let progress = MintProgress { step: MintStep::Minted(minted.clone()), url, asked_at, replaces };
-                if !is_told {
-                    self.folder.write_progress(site, &progress)?;
-                }
-                (progress, minted, true)
-            }
-            Some(MintProgress { step: MintStep::Asked, url, asked_at, .. }) => {
-                self.folder.add_in_vain(&InVain::lost(site, url.as_deref(), asked_at, "the run was cut off"))?;
-                let (progress, minted) = self.ask(site, request).await?;
-                (progress, minted, false)
-            }
-            None => {
-                let (progress, minted) = self.ask(site, request).await?;
-                (progress, minted, false)
-            }
+        let resumed = self.resume(site, request)?;
+        let was_resumed = resumed.is_some();
+        let (progress, minted, keys) = match resumed {
+            Some(resumed) => resumed,
+            None => self.ask(site, request).await?,
         };
-        let keys = self.folder.pair(&minted)?;
         let verified = match self.verify(&keys).await {
             Verification::Valid { business_id } => business_id,
             Verification::Refused(refused) => {
@@ -193,8 +178,31 @@ impl Provisioner {
         &self.folder
     }
 
+    /// Goes on with the pair that an earlier run had minted. What can't be gone on with is named as minted in vain.
+    fn resume(&self, site: &SiteId, request: &MintRequest<'_>) -> io::Result<Option<(MintProgress, Minted, KeyPair)>> {
+        let Some(mut progress) = self.folder.progress(site)? else { return Ok(None) };
+        let MintStep::Minted(minted) = progress.step.clone() else {
+            let (url, asked_at) = (progress.url.as_deref(), progress.asked_at);
+            self.folder.add_in_vain(&InVain::lost(site, url, asked_at, "the run was cut off"))?;
+            return Ok(None);
+        };
+        let Some(keys) = self.folder.pair(&minted)? else {
+            self.give_up(site, &progress, &minted, "the run was cut off before its secret was written")?;
+            return Ok(None);
+        };
+        if progress.replaces.is_none() && request.replaces.is_some() {
+            progress.replaces.clone_from(&request.replaces);
+            self.folder.write_progress(site, &progress)?;
+        }
+        Ok(Some((progress, minted, keys)))
+    }
+
     /// Asks for a pair until there is one, and writes its secret into a file.
-    async fn ask(&self, site: &SiteId, request: &MintRequest<'_>) -> Result<(MintProgress, Minted), ProvisionError> {
+    async fn ask(
+        &self,
+        site: &SiteId,
+        request: &MintRequest<'_>,
+    ) -> Result<(MintProgress, Minted, KeyPair), ProvisionError> {
         let Some(operator_key) = &self.operator_key else { return Err(ProvisionError::NoOperatorKey) };
         let url = request.url.map(str::to_owned);
         let connection = NewConnection { site_url: url.clone(), business_id: request.business_id.map(str::to_owned) };
@@ -242,10 +250,11 @@ impl Provisioner {
         progress: MintProgress,
         minted: MintedKeys,
         business_id: Option<&str>,
-    ) -> Result<(MintProgress, Minted), ProvisionError> {
+    ) -> Result<(MintProgress, Minted, KeyPair), ProvisionError> {
+        let keys = minted.keys;
         let minted = Minted {
-            public_key: minted.keys.public().to_owned(),
-            secret_file: self.folder.write_secret(site, &minted.keys)?,
+            public_key: keys.public().to_owned(),
+            secret_file: self.folder.free_name(site, &keys),
             business_id: minted.business_id,
             connection_id: minted.connection_id,
         };
@@ -257,8 +266,10 @@ impl Provisioner {
             return Err(error);
         }
         let progress = MintProgress { step: MintStep::Minted(minted.clone()), ..progress };
+        // Before the secret: killed between the two, the next run knows which connection was minted in vain.
         self.folder.write_progress(site, &progress)?;
-        Ok((progress, minted))
+        self.folder.write_secret(&minted.secret_file, &keys)?;
+        Ok((progress, minted, keys))
     }
 
     /// Names a pair as minted in vain, and takes its secret away.
