@@ -1,6 +1,6 @@
 //! `formgate sites add`, `import`, `token`, `pause` and `resume` as a process, against the sandbox and a running gateway.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -490,6 +490,36 @@ async fn five_hundred_sites_are_brought_in_through_failures_and_kills() {
     let again = run(&place, &line).await;
     assert_eq!((again.code, &again.json()["unchanged"]), (0, &SITES.into()), "{}", again.talk);
     assert_eq!(stamps(&place.path("")), before);
+    one_rotates_under_load(&sandbox, &place, "s250").await;
+}
+
+/// One of the sites gets another pair while it is posted to, and each of its leads arrives.
+async fn one_rotates_under_load(sandbox: &Sandbox, place: &Arc<Place>, site: &'static str) {
+    let pair = || site_table(place, site)["public_key"].as_str().expect("a key").to_owned();
+    let first = pair();
+    let (_gateway, address) = serve(place).await;
+    let [_, token, _] = pasted(&place.path("clients.paste.csv")).remove(site).expect("its row");
+    let stopping = Arc::new(tokio::sync::Notify::new());
+    let stopped = Arc::clone(&stopping);
+    let posting = tokio::spawn(async move {
+        let mut taken = 0;
+        while tokio::time::timeout(Duration::from_millis(5), stopped.notified()).await.is_err() {
+            assert_eq!(post(address, site, &token, taken).await, 200);
+            taken += 1;
+        }
+        taken
+    });
+    let ran = run(place, &["keys", "rotate", site]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stopping.notify_one();
+    let taken = posting.await.expect("no post was refused");
+    tokio::time::timeout(PATIENCE, sandbox.wait_for(taken.into())).await.expect("all arrive");
+    let leads = sandbox.leads();
+    let emails: BTreeSet<_> = leads.iter().map(|lead| &lead.email).collect();
+    assert_eq!(emails.len(), usize::try_from(taken).expect("few"));
+    let keys: BTreeSet<_> = leads.iter().map(|lead| lead.public_key.clone()).collect();
+    assert_eq!(keys, BTreeSet::from([first, pair()]), "sent with the old pair, then with the new one");
 }
 
 /// Every site has a pair that verifies and a token that its row names, and every connection beside them is named.
