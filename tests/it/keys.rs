@@ -43,7 +43,7 @@ fn site(id: &str, more: &str) -> String {
 }
 
 /// Runs the program with the operator's key in its environment.
-async fn run(place: &Arc<Place>, line: &[&str]) -> Ran {
+pub(crate) async fn run(place: &Arc<Place>, line: &[&str]) -> Ran {
     let mut command = place.command(line);
     command.env("KAICALLS_API_KEY", LIVE_KEY);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
@@ -228,59 +228,64 @@ async fn each_pair_has_a_row_and_the_worst_decides_the_exit_code() {
     assert!(away.data.contains("connection refused"), "{}", away.data);
 }
 
-#[tokio::test]
-async fn what_a_kill_left_is_gone_on_with_or_named() {
-    let sandbox = start(&[]);
+/// A folder with two sites without a pair, of which the first has come so far.
+fn left_by_a_kill(sandbox: &Sandbox, progress: &str) -> Arc<Place> {
     let config = config(&sandbox.base_url());
-    let note = r#"{"step":"asked","url":"https://acme.example","asked_at":"2026-11-30T08:00:00Z","replaces":null}"#;
     let place = Arc::new(Place::of(&[
         ("config.toml", &config),
         ("sites/acme.toml", &site("acme", "")),
         ("sites/beta.toml", &site("beta", "")),
-        ("secrets/.acme.mint", note),
+        ("secrets/.acme.mint", progress),
     ]));
     fs::set_permissions(place.path("secrets"), fs::Permissions::from_mode(0o700)).expect("permissions");
+    place
+}
+
+/// How far a mint has come whose pair is known.
+fn minted(public_key: &str, secret_file: &str, connection_id: &str) -> String {
+    let pair = format!(r#""public_key":"{public_key}","secret_file":"{secret_file}""#);
+    let step = format!(r#"{{"minted":{{{pair},"business_id":null,"connection_id":"{connection_id}"}}}}"#);
+    format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T08:00:00Z","replaces":null}}"#)
+}
+
+#[tokio::test]
+async fn a_mint_that_was_killed_before_its_answer_or_its_secret_is_named() {
+    let sandbox = start(&[]);
+    let asked = r#"{"step":"asked","url":"https://acme.example","asked_at":"2026-11-30T08:00:00Z","replaces":null}"#;
+    let place = left_by_a_kill(&sandbox, asked);
     let ran = run(&place, &["keys", "mint", "acme", "beta"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
-    assert!(
-        ran.talk.contains("acme (https://acme.example), id unknown, asked for at 2026-11-30T08:00:00Z"),
-        "{}",
-        ran.talk
-    );
+    let told = "acme (https://acme.example), id unknown, asked for at 2026-11-30T08:00:00Z";
+    assert!(ran.talk.contains(told), "{}", ran.talk);
     assert_eq!(text(&place, "secrets/minted-in-vain.csv").lines().count(), 2, "the heading and one");
 
-    // Killed after the secret was written: the pair is there, and the site's file doesn't name it.
-    let (key, before) = (public_key(&place, "beta"), site("beta", ""));
-    fs::write(place.path("sites/beta.toml"), &before).expect("written");
-    let step = format!(
-        r#"{{"minted":{{"public_key":"{key}","secret_file":"beta_sk","business_id":null,"connection_id":null}}}}"#
-    );
-    let note = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T08:00:00Z","replaces":null}}"#);
-    fs::write(place.path("secrets/.beta.mint"), note).expect("written");
-    let ran = run(&place, &["keys", "mint", "beta"]).await;
+    let place = left_by_a_kill(&sandbox, &minted("wp_pk_x", "acme_x_sk", "conn_x"));
+    let ran = run(&place, &["keys", "mint", "acme"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
-    assert_eq!(public_key(&place, "beta"), key, "nothing was minted anew");
-    assert!(!place.path("secrets/.beta.mint").exists());
+    assert!(ran.talk.contains("acme (no site URL), conn_x, asked for at 2026-11-30T08:00:00Z"), "{}", ran.talk);
+    assert!(!place.path("secrets/.acme.mint").exists());
+}
 
-    // Killed after the site's file was written: nothing but the last step is missing, and that is no rotation.
-    let step = format!(
-        r#"{{"minted":{{"public_key":"{key}","secret_file":"beta_sk","business_id":null,"connection_id":null}}}}"#
-    );
-    let left = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T08:00:00Z","replaces":null}}"#);
-    fs::write(place.path("secrets/.beta.mint"), left).expect("written");
-    assert_eq!(run(&place, &["keys", "rotate", "beta"]).await.code, 0);
-    assert_ne!(public_key(&place, "beta"), key);
-
-    // Killed before the secret was written: the pair is of no use, and its connection is known.
-    fs::write(place.path("sites/beta.toml"), &before).expect("written");
-    let step =
-        r#"{"minted":{"public_key":"wp_pk_x","secret_file":"beta_x_sk","business_id":null,"connection_id":"conn_x"}}"#;
-    let left = format!(r#"{{"step":{step},"url":null,"asked_at":"2026-11-30T09:00:00Z","replaces":null}}"#);
-    fs::write(place.path("secrets/.beta.mint"), left).expect("written");
-    let ran = run(&place, &["keys", "mint", "beta"]).await;
+#[tokio::test]
+async fn a_mint_that_was_killed_later_is_gone_on_with() {
+    let sandbox = start(&[]);
+    let place = left_by_a_kill(&sandbox, "");
+    fs::remove_file(place.path("secrets/.acme.mint")).expect("removed");
+    assert_eq!(run(&place, &["keys", "mint", "acme"]).await.code, 0);
+    // The pair is there, and the site's file doesn't name it.
+    let key = public_key(&place, "acme");
+    fs::write(place.path("sites/acme.toml"), site("acme", "")).expect("written");
+    let progress = minted(&key, "acme_sk", "conn_1");
+    fs::write(place.path("secrets/.acme.mint"), &progress).expect("written");
+    let ran = run(&place, &["keys", "mint", "acme"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
-    assert!(ran.talk.contains("beta (no site URL), conn_x, asked for at 2026-11-30T09:00:00Z"), "{}", ran.talk);
-    assert!(!place.path("secrets/.beta.mint").exists());
+    assert_eq!(public_key(&place, "acme"), key, "nothing was minted anew");
+    assert!(!place.path("secrets/.acme.mint").exists());
+
+    // The site's file names it: nothing but the last step is missing, and that is no rotation.
+    fs::write(place.path("secrets/.acme.mint"), progress).expect("written");
+    assert_eq!(run(&place, &["keys", "rotate", "acme"]).await.code, 0);
+    assert_ne!(public_key(&place, "acme"), key);
 }
 
 #[tokio::test]

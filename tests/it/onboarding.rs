@@ -14,9 +14,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use crate::cli::{Place, Ran};
+use crate::cli::Place;
 use crate::gateway::{self, lead_body, status};
-use crate::keys::{LIVE_KEY, config, serve};
+use crate::keys::{LIVE_KEY, config, run, serve};
 
 /// How long anything may take; it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,15 +32,6 @@ fn start() -> Sandbox {
 fn empty(sandbox: &Sandbox) -> Arc<Place> {
     let config = config(&sandbox.base_url()).replacen("[server]", &format!("[server]\n{PUBLIC_URL}"), 1);
     Arc::new(Place::of(&[("config.toml", &config)]))
-}
-
-async fn run(place: &Arc<Place>, line: &[&str]) -> Ran {
-    let mut command = place.command(line);
-    command.env("KAICALLS_API_KEY", LIVE_KEY);
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs");
-    let ran = Ran::of(output);
-    assert!(!ran.data.contains("hush") && !ran.talk.contains("hush"), "{}\n{}", ran.data, ran.talk);
-    ran
 }
 
 fn text(place: &Place, name: &str) -> String {
