@@ -215,7 +215,7 @@ fn start_with(
     let in_flight = gateway.in_flight();
     let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
-    let admin = admin.with_keys_under_way(sender.keys_under_way());
+    let admin = admin.with_keys_under_way(sender.keys_under_way(), takes_over);
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 

@@ -69,6 +69,8 @@ pub struct AdminApp {
     /// What the sender holds back.
     sending: watch::Receiver<SendingStatus>,
     keys_under_way: KeysUnderWay,
+    /// It took the place of a gateway that was running.
+    has_taken_over: bool,
     /// What was counted and isn't in the store yet.
     activity: Activity,
     /// Asks KaiCalls for its own figures.
@@ -135,6 +137,7 @@ impl AdminApp {
             made_token: None,
             sending,
             keys_under_way: KeysUnderWay::default(),
+            has_taken_over: false,
             activity: Activity::default(),
             widgets: None,
             since: Timestamp::now(),
@@ -160,8 +163,8 @@ impl AdminApp {
     }
 
     /// Shows which keys leads are under way with.
-    pub fn with_keys_under_way(self, keys_under_way: KeysUnderWay) -> Self {
-        Self { keys_under_way, ..self }
+    pub fn with_keys_under_way(self, keys_under_way: KeysUnderWay, has_taken_over: bool) -> Self {
+        Self { keys_under_way, has_taken_over, ..self }
     }
 
     /// Writes down first what others have counted, where figures are shown.

@@ -24,7 +24,9 @@ impl AdminApp {
     /// Answers `GET /sites` and `GET /sites/{id}`.
     pub(super) async fn sites(&self, parts: &[&str], query: &str) -> Result<ApiReply, ApiError> {
         if let [_, id, "keys"] = parts {
-            let keys = operate::keys::in_force(&self.config.load(), &self.keys_under_way, &site_of(id)?);
+            let age = Duration::try_from(Timestamp::now().duration_since(self.since)).unwrap_or_default();
+            let age = Some(age).filter(|_| self.has_taken_over);
+            let keys = operate::keys::in_force(&self.config.load(), &self.keys_under_way, &site_of(id)?, age);
             return Ok(ApiReply::json(StatusCode::OK, &keys));
         }
         let store = self.store.store();

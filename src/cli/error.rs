@@ -79,6 +79,11 @@ impl Error {
         self.exit
     }
 
+    /// Returns the failure and its causes on one line.
+    pub(super) fn words(&self) -> String {
+        format!("{:#}", self.cause)
+    }
+
     /// Writes the failure with its causes, one a line, and what to do next; nothing where there is nothing to say.
     pub(super) fn render(&self) -> String {
         if self.exit == Exit::Ok {

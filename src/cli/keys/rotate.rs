@@ -8,15 +8,17 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::{tools, written};
+use super::tools::{self, OpenedKeys};
+use super::written::{self, WrittenPair};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::leads::gateway;
 use crate::cli::rules::ConfigArg;
-use crate::config::{Loaded, Site};
+use crate::config::Site;
+use crate::destination::KeyPair;
 use crate::lead::SiteId;
-use crate::operate::keys::{KeysInForce, MintRequest, Provisioner, Replaced, Unfinished};
+use crate::operate::keys::{KeysInForce, MintRequest, Provisioner, Replaced, Unfinished, Verification};
 
 /// How often the gateway is asked what the old pair is still needed for.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -67,24 +69,28 @@ struct Rotation<'a> {
 }
 
 pub(super) async fn run(args: &RotateArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (path, loaded) = args.config.load()?;
-    let site = written::find(&args.site, &loaded)?;
-    let provisioner = tools::provisioner(&loaded, true)?;
-    let swapped = swap(args, site, &provisioner).await;
-    if swapped.is_err() {
-        tools::say_in_vain(provisioner.folder(), console);
-    }
-    let Swapped { mut rotation, replaced } = swapped?;
+    let opened = tools::open(&args.config, true)?;
+    let done = rotate(args, &opened, console).await;
+    tools::say_in_vain(opened.provisioner.folder(), console);
+    done.map(|()| Exit::Ok)
+}
+
+async fn rotate(args: &RotateArgs, opened: &OpenedKeys, console: &mut Console) -> Result<(), Error> {
+    let OpenedKeys { path, starting, provisioner } = opened;
+    let site = written::find(&args.site, starting)?;
+    let Swapped { mut rotation, replaced } =
+        tools::telling(swap(args, site, provisioner), provisioner, console).await?;
     console.say(format!("{} now names the pair {}", site.file.display(), rotation.public_key));
     if let Some(replaced) = &replaced {
         settle(args, &rotation.public_key, replaced, console).await?;
-        forget_secret(&provisioner, &loaded, &path, replaced)?;
-        rotation.also_used_by = written::others_with(&loaded, &site.id, &replaced.public_key);
+        rotation.also_used_by = written::others_with(starting, &site.id, &replaced.public_key);
+        // Shown before anything is forgotten: killed in between, the next run shows it again.
+        show(args, &rotation, console)?;
+        forget_secret(opened, path, replaced)?;
+    } else {
+        show(args, &rotation, console)?;
     }
-    provisioner.in_use(&site.id).map_err(tools::failure)?;
-    show(args, &rotation, console)?;
-    tools::say_in_vain(provisioner.folder(), console);
-    Ok(Exit::Ok)
+    provisioner.in_use(&site.id, &rotation.public_key).map_err(tools::failure)
 }
 
 /// The site's file names the new pair.
@@ -95,19 +101,16 @@ struct Swapped<'a> {
 
 /// Gets a new pair into the site's file: a fresh one, or what an earlier run left unfinished.
 async fn swap<'a>(args: &RotateArgs, site: &'a Site, provisioner: &Provisioner) -> Result<Swapped<'a>, Error> {
-    let Some(in_use) = written::pair_in_use(site, provisioner.folder().path()) else {
-        let error = Error::usage(anyhow!("site `{}` has no pair that could be rotated", site.id));
-        return Err(error.hint(format!("`formgate keys mint {}` gives it one", site.id)));
-    };
-    provisioner.finish(&site.id, &in_use.public_key).map_err(tools::failure)?;
+    let keys = pair_to_rotate(site)?;
+    provisioner.finish(&site.id, keys.public()).map_err(tools::failure)?;
     let unfinished = provisioner.unfinished(&site.id).map_err(tools::failure)?;
-    let is_swapped = |it: &Unfinished| it.public_key.as_ref() == Some(&in_use.public_key);
-    if let Some(Unfinished { replaces, .. }) = unfinished.filter(is_swapped) {
-        let rotation = Rotation::of(site, in_use.public_key, replaces.as_ref());
+    if let Some(Unfinished { replaces, .. }) = unfinished.filter(|it| it.public_key.as_deref() == Some(keys.public())) {
+        let rotation = Rotation::of(site, keys.public().to_owned(), replaces.as_ref());
         return Ok(Swapped { rotation, replaced: replaces });
     }
-    let request =
-        MintRequest { url: site.url.as_deref(), business_id: args.business.as_deref(), replaces: Some(in_use) };
+    let business = business_of(args, keys, provisioner).await?;
+    let replaces = Some(written::in_use(site, keys, provisioner.folder().path()));
+    let request = MintRequest { url: site.url.as_deref(), business_id: business.as_deref(), replaces };
     let pair = provisioner.mint(&site.id, &request).await.map_err(tools::failure)?;
     written::write_pair(site, &pair)?;
     let rotation = Rotation {
@@ -116,6 +119,46 @@ async fn swap<'a>(args: &RotateArgs, site: &'a Site, provisioner: &Provisioner) 
         ..Rotation::of(site, pair.public_key, pair.replaces.as_ref())
     };
     Ok(Swapped { rotation, replaced: pair.replaces })
+}
+
+fn pair_to_rotate(site: &Site) -> Result<&KeyPair, Error> {
+    let keys = match written::pair_of(site) {
+        WrittenPair::Read(keys) => keys,
+        WrittenPair::Unreadable(why) => return Err(written::unreadable(&site.id, &why)),
+        WrittenPair::None => {
+            let error = Error::usage(anyhow!("site `{}` has no pair that could be rotated", site.id));
+            return Err(error.hint(format!("`formgate keys mint {}` gives it one", site.id)));
+        }
+    };
+    let forms = written::forms_with(site, keys);
+    if forms.is_empty() {
+        return Ok(keys);
+    }
+    let error =
+        Error::config(anyhow!("these forms of site `{}` name the site's own pair: {}", site.id, forms.join(", ")));
+    Err(error
+        .hint(format!("take public_key and secret_key out of them in {}: they use the site's", site.file.display())))
+}
+
+/// Returns the business that the new pair must be of: that of the old one, wherever KaiCalls tells it. Leads must not go to
+/// another one because a key was changed.
+async fn business_of(args: &RotateArgs, old: &KeyPair, provisioner: &Provisioner) -> Result<Option<String>, Error> {
+    let known = match provisioner.verify(old).await {
+        Verification::Valid { business_id } => business_id,
+        // It may be why it is rotated.
+        Verification::Refused(_) => None,
+        Verification::Unreachable(why) => {
+            return Err(Error::upstream(anyhow!("KaiCalls can't be asked about the pair in use: {why}")));
+        }
+    };
+    match (&args.business, known) {
+        (Some(asked), Some(known)) if *asked != known => {
+            let error = Error::usage(anyhow!("the pair in use is of business {known}, not of {asked}"));
+            Err(error.hint("leave --business out; to move a site to another business, remove its keys and mint a pair"))
+        }
+        (Some(asked), _) => Ok(Some(asked.clone())),
+        (None, known) => Ok(known),
+    }
 }
 
 /// Waits until nothing is sent with the old pair any more. Without a running gateway nothing is.
@@ -145,6 +188,7 @@ async fn settle(args: &RotateArgs, new: &str, old: &Replaced, console: &mut Cons
 
 fn progress(keys: &KeysInForce, new: &str) -> String {
     match keys.public_keys.iter().any(|key| key == new) {
+        true if keys.is_new => "waiting for the gateway that ran before the upgrade".to_owned(),
         false => "waiting for the gateway to pick up the new pair".to_owned(),
         true => "waiting for the last lead with the old pair".to_owned(),
     }
@@ -168,10 +212,11 @@ fn still_in_use(keys: &KeysInForce, new: &str, old: &str) -> Error {
 }
 
 /// Removes the old pair's secret, unless something else names it.
-fn forget_secret(provisioner: &Provisioner, loaded: &Loaded, config: &Path, replaced: &Replaced) -> Result<(), Error> {
+fn forget_secret(opened: &OpenedKeys, config: &Path, replaced: &Replaced) -> Result<(), Error> {
+    let folder = opened.provisioner.folder();
     match &replaced.secret_file {
-        Some(file) if !written::is_named(loaded, config, file) => {
-            let removed = provisioner.folder().remove_secret(file);
+        Some(file) if !written::is_named(&opened.starting, config, &folder.path_of(file)) => {
+            let removed = folder.remove_secret(file);
             removed.map_err(|error| Error::store(error).context("the old pair's secret can't be removed"))
         }
         _ => Ok(()),

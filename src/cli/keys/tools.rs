@@ -1,17 +1,38 @@
 //! What all commands on keys need: the client, the operator's own key, the secrets folder, and the words for what fails.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use anyhow::anyhow;
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
 
 use crate::cli::console::Console;
 use crate::cli::error::Error;
-use crate::config::{KaiCallsConfig, Loaded, Sources};
+use crate::cli::rules::{ConfigArg, today};
+use crate::config::{self, KaiCallsConfig, Loaded, Sources, Starting};
 use crate::destination::InvalidKaiCallsKey;
 use crate::kaicalls::{self, Client, LiveKey};
 use crate::operate::keys::{Pace, ProvisionError, Provisioner, Refused, SecretsFolder, SecretsFolderError};
 
 /// Requests to KaiCalls at once.
 pub(in crate::cli) const AT_ONCE: usize = 8;
+
+/// What a command works with that writes pairs.
+pub(in crate::cli) struct OpenedKeys {
+    pub(in crate::cli) path: PathBuf,
+    /// The files, and what a gateway that starts now would use in the place of those that are broken.
+    pub(in crate::cli) starting: Starting,
+    pub(in crate::cli) provisioner: Provisioner,
+}
+
+/// Takes the right to write pairs, and only then reads the configuration: what another command wrote before is in it.
+pub(in crate::cli) fn open(config: &ConfigArg, mints: bool) -> Result<OpenedKeys, Error> {
+    let (path, loaded) = config.load()?;
+    let provisioner = provisioner(&loaded, mints)?;
+    let starting = config::start(&path, &Sources::process(), today());
+    Ok(OpenedKeys { path, starting, provisioner })
+}
 
 /// Opens the secrets folder, and reads the operator's own key where pairs are to be minted.
 pub(in crate::cli) fn provisioner(loaded: &Loaded, mints: bool) -> Result<Provisioner, Error> {
@@ -90,6 +111,7 @@ pub(in crate::cli) fn failure(error: ProvisionError) -> Error {
             "the API key belongs to another business: create one for this business. The pair isn't used; revoke its \
              connection in KaiCalls' dashboard"
         }
+        ProvisionError::NewPairRefused(_) => "it isn't used; run this again for another",
         ProvisionError::PairRefused(_) => {
             "copy both keys of one connection anew, or mint a pair with `formgate keys mint`"
         }
@@ -103,7 +125,27 @@ pub(in crate::cli) fn failure(error: ProvisionError) -> Error {
         ProvisionError::OperatorKeyRefused(_)
         | ProvisionError::MintRefused(_)
         | ProvisionError::OtherBusiness { .. }
+        | ProvisionError::NewPairRefused(_)
         | ProvisionError::PairRefused(_) => Error::keys(error).hint(hint),
+    }
+}
+
+/// Waits for something, and tells a person who watches while KaiCalls asks to be left alone.
+pub(super) async fn telling<T>(work: impl Future<Output = T>, provisioner: &Provisioner, console: &mut Console) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                console.progress("");
+                return done;
+            }
+            () = sleep(Duration::from_millis(500)) => {
+                let wait = provisioner.pace().waits_until().map(|until| until.saturating_duration_since(Instant::now()));
+                if let Some(wait) = wait {
+                    console.progress(&format!("KaiCalls asks to be left alone; going on in {} s", wait.as_secs() + 1));
+                }
+            }
+        }
     }
 }
 
@@ -127,7 +169,7 @@ pub(in crate::cli) fn say_in_vain(folder: &SecretsFolder, console: &mut Console)
     console.say("\nKaiCalls may have connections that nobody uses. Revoke them in its dashboard, under WordPress:");
     for in_vain in &found {
         let url = in_vain.site_url.as_deref().unwrap_or("no site URL");
-        let id = in_vain.connection_id.as_deref().unwrap_or("id unknown");
+        let id = in_vain.name();
         console.say(format!("  {} ({url}), {id}, asked for at {:.0}: {}", in_vain.site, in_vain.asked_at, in_vain.why));
     }
     console.say(format!("They are also in {}; delete it when they are revoked", folder.in_vain_file().display()));

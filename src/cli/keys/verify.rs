@@ -6,20 +6,22 @@ use clap::Args;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::{tools, written};
+use super::tools;
+use super::written::{self, WrittenPair};
 use crate::cli::console::{Console, Format, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::rules::ConfigArg;
+use crate::cli::rules::{ConfigArg, today};
 use crate::cli::table;
-use crate::config::{Loaded, Site};
+use crate::config::{self, BrokenSite, Site, Sources, Starting};
 use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
 use crate::operate::keys::{self, Verification};
 
 /// Asks KaiCalls whether the key pairs of sites are valid.
 ///
-/// Exits with 77 if any is refused, else with 75 if KaiCalls can't be asked about one, else with 78 if a site has none.
+/// Exits with 77 if any is refused, else with 75 if KaiCalls can't be asked about one, else with 78 if a site has
+/// none that can be read.
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
     /// The sites [default: all]
@@ -35,7 +37,8 @@ pub(super) struct VerifyArgs {
 /// One pair, the site's or a form's own.
 #[derive(Serialize)]
 struct PairRow<'a> {
-    site: &'a SiteId,
+    /// None: not even its id can be read.
+    site: Option<&'a SiteId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<&'a FormId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,14 +59,23 @@ enum PairState {
     Ok,
     Refused,
     Unreachable,
+    /// Nobody has made it yet.
     Missing,
+    /// It is written, and can't be read here; or its site's file is broken.
+    Unreadable,
 }
 
 pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit, Error> {
-    let (_, loaded) = args.config.load()?;
-    let upstream = tools::upstream(&loaded)?;
-    let sites = sites(args, &loaded)?;
+    let path = args.config.find()?;
+    let starting = config::start(&path, &Sources::process(), today());
+    let loaded = &starting.loaded;
+    let upstream = tools::upstream(loaded)?;
+    let sites = sites(args, &starting)?;
     let mut rows: Vec<PairRow<'_>> = sites.into_iter().flat_map(PairRow::of_site).collect();
+    if args.sites.is_empty() {
+        let nameless = loaded.broken_sites.iter().filter(|site| !rows.iter().any(|row| row.is_of(site.id.as_ref())));
+        rows.extend(nameless.map(PairRow::of_broken).collect::<Vec<_>>());
+    }
     let client = tools::client(upstream)?;
     let pace = tools::pace();
     // A pair that several sites share is asked about once.
@@ -87,10 +99,10 @@ pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit
     Ok(exit(&rows))
 }
 
-fn sites<'a>(args: &VerifyArgs, loaded: &'a Loaded) -> Result<Vec<&'a Site>, Error> {
+fn sites<'a>(args: &VerifyArgs, starting: &'a Starting) -> Result<Vec<&'a Site>, Error> {
     match args.sites.is_empty() {
-        true => Ok(loaded.usable_sites().collect()),
-        false => args.sites.iter().map(|id| written::find(id, loaded)).collect(),
+        true => Ok(starting.loaded.usable_sites().collect()),
+        false => args.sites.iter().map(|id| written::find(id, starting)).collect(),
     }
 }
 
@@ -104,11 +116,12 @@ fn show(rows: &[PairRow<'_>], console: &mut Console) -> Result<(), Error> {
     }
     let count = |state| rows.iter().filter(|row| row.state == state).count();
     console.say(format!(
-        "{} ok, {} refused, {} unreachable, {} without keys",
+        "{} ok, {} refused, {} unreachable, {} without keys, {} unreadable",
         count(PairState::Ok),
         count(PairState::Refused),
         count(PairState::Unreachable),
-        count(PairState::Missing)
+        count(PairState::Missing),
+        count(PairState::Unreadable)
     ));
     if count(PairState::Refused) > 0 {
         console.say("`formgate keys rotate SITE` puts a new pair in the place of a refused one");
@@ -124,7 +137,7 @@ fn exit(rows: &[PairRow<'_>]) -> Exit {
     match () {
         () if any(PairState::Refused) => Exit::KeysRefused,
         () if any(PairState::Unreachable) => Exit::UpstreamAway,
-        () if any(PairState::Missing) => Exit::Config,
+        () if any(PairState::Missing) || any(PairState::Unreadable) => Exit::Config,
         () => Exit::Ok,
     }
 }
@@ -133,12 +146,33 @@ impl<'a> PairRow<'a> {
     fn of_site(site: &'a Site) -> Vec<Self> {
         let own = std::iter::once((None, site.keys.as_ref()));
         let forms = site.form_keys.iter().map(|(form, keys)| (Some(form), keys.as_ref()));
-        own.chain(forms).map(|(form, pair)| Self::of(site, form, pair)).collect()
+        let mut rows: Vec<Self> = own.chain(forms).map(|(form, pair)| Self::of(site, form, pair)).collect();
+        if let (Some(first), WrittenPair::Unreadable(why)) = (rows.first_mut(), written::pair_of(site)) {
+            first.state = PairState::Unreadable;
+            first.why = Some(why);
+        }
+        rows
+    }
+
+    fn of_broken(site: &'a BrokenSite) -> Self {
+        Self {
+            site: site.id.as_ref(),
+            form: None,
+            public_key: None,
+            state: PairState::Unreadable,
+            business_id: None,
+            why: Some(format!("{} has errors; `formgate check` shows them", site.file.display())),
+            pair: None,
+        }
+    }
+
+    fn is_of(&self, site: Option<&SiteId>) -> bool {
+        site.is_some() && self.site == site
     }
 
     fn of(site: &'a Site, form: Option<&'a FormId>, pair: Option<&'a KeyPair>) -> Self {
         let public_key = pair.map(KeyPair::public);
-        Self { site: &site.id, form, public_key, state: PairState::Missing, business_id: None, why: None, pair }
+        Self { site: Some(&site.id), form, public_key, state: PairState::Missing, business_id: None, why: None, pair }
     }
 
     fn learn(&mut self, found: &BTreeMap<String, Verification>) {
@@ -165,7 +199,7 @@ impl<'a> PairRow<'a> {
     fn cells(&self) -> Vec<String> {
         let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
         vec![
-            self.site.to_string(),
+            or_dash(self.site.map(SiteId::as_str)),
             or_dash(self.form.map(FormId::as_str)),
             self.state.as_str().to_owned(),
             or_dash(self.business_id.as_deref()),
@@ -177,7 +211,7 @@ impl<'a> PairRow<'a> {
         match self.state {
             PairState::Ok => line.to_owned(),
             PairState::Refused => paint.red(line),
-            PairState::Unreachable | PairState::Missing => paint.yellow(line),
+            PairState::Unreachable | PairState::Missing | PairState::Unreadable => paint.yellow(line),
         }
     }
 }
@@ -189,6 +223,7 @@ impl PairState {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -1,17 +1,27 @@
 //! A site and its pair as they are written in the files.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::anyhow;
 
 use crate::cli::error::Error;
-use crate::cli::sites::edit::{edit_file, secret_file, with_keys};
-use crate::config::{Loaded, Site, known_names};
+use crate::cli::sites::edit::{WrittenKey, edit_file, named_files, with_keys, written_keys};
+use crate::config::{ConfigPart, PartFault, Site, StandIn, StandInSource, Starting, known_names};
+use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::operate::keys::{ReadyPair, Replaced};
 
-/// Finds a site that can be used as it is written, with keys or without.
-pub(super) fn find<'a>(id: &SiteId, loaded: &'a Loaded) -> Result<&'a Site, Error> {
+/// Finds a site that can be used as it is written, with keys or without. One of which the gateway uses an older version is
+/// refused: what is added to a file that lost its end would be taken for all there is.
+pub(super) fn find<'a>(id: &SiteId, starting: &'a Starting) -> Result<&'a Site, Error> {
+    let loaded = &starting.loaded;
+    let is_it = |it: &&StandIn| it.part == ConfigPart::Site(id.clone()) && it.fault != PartFault::Incomplete;
+    if let Some(stand_in) = starting.stand_ins.iter().find(is_it) {
+        let error = Error::config(anyhow!("site `{id}` uses its last-good version: {}", fault_of(stand_in)));
+        return Err(error.hint("`formgate check` shows what is wrong; fix that first"));
+    }
     if let Some(site) = loaded.usable_sites().find(|site| site.id == *id) {
         return Ok(site);
     }
@@ -26,6 +36,50 @@ pub(super) fn find<'a>(id: &SiteId, loaded: &'a Loaded) -> Result<&'a Site, Erro
     Err(Error::usage(anyhow!("there is no site `{id}`")).hint(hint))
 }
 
+fn fault_of(stand_in: &StandIn) -> String {
+    let file = stand_in.file.display();
+    match stand_in.fault {
+        PartFault::Gone | PartFault::TakenOut => format!("it isn't in {file} any more"),
+        PartFault::Broken | PartFault::Incomplete => format!("{file} is broken"),
+    }
+}
+
+/// What a site's file says of its pair.
+pub(in crate::cli) enum WrittenPair<'a> {
+    Read(&'a KeyPair),
+    /// Nothing, or files that nobody has made yet.
+    None,
+    /// It is written, and can't be read here; why, in words.
+    Unreadable(String),
+}
+
+/// Tells what a site has: a pair that this program can't read is a pair all the same.
+pub(in crate::cli) fn pair_of(site: &Site) -> WrittenPair<'_> {
+    if let Some(keys) = &site.keys {
+        return WrittenPair::Read(keys);
+    }
+    let text = fs::read_to_string(&site.file).unwrap_or_default();
+    let written = written_keys(&text, site.id.as_str()).into_iter().flatten();
+    let why = written.filter_map(|key| match key {
+        WrittenKey::Nowhere | WrittenKey::Here => None,
+        WrittenKey::Variable(name) => Some(format!("the variable `{name}` isn't set in this environment")),
+        WrittenKey::File(path) => {
+            let path = beside(&site.file).join(path);
+            let is_missing = fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let is_read = fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty());
+            (!is_missing && !is_read).then(|| format!("{} can't be read", path.display()))
+        }
+    });
+    let why: Vec<String> = why.collect();
+    if why.is_empty() { WrittenPair::None } else { WrittenPair::Unreadable(why.join(", and ")) }
+}
+
+/// The failure of a command that would have to know such a pair.
+pub(in crate::cli) fn unreadable(site: &SiteId, why: &str) -> Error {
+    let error = Error::config(anyhow!("{why}")).context(format!("site `{site}` has keys that can't be read here"));
+    error.hint("run this as the gateway's user, with its environment")
+}
+
 /// Writes a pair into its site's file.
 pub(super) fn write_pair(site: &Site, pair: &ReadyPair) -> Result<(), Error> {
     let secret = relative_to(&site.file, &pair.secret_file);
@@ -33,32 +87,58 @@ pub(super) fn write_pair(site: &Site, pair: &ReadyPair) -> Result<(), Error> {
     edit_file(&site.file, &site.id, |text| with_keys(text, site.id.as_str(), &pair.public_key, &secret)).map(drop)
 }
 
-/// Tells which pair a site has, and in which file of the secrets folder its secret is.
-pub(super) fn pair_in_use(site: &Site, secrets: &Path) -> Option<Replaced> {
-    let keys = site.keys.as_ref()?;
-    let text = std::fs::read_to_string(&site.file).ok();
-    let written = text.and_then(|text| secret_file(&text, site.id.as_str()));
-    let in_folder = written.and_then(|written| {
-        let path = site.file.parent().unwrap_or(Path::new("")).join(written);
-        let is_inside = path.parent()?.canonicalize().ok()? == secrets.canonicalize().ok()?;
-        is_inside.then(|| path.file_name().map(|name| name.to_string_lossy().into_owned()))?
-    });
-    Some(Replaced { public_key: keys.public().to_owned(), secret_file: in_folder })
+/// Returns a pair that is in use, and in which file of the secrets folder its secret is.
+pub(super) fn in_use(site: &Site, keys: &KeyPair, secrets: &Path) -> Replaced {
+    let text = fs::read_to_string(&site.file).unwrap_or_default();
+    let secret_file = match written_keys(&text, site.id.as_str()) {
+        Some([_, WrittenKey::File(written)]) => {
+            let path = beside(&site.file).join(written);
+            let is_inside = is_same(path.parent().unwrap_or(Path::new("")), secrets);
+            path.file_name().filter(|_| is_inside).map(|name| name.to_string_lossy().into_owned())
+        }
+        _ => None,
+    };
+    Replaced { public_key: keys.public().to_owned(), secret_file }
 }
 
-/// Names the other sites that have a pair, or a form that has it.
-pub(super) fn others_with(loaded: &Loaded, site: &SiteId, public_key: &str) -> Vec<SiteId> {
+/// Names the forms of a site that have the site's own pair.
+pub(super) fn forms_with(site: &Site, keys: &KeyPair) -> Vec<String> {
+    let own = site.form_keys.iter().filter(|(_, own)| own.as_ref().is_some_and(|own| own.public() == keys.public()));
+    own.map(|(form, _)| form.to_string()).collect()
+}
+
+/// Names the other sites in force that have a pair, or a form that has it.
+pub(super) fn others_with(starting: &Starting, site: &SiteId, public_key: &str) -> Vec<SiteId> {
+    let in_force = starting.in_force.iter().flat_map(|(config, _)| config.sites.values().map(AsRef::as_ref));
+    let all = starting.loaded.usable_sites().chain(in_force);
     let has_it = |other: &&Site| other.key_pairs().any(|(_, pair)| pair.public() == public_key);
-    loaded.usable_sites().filter(|other| other.id != *site).filter(has_it).map(|other| other.id.clone()).collect()
+    let found: BTreeSet<_> = all.filter(|other| other.id != *site).filter(has_it).map(|it| it.id.clone()).collect();
+    found.into_iter().collect()
 }
 
-/// Tells whether any site's file names a file of the secrets folder.
-pub(super) fn is_named(loaded: &Loaded, config: &Path, secret_file: &str) -> bool {
+/// Tells whether anything that is written, or that stands in for what is broken, may name a file of the secrets folder.
+pub(super) fn is_named(starting: &Starting, config: &Path, secret: &Path) -> bool {
+    let loaded = &starting.loaded;
     let files = loaded.usable_sites().map(|site| site.file.as_path());
     let broken = loaded.broken_sites.iter().map(|site| site.file.as_path());
-    // One that can't be read may name it.
-    let names_it = |file: &Path| std::fs::read_to_string(file).map_or(true, |text| text.contains(secret_file));
-    files.chain(broken).chain([config]).any(names_it)
+    // What can't be read may name it; so may an older version, of which there is only a copy.
+    let names_it = |file: &Path| {
+        let named = fs::read_to_string(file).ok().and_then(|text| named_files(&text));
+        named.is_none_or(|named| named.iter().any(|path| is_same(&beside(file).join(path), secret)))
+    };
+    starting.stand_ins.iter().any(|it| it.by == StandInSource::LastGood)
+        || files.chain(broken).chain([config]).any(names_it)
+}
+
+fn beside(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// Writes a path as a file that names it has to: relative to that file's folder, where the way there is plain.
@@ -77,12 +157,28 @@ pub(in crate::cli) fn relative_to(file: &Path, target: &Path) -> PathBuf {
         return target;
     }
     let up = folder.components().skip(shared).map(|_| Component::ParentDir);
-    up.chain(target.components().skip(shared)).collect()
+    let relative: PathBuf = up.chain(target.components().skip(shared)).collect();
+    // Where a folder on the way is a link, `..` leads elsewhere.
+    let leads_there = is_same(beside(&folder.join(&relative)), beside(&target));
+    if leads_there || !folder.exists() || !beside(&target).exists() { relative } else { target }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_on_the_way_is_no_way_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for made in ["deep/sites", "secrets"] {
+            fs::create_dir_all(path(made)).expect("a folder");
+        }
+        std::os::unix::fs::symlink(path("deep/sites"), path("sites")).expect("a link");
+        let secret = path("secrets/acme_sk");
+        assert_eq!(relative_to(&path("sites/acme.toml"), &secret), secret);
+        assert_eq!(relative_to(&path("config.toml"), &secret), Path::new("secrets/acme_sk"));
+    }
 
     #[test]
     fn a_secret_is_named_from_the_folder_of_the_file_that_names_it() {

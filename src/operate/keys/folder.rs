@@ -49,10 +49,7 @@ impl SecretsFolder {
     /// Opens the folder, making it (0700) where there is none.
     pub fn open(folder: &Path) -> Result<Self, SecretsFolderError> {
         let failed = |error| SecretsFolderError::Io(folder.to_owned(), error);
-        if !folder.exists() {
-            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-            private_file::adopt_folder(folder).map_err(failed)?;
-        }
+        make(folder).map_err(failed)?;
         // Whoever may write there could put a file of theirs in the place of a secret.
         if fs::metadata(folder).map_err(failed)?.permissions().mode() & 0o022 != 0 {
             return Err(SecretsFolderError::Open(folder.to_owned()));
@@ -86,13 +83,14 @@ impl SecretsFolder {
         self.0.in_vain.lock().clone()
     }
 
+    /// Writes one down. It is told by this run also where the disk is full.
     pub(super) fn add_in_vain(&self, in_vain: &InVain) -> io::Result<()> {
         let mut found = self.0.in_vain.lock();
-        if in_vain::add(&self.in_vain_file(), in_vain)? {
-            self.sync()?;
+        let added = in_vain::add(&self.in_vain_file(), in_vain).and_then(|is_new| self.sync().map(|()| is_new));
+        if !matches!(added, Ok(false)) && !found.contains(in_vain) {
             found.push(in_vain.clone());
         }
-        Ok(())
+        added.map(drop)
     }
 
     /// Writes a pair's secret into a file.
@@ -192,6 +190,18 @@ impl SecretsFolder {
     /// A name is durable only with its folder.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.0.folder)?.sync_all()
+    }
+}
+
+/// Makes a folder and those above it, each for the owner of the one it is made in.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.exists() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), make)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| private_file::adopt_folder(folder)),
     }
 }
 

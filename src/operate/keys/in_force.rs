@@ -1,6 +1,7 @@
 //! Which pairs of a site are in use at this moment.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,21 +17,28 @@ pub struct KeysInForce {
     /// Those that leads are under way with, each with their number: one that was replaced is here until its last lead is
     /// settled.
     pub under_way: BTreeMap<String, usize>,
+    /// This gateway has begun so lately that one before it, in an upgrade, may still be sending.
+    #[serde(default)]
+    pub is_new: bool,
 }
 
 impl KeysInForce {
     /// Tells whether nothing is sent with a pair any more, now that another is in force.
     pub fn have_replaced(&self, old: &str, new: &str) -> bool {
         let is_in_force = |key: &str| self.public_keys.iter().any(|known| known == key);
-        is_in_force(new) && !is_in_force(old) && !self.under_way.contains_key(old)
+        is_in_force(new) && !is_in_force(old) && !self.under_way.contains_key(old) && !self.is_new
     }
 }
 
-/// Tells which keys of a site are in use.
-pub fn in_force(config: &Config, under_way: &KeysUnderWay, site: &SiteId) -> KeysInForce {
+/// How long a gateway may go on sending after another has taken its place.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(15);
+
+/// Tells which keys of a site are in use; `taken_over` is how long ago this gateway took the place of another.
+pub fn in_force(config: &Config, under_way: &KeysUnderWay, site: &SiteId, taken_over: Option<Duration>) -> KeysInForce {
     // What is under way is looked at last: a lead that began before the configuration changed is counted by then.
     let pairs = config.sites.get(site).map(|site| site.key_pairs().map(|(_, pair)| pair.public().to_owned()).collect());
-    KeysInForce { public_keys: pairs.unwrap_or_default(), under_way: under_way.of_site(site) }
+    let is_new = taken_over.is_some_and(|age| age < PREDECESSOR_MAX);
+    KeysInForce { public_keys: pairs.unwrap_or_default(), under_way: under_way.of_site(site), is_new }
 }
 
 #[cfg(test)]
@@ -42,6 +50,7 @@ mod tests {
         let keys = |public: &[&str], under_way: &[&str]| KeysInForce {
             public_keys: public.iter().map(|key| (*key).to_owned()).collect(),
             under_way: under_way.iter().map(|key| ((*key).to_owned(), 1)).collect(),
+            is_new: false,
         };
         for (now, replaced) in [
             (keys(&["old"], &[]), false),
@@ -51,6 +60,8 @@ mod tests {
             (keys(&["new"], &["new"]), true),
         ] {
             assert_eq!(now.have_replaced("old", "new"), replaced, "{now:?}");
+            let upgraded = KeysInForce { is_new: true, ..now };
+            assert!(!upgraded.have_replaced("old", "new"), "{upgraded:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Connections that may have been minted in vain: for a person, who revokes them in KaiCalls' dashboard.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -46,6 +46,15 @@ impl InVain {
         }
     }
 
+    /// Returns what it is called in the dashboard, as far as is known.
+    pub fn name(&self) -> String {
+        match (&self.connection_id, &self.public_key) {
+            (Some(id), _) => id.clone(),
+            (None, Some(key)) => key.clone(),
+            (None, None) => "id unknown".to_owned(),
+        }
+    }
+
     /// Tells whether both are about one request.
     fn is_same(&self, other: &Self) -> bool {
         self.site == other.site && self.asked_at == other.asked_at
@@ -67,9 +76,11 @@ pub(super) fn add(file: &Path, in_vain: &InVain) -> io::Result<bool> {
     if read(file)?.iter().any(|known| known.is_same(in_vain)) {
         return Ok(false);
     }
-    let mut opened = private_file::open(file, OpenOptions::new().append(true))?;
-    let is_new = opened.metadata()?.len() == 0;
-    let mut writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(Vec::new());
+    let mut opened = private_file::open(file, OpenOptions::new().read(true).append(true))?;
+    let mut before = Vec::new();
+    opened.read_to_end(&mut before)?;
+    let begun = if before.last().is_some_and(|byte| *byte != b'\n') { b"\n".to_vec() } else { Vec::new() };
+    let mut writer = csv::WriterBuilder::new().has_headers(before.is_empty()).from_writer(begun);
     writer.serialize(in_vain).map_err(io::Error::other)?;
     let line = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     opened.write_all(&line)?;
@@ -99,6 +110,12 @@ mod tests {
         let of = InVain::of(&site, None, Timestamp::MAX, &minted, "refused");
         assert!(add(&file, &of).expect("written"));
         assert_eq!(read(&file).expect("read"), [lost, of]);
+        // A full disk left half a line.
+        let torn = std::fs::read_to_string(&file).expect("read").trim_end().to_owned();
+        std::fs::write(&file, torn.get(..torn.len() - 3).expect("longer")).expect("written");
+        let next = InVain::lost(&site, None, Timestamp::MIN, "again");
+        assert!(add(&file, &next).expect("written"));
+        assert!(read(&file).expect("read").contains(&next));
         let text = std::fs::read_to_string(&file).expect("read");
         assert!(text.starts_with("site,site_url,asked_at,connection_id,public_key,why\nacme,"), "{text}");
     }

@@ -44,6 +44,9 @@ use crate::lead::SiteId;
 /// Most mints of one site whose answer is lost before it is given up: each may leave a connection behind.
 const LOST_MAX: u32 = 2;
 
+/// Why a pair that is there isn't used.
+const OTHER_BUSINESS: &str = "it is of another business than was asked for";
+
 /// Makes pairs ready for use. All clones keep to one pace.
 #[derive(Clone)]
 pub struct Provisioner {
@@ -88,6 +91,8 @@ pub enum ProvisionError {
     MintRefused(Refused),
     #[error("KaiCalls minted a pair of business {minted}, not of {asked}")]
     OtherBusiness { minted: String, asked: String },
+    #[error("KaiCalls refuses the pair that it has just minted: {0}")]
+    NewPairRefused(Refused),
     #[error("KaiCalls refuses the key pair: {0}")]
     PairRefused(Refused),
     #[error("KaiCalls can't be asked: {0}")]
@@ -114,7 +119,7 @@ impl Provisioner {
             Verification::Valid { business_id } => business_id,
             Verification::Refused(refused) => {
                 self.give_up(site, &progress, &minted, "KaiCalls refused the new pair")?;
-                return Err(ProvisionError::PairRefused(refused));
+                return Err(ProvisionError::NewPairRefused(refused));
             }
             Verification::Unreachable(why) => return Err(ProvisionError::Unreachable(why)),
         };
@@ -152,8 +157,22 @@ impl Provisioner {
         verify(&self.client, &self.pace, keys).await
     }
 
-    /// The site's file names the pair: nothing is left to be done.
-    pub fn in_use(&self, site: &SiteId) -> Result<(), ProvisionError> {
+    /// The site's file names this pair: nothing is left to be done. Another that was on its way is named as minted in vain.
+    pub fn in_use(&self, site: &SiteId, public_key: &str) -> Result<(), ProvisionError> {
+        match self.folder.progress(site)? {
+            Some(MintProgress { step: MintStep::Minted(minted), url, asked_at, replaces })
+                if minted.public_key != public_key =>
+            {
+                let progress = MintProgress { step: MintStep::Asked, url, asked_at, replaces };
+                self.give_up(site, &progress, &minted, "another pair was taken")?;
+            }
+            Some(MintProgress { step: MintStep::Asked, url, asked_at, .. }) => {
+                let lost =
+                    InVain::lost(site, url.as_deref(), asked_at, "the run was cut off, and another pair was taken");
+                self.folder.add_in_vain(&lost)?;
+            }
+            _ => {}
+        }
         Ok(self.folder.clear_progress(site)?)
     }
 
@@ -161,7 +180,7 @@ impl Provisioner {
     /// place of another, which may still be needed.
     pub fn finish(&self, site: &SiteId, public_key: &str) -> Result<(), ProvisionError> {
         let is_done = |it: &Unfinished| it.replaces.is_none() && it.public_key.as_deref() == Some(public_key);
-        if self.unfinished(site)?.is_some_and(|it| is_done(&it)) { self.in_use(site) } else { Ok(()) }
+        if self.unfinished(site)?.is_some_and(|it| is_done(&it)) { self.in_use(site, public_key) } else { Ok(()) }
     }
 
     /// Tells what an earlier run left unfinished for a site.
@@ -178,6 +197,10 @@ impl Provisioner {
         &self.folder
     }
 
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// Goes on with the pair that an earlier run had minted. What can't be gone on with is named as minted in vain.
     fn resume(&self, site: &SiteId, request: &MintRequest<'_>) -> io::Result<Option<(MintProgress, Minted, KeyPair)>> {
         let Some(mut progress) = self.folder.progress(site)? else { return Ok(None) };
@@ -190,7 +213,14 @@ impl Provisioner {
             self.give_up(site, &progress, &minted, "the run was cut off before its secret was written")?;
             return Ok(None);
         };
-        if progress.replaces.is_none() && request.replaces.is_some() {
+        if let (Some(asked), Some(found)) = (request.business_id, &minted.business_id)
+            && asked != found
+        {
+            self.give_up(site, &progress, &minted, OTHER_BUSINESS)?;
+            return Ok(None);
+        }
+        // What is in use now may be another pair than when this one was minted.
+        if request.replaces.is_some() && progress.replaces != request.replaces {
             progress.replaces.clone_from(&request.replaces);
             self.folder.write_progress(site, &progress)?;
         }
@@ -209,7 +239,7 @@ impl Provisioner {
         let mut tries = Tries::default();
         let mut lost = 0;
         loop {
-            let turn = self.pace.turn().await;
+            let turn = self.pace.turn().await.map_err(|left| ProvisionError::Unreachable(left.to_string()))?;
             let progress = MintProgress {
                 step: MintStep::Asked,
                 url: url.clone(),
@@ -262,13 +292,19 @@ impl Provisioner {
             && asked != found
         {
             let error = ProvisionError::OtherBusiness { minted: found.clone(), asked: asked.to_owned() };
-            self.give_up(site, &progress, &minted, "it is of another business than was asked for")?;
+            self.give_up(site, &progress, &minted, OTHER_BUSINESS)?;
             return Err(error);
         }
         let progress = MintProgress { step: MintStep::Minted(minted.clone()), ..progress };
         // Before the secret: killed between the two, the next run knows which connection was minted in vain.
-        self.folder.write_progress(site, &progress)?;
-        self.folder.write_secret(&minted.secret_file, &keys)?;
+        let written = self.folder.write_progress(site, &progress);
+        if let Err(error) = written.and_then(|()| self.folder.write_secret(&minted.secret_file, &keys)) {
+            let in_vain =
+                InVain::of(site, progress.url.as_deref(), progress.asked_at, &minted, "it can't be written down");
+            // A full disk takes no line either; the run tells it all the same.
+            drop(self.folder.add_in_vain(&in_vain));
+            return Err(error.into());
+        }
         Ok((progress, minted, keys))
     }
 
@@ -284,7 +320,10 @@ impl Provisioner {
 pub async fn verify(client: &Client, pace: &Pace, keys: &KeyPair) -> Verification {
     let mut tries = Tries::default();
     loop {
-        let turn = pace.turn().await;
+        let turn = match pace.turn().await {
+            Ok(turn) => turn,
+            Err(left) => return Verification::Unreachable(left.to_string()),
+        };
         let reply = judge(client.verify(keys).await, pace.now());
         drop(turn);
         match reply {

@@ -18,7 +18,7 @@ const LIMITED_MAX: u32 = 60;
 const FIRST: Duration = Duration::from_millis(500);
 /// The longest wait that nobody asked for.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The longest wait that is granted.
+/// The longest wait that is waited for.
 const ASKED_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The pace of all who ask. Clones share it.
@@ -41,14 +41,19 @@ impl Pace {
         (self.clock)()
     }
 
-    /// Waits for a turn; it ends when it is dropped.
-    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a turn; it ends when it is dropped. Where KaiCalls asked to be left alone for longer than a command should
+    /// take, there is none.
+    pub(super) async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, LeftAlone> {
         // The semaphore is never closed.
         let turn = Arc::clone(&self.at_once).acquire_owned().await.ok();
         loop {
             let not_before = *self.not_before.lock();
-            if Instant::now() >= not_before {
-                return turn;
+            let wait = not_before.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                return Ok(turn);
+            }
+            if wait > ASKED_MAX {
+                return Err(LeftAlone { seconds: wait.as_secs() });
             }
             tokio::time::sleep_until(not_before).await;
         }
@@ -67,6 +72,13 @@ impl Pace {
     }
 }
 
+/// KaiCalls must not be asked for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it asks to be left alone for another {seconds} s")]
+pub(super) struct LeftAlone {
+    seconds: u64,
+}
+
 /// How often one question came to nothing.
 #[derive(Debug, Default)]
 pub(super) struct Tries {
@@ -83,11 +95,11 @@ impl Tries {
             false => (&mut self.failed, FAILED_MAX),
         };
         *count += 1;
-        if *count >= max {
-            return None;
-        }
         if let Some(wait) = later.wait {
-            pace.hold_off(wait.min(ASKED_MAX));
+            pace.hold_off(wait);
+        }
+        if *count >= max || later.wait.is_some_and(|wait| wait > ASKED_MAX) {
+            return None;
         }
         let longest = FIRST.saturating_mul(1 << (*count - 1).min(16)).min(LONGEST);
         // From half of it on: who failed together don't come back together, and nobody comes back at once.
@@ -108,11 +120,15 @@ mod tests {
     async fn everybody_waits_for_what_one_was_told() {
         let pace = Pace::new(4, || Timestamp::UNIX_EPOCH);
         let begun = Instant::now();
-        drop(pace.turn().await);
+        assert!(pace.turn().await.is_ok());
         assert_eq!(begun.elapsed(), Duration::ZERO);
         let wait = Tries::default().next(&later(Some(20), true), &pace).expect("another try");
         assert!(wait < Duration::from_secs(1));
-        drop(pace.clone().turn().await);
+        assert!(pace.clone().turn().await.is_ok());
+        assert_eq!(begun.elapsed().as_secs(), 20);
+        // Nobody asks before an hour is over, and nobody waits for so long.
+        assert_eq!(Tries::default().next(&later(Some(3_600), true), &pace), None);
+        assert_eq!(pace.turn().await.err(), Some(LeftAlone { seconds: 3_600 }));
         assert_eq!(begun.elapsed().as_secs(), 20);
     }
 

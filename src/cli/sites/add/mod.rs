@@ -189,7 +189,7 @@ impl Adding<'_> {
             let provisioner = provisioner(self.loaded, true)?;
             let unfinished = provisioner.unfinished(&site.id).map_err(failure)?;
             if unfinished.is_some_and(|it| it.public_key.as_deref() == Some(keys.public()) && it.replaces.is_none()) {
-                provisioner.in_use(&site.id).map_err(failure)?;
+                provisioner.in_use(&site.id, keys.public()).map_err(failure)?;
             }
             return Ok(added);
         }
@@ -244,7 +244,7 @@ impl Adding<'_> {
     /// Notes that the file names the pair.
     fn in_use(&self, ready: Option<(Provisioner, ReadyPair)>) -> Result<Option<ReadyPair>, Error> {
         let Some((provisioner, pair)) = ready else { return Ok(None) };
-        provisioner.in_use(&self.args.id).map_err(failure)?;
+        provisioner.in_use(&self.args.id, &pair.public_key).map_err(failure)?;
         Ok(Some(pair))
     }
 }

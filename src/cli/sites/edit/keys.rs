@@ -1,6 +1,6 @@
 //! A site's key pair.
 
-use toml_edit::InlineTable;
+use toml_edit::{DocumentMut, InlineTable, Item, TableLike, Value};
 
 use super::document::{Changed, EditError, edit_site, set, site_of};
 
@@ -20,16 +20,67 @@ pub(in crate::cli) fn with_keys(
     })
 }
 
-/// Returns the file that holds a site's secret key, as it is written; none where the secret stands elsewhere.
-pub(in crate::cli) fn secret_file(text: &str, site: &str) -> Option<String> {
+/// Where a key is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum WrittenKey {
+    Nowhere,
+    /// In the file itself.
+    Here,
+    Variable(String),
+    /// As it is written.
+    File(String),
+}
+
+/// Tells where a site's keys are written, the public and the secret one.
+pub(in crate::cli) fn written_keys(text: &str, site: &str) -> Option<[WrittenKey; 2]> {
     let document = text.parse().ok()?;
-    let file = site_of(&document, site)?.get("secret_key")?.as_table_like()?.get("file")?.as_str();
-    file.map(str::to_owned)
+    let table = site_of(&document, site)?;
+    Some(["public_key", "secret_key"].map(|key| {
+        let Some(item) = table.get(key) else { return WrittenKey::Nowhere };
+        let named = |name| item.as_table_like()?.get(name)?.as_str().map(str::to_owned);
+        let file = named("file").map(WrittenKey::File);
+        file.or_else(|| named("env").map(WrittenKey::Variable)).unwrap_or(WrittenKey::Here)
+    }))
+}
+
+/// Returns every file that a text names by `file = "…"`, wherever that stands; none where it can't be read.
+pub(in crate::cli) fn named_files(text: &str) -> Option<Vec<String>> {
+    let document: DocumentMut = text.parse().ok()?;
+    let mut found = Vec::new();
+    in_table(document.as_table(), &mut found);
+    Some(found)
+}
+
+fn in_table(table: &dyn TableLike, found: &mut Vec<String>) {
+    for (key, item) in table.iter() {
+        match item {
+            Item::ArrayOfTables(tables) => tables.iter().for_each(|table| in_table(table, found)),
+            Item::Value(Value::Array(values)) => {
+                values.iter().filter_map(Value::as_inline_table).for_each(|table| in_table(table, found));
+            }
+            _ => match (item.as_table_like(), item.as_str()) {
+                (Some(table), _) => in_table(table, found),
+                (None, Some(file)) if key == "file" => found.push(file.to_owned()),
+                _ => {}
+            },
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_found_where_they_are_written() {
+        let text = "[[site]]\nid = \"a\"\npublic_key = \"wp_pk_a\"\nsecret_key = { file = \"x\" }\n\
+                    [site.forms.b]\nsecret_key.file = \"y\"\n\n[[site]]\nid = \"c\"\npublic_key = { env = \"E\" }\n";
+        let file = WrittenKey::File("x".to_owned());
+        assert_eq!(written_keys(text, "a"), Some([WrittenKey::Here, file]));
+        assert_eq!(written_keys(text, "c"), Some([WrittenKey::Variable("E".to_owned()), WrittenKey::Nowhere]));
+        assert_eq!(written_keys(text, "d"), None);
+        assert_eq!(named_files(text), Some(vec!["x".to_owned(), "y".to_owned()]));
+    }
 
     const PUBLIC: &str = "public_key = \"wp_pk_2\"";
     const SECRET: &str = "secret_key = { file = \"../secrets/acme.sk\" }";

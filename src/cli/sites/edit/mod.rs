@@ -16,7 +16,7 @@ mod token;
 
 pub(in crate::cli) use document::EditError;
 pub(in crate::cli) use guarded::{EditLock, Edited, edit_file};
-pub(in crate::cli) use keys::{secret_file, with_keys};
+pub(in crate::cli) use keys::{WrittenKey, named_files, with_keys, written_keys};
 pub(in crate::cli) use pause::{paused, resumed};
 pub(in crate::cli) use table::{with_site, without_site};
 pub(in crate::cli) use token::{NewToken, with_token, without_token};

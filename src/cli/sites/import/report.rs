@@ -113,8 +113,8 @@ impl Report {
             let unfinished = provisioner.unfinished(&site.id).map_err(failure)?;
             // A rotation is finished by `keys rotate`, which still waits for the old pair.
             let is_done = unfinished.is_some_and(|it| it.replaces.is_none() && it.public_key.as_deref() == in_use);
-            if is_done && in_use.is_some() {
-                provisioner.in_use(&site.id).map_err(failure)?;
+            if let Some(in_use) = in_use.filter(|_| is_done) {
+                provisioner.in_use(&site.id, in_use).map_err(failure)?;
             }
         }
         Ok(())

@@ -62,7 +62,7 @@ impl<'a> Writer<'a> {
             (None, None) => return Err(Error::failed(anyhow!("a new site without a token"))),
         }
         match (self.provisioner, pair) {
-            (Some(provisioner), Some(_)) => provisioner.in_use(&plan.row.id).map_err(failure),
+            (Some(provisioner), Some(pair)) => provisioner.in_use(&plan.row.id, &pair.public_key).map_err(failure),
             _ => Ok(()),
         }
     }
