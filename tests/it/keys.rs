@@ -418,3 +418,148 @@ async fn a_site_whose_pair_is_refused_resumes_at_once_with_another() {
     let written = text(&place, "sites/acme.toml");
     assert!(!written.contains("wp_sk_"), "the old secret is gone from the file: {written}");
 }
+
+/// A folder with a sandbox's configuration and these sites.
+fn folder_of(sandbox: &Sandbox, sites: &[(&str, &str)]) -> Arc<Place> {
+    let config = config(&sandbox.base_url());
+    let files: Vec<_> = sites.iter().map(|(id, more)| (format!("sites/{id}.toml"), site(id, more))).collect();
+    let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    Arc::new(Place::of(&[&[("config.toml", config.as_str())], files.as_slice()].concat()))
+}
+
+fn own_pair(sandbox: &Sandbox) -> String {
+    let keys = sandbox.keys();
+    format!("public_key = \"{}\"\nsecret_key = \"{}\"\n", keys.public_key, keys.secret_key)
+}
+
+#[tokio::test]
+async fn a_site_stays_with_its_business() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place = folder_of(&sandbox, &[("acme", "")]);
+    let business = async |line: &[&str]| run(&place, line).await.json()["business_id"].clone();
+    assert_eq!(run(&place, &["keys", "mint", "acme", "--business", "biz_1"]).await.code, 0);
+    assert_eq!(business(&["keys", "rotate", "acme", "--output", "json"]).await, "biz_1");
+    let other = run(&place, &["keys", "rotate", "acme", "--business", "biz_2"]).await;
+    assert_eq!(other.code, 2, "{}", other.talk);
+    assert!(other.talk.contains("of business biz_1, not of biz_2"), "{}", other.talk);
+
+    // What a killed run minted for another business isn't gone on with.
+    let key = public_key(&place, "acme");
+    let progress = minted(&key, "acme_sk", "conn_1").replace("\"business_id\":null", "\"business_id\":\"biz_1\"");
+    let fresh = folder_of(&sandbox, &[("acme", "")]);
+    fs::create_dir(fresh.path("secrets")).expect("a folder");
+    fs::write(fresh.path("secrets/acme_sk"), "wp_sk_x").expect("written");
+    fs::write(fresh.path("secrets/.acme.mint"), progress).expect("written");
+    let ran = run(&fresh, &["keys", "mint", "acme", "--business", "biz_2"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert!(ran.data.contains("business biz_2") && ran.talk.contains("conn_1"), "{}\n{}", ran.data, ran.talk);
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_read_here_are_keys_all_the_same() {
+    let sandbox = start(&[LIVE_KEY]);
+    let keys = format!("public_key = \"{}\"\nsecret_key = {{ env = \"ACME_SK\" }}\n", sandbox.keys().public_key);
+    let place = folder_of(&sandbox, &[("acme", &keys)]);
+    let before = text(&place, "sites/acme.toml");
+    for line in [&["keys", "mint", "acme"][..], &["keys", "rotate", "acme"], &["keys", "verify", "acme"]] {
+        let ran = run(&place, line).await;
+        assert_eq!(ran.code, 78, "{line:?}: {}", ran.talk);
+        let told = format!("{}{}", ran.data, ran.talk);
+        assert!(told.contains("the variable `ACME_SK` isn't set in this environment"), "{line:?}: {told}");
+    }
+    assert_eq!(text(&place, "sites/acme.toml"), before);
+    assert_eq!(sandbox.connections().len(), 1, "nothing was minted");
+}
+
+#[tokio::test]
+async fn a_linked_folder_of_sites_names_the_secret_by_its_whole_path() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place = folder_of(&sandbox, &[("acme", &own_pair(&sandbox))]);
+    fs::create_dir(place.path("deep")).expect("a folder");
+    fs::rename(place.path("sites"), place.path("deep/sites")).expect("moved");
+    std::os::unix::fs::symlink(place.path("deep/sites"), place.path("sites")).expect("a link");
+    let ran = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    let verified = run(&place, &["keys", "verify"]).await;
+    assert_eq!(verified.code, 0, "{}\n{}", verified.data, verified.talk);
+}
+
+#[tokio::test]
+async fn a_form_with_the_sites_own_pair_is_told_before_anything_is_minted() {
+    let sandbox = start(&[LIVE_KEY]);
+    let pair = own_pair(&sandbox);
+    let place = folder_of(&sandbox, &[("acme", &format!("{pair}[forms.south]\n{pair}"))]);
+    let ran = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(ran.code, 78, "{}", ran.talk);
+    assert!(ran.talk.contains("name the site's own pair: south"), "{}", ran.talk);
+    assert_eq!(sandbox.connections().len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_is_kept_while_any_file_names_it() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place = folder_of(&sandbox, &[("dental", ""), ("acme-dental", "")]);
+    assert_eq!(run(&place, &["keys", "mint", "dental", "acme-dental", "dental"]).await.code, 0);
+    assert_eq!(sandbox.connections().len(), 3, "a site that is named twice is minted for once");
+    // Its name ends like the other's.
+    assert_eq!(run(&place, &["keys", "rotate", "dental"]).await.code, 0);
+    assert!(!place.path("secrets/dental_sk").exists() && place.path("secrets/acme-dental_sk").exists());
+    let shared = text(&place, "sites/acme-dental.toml").replace("id = \"acme-dental\"", "id = \"shared\"");
+    fs::write(place.path("sites/shared.toml"), shared).expect("written");
+    assert_eq!(run(&place, &["keys", "rotate", "acme-dental"]).await.code, 0);
+    assert!(place.path("secrets/acme-dental_sk").exists());
+}
+
+#[tokio::test]
+async fn an_old_pair_that_could_not_be_shown_is_shown_the_next_time() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place = folder_of(&sandbox, &[("acme", &own_pair(&sandbox))]);
+    let mut command = place.command(&["keys", "rotate", "acme"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a full disk");
+    command.env("KAICALLS_API_KEY", LIVE_KEY).stdout(full);
+    let status = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("it runs").status;
+    assert_eq!(status.code(), Some(74));
+    let again = run(&place, &["keys", "rotate", "acme"]).await;
+    assert_eq!(again.code, 0, "{}", again.talk);
+    assert!(again.data.contains(&sandbox.keys().public_key), "{}", again.data);
+    assert_eq!(sandbox.connections().len(), 2, "it was gone on with");
+}
+
+#[tokio::test]
+async fn who_asks_to_be_left_alone_for_an_hour_is_not_asked_again() {
+    let (sandbox, place) = limited("");
+    let fault = Fault {
+        endpoint: Endpoint::Keys,
+        status: Some(429),
+        retry_after: Some("3600".to_owned()),
+        times: std::num::NonZeroU32::new(1),
+        ..Fault::default()
+    };
+    sandbox.add_fault(fault).expect("a fault");
+    fs::write(place.path("sites/beta.toml"), site("beta", "")).expect("written");
+    let ran = run(&place, &["keys", "mint", "acme", "beta", "--output", "json"]).await;
+    assert_eq!(ran.code, 75, "{}", ran.talk);
+    let rows = ran.json();
+    let error = |at: usize| rows[at]["error"].as_str().expect("an error").to_owned();
+    assert!(error(0).contains("asks to be left alone for 3600 s"), "{rows}");
+    assert!(error(1).contains("asks to be left alone for another"), "{rows}");
+    assert_eq!(sandbox.connections().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_runs_from_its_last_good_version_is_left_alone() {
+    let sandbox = start(&[LIVE_KEY]);
+    let place = folder_of(&sandbox, &[("acme", &own_pair(&sandbox)), ("beta", &own_pair(&sandbox))]);
+    let (_gateway, _) = serve(&place).await;
+    fs::write(place.path("sites/acme.toml"), "id = \"acme\"\nregion = \"xx\"\n").expect("broken");
+    fs::remove_file(place.path("sites/beta.toml")).expect("gone");
+    for site in ["acme", "beta"] {
+        let ran = run(&place, &["keys", "rotate", site]).await;
+        assert_eq!(ran.code, 78, "{site}: {}", ran.talk);
+        assert!(ran.talk.contains("uses its last-good version"), "{site}: {}", ran.talk);
+    }
+    assert_eq!(sandbox.connections().len(), 1);
+    let verified = run(&place, &["keys", "verify"]).await;
+    assert_eq!(verified.code, 78, "{}\n{}", verified.data, verified.talk);
+    assert!(verified.data.contains("sites/acme.toml has errors"), "{}", verified.data);
+}

@@ -74,11 +74,13 @@ pub(super) fn judge<T>(reply: Reply<T>, now: Timestamp) -> KeyReply<T> {
                 Envelope::Success(_) | Envelope::Failure => words,
             };
             let is_own = matches!(envelope, Envelope::Failure);
+            let wait = retry_after.map(|asked| asked.wait(date.unwrap_or(now)));
+            let said = said.map(|said| format!(", {said}")).unwrap_or_default();
+            let asked = wait.map(|wait| format!(", and asks to be left alone for {} s", wait.as_secs()));
             KeyReply::Later(Later {
-                wait: retry_after.map(|asked| asked.wait(date.unwrap_or(now))),
+                wait,
                 is_rate_limited: status == 429,
-                why: said
-                    .map_or_else(|| format!("it answered {status}"), |said| format!("it answered {status}, {said}")),
+                why: format!("it answered {status}{said}{}", asked.unwrap_or_default()),
                 // A server that failed behind a proxy, and a success that can't be read.
                 may_have_happened: matches!(status, 200..=299 | 500..=599) && !is_own,
             })
