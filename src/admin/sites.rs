@@ -18,7 +18,7 @@ const FLUSH_TIME: Duration = Duration::from_secs(2);
 impl AdminApp {
     /// Writes what was counted, so that what is shown is as of now. A store that can't be written may well be read.
     pub(super) async fn write_activity(&self) {
-        drop(timeout(FLUSH_TIME, self.activity.flush(self.store.store())).await);
+        drop(timeout(FLUSH_TIME, self.activity.flush(&self.store.share())).await);
     }
 
     /// Answers `GET /sites` and `GET /sites/{id}`.

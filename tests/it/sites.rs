@@ -380,7 +380,7 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
-    activity.flush(&*gateway.shelf).await.expect("written");
+    activity.flush(&gateway.store()).await.expect("written");
     let last = [refused_note("*", "unknown_keys", 3), refused_note("acme", "wrong_secret_key", 7)];
     assert_eq!(refused_notes(&gateway).await, last);
 }
@@ -410,7 +410,7 @@ async fn what_else_is_refused_counts_to_the_site_too() {
     );
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body(&"x".repeat(200))).await), 413);
     assert_eq!(status(&gateway.send("GET /wp-login.php HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await), 404);
-    activity.flush(&*gateway.shelf).await.expect("written");
+    activity.flush(&gateway.store()).await.expect("written");
     // A path that is no form's is nobody's post.
     assert_eq!(refused_notes(&gateway).await, [refused_note("acme", "upload_too_large", 1)]);
 }
@@ -426,17 +426,34 @@ async fn figures_that_cannot_be_written_are_kept_until_they_can() {
     shelf.fail(gateway::Trouble::Away);
     for second in [1, 2] {
         activity.stored(&site, post, Timestamp::from_second(second).expect("a time"));
-        assert!(activity.flush(&**shelf).await.is_err());
+        assert!(activity.flush(&gateway.store()).await.is_err());
     }
     shelf.recover();
     for _ in 0..2 {
-        activity.flush(&**shelf).await.expect("written");
+        activity.flush(&gateway.store()).await.expect("written");
     }
     let forms = shelf.notes(NoteKind::Form, "", None, 10).await.expect("read");
     let forms: Vec<_> = forms.iter().map(|note| (note.key.as_str(), note.text.as_deref(), &*note.numbers)).collect();
     assert_eq!(forms, [("acme/contact", Some("generic"), &[2][..])]);
     let days = shelf.notes(NoteKind::Daily, "", None, 10).await.expect("read");
     assert_eq!((days.len(), days[0].numbers[3]), (1, 2), "in the first hour of the day");
+}
+
+#[tokio::test]
+async fn figures_whose_writing_nobody_waits_for_are_written_once() {
+    let gateway = start_with(Options::default(), |_config| {});
+    let activity = Activity::default();
+    let site = SiteId::parse("acme").expect("a site");
+    gateway.shelf.fail(gateway::Trouble::Silent);
+    for second in 1..=3 {
+        activity.refused(Some(&site), "unknown_token", Timestamp::from_second(second).expect("a time"));
+        // As whoever asks for figures does while the store hangs.
+        let written = tokio::time::timeout(Duration::ZERO, activity.flush(&gateway.store())).await;
+        assert!(written.is_err(), "nobody writes");
+    }
+    gateway.shelf.recover();
+    activity.flush(&gateway.store()).await.expect("written");
+    assert_eq!(refused_notes(&gateway).await, [refused_note("acme", "unknown_token", 3)]);
 }
 
 #[tokio::test]
@@ -456,7 +473,7 @@ async fn who_names_forms_without_end_pushes_nobody_out() {
         for number in 0..3 * ACTIVITY_FORMS_MAX {
             stored(&acme, &format!("form-{number}"));
         }
-        activity.flush(&*gateway.shelf).await.expect("written");
+        activity.flush(&gateway.store()).await.expect("written");
     }
     let forms = gateway.shelf.notes(NoteKind::Form, "", None, 1_000).await.expect("read");
     assert_eq!(forms.len(), ACTIVITY_FORMS_MAX + 1);
@@ -484,7 +501,7 @@ async fn what_the_sender_ends_is_counted_and_a_site_that_is_gone_is_told() {
     world.change(|config| {
         config.sites.remove(&SiteId::parse("beta").expect("a site"));
     });
-    activity.flush(&*world.store).await.expect("written");
+    activity.flush(&world.store).await.expect("written");
     let list = operate::sites(&*world.store, &world.situation()).await.expect("listed");
     let of = |id: &str| list.sites.iter().find(|site| site.id.as_str() == id).expect("its row");
     let figures = |site: &SiteSummary| (site.counts.dead, site.counts.delivered, site.last_24h.delivered);
