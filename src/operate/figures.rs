@@ -65,6 +65,16 @@ pub(super) async fn windows(
     scope: Scope<'_>,
     now: Timestamp,
 ) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
+    windows_of(store, scope, now, |_key| true).await
+}
+
+/// Reads the windows of sites, of those forms that are meant.
+pub(super) async fn windows_of(
+    store: &dyn Store,
+    scope: Scope<'_>,
+    now: Timestamp,
+    is_meant: impl Fn(&DayKey) -> bool + Send + Sync,
+) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
     let this_hour = Hour::of(now);
     let week_begins = this_hour.back(WEEK_HOURS - 1);
     let day_begins = this_hour.back(DAY_HOURS - 1);
@@ -74,7 +84,7 @@ pub(super) async fn windows(
     while day <= today {
         let midnight = Hour::of_day(day, 0);
         let mut add = |note: Note| {
-            let Some(key) = DayKey::read(note.key.as_str()) else { return };
+            let Some(key) = DayKey::read(note.key.as_str()).filter(|key| is_meant(key)) else { return };
             let counts = DayCounts::read(&note.numbers);
             let windows = windows.entry(key.site).or_default();
             for of_day in 0..HOURS {

@@ -252,6 +252,12 @@ async fn kaicalls_own_count_stands_beside_formgates() {
     let without = agency.run(&["sites", "show", "acme", "--without-kaicalls", "--output", "json"]).await.json();
     assert!(without["figures"]["kaicalls"].is_null(), "{without}");
 
+    // What is delivered in the hour for which its answer is kept is no disagreement.
+    assert_eq!(agency.post("/hooks/acme/contact", TOKEN, &lead_body("jane@example.com")).await, 200);
+    agency.list_until(|list| list[0]["figures"]["last_7d"]["delivered"] == 2).await;
+    let week = agency.show("acme").await["figures"]["kaicalls"].take();
+    assert_eq!((&week["delivered_7d"], &week["agrees"]), (&json!(1), &json!(true)), "{week}");
+
     // Somebody else's lead of the same business. KaiCalls is asked again in an hour, or by another gateway.
     let keys = sandbox.keys();
     let headers = format!("Authorization: Bearer {}:{}\r\n", keys.public_key, keys.secret_key);
@@ -261,10 +267,41 @@ async fn kaicalls_own_count_stands_beside_formgates() {
     agency.stop().await;
     agency.start();
     let shown = agency.show("acme").await;
-    assert_eq!(shown["figures"]["kaicalls"]["leads_this_week"], 2);
+    assert_eq!(shown["figures"]["kaicalls"]["leads_this_week"], 3);
     assert_eq!(shown["figures"]["kaicalls"]["agrees"], false);
     let text = agency.run(&["sites", "show", "acme"]).await.data;
     assert!(text.contains("They disagree: KaiCalls has more"), "{text}");
+    agency.stop().await;
+}
+
+#[tokio::test]
+async fn only_what_goes_out_with_a_pair_is_compared_with_its_business() {
+    let api = ScriptedApi::start().await;
+    api.on("dashboard-widget", Reply::json(200, r#"{"success":true,"recentLeads":[],"leadsThisWeek":2}"#));
+    let mut agency = Agency::new(&api.base_url(), [PUBLIC, SECRET]);
+    agency.stop().await;
+    let own =
+        |form: &str, key: &str| format!("[forms.{form}]\npublic_key = \"wp_pk_{key}\"\nsecret_key = \"wp_sk_{key}\"\n");
+    for (site, more) in [("acme", own("branch", "else")), ("beta", own("office", "acme"))] {
+        let file = agency.place.path(&format!("sites/{site}.toml"));
+        let text = std::fs::read_to_string(&file).expect("text");
+        std::fs::write(&file, format!("{text}\n{more}")).expect("written");
+    }
+    agency.start();
+    for (path, token) in [
+        ("/hooks/acme/contact", TOKEN),
+        ("/hooks/acme/branch", TOKEN),
+        ("/hooks/beta/office", BETA_TOKEN),
+        ("/hooks/beta/contact", BETA_TOKEN),
+    ] {
+        let email = format!("{}@example.com", path.replace('/', ""));
+        assert_eq!(agency.post(path, token, &lead_body(&email)).await, 200);
+    }
+    let delivered = |list: &Value, at: usize| list[at]["figures"]["last_7d"]["delivered"] == 2;
+    agency.list_until(|list| delivered(list, 0) && delivered(list, 1)).await;
+    let week = agency.show("acme").await["figures"]["kaicalls"].take();
+    assert_eq!((&week["delivered_7d"], &week["agrees"]), (&json!(2), &json!(true)), "{week}");
+    assert_eq!(week["shared_with"], json!(["beta"]));
     agency.stop().await;
 }
 
