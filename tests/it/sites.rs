@@ -477,6 +477,25 @@ async fn figures_that_cannot_be_written_are_kept_until_they_can() {
 }
 
 #[tokio::test]
+async fn a_duplicate_is_no_post_of_its_form() {
+    let gateway = start_with(Options::default(), |_config| {});
+    let activity = Activity::default();
+    let site = SiteId::parse("acme").expect("a site");
+    for (second, form, end) in
+        [(1, "contact", PostEnd::Queued), (2, "contact", PostEnd::Duplicate), (3, "quote", PostEnd::Duplicate)]
+    {
+        let form = FormId::parse(form).expect("a form");
+        let post = StoredPost { form: &form, mapping: Some("generic"), token: None, end };
+        activity.stored(&site, post, Timestamp::from_second(second).expect("a time"));
+    }
+    activity.flush(&gateway.store()).await.expect("written");
+    let forms = gateway.shelf.notes(NoteKind::Form, "", None, 10).await.expect("read");
+    let forms: Vec<_> =
+        forms.iter().map(|note| (note.key.as_str(), note.last_at.as_second(), &*note.numbers)).collect();
+    assert_eq!(forms, [("acme/contact", 1, &[1][..])]);
+}
+
+#[tokio::test]
 async fn figures_whose_writing_nobody_waits_for_are_written_once() {
     let gateway = start_with(Options::default(), |_config| {});
     let activity = Activity::default();

@@ -136,9 +136,12 @@ impl Activity {
             Uses::add(site.tokens.entry(token).or_insert(Uses::none(now)), now);
         }
         let form = site.form(Some(post.form));
-        Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
-        if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
-            form.mapping = Some(mapping.into());
+        // A plugin that repeats a post hours later must not look like a visitor.
+        if post.end != PostEnd::Duplicate {
+            Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
+            if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
+                form.mapping = Some(mapping.into());
+            }
         }
         let hour = form.hour(now);
         match post.end {
