@@ -496,6 +496,23 @@ async fn a_duplicate_is_no_post_of_its_form() {
 }
 
 #[tokio::test]
+async fn what_the_doctor_posts_is_nobodys_post() {
+    let activity = Activity::default();
+    let gateway = start_with_tokens(&activity);
+    let name = |digit: &str| format!("doctor-{}", digit.repeat(32));
+    assert!(gateway.metrics.pings().announce(&name("a")));
+    for (name, counted) in [(name("a"), 0), (name("b"), 1)] {
+        assert_eq!(status(&gateway.post(&format!("/hooks/{name}"), "a=1").await), 401);
+        activity.flush(&gateway.store()).await.expect("written");
+        assert_eq!(refused_notes(&gateway).await.len(), counted, "{name}");
+        let page = gateway.page();
+        let count = page.lines().filter(|line| line.starts_with("formgate_credentials_refused_total"));
+        let count: u64 = count.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        assert_eq!(count, counted as u64, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn figures_whose_writing_nobody_waits_for_are_written_once() {
     let gateway = start_with(Options::default(), |_config| {});
     let activity = Activity::default();
