@@ -53,8 +53,8 @@ const LARGEST_BODY: u64 = 64 << 20;
 /// Checks everything between a form plugin and KaiCalls, and says how to fix what it finds.
 ///
 /// Checks the disk, the running gateway, the public address (port, DNS, TLS, redirects, body limit, client address,
-/// credentials), KaiCalls and each site's keys. It sends requests without a valid token through the public address, so nothing is stored.
-/// Exits with 1 if a finding is bad.
+/// credentials), KaiCalls and each site's keys. It sends requests without a valid token through the public address, so
+/// nothing is stored. Exits with 1 if a finding is bad.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
     /// Check the keys of these sites only [default: all]
