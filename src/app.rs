@@ -319,7 +319,7 @@ impl Running {
         let (unanswered, attempts_cut) =
             tokio::join!(answer_the_last(self.accepting, &self.in_flight), self.sending.stopped());
         // Nothing is counted any more.
-        drop(tokio::time::timeout(ACTIVITY_TIME, self.activity.flush(self.opened.store())).await);
+        drop(tokio::time::timeout(ACTIVITY_TIME, self.activity.flush(&self.opened.share())).await);
         self.stop.admin.send_replace(true);
         let ended = async { while self.services.join_next().await.is_some() {} };
         let in_time = tokio::time::timeout(TASKS_TIME, ended).await;

@@ -30,7 +30,7 @@ pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stde
 pub use self::names::*;
 pub use self::open_files::OpenFiles;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
-pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings};
+pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings, Shown, ping_origin};
 use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;

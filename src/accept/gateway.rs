@@ -11,6 +11,7 @@ use super::browser::{Audience, StoreShare};
 use super::guard::{ConnectionSlots, Floods, Limiters, TokenOwners, client_address};
 use super::options::Options;
 use super::outcome::{Outcome, Trail};
+use super::ping;
 use super::route::{self, Allowed, NoRoute, Route};
 use super::submission::{BodyKeeping, BytesInMemory, Offload};
 use super::wire::{InFlight, RequestHead, Tls};
@@ -21,7 +22,7 @@ use crate::pipeline::{self, Mappings, Processed, SiteRules};
 use crate::queue::Store;
 use crate::queue::activity::Activity;
 use crate::received::{Received, SplitQuery};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Arrival, Metrics};
 
 /// Tells whether KaiCalls refuses a site's key pair at the moment.
 pub type RefusedKeys = Arc<dyn Fn(&SiteId, &KeyPair) -> bool + Send + Sync>;
@@ -123,8 +124,11 @@ impl Gateway {
         let query = SplitQuery::of(head.query.as_deref());
         trail.client = client;
         if let Some(name) = head.path.strip_prefix("/hooks/") {
-            let arrival = || client_address::arrival(peer, client, &head.headers, &config.server);
-            self.metrics.pings().arrived(name, arrival);
+            let arrival = || Arrival {
+                shown: Some(ping::shown(name, &head.headers, &query)),
+                ..client_address::arrival(peer, client, &head.headers, &config.server)
+            };
+            trail.is_ping = self.metrics.pings().arrived(name, arrival);
         }
         let request = Request { head, query, config: &config, client };
         let end = match route::find(head, request.query.kept.is_some()) {

@@ -20,6 +20,7 @@ mod wire;
 mod gateway;
 
 mod options;
+mod ping;
 
 mod route;
 

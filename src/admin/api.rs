@@ -40,6 +40,7 @@ use tokio::time::timeout;
 use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
+use super::sites::ASKS_KAICALLS;
 use super::{AdminApp, Caller, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
@@ -88,7 +89,9 @@ impl AdminApp {
             return ApiError::Unauthorized.reply();
         }
         drop(config);
-        let Ok(place) = Arc::clone(&self.api).try_acquire_owned() else { return ApiError::Busy.reply() };
+        let waits_for_kaicalls = path.starts_with("/api/v1/sites/") && query == ASKS_KAICALLS;
+        let places = if waits_for_kaicalls { &self.asking } else { &self.api };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else { return ApiError::Busy.reply() };
         let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
         let answer = timeout(time, self.route(session, path, query)).await;
         let slow = || StoreError::Unavailable("it took too long".into());

@@ -125,6 +125,7 @@ impl AdminApp {
             since: self.since,
             degraded: self.metrics.degraded(),
             sending: &sending,
+            unready_reason: unready.as_ref().map(|unready| unready.reason),
             unready: unready.map(|unready| unready.words),
             brief,
         };

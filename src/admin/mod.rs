@@ -56,6 +56,8 @@ const AUDIT_EVERY: Duration = Duration::from_secs(10);
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most requests to the API at one time.
 const API_AT_ONCE: usize = 8;
+/// Most of those that may wait for KaiCalls, beside them: a slow KaiCalls must keep nobody from the API.
+const ASKING_AT_ONCE: usize = 32;
 
 /// The admin listener's application. Clones share all state.
 #[derive(Clone)]
@@ -77,6 +79,7 @@ pub struct AdminApp {
     widgets: Option<Widgets>,
     since: Timestamp,
     api: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
     probe: Arc<Probe>,
     caller: Caller,
 }
@@ -142,6 +145,7 @@ impl AdminApp {
             widgets: None,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
+            asking: Arc::new(Semaphore::new(ASKING_AT_ONCE)),
             probe: Arc::default(),
             caller: Caller::Network,
         }

@@ -15,10 +15,13 @@ use crate::operate;
 /// How long it may take to write what was counted last; then what is written is shown.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
+/// The query by which a site is shown with what KaiCalls tells of it.
+pub(super) const ASKS_KAICALLS: &str = "kaicalls=true";
+
 impl AdminApp {
     /// Writes what was counted, so that what is shown is as of now. A store that can't be written may well be read.
     pub(super) async fn write_activity(&self) {
-        drop(timeout(FLUSH_TIME, self.activity.flush(self.store.store())).await);
+        drop(timeout(FLUSH_TIME, self.activity.flush(&self.store.share())).await);
     }
 
     /// Answers `GET /sites` and `GET /sites/{id}`.
@@ -34,9 +37,9 @@ impl AdminApp {
         let situation = self.situation(Timestamp::now());
         match (parts, query) {
             ([_], "") => Ok(ApiReply::json(StatusCode::OK, &operate::sites(store, &situation).await?)),
-            ([_, id], "" | "kaicalls=true" | "kaicalls=false") => {
+            ([_, id], "" | ASKS_KAICALLS | "kaicalls=false") => {
                 let id = site_of(id)?;
-                let widgets = self.widgets.as_ref().filter(|_| query == "kaicalls=true");
+                let widgets = self.widgets.as_ref().filter(|_| query == ASKS_KAICALLS);
                 Ok(ApiReply::json(StatusCode::OK, &operate::site(store, &situation, &id, widgets).await?))
             }
             ([_], _) => Err(ApiError::Request("the list of sites has no parameters".to_owned())),

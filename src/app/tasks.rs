@@ -137,7 +137,7 @@ impl Tasks {
         self.keep("activity", move |stopping| {
             let activity = activity.clone();
             let store = Arc::clone(&store);
-            async move { activity.keep_written(&*store, stopping).await }
+            async move { activity.keep_written(&store, stopping).await }
         });
     }
 

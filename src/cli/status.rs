@@ -253,6 +253,7 @@ mod tests {
             is_public: true,
             ready: true,
             unready: None,
+            unready_reason: None,
             degraded: Vec::new(),
             store: StoreStatus {
                 kind: "sqlite".to_owned(),

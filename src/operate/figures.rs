@@ -65,6 +65,16 @@ pub(super) async fn windows(
     scope: Scope<'_>,
     now: Timestamp,
 ) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
+    windows_of(store, scope, now, |_key| true).await
+}
+
+/// Reads the windows of sites, of those forms that are meant.
+pub(super) async fn windows_of(
+    store: &dyn Store,
+    scope: Scope<'_>,
+    now: Timestamp,
+    is_meant: impl Fn(&DayKey) -> bool + Send + Sync,
+) -> Result<HashMap<Option<SiteId>, Windows>, StoreError> {
     let this_hour = Hour::of(now);
     let week_begins = this_hour.back(WEEK_HOURS - 1);
     let day_begins = this_hour.back(DAY_HOURS - 1);
@@ -74,7 +84,7 @@ pub(super) async fn windows(
     while day <= today {
         let midnight = Hour::of_day(day, 0);
         let mut add = |note: Note| {
-            let Some(key) = DayKey::read(note.key.as_str()) else { return };
+            let Some(key) = DayKey::read(note.key.as_str()).filter(|key| is_meant(key)) else { return };
             let counts = DayCounts::read(&note.numbers);
             let windows = windows.entry(key.site).or_default();
             for of_day in 0..HOURS {
@@ -119,6 +129,8 @@ pub(super) async fn each_note(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::lead::FormId;
     use crate::queue::activity::{Activity, LeadEnd, PostEnd, StoredPost};
@@ -130,7 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_window_ends_with_the_running_hour_and_begins_with_a_whole_one() {
-        let store = MemoryStore::default();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let activity = Activity::default();
         let [acme, beta] = ["acme", "beta"].map(|id| SiteId::parse(id).expect("a site"));
         let form = FormId::parse("contact").expect("a form");
@@ -150,15 +162,15 @@ mod tests {
         activity.stored(&beta, post, at("2026-11-30T10:00:00Z"));
         activity.flush(&store).await.expect("written");
         let now = at("2026-11-30T10:30:00Z");
-        let all = windows(&store, Scope::AllSites, now).await.expect("read");
+        let all = windows(&*store, Scope::AllSites, now).await.expect("read");
         let week = Window { taken: 4, delivered: 1, refused: 1 };
         let of_acme = Windows { day: Window { taken: 2, ..week }, week };
         assert_eq!(all.get(&Some(acme.clone())), Some(&of_acme));
         assert_eq!(all.get(&None).map(|windows| windows.day.refused), Some(1));
         assert_eq!(all.len(), 3);
-        let one = windows(&store, Scope::Of(Some(&acme)), now).await.expect("read");
+        let one = windows(&*store, Scope::Of(Some(&acme)), now).await.expect("read");
         assert_eq!((one.len(), one.get(&Some(acme))), (1, Some(&of_acme)));
-        let nobody = windows(&store, Scope::Of(None), now).await.expect("read");
+        let nobody = windows(&*store, Scope::Of(None), now).await.expect("read");
         assert_eq!((nobody.len(), nobody.get(&None)), (1, all.get(&None)));
     }
 }

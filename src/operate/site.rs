@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::OperateError;
-use super::figures::{Scope, each_note, windows};
+use super::figures::{Scope, each_note, windows_of};
 use super::sites::{SiteFacts, SiteSummary};
 use super::waiting::Situation;
 use super::widget::{WidgetAnswer, Widgets};
@@ -60,7 +60,8 @@ pub struct KaiCallsWeek {
     pub failed: Option<String>,
     pub leads_this_week: Option<u64>,
     pub recent_leads: Vec<ShownLead>,
-    /// What formgate delivered in the last seven days with this key pair: of this site and of `shared_with`.
+    /// What formgate had delivered in the seven days before `asked_at` with this public key: of this site and of
+    /// `shared_with`, without what forms with other keys sent.
     pub delivered_7d: u64,
     /// Other sites with the same public key.
     pub shared_with: Vec<SiteId>,
@@ -154,6 +155,17 @@ async fn tokens(store: &dyn Store, site: &Site) -> Result<Vec<TokenSeen>, StoreE
     Ok(seen)
 }
 
+/// Counts what a site delivered in the last seven days with a public key. What belongs to no form that is counted by name
+/// counts to the site's own.
+async fn delivered_in_week(store: &dyn Store, site: &Site, public: &str, now: Timestamp) -> Result<u64, StoreError> {
+    let is_sent_with = |form: Option<&FormId>| {
+        let keys = form.map_or(site.keys.as_ref(), |form| site.keys_of(form));
+        keys.is_some_and(|keys| keys.public() == public)
+    };
+    let windows = windows_of(store, Scope::Of(Some(&site.id)), now, |key| is_sent_with(key.form.as_ref())).await?;
+    Ok(windows.get(&Some(site.id.clone())).map_or(0, |windows| windows.week.delivered))
+}
+
 /// Puts KaiCalls' figures of a site's key pair beside formgate's.
 async fn week(
     store: &dyn Store,
@@ -165,12 +177,14 @@ async fn week(
     let has_same = |other: &&std::sync::Arc<Site>| other.key_pairs().any(|(_, pair)| pair.public() == keys.public());
     let sharing = config.sites.values().filter(has_same).map(|other| &other.id);
     let shared_with: Vec<SiteId> = sharing.filter(|other| **other != site.id).cloned().collect();
-    let mut delivered_7d = 0;
-    for id in std::iter::once(&site.id).chain(&shared_with) {
-        let windows = windows(store, Scope::Of(Some(id)), *now).await?;
-        delivered_7d += windows.get(&Some(id.clone())).map_or(0, |windows| windows.week.delivered);
-    }
-    let WidgetAnswer { asked_at, widget } = widgets.ask(keys, *now).await;
+    let count = async {
+        let mut delivered = 0;
+        for site in config.sites.values().filter(has_same) {
+            delivered += delivered_in_week(store, site, keys.public(), *now).await?;
+        }
+        Ok::<_, StoreError>(delivered)
+    };
+    let WidgetAnswer { asked_at, widget, delivered_7d } = widgets.ask(keys, *now, count).await?;
     let (failed, widget) = match widget {
         Ok(widget) => (None, Some(widget)),
         Err(words) => (Some(words), None),

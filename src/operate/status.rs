@@ -34,6 +34,8 @@ pub struct Process<'a> {
     pub sending: &'a SendingStatus,
     /// Why a submission posted now would not be stored; none: it would be.
     pub unready: Option<String>,
+    /// The same as a word of a closed set, as `/readyz` names it.
+    pub unready_reason: Option<&'static str>,
     /// Leaves out causes and errors, for which entries are read.
     pub brief: bool,
 }
@@ -51,6 +53,8 @@ pub struct Status {
     pub ready: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unready: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready_reason: Option<String>,
     pub degraded: Vec<Degradation>,
     pub store: StoreStatus,
     pub sites: usize,
@@ -139,6 +143,7 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         is_public: config.server.public_url.is_some(),
         ready: process.unready.is_none(),
         unready: process.unready,
+        unready_reason: process.unready_reason.map(str::to_owned),
         degraded: process.degraded.into_iter().map(cure).collect(),
         store: store_status(config, extent),
         sites: config.sites.len(),

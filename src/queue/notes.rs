@@ -60,15 +60,18 @@ impl NoteKind {
 
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
+        // Enough that of 5,000 sites nothing falls out before its time: a form a site that posts every day, 40 forms and 20
+        // tokens that posted in the time, a page form a site that takes something every day. A day's note has 240 bytes on
+        // the disk.
         let (notes_max, key_max, text_max, numbers_max, days) = match self {
-            Self::Token => (20_000, 160, 0, 4, 400),
-            Self::Form => (20_000, 160, 200, 8, 400),
+            Self::Token => (100_000, 160, 0, 4, 400),
+            Self::Form => (200_000, 160, 200, 8, 400),
             Self::Shape => (20_000, 200, 8 * 1_024, 4, 400),
             // 25 months.
-            Self::Daily => (1_000_000, 160, 0, 96, 775),
+            Self::Daily => (4_000_000, 160, 0, 96, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
             Self::Refused => (20_001, 160, 200, 4, 400),
-            Self::PageForm => (200_000, 160, 0, 2, 400),
+            Self::PageForm => (2_000_000, 160, 0, 2, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }
@@ -245,6 +248,20 @@ mod tests {
             assert_eq!(NoteChange::new(kind, &format!("{key}k"), Merge::default()), Err(too_long));
         }
         assert_eq!(NoteChange::new(NoteKind::Form, "", Merge::default()), Err(InvalidNote::Key(InvalidKey)));
+    }
+
+    #[test]
+    fn what_five_thousand_sites_write_is_kept_for_its_whole_time() {
+        for (kind, of_site, is_by_day) in [
+            (NoteKind::Daily, 1, true),
+            (NoteKind::PageForm, 1, true),
+            (NoteKind::Form, 40, false),
+            (NoteKind::Token, 20, false),
+        ] {
+            let NoteLimits { notes_max, keep, .. } = kind.limits();
+            let days = if is_by_day { keep.as_secs() / DAY.as_secs() } else { 1 };
+            assert!(notes_max >= 5_000 * of_site * days, "{kind:?}");
+        }
     }
 
     #[test]

@@ -38,6 +38,22 @@ pub struct Arrival {
     pub client_header: Option<ClientHeader>,
     /// The headers that came by which proxies say for whom they ask.
     pub proxy_headers: Vec<String>,
+    /// Where the ping's name came through, of the places in which a credential or an origin stands; none where an older
+    /// gateway doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Vec<Shown>>,
+}
+
+/// Where a request says that it may post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// `?token=`.
+    Query,
+    Authorization,
+    /// `X-Formgate-Token`.
+    TokenHeader,
+    Origin,
 }
 
 /// `[server].client_address`.
@@ -74,16 +90,18 @@ impl Pings {
         true
     }
 
-    /// Remembers how a request arrived, where one of that name is expected.
-    pub fn arrived(&self, name: &str, arrival: impl FnOnce() -> Arrival) {
+    /// Remembers how a request arrived, where one of that name is expected; tells whether one is.
+    pub fn arrived(&self, name: &str, arrival: impl FnOnce() -> Arrival) -> bool {
         if !is_ping(name) {
-            return;
+            return false;
         }
         let mut announced = self.announced.lock();
         let ping = announced.iter_mut().find(|ping| ping.name == name && ping.since.elapsed() < LIFETIME);
-        if let Some(ping) = ping.filter(|ping| ping.arrivals.len() < ARRIVALS_MAX) {
+        let Some(ping) = ping else { return false };
+        if ping.arrivals.len() < ARRIVALS_MAX {
             ping.arrivals.push(arrival());
         }
+        true
     }
 
     /// Returns how the requests of a name arrived; none where it isn't announced.
@@ -92,6 +110,11 @@ impl Pings {
         let ping = announced.iter().find(|ping| ping.name == name && ping.since.elapsed() < LIFETIME)?;
         Some(ping.arrivals.clone())
     }
+}
+
+/// Returns the origin that a ping shows: of a host that nobody has.
+pub fn ping_origin(name: &str) -> String {
+    format!("https://{name}.invalid")
 }
 
 fn is_ping(name: &str) -> bool {
@@ -108,17 +131,24 @@ mod tests {
     }
 
     fn arrival() -> Arrival {
-        Arrival { peer: None, client: None, peer_is_trusted: false, client_header: None, proxy_headers: Vec::new() }
+        Arrival {
+            peer: None,
+            client: None,
+            peer_is_trusted: false,
+            client_header: None,
+            proxy_headers: Vec::new(),
+            shown: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_what_is_announced_is_remembered_and_not_for_long() {
         let pings = Pings::default();
-        pings.arrived(&name(1), || unreachable!("nobody waits for it"));
+        assert!(!pings.arrived(&name(1), || unreachable!("nobody waits for it")));
         assert_eq!(pings.arrivals(&name(1)), None);
         assert!(pings.announce(&name(1)));
-        pings.arrived(&name(1), arrival);
-        pings.arrived(&name(2), || unreachable!("nobody waits for it"));
+        assert!(pings.arrived(&name(1), arrival));
+        assert!(!pings.arrived(&name(2), || unreachable!("nobody waits for it")));
         assert_eq!(pings.arrivals(&name(1)), Some(vec![arrival()]));
         tokio::time::advance(LIFETIME).await;
         assert_eq!(pings.arrivals(&name(1)), None);
@@ -132,7 +162,7 @@ mod tests {
         }
         assert_eq!(pings.arrivals(&name(0)), None, "the oldest went");
         for _ in 0..=ARRIVALS_MAX {
-            pings.arrived(&name(1), arrival);
+            assert!(pings.arrived(&name(1), arrival));
         }
         assert_eq!(pings.arrivals(&name(1)).map(|arrivals| arrivals.len()), Some(ARRIVALS_MAX));
     }

@@ -11,6 +11,8 @@ use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Filter, Order, Store};
 use formgate::telemetry::{Degraded, NotTaking};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
@@ -100,6 +102,33 @@ async fn only_the_token_lets_in_and_only_under_the_listeners_name() {
     assert_eq!(status(&send(api.app.admin(), evil).await), 403);
     let (code, hello) = api.get("/api/v1").await;
     assert_eq!((code, &hello["sites"]), (200, &1.into()));
+}
+
+#[tokio::test]
+async fn who_waits_for_kaicalls_keeps_nobody_else_waiting() {
+    let kaicalls = ScriptedApi::start().await;
+    let told = Arc::new(Notify::new());
+    let widget = Reply::json(200, r#"{"success":true,"recentLeads":[],"leadsThisWeek":3}"#);
+    kaicalls.on("dashboard-widget", widget.when(&told));
+    let base_url = BaseUrl::parse(&kaicalls.base_url()).expect("a URL");
+    let store = Arc::new(MemoryStore::new(Duration::ZERO));
+    let api = Arc::new(Api::with(store, |config| config.upstream.base_url = base_url));
+    let mut shows = JoinSet::new();
+    for _ in 0..9 {
+        let api = Arc::clone(&api);
+        shows.spawn(async move { api.get("/api/v1/sites/acme?kaicalls=true").await });
+    }
+    kaicalls.wait_for(1).await;
+    for _ in 0..20 {
+        assert_eq!(api.get("/api/v1/status").await.0, 200);
+    }
+    assert!(shows.try_join_next().is_none(), "they wait for KaiCalls");
+    told.notify_one();
+    while let Some(shown) = shows.join_next().await {
+        let (code, shown) = shown.expect("no panic");
+        assert_eq!((code, &shown["kaicalls"]["leads_this_week"]), (200, &3.into()), "{shown}");
+    }
+    assert_eq!(kaicalls.requests().len(), 1, "one question for a pair");
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ enum Front {
     Replaces,
     /// Knows no `/hooks/`.
     Unaware,
+    /// Takes the query away and these headers, in lower case.
+    Strips(&'static [&'static str]),
 }
 
 /// Has the sandbox make another pair.
@@ -221,15 +223,26 @@ async fn serve_front(mut stream: impl AsyncRead + AsyncWrite + Unpin, front: Fro
             upstream.read_exact(&mut first).await.ok()?;
             refuse(&mut stream, missing, "502 Bad Gateway", "").await
         }
-        Front::PassesOn(_) | Front::Limits => {
+        Front::PassesOn(_) | Front::Limits | Front::Strips(_) => {
+            let stripped = strip(&String::from_utf8_lossy(&seen[..end]), front);
             let lines = if let Front::PassesOn(lines) = front { lines } else { "" };
             let mut upstream = TcpStream::connect(behind).await.ok()?;
-            upstream.write_all(&seen[..end]).await.ok()?;
+            upstream.write_all(stripped.as_bytes()).await.ok()?;
             upstream.write_all(format!("{lines}Connection: close\r\n").as_bytes()).await.ok()?;
             upstream.write_all(&seen[end..]).await.ok()?;
             copy_bidirectional(&mut stream, &mut upstream).await.ok().map(drop)
         }
     }
+}
+
+/// Takes out of a request's head what doesn't get past.
+fn strip(head: &str, front: Front) -> String {
+    let Front::Strips(headers) = front else { return head.to_owned() };
+    let is_kept = |line: &&str| !headers.iter().any(|name| line.to_lowercase().starts_with(&format!("{name}:")));
+    let mut lines = head.split_inclusive("\r\n").filter(is_kept);
+    let first = lines.next().unwrap_or_default();
+    let path = first.split(['?', ' ']).nth(1).unwrap_or_default();
+    std::iter::once(format!("POST {path} HTTP/1.1\r\n").as_str()).chain(lines).collect()
 }
 
 /// Reads the rest of a request, and answers it with a page of the proxy's own.
@@ -261,6 +274,7 @@ async fn a_gateway_that_is_reached_as_it_should_be_has_no_bad_finding_and_stores
         "redirect",
         "route",
         "client_address",
+        "credentials",
         "body_limit",
         "base_url",
         "clock",
@@ -293,6 +307,24 @@ async fn what_is_in_front_and_in_the_way_is_told() {
         let cures = visit.findings().iter().all(|finding| finding["grade"] == "ok" || finding["cure"].is_string());
         assert!(cures, "{}", visit.data);
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_takes_credentials_away_is_told() {
+    let practice = Practice::open().await;
+    for (headers, words) in [
+        (&[][..], &["?token="][..]),
+        (&["authorization", "x-formgate-token", "origin"], &["?token=", "Authorization", "X-Formgate-Token", "Origin"]),
+    ] {
+        let visit = practice.behind(Front::Strips(headers)).await;
+        let found: Vec<_> = visit.findings().into_iter().filter(|it| it["check"] == "credentials").collect();
+        let told: Vec<_> = found.iter().filter_map(|it| it["what"].as_str()?.split(' ').next()).collect();
+        assert_eq!(told, words, "{}", visit.data);
+        assert!(found.iter().all(|it| it["grade"] == "bad" && it["cure"].is_string()), "{}", visit.data);
+        assert_eq!((visit.grade("route"), visit.code), ("ok".to_owned(), 1), "{}", visit.data);
+    }
+    let status = practice.run(&["status", "--output", "json"]).await;
+    assert!(!status.data.contains("unknown_site"), "the doctor's posts are nobody's: {}", status.data);
 }
 
 #[tokio::test]

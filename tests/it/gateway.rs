@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::passing_on::pass_on;
 
@@ -55,6 +55,7 @@ pub(crate) struct Shelf {
     /// Keeps what has nothing to do with entries.
     inner: MemoryStore,
     trouble: Mutex<Option<Trouble>>,
+    recovered: Notify,
     /// How often it was asked whether it is ready.
     pub(crate) probes: AtomicUsize,
     /// Whether part of it can't be read.
@@ -65,6 +66,7 @@ pub(crate) struct Shelf {
 pub(crate) enum Trouble {
     Full,
     Away,
+    /// Nothing is answered until it recovers.
     Silent,
     Panicking,
 }
@@ -87,6 +89,7 @@ impl Shelf {
 
     pub(crate) fn recover(&self) {
         *self.trouble.lock() = None;
+        self.recovered.notify_waiters();
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -95,7 +98,10 @@ impl Shelf {
             None => Ok(()),
             Some(Trouble::Full) => Err(StoreError::Full),
             Some(Trouble::Away) => Err(StoreError::Unavailable("away".into())),
-            Some(Trouble::Silent) => std::future::pending().await,
+            Some(Trouble::Silent) => {
+                self.recovered.notified().await;
+                Ok(())
+            }
             Some(Trouble::Panicking) => panic!("the store met jane@example.com"),
         }
     }
@@ -300,6 +306,10 @@ impl Running {
     /// Posts a body to a path, with the site's token.
     pub(crate) async fn post(&self, path: &str, body: &str) -> String {
         self.send(post(path, &format!("Authorization: Bearer {TOKEN}\r\n"), body)).await
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::<Shelf>::clone(&self.shelf)
     }
 
     pub(crate) fn stop(&self) {

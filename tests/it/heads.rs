@@ -149,6 +149,7 @@ async fn neither_the_list_of_work_nor_the_status_reads_a_body() {
         version: "1",
         since: now,
         unready: None,
+        unready_reason: None,
         degraded: Vec::new(),
         sending: &sending,
         brief: false,

@@ -252,6 +252,12 @@ async fn kaicalls_own_count_stands_beside_formgates() {
     let without = agency.run(&["sites", "show", "acme", "--without-kaicalls", "--output", "json"]).await.json();
     assert!(without["figures"]["kaicalls"].is_null(), "{without}");
 
+    // What is delivered in the hour for which its answer is kept is no disagreement.
+    assert_eq!(agency.post("/hooks/acme/contact", TOKEN, &lead_body("jane@example.com")).await, 200);
+    agency.list_until(|list| list[0]["figures"]["last_7d"]["delivered"] == 2).await;
+    let week = agency.show("acme").await["figures"]["kaicalls"].take();
+    assert_eq!((&week["delivered_7d"], &week["agrees"]), (&json!(1), &json!(true)), "{week}");
+
     // Somebody else's lead of the same business. KaiCalls is asked again in an hour, or by another gateway.
     let keys = sandbox.keys();
     let headers = format!("Authorization: Bearer {}:{}\r\n", keys.public_key, keys.secret_key);
@@ -261,10 +267,41 @@ async fn kaicalls_own_count_stands_beside_formgates() {
     agency.stop().await;
     agency.start();
     let shown = agency.show("acme").await;
-    assert_eq!(shown["figures"]["kaicalls"]["leads_this_week"], 2);
+    assert_eq!(shown["figures"]["kaicalls"]["leads_this_week"], 3);
     assert_eq!(shown["figures"]["kaicalls"]["agrees"], false);
     let text = agency.run(&["sites", "show", "acme"]).await.data;
     assert!(text.contains("They disagree: KaiCalls has more"), "{text}");
+    agency.stop().await;
+}
+
+#[tokio::test]
+async fn only_what_goes_out_with_a_pair_is_compared_with_its_business() {
+    let api = ScriptedApi::start().await;
+    api.on("dashboard-widget", Reply::json(200, r#"{"success":true,"recentLeads":[],"leadsThisWeek":2}"#));
+    let mut agency = Agency::new(&api.base_url(), [PUBLIC, SECRET]);
+    agency.stop().await;
+    let own =
+        |form: &str, key: &str| format!("[forms.{form}]\npublic_key = \"wp_pk_{key}\"\nsecret_key = \"wp_sk_{key}\"\n");
+    for (site, more) in [("acme", own("branch", "else")), ("beta", own("office", "acme"))] {
+        let file = agency.place.path(&format!("sites/{site}.toml"));
+        let text = std::fs::read_to_string(&file).expect("text");
+        std::fs::write(&file, format!("{text}\n{more}")).expect("written");
+    }
+    agency.start();
+    for (path, token) in [
+        ("/hooks/acme/contact", TOKEN),
+        ("/hooks/acme/branch", TOKEN),
+        ("/hooks/beta/office", BETA_TOKEN),
+        ("/hooks/beta/contact", BETA_TOKEN),
+    ] {
+        let email = format!("{}@example.com", path.replace('/', ""));
+        assert_eq!(agency.post(path, token, &lead_body(&email)).await, 200);
+    }
+    let delivered = |list: &Value, at: usize| list[at]["figures"]["last_7d"]["delivered"] == 2;
+    agency.list_until(|list| delivered(list, 0) && delivered(list, 1)).await;
+    let week = agency.show("acme").await["figures"]["kaicalls"].take();
+    assert_eq!((&week["delivered_7d"], &week["agrees"]), (&json!(2), &json!(true)), "{week}");
+    assert_eq!(week["shared_with"], json!(["beta"]));
     agency.stop().await;
 }
 
@@ -380,7 +417,7 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
-    activity.flush(&*gateway.shelf).await.expect("written");
+    activity.flush(&gateway.store()).await.expect("written");
     let last = [refused_note("*", "unknown_keys", 3), refused_note("acme", "wrong_secret_key", 7)];
     assert_eq!(refused_notes(&gateway).await, last);
 }
@@ -410,7 +447,7 @@ async fn what_else_is_refused_counts_to_the_site_too() {
     );
     assert_eq!(status(&gateway.post("/hooks/acme", &lead_body(&"x".repeat(200))).await), 413);
     assert_eq!(status(&gateway.send("GET /wp-login.php HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await), 404);
-    activity.flush(&*gateway.shelf).await.expect("written");
+    activity.flush(&gateway.store()).await.expect("written");
     // A path that is no form's is nobody's post.
     assert_eq!(refused_notes(&gateway).await, [refused_note("acme", "upload_too_large", 1)]);
 }
@@ -426,17 +463,70 @@ async fn figures_that_cannot_be_written_are_kept_until_they_can() {
     shelf.fail(gateway::Trouble::Away);
     for second in [1, 2] {
         activity.stored(&site, post, Timestamp::from_second(second).expect("a time"));
-        assert!(activity.flush(&**shelf).await.is_err());
+        assert!(activity.flush(&gateway.store()).await.is_err());
     }
     shelf.recover();
     for _ in 0..2 {
-        activity.flush(&**shelf).await.expect("written");
+        activity.flush(&gateway.store()).await.expect("written");
     }
     let forms = shelf.notes(NoteKind::Form, "", None, 10).await.expect("read");
     let forms: Vec<_> = forms.iter().map(|note| (note.key.as_str(), note.text.as_deref(), &*note.numbers)).collect();
     assert_eq!(forms, [("acme/contact", Some("generic"), &[2][..])]);
     let days = shelf.notes(NoteKind::Daily, "", None, 10).await.expect("read");
     assert_eq!((days.len(), days[0].numbers[3]), (1, 2), "in the first hour of the day");
+}
+
+#[tokio::test]
+async fn a_duplicate_is_no_post_of_its_form() {
+    let gateway = start_with(Options::default(), |_config| {});
+    let activity = Activity::default();
+    let site = SiteId::parse("acme").expect("a site");
+    for (second, form, end) in
+        [(1, "contact", PostEnd::Queued), (2, "contact", PostEnd::Duplicate), (3, "quote", PostEnd::Duplicate)]
+    {
+        let form = FormId::parse(form).expect("a form");
+        let post = StoredPost { form: &form, mapping: Some("generic"), token: None, end };
+        activity.stored(&site, post, Timestamp::from_second(second).expect("a time"));
+    }
+    activity.flush(&gateway.store()).await.expect("written");
+    let forms = gateway.shelf.notes(NoteKind::Form, "", None, 10).await.expect("read");
+    let forms: Vec<_> =
+        forms.iter().map(|note| (note.key.as_str(), note.last_at.as_second(), &*note.numbers)).collect();
+    assert_eq!(forms, [("acme/contact", 1, &[1][..])]);
+}
+
+#[tokio::test]
+async fn what_the_doctor_posts_is_nobodys_post() {
+    let activity = Activity::default();
+    let gateway = start_with_tokens(&activity);
+    let name = |digit: &str| format!("doctor-{}", digit.repeat(32));
+    assert!(gateway.metrics.pings().announce(&name("a")));
+    for (name, counted) in [(name("a"), 0), (name("b"), 1)] {
+        assert_eq!(status(&gateway.post(&format!("/hooks/{name}"), "a=1").await), 401);
+        activity.flush(&gateway.store()).await.expect("written");
+        assert_eq!(refused_notes(&gateway).await.len(), counted, "{name}");
+        let page = gateway.page();
+        let count = page.lines().filter(|line| line.starts_with("formgate_credentials_refused_total"));
+        let count: u64 = count.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+        assert_eq!(count, counted as u64, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn figures_whose_writing_nobody_waits_for_are_written_once() {
+    let gateway = start_with(Options::default(), |_config| {});
+    let activity = Activity::default();
+    let site = SiteId::parse("acme").expect("a site");
+    gateway.shelf.fail(gateway::Trouble::Silent);
+    for second in 1..=3 {
+        activity.refused(Some(&site), "unknown_token", Timestamp::from_second(second).expect("a time"));
+        // As whoever asks for figures does while the store hangs.
+        let written = tokio::time::timeout(Duration::ZERO, activity.flush(&gateway.store())).await;
+        assert!(written.is_err(), "nobody writes");
+    }
+    gateway.shelf.recover();
+    activity.flush(&gateway.store()).await.expect("written");
+    assert_eq!(refused_notes(&gateway).await, [refused_note("acme", "unknown_token", 3)]);
 }
 
 #[tokio::test]
@@ -456,7 +546,7 @@ async fn who_names_forms_without_end_pushes_nobody_out() {
         for number in 0..3 * ACTIVITY_FORMS_MAX {
             stored(&acme, &format!("form-{number}"));
         }
-        activity.flush(&*gateway.shelf).await.expect("written");
+        activity.flush(&gateway.store()).await.expect("written");
     }
     let forms = gateway.shelf.notes(NoteKind::Form, "", None, 1_000).await.expect("read");
     assert_eq!(forms.len(), ACTIVITY_FORMS_MAX + 1);
@@ -484,7 +574,7 @@ async fn what_the_sender_ends_is_counted_and_a_site_that_is_gone_is_told() {
     world.change(|config| {
         config.sites.remove(&SiteId::parse("beta").expect("a site"));
     });
-    activity.flush(&*world.store).await.expect("written");
+    activity.flush(&world.store).await.expect("written");
     let list = operate::sites(&*world.store, &world.situation()).await.expect("listed");
     let of = |id: &str| list.sites.iter().find(|site| site.id.as_str() == id).expect("its row");
     let figures = |site: &SiteSummary| (site.counts.dead, site.counts.delivered, site.last_24h.delivered);

@@ -50,6 +50,7 @@ pub(in crate::accept) fn arrival(
         peer_is_trusted: peer.is_some_and(|peer| is_trusted(peer, &server.trusted_proxies)),
         client_header: server.client_address.as_ref().map(header),
         proxy_headers: came.map(str::to_owned).collect(),
+        shown: None,
     }
 }
 

@@ -30,6 +30,8 @@ pub(in crate::accept) struct Trail {
     pub(in crate::accept) is_stranger: bool,
     /// It is a stranger's, and its address' count has it already.
     pub(in crate::accept) is_counted: bool,
+    /// The doctor announced it: nobody's post.
+    pub(in crate::accept) is_ping: bool,
     /// Whom it is counted for while it is a stranger's.
     pub(in crate::accept) client: Option<IpAddr>,
     /// The token that let it in.
@@ -78,6 +80,7 @@ impl<'a> Ongoing<'a> {
             appending: None,
             is_stranger: true,
             is_counted: false,
+            is_ping: false,
             client: None,
             token: None,
             credential: None,
@@ -153,6 +156,7 @@ impl<'a> Ongoing<'a> {
                     activity.stored(site, StoredPost { form, mapping, token: trail.token, end }, now);
                 }
             }
+            (Outcome::Refused(_), None) if trail.is_ping => {}
             (Outcome::Refused(_), site) => {
                 if let Some(site) = site {
                     metrics.refused(site.as_str(), reason);

@@ -79,6 +79,7 @@ mod tests {
             peer_is_trusted: true,
             client_header: None,
             proxy_headers: Vec::new(),
+            shown: None,
         }
     }
 

@@ -42,6 +42,7 @@ pub(super) enum Check {
     Redirect,
     Route,
     ClientAddress,
+    Credentials,
     BodyLimit,
     BaseUrl,
     Clock,
@@ -81,6 +82,7 @@ impl Check {
             Self::Redirect => "redirect",
             Self::Route => "route",
             Self::ClientAddress => "client_address",
+            Self::Credentials => "credentials",
             Self::BodyLimit => "body_limit",
             Self::BaseUrl => "base_url",
             Self::Clock => "clock",
@@ -101,6 +103,7 @@ impl Check {
             | Self::Redirect
             | Self::Route
             | Self::ClientAddress
+            | Self::Credentials
             | Self::BodyLimit => "the public address",
             Self::BaseUrl | Self::Clock | Self::Keys => "KaiCalls",
         }

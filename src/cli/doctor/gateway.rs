@@ -121,7 +121,7 @@ fn judge_store(status: &Status) -> Finding {
         return Finding::bad(
             Check::Store,
             format!("submissions are answered 503: {why}"),
-            "look at the disk and its mount; `formgate status` shows more",
+            unready_cure(status.unready_reason.as_deref().unwrap_or_default()),
         );
     }
     if store.bytes.saturating_mul(100) >= store.max_bytes.saturating_mul(NEARLY_FULL) {
@@ -130,6 +130,23 @@ fn judge_store(status: &Status) -> Finding {
         return Finding::warn(Check::Store, what, cure);
     }
     Finding::ok(Check::Store, format!("takes submissions; {what}"))
+}
+
+/// Returns what helps, by the reason that `/readyz` gives too.
+fn unready_cure(reason: &str) -> &'static str {
+    match reason {
+        "store_full" => {
+            "the disk has room: raise [queue].max_size and restart the gateway, or erase leads with `formgate leads erase`. \
+             A shorter [queue].keep keeps it from filling up again"
+        }
+        "disk_full" => "free space on the disk of [queue].url, or erase leads with `formgate leads erase`",
+        "store_set_aside" => "run `formgate store salvage`",
+        "store_corrupt" => "part of the store can't be read: restart the gateway, so that it is checked",
+        "store_newer" => "start the version of formgate that wrote the store, or a newer one",
+        "stopping" => "it is being stopped: start it again, or wait for the service manager to do so",
+        "listener_ended" | "store_ended" => "restart the gateway, and report what its log says",
+        _ => "look at the disk and its mount; `formgate status` shows more",
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +165,7 @@ mod tests {
             is_public: true,
             ready: true,
             unready: None,
+            unready_reason: None,
             degraded: Vec::new(),
             store: StoreStatus { kind: "sqlite".to_owned(), file: None, bytes: 1, max_bytes: 100, schema: None },
             sites: 1,
@@ -176,5 +194,20 @@ mod tests {
         assert_eq!(grades(&troubled), [Grade::Warn, Grade::Warn, Grade::Warn]);
         let unready = Status { unready: Some("disk full".to_owned()), ..status() };
         assert_eq!(grades(&unready), [Grade::Ok, Grade::Bad]);
+    }
+
+    #[test]
+    fn a_store_that_takes_nothing_has_the_cure_of_its_reason() {
+        let cure = |reason: Option<&str>| {
+            let unready = Some("the store is full".to_owned());
+            let unready_reason = reason.map(str::to_owned);
+            judge_store(&Status { unready, unready_reason, ..status() }).cure.unwrap_or_default()
+        };
+        assert!(cure(Some("store_full")).contains("raise [queue].max_size"), "not the disk");
+        assert!(cure(Some("disk_full")).contains("free space on the disk"));
+        assert!(cure(Some("store_set_aside")).contains("formgate store salvage"));
+        for other in [Some("store_away"), Some("store_slow"), None] {
+            assert!(cure(other).contains("the disk and its mount"), "{other:?}");
+        }
     }
 }

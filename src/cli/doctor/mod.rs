@@ -7,6 +7,7 @@
 //! ping       a POST of our own through it, which stores nothing
 //!   route    what came back: certificate, redirect, who answered, how large a body may be
 //!   client   what the gateway saw of it: whom it counts the request for
+//!   shown    which of the credentials in it arrived
 //! upstream   KaiCalls: base_url, the clock, each site's keys
 //! ```
 //!
@@ -19,6 +20,7 @@ mod gateway;
 mod machine;
 mod ping;
 mod route;
+mod shown;
 mod upstream;
 
 use std::sync::Arc;
@@ -50,9 +52,9 @@ const LARGEST_BODY: u64 = 64 << 20;
 
 /// Checks everything between a form plugin and KaiCalls, and says how to fix what it finds.
 ///
-/// Checks the disk, the running gateway, the public address (port, DNS, TLS, redirects, body limit, client address),
-/// KaiCalls and each site's keys. It sends requests without a token through the public address, so nothing is stored.
-/// Exits with 1 if a finding is bad.
+/// Checks the disk, the running gateway, the public address (port, DNS, TLS, redirects, body limit, client address,
+/// credentials), KaiCalls and each site's keys. It sends requests without a valid token through the public address, so
+/// nothing is stored. Exits with 1 if a finding is bad.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
     /// Check the keys of these sites only [default: all]
@@ -224,10 +226,16 @@ async fn send_pings(config: &Config, public: &PublicAddress, pinger: &Pinger, re
     let mut findings = Vec::new();
     findings.extend(route::judge_tls(&pinged, Timestamp::now()));
     findings.extend(route::judge_route(&pinged, seen));
-    findings.push(match arrivals.iter().flatten().next() {
-        Some(arrival) => client::judge(arrival, public.is_local()),
-        None => Finding::skipped(Check::ClientAddress, "this gateway saw no request of ours", "fix the route first"),
-    });
+    match arrivals.iter().flatten().next() {
+        Some(arrival) => {
+            findings.push(client::judge(arrival, public.is_local()));
+            findings.extend(shown::judge(arrival));
+        }
+        None => {
+            let unseen = |check| Finding::skipped(check, "this gateway saw no request of ours", "fix the route first");
+            findings.extend([Check::ClientAddress, Check::Credentials].map(unseen));
+        }
+    }
     let passes = pinged.is_ok_and(|answer| answer.is_formgate);
     for bytes in body_sizes(config.server.max_body).into_iter().filter(|_| passes) {
         findings.push(route::judge_body(bytes, config.server.max_upload, &pinger.post_bytes(bytes).await));

@@ -1,4 +1,4 @@
-//! A request of our own through the public address, as a plugin posts: without a token, so that nothing is stored.
+//! A request of our own through the public address, as a plugin posts: without a valid token, so that nothing is stored.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::address::PublicAddress;
 use crate::cli::replay::post::{self, Client};
 use crate::config::Validity;
 use crate::kaicalls::NoAnswer;
-use crate::telemetry::PING_PREFIX;
+use crate::telemetry::{PING_PREFIX, ping_origin};
 
 /// For the small request, and for one with a large body.
 const PING_TIME: Duration = Duration::from_secs(15);
@@ -79,7 +79,10 @@ impl Pinger {
 
     async fn send(&self, body: Bytes, time: Duration) -> Pinged {
         let begun = Instant::now();
-        let request = self.client.post(&self.url).timeout(time).body(body);
+        let request = self.client.post(format!("{}?token={}", self.url, self.name)).timeout(time).body(body);
+        // In each place, so that it is known which of them comes through.
+        let request = request.bearer_auth(&self.name);
+        let request = request.header("x-formgate-token", &self.name).header(header::ORIGIN, ping_origin(&self.name));
         let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let mut response = request.send().await.map_err(|error| NoAnswer::of(&error))?;
         let status = response.status().as_u16();

@@ -186,6 +186,9 @@ impl Remote {
             ),
             (404, "no-such-entry" | "no-such-site") => Error::missing(anyhow!(told)),
             (400 | 409 | 422, _) => Error::usage(anyhow!(told)),
+            (503, "busy") => Error::admin(anyhow!("{told}"))
+                .context(format!("the gateway at {} is busy", self.name))
+                .hint("try again in a moment"),
             (_, "store" | "audit") => Error::store(anyhow!(told)).context("the gateway couldn't do it"),
             _ => self.away(anyhow!("{told} (status {status}, request {})", shown::short(&request_id, 64))),
         }
@@ -222,6 +225,18 @@ async fn read(mut answer: post::Response, max: usize) -> Result<Vec<u8>, anyhow:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_that_is_busy_is_not_away() {
+        let client = post::client(false).expect("a client");
+        let name = "x".to_owned();
+        let remote = Remote { client, base: name.clone(), name, token: None, is_token_withheld: false };
+        let problem = |kind: &str| format!(r#"{{"type":"urn:formgate:problem:{kind}","detail":"So it is"}}"#);
+        let busy = remote.refused(503, problem("busy").as_bytes()).render();
+        assert!(busy.contains("the gateway at x is busy") && busy.contains("help: try again"), "{busy}");
+        let other = remote.refused(503, problem("other").as_bytes()).render();
+        assert!(other.contains("can't be reached"), "{other}");
+    }
 
     #[test]
     fn a_token_goes_to_this_machine_or_over_an_encrypted_line() {

@@ -192,7 +192,7 @@ fn kaicalls(week: &KaiCallsWeek, now: Timestamp) -> Vec<String> {
         true => String::new(),
         false => format!(", of this site and those that share its key: {}", shared.join(" ")),
     };
-    let own = format!("formgate delivered {delivered} in the last 7 days{shared}");
+    let own = format!("formgate had delivered {delivered} in the 7 days before{shared}");
     if let Some(why) = &week.failed {
         return vec![shown::short(why, ERROR_MAX), own];
     }

@@ -136,9 +136,12 @@ impl Activity {
             Uses::add(site.tokens.entry(token).or_insert(Uses::none(now)), now);
         }
         let form = site.form(Some(post.form));
-        Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
-        if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
-            form.mapping = Some(mapping.into());
+        // A plugin that repeats a post hours later must not look like a visitor.
+        if post.end != PostEnd::Duplicate {
+            Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
+            if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
+                form.mapping = Some(mapping.into());
+            }
         }
         let hour = form.hour(now);
         match post.end {
@@ -172,7 +175,7 @@ impl Activity {
     }
 
     /// Writes what was counted twice a minute, until `stopping` says true. Whoever stops flushes last.
-    pub async fn keep_written(&self, store: &dyn Store, mut stopping: watch::Receiver<bool>) {
+    pub async fn keep_written(&self, store: &Arc<dyn Store>, mut stopping: watch::Receiver<bool>) {
         let mut is_failing = false;
         while tokio::time::timeout(WRITE_EVERY, stopping.wait_for(|stop| *stop)).await.is_err() {
             let written = self.flush(store).await;
@@ -185,13 +188,22 @@ impl Activity {
     }
 
     /// Writes everything that was counted so far. What can't be written is kept for the next time.
-    pub async fn flush(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let mut unwritten = self.unwritten.lock().await;
-        // The rest of the last time goes first, so that what waits stays as much as one time counts.
-        unwritten.write(store).await?;
-        let drained = self.counted.lock().drain();
-        unwritten.take_in(drained.iter().flat_map(|(site, counts)| changes(site.as_ref(), counts)));
-        unwritten.write(store).await
+    ///
+    /// A task of its own writes, to the end, also where the caller waits no longer: what was being written then may be in
+    /// the store or not, and would be lost or counted twice.
+    pub async fn flush(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
+        // Here, so that those who wait no longer leave no task behind that waits.
+        let mut unwritten = Arc::clone(&self.unwritten).lock_owned().await;
+        let counted = Arc::clone(&self.counted);
+        let store = Arc::clone(store);
+        let writing = tokio::spawn(async move {
+            // The rest of the last time goes first, so that what waits stays as much as one time counts.
+            unwritten.write(&*store).await?;
+            let drained = counted.lock().drain();
+            unwritten.take_in(drained.iter().flat_map(|(site, counts)| changes(site.as_ref(), counts)));
+            unwritten.write(&*store).await
+        });
+        writing.await.unwrap_or_else(|failed| Err(StoreError::Unavailable(failed.into())))
     }
 }
 

@@ -25,11 +25,10 @@ impl Unwritten {
     /// Writes all of them; what can't be written stays.
     pub(super) async fn write(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         while !self.0.is_empty() {
-            let chunk: Vec<_> = self.0.drain(..CHUNK.min(self.0.len())).collect();
-            if let Err(error) = store.note_all(&chunk).await {
-                chunk.into_iter().rev().for_each(|change| self.0.push_front(change));
-                return Err(error);
-            }
+            let chunk: Vec<_> = self.0.iter().take(CHUNK).cloned().collect();
+            // Only what the store has is forgotten, whatever ends this.
+            store.note_all(&chunk).await?;
+            self.0.drain(..chunk.len());
         }
         Ok(())
     }
