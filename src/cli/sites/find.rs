@@ -8,7 +8,9 @@ use anyhow::anyhow;
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
-use crate::config::{self, ConfigPart, Loaded, PartFault, Site, Sources, StandIn, StandInSource, Starting, known_names};
+use crate::config::{
+    self, ConfigPart, Loaded, PartFault, Site, Sources, StandIn, StandInSource, Starting, known_names,
+};
 use crate::lead::SiteId;
 
 /// Where a site is written, and the configuration around it.

@@ -212,7 +212,7 @@ type CellError = (String, String);
 
 impl Cells<'_> {
     fn read(&self) -> Result<RosterRow, Vec<BadRow>> {
-        let breaks: u64 = self.record.iter().map(line_ends).sum();
+        let breaks: u64 = self.record.iter().map(|cell| line_ends(cell.trim_ascii_end())).sum();
         // A name on two lines is told as such; an open quote takes whole rows with it.
         if breaks > 0 && (self.record.len() != self.columns.len() || breaks > 1) {
             let problem = format!("the row goes on to line {}", self.line + breaks);
@@ -436,6 +436,24 @@ mod tests {
         assert_eq!(roster.rows[0].line, 4);
         let roster = read("id,url\r\n\r\na,https://a.example\r\n,\r\n\r\nb,https://b.example\r\n");
         assert_eq!(roster.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 6]);
+    }
+
+    #[test]
+    fn carriage_returns_alone_end_lines_too() {
+        let roster = read("id,name,url\ra,x;y;z,https://a.example\ra,,https://b.example\rB,,https://b.example\r");
+        let told: Vec<_> = roster.bad.iter().map(|bad| (bad.line, bad.problem.as_str())).collect();
+        assert_eq!(told[..2], [(2, "`a` is also on line 3"), (3, "`a` is also on line 2")]);
+        assert_eq!((told.len(), told[2].0), (3, 4));
+    }
+
+    #[test]
+    fn a_quote_that_is_open_is_told_with_the_lines_it_takes() {
+        for (end, line) in [("", 4), ("\n", 4)] {
+            let roster =
+                read(&format!("id,name,url\na,\"x,https://a.example\nb,,https://b.example\nc,,https://c{end}"));
+            let told: Vec<_> = roster.bad.iter().map(|bad| (bad.line, bad.problem.clone())).collect();
+            assert_eq!(told, [(2, format!("the row goes on to line {line}"))]);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::edit::{EditLock, with_keys};
 use super::find::WrittenSites;
 use super::new_site::{AssumedRegion, HeldPlace, NewSite, file_of, place};
 use super::setup::{Plugins, Setup};
-use super::token::{LOCAL, fresh, hash};
+use super::token::{LOCAL, fresh, hash, say_unseen};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -99,7 +99,11 @@ pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> 
     let url_with_token = format!("{}?token={token}", added.url);
     let values = SetupValues { url: &url_with_token, plain_url: &added.url, token, gateway: &gateway };
     let setup = plugin.map(|plugin| Setup::of(plugin, &values));
-    added.show(&adding, &url_with_token, setup, console)?;
+    let shown = added.show(&adding, &url_with_token, setup, console);
+    if let (Err(_), Some(token)) = (&shown, &added.token) {
+        say_unseen(&args.id, &hash(token), console);
+    }
+    shown?;
     if args.output == Format::Text && plugin.is_none() {
         console.say(format!("\n--plugin NAME prints the steps in that plugin: {}", plugins.list()));
     }
