@@ -1,6 +1,6 @@
 //! Finds where a site is written, to change it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -24,6 +24,8 @@ pub(in crate::cli) struct FoundSite {
 pub(in crate::cli) struct WrittenSites {
     pub(in crate::cli) loaded: Loaded,
     on_last_good: BTreeMap<SiteId, StandIn>,
+    /// The files of sites that can't take submissions as they are written.
+    broken: BTreeMap<SiteId, PathBuf>,
 }
 
 impl WrittenSites {
@@ -40,7 +42,11 @@ impl WrittenSites {
             console.say(loaded.diagnostics.render(console.talk_paint().colour));
             return Err(Error::config(anyhow!("{} has errors; fix them first", path.display())));
         }
-        Ok(Self { loaded, on_last_good: on_last_good(stand_ins) })
+        // One that only lacks keys is broken for those who send, and takes submissions.
+        let usable: BTreeSet<&SiteId> = loaded.usable_sites().map(|site| &site.id).collect();
+        let broken = loaded.broken_sites.iter().filter_map(|site| Some((site.id.clone()?, site.file.clone())));
+        let broken = broken.filter(|(id, _)| !usable.contains(id)).collect();
+        Ok(Self { on_last_good: on_last_good(stand_ins), broken, loaded })
     }
 
     /// Finds a site that can take submissions as it is written.
@@ -54,12 +60,9 @@ impl WrittenSites {
         if let Some(stand_in) = self.on_last_good.get(site) {
             return Some(uses_last_good(site, stand_in));
         }
-        if self.usable(site).is_some() {
-            return None;
-        }
-        let broken = self.loaded.broken_sites.iter().find(|broken| broken.id.as_ref() == Some(site))?;
+        let file = self.broken.get(site)?;
         let error = Error::config(anyhow!("site `{site}` is there already, with errors"));
-        Some(error.hint(format!("`formgate check` shows what is wrong with {}", broken.file.display())))
+        Some(error.hint(format!("`formgate check` shows what is wrong with {}", file.display())))
     }
 }
 

@@ -124,6 +124,7 @@ impl PasteFile {
         let name = self.target.file_name().unwrap_or_default().to_string_lossy();
         // A name that nobody can guess: whoever made the file first could read the tokens.
         let draft = self.target.with_file_name(format!(".{name}.{:016x}.new", rand::random::<u64>()));
+        self.remove_drafts(&format!(".{name}."));
         let file = private_file::open(&draft, File::options().read(true).write(true).create_new(true))?;
         let written = self.write_all_to(&file).and_then(|()| std::fs::rename(&draft, &self.target));
         if written.is_err() {
@@ -133,6 +134,20 @@ impl PasteFile {
         written?;
         self.file = file;
         self.sync_folder()
+    }
+
+    /// Removes what a kill left: it has tokens in it. Nobody else writes one while the file is locked.
+    fn remove_drafts(&self, begin: &str) {
+        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().filter_map(Result::ok);
+        for entry in entries {
+            let name = entry.file_name();
+            let digits = name.to_str().and_then(|name| name.strip_prefix(begin)?.strip_suffix(".new"));
+            if digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                // Another user's stays, and is none of ours.
+                drop(std::fs::remove_file(entry.path()));
+            }
+        }
     }
 
     fn write_all_to(&self, mut file: &File) -> io::Result<()> {
@@ -381,11 +396,13 @@ mod tests {
         assert_eq!(paste.refresh(|site, _| format!("https://h/{site}")).expect("written"), 1);
         assert!(link.symlink_metadata().expect("there").is_symlink());
         assert!(fs::read_to_string(&path).expect("read").contains("https://h/a"));
-        // A draft that somebody else has laid out is not used.
+        // What a kill left goes, and a draft that somebody else has laid out is not used.
+        fs::write(folder.path().join(".x.csv.0123456789abcdef.new"), "fg_").expect("written");
         let laid_out = folder.path().join(".x.csv.new");
         fs::write(&laid_out, "").expect("written");
         assert_eq!(paste.refresh(|site, _| format!("https://i/{site}")).expect("written"), 1);
         assert_eq!(fs::read(&laid_out).expect("there"), b"");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3);
     }
 
     #[test]
