@@ -21,7 +21,7 @@ use crate::lead::SiteId;
 const CONFIG: &str = include_str!("init/config.toml");
 const SITE: &str = include_str!("init/site.toml");
 /// What git must not keep: visitors' data, and keys.
-const IGNORED: [&str; 2] = ["/data/", "/secrets/"];
+const IGNORED: [&str; 3] = ["/data/", "/secrets/", "*.paste.csv"];
 /// Where the sandbox of the printed commands listens.
 const SANDBOX: &str = "127.0.0.1:9090";
 

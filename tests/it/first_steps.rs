@@ -42,7 +42,7 @@ fn init_makes_what_check_takes_and_shows_the_url_once() {
         let made = fs::metadata(place.path("gate").join(folder)).expect("a folder");
         assert_eq!(made.permissions().mode() & 0o777, mode, "{folder}");
     }
-    assert_eq!(fs::read_to_string(place.path("gate/.gitignore")).expect("written"), "/data/\n/secrets/\n");
+    assert_eq!(fs::read_to_string(place.path("gate/.gitignore")).expect("written"), "/data/\n/secrets/\n*.paste.csv\n");
     assert!(ran.talk.contains("write the site's KaiCalls key pair into gate/secrets/acme-dental_public_key"));
     assert!(!ran.talk.contains("public_url"), "{}", ran.talk);
 
@@ -72,7 +72,7 @@ fn init_overwrites_nothing() {
     }
     let place = Place::of(&[(".gitignore", "/target\n/data")]);
     assert_eq!(place.run(&["init"]).code, 0);
-    assert_eq!(fs::read_to_string(place.path(".gitignore")).expect("kept"), "/target\n/data\n/secrets/\n");
+    assert_eq!(fs::read_to_string(place.path(".gitignore")).expect("kept"), "/target\n/data\n/secrets/\n*.paste.csv\n");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod leads;
 mod log_lines;
 mod manners;
 mod onboarding;
+mod onboarding_guards;
 mod operate;
 mod panics;
 mod passing_on;

@@ -229,6 +229,7 @@ async fn a_token_that_was_written_down_before_a_kill_is_used() {
     let row = format!("acme,,https://acme.de,https://gate.example/hooks/acme?token={token},{token},DE\r\n");
     // The second row was cut short by the kill.
     fs::write(place.path("paste.csv"), format!("{header}{row}beta,,https://be")).expect("written");
+    fs::set_permissions(place.path("paste.csv"), fs::Permissions::from_mode(0o600)).expect("permissions");
     let ran = run(&place, &["sites", "import", "clients.csv", "--out", "paste.csv"]).await;
     assert_eq!(ran.code, 0, "{}", ran.talk);
     let rows = pasted(&place.path("paste.csv"));

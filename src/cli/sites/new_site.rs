@@ -1,15 +1,18 @@
 //! A site that isn't written yet: its text, and where it goes.
 
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::edit::{EditLock, with_site};
+use super::edit::{EditLock, in_the_way, with_site};
+use super::replace::probe_folder;
 use crate::cli::error::Error;
 use crate::cli::keys::relative_to;
-use crate::config::{Loaded, NewSitePlace};
+use crate::cli::rules::today;
+use crate::config::{self, Loaded, NewSitePlace, Site, Sources, WrittenSite};
 use crate::lead::{Region, SiteId};
 use crate::operate::keys::ReadyPair;
 use crate::queue::private_file;
@@ -57,23 +60,58 @@ pub(super) fn file_of(place: &NewSitePlace) -> &Path {
     file
 }
 
-impl NewSite<'_> {
-    /// Writes the site, and returns the file that has it now.
-    pub(super) fn write(&self, place: &NewSitePlace, secrets: &Path) -> Result<PathBuf, Error> {
+/// The place of a new site, and the right to write there: no other command writes to it meanwhile.
+pub(super) struct HeldPlace<'a> {
+    place: &'a NewSitePlace,
+    lock: EditLock,
+}
+
+impl<'a> HeldPlace<'a> {
+    /// Waits for the right to write, and makes the folder where there is none.
+    pub(super) fn hold(place: &'a NewSitePlace) -> Result<Self, Error> {
         let file = file_of(place);
-        let text = self.text(file, secrets);
-        match place {
-            NewSitePlace::File(file) => {
-                make_folder(file)?;
-                EditLock::of(file)?.create(&text, self.id)?;
-            }
-            NewSitePlace::Table(config) => {
-                EditLock::of(config)?.edit(self.id, |before| with_site(before, self.id.as_str(), &text))?;
+        if matches!(place, NewSitePlace::File(_)) {
+            make_folder(file)?;
+        }
+        Ok(Self { place, lock: EditLock::of(file)? })
+    }
+
+    /// Tells whether the site can be written here, before anybody is asked for keys.
+    pub(super) fn probe(&self, site: &SiteId) -> Result<Option<Site>, Error> {
+        let file = self.lock.file();
+        probe_folder(file).with_context(|| format!("can't write to {}", file.display())).map_err(Error::store)?;
+        self.found(site)
+    }
+
+    /// Returns the site where another command has written it since the configuration was loaded.
+    pub(super) fn found(&self, site: &SiteId) -> Result<Option<Site>, Error> {
+        let file = file_of(self.place);
+        if file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let written = config::written_site(file, &self.lock.read()?, site, &Sources::process(), today());
+        match (written, self.place) {
+            (Some(WrittenSite { site: Some(found), .. }), _) => Ok(Some(found)),
+            (None, NewSitePlace::Table(_)) => Ok(None),
+            _ => Err(in_the_way(file)),
+        }
+    }
+
+    /// Writes the site, and returns the file that has it now.
+    pub(super) fn write(&self, site: &NewSite<'_>, secrets: &Path) -> Result<PathBuf, Error> {
+        let file = file_of(self.place);
+        let text = site.text(file, secrets);
+        match self.place {
+            NewSitePlace::File(_) => self.lock.create(&text, site.id)?,
+            NewSitePlace::Table(_) => {
+                self.lock.edit(site.id, |before| with_site(before, site.id.as_str(), &text))?;
             }
         }
         Ok(file.to_owned())
     }
+}
 
+impl NewSite<'_> {
     fn text(&self, file: &Path, secrets: &Path) -> String {
         let mut lines = vec![format!("id = {}", quoted(self.id.as_str()))];
         lines.extend(self.name.map(|name| format!("name = {}", quoted(name))));

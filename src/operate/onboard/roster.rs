@@ -141,15 +141,24 @@ impl Lines<'_> {
         let rest = self.text.get(begin..).unwrap_or_default();
         let blank = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let before = self.text.get(self.counted..begin + blank).unwrap_or_default();
-        self.line += before.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.line += line_ends(before);
         self.counted = begin + blank;
         self.line
     }
 }
 
+/// Counts line ends: CR LF, LF, or the CR of old spreadsheets.
+fn line_ends(text: &[u8]) -> u64 {
+    let ends = |at: usize| match (text.get(at), text.get(at + 1)) {
+        (Some(b'\r'), next) => next != Some(&b'\n'),
+        (byte, _) => byte == Some(&b'\n'),
+    };
+    (0..text.len()).filter(|at| ends(*at)).count() as u64
+}
+
 /// Spreadsheets of many countries write `;`. The header tells, as it has no text of people's.
 fn delimiter(text: &[u8]) -> u8 {
-    let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let header = text.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     let count = |wanted: u8| header.iter().filter(|byte| **byte == wanted).count();
     [b';', b'\t'].into_iter().find(|other| count(*other) > count(b',')).unwrap_or(b',')
 }
@@ -179,13 +188,11 @@ fn refuse_same_ids(roster: &mut Roster, columns: &[&'static str]) {
     for row in &roster.rows {
         lines.entry(row.id.clone()).or_default().push(row.line);
     }
+    lines.retain(|_, lines| lines.len() > 1);
     let column = columns.iter().position(|known| *known == "id").map(|at| at + 1);
     roster.rows.retain(|row| {
-        let others = lines.get(&row.id).into_iter().flatten().filter(|line| **line != row.line);
-        let others: Vec<_> = others.map(u64::to_string).collect();
-        if others.is_empty() {
-            return true;
-        }
+        let Some(lines) = lines.get(&row.id) else { return true };
+        let others: Vec<_> = lines.iter().filter(|line| **line != row.line).map(u64::to_string).collect();
         let problem = format!("`{}` is also on line {}", row.id, others.join(", "));
         let cure = "each site has one row; give the other another id".to_owned();
         roster.bad.push(BadRow { line: row.line, column, field: Some("id"), problem, cure });
@@ -205,6 +212,13 @@ type CellError = (String, String);
 
 impl Cells<'_> {
     fn read(&self) -> Result<RosterRow, Vec<BadRow>> {
+        let breaks: u64 = self.record.iter().map(|cell| line_ends(cell.trim_ascii_end())).sum();
+        // A name on two lines is told as such; an open quote takes whole rows with it.
+        if breaks > 0 && (self.record.len() != self.columns.len() || breaks > 1) {
+            let problem = format!("the row goes on to line {}", self.line + breaks);
+            let cure = "close the quote that is open in it: each \" of a value has its pair";
+            return Err(vec![self.bad(None, problem, cure.to_owned())]);
+        }
         if self.record.len() != self.columns.len() {
             let problem = format!("the row has {} values, the header {}", self.record.len(), self.columns.len());
             let cure = "put values that contain the separator in quotes; leave no value out at the end";
@@ -422,6 +436,24 @@ mod tests {
         assert_eq!(roster.rows[0].line, 4);
         let roster = read("id,url\r\n\r\na,https://a.example\r\n,\r\n\r\nb,https://b.example\r\n");
         assert_eq!(roster.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 6]);
+    }
+
+    #[test]
+    fn carriage_returns_alone_end_lines_too() {
+        let roster = read("id,name,url\ra,x;y;z,https://a.example\ra,,https://b.example\rB,,https://b.example\r");
+        let told: Vec<_> = roster.bad.iter().map(|bad| (bad.line, bad.problem.as_str())).collect();
+        assert_eq!(told[..2], [(2, "`a` is also on line 3"), (3, "`a` is also on line 2")]);
+        assert_eq!((told.len(), told[2].0), (3, 4));
+    }
+
+    #[test]
+    fn a_quote_that_is_open_is_told_with_the_lines_it_takes() {
+        for (end, line) in [("", 4), ("\n", 4)] {
+            let roster =
+                read(&format!("id,name,url\na,\"x,https://a.example\nb,,https://b.example\nc,,https://c{end}"));
+            let told: Vec<_> = roster.bad.iter().map(|bad| (bad.line, bad.problem.clone())).collect();
+            assert_eq!(told, [(2, format!("the row goes on to line {line}"))]);
+        }
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(super) struct KeysOfSite {
 }
 
 impl KeysOfSite {
+    /// Tells whether the site is to have a pair.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.mint || self.public_key.is_some()
+    }
+
     /// Reads the pair that is given.
     pub(super) fn given(&self) -> Result<Option<KeyPair>, Error> {
         let Some(public) = &self.public_key else { return Ok(None) };

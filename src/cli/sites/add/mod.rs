@@ -10,13 +10,14 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::edit::{EditLock, with_keys};
-use super::new_site::{AssumedRegion, NewSite, file_of, place};
+use super::find::WrittenSites;
+use super::new_site::{AssumedRegion, HeldPlace, NewSite, file_of, place};
 use super::setup::{Plugins, Setup};
-use super::token::{LOCAL, fresh, hash};
+use super::token::{LOCAL, fresh, hash, say_unseen};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::keys::{failure, provisioner, relative_to, say_in_vain};
+use crate::cli::keys::{OpenedKeys, WrittenPair, failure, open, pair_of, relative_to, say_in_vain, unreadable};
 use crate::cli::rules::ConfigArg;
 use crate::cli::runtime::block_on;
 use crate::config::{Loaded, Site};
@@ -50,8 +51,6 @@ pub(super) struct AddArgs {
     /// The form plugin, such as gravity-forms: prints its own steps
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
-    #[command(flatten)]
-    keys: KeysOfSite,
     /// Show what would be done; write nothing and ask nobody
     #[arg(long)]
     dry_run: bool,
@@ -60,6 +59,9 @@ pub(super) struct AddArgs {
     /// How to write what was made
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    keys: KeysOfSite,
 }
 
 const HELP: &str = "\
@@ -70,23 +72,26 @@ Examples:
 
 pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> {
     args.check()?;
-    let (path, loaded) = args.config.load()?;
-    if loaded.config.is_none() {
-        console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        return Err(Error::config(anyhow!("{} has errors; fix them first", path.display())));
-    }
-    let plugins = Plugins::of(&loaded);
+    let mut written = WrittenSites::load(&args.config, console)?;
+    let plugins = Plugins::of(&written.loaded);
     let plugin = args.plugin.as_deref().map(|name| plugins.find(name)).transpose()?;
-    let adding = Adding { args, loaded: &loaded, region: AssumedRegion::of(args.region, &args.url) };
-    let there = loaded.usable_sites().find(|site| site.id == args.id);
-    let is_broken = |file: &&crate::config::BrokenSite| file.id.as_ref() == Some(&args.id);
-    if let (None, Some(broken)) = (there, loaded.broken_sites.iter().find(is_broken)) {
-        let error = Error::config(anyhow!("site `{}` is there already, with errors", args.id));
-        return Err(error.hint(format!("`formgate check` shows what is wrong with {}", broken.file.display())));
+    refuse(&written, &args.id)?;
+    let given = if args.dry_run { None } else { args.keys.given()? };
+    let mut provisioner = None;
+    if !args.dry_run && args.keys.are_wanted() {
+        let mints = args.keys.mint && written.usable(&args.id).is_none_or(|site| site.keys.is_none());
+        // Another command may have written the site before the secrets folder was ours.
+        let OpenedKeys { path, starting, provisioner: opened } = open(&args.config, mints)?;
+        (written, provisioner) = (WrittenSites::of(&path, starting, console)?, Some(opened));
+        refuse(&written, &args.id)?;
     }
-    let added = match there {
-        Some(site) => adding.complete(site, console)?,
+    let loaded = &written.loaded;
+    let region = AssumedRegion::of(args.region, &args.url);
+    let adding = Adding { args, loaded, region, given, provisioner };
+    let added = match written.usable(&args.id) {
+        Some(site) if args.dry_run => return adding.foretell_of(site, console),
         None if args.dry_run => return adding.foretell(console),
+        Some(site) => adding.complete(site, console)?,
         None => adding.add(console)?,
     };
     let gateway = loaded.server().map(crate::config::Server::base_url).unwrap_or_default();
@@ -94,7 +99,11 @@ pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> 
     let url_with_token = format!("{}?token={token}", added.url);
     let values = SetupValues { url: &url_with_token, plain_url: &added.url, token, gateway: &gateway };
     let setup = plugin.map(|plugin| Setup::of(plugin, &values));
-    added.show(&adding, &url_with_token, setup, console)?;
+    let shown = added.show(&adding, &url_with_token, setup, console);
+    if let (Err(_), Some(token)) = (&shown, &added.token) {
+        say_unseen(&args.id, &hash(token), console);
+    }
+    shown?;
     if args.output == Format::Text && plugin.is_none() {
         console.say(format!("\n--plugin NAME prints the steps in that plugin: {}", plugins.list()));
     }
@@ -102,6 +111,10 @@ pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> 
         console.say(LOCAL);
     }
     Ok(Exit::Ok)
+}
+
+fn refuse(written: &WrittenSites, site: &SiteId) -> Result<(), Error> {
+    written.refusal(site).map_or(Ok(()), Err)
 }
 
 impl AddArgs {
@@ -122,6 +135,10 @@ struct Adding<'a> {
     args: &'a AddArgs,
     loaded: &'a Loaded,
     region: Option<AssumedRegion>,
+    /// The pair that the operator has.
+    given: Option<KeyPair>,
+    /// None: no pair is asked for.
+    provisioner: Option<Provisioner>,
 }
 
 /// What was added, or found. No `Debug`: it holds the token.
@@ -160,47 +177,88 @@ impl Adding<'_> {
         Ok(Exit::Ok)
     }
 
+    /// Says what would be done to a site that is there.
+    fn foretell_of(&self, site: &Site, console: &mut Console) -> Result<Exit, Error> {
+        let lacks_pair = self.lacks_pair(site)?;
+        let AddArgs { id, keys, output, .. } = self.args;
+        if *output == Format::Json {
+            let foretold = serde_json::json!({ "site": id, "would_add": false, "would_add_keys": lacks_pair });
+            console.json(&foretold)?;
+            return Ok(Exit::Ok);
+        }
+        let file = site.file.display();
+        console.data(match (lacks_pair, keys.mint) {
+            (false, _) => format!("{id} is there already, and nothing would be changed: {file}"),
+            (true, true) => format!("would mint the key pair of {id}, and write it to {file}"),
+            (true, false) => format!("would verify the key pair of {id}, and write it to {file}"),
+        })?;
+        Ok(Exit::Ok)
+    }
+
     fn add(&self, console: &mut Console) -> Result<Added, Error> {
         let place = place(self.loaded, &self.args.id)?;
+        if self.provisioner.is_some() {
+            HeldPlace::hold(&place)?.probe(&self.args.id)?;
+        }
         // The pair first: a file that is there has what it needs.
-        let ready = self.pair(console)?;
-        let pair = ready.as_ref().map(|(_, pair)| pair);
+        let pair = self.pair(console)?;
+        let held = HeldPlace::hold(&place)?;
+        if let Some(site) = held.found(&self.args.id)? {
+            drop(held);
+            return self.complete_with(&site, pair);
+        }
         let token = fresh();
-        let file = self.new_site(pair, &hash(&token)).write(&place, &self.loaded.secrets_folder)?;
-        let pair = self.in_use(ready)?;
-        Ok(Added { file, url: self.hook_url(), token: Some(token), pair })
+        let sha256 = hash(&token);
+        let file = held.write(&self.new_site(pair.as_ref(), &sha256), &self.loaded.secrets_folder)?;
+        let token = Some(token);
+        self.note_in_use(pair.as_ref())?;
+        Ok(Added { file, url: self.hook_url(), token, pair })
     }
 
     /// Leaves a site as it is that is there already; only a pair that it lacks is added.
     fn complete(&self, site: &Site, console: &mut Console) -> Result<Added, Error> {
-        let differences = self.differences(site);
-        if !differences.is_empty() {
-            let told = differences.join(", ");
-            let error = Error::usage(anyhow!("site `{}` is there already, with another {told}", site.id));
-            return Err(error.hint(format!("change it in {}, or choose another id", site.file.display())));
-        }
-        let file = site.file.clone();
-        let mut added = Added { file, url: self.hook_url(), token: None, pair: None };
-        if self.args.dry_run || (site.keys.is_some() && !self.args.keys.mint) {
-            return Ok(added);
-        }
-        if let Some(keys) = &site.keys {
-            // An earlier run may have been cut off after it wrote the file.
-            let provisioner = provisioner(self.loaded, true)?;
-            let unfinished = provisioner.unfinished(&site.id).map_err(failure)?;
-            if unfinished.is_some_and(|it| it.public_key.as_deref() == Some(keys.public()) && it.replaces.is_none()) {
-                provisioner.in_use(&site.id, keys.public()).map_err(failure)?;
+        let pair = if self.lacks_pair(site)? { self.pair(console)? } else { None };
+        self.complete_with(site, pair)
+    }
+
+    fn complete_with(&self, site: &Site, pair: Option<ReadyPair>) -> Result<Added, Error> {
+        self.refuse_another(site)?;
+        let (file, url) = (site.file.clone(), self.hook_url());
+        match (&pair, &site.keys, &self.provisioner) {
+            (Some(pair), None, _) => {
+                let secret = relative_to(&site.file, &pair.secret_file);
+                let secret = secret.to_string_lossy();
+                let write = |text: &str| with_keys(text, site.id.as_str(), &pair.public_key, &secret);
+                EditLock::of(&site.file)?.edit(&site.id, write)?;
+                self.note_in_use(Some(pair))?;
             }
-            return Ok(added);
+            // An earlier run may have been cut off after it wrote the file.
+            (None, Some(keys), Some(provisioner)) => provisioner.finish(&site.id, keys.public()).map_err(failure)?,
+            _ => {}
         }
-        if let Some((provisioner, pair)) = self.pair(console)? {
-            let secret = relative_to(&site.file, &pair.secret_file);
-            let secret = secret.to_string_lossy();
-            let write = |text: &str| with_keys(text, site.id.as_str(), &pair.public_key, &secret);
-            EditLock::of(&site.file)?.edit(&site.id, write)?;
-            added.pair = self.in_use(Some((provisioner, pair)))?;
+        Ok(Added { file, url, token: None, pair: pair.filter(|_| site.keys.is_none()) })
+    }
+
+    /// Tells whether a site lacks the pair that is asked for. One whose keys can't be read here has them: they may be in use.
+    fn lacks_pair(&self, site: &Site) -> Result<bool, Error> {
+        self.refuse_another(site)?;
+        if site.keys.is_some() || !self.args.keys.are_wanted() {
+            return Ok(false);
         }
-        Ok(added)
+        match pair_of(site) {
+            WrittenPair::Unreadable(why) => Err(unreadable(&site.id, &why)),
+            WrittenPair::Read(_) | WrittenPair::None => Ok(true),
+        }
+    }
+
+    fn refuse_another(&self, site: &Site) -> Result<(), Error> {
+        let differences = self.differences(site);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let told = differences.join(", ");
+        let error = Error::usage(anyhow!("site `{}` is there already, with another {told}", site.id));
+        Err(error.hint(format!("change it in {}, or choose another id", site.file.display())))
     }
 
     /// Names what of the site is otherwise than it is asked for.
@@ -221,31 +279,27 @@ impl Adding<'_> {
     }
 
     /// Gets the pair that was asked for; none where none was.
-    fn pair(&self, console: &mut Console) -> Result<Option<(Provisioner, ReadyPair)>, Error> {
+    fn pair(&self, console: &mut Console) -> Result<Option<ReadyPair>, Error> {
         let AddArgs { id, url, keys, .. } = self.args;
-        let given = keys.given()?;
-        if given.is_none() && !keys.mint {
-            return Ok(None);
-        }
-        let provisioner = provisioner(self.loaded, keys.mint)?;
+        let Some(provisioner) = &self.provisioner else { return Ok(None) };
         let request = MintRequest { url: Some(url), business_id: keys.business.as_deref(), replaces: None };
         let ready = block_on(async {
-            let ready = match &given {
+            let ready = match &self.given {
                 Some(keys) => provisioner.adopt(id, keys).await,
                 None => provisioner.mint(id, &request).await,
             };
             ready.map_err(failure)
         });
         say_in_vain(provisioner.folder(), console);
-        let ready = ready.map_err(|error| error.hint("the site was not added"))?;
-        Ok(Some((provisioner, ready)))
+        ready.map(Some).map_err(|error| error.hint("the site was not added"))
     }
 
     /// Notes that the file names the pair.
-    fn in_use(&self, ready: Option<(Provisioner, ReadyPair)>) -> Result<Option<ReadyPair>, Error> {
-        let Some((provisioner, pair)) = ready else { return Ok(None) };
-        provisioner.in_use(&self.args.id, &pair.public_key).map_err(failure)?;
-        Ok(Some(pair))
+    fn note_in_use(&self, pair: Option<&ReadyPair>) -> Result<(), Error> {
+        match (&self.provisioner, pair) {
+            (Some(provisioner), Some(pair)) => provisioner.in_use(&self.args.id, &pair.public_key).map_err(failure),
+            _ => Ok(()),
+        }
     }
 }
 

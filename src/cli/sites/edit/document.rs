@@ -59,7 +59,7 @@ pub(super) fn edit(
         return Ok(text.to_owned());
     }
     let edited = document.to_string();
-    let mut edited = if text.contains("\r\n") { with_crlf(&edited) } else { edited };
+    let mut edited = if text.contains("\r\n") { with_line_ends_of(text, &edited) } else { edited };
     if text.starts_with(BOM) && !edited.starts_with(BOM) {
         edited.insert(0, BOM);
     }
@@ -67,9 +67,37 @@ pub(super) fn edit(
     Ok(edited)
 }
 
-/// The writer ends lines in LF; a file of an editor that ends them in CRLF stays one.
-fn with_crlf(text: &str) -> String {
-    text.replace("\r\n", "\n").replace('\n', "\r\n")
+/// The writer ends lines in LF. Lines that were there keep their ends, and a new one ends as the line before it.
+fn with_line_ends_of(before: &str, edited: &str) -> String {
+    let mut old = before.split_inclusive('\n');
+    let mut is_crlf = before.split_inclusive('\n').next().is_some_and(|first| first.ends_with("\r\n"));
+    let mut text = String::new();
+    for line in edited.split_inclusive('\n') {
+        let (content, has_end) = bare(line);
+        let mut rest = old.clone();
+        if let Some(found) = rest.find(|old| bare(old).0 == content) {
+            // An empty line is like any other: only the next one is meant.
+            if !content.is_empty() || old.clone().next().is_some_and(|next| bare(next).0.is_empty()) {
+                is_crlf = if found.ends_with('\n') { found.ends_with("\r\n") } else { is_crlf };
+                old = rest;
+            }
+        }
+        text.push_str(content);
+        text.push_str(if !has_end {
+            ""
+        } else if is_crlf {
+            "\r\n"
+        } else {
+            "\n"
+        });
+    }
+    text
+}
+
+/// Returns a line without its end, and whether it has one.
+fn bare(line: &str) -> (&str, bool) {
+    let content = line.strip_suffix('\n');
+    (content.map_or(line, |content| content.strip_suffix('\r').unwrap_or(content)), content.is_some())
 }
 
 /// Finds a site to look at.

@@ -70,6 +70,10 @@ impl EditLock {
         Ok(Edited::Changed)
     }
 
+    pub(in crate::cli) fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// Reads the file.
     pub(in crate::cli) fn read(&self) -> Result<String, Error> {
         let file = &self.file;
@@ -87,13 +91,16 @@ impl EditLock {
         let file = &self.file;
         check(file, "", text, site)?;
         create(file, text.as_bytes()).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => {
-                let error = Error::config(anyhow!("{} is there already, and isn't read as this site", file.display()));
-                error.hint("`formgate check` shows what is wrong with it; rename it, or fix it")
-            }
+            ErrorKind::AlreadyExists => in_the_way(file),
             _ => Error::store(error).context(format!("can't create {}", file.display())),
         })
     }
+}
+
+/// Says that a new site's file has a name that is taken.
+pub(in crate::cli) fn in_the_way(file: &Path) -> Error {
+    let error = Error::config(anyhow!("{} is there already, and isn't read as this site", file.display()));
+    error.hint("`formgate check` shows what is wrong with it; rename it, or fix it")
 }
 
 /// Changes a site in a file as [`EditLock::edit`] does.

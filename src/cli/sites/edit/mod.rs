@@ -15,7 +15,7 @@ mod table;
 mod token;
 
 pub(in crate::cli) use document::EditError;
-pub(in crate::cli) use guarded::{EditLock, Edited, edit_file};
+pub(in crate::cli) use guarded::{EditLock, Edited, edit_file, in_the_way};
 pub(in crate::cli) use keys::{WrittenKey, named_files, with_keys, written_keys};
 pub(in crate::cli) use pause::{paused, resumed};
 pub(in crate::cli) use table::{with_site, without_site};

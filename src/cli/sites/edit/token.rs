@@ -214,6 +214,11 @@ mod tests {
     #[test]
     fn line_ends_stay_what_they_are() {
         check("# a\r\nid = \"acme\"\r\nurl = \"x\"\r\n", "# a\r\nid = \"acme\"\r\nurl = \"x\"\r\ntokens = [NEW]\r\n");
+        // Also where two editors have written to it.
+        check(
+            "# a\r\n\nid = \"acme\"\n\r\nurl = \"x\"\r\n# b\n[forms.a]\r\n",
+            "# a\r\n\nid = \"acme\"\n\r\nurl = \"x\"\r\ntokens = [NEW]\r\n# b\n[forms.a]\r\n",
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
+use super::find::WrittenSites;
+use super::new_site::{HeldPlace, place};
 use super::token::LOCAL;
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
@@ -29,7 +31,7 @@ use crate::cli::rules::ConfigArg;
 use crate::cli::runtime::block_on;
 use crate::config::Loaded;
 use crate::operate::keys::Provisioner;
-use crate::operate::onboard::{FILE_MAX, Roster, read_roster};
+use crate::operate::onboard::{FILE_MAX, PasteFile, Roster, read_roster};
 use plan::{PairNeed, Plan};
 use report::Report;
 use writer::Writer;
@@ -73,36 +75,43 @@ Examples:
 
 pub(super) fn run(args: &ImportArgs, console: &mut Console) -> Result<Exit, Error> {
     let roster = read(&args.file)?;
-    let (path, loaded) = args.config.load()?;
-    if loaded.config.is_none() {
-        console.say(loaded.diagnostics.render(console.talk_paint().colour));
-        return Err(Error::config(anyhow!("{} has errors; fix them first", path.display())));
-    }
+    let written = WrittenSites::load(&args.config, console)?;
     let out = args.out();
     if std::path::absolute(&out).ok() == std::path::absolute(&args.file).ok() {
         return Err(Error::usage(anyhow!("--out is the spreadsheet itself")).hint("choose another file"));
     }
     let mut report = Report::new(&roster, args.dry_run);
-    let mut plans = Plan::of_all(&roster.rows, &loaded, args.mint);
-    report.take_settled(&mut plans);
+    let mut plans = Plan::of_all(&roster.rows, &written, args.mint);
     if args.dry_run {
+        report.take_settled(&mut plans);
         report.foretell(&plans, args.output, console)?;
-    } else {
-        let needs_provisioner = args.mint || plans.iter().any(|plan| plan.pair != PairNeed::None);
-        let provisioner = if needs_provisioner { Some(provisioner(&loaded, args.mint)?) } else { None };
-        if let Some(provisioner) = &provisioner {
-            report.finish_notes(&loaded, &roster, provisioner)?;
-        }
-        import(plans, &loaded, provisioner.as_ref(), &out, &mut report, console)?;
-        report.show(args.output, console)?;
-        if let Some(provisioner) = provisioner.filter(|_| args.output == Format::Text) {
-            say_in_vain(provisioner.folder(), console);
-        }
-        if report.has_urls() && loaded.server().is_none_or(|server| server.public_url.is_none()) {
-            console.say(LOCAL.replace("this URL works", "these URLs work"));
-        }
+        return Ok(report.exit());
     }
-    Ok(report.exit())
+    let provisioner = provisioner_for(&plans, &written.loaded, args.mint)?;
+    let mut paste = if needs_paste(&plans, &out) { Some(writer::open_paste(&out)?) } else { None };
+    // Another command may have written sites before the secrets folder and the paste file were ours.
+    let written = WrittenSites::load(&args.config, console)?;
+    let loaded = &written.loaded;
+    let mut plans = Plan::of_all(&roster.rows, &written, args.mint);
+    report.take_settled(&mut plans);
+    let done = match prepare(&plans, loaded, provisioner.as_ref(), paste.as_mut(), &roster, &mut report) {
+        Ok(()) => {
+            let mut writer = Writer::new(loaded, provisioner.as_ref(), paste);
+            import(plans, provisioner.as_ref(), &mut writer, &mut report, console)
+        }
+        Err(error) => {
+            report.add_undone(plans.iter(), provision::STOPPED);
+            Err(error)
+        }
+    };
+    report.show(args.output, console)?;
+    if let Some(provisioner) = provisioner.filter(|_| args.output == Format::Text) {
+        say_in_vain(provisioner.folder(), console);
+    }
+    if report.has_urls() && loaded.server().is_none_or(|server| server.public_url.is_none()) {
+        console.say(LOCAL.replace("this URL works", "these URLs work"));
+    }
+    done.map(|()| report.exit())
 }
 
 impl ImportArgs {
@@ -125,24 +134,50 @@ fn read(file: &Path) -> Result<Roster, Error> {
     })
 }
 
+/// Locks the secrets folder where pairs are wanted; the operator's own key is needed only where one is to be minted.
+fn provisioner_for(plans: &[Plan<'_>], loaded: &Loaded, is_asked: bool) -> Result<Option<Provisioner>, Error> {
+    let needs = |need: PairNeed| plans.iter().any(|plan| plan.refusal.is_none() && plan.pair == need);
+    let mints = needs(PairNeed::Mint);
+    if is_asked || mints || needs(PairNeed::Adopt) { provisioner(loaded, mints).map(Some) } else { Ok(None) }
+}
+
+fn needs_paste(plans: &[Plan<'_>], out: &Path) -> bool {
+    out.exists() || plans.iter().any(|plan| plan.refusal.is_none() && plan.site.is_none())
+}
+
+/// Brings what earlier runs left up to date, and makes sure that sites can be written before anybody is asked for keys.
+fn prepare(
+    plans: &[Plan<'_>],
+    loaded: &Loaded,
+    provisioner: Option<&Provisioner>,
+    paste: Option<&mut PasteFile>,
+    roster: &Roster,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if let Some(paste) = paste {
+        report.out = Some(paste.path().to_owned());
+        report.refreshed = writer::refresh(paste, loaded)?;
+    }
+    if let Some(provisioner) = provisioner {
+        report.finish_notes(loaded, roster, provisioner)?;
+    }
+    // All new sites have the same folder.
+    if let Some(new) = plans.iter().find(|plan| plan.site.is_none()) {
+        HeldPlace::hold(&place(loaded, &new.row.id)?)?.probe(&new.row.id)?;
+    }
+    Ok(())
+}
+
 /// Does what is planned; what fails is in the report. An error ends it all: a file can't be written.
 fn import(
     plans: Vec<Plan<'_>>,
-    loaded: &Loaded,
     provisioner: Option<&Provisioner>,
-    out: &Path,
+    writer: &mut Writer<'_>,
     report: &mut Report,
     console: &mut Console,
 ) -> Result<(), Error> {
-    let needs_paste = out.exists() || plans.iter().any(|plan| plan.needs_token);
-    let mut paste = if needs_paste { Some(writer::open_paste(out)?) } else { None };
-    if let Some(paste) = &mut paste {
-        report.refreshed = writer::refresh(paste, loaded)?;
-    }
-    let mut writer = Writer::new(loaded, provisioner, paste);
-    let done = block_on(async { provision::all(plans, provisioner, &mut writer, report, console).await });
+    let done = block_on(async { provision::all(plans, provisioner, writer, report, console).await });
     console.progress("");
     report.in_vain = provisioner.map(|provisioner| provisioner.folder().in_vain()).unwrap_or_default();
-    report.out = writer.paste_path();
     done
 }

@@ -1,10 +1,14 @@
 //! What is to be done for each row.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
+use crate::cli::error::Error;
+use crate::cli::keys::{WrittenPair, pair_of, unreadable};
 use crate::cli::sites::add::is_same_url;
-use crate::config::{Loaded, Site};
+use crate::cli::sites::edit::in_the_way;
+use crate::cli::sites::find::WrittenSites;
+use crate::cli::sites::new_site::place;
+use crate::config::{NewSitePlace, Site};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::operate::onboard::RosterRow;
@@ -12,14 +16,13 @@ use crate::operate::onboard::RosterRow;
 /// A row, and what it lacks of what is to be.
 pub(super) struct Plan<'a> {
     pub(super) row: &'a RosterRow,
-    /// None: it is to be written.
+    /// None: it is to be written, with a token.
     pub(super) site: Option<&'a Site>,
     pub(super) pair: PairNeed,
-    pub(super) needs_token: bool,
     /// What is otherwise in the site's file, which is left so.
     pub(super) differences: Vec<&'static str>,
-    /// The site is there, and broken.
-    pub(super) broken: Option<PathBuf>,
+    /// Why nothing can be done for it.
+    pub(super) refusal: Option<Error>,
 }
 
 /// Where a site's pair is to come from.
@@ -34,13 +37,12 @@ pub(super) enum PairNeed {
 
 impl<'a> Plan<'a> {
     /// Plans all rows by one look at the configuration.
-    pub(super) fn of_all(rows: &'a [RosterRow], loaded: &'a Loaded, mints: bool) -> Vec<Self> {
-        let sites: BTreeMap<&SiteId, &Site> = loaded.usable_sites().map(|site| (&site.id, site)).collect();
-        let broken = loaded.broken_sites.iter().filter_map(|site| Some((site.id.as_ref()?, &site.file)));
-        let broken: BTreeMap<&SiteId, &PathBuf> = broken.filter(|(id, _)| !sites.contains_key(id)).collect();
-        let plan = |row: &'a RosterRow| Plan {
-            broken: broken.get(&row.id).map(|file| PathBuf::clone(file)),
-            ..Plan::of(row, sites.get(&row.id).copied(), mints)
+    pub(super) fn of_all(rows: &'a [RosterRow], written: &'a WrittenSites, mints: bool) -> Vec<Self> {
+        let sites: BTreeMap<&SiteId, &Site> = written.loaded.usable_sites().map(|site| (&site.id, site)).collect();
+        let plan = |row: &'a RosterRow| {
+            let mut plan = Plan::of(row, sites.get(&row.id).copied(), mints);
+            plan.refusal = written.refusal(&row.id).or_else(|| plan.obstacle(written));
+            plan
         };
         rows.iter().map(plan).collect()
     }
@@ -53,14 +55,29 @@ impl<'a> Plan<'a> {
             None if mints => PairNeed::Mint,
             None => PairNeed::None,
         };
-        let needs_token = site.is_none_or(|site| site.tokens.is_empty() && site.wpforms_secrets.is_empty());
         let differences = site.map(|site| differences(row, site)).unwrap_or_default();
-        Self { row, site, pair, needs_token, differences, broken: None }
+        Self { row, site, pair, differences, refusal: None }
+    }
+
+    /// Looks for what stands in the way: keys that only the gateway can read, and may be using, or another file.
+    fn obstacle(&self, written: &WrittenSites) -> Option<Error> {
+        match self.site {
+            Some(_) if self.pair == PairNeed::None => None,
+            Some(site) => match pair_of(site) {
+                WrittenPair::Unreadable(why) => Some(unreadable(&site.id, &why)),
+                WrittenPair::Read(_) | WrittenPair::None => None,
+            },
+            None => match place(&written.loaded, &self.row.id) {
+                Ok(NewSitePlace::File(file)) if file.symlink_metadata().is_ok() => Some(in_the_way(&file)),
+                Ok(_) => None,
+                Err(nowhere) => Some(nowhere),
+            },
+        }
     }
 
     /// Tells whether there is nothing to do for it.
     pub(super) fn is_settled(&self) -> bool {
-        self.broken.is_some() || (self.site.is_some() && self.pair == PairNeed::None && !self.needs_token)
+        self.refusal.is_some() || (self.site.is_some() && self.pair == PairNeed::None)
     }
 
     /// What is to be done, in words.
@@ -72,13 +89,13 @@ impl<'a> Plan<'a> {
             PairNeed::Mint => Some("mint a key pair"),
             PairNeed::Adopt => Some("verify its key pair"),
         });
-        steps.extend(self.needs_token.then_some("make a token"));
+        steps.extend(self.site.is_none().then_some("make a token"));
         steps.join(", ")
     }
 }
 
 /// Names what a site's file has otherwise than its row; what a row leaves open is not compared.
-fn differences(row: &RosterRow, site: &Site) -> Vec<&'static str> {
+pub(super) fn differences(row: &RosterRow, site: &Site) -> Vec<&'static str> {
     let asked_public = row.keys.as_ref().map(KeyPair::public);
     let public = site.keys.as_ref().map(KeyPair::public);
     [

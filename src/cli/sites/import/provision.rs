@@ -11,7 +11,6 @@ use super::report::Report;
 use super::writer::Writer;
 use crate::cli::console::Console;
 use crate::cli::error::Error;
-use crate::cli::exit::Exit;
 use crate::cli::keys::{AT_ONCE, failure};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
@@ -19,6 +18,10 @@ use crate::operate::keys::{MintRequest, ProvisionError, Provisioner, ReadyPair};
 
 /// How often the line of progress is written anew while nothing happens.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Why rows were not done.
+pub(super) const STOPPED: &str = "not done: a file couldn't be written";
+const REFUSED: &str = "not asked for: KaiCalls refuses [kaicalls].api_key";
 
 /// What came of a pair, and of which plan it is.
 type Provisioned = (usize, Result<ReadyPair, ProvisionError>);
@@ -34,8 +37,12 @@ pub(super) async fn all(
 ) -> Result<(), Error> {
     let (simple, with_pair): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.pair == PairNeed::None);
     let mut progress = Progress::new(simple.len() + with_pair.len());
-    for plan in &simple {
-        report.add(plan, writer.write(plan, None))?;
+    let mut left = simple.iter();
+    while let Some(plan) = left.next() {
+        if let Err(error) = report.add(plan, writer.write(plan, None)) {
+            report.add_undone(left.chain(&with_pair), STOPPED);
+            return Err(error);
+        }
         progress.add();
         console.progress(&progress.line(None));
     }
@@ -74,9 +81,9 @@ async fn with_pairs(
         progress.add();
         match settled {
             Ok(true) => {}
-            Ok(false) => report.add_unasked(waiting.drain(..).map(|(_, plan)| plan)),
+            Ok(false) => report.add_undone(waiting.drain(..).map(|(_, plan)| plan), REFUSED),
             Err(error) => {
-                waiting.clear();
+                report.add_undone(waiting.drain(..).map(|(_, plan)| plan), STOPPED);
                 stopped.get_or_insert(error);
             }
         }
@@ -95,11 +102,7 @@ fn settle(
         Ok(pair) => pair,
         Err(error) => {
             let is_for_all = matches!(error, ProvisionError::OperatorKeyRefused(_) | ProvisionError::NoOperatorKey);
-            let error = failure(error);
-            if error.exit() == Exit::Store {
-                return Err(error);
-            }
-            report.add(plan, Err(error))?;
+            report.add(plan, Err(failure(error)))?;
             return Ok(!is_for_all);
         }
     };

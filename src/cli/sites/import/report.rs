@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::plan::Plan;
+use super::writer::Done;
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::keys::failure;
 use crate::cli::leads::plural;
 use crate::config::Loaded;
-use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::operate::keys::{InVain, Provisioner};
 use crate::operate::onboard::{BadRow, Roster};
@@ -23,7 +23,7 @@ pub(super) struct Report {
     dry_run: bool,
     rows: usize,
     added: usize,
-    /// Sites that were there and lacked a token or keys.
+    /// Sites that were there and lacked keys.
     completed: usize,
     unchanged: usize,
     failed: Vec<FailedRow>,
@@ -87,12 +87,8 @@ impl Report {
                 let (line, id, file) = (plan.row.line, site.id.clone(), site.file.clone());
                 self.different.push(DifferentRow { line, id, file, fields: plan.differences.clone() });
             }
-            if let Some(file) = &plan.broken {
-                let problem = format!(
-                    "the site is there already, with errors; `formgate check` shows what is wrong with {}",
-                    file.display()
-                );
-                self.failed.push(FailedRow { line: plan.row.line, id: plan.row.id.clone(), problem });
+            if let Some(refusal) = &plan.refusal {
+                self.add_failed(plan, problem_of(refusal));
             } else if plan.is_settled() {
                 self.unchanged += 1;
             }
@@ -109,39 +105,39 @@ impl Report {
     ) -> Result<(), Error> {
         let in_roster: BTreeSet<&SiteId> = roster.rows.iter().map(|row| &row.id).collect();
         for site in loaded.usable_sites().filter(|site| in_roster.contains(&site.id)) {
-            let in_use = site.keys.as_ref().map(KeyPair::public);
-            let unfinished = provisioner.unfinished(&site.id).map_err(failure)?;
             // A rotation is finished by `keys rotate`, which still waits for the old pair.
-            let is_done = unfinished.is_some_and(|it| it.replaces.is_none() && it.public_key.as_deref() == in_use);
-            if let Some(in_use) = in_use.filter(|_| is_done) {
-                provisioner.in_use(&site.id, in_use).map_err(failure)?;
+            if let Some(keys) = &site.keys {
+                provisioner.finish(&site.id, keys.public()).map_err(failure)?;
             }
         }
         Ok(())
     }
 
     /// Takes what came of a row. What can't be written ends it all.
-    pub(super) fn add(&mut self, plan: &Plan<'_>, done: Result<(), Error>) -> Result<(), Error> {
+    pub(super) fn add(&mut self, plan: &Plan<'_>, done: Result<Done, Error>) -> Result<(), Error> {
         match done {
-            Ok(()) if plan.site.is_some() => self.completed += 1,
-            Ok(()) => self.added += 1,
-            Err(error) if error.exit() == Exit::Store => return Err(error),
+            Ok(Done::Added) => self.added += 1,
+            Ok(Done::Completed) => self.completed += 1,
+            Ok(Done::Unchanged) => self.unchanged += 1,
             Err(error) => {
                 self.is_refused |= error.exit() == Exit::KeysRefused;
                 self.is_unreachable |= error.exit() == Exit::UpstreamAway;
-                let problem = error.render().trim_start_matches("error: ").replace('\n', ";").replace(";  ", "; ");
-                self.failed.push(FailedRow { line: plan.row.line, id: plan.row.id.clone(), problem });
+                self.add_failed(plan, problem_of(&error));
+                if error.exit() == Exit::Store {
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    /// Takes rows for which KaiCalls was not asked any more.
-    pub(super) fn add_unasked<'a, 'b: 'a>(&mut self, plans: impl Iterator<Item = &'a Plan<'b>>) {
-        for plan in plans {
-            let problem = "not asked for: KaiCalls refuses [kaicalls].api_key".to_owned();
-            self.failed.push(FailedRow { line: plan.row.line, id: plan.row.id.clone(), problem });
-        }
+    /// Takes rows that were not done any more.
+    pub(super) fn add_undone<'a, 'b: 'a>(&mut self, plans: impl Iterator<Item = &'a Plan<'b>>, why: &str) {
+        plans.for_each(|plan| self.add_failed(plan, why.to_owned()));
+    }
+
+    fn add_failed(&mut self, plan: &Plan<'_>, problem: String) {
+        self.failed.push(FailedRow { line: plan.row.line, id: plan.row.id.clone(), problem });
     }
 
     /// Shows what would be done.
@@ -220,4 +216,8 @@ impl Report {
             _ => Exit::Ok,
         }
     }
+}
+
+fn problem_of(error: &Error) -> String {
+    error.render().trim_start_matches("error: ").replace('\n', ";").replace(";  ", "; ")
 }

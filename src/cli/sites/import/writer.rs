@@ -3,23 +3,32 @@
 //! In this order, so that after a kill at any moment nothing is lost: a token of the file of what to paste that is in no
 //! site's file is used the next time, and so is a pair that no site's file names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::anyhow;
 
 use crate::cli::error::Error;
 use crate::cli::keys::{failure, relative_to};
-use crate::cli::sites::edit::{EditError, EditLock, NewToken, with_keys, with_token};
-use crate::cli::sites::new_site::{AssumedRegion, NewSite, place};
+use crate::cli::sites::edit::{EditLock, with_keys};
+use crate::cli::sites::new_site::{AssumedRegion, HeldPlace, NewSite, place};
 use crate::cli::sites::token::{fresh, hash};
 use crate::config::{Loaded, Site};
 use crate::operate::keys::{Provisioner, ReadyPair};
 use crate::operate::onboard::{PasteError, PasteFile, PasteRow, RosterRow};
 
-use super::plan::Plan;
+use super::plan::{Plan, differences};
 
 /// The command that makes what it writes.
 const BY: &str = "sites import";
+
+/// What was done for a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    Added,
+    /// It was there and has a pair now.
+    Completed,
+    Unchanged,
+}
 
 /// The only one who writes.
 pub(super) struct Writer<'a> {
@@ -33,6 +42,12 @@ pub(super) fn open_paste(out: &Path) -> Result<PasteFile, Error> {
     PasteFile::open(out).map_err(|error| match &error {
         PasteError::Busy(_) => Error::store(error).hint("wait until it has ended, and run this again"),
         PasteError::Foreign(_) => Error::usage(error).hint("choose another with --out"),
+        PasteError::Others(path) => {
+            let hint =
+                format!("if you trust what is in it: chmod 600 {}; else choose another with --out", path.display());
+            Error::usage(error).hint(hint)
+        }
+        PasteError::OtherOwner(..) => Error::usage(error).hint("choose another with --out, in a folder of yours"),
         PasteError::Io(..) => Error::store(error),
     })
 }
@@ -49,38 +64,56 @@ impl<'a> Writer<'a> {
         Self { loaded, provisioner, paste }
     }
 
-    pub(super) fn paste_path(&self) -> Option<PathBuf> {
-        self.paste.as_ref().map(|paste| paste.path().to_owned())
-    }
-
     /// Does what is planned for a row, with its pair where it was to have one.
-    pub(super) fn write(&mut self, plan: &Plan<'_>, pair: Option<&ReadyPair>) -> Result<(), Error> {
-        let sha256 = if plan.needs_token { Some(hash(&self.token(plan)?)) } else { None };
-        match (plan.site, sha256) {
-            (Some(site), sha256) => edit(site, pair, sha256.as_deref())?,
-            (None, Some(sha256)) => self.create(plan.row, pair, &sha256)?,
-            (None, None) => return Err(Error::failed(anyhow!("a new site without a token"))),
-        }
+    pub(super) fn write(&mut self, plan: &Plan<'_>, pair: Option<&ReadyPair>) -> Result<Done, Error> {
+        let done = match plan.site {
+            Some(site) => complete(site, pair)?,
+            None => self.create(plan.row, pair)?,
+        };
         match (self.provisioner, pair) {
-            (Some(provisioner), Some(pair)) => provisioner.in_use(&plan.row.id, &pair.public_key).map_err(failure),
-            _ => Ok(()),
+            (Some(provisioner), Some(pair)) if done != Done::Unchanged => {
+                provisioner.in_use(&plan.row.id, &pair.public_key).map_err(failure)?;
+            }
+            _ => {}
         }
+        Ok(done)
     }
 
-    /// Returns the token of a site: the one that an earlier run wrote down, or a new one that is now on disk.
-    fn token(&mut self, plan: &Plan<'_>) -> Result<String, Error> {
-        let row = plan.row;
-        let Some(paste) = &mut self.paste else { return Err(Error::failed(anyhow!("no file for a token"))) };
+    /// Writes a new site's row to paste, then its file. What another command has written since is left as it is.
+    fn create(&mut self, row: &RosterRow, pair: Option<&ReadyPair>) -> Result<Done, Error> {
+        let place = place(self.loaded, &row.id)?;
+        let held = HeldPlace::hold(&place)?;
+        if let Some(site) = held.found(&row.id)? {
+            drop(held);
+            let differences = differences(row, &site);
+            if differences.is_empty() {
+                return complete(&site, pair);
+            }
+            let told = differences.join(", ");
+            let error = anyhow!("another command has just added it with another {told}: {}", site.file.display());
+            return Err(Error::config(error));
+        }
+        let sha256 = hash(&self.token(row)?);
+        let region = AssumedRegion::of(row.region, &row.url);
+        let name = row.name.as_deref();
+        let site = NewSite { id: &row.id, name, url: &row.url, region, pair, sha256: &sha256, by: BY };
+        held.write(&site, &self.loaded.secrets_folder)?;
+        Ok(Done::Added)
+    }
+
+    /// Returns the token of a new site: the one that an earlier run wrote down, or a new one that is now on disk.
+    fn token(&mut self, row: &RosterRow) -> Result<String, Error> {
+        let Some(paste) = &mut self.paste else {
+            let error = Error::failed(anyhow!("the site was there, and has just been removed"));
+            return Err(error.hint("run this again"));
+        };
         if let Some(token) = paste.token(&row.id) {
             return Ok(token.to_owned());
         }
         let token = fresh();
         let server = self.loaded.server();
         let url = server.map_or_else(|| format!("/hooks/{}", row.id), |server| server.hook_url(&row.id));
-        let region = match plan.site {
-            Some(site) => site.rules.region.map(|region| region.to_string()),
-            None => AssumedRegion::of(row.region, &row.url).map(|assumed| assumed.region.to_string()),
-        };
+        let region = AssumedRegion::of(row.region, &row.url).map(|assumed| assumed.region.to_string());
         let added = paste.add(&PasteRow {
             id: &row.id,
             name: row.name.as_deref().unwrap_or_default(),
@@ -92,31 +125,14 @@ impl<'a> Writer<'a> {
         added.map_err(|error| Error::store(error).context(format!("can't write {}", paste.path().display())))?;
         Ok(token)
     }
-
-    fn create(&self, row: &RosterRow, pair: Option<&ReadyPair>, sha256: &str) -> Result<(), Error> {
-        let region = AssumedRegion::of(row.region, &row.url);
-        let name = row.name.as_deref();
-        let site = NewSite { id: &row.id, name, url: &row.url, region, pair, sha256, by: BY };
-        site.write(&place(self.loaded, &row.id)?, &self.loaded.secrets_folder).map(drop)
-    }
 }
 
-/// Adds to a site's file what it lacks.
-fn edit(site: &Site, pair: Option<&ReadyPair>, sha256: Option<&str>) -> Result<(), Error> {
-    let id = site.id.as_str();
-    let change = |text: &str| -> Result<String, EditError> {
-        let mut text = text.to_owned();
-        if let Some(pair) = pair {
-            let secret = relative_to(&site.file, &pair.secret_file);
-            text = with_keys(&text, id, &pair.public_key, &secret.to_string_lossy())?;
-        }
-        match sha256.filter(|sha256| !text.contains(*sha256)) {
-            Some(sha256) => {
-                let note = format!("made by formgate {BY}");
-                with_token(&text, id, &NewToken { sha256, note: Some(&note), expires: None })
-            }
-            None => Ok(text),
-        }
-    };
-    EditLock::of(&site.file)?.edit(&site.id, change).map(drop)
+/// Adds to a site's file the pair that it lacks. Its tokens are its owner's: one that was revoked doesn't come back.
+fn complete(site: &Site, pair: Option<&ReadyPair>) -> Result<Done, Error> {
+    let Some(pair) = pair.filter(|_| site.keys.is_none()) else { return Ok(Done::Unchanged) };
+    let secret = relative_to(&site.file, &pair.secret_file);
+    let secret = secret.to_string_lossy();
+    let change = |text: &str| with_keys(text, site.id.as_str(), &pair.public_key, &secret);
+    EditLock::of(&site.file)?.edit(&site.id, change)?;
+    Ok(Done::Completed)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::edit::{NewToken, edit_file, with_token};
 use super::super::find::{FoundSite, find_site};
-use super::{LOCAL, fresh, hash};
+use super::{LOCAL, fresh, hash, say_unseen};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -69,10 +69,14 @@ pub(super) fn run(site: &SiteId, args: &TokenOptions, console: &mut Console) -> 
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{site}"), |it| it.hook_url(site));
     let url_with_token = format!("{url}?token={token}");
     let shown = TokenOutput { site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
-    match args.output {
-        Format::Json => console.json(&shown)?,
-        Format::Text => show(&shown, console)?,
+    let told = match args.output {
+        Format::Json => console.json(&shown),
+        Format::Text => show(&shown, console),
+    };
+    if told.is_err() {
+        say_unseen(site, &sha256, console);
     }
+    told?;
     console.say(format!("its SHA-256 is now in {}; the token itself is stored nowhere", file.display()));
     if server.is_none_or(|server| server.public_url.is_none()) {
         console.say(LOCAL);

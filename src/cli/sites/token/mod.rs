@@ -79,6 +79,15 @@ pub(in crate::cli) fn hash(token: &str) -> String {
     hex::encode(Sha256::digest(token.as_bytes()))
 }
 
+/// Says how to take a token back that couldn't be shown: it is valid, and nobody knows it.
+pub(in crate::cli) fn say_unseen(site: &SiteId, sha256: &str, console: &mut Console) {
+    let digits = sha256.get(..SHOWN_DIGITS).unwrap_or(sha256);
+    console.say(format!(
+        "the token couldn't be shown, and is valid all the same: `formgate sites token revoke {site} {digits}` takes it \
+         back, and `formgate sites token {site}` makes another"
+    ));
+}
+
 /// Returns the beginning of a token's SHA-256, as it is shown.
 fn digits(sha256: &[u8; 32]) -> String {
     hex::encode(sha256).chars().take(SHOWN_DIGITS).collect()

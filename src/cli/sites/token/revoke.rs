@@ -134,11 +134,6 @@ impl Revoked<'_> {
                 "it was the last valid token: no form can post to {site} until you run `formgate sites token {site}`",
                 site = self.site
             ));
-            // A site without any token gets the one that was written down for it, as after a kill.
-            lines.push(
-                "delete its row from the paste file, if it has one: the next `formgate sites import` would put it back"
-                    .to_owned(),
-            );
         }
         let ago = self.last_used.map(|at| Timestamp::now().duration_since(at)).filter(|ago| *ago < LATELY);
         if let Some(ago) = ago {
