@@ -35,6 +35,19 @@ pub(in crate::accept) fn page_request<'a>(
     Some(PageRequest { site, form, page_form, origin, is_cors })
 }
 
+/// Tells whether a request that was refused names some page, and the form is one that pages may post: then its origin is what
+/// was wrong.
+pub(in crate::accept) fn is_other_page(
+    headers: &HeaderMap,
+    config: &Config,
+    site: &SiteId,
+    form: Option<&FormId>,
+) -> bool {
+    let is_from_page = headers.contains_key(header::ORIGIN) || headers.contains_key(header::REFERER);
+    let of_pages = |form| config.sites.get(site).is_some_and(|site| site.page_forms.contains_key(form));
+    is_from_page & form.is_some_and(of_pages)
+}
+
 /// Returns the origin a request names in `Origin`; only where it has none, that of its `Referer`.
 fn named(headers: &HeaderMap) -> Option<(PageOrigin, bool)> {
     let mut origins = headers.get_all(header::ORIGIN).iter();

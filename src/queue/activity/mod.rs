@@ -61,6 +61,8 @@ pub enum PostEnd {
     Queued,
     Held,
     Duplicate,
+    /// Held, and a program's: it says nothing about how the site does.
+    Spam,
 }
 
 /// How a lead left the queue.
@@ -136,6 +138,10 @@ impl Activity {
             Uses::add(site.tokens.entry(token).or_insert(Uses::none(now)), now);
         }
         let form = site.form(Some(post.form));
+        if post.end == PostEnd::Spam {
+            form.hour(now).spam += 1;
+            return;
+        }
         Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
         if let Some(mapping) = post.mapping.filter(|mapping| form.mapping.as_deref() != Some(*mapping)) {
             form.mapping = Some(mapping.into());
@@ -148,6 +154,7 @@ impl Activity {
                 hour.held += 1;
             }
             PostEnd::Duplicate => hour.duplicates += 1,
+            PostEnd::Spam => {}
         }
     }
 
