@@ -153,7 +153,8 @@ impl Received {
             let text = String::from_utf8_lossy(value).into_owned();
             // Cut at last: half a token would be none that is found.
             let mut text = if known == "referer" { without_token(&text) } else { text };
-            text.truncate(text.floor_char_boundary(HEADER_MAX));
+            let end = (0..=HEADER_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+            text.truncate(end.unwrap_or_default());
             kept.entry(known.to_owned()).or_insert(text);
         }
         // Two make none: nobody knows which is meant.

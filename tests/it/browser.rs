@@ -658,7 +658,7 @@ async fn each_request_has_one_end_in_the_metrics() {
             .find(|line| line.starts_with(&format!("formgate_submissions_received_total{{outcome=\"{outcome}\"}}")));
         line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).unwrap_or_default()
     };
-    let ends = ["queued", "duplicate", "held", "refused", "answered"].map(|end| (end, counted(end)));
+    let ends = ["queued", "duplicate", "spam", "refused", "answered"].map(|end| (end, counted(end)));
     assert!(ends.iter().all(|(_, count)| *count == 1), "{ends:?}\n{page}");
 }
 

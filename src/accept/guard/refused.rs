@@ -102,8 +102,8 @@ impl OwnersOf {
 impl RefusedCredential {
     /// Finds out why none of the tokens that a request shows lets it post to a site.
     ///
-    /// It happens before the answer, so a site that exists must not take longer than one that doesn't: digests of what was
-    /// shown are looked up among those of all sites.
+    /// It happens before the answer, so a site that exists must not take noticeably longer than one that doesn't: digests of
+    /// what was shown are looked up among those of all sites.
     pub(in crate::accept) fn of_tokens(
         config: &Arc<Config>,
         owners: &TokenOwners,

@@ -124,6 +124,7 @@ impl Outcome {
     /// The end as the metric counts it.
     pub(super) fn end(&self) -> RequestEnd {
         match self {
+            Self::Stored(stored) if stored.is_spam => RequestEnd::Spam,
             Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
             Self::Stored(stored) => match stored.status {
                 StoredStatus::Queued => RequestEnd::Queued,

@@ -283,3 +283,24 @@ impl Uses {
         self.last_at = now;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::memory::MemoryStore;
+    use crate::queue::{NoteKind, Notes as _};
+
+    #[tokio::test]
+    async fn spam_is_counted_by_itself_and_is_no_lead_of_the_site() {
+        let (activity, store) = (Activity::default(), MemoryStore::new(Duration::ZERO));
+        let (site, form) = (SiteId::parse("acme").expect("a site"), FormId::fallback());
+        let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
+        let post = StoredPost { form: &form, mapping: Some("generic"), token: None, end: PostEnd::Spam };
+        activity.stored(&site, post, now);
+        activity.flush(&store).await.expect("written");
+        let notes = async |kind| store.notes(kind, "", None, 10).await.expect("notes");
+        assert!(notes(NoteKind::Form).await.is_empty(), "the last lead is another");
+        let day = notes(NoteKind::Daily).await.pop().map(|note| DayCounts::read(&note.numbers)).expect("a day");
+        assert_eq!((day.spam, day.held, day.hour(10).taken), (1, 0, 0));
+    }
+}
