@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// Header names that are kept. All others may hold secrets or say nothing about the visitor.
 pub const KEPT_HEADERS: [&str; 5] = ["content-type", "user-agent", "origin", "referer", "x-wpforms-webhook-id"];
 
+/// Most bytes kept of a header's value. Anybody can send headers without end, and no browser's say more.
+pub const HEADER_MAX: usize = 2 * 1024;
+
 /// One request as it is stored.
 ///
 /// `Debug` shows sizes only: the body is personal data.
@@ -23,7 +26,8 @@ pub struct Received {
     /// The query as it came, without its `?` and without the `token` parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Headers of [`KEPT_HEADERS`], names in lower case; bytes that are not UTF-8 are replaced.
+    /// Headers of [`KEPT_HEADERS`], names in lower case; bytes that are not UTF-8 are replaced, and what comes after
+    /// [`HEADER_MAX`] bytes is cut off.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// The W3C `traceparent` it came with, where that is valid: passed on with the lead.
@@ -147,7 +151,10 @@ impl Received {
             }
             let Some(known) = KEPT_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) else { continue };
             let text = String::from_utf8_lossy(value).into_owned();
-            let text = if known == "referer" { without_token(&text) } else { text };
+            // Cut at last: half a token would be none that is found.
+            let mut text = if known == "referer" { without_token(&text) } else { text };
+            let end = (0..=HEADER_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+            text.truncate(end.unwrap_or_default());
             kept.entry(known.to_owned()).or_insert(text);
         }
         // Two make none: nobody knows which is meant.
@@ -223,6 +230,16 @@ mod tests {
         let received = Received::from_parts("POST", None, headers, Bytes::from_static(b"a=1"));
         let kept: Vec<_> = received.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         assert_eq!(kept, ["referer: https://g.example/hooks/a?x=1#top", "user-agent: caf\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_long_header_is_cut_between_two_characters_and_after_the_token_is_out() {
+        let referer = format!("https://a.example/?token=fg_{}&x={}", "t".repeat(HEADER_MAX), "y".repeat(HEADER_MAX));
+        let headers: [(&str, &[u8]); 2] = [("User-Agent", &[0xff; 30_000]), ("Referer", referer.as_bytes())];
+        let received = Received::from_parts("POST", None, headers, Bytes::new());
+        assert_eq!(received.header("user-agent"), Some("\u{fffd}".repeat(HEADER_MAX / 3).as_str()));
+        let referer = received.header("referer").expect("kept");
+        assert!(referer.starts_with("https://a.example/?x=yy") && referer.len() == HEADER_MAX, "{referer}");
     }
 
     #[test]

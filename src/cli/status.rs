@@ -13,6 +13,7 @@ use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
 use crate::operate::{DeliveryWait, Status, WaitsFor};
+use crate::queue::Reason;
 
 /// Longest cause or error that is shown, in characters.
 const WORDS_MAX: usize = 100;
@@ -99,9 +100,11 @@ fn lines(status: &Status, paint: Paint) -> Vec<String> {
     lines.extend(degraded(status, paint));
     lines.extend(waits(status));
     lines.extend(causes(status));
+    lines.extend(spam(status));
     lines.extend(errors(status));
     lines.extend(refused(status));
-    let is_well = status.ready && status.degraded.is_empty() && status.waits.is_empty() && status.causes.is_empty();
+    let is_well =
+        status.ready && status.degraded.is_empty() && status.waits.is_empty() && work(status).next().is_none();
     if is_well {
         lines.push(format!("\n{}", paint.green("nothing needs attention")));
     }
@@ -169,13 +172,26 @@ fn waiting(wait: &DeliveryWait, now: Timestamp) -> String {
     format!("  {site}: {what} for {since}: {why}; {queued} queued, next attempt {}", until(wait.next_try, now))
 }
 
+/// What is held or dead and a person must see to.
+fn work(status: &Status) -> impl Iterator<Item = &crate::operate::Group> {
+    status.causes.iter().filter(|group| group.reason != Reason::Spam)
+}
+
+/// Says what honeypots caught: nobody has to do anything about it.
+fn spam(status: &Status) -> Vec<String> {
+    let caught = status.causes.iter().filter(|group| group.reason == Reason::Spam);
+    let leads: u64 = caught.map(|group| group.leads).sum();
+    let line = || format!("\nspam    {} held: formgate leads list --reason spam", plural(leads, "lead"));
+    (leads > 0).then(line).into_iter().collect()
+}
+
 fn causes(status: &Status) -> Vec<String> {
     let line = |group: &crate::operate::Group| {
         let sites = plural(u64::try_from(group.sites).unwrap_or(u64::MAX), "site");
         let cause = shown::short(&group.cause, WORDS_MAX);
         format!("  {} {}, {sites}: {cause}", plural(group.leads, "lead"), group.state.as_str())
     };
-    let mut lines: Vec<_> = status.causes.iter().map(line).collect();
+    let mut lines: Vec<_> = work(status).map(line).collect();
     if !lines.is_empty() {
         lines.push("  formgate leads list --group reason".to_owned());
     }
@@ -332,6 +348,15 @@ mod tests {
             ..healthy()
         };
         insta::assert_snapshot!("troubled", screen(&status));
+    }
+
+    #[test]
+    fn spam_is_told_and_needs_nobody() {
+        let caught = group(12, 1, "spam: the form's honeypot is filled in", State::Held, Reason::Spam);
+        let status = Status { causes: vec![caught], ..healthy() };
+        let shown = screen(&status);
+        assert!(shown.contains("\nspam    12 leads held: formgate leads list --reason spam\n"), "{shown}");
+        assert!(shown.contains("nothing needs attention") && !shown.contains("honeypot"), "{shown}");
     }
 
     #[test]

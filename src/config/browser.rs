@@ -2,10 +2,12 @@
 
 use http::HeaderValue;
 
+use super::mappings;
 use super::page_origin::PageOrigin;
 use super::reader::{KnownKeys, Table, Value};
 use super::site::web_address;
 use super::snapshot::{PageForm, Site};
+use crate::map::{LeadRules, Role};
 
 pub(super) const KEYS: KnownKeys = KnownKeys { table: "[forms.*.browser]", keys: &["origins", "thanks", "honeypot"] };
 
@@ -77,6 +79,34 @@ fn honeypot(value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// Refuses a honeypot that people fill in, since the lead is made of it; warns of one that looks as if it were.
+pub(super) fn check_honeypot(value: &Value<'_>, name: &str, rules: [Option<&LeadRules>; 2]) {
+    let hint = "name a field that only this is for, such as \"website2\"";
+    if let Some(field) = rules.into_iter().flatten().find_map(|rules| rules.reader_of(name)) {
+        let field = field.as_str();
+        value.error(
+            &format!("`{field}` of the lead is read from `{name}`, so every lead would be held as spam"),
+            Some(hint),
+        );
+    } else if let Some(what) = taken_for(name) {
+        value.warn(&format!("`{name}` looks like the field for {what}, which browsers and people fill in"), Some(hint));
+    }
+}
+
+/// Returns what of a lead a field of this name seems to be.
+fn taken_for(name: &str) -> Option<&'static str> {
+    let dictionary = mappings::dictionary();
+    let mut votes = Vec::new();
+    dictionary.vote(name, &mut votes);
+    match dictionary.sense(name, dictionary.most(&votes)).role {
+        Role::Email => Some("the e-mail address"),
+        Role::Phone => Some("the phone number"),
+        Role::Name | Role::FirstName | Role::LastName | Role::FullName => Some("the name"),
+        Role::Message => Some("the message"),
+        _ => None,
+    }
 }
 
 /// Warns where each post would be held: a page's origin names a host that isn't one of the site's.

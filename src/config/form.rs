@@ -61,16 +61,21 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
     let auto_min = table.section("auto", AUTO, auto_min);
     let page = table.read("browser", browser::compile);
     let (page, mut extras) = (page?, extras?);
+    let (mapping, lead) = (mapping?, lead?);
     let honeypot = page.as_ref().and_then(|page| page.honeypot.clone());
+    if let (Some(place), Some(name)) = (table.get("browser"), &honeypot) {
+        let of_mapping = context.sound.iter().find(|sound| mapping.as_ref() == Some(&sound.name));
+        browser::check_honeypot(&place, name, [Some(&lead), of_mapping.map(|mapping| &mapping.lead)]);
+    }
     // What a program wrote into it is no part of the lead, also where it is released.
     extras.drop.extend(honeypot.iter().flat_map(|name| honeypot::keys(name)));
     let rules = FormRules {
         id: id?,
         matches: matches?,
-        mapping: mapping?,
+        mapping,
         on_invalid: on_invalid?,
         region: region?,
-        lead: lead?,
+        lead,
         extras,
         auto_min: auto_min?,
         honeypot,

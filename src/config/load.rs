@@ -144,7 +144,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
-    let context = site::Context { sources, today, mappings: &names };
+    let context = site::Context { sources, today, mappings: &names, sound: &sound };
     let sites = sites::compile(root.as_ref(), &files.sites, last_good, &context);
     for file in files.sites.iter().chain([&files.config]) {
         sites::warn_if_readable(file);

@@ -15,6 +15,7 @@ use super::source::SourceFile;
 use super::token;
 use crate::destination::{KeyPair, Secret};
 use crate::lead::{FormId, Region, SiteId};
+use crate::map::Mapping;
 use crate::pipeline::SiteRules;
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
@@ -41,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) today: Date,
     /// The name of every mapping there is, well written or not.
     pub(super) mappings: &'a BTreeSet<String>,
+    /// Those without a fault.
+    pub(super) sound: &'a [Mapping],
 }
 
 /// A site as far as it could be read, and where its parts stand.

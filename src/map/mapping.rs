@@ -147,6 +147,28 @@ pub struct LeadRules {
     pub message: Option<LeadRule>,
 }
 
+impl LeadRules {
+    /// Returns the first lead field that is made of the form's field of this name, if any.
+    pub fn reader_of(&self, name: &str) -> Option<LeadField> {
+        LeadField::ALL.into_iter().find(|field| self.get(*field).is_some_and(|rule| rule.source.reads(name)))
+    }
+}
+
+impl Source {
+    fn reads(&self, name: &str) -> bool {
+        match self {
+            Self::Auto => false,
+            Self::First(selectors) | Self::Join { parts: selectors, .. } => {
+                selectors.iter().any(|selector| selector.reads(name))
+            }
+            Self::Template(template) => template.lines.iter().flatten().any(|piece| match piece {
+                TemplatePiece::Value(selector) => selector.reads(name),
+                TemplatePiece::Text(_) => false,
+            }),
+        }
+    }
+}
+
 /// How one lead field is made.
 #[derive(Clone, Debug, Default)]
 pub struct LeadRule {

@@ -5,7 +5,7 @@ use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
 use serde_json::Value;
 
-use super::fold::fold;
+use super::fold::{fold, folds_to};
 use crate::decode::{Document, NodeId, Submission};
 
 /// Longest selector, in bytes: evaluation takes time polynomial in it.
@@ -163,6 +163,14 @@ impl Selector {
             0 => Err(SelectorError::Empty),
             1..=SELECTOR_MAX => Ok(Self::Field(FieldName { name: name.to_owned(), folded: fold(name).into_owned() })),
             _ => Err(SelectorError::TooLong),
+        }
+    }
+
+    /// Tells whether it reads a field of the form that is called so, as far as its text tells.
+    pub fn reads(&self, name: &str) -> bool {
+        match self {
+            Self::Path(path) => matches!(path.walked.first(), Some(Walked::Name(first)) if first == name),
+            Self::Field(field) => field.name == name || folds_to(name, &field.folded),
         }
     }
 

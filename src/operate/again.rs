@@ -22,7 +22,8 @@ impl Remade {
             End::Held { hold, reason, lead, errors } => (Some(reason_of(hold)), lead, errors, reason),
         };
         let overlay = entry.head.reading.overlay.clone();
-        Self { reading: Reading { mapping, lead, errors, hold_rule, oddities, shape, overlay }, hold }
+        let page_bytes = entry.head.reading.page_bytes;
+        Self { reading: Reading { mapping, lead, errors, hold_rule, oddities, shape, overlay, page_bytes }, hold }
     }
 }
 

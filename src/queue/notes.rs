@@ -71,7 +71,7 @@ impl NoteKind {
             Self::Daily => (4_000_000, 160, 0, 96, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
             Self::Refused => (20_001, 160, 200, 4, 400),
-            Self::PageForm => (2_000_000, 160, 0, 2, 400),
+            Self::PageForm => (2_000_000, 160, 0, 4, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }

@@ -31,4 +31,13 @@ pub struct Reading {
     /// What an operator corrected: it goes before what the mapping finds, whenever the lead is made again.
     #[serde(default, skip_serializing_if = "Overlay::is_empty")]
     pub overlay: Overlay,
+    /// What a post from a page took of the store; zero: it came with a credential. It stays as it is when all else is
+    /// made again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub page_bytes: u64,
+}
+
+/// serde wants a reference.
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }

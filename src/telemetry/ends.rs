@@ -5,6 +5,8 @@
 pub enum RequestEnd {
     Queued,
     Held,
+    /// Held, since the form's honeypot is filled in: nobody has to look at it.
+    Spam,
     Duplicate,
     /// Stored as held, and answered with an error.
     Rejected,
@@ -26,6 +28,7 @@ impl RequestEnd {
         match self {
             Self::Queued => "queued",
             Self::Held => "held",
+            Self::Spam => "spam",
             Self::Duplicate => "duplicate",
             Self::Rejected => "rejected",
             Self::Refused => "refused",

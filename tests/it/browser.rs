@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use formgate::accept::{Gateway, Options, serve};
-use formgate::config::{Config, Sources, load};
+use formgate::config::{Config, OverLimit, Sources, load};
 use formgate::queue::sqlite::{Options as StoreOptions, SqliteStore};
-use formgate::queue::{NewEntry, Reason, State};
+use formgate::queue::{NewEntry, NoteKind, Reason, State, Store};
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -299,7 +299,6 @@ async fn a_script_of_the_page_can_read_every_answer() {
     let answer = gateway.send(by_script("/hooks/acme/shop", FORM)).await;
     assert_eq!((status(&answer), is_shared(&answer), header(&answer, "location")), (200, true, None), "{answer}");
     assert_eq!((&json(&answer)["success"], &json(&answer)["status"]), (&true.into(), &"queued".into()));
-    assert_eq!(json(&gateway.send(by_script("/hooks/acme/shop", FORM)).await)["status"], "duplicate");
     let body = lead_body("joe@example.com");
     let typed = |kind: &str, body: &str| {
         request("POST", "/hooks/acme/shop", &format!("Content-Type: {kind}\r\n{}", from(ORIGIN)), body)
@@ -362,7 +361,8 @@ async fn a_filled_honeypot_is_held_as_spam_and_looks_like_success() {
     assert!(html(&person).contains("Thank you"));
     assert_eq!(status(&gateway.send(by_person("/hooks/acme/shop", &spam)).await), 303);
     let script = gateway.send(by_script("/hooks/acme/strict", "email=nowhere&website2=x")).await;
-    assert_eq!((status(&script), &json(&script)["status"]), (200, &"queued".into()), "{script}");
+    let told = json(&script)["errors"][0]["field"].clone();
+    assert_eq!((status(&script), told), (422, "email".into()), "what a person would be told: {script}");
     let entries = gateway.shelf.entries();
     assert_eq!(entries.len(), 3, "spam is no duplicate of spam");
     for entry in &entries {
@@ -441,7 +441,7 @@ async fn a_flood_of_one_form_harms_no_other() {
 async fn an_address_uses_up_its_own_allowance_before_the_forms() {
     let gateway = start(|config| {
         config.limits.client = limit(2);
-        config.limits.gateway = limit(3);
+        config.limits.gateway = limit(6);
     });
     for expected in [200, 200, 429, 429, 429, 429] {
         let answer = gateway.send(by_script("/hooks/acme/contact", FORM)).await;
@@ -480,6 +480,116 @@ async fn a_form_that_has_had_its_share_of_the_store_is_refused_alone() {
     assert_eq!(status(&gateway.post("/hooks/acme/contact", &lead_body("x@example.com")).await), 200, "a plugin's post");
     let metrics = gateway.page();
     assert!(metrics.contains("reason=\"form_full\""), "{metrics}");
+}
+
+/// Both would spend what plugins have: the site's limit, and the gateway's.
+#[tokio::test]
+async fn pages_never_use_up_what_a_plugin_may_send() {
+    for over_site in [OverLimit::Reject, OverLimit::Hold] {
+        let gateway = start(|config| {
+            (config.limits.site, config.limits.over_site) = (limit(2), over_site);
+            config.limits.gateway = limit(4);
+        });
+        let body = |number: usize| format!("email=jane{number}%40example.com&message=Hello");
+        assert_eq!(status(&gateway.send(by_script("/hooks/acme/contact", &body(1))).await), 200);
+        for path in ["/hooks/acme/contact", "/hooks/acme/strict", "/hooks/acme/shop"] {
+            let over = gateway.send(by_script(path, &body(2))).await;
+            let policy = header(&over, "ratelimit-policy").unwrap_or_default();
+            assert_eq!((status(&over), policy.starts_with("\"site\";q=1;")), (429, true), "{path}: {over}");
+        }
+        for number in 3..5 {
+            let answer = gateway.post("/hooks/acme/contact", &lead_body(&format!("joe{number}@example.com"))).await;
+            assert_eq!((status(&answer), &json(&answer)["status"]), (200, &"queued".into()), "{answer}");
+        }
+    }
+}
+
+/// What a program sees that posts the same twice, with and without something in the field that people don't see.
+#[tokio::test]
+async fn no_answer_tells_a_program_what_became_of_its_post() {
+    let told = async |gateway: &Running, body: &str| {
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let answer = json(&gateway.send(by_script("/hooks/acme/contact", body)).await);
+            ids.push(answer["id"].as_str().expect("an id").to_owned());
+            let keys: Vec<_> = answer.as_object().expect("an object").keys().cloned().collect();
+            assert_eq!((keys.join(" "), &answer["status"]), ("success id status".to_owned(), &"queued".into()));
+        }
+        ids
+    };
+    for deliver in [true, false] {
+        let gateway = start(|config| {
+            for site in config.sites.values_mut() {
+                Arc::get_mut(site).expect("nobody else has it").deliver = deliver;
+            }
+        });
+        let [honest, spam] = [told(&gateway, FORM).await, told(&gateway, &format!("{FORM}&website2=x")).await];
+        assert!(honest[0] != honest[1] && spam[0] != spam[1]);
+        let first = gateway.shelf.entries().first().expect("an entry").id.to_string();
+        assert_eq!(first, honest[0], "the log and `leads show` call it so");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_told_to_the_operator_as_that() {
+    let gateway = start(|_config| {});
+    let evil = from("https://evil.example");
+    for (path, headers, fault) in [
+        ("/hooks/acme/contact", evil.as_str(), "other_origin"),
+        ("/hooks/acme/contact", "Origin: null\r\n", "other_origin"),
+        ("/hooks/acme/contact", "Referer: https://evil.example/\r\n", "other_origin"),
+        ("/hooks/acme/contact", "", "no_credential"),
+        ("/hooks/acme/plain", &evil, "no_credential"),
+        ("/hooks/acme", &evil, "no_credential"),
+        ("/hooks/nobody/contact", &evil, "unknown_site"),
+        ("/hooks/acme/contact", &format!("{evil}X-Formgate-Token: fg_wrong\r\n"), "unknown_token"),
+    ] {
+        let series = format!("formgate_credentials_refused_total{{fault=\"{fault}\"}} ");
+        let count = |page: String| {
+            page.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u32>().ok()).unwrap_or_default()
+        };
+        let before = count(gateway.page());
+        assert_eq!(status(&gateway.send(post(path, headers, FORM)).await), 401);
+        assert_eq!(count(gateway.page()), before + 1, "{path} {headers} {fault}");
+    }
+}
+
+/// Small spam fills the store by what each entry takes beside its content, large headers by what is kept of them.
+#[tokio::test]
+async fn what_counts_to_the_share_is_what_the_store_takes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let loaded = sites(&format!("\"{ORIGIN}\""), THANKS);
+    let mut config = crate::gateway::config();
+    (config.sites, config.mappings) = (loaded.sites, loaded.mappings);
+    (config.limits.client, config.limits.browser) = (limit(1_000), limit(1_000));
+    (config.limits.site, config.limits.gateway) = (limit(1_000), limit(1_000));
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let options = StoreOptions { dedupe_window: Duration::ZERO, max_size: None, opened_at: Timestamp::now() };
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("s.db"), options).expect("opened"));
+    let gateway =
+        Gateway::new(config, Arc::clone(&store), Arc::new(Metrics::new().expect("metrics")), Options::default());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(serve(listener, gateway, stopped));
+    let bytes = async || store.extent().await.expect("extent").bytes;
+    let long = "\u{e9}".repeat(14_000);
+    let heavy = format!("User-Agent: {long}\r\nReferer: https://acme.example/{long}\r\n{}", from(ORIGIN));
+    for (form, headers) in [("contact", from(ORIGIN)), ("shop", heavy)] {
+        let before = bytes().await;
+        for number in 0..150 {
+            let body = format!("email=jane{number}%40example.com&website2=x");
+            let answer = send(address, post(&format!("/hooks/acme/{form}"), &headers, &body)).await;
+            assert_eq!(status(&answer), 200, "{answer}");
+        }
+        let taken = bytes().await - before;
+        let notes = store.notes(NoteKind::PageForm, &format!("acme/{form}/"), None, 10).await.expect("notes");
+        let noted: u64 = notes.iter().map(|note| note.numbers[1]).sum();
+        assert!(noted * 5 > taken * 4 && noted < taken * 2, "{form}: {noted} noted, {taken} taken");
+        assert!(taken / 150 < 16 * 1_024, "{form}: {taken}");
+    }
+    stop.send_replace(true);
+    running.await.expect("no panic").expect("served");
 }
 
 #[tokio::test]
@@ -548,7 +658,7 @@ async fn each_request_has_one_end_in_the_metrics() {
             .find(|line| line.starts_with(&format!("formgate_submissions_received_total{{outcome=\"{outcome}\"}}")));
         line.and_then(|line| line.rsplit(' ').next()?.parse::<u32>().ok()).unwrap_or_default()
     };
-    let ends = ["queued", "duplicate", "held", "refused", "answered"].map(|end| (end, counted(end)));
+    let ends = ["queued", "duplicate", "spam", "refused", "answered"].map(|end| (end, counted(end)));
     assert!(ends.iter().all(|(_, count)| *count == 1), "{ends:?}\n{page}");
 }
 

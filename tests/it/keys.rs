@@ -468,6 +468,13 @@ async fn keys_that_cannot_be_read_here_are_keys_all_the_same() {
         assert!(told.contains("the variable `ACME_SK` isn't set in this environment"), "{line:?}: {told}");
     }
     assert_eq!(text(&place, "sites/acme.toml"), before);
+
+    // The folder of the secrets isn't mounted.
+    let keys = "public_key = \"wp_pk_0123456789abcdef\"\nsecret_key = { file = \"../secrets/beta_sk\" }\n";
+    fs::write(place.path("sites/beta.toml"), site("beta", keys)).expect("written");
+    let ran = run(&place, &["keys", "mint", "beta"]).await;
+    assert_eq!(ran.code, 78, "{}", ran.talk);
+    assert!(ran.talk.contains("secrets/beta_sk doesn't exist"), "{}", ran.talk);
     assert_eq!(sandbox.connections().len(), 1, "nothing was minted");
 }
 

@@ -20,5 +20,5 @@ mod words;
 
 pub(super) use self::answer::{allow_origin, answer};
 pub(super) use self::audience::Audience;
-pub(super) use self::origin::{PageRequest, page_request};
-pub(super) use self::share::{FormKey, StoreShare};
+pub(super) use self::origin::{PageRequest, is_other_page, page_request};
+pub(super) use self::share::{FormKey, StoreShare, bytes_of};

@@ -1,32 +1,36 @@
 //! What posts from pages take of the store: 5 % of `max_size` for each form, since anybody can forge an origin.
 //!
-//! Each such entry's size is added to a note of its form and day, so that a restart forgets nothing; posts with a
-//! credential pay nothing for it. What notes can't know is what operators erased or dropped: where they say that a form is
-//! over its share, its entries are counted, and the notes believed for as many as there are (decision 0024).
+//! Each such entry says how much it took, and that is added to a note of its form and day, so that a restart forgets
+//! nothing; posts with a credential pay nothing for it. What notes can't know is what operators erased: where they say that a
+//! form is over its share, its entries are looked at, and the notes are told how much is gone (decision 0024).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::config;
-use crate::lead::{EntryId, FormId, SiteId};
+use crate::lead::{FormId, SiteId};
 use crate::queue::{
-    Filter, Merge, NOTES_MAX, NoteChange, NoteKind, NumbersMerge, Order, PAGE_MAX, Store, StoreError, TextMerge,
+    Filter, Merge, NOTES_MAX, NewEntry, NoteChange, NoteKind, NumbersMerge, Order, PAGE_MAX, Store, StoreError,
+    TextMerge,
 };
 
 /// A form gets one part in so many of the store.
 const PARTS: u64 = 20;
 /// How long what was found out about a form is believed.
 const REFRESH: Duration = Duration::from_secs(10 * 60);
-/// Most entries counted at a look. Where there are as many, the notes are believed: to count on would keep visitors waiting.
-const COUNTED_MAX: u64 = 50_000;
-/// What an entry takes beside its content and its lead: its history, its place in the indices.
-const BESIDE: u64 = 1024;
+/// Most entries looked at in one go. Of days that are further back the notes are believed: to look on would keep visitors
+/// waiting.
+const LOOKED_AT_MAX: usize = 50_000;
+/// What an entry takes beside its content and its lead: its row, its places in the indices, and the page of the file that
+/// it fills up. Measured with SQLite, where each is committed alone.
+const BESIDE: u64 = 4 * 1024;
 
 /// A form of a site.
 pub(in crate::accept) type FormKey = (SiteId, FormId);
@@ -41,13 +45,6 @@ struct FormShare {
     bytes: u64,
     /// When the notes were last read; none: never.
     refreshed: Option<Instant>,
-}
-
-/// Of a form's notes: how many entries, and their bytes.
-#[derive(Clone, Copy, Default)]
-struct Noted {
-    entries: u64,
-    bytes: u64,
 }
 
 impl StoreShare {
@@ -65,7 +62,7 @@ impl StoreShare {
         let share = self.of(form);
         let mut share = share.lock().await;
         let is_fresh = share.refreshed.is_some_and(|at| at.elapsed() < REFRESH);
-        if !is_fresh && let Ok(bytes) = measure(store, form, max, oldest(queue, now)).await {
+        if !is_fresh && let Ok(bytes) = measure(store, form, max, oldest(queue, now), now).await {
             *share = FormShare { bytes, refreshed: Some(Instant::now()) };
             if bytes >= max {
                 let (site, form) = (form.0.as_str(), form.1.as_str());
@@ -80,19 +77,12 @@ impl StoreShare {
         share.bytes < max
     }
 
-    /// Adds an entry that was stored, of so many bytes received.
-    pub(in crate::accept) async fn add(&self, store: &dyn Store, form: &FormKey, received: u64, now: Timestamp) {
-        // What was received, and about as much again as lead and extras.
-        let bytes = received.saturating_mul(2).saturating_add(BESIDE);
+    /// Adds an entry that was stored, which takes so many bytes.
+    pub(in crate::accept) async fn add(&self, store: &dyn Store, form: &FormKey, bytes: u64, accepted_at: Timestamp) {
         let share = self.of(form);
         let mut share = share.lock().await;
         share.bytes = share.bytes.saturating_add(bytes);
-        let day = now.to_zoned(TimeZone::UTC).date();
-        let merge = Merge { text: TextMerge::Keep, numbers: NumbersMerge::Add(vec![1, bytes]) };
-        let noted = match NoteChange::new(NoteKind::PageForm, &format!("{}{day}", prefix(form)), merge) {
-            Ok(change) => store.note(&change, now).await.map_err(|error| error.to_string()),
-            Err(invalid) => Err(invalid.to_string()),
-        };
+        let noted = note(store, form, day_of(accepted_at), vec![1, bytes], accepted_at).await;
         if let Err(error) = noted {
             tracing::warn!(error, "form.share_unnoted: a restart forgets the size of one entry");
         }
@@ -103,57 +93,108 @@ impl StoreShare {
     }
 }
 
+/// Returns the bytes that an entry takes of the store.
+pub(in crate::accept) fn bytes_of(entry: &NewEntry) -> u64 {
+    // What has no JSON isn't stored at all.
+    let [received, reading] = [serde_json::to_vec(&entry.received), serde_json::to_vec(&entry.reading)]
+        .map(|json| json.map_or(0, |json| json.len()));
+    (received + reading + entry.received.body.len()) as u64 + BESIDE
+}
+
 fn prefix((site, form): &FormKey) -> String {
     format!("{site}/{form}/")
 }
 
+fn day_of(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
 /// Returns the first day whose entries may still be there.
-fn oldest(queue: &config::Queue, now: Timestamp) -> String {
+fn oldest(queue: &config::Queue, now: Timestamp) -> Date {
     let keep = queue.keep.delivered.max(queue.keep.held).max(queue.keep.dead);
     let longest = keep.saturating_add(queue.retry.give_up_after);
-    let since = now.checked_sub(longest).unwrap_or(Timestamp::MIN);
-    since.to_zoned(TimeZone::UTC).date().to_string()
+    day_of(now.checked_sub(longest).unwrap_or(Timestamp::MIN))
+}
+
+/// Adds to the note of a form's day: entries, their bytes, and what of these is gone.
+async fn note(store: &dyn Store, form: &FormKey, day: Date, numbers: Vec<u64>, now: Timestamp) -> Result<(), String> {
+    let merge = Merge { text: TextMerge::Keep, numbers: NumbersMerge::Add(numbers) };
+    let change = NoteChange::new(NoteKind::PageForm, &format!("{}{day}", prefix(form)), merge);
+    let change = change.map_err(|invalid| invalid.to_string())?;
+    store.note(&change, now).await.map_err(|error| error.to_string())
 }
 
 /// Returns the bytes that a form's posts from pages take, at least where that is less than `max`.
-async fn measure(store: &dyn Store, form: &FormKey, max: u64, oldest: String) -> Result<u64, StoreError> {
-    let notes = store.notes(NoteKind::PageForm, &prefix(form), None, NOTES_MAX).await?;
-    let since = format!("{}{oldest}", prefix(form));
-    let recent = notes.iter().filter(|note| note.key.as_str() >= since.as_str());
-    let noted = recent.fold(Noted::default(), |sum, note| {
-        let number = |at: usize| note.numbers.get(at).copied().unwrap_or_default();
-        Noted { entries: sum.entries.saturating_add(number(0)), bytes: sum.bytes.saturating_add(number(1)) }
-    });
-    if noted.bytes < max {
-        return Ok(noted.bytes);
+async fn measure(store: &dyn Store, form: &FormKey, max: u64, oldest: Date, now: Timestamp) -> Result<u64, StoreError> {
+    let noted = noted(store, form, oldest).await?;
+    if noted.values().sum::<u64>() < max {
+        return Ok(noted.values().sum());
     }
-    let average = (noted.bytes / noted.entries.max(1)).max(1);
-    // So many suffice to know that it is over its share.
-    let enough = (max / average).saturating_add(1).min(noted.entries).min(COUNTED_MAX);
-    let there = count(store, form, enough).await?;
-    Ok(if there >= enough { noted.bytes } else { there.saturating_mul(average) })
-}
-
-/// Counts a form's entries, up to `enough`.
-async fn count(store: &dyn Store, (site, form): &FormKey, enough: u64) -> Result<u64, StoreError> {
-    let filter = Filter { site: Some(site.clone()), form: Some(form.clone()), ..Filter::default() };
-    let mut cursor: Option<EntryId> = None;
-    let mut found = 0_u64;
-    while found < enough {
-        let page = store.scan(&filter, Order::Newest, cursor, PAGE_MAX).await?;
-        found = found.saturating_add((page.heads.len() + page.unreadable.len()) as u64);
-        cursor = page.next;
-        if cursor.is_none() {
+    let seen = look(store, form, max).await?;
+    let mut bytes = 0_u64;
+    for (day, noted) in noted {
+        let there = seen.days.get(&day).copied().unwrap_or_default();
+        let is_known = seen.since.is_none_or(|since| day > since);
+        bytes = bytes.saturating_add(if is_known { there } else { noted.max(there) });
+        let gone = noted.saturating_sub(there);
+        // What can't be noted is found out again.
+        if is_known && gone > 0 && note(store, form, day, vec![0, 0, gone], now).await.is_err() {
             break;
         }
     }
-    Ok(found)
+    Ok(bytes)
+}
+
+/// Returns what the notes say that each day's entries take.
+async fn noted(store: &dyn Store, form: &FormKey, oldest: Date) -> Result<BTreeMap<Date, u64>, StoreError> {
+    let prefix = prefix(form);
+    let notes = store.notes(NoteKind::PageForm, &prefix, None, NOTES_MAX).await?;
+    let of_day = notes.iter().filter_map(|note| {
+        let day: Date = note.key.as_str().strip_prefix(&prefix)?.parse().ok()?;
+        let number = |at: usize| note.numbers.get(at).copied().unwrap_or_default();
+        Some((day, number(1).saturating_sub(number(2))))
+    });
+    Ok(of_day.filter(|(day, _)| *day >= oldest).collect())
+}
+
+/// What a look at a form's entries found.
+struct Seen {
+    /// What those from pages take, by the day they came.
+    days: BTreeMap<Date, u64>,
+    /// Only what came after this day was looked at; none: all of it.
+    since: Option<Date>,
+}
+
+/// Looks at a form's entries, the newest first, until they prove that those from pages take `max`.
+async fn look(store: &dyn Store, (site, form): &FormKey, max: u64) -> Result<Seen, StoreError> {
+    let filter = Filter { site: Some(site.clone()), form: Some(form.clone()), ..Filter::default() };
+    let mut seen = Seen { days: BTreeMap::new(), since: None };
+    let (mut cursor, mut looked_at, mut bytes, mut last) = (None, 0, 0_u64, Date::MAX);
+    loop {
+        let page = store.scan(&filter, Order::Newest, cursor, PAGE_MAX).await?;
+        looked_at += page.heads.len() + page.unreadable.len();
+        for head in &page.heads {
+            last = day_of(head.accepted_at);
+            let of_page = head.reading.page_bytes;
+            bytes = bytes.saturating_add(of_page);
+            *seen.days.entry(last).or_default() += of_page;
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(seen);
+        }
+        if looked_at >= LOOKED_AT_MAX || bytes >= max {
+            seen.since = Some(last);
+            return Ok(seen);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Keep, Queue, Retry, StoreUrl};
+    use crate::lead::EntryId;
     use crate::queue::memory::MemoryStore;
     use crate::queue::{Appended, NewEntry, Reading, Reason, State};
     use crate::received::Received;
@@ -181,7 +222,19 @@ mod tests {
 
     /// Stores an entry of the form, as a post from a page does.
     async fn post(share: &StoreShare, store: &MemoryStore, form: &FormKey, number: u64, now: Timestamp) -> EntryId {
-        let id = EntryId::new(number, &[0; 10]);
+        post_of(BESIDE, share, store, form, number, now).await
+    }
+
+    /// The same of so many bytes; zero: as a plugin does.
+    async fn post_of(
+        bytes: u64,
+        share: &StoreShare,
+        store: &MemoryStore,
+        form: &FormKey,
+        number: u64,
+        now: Timestamp,
+    ) -> EntryId {
+        let id = EntryId::new(now.as_millisecond().unsigned_abs() + number, &[0; 10]);
         let entry = NewEntry {
             id,
             site: form.0.clone(),
@@ -190,11 +243,13 @@ mod tests {
             reason: Reason::Spam,
             accepted_at: now,
             keep: None,
-            reading: Reading::default(),
+            reading: Reading { page_bytes: bytes, ..Reading::default() },
             received: Received::default(),
         };
         assert_eq!(store.append(entry, None).await.expect("appended"), Appended::New(id));
-        share.add(store, form, 0, now).await;
+        if bytes > 0 {
+            share.add(store, form, bytes, now).await;
+        }
         id
     }
 
@@ -244,5 +299,57 @@ mod tests {
             tokio::time::advance(REFRESH).await;
             assert_eq!(share.has_room(&store, &contact, &queue, at(day)).await, has_room, "day {day}");
         }
+    }
+
+    /// The flood that is gone was of large posts, and what is still there is of plugins and of small ones.
+    #[tokio::test(start_paused = true)]
+    async fn after_a_flood_is_erased_only_what_is_there_counts_on_all_the_days_that_the_notes_hold_it() {
+        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let contact = form("contact");
+        let flood = post_of(5 * BESIDE, &share, &store, &contact, 0, at(0)).await;
+        for number in 1..20 {
+            post_of(0, &share, &store, &contact, number, at(0)).await;
+        }
+        assert!(!share.has_room(&store, &contact, &queue, at(0)).await);
+        assert_eq!(store.erase(&[flood]).await.expect("erased"), 1);
+        tokio::time::advance(REFRESH).await;
+        for number in 20..24 {
+            assert!(share.has_room(&store, &contact, &queue, at(1)).await, "{number}");
+            post(&share, &store, &contact, number, at(1)).await;
+            tokio::time::advance(REFRESH).await;
+        }
+        assert!(share.has_room(&store, &contact, &queue, at(1)).await, "four of five");
+        let noted = noted(&store, &contact, oldest(&queue, at(1))).await.expect("notes");
+        assert_eq!(noted.into_values().collect::<Vec<_>>(), [0, 4 * BESIDE], "the notes know what is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_what_is_further_back_than_is_looked_at_the_notes_are_believed() {
+        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let contact = form("contact");
+        for number in 0..3 {
+            post(&share, &store, &contact, number, at(0)).await;
+        }
+        for number in 0..LOOKED_AT_MAX as u64 {
+            post_of(0, &share, &store, &contact, number, at(1)).await;
+        }
+        for (number, has_room) in [(0, true), (1, true), (2, false)] {
+            tokio::time::advance(REFRESH).await;
+            assert_eq!(share.has_room(&store, &contact, &queue, at(2)).await, has_room, "{number}");
+            post(&share, &store, &contact, number, at(2)).await;
+        }
+    }
+
+    #[test]
+    fn all_that_is_stored_counts() {
+        let id = EntryId::new(1, &[0; 10]);
+        let received = Received::from_parts("POST", None, [("referer", &[0xff; 9_000][..])], "a=1".into());
+        let (state, reason) = (State::Held, Reason::Spam);
+        let (site, form) = form("contact");
+        let accepted_at = at(0);
+        let reading = Reading { oddities: vec!["x".repeat(500)], ..Reading::default() };
+        let entry = NewEntry { id, site, form, state, reason, accepted_at, keep: None, reading, received };
+        let bytes = bytes_of(&entry) - BESIDE;
+        assert!((2_046 + 500 + 3..2_900).contains(&bytes), "{bytes}");
     }
 }

@@ -1,9 +1,13 @@
 //! How often: the gateway as a whole, an address without a valid credential, a site, a form that pages post.
 //!
+//! What pages post, anybody can forge. It is counted apart, against half of a site's limit and half of the gateway's, so that
+//! it never uses up what plugins may send.
+//!
 //! What was counted outlives a reload, but for the limits that it changes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,7 +20,7 @@ use tokio::time::Instant;
 
 use super::client_address::subscriber;
 use crate::accept::browser::FormKey;
-use crate::config::{Limit, Limits};
+use crate::config::{Limit, Limits, Rate};
 use crate::lead::SiteId;
 
 /// After so many checks of addresses those long gone are forgotten.
@@ -35,6 +39,8 @@ struct RateLimiters {
     clients: Arc<Clients>,
     sites: Arc<DefaultKeyedRateLimiter<SiteId>>,
     page_forms: Arc<DefaultKeyedRateLimiter<FormKey>>,
+    site_pages: Arc<DefaultKeyedRateLimiter<SiteId>>,
+    pages: Arc<DefaultDirectRateLimiter>,
 }
 
 /// Addresses without a valid credential.
@@ -100,6 +106,18 @@ impl Limiters {
         counted.page_forms.check_key(form).map_err(|until| over("form", limits.browser, &until))
     }
 
+    /// Counts a post from a page of a site.
+    pub(in crate::accept) fn pages_of_site(&self, limits: &Limits, site: &SiteId) -> Result<(), Over> {
+        let counted = self.counted(limits);
+        counted.site_pages.check_key(site).map_err(|until| over("site", half(limits.site), &until))
+    }
+
+    /// Counts a post from a page.
+    pub(in crate::accept) fn pages(&self, limits: &Limits) -> Result<(), Over> {
+        let counted = self.counted(limits);
+        counted.pages.check().map_err(|until| over("gateway", half(limits.gateway), &until))
+    }
+
     fn counted(&self, limits: &Limits) -> Arc<RateLimiters> {
         let counted = self.0.load_full();
         if counted.limits == *limits {
@@ -119,6 +137,8 @@ impl RateLimiters {
             clients: Arc::new(Clients::new(limits.client)),
             sites: Arc::new(RateLimiter::keyed(quota(limits.site))),
             page_forms: Arc::new(RateLimiter::keyed(quota(limits.browser))),
+            site_pages: Arc::new(RateLimiter::keyed(quota(half(limits.site)))),
+            pages: Arc::new(RateLimiter::direct(quota(half(limits.gateway)))),
         }
     }
 
@@ -127,12 +147,14 @@ impl RateLimiters {
         let mut anew = Self::new(limits);
         if limits.gateway == self.limits.gateway {
             anew.gateway = Arc::clone(&self.gateway);
+            anew.pages = Arc::clone(&self.pages);
         }
         if limits.client == self.limits.client {
             anew.clients = Arc::clone(&self.clients);
         }
         if limits.site == self.limits.site {
             anew.sites = Arc::clone(&self.sites);
+            anew.site_pages = Arc::clone(&self.site_pages);
         }
         if limits.browser == self.limits.browser {
             anew.page_forms = Arc::clone(&self.page_forms);
@@ -159,6 +181,12 @@ impl Clients {
     }
 }
 
+/// Returns what pages get of a limit.
+fn half(Limit { rate, burst }: Limit) -> Limit {
+    let rate = Rate { per: rate.per.saturating_mul(2), ..rate };
+    Limit { rate, burst: NonZeroU32::new(burst.get() / 2).unwrap_or(NonZeroU32::MIN) }
+}
+
 fn quota(limit: Limit) -> Quota {
     let each = (limit.rate.per / limit.rate.count.get()).max(Duration::from_nanos(1));
     Quota::with_period(each).expect("a period that is not zero").allow_burst(limit.burst)
@@ -174,10 +202,8 @@ fn over(
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
-    use crate::config::{OverLimit, Rate};
+    use crate::config::OverLimit;
     use crate::lead::FormId;
 
     fn limits(burst: u32) -> Limits {
@@ -209,6 +235,25 @@ mod tests {
     }
 
     #[test]
+    fn pages_get_half_and_use_up_nothing_of_what_plugins_have() {
+        let limits = limits(4);
+        let limiters = Limiters::new(limits);
+        let site = SiteId::parse("acme").expect("a site");
+        let of_site: Vec<_> = (0..3).map(|_| limiters.pages_of_site(&limits, &site)).collect();
+        let of_all: Vec<_> = (0..3).map(|_| limiters.pages(&limits)).collect();
+        for counted in [of_site, of_all] {
+            assert_eq!(counted[..2], [Ok(()), Ok(())]);
+            let over = counted[2].expect_err("over");
+            assert_eq!(over.limit.burst.get(), 2);
+            assert!(over.wait > Duration::from_secs(7_000), "at half the rate: {over:?}");
+        }
+        assert!((0..4).all(|_| limiters.site(&limits, &site).is_ok() && limiters.gateway(&limits).is_ok()));
+        let reloaded = Limits { over_site: OverLimit::Hold, ..limits };
+        assert!(limiters.pages(&reloaded).is_err() && limiters.pages_of_site(&reloaded, &site).is_err());
+        assert!(limiters.pages_of_site(&limits, &SiteId::parse("other").expect("a site")).is_ok());
+    }
+
+    #[test]
     fn who_is_over_the_limit_is_barred_until_one_more_is_let_in() {
         let limits = limits(1);
         let limiters = Limiters::new(limits);
@@ -232,7 +277,8 @@ mod tests {
         let taken = |limits: &Limits| {
             let gateway = limiters.gateway(limits).is_ok();
             let form = limiters.page_form(limits, &form).is_ok();
-            [gateway, limiters.client(limits, address).is_ok(), limiters.site(limits, &site).is_ok(), form]
+            let of_site = limiters.site(limits, &site).is_ok();
+            [gateway, limiters.client(limits, address).is_ok(), of_site, form]
         };
         assert_eq!(taken(&before), [true; 4]);
         assert_eq!(taken(&before), [false; 4]);

@@ -15,6 +15,8 @@ use crate::lead::SiteId;
 pub(in crate::accept) enum CredentialFault {
     UnknownSite,
     NoCredential,
+    /// A page's post to a form that pages may post, from an origin that isn't the form's.
+    OtherOrigin,
     UnknownToken,
     ExpiredToken,
     /// The token is valid, for another site.
@@ -39,6 +41,7 @@ impl CredentialFault {
         match self {
             Self::UnknownSite => "unknown_site",
             Self::NoCredential => "no_credential",
+            Self::OtherOrigin => "other_origin",
             Self::UnknownToken => "unknown_token",
             Self::ExpiredToken => "expired_token",
             Self::OtherSitesToken => "other_sites_token",
@@ -99,8 +102,8 @@ impl OwnersOf {
 impl RefusedCredential {
     /// Finds out why none of the tokens that a request shows lets it post to a site.
     ///
-    /// It happens before the answer, so a site that exists must not take longer than one that doesn't: digests of what was
-    /// shown are looked up among those of all sites.
+    /// It happens before the answer, so a site that exists must not take noticeably longer than one that doesn't: digests of
+    /// what was shown are looked up among those of all sites.
     pub(in crate::accept) fn of_tokens(
         config: &Arc<Config>,
         owners: &TokenOwners,
@@ -127,6 +130,12 @@ impl RefusedCredential {
     pub(in crate::accept) fn or_signature(self, is_signed: bool) -> Self {
         let is_all = is_signed && self.fault == CredentialFault::NoCredential;
         if is_all { CredentialFault::BadSignature.into() } else { self }
+    }
+
+    /// Returns what was wrong where a request shows no credential, and comes from a page that may not post the form.
+    pub(in crate::accept) fn or_origin(self, is_from_page: bool) -> Self {
+        let is_all = is_from_page && self.fault == CredentialFault::NoCredential;
+        if is_all { CredentialFault::OtherOrigin.into() } else { self }
     }
 
     /// The same for a signature that no secret of the site has made.

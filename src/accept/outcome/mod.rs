@@ -43,10 +43,12 @@ pub(super) enum RequestFailure {
 /// A submission that was stored.
 pub(super) struct Stored {
     pub(super) id: EntryId,
+    /// The id that was made for this post; of a duplicate nothing is stored under it.
+    pub(super) own_id: EntryId,
     pub(super) status: StoredStatus,
     /// Stored, and still answered with an error.
     pub(super) rejected: Option<Rejected>,
-    /// Held for its filled honeypot: who posted it isn't told.
+    /// Held for its filled honeypot: it says nothing about how the site does.
     pub(super) is_spam: bool,
 }
 
@@ -122,6 +124,7 @@ impl Outcome {
     /// The end as the metric counts it.
     pub(super) fn end(&self) -> RequestEnd {
         match self {
+            Self::Stored(stored) if stored.is_spam => RequestEnd::Spam,
             Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
             Self::Stored(stored) => match stored.status {
                 StoredStatus::Queued => RequestEnd::Queued,

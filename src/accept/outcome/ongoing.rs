@@ -145,8 +145,11 @@ impl<'a> Ongoing<'a> {
         let now = Timestamp::now();
         match (outcome, &trail.site) {
             (Outcome::Stored(stored), Some(site)) => {
-                metrics.site_received(site.as_str(), now.as_second());
+                if !stored.is_spam {
+                    metrics.site_received(site.as_str(), now.as_second());
+                }
                 let end = match stored.status {
+                    _ if stored.is_spam => PostEnd::Spam,
                     StoredStatus::Queued => PostEnd::Queued,
                     StoredStatus::Held => PostEnd::Held,
                     StoredStatus::Duplicate => PostEnd::Duplicate,

@@ -99,12 +99,16 @@ pub(in crate::accept) fn reply(outcome: &Outcome, dialect: Dialect, id: &Request
 }
 
 fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
-    let Stored { id, status, is_spam, .. } = *stored;
-    // What tells a program that it was found out helps it to do better.
-    let is_hidden = is_spam && dialect == Dialect::Page;
-    let status = if is_hidden { StoredStatus::Queued } else { status }.as_str();
+    let Stored { id, own_id, status, .. } = *stored;
+    let status = status.as_str();
     match dialect {
-        Dialect::Formgate | Dialect::Page => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
+        Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
+        Dialect::Page => {
+            // Spam is never a duplicate, and always held. Were anything told of that, a program could find out what
+            // gives it away.
+            let status = StoredStatus::Queued.as_str();
+            json(StatusCode::OK, JSON, &StoredAnswer { success: true, id: own_id, status })
+        }
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -370,7 +374,8 @@ mod tests {
     }
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
-        Outcome::Stored(Stored { id: EntryId::new(1, &[0; 10]), status: StoredStatus::Held, rejected, is_spam: false })
+        let id = EntryId::new(1, &[0; 10]);
+        Outcome::Stored(Stored { id, own_id: id, status: StoredStatus::Held, rejected, is_spam: false })
     }
 
     fn over() -> Over {

@@ -57,7 +57,8 @@ pub(super) fn file(
     let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
     let overlay = Overlay::default();
-    let reading = Reading { mapping, lead: verdict.lead, errors: verdict.errors, hold_rule, oddities, shape, overlay };
+    let (lead, errors) = (verdict.lead, verdict.errors);
+    let reading = Reading { mapping, lead, errors, hold_rule, oddities, shape, overlay, page_bytes: 0 };
     let site = rules.site.id.clone();
     let (state, reason) = (verdict.state, verdict.reason);
     let keep = match reason {
@@ -102,7 +103,10 @@ impl Filing {
             (HoldReason::UnknownForm, _) => (Reason::UnknownForm, None),
             (HoldReason::Uncertain, _) => (Reason::Uncertain, None),
             (HoldReason::Test, _) => (Reason::Test, None),
-            // Whoever fills in a honeypot isn't told.
+            // Whoever fills in a honeypot is told what would be told without it.
+            (HoldReason::Spam, OnInvalid::Reject) if !errors.is_empty() => {
+                (Reason::Spam, Some(Rejected::Invalid(errors.clone())))
+            }
             (HoldReason::Spam, _) => (Reason::Spam, None),
             // The sender did nothing wrong, and can do nothing about it.
             (HoldReason::Panicked, _) => (Reason::Undecodable, None),

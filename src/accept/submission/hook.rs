@@ -14,7 +14,7 @@ use super::body::BadBody;
 use super::keeping::keep_whole;
 use super::offload::Undone;
 use super::receive;
-use crate::accept::browser::Audience;
+use crate::accept::browser::{Audience, is_other_page};
 use crate::accept::gateway::{Gateway, Request};
 use crate::accept::guard::{self, Credentials, RefusedCredential, Signature};
 use crate::accept::outcome::{Outcome, Refusal, Trail};
@@ -55,7 +55,8 @@ impl Gateway {
                 let tokens =
                     RefusedCredential::of_tokens(request.config, &self.token_owners, site, &credentials, today);
                 let is_signed = Signature::is_shown(&request.head.headers);
-                trail.credential = Some(tokens.or_signature(is_signed));
+                let is_from_page = is_other_page(&request.head.headers, request.config, site, form);
+                trail.credential = Some(tokens.or_signature(is_signed).or_origin(is_from_page));
                 Err(guard::unauthorized(request.config))
             }
         }

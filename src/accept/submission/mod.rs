@@ -69,12 +69,25 @@ impl Gateway {
     /// Runs what is kept through the pipeline and into the store.
     async fn file(
         &self,
+        request: &Request<'_>,
+        address: Address<'_>,
+        taken: StoredBody,
+        over_limit: bool,
+        trail: &mut Trail,
+    ) -> Result<Outcome, Refusal> {
+        let filed = self.filed(request, address, taken, over_limit, trail).await?;
+        self.store(filed).await.map(Outcome::Stored)
+    }
+
+    /// Runs what is kept through the pipeline: what comes out is to be stored.
+    async fn filed(
+        &self,
         Request { head, query, config, .. }: &Request<'_>,
         Address { site, form, is_ambiguous }: Address<'_>,
         StoredBody { kept, panicked }: StoredBody,
         over_limit: bool,
         trail: &mut Trail,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Filed, Refusal> {
         route::check_carried(head, query.kept.is_some(), kept.body.is_empty())?;
         let received = Arc::new(receive::receive(head, query, &kept));
         let now = Timestamp::now();
@@ -95,9 +108,8 @@ impl Gateway {
         };
         // Nobody else holds it by now: nothing is copied.
         let received = Arc::unwrap_or_clone(received);
-        let filed = entry::file(&rules, processed, received, id, now);
         trail.appending = Some(id);
-        self.store(filed).await.map(Outcome::Stored)
+        Ok(entry::file(&rules, processed, received, id, now))
     }
 
     /// Runs the pipeline. Where it panics, the submission is kept as it came, for a person to look at.
@@ -170,13 +182,15 @@ impl Gateway {
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
         let Filed { entry, dedupe, rejected } = filed;
         let status = if entry.state == State::Queued { StoredStatus::Queued } else { StoredStatus::Held };
-        let is_spam = entry.reason == Reason::Spam;
+        let (own_id, is_spam) = (entry.id, entry.reason == Reason::Spam);
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
-            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, rejected, is_spam }),
-            Ok(Ok(Appended::Duplicate(id))) => Ok(Stored { id, status: StoredStatus::Duplicate, rejected, is_spam }),
+            Ok(Ok(Appended::New(id))) => Ok(Stored { id, own_id, status, rejected, is_spam }),
+            Ok(Ok(Appended::Duplicate(id))) => {
+                Ok(Stored { id, own_id, status: StoredStatus::Duplicate, rejected, is_spam })
+            }
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),
         }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::body::{BadBody, Body};
 use super::keeping::BodyReader;
 use super::{Address, STRANGERS_SHARE, receive};
-use crate::accept::browser::{Audience, PageRequest, page_request};
+use crate::accept::browser::{Audience, PageRequest, bytes_of, page_request};
 use crate::accept::gateway::{Gateway, Request};
 use crate::accept::outcome::{Outcome, PageRefusal, Refusal, Stored, StoredStatus, Trail};
 use crate::config::Server;
@@ -28,7 +28,8 @@ impl Gateway {
 
     /// Takes a submission from a page.
     ///
-    /// An address uses up its own allowance first, then the form's, and only then what plugins need too.
+    /// An address uses up its own allowance first, then the form's, then what pages have of the site's and the gateway's.
+    /// What plugins have of these is never spent.
     pub(super) async fn posted_by_page(
         &self,
         session: &mut ServerSession,
@@ -36,32 +37,40 @@ impl Gateway {
         page: PageRequest<'_>,
         trail: &mut Trail,
     ) -> Result<Outcome, Refusal> {
-        let Request { query, config, client, .. } = request;
+        let Request { config, client, .. } = request;
         trail.audience = Some(Audience::of(request, &page));
         trail.is_counted = true;
         client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address))?;
         let key = (page.site.id.clone(), page.form.clone());
         self.limiters.page_form(&config.limits, &key)?;
+        self.limiters.pages_of_site(&config.limits, &page.site.id)?;
+        self.limiters.pages(&config.limits)?;
         let has_room = self.share.has_room(&*self.store, &key, &config.queue, Timestamp::now());
         // A store that is too slow for this will be for the entry.
         if timeout(self.options.append, has_room).await == Ok(false) {
             return Err(Refusal::Page(PageRefusal::Full));
         }
-        let over_limit = self.limit(config, page.site)?;
         let Body { taken, share } = self.form_body(session, request, &config.server).await.map_err(too_large)?;
         if has_files(&taken.kept) {
             return Err(Refusal::Page(PageRefusal::Files));
         }
-        let bytes = taken.kept.body.len() + query.kept.as_deref().map_or(0, str::len);
         let address = Address { site: page.site, form: Some(page.form), is_ambiguous: false };
-        let filed = self.file(request, address, taken, over_limit, trail).await;
+        let mut filed = self.filed(request, address, taken, false, trail).await?;
+        let (bytes, now) = (bytes_of(&filed.entry), filed.entry.accepted_at);
+        filed.entry.reading.page_bytes = bytes;
+        let stored = self.store(filed).await;
         drop(share);
-        if matches!(&filed, Ok(Outcome::Stored(Stored { status, .. })) if *status != StoredStatus::Duplicate) {
-            let added = self.share.add(&*self.store, &key, bytes as u64, Timestamp::now());
+        // One that took too long is stored after all.
+        let is_new = match &stored {
+            Ok(Stored { status, .. }) => *status != StoredStatus::Duplicate,
+            Err(refusal) => matches!(refusal, Refusal::StoreSlow),
+        };
+        if is_new {
+            let added = self.share.add(&*self.store, &key, bytes, now);
             // It is stored: nothing of this may keep the answer back.
             drop(timeout(self.options.append, added).await);
         }
-        filed
+        stored.map(Outcome::Stored)
     }
 
     async fn form_body(

@@ -59,19 +59,36 @@ pub(in crate::cli) fn pair_of(site: &Site) -> WrittenPair<'_> {
         return WrittenPair::Read(keys);
     }
     let text = fs::read_to_string(&site.file).unwrap_or_default();
-    let written = written_keys(&text, site.id.as_str()).into_iter().flatten();
-    let why = written.filter_map(|key| match key {
+    let written: Vec<_> = written_keys(&text, site.id.as_str()).into_iter().flatten().collect();
+    let missing =
+        |key: &WrittenKey| matches!(key, WrittenKey::File(path) if is_missing(&beside(&site.file).join(path)));
+    // Files that nobody has made yet, as `init` and `sites add` name them. One that is gone beside a key that is there was
+    // made, and may come back.
+    if written.iter().all(|key| *key == WrittenKey::Nowhere || missing(key)) {
+        return WrittenPair::None;
+    }
+    let why: Vec<String> = written.iter().filter_map(|key| why_unreadable(key, &site.file)).collect();
+    match why.is_empty() {
+        true => WrittenPair::Unreadable("one of the two keys is missing".to_owned()),
+        false => WrittenPair::Unreadable(why.join(", and ")),
+    }
+}
+
+fn why_unreadable(key: &WrittenKey, file: &Path) -> Option<String> {
+    match key {
         WrittenKey::Nowhere | WrittenKey::Here => None,
         WrittenKey::Variable(name) => Some(format!("the variable `{name}` isn't set in this environment")),
         WrittenKey::File(path) => {
-            let path = beside(&site.file).join(path);
-            let is_missing = fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let path = beside(file).join(path);
             let is_read = fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty());
-            (!is_missing && !is_read).then(|| format!("{} can't be read", path.display()))
+            let what = if is_missing(&path) { "doesn't exist" } else { "can't be read" };
+            (!is_read).then(|| format!("{} {what}", path.display()))
         }
-    });
-    let why: Vec<String> = why.collect();
-    if why.is_empty() { WrittenPair::None } else { WrittenPair::Unreadable(why.join(", and ")) }
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The failure of a command that would have to know such a pair.

@@ -138,7 +138,7 @@ impl Fallback {
             mappings::compile(&files).sound.into_iter().map(|mapping| (mapping.name.clone(), mapping.into()));
         let mappings: BTreeMap<_, Arc<Mapping>> = mappings.collect();
         let names: BTreeSet<_> = mappings.keys().cloned().collect();
-        let context = site::Context { sources, today, mappings: &names };
+        let context = site::Context { sources, today, mappings: &names, sound: &[] };
         let sites = texts.sites.iter().filter_map(|(id, text)| Some((id.clone(), compile_site(text, &context)?)));
         let sites = sites.collect();
         Self { sections: sections.unwrap_or_default(), sites, mappings, texts }

@@ -24,7 +24,7 @@ pub struct Hour(i64);
 /// What happened in an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HourCounts {
-    /// Submissions that were stored, those that are held too, without duplicates.
+    /// Submissions that were stored, those that are held too, without duplicates and spam.
     pub taken: u64,
     /// Of these, those that are held.
     pub held: u64,
@@ -33,6 +33,8 @@ pub struct HourCounts {
     pub delivered: u64,
     /// Leads given up by the sender.
     pub dead: u64,
+    /// Submissions that are held since the form's honeypot is filled in.
+    pub spam: u64,
 }
 
 /// What happened in a day, as a note keeps it: by the hour only what is shown of the last 24.
@@ -41,6 +43,7 @@ pub struct DayCounts {
     pub held: u64,
     pub duplicates: u64,
     pub dead: u64,
+    pub spam: u64,
     /// Taken, delivered and refused, hour by hour.
     hours: [[u64; OF_HOUR]; HOURS],
 }
@@ -92,6 +95,7 @@ impl DayCounts {
         self.held += counts.held;
         self.duplicates += counts.duplicates;
         self.dead += counts.dead;
+        self.spam += counts.spam;
         if let Some([taken, delivered, refused]) = self.hours.get_mut(hour) {
             *taken += counts.taken;
             *delivered += counts.delivered;
@@ -109,6 +113,8 @@ impl DayCounts {
     pub fn numbers(&self) -> Vec<u64> {
         let mut numbers = vec![self.held, self.duplicates, self.dead];
         numbers.extend(self.hours.as_flattened());
+        // Came later, so it stands last.
+        numbers.push(self.spam);
         let used = numbers.iter().rposition(|number| *number > 0).map_or(0, |last| last + 1);
         numbers.truncate(used);
         numbers
@@ -119,7 +125,8 @@ impl DayCounts {
         let number = |at: usize| numbers.get(at).copied().unwrap_or_default();
         let [held, duplicates, dead] = std::array::from_fn(number);
         let hour = |hour: usize| std::array::from_fn(|of_hour| number(OF_DAY + hour * OF_HOUR + of_hour));
-        Self { held, duplicates, dead, hours: std::array::from_fn(hour) }
+        let spam = number(OF_DAY + HOURS * OF_HOUR);
+        Self { held, duplicates, dead, spam, hours: std::array::from_fn(hour) }
     }
 }
 
@@ -167,12 +174,14 @@ mod tests {
     fn a_days_numbers_are_read_as_they_were_written() {
         let mut day = DayCounts::default();
         assert_eq!(day.numbers(), [0; 0]);
-        day.add(0, HourCounts { taken: 1, held: 2, duplicates: 3, refused: 4, delivered: 5, dead: 6 });
+        day.add(0, HourCounts { taken: 1, held: 2, duplicates: 3, refused: 4, delivered: 5, dead: 6, spam: 0 });
         assert_eq!(day.numbers(), [2, 3, 6, 1, 5, 4]);
         day.add(23, HourCounts { refused: 7, ..HourCounts::default() });
         assert_eq!(DayCounts::read(&day.numbers()), day);
         assert_eq!(day.hour(23).refused, 7);
         assert_eq!(DayCounts::read(&[1]), DayCounts { held: 1, ..DayCounts::default() });
+        day.add(23, HourCounts { spam: 8, ..HourCounts::default() });
+        assert_eq!((DayCounts::read(&day.numbers()), day.spam, day.hour(23).spam), (day.clone(), 8, 0));
         assert!(day.numbers().len() <= NoteKind::Daily.limits().numbers_max);
     }
 

@@ -61,6 +61,8 @@ pub enum PostEnd {
     Queued,
     Held,
     Duplicate,
+    /// Held, and a program's: it says nothing about how the site does.
+    Spam,
 }
 
 /// How a lead left the queue.
@@ -136,6 +138,10 @@ impl Activity {
             Uses::add(site.tokens.entry(token).or_insert(Uses::none(now)), now);
         }
         let form = site.form(Some(post.form));
+        if post.end == PostEnd::Spam {
+            form.hour(now).spam += 1;
+            return;
+        }
         // A plugin that repeats a post hours later must not look like a visitor.
         if post.end != PostEnd::Duplicate {
             Uses::add(form.posts.get_or_insert(Uses::none(now)), now);
@@ -151,6 +157,7 @@ impl Activity {
                 hour.held += 1;
             }
             PostEnd::Duplicate => hour.duplicates += 1,
+            PostEnd::Spam => {}
         }
     }
 
@@ -286,5 +293,27 @@ impl Uses {
     fn add(&mut self, now: Timestamp) {
         self.count += 1;
         self.last_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::NoteKind;
+    use crate::queue::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn spam_is_counted_by_itself_and_is_no_lead_of_the_site() {
+        let activity = Activity::default();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
+        let (site, form) = (SiteId::parse("acme").expect("a site"), FormId::fallback());
+        let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
+        let post = StoredPost { form: &form, mapping: Some("generic"), token: None, end: PostEnd::Spam };
+        activity.stored(&site, post, now);
+        activity.flush(&store).await.expect("written");
+        let notes = async |kind| store.notes(kind, "", None, 10).await.expect("notes");
+        assert!(notes(NoteKind::Form).await.is_empty(), "the last lead is another");
+        let day = notes(NoteKind::Daily).await.pop().map(|note| DayCounts::read(&note.numbers)).expect("a day");
+        assert_eq!((day.spam, day.held, day.hour(10).taken), (1, 0, 0));
     }
 }
