@@ -13,7 +13,7 @@ use super::submission::{BadBody, NoBody};
 use super::wire::BadHead;
 use super::wordpress::EndpointAnswer;
 use crate::lead::{EntryId, FieldError};
-use crate::queue::StoreError;
+use crate::queue::{State, StoreError};
 use crate::telemetry::{Panicked, RequestEnd};
 
 /// The end of a request.
@@ -43,9 +43,9 @@ pub(super) enum RequestFailure {
 /// A submission that was stored.
 pub(super) struct Stored {
     pub(super) id: EntryId,
-    /// The id that was made for this post; of a duplicate nothing is stored under it.
-    pub(super) own_id: EntryId,
     pub(super) status: StoredStatus,
+    /// What a page is told: of spam what it would be told of the same post without the honeypot.
+    pub(super) told: StoredStatus,
     /// Stored, and still answered with an error.
     pub(super) rejected: Option<Rejected>,
     /// Held for its filled honeypot: it says nothing about how the site does.
@@ -111,6 +111,10 @@ pub(super) enum WrongKeys {
 }
 
 impl StoredStatus {
+    pub(super) fn of(state: State) -> Self {
+        if state == State::Queued { Self::Queued } else { Self::Held }
+    }
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",

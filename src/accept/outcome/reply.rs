@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub(in crate::accept) use self::pages::see_other;
 use self::pages::{page_fault, preflight};
-use super::{Outcome, Refusal, Rejected, Stored, StoredStatus, WrongKeys};
+use super::{Outcome, Refusal, Rejected, Stored, WrongKeys};
 use crate::accept::guard::Over;
 use crate::accept::route::{Allowed, Endpoint};
 use crate::accept::submission::BadBody;
@@ -99,16 +99,11 @@ pub(in crate::accept) fn reply(outcome: &Outcome, dialect: Dialect, id: &Request
 }
 
 fn success(stored: &Stored, dialect: Dialect) -> Response<Bytes> {
-    let Stored { id, own_id, status, .. } = *stored;
+    let Stored { id, status, told, .. } = *stored;
     let status = status.as_str();
     match dialect {
         Dialect::Formgate => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status }),
-        Dialect::Page => {
-            // Spam is never a duplicate, and always held. Were anything told of that, a program could find out what
-            // gives it away.
-            let status = StoredStatus::Queued.as_str();
-            json(StatusCode::OK, JSON, &StoredAnswer { success: true, id: own_id, status })
-        }
+        Dialect::Page => json(StatusCode::OK, JSON, &StoredAnswer { success: true, id, status: told.as_str() }),
         Dialect::Kaicalls(_) => {
             let message = "Lead created successfully";
             json(StatusCode::OK, JSON, &LeadCreated { success: true, lead_id: id, message, id, status })
@@ -375,7 +370,7 @@ mod tests {
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
         let id = EntryId::new(1, &[0; 10]);
-        Outcome::Stored(Stored { id, own_id: id, status: StoredStatus::Held, rejected, is_spam: false })
+        Outcome::Stored(Stored { id, status: StoredStatus::Held, told: StoredStatus::Held, rejected, is_spam: false })
     }
 
     fn over() -> Over {

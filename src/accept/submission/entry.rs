@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::accept::guard::host;
-use crate::accept::outcome::Rejected;
+use crate::accept::outcome::{Rejected, StoredStatus};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FieldError, Lead};
 use crate::pipeline::{End, Fingerprint, HoldReason, OnInvalid, Processed};
@@ -20,6 +20,8 @@ pub(super) struct Filed {
     /// Only leads can be the same as one before.
     pub(super) dedupe: Option<DedupeKey>,
     pub(super) rejected: Option<Rejected>,
+    /// What a page is told.
+    pub(super) told: StoredStatus,
 }
 
 /// What the configuration says about filing a submission.
@@ -66,8 +68,13 @@ pub(super) fn file(
         _ => rules.keep_held,
     };
     let keep = (state == State::Held).then_some(keep);
+    // A program that filled in the honeypot isn't told so.
+    let told = match (reason, &reading.lead) {
+        (Reason::Spam, Some(_)) if rules.site.deliver => StoredStatus::Queued,
+        _ => StoredStatus::of(state),
+    };
     let entry = NewEntry { id, site, form, state, reason, accepted_at: now, keep, reading, received };
-    Filed { entry, dedupe, rejected: verdict.rejected }
+    Filed { entry, dedupe, rejected: verdict.rejected, told }
 }
 
 /// How a submission is filed: its state, and why.

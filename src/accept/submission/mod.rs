@@ -31,7 +31,7 @@ use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, Keeper, Processed};
-use crate::queue::{Appended, Reason, State};
+use crate::queue::{Appended, Reason};
 use crate::received::Received;
 use crate::telemetry::Panicked;
 
@@ -180,16 +180,17 @@ impl Gateway {
     }
 
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
-        let Filed { entry, dedupe, rejected } = filed;
-        let status = if entry.state == State::Queued { StoredStatus::Queued } else { StoredStatus::Held };
-        let (own_id, is_spam) = (entry.id, entry.reason == Reason::Spam);
+        let Filed { entry, dedupe, rejected, told } = filed;
+        let status = StoredStatus::of(entry.state);
+        let is_spam = entry.reason == Reason::Spam;
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
-            Ok(Ok(Appended::New(id))) => Ok(Stored { id, own_id, status, rejected, is_spam }),
+            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, told, rejected, is_spam }),
             Ok(Ok(Appended::Duplicate(id))) => {
-                Ok(Stored { id, own_id, status: StoredStatus::Duplicate, rejected, is_spam })
+                let status = StoredStatus::Duplicate;
+                Ok(Stored { id, status, told: status, rejected, is_spam })
             }
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),

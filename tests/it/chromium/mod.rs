@@ -223,7 +223,7 @@ async fn scripts_of_the_page_post_and_read_the_answer() {
     tab.open(&pages.own("/scripts")).await;
     for (script, expected) in [
         ("pairs('shop', 'pairs@example.com')", "200 queued false "),
-        ("pairs('shop', 'pairs@example.com')", "200 queued false "),
+        ("pairs('shop', 'pairs@example.com')", "200 duplicate false "),
         ("parts('shop')", "200 queued false "),
         // A browser asks first whether it may.
         ("json('shop', 'json@example.com')", "200 queued false "),
