@@ -61,7 +61,8 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
     let auto_min = table.section("auto", AUTO, auto_min);
     let page = table.read("browser", browser::compile);
     let (page, mut extras) = (page?, extras?);
-    let (mapping, lead) = (mapping?, lead?);
+    let mapping = mapping?;
+    let lead = lead?;
     let honeypot = page.as_ref().and_then(|page| page.honeypot.clone());
     if let (Some(place), Some(name)) = (table.get("browser"), &honeypot) {
         let of_mapping = context.sound.iter().find(|sound| mapping.as_ref() == Some(&sound.name));

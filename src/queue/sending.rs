@@ -94,7 +94,8 @@ mod tests {
     fn a_pair_is_under_way_until_its_last_lead_has_ended() {
         let under_way = KeysUnderWay::default();
         let site = SiteId::parse("acme").expect("an id");
-        let (first, second) = (under_way.begin(&site, "wp_pk_a"), under_way.begin(&site, "wp_pk_a"));
+        let first = under_way.begin(&site, "wp_pk_a");
+        let second = under_way.begin(&site, "wp_pk_a");
         let other = under_way.begin(&SiteId::parse("other").expect("an id"), "wp_pk_a");
         assert_eq!(under_way.of_site(&site), BTreeMap::from([("wp_pk_a".to_owned(), 2)]));
         drop((first, other));

@@ -22,7 +22,8 @@ static STYLE_SOURCE: LazyLock<String> =
 /// Writes a page. `errors` are what is wrong with the form, `home` the origin of the website.
 pub(super) fn page(words: &Words, notice: Notice, errors: &[String], home: Option<&str>) -> Bytes {
     let text = words.text(notice);
-    let (lang, title) = (escaped(words.tag()), escaped(&text.title));
+    let lang = escaped(words.tag());
+    let title = escaped(&text.title);
     let mut html = format!(
         "<!doctype html>\n<html lang=\"{lang}\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -46,7 +47,8 @@ pub(super) fn page(words: &Words, notice: Notice, errors: &[String], home: Optio
 
 /// Says in headers what a browser may do with the page. Only pages of `home` may show it in a frame.
 pub(super) fn protect(headers: &mut HeaderMap, words: &Words, home: Option<&str>) {
-    let (style, ancestors) = (&*STYLE_SOURCE, home.unwrap_or("'none'"));
+    let style = &*STYLE_SOURCE;
+    let ancestors = home.unwrap_or("'none'");
     let policy = format!(
         "default-src 'none'; style-src {style}; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}"
     );

@@ -65,7 +65,8 @@ impl StoreShare {
         if !is_fresh && let Ok(bytes) = measure(store, form, max, oldest(queue, now), now).await {
             *share = FormShare { bytes, refreshed: Some(Instant::now()) };
             if bytes >= max {
-                let (site, form) = (form.0.as_str(), form.1.as_str());
+                let site = form.0.as_str();
+                let form = form.1.as_str();
                 tracing::warn!(
                     site,
                     form,
@@ -255,7 +256,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_form_has_its_share_and_a_restart_forgets_nothing() {
-        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let store = MemoryStore::new(Duration::ZERO);
+        let queue = queue();
+        let share = StoreShare::default();
         let (contact, other) = (form("contact"), form("contact-2"));
         for number in 0..5 {
             assert!(share.has_room(&store, &contact, &queue, at(0)).await, "{number}");
@@ -270,7 +273,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_operators_erase_counts_no_more_once_it_is_looked_at_again() {
-        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let store = MemoryStore::new(Duration::ZERO);
+        let queue = queue();
+        let share = StoreShare::default();
         let contact = form("contact");
         let mut ids = Vec::new();
         for number in 0..6 {
@@ -289,7 +294,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_must_have_expired_counts_no_more() {
-        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let store = MemoryStore::new(Duration::ZERO);
+        let queue = queue();
+        let share = StoreShare::default();
         let contact = form("contact");
         for number in 0..5 {
             post(&share, &store, &contact, number, at(0)).await;
@@ -304,7 +311,9 @@ mod tests {
     /// The flood that is gone was of large posts, and what is still there is of plugins and of small ones.
     #[tokio::test(start_paused = true)]
     async fn after_a_flood_is_erased_only_what_is_there_counts_on_all_the_days_that_the_notes_hold_it() {
-        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let store = MemoryStore::new(Duration::ZERO);
+        let queue = queue();
+        let share = StoreShare::default();
         let contact = form("contact");
         let flood = post_of(5 * BESIDE, &share, &store, &contact, 0, at(0)).await;
         for number in 1..20 {
@@ -325,7 +334,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_what_is_further_back_than_is_looked_at_the_notes_are_believed() {
-        let (store, queue, share) = (MemoryStore::new(Duration::ZERO), queue(), StoreShare::default());
+        let store = MemoryStore::new(Duration::ZERO);
+        let queue = queue();
+        let share = StoreShare::default();
         let contact = form("contact");
         for number in 0..3 {
             post(&share, &store, &contact, number, at(0)).await;
@@ -344,7 +355,8 @@ mod tests {
     fn all_that_is_stored_counts() {
         let id = EntryId::new(1, &[0; 10]);
         let received = Received::from_parts("POST", None, [("referer", &[0xff; 9_000][..])], "a=1".into());
-        let (state, reason) = (State::Held, Reason::Spam);
+        let state = State::Held;
+        let reason = Reason::Spam;
         let (site, form) = form("contact");
         let accepted_at = at(0);
         let reading = Reading { oddities: vec!["x".repeat(500)], ..Reading::default() };

@@ -59,7 +59,8 @@ pub(super) fn file(
     let verdict = if rules.is_ambiguous { verdict.ambiguous() } else { verdict };
     let dedupe = verdict.fingerprint.map(|found| dedupe_key(rules.site.id.as_str(), form.as_str(), found));
     let overlay = Overlay::default();
-    let (lead, errors) = (verdict.lead, verdict.errors);
+    let lead = verdict.lead;
+    let errors = verdict.errors;
     let reading = Reading { mapping, lead, errors, hold_rule, oddities, shape, overlay, page_bytes: 0 };
     let site = rules.site.id.clone();
     let (state, reason) = (verdict.state, verdict.reason);

@@ -56,7 +56,8 @@ impl Gateway {
         }
         let address = Address { site: page.site, form: Some(page.form), is_ambiguous: false };
         let mut filed = self.filed(request, address, taken, false, trail).await?;
-        let (bytes, now) = (bytes_of(&filed.entry), filed.entry.accepted_at);
+        let bytes = bytes_of(&filed.entry);
+        let now = filed.entry.accepted_at;
         filed.entry.reading.page_bytes = bytes;
         let stored = self.store(filed).await;
         drop(share);

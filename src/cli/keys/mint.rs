@@ -138,7 +138,8 @@ impl<'a> MintRow<'a> {
 
     fn of_minted(site: &'a Site, pair: ReadyPair) -> Self {
         let ReadyPair { public_key, secret_file, business_id, connection_id, .. } = pair;
-        let (public_key, secret_file) = (Some(public_key), Some(secret_file));
+        let public_key = Some(public_key);
+        let secret_file = Some(secret_file);
         Self { minted: true, public_key, business_id, connection_id, secret_file, ..Self::empty(site) }
     }
 

@@ -82,7 +82,9 @@ pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit
     let pairs: BTreeMap<String, &KeyPair> = rows.iter().filter_map(|row| row.pair).map(|it| (whole(it), it)).collect();
     let mut asked = JoinSet::new();
     for pair in pairs.values() {
-        let (client, pace, pair) = (client.clone(), pace.clone(), KeyPair::clone(pair));
+        let client = client.clone();
+        let pace = pace.clone();
+        let pair = KeyPair::clone(pair);
         asked.spawn(async move { (whole(&pair), keys::verify(&client, &pace, &pair).await) });
     }
     let mut found: BTreeMap<String, Verification> = BTreeMap::new();

@@ -205,7 +205,8 @@ impl Provisioner {
     fn resume(&self, site: &SiteId, request: &MintRequest<'_>) -> io::Result<Option<(MintProgress, Minted, KeyPair)>> {
         let Some(mut progress) = self.folder.progress(site)? else { return Ok(None) };
         let MintStep::Minted(minted) = progress.step.clone() else {
-            let (url, asked_at) = (progress.url.as_deref(), progress.asked_at);
+            let url = progress.url.as_deref();
+            let asked_at = progress.asked_at;
             self.folder.add_in_vain(&InVain::lost(site, url, asked_at, "the run was cut off"))?;
             return Ok(None);
         };

@@ -146,7 +146,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_more_than_so_many_ask_at_once() {
         let pace = Pace::new(2, || Timestamp::UNIX_EPOCH);
-        let (first, second) = (pace.turn().await, pace.turn().await);
+        let first = pace.turn().await;
+        let second = pace.turn().await;
         let third = tokio::time::timeout(Duration::from_secs(1), pace.turn()).await;
         assert!(third.is_err());
         drop(first);

@@ -306,7 +306,8 @@ mod tests {
     async fn spam_is_counted_by_itself_and_is_no_lead_of_the_site() {
         let activity = Activity::default();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
-        let (site, form) = (SiteId::parse("acme").expect("a site"), FormId::fallback());
+        let site = SiteId::parse("acme").expect("a site");
+        let form = FormId::fallback();
         let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
         let post = StoredPost { form: &form, mapping: Some("generic"), token: None, end: PostEnd::Spam };
         activity.stored(&site, post, now);

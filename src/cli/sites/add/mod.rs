@@ -223,7 +223,8 @@ impl Adding<'_> {
 
     fn complete_with(&self, site: &Site, pair: Option<ReadyPair>) -> Result<Added, Error> {
         self.refuse_another(site)?;
-        let (file, url) = (site.file.clone(), self.hook_url());
+        let file = site.file.clone();
+        let url = self.hook_url();
         match (&pair, &site.keys, &self.provisioner) {
             (Some(pair), None, _) => {
                 let secret = relative_to(&site.file, &pair.secret_file);

@@ -78,7 +78,8 @@ impl Added {
     }
 
     fn show_head(&self, adding: &Adding<'_>, console: &mut Console) -> Result<(), Error> {
-        let (id, file) = (&adding.args.id, self.file.display());
+        let id = &adding.args.id;
+        let file = self.file.display();
         match (&self.token, &self.pair) {
             (Some(_), _) => {
                 console.data(format!("{id} is added: {file}"))?;

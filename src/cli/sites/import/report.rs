@@ -84,7 +84,9 @@ impl Report {
     pub(super) fn take_settled(&mut self, plans: &mut Vec<Plan<'_>>) {
         for plan in plans.iter() {
             if let Some(site) = plan.site.filter(|_| !plan.differences.is_empty()) {
-                let (line, id, file) = (plan.row.line, site.id.clone(), site.file.clone());
+                let line = plan.row.line;
+                let id = site.id.clone();
+                let file = site.file.clone();
                 self.different.push(DifferentRow { line, id, file, fields: plan.differences.clone() });
             }
             if let Some(refusal) = &plan.refusal {
