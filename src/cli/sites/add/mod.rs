@@ -48,7 +48,7 @@ pub(super) struct AddArgs {
     /// The country of phone numbers that visitors write without +, such as US [default: the URL's, as .de says DE]
     #[arg(long, value_name = "CC", value_parser = read_region)]
     region: Option<Region>,
-    /// The form plugin, such as gravity-forms: prints its own steps
+    /// The form plugin, by the name of its mapping: prints its own steps
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
     /// Show what would be done; write nothing and ask nobody
