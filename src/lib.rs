@@ -52,6 +52,8 @@ pub mod kaicalls;
 
 pub mod operate;
 
+pub mod notify;
+
 pub mod admin;
 
 pub mod config;
@@ -61,6 +63,8 @@ pub mod sandbox;
 pub mod cli;
 
 pub mod destination;
+
+pub mod event;
 
 pub mod app;
 

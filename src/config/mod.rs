@@ -41,6 +41,8 @@ mod mask;
 
 mod merge;
 
+mod notify;
+
 mod page_origin;
 
 mod queue;
@@ -90,6 +92,10 @@ pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
 pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, NewSitePlace, load};
 pub use mappings::shipped_mappings;
+pub use notify::{
+    Alerts, Mail, MailAddress, MailSecurity, SigningKey, Silence, Sink, SinkSites, SinkTarget, WebhookFormat,
+    WebhookTarget,
+};
 pub use page_origin::{InvalidPageOrigin, PageOrigin};
 pub use reader::KnownKeys;
 pub use removal::{Recorded, Removals};

@@ -11,6 +11,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::civil::Date;
 
+use super::notify::{Alerts, Mail, Sink};
 use super::page_origin::PageOrigin;
 use super::secret::SecretSource;
 use crate::destination::{BaseUrl, KeyPair, Secret};
@@ -26,6 +27,11 @@ pub struct Config {
     pub queue: Queue,
     pub limits: Limits,
     pub backup: Option<Backup>,
+    /// Every `[[notify]]` that can be used, those of sites' files too.
+    pub sinks: Vec<Arc<Sink>>,
+    /// None: no mail is sent.
+    pub mail: Option<Mail>,
+    pub alerts: Alerts,
     pub sites: BTreeMap<SiteId, Arc<Site>>,
     pub mappings: Arc<Mappings>,
     pub missing: Missing,

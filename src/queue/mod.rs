@@ -59,7 +59,7 @@ pub use notes::{
 pub use open::{NoFile, OpenStore};
 pub use outbox::{
     EVENTS_MAX, Emission, Events, Happened, Move, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent, READERS_MAX,
-    Reader, Topic,
+    Reader,
 };
 pub use reading::Reading;
 

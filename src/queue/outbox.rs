@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use super::entry::{Reason, State};
 use super::key::Key;
 use super::{AttemptResult, StoreError};
+use crate::event::EventType;
 use crate::lead::{EntryId, FormId, SiteId};
 
 /// Newest events that are kept although a reader has not read them. Older ones are dropped, [`OUTBOX_STEP`] at a time,
-/// so nothing that is written waits for a reader. [`Topic::LeadOverdue`] is never dropped.
+/// so nothing that is written waits for a reader. [`EventType::LeadOverdue`] is never dropped.
 pub const OUTBOX_MAX: u64 = 100_000;
 /// After so many events the outbox drops what is too old; so many more than [`OUTBOX_MAX`] may be kept.
 pub const OUTBOX_STEP: u64 = 1_000;
@@ -62,7 +63,7 @@ pub struct Move {
 /// What [`Outbox::emit`] records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emission {
-    pub topic: Topic,
+    pub event: EventType,
     pub entry: Option<EntryId>,
     pub site: Option<SiteId>,
     pub form: Option<FormId>,
@@ -70,38 +71,18 @@ pub struct Emission {
 
 impl Emission {
     /// An event about the gateway itself.
-    pub fn new(topic: Topic) -> Self {
-        Self { topic, entry: None, site: None, form: None }
+    pub fn new(event: EventType) -> Self {
+        Self { event, entry: None, site: None, form: None }
     }
-}
-
-/// What is emitted: a closed set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Topic {
-    /// A lead has waited for longer than it should.
-    LeadOverdue,
-    SitePaused,
-    SiteResumed,
-    /// Posts for a known site were refused: those are lost.
-    SitePostsRefused,
-    SiteTokenExpiring,
-    /// A form that usually posts has not for a while.
-    FormSilent,
-    GatewayConfigBroken,
-    GatewayStoreDegraded,
-    GatewayUpstreamDown,
-    GatewayUpstreamUp,
-    GatewayCertificateExpiring,
-    GatewayBackupFailed,
 }
 
 /// What is kept until every reader has it: there are no more of these than leads, and each may be the only word that its
 /// lead's owner gets.
-pub(super) const NEVER_DROPPED: Topic = Topic::LeadOverdue;
+pub(super) const NEVER_DROPPED: EventType = EventType::LeadOverdue;
 
 impl Happened {
     pub(super) fn is_never_dropped(&self) -> bool {
-        matches!(self, Self::Emitted(emission) if emission.topic == NEVER_DROPPED)
+        matches!(self, Self::Emitted(emission) if emission.event == NEVER_DROPPED)
     }
 }
 

@@ -415,6 +415,9 @@ pub(crate) fn config() -> Config {
             confirm: false,
         },
         backup: None,
+        sinks: Vec::new(),
+        mail: None,
+        alerts: config::Alerts::default(),
         queue: Queue {
             url: StoreUrl::Memory,
             retry: Retry { first: hour, max: hour, give_up_after: hour },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use formgate::config::{Admin, Config, KaiCallsConfig, Limits, Missing, OverLimit, Queue, Server, Site};
+use formgate::config::{Admin, Alerts, Config, KaiCallsConfig, Limits, Missing, OverLimit, Queue, Server, Site};
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{Client, Options};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
@@ -48,6 +48,9 @@ impl Sending {
             mappings: Arc::new(Mappings::default()),
             upstream,
             backup: None,
+            sinks: Vec::new(),
+            mail: None,
+            alerts: Alerts::default(),
             missing: Missing::default(),
             broken_sites: std::collections::BTreeSet::new(),
         };

@@ -1,6 +1,7 @@
 //! The numbers that stand for words in the tables. Once released a number never changes its meaning.
 
-use crate::queue::{AttemptResult, NoteKind, Reason, State, Topic};
+use crate::event::EventType;
+use crate::queue::{AttemptResult, NoteKind, Reason, State};
 
 /// A word of a closed set that is stored as a number.
 pub(super) trait Code: Sized {
@@ -63,7 +64,7 @@ codes! { AttemptResult: 0 Delivered 1 KeyRefused 2 LeadRefused 3 Failed 4 Ambigu
 
 codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway 5 Refused 6 PageForm }
 
-codes! { Topic:
+codes! { EventType:
     0 LeadOverdue
     1 SitePaused
     2 SiteResumed
@@ -76,4 +77,12 @@ codes! { Topic:
     9 GatewayUpstreamUp
     10 GatewayCertificateExpiring
     11 GatewayBackupFailed
+    12 GatewayDegraded
+    13 GatewaySinkFailing
+    14 DigestDaily
+    15 DigestWeekly
+    16 LeadDelivered
+    17 LeadHeld
+    18 LeadDead
+    19 NotifyTest
 }

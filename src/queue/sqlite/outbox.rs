@@ -135,7 +135,7 @@ fn emit(workspace: &mut Workspace, emission: &Emission, once: &Key, now: Timesta
     let mut insert = connection
         .prepare_cached("INSERT INTO outbox (number, at, topic, id, site, form) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     outbox.record(connection, |number| {
-        insert.execute(params![number, now.as_millisecond(), emission.topic.code(), id, site, form])
+        insert.execute(params![number, now.as_millisecond(), emission.event.code(), id, site, form])
     })?;
     drop(insert);
     workspace.woke = true;
@@ -262,7 +262,7 @@ fn event(row: &Row<'_>, number: u64) -> Result<OutboxEvent, Failure> {
     let site = optional(row, 4, |text| SiteId::parse(text).map_err(|_invalid| Unreadable { column: "site" }))?;
     let form = optional(row, 5, |text| FormId::parse(text).map_err(|_invalid| Unreadable { column: "form" }))?;
     let happened = match optional_code(row, 2, "topic")? {
-        Some(topic) => Happened::Emitted(Emission { topic, entry, site, form }),
+        Some(event) => Happened::Emitted(Emission { event, entry, site, form }),
         None => Happened::Moved(Move {
             entry: entry.ok_or(Unreadable { column: "id" })?,
             site: site.ok_or(Unreadable { column: "site" })?,
@@ -345,7 +345,8 @@ mod tests {
     use super::super::schema::PAGE_SIZE;
     use super::super::tests::{entry, number, store};
     use super::*;
-    use crate::queue::{Appended, Claim, Settlement, Store, Topic};
+    use crate::event::EventType;
+    use crate::queue::{Appended, Claim, Settlement, Store};
 
     /// Spoils the page of the newest events.
     async fn spoil(store: &SqliteStore, folder: &Path) {
@@ -385,7 +386,7 @@ mod tests {
         assert_eq!(store.register(&reader).await.expect("registered"), Some(0));
         let emit = async |store: &SqliteStore, number: u32| {
             let once = Key::parse(&number.to_string()).expect("a key");
-            store.emit(&Emission::new(Topic::SitePaused), &once, Timestamp::UNIX_EPOCH).await
+            store.emit(&Emission::new(EventType::SitePaused), &once, Timestamp::UNIX_EPOCH).await
         };
         for number in 0..500 {
             assert!(emit(&store, number).await.expect("emitted"));

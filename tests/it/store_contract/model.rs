@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+use formgate::event::EventType;
 use formgate::lead::EntryId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
     Appended, AttemptResult, Change, Claim, DedupeKey, Emission, Filter, Lease, Merge, NewEntry, NoteChange, NoteKind,
-    NumbersMerge, Order, Outbox, Reason, Set, Settlement, State, Store, TextMerge, Topic,
+    NumbersMerge, Order, Outbox, Reason, Set, Settlement, State, Store, TextMerge,
 };
 use jiff::Timestamp;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
@@ -169,7 +170,7 @@ async fn act_beside(store: &dyn Store, action: &Action, now: Timestamp) -> Strin
             format!("{}", store.trim(&name(reader), u64::from(*upto)).await.expect("trimmed"))
         }
         Action::Emit { topic, key } => {
-            let topic = if *topic { Topic::LeadOverdue } else { Topic::SitePaused };
+            let topic = if *topic { EventType::LeadOverdue } else { EventType::SitePaused };
             let emission = Emission { site: Some(site("apart")), ..Emission::new(topic) };
             format!("{}", store.emit(&emission, &name(key), now).await.expect("emitted"))
         }

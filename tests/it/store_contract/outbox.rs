@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use formgate::event::EventType;
 use formgate::queue::{
     Appended, AttemptResult, Change, DedupeKey, EVENTS_MAX, Emission, Happened, Move, NewEntry, ONCE_MAX, OUTBOX_MAX,
-    OUTBOX_STEP, OutboxEvent, READERS_MAX, Reason, Set, Settlement, State, Store, Topic,
+    OUTBOX_STEP, OutboxEvent, READERS_MAX, Reason, Set, Settlement, State, Store,
 };
 use tokio::task::JoinSet;
 
@@ -19,7 +20,7 @@ async fn register(store: &dyn Store, reader: &str) -> u64 {
     store.register(&key(reader)).await.expect("registered").expect("a place")
 }
 
-async fn emit(store: &dyn Store, topic: Topic, once: &str) -> bool {
+async fn emit(store: &dyn Store, topic: EventType, once: &str) -> bool {
     store.emit(&Emission::new(topic), &key(once), at(7)).await.expect("emitted")
 }
 
@@ -55,11 +56,11 @@ fn moved(
 
 pub(super) async fn nothing_is_recorded_while_nobody_reads(store: AnyStore) {
     add(&*store, entry(1, "acme")).await;
-    assert!(!emit(&*store, Topic::SitePaused, "once").await);
+    assert!(!emit(&*store, EventType::SitePaused, "once").await);
     assert_eq!(store.readers().await.expect("listed"), []);
     assert_eq!(register(&*store, "ops").await, 0);
     assert_eq!(events(&*store).await, []);
-    assert!(emit(&*store, Topic::SitePaused, "once").await, "its key was left free");
+    assert!(emit(&*store, EventType::SitePaused, "once").await, "its key was left free");
     assert!(store.unregister(&key("ops")).await.expect("removed"));
     assert!(!store.unregister(&key("ops")).await.expect("removed"));
     add(&*store, entry(2, "acme")).await;
@@ -183,7 +184,7 @@ pub(super) async fn numbers_rise_and_are_never_given_again(store: AnyStore) {
     assert!(store.unregister(&key("ops")).await.expect("removed"));
     assert_eq!(events(&*store).await, []);
     assert_eq!(register(&*store, "ops").await, 3);
-    assert!(emit(&*store, Topic::FormSilent, "silent").await);
+    assert!(emit(&*store, EventType::FormSilent, "silent").await);
     assert_eq!(numbers(&events(&*store).await), [4]);
 }
 
@@ -249,7 +250,7 @@ pub(super) async fn an_event_is_emitted_once_for_a_key(store: AnyStore) {
         entry: Some(id(1)),
         site: Some(site("acme")),
         form: Some(form),
-        ..Emission::new(Topic::LeadOverdue)
+        ..Emission::new(EventType::LeadOverdue)
     };
     let emit = async |once: &str| store.emit(&overdue, &key(once), at(9)).await.expect("emitted");
     assert!(emit("overdue 1").await);
@@ -262,7 +263,7 @@ pub(super) async fn an_event_is_emitted_once_for_a_key(store: AnyStore) {
 }
 
 /// Emits events whose keys are numbers; in which order is left open.
-async fn emit_many(store: &AnyStore, topic: Topic, keys: std::ops::Range<u64>) {
+async fn emit_many(store: &AnyStore, topic: EventType, keys: std::ops::Range<u64>) {
     let mut emitting = JoinSet::new();
     for number in keys {
         let store = Arc::clone(store);
@@ -276,11 +277,11 @@ async fn emit_many(store: &AnyStore, topic: Topic, keys: std::ops::Range<u64>) {
 
 pub(super) async fn what_nobody_reads_in_time_is_dropped_and_counted(store: AnyStore) {
     register(&*store, "ops").await;
-    assert!(emit(&*store, Topic::LeadOverdue, "overdue").await);
-    emit_many(&store, Topic::SitePaused, 1..OUTBOX_MAX + OUTBOX_STEP - 1).await;
+    assert!(emit(&*store, EventType::LeadOverdue, "overdue").await);
+    emit_many(&store, EventType::SitePaused, 1..OUTBOX_MAX + OUTBOX_STEP - 1).await;
     let page = store.events(0, 2).await.expect("read");
     assert_eq!((numbers(&page.events), page.missed), (vec![1, 2], 0));
-    emit_many(&store, Topic::SitePaused, OUTBOX_MAX + OUTBOX_STEP..OUTBOX_MAX + OUTBOX_STEP + 1).await;
+    emit_many(&store, EventType::SitePaused, OUTBOX_MAX + OUTBOX_STEP..OUTBOX_MAX + OUTBOX_STEP + 1).await;
     // The overdue lead stays, whatever comes after it.
     let page = store.events(0, 2).await.expect("read");
     assert_eq!((numbers(&page.events), page.missed), (vec![1, OUTBOX_STEP + 1], OUTBOX_STEP - 1));
@@ -288,8 +289,8 @@ pub(super) async fn what_nobody_reads_in_time_is_dropped_and_counted(store: AnyS
     let readers = store.readers().await.expect("listed");
     assert_eq!(readers.iter().map(|reader| reader.behind).collect::<Vec<_>>(), [OUTBOX_MAX + OUTBOX_STEP]);
     // And of so many keys the oldest are forgotten.
-    assert!(!emit(&*store, Topic::SitePaused, &(OUTBOX_MAX + OUTBOX_STEP - ONCE_MAX + 600).to_string()).await);
-    assert!(emit(&*store, Topic::LeadOverdue, "overdue").await);
+    assert!(!emit(&*store, EventType::SitePaused, &(OUTBOX_MAX + OUTBOX_STEP - ONCE_MAX + 600).to_string()).await);
+    assert!(emit(&*store, EventType::LeadOverdue, "overdue").await);
 }
 
 pub(super) async fn there_are_only_so_many_readers(store: AnyStore) {
@@ -307,8 +308,8 @@ pub(super) async fn changed_tells_of_an_event(store: AnyStore) {
     let mut changed = store.changed();
     register(&*store, "ops").await;
     assert!(!changed.has_changed().expect("open"));
-    assert!(emit(&*store, Topic::GatewayUpstreamDown, "down").await);
+    assert!(emit(&*store, EventType::GatewayUpstreamDown, "down").await);
     changed.changed().await.expect("open");
-    assert!(!emit(&*store, Topic::GatewayUpstreamDown, "down").await);
+    assert!(!emit(&*store, EventType::GatewayUpstreamDown, "down").await);
     assert!(!changed.has_changed().expect("open"));
 }

@@ -1,8 +1,9 @@
 //! What only a store on disk promises of events, notes and holds: they outlive the process, and several share them.
 
+use formgate::event::EventType;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    Appended, Emission, Holds, Merge, NoteChange, NoteKind, Notes, NumbersMerge, Outbox, Reader, Store, Topic,
+    Appended, Emission, Holds, Merge, NoteChange, NoteKind, Notes, NumbersMerge, Outbox, Reader, Store,
 };
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ async fn events_and_their_readers_survive_a_kill() {
     add(&store, entry(1, "acme")).await;
     let lease = claim_one(&store, 100).await;
     assert!(store.settle(&lease, again(30), at(100)).await.expect("settled").is_done());
-    assert!(store.emit(&Emission::new(Topic::SitePaused), &key("once"), at(100)).await.expect("emitted"));
+    assert!(store.emit(&Emission::new(EventType::SitePaused), &key("once"), at(100)).await.expect("emitted"));
     let killed = as_killed(folder.path());
     let after = open(killed.path());
     assert_eq!(events(&after).await, events(&store).await);
     assert_eq!(events(&after).await.len(), 3);
-    assert!(!after.emit(&Emission::new(Topic::SitePaused), &key("once"), at(101)).await.expect("emitted"));
+    assert!(!after.emit(&Emission::new(EventType::SitePaused), &key("once"), at(101)).await.expect("emitted"));
     // And it goes on.
     add(&after, held(2, "acme")).await;
     let readers = after.readers().await.expect("listed");

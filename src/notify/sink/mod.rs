@@ -1,0 +1,26 @@
+//! Where events go: a URL they are posted to, or a mailbox.
+
+use std::time::Duration;
+
+/// What came of sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It has them.
+    Taken,
+    /// It wants no more, for good (410 Gone).
+    Gone,
+    /// Try again later.
+    Failed(SinkFailure),
+}
+
+/// Why a sink didn't take what it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkFailure {
+    /// In words, such as `503 Service Unavailable` or `connection refused`: without its URL, address, secret, or anything
+    /// that its answer said; at most 200 bytes.
+    pub why: String,
+    /// How long it asked to be left alone.
+    pub retry_after: Option<Duration>,
+    /// It is overloaded (429, 502, 503, 504): it is sent less from now on.
+    pub is_overload: bool,
+}
