@@ -49,6 +49,7 @@ use self::upgrade::Meeting;
 pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
+use crate::clock::Clock;
 use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
@@ -58,7 +59,7 @@ use crate::queue::activity::Activity;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
-use crate::send::{Clock, Sender};
+use crate::send::Sender;
 use crate::telemetry::{Metrics, MetricsError, NotTaking};
 
 /// How long requests under way get to be answered.

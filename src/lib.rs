@@ -66,6 +66,8 @@ pub mod destination;
 
 pub mod event;
 
+pub mod clock;
+
 pub mod app;
 
 pub mod telemetry;

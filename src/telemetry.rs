@@ -8,6 +8,7 @@ mod ends;
 mod expiry;
 mod log;
 mod names;
+mod notify;
 mod open_files;
 mod panics;
 mod pings;
@@ -28,6 +29,8 @@ pub use self::ends::{ConfirmationEnd, ConnectionClosed, DeliveryEnd, RequestEnd}
 use self::expiry::Expiry;
 pub use self::log::{LogError, LogFormat, Logging, dropped_log_lines, log_to_stderr};
 pub use self::names::*;
+use self::notify::NotifyMetrics;
+pub use self::notify::SinkDepth;
 pub use self::open_files::OpenFiles;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
 pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings, Shown, ping_origin};
@@ -84,6 +87,7 @@ pub struct Metrics {
     site_count: IntGauge,
     expiry: Expiry,
     sites: SiteMetrics,
+    notify: NotifyMetrics,
     pings: Pings,
 }
 
@@ -147,6 +151,7 @@ impl Metrics {
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             expiry: Expiry::new(&registry)?,
             sites: SiteMetrics::new(&set)?,
+            notify: NotifyMetrics::new(&set)?,
             pings: Pings::default(),
             registry: registry.clone(),
         };

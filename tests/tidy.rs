@@ -62,11 +62,12 @@ const ROOMS: &[(&str, &[&str])] = &[
             "received",
             "destination",
             "notify",
+            "clock",
         ],
     ),
-    ("notify", &["operate", "queue", "config", "telemetry", "lead", "destination", "event"]),
+    ("notify", &["operate", "queue", "config", "telemetry", "lead", "destination", "event", "clock"]),
     ("accept", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination", "http"]),
-    ("send", &["queue", "config", "kaicalls", "telemetry", "lead", "received", "destination"]),
+    ("send", &["queue", "config", "kaicalls", "telemetry", "lead", "received", "destination", "clock"]),
     ("admin", &["operate", "queue", "config", "kaicalls", "telemetry", "lead", "received", "destination", "http"]),
     ("operate", &["queue", "config", "kaicalls", "telemetry", "pipeline", "lead", "received", "destination"]),
     ("sandbox", &[]),
@@ -81,6 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("received", &[]),
     ("destination", &[]),
     ("event", &[]),
+    ("clock", &[]),
     ("http", &[]),
 ];
 
@@ -104,6 +106,7 @@ const ORDER: &[&str] = &[
     "cli",
     "destination",
     "event",
+    "clock",
     "app",
     "telemetry",
 ];
@@ -121,7 +124,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),
     ("spawn_blocking", &["telemetry", "accept/submission/offload"]),
-    ("Timestamp::now", &["accept", "send", "admin", "sandbox", "app", "cli"]),
+    ("Timestamp::now", &["clock", "accept", "send", "admin", "sandbox", "app", "cli"]),
 ];
 
 /// The core: values in, values out.

@@ -16,10 +16,10 @@ use super::expiry;
 use super::supervise::{Fatal, Supervisor};
 use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, AdminApp};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::queue::Store;
 use crate::queue::activity::Activity;
-use crate::send::Clock;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
 /// How often is looked whether something in the store needs a person.

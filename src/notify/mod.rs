@@ -4,9 +4,319 @@
 //! and [`watch`] emits what no change of a lead tells. Both lie in the store's outbox as ids. [`lanes`] takes them from
 //! there, in order, to each sink that wants them; [`content`] reads what an event tells when it is sent, so that what was
 //! erased is told to nobody; [`sink`] sends it.
+//!
+//! ```text
+//! Store::append, settle, amend ──┐
+//! watch ── emit ─────────────────┴▶ outbox ──▶ routing ──▶ lanes ──▶ content ──▶ sink: webhook, mail
+//! ```
+//!
+//! **Invariants**: nothing here keeps a lead waiting: what can't be sent stays in the outbox, which has a bound. Of the
+//! gateways that share a store one does all this at a time.
+
+mod alarm;
+
+mod content;
+
+mod lanes;
 
 pub mod notice;
 
+mod routing;
+
 pub mod sink;
 
+mod watch;
+
 pub mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::watch as channel;
+use tokio::time::{sleep, timeout};
+
+use self::content::Reader;
+use self::lanes::{BadSink, Lanes};
+use self::routing::{Routed, wanted_moves};
+use self::sink::Outlets;
+use self::watch::Watch;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::event::EventType;
+use crate::operate::SinkStatus;
+use crate::queue::activity::Activity;
+use crate::queue::{
+    EVENTS_MAX, Emission, Events, Happened, Key, Move, OutboxEvent, SendingStatus, State, Store, StoreError,
+};
+use crate::telemetry::Metrics;
+
+/// The outbox' reader, and the name that one gateway holds.
+const NAME: &str = "notify";
+/// How long the name is held without being renewed.
+const HOLD: Duration = Duration::from_secs(30);
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// How often is looked, at least.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Changes of the store are gathered for so long.
+const GATHER: Duration = Duration::from_millis(100);
+/// Pages of events that one round reads.
+const PAGES_MAX: usize = 20;
+/// After an error of the store it is left alone for so long.
+const STORE_WAIT: Duration = Duration::from_secs(5);
+/// How long what is being sent gets when the gateway stops.
+const STOP_TIME: Duration = Duration::from_millis(800);
+
+/// Tells others what happens, until the gateway stops. Clones share what they publish.
+#[derive(Clone)]
+pub struct Notifier {
+    reader: Reader,
+    metrics: Arc<Metrics>,
+    activity: Activity,
+    statuses: Arc<channel::Sender<Vec<SinkStatus>>>,
+}
+
+/// What the gateway holding the name does.
+struct Round {
+    lanes: Lanes,
+    watch: Watch,
+    /// The configuration that the lanes follow.
+    followed: Arc<Config>,
+    outlets: Outlets,
+    /// Sinks that others were told of, each with since when.
+    told: BTreeSet<(String, Timestamp)>,
+}
+
+impl Notifier {
+    /// Makes what tells of what happens in a store; nothing runs yet.
+    pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, activity: Activity) -> Self {
+        let (statuses, sinks) = channel::channel(Vec::new());
+        let (_, sending) = channel::channel(SendingStatus::default());
+        let degraded = Arc::new(Mutex::default());
+        let reader = Reader { store, config, sending, sinks, degraded, clock: Clock::default() };
+        Self { reader, metrics, activity, statuses: Arc::new(statuses) }
+    }
+
+    /// Tells also what the sender holds back.
+    #[must_use]
+    pub fn with_sending(mut self, sending: channel::Receiver<SendingStatus>) -> Self {
+        self.reader.sending = sending;
+        self
+    }
+
+    /// Goes by another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.reader.clock = clock;
+        self
+    }
+
+    /// Returns how every sink does.
+    pub fn statuses(&self) -> channel::Receiver<Vec<SinkStatus>> {
+        self.statuses.subscribe()
+    }
+
+    /// Tells what happens until `stopping` says true.
+    pub async fn run(self, mut stopping: channel::Receiver<bool>) {
+        let holder = holder();
+        while !*stopping.borrow() {
+            let told = match self.has_sinks() {
+                true => self.tell(&holder, stopping.clone()).await,
+                false => self.idle(stopping.clone()).await,
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "notify.store_failed: the store can't be used; trying again");
+            }
+            if timeout(STORE_WAIT, stopping.wait_for(|stop| *stop)).await.is_ok() {
+                break;
+            }
+        }
+        // The next gateway goes on at once; else it waits until the name is free by itself.
+        if let Err(error) = self.reader.store.release(&name(), &holder).await {
+            tracing::debug!(%error, "notify.unreleased");
+        }
+    }
+
+    fn has_sinks(&self) -> bool {
+        !self.reader.config.load().sinks.is_empty()
+    }
+
+    /// Waits until there are sinks, or the gateway stops. Without any nothing is recorded, and nothing is paid.
+    async fn idle(&self, mut stopping: channel::Receiver<bool>) -> Result<(), StoreError> {
+        self.statuses.send_replace(Vec::new());
+        self.metrics.sink_depths(&BTreeMap::new());
+        let readers = self.reader.store.readers().await?;
+        if readers.iter().any(|reader| reader.name == name()) {
+            self.reader.store.unregister(&name()).await?;
+        }
+        while !self.has_sinks() {
+            if timeout(LOOK_EVERY, stopping.wait_for(|stop| *stop)).await.is_ok() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes or renews the name.
+    async fn hold(&self, holder: &Key) -> Result<bool, StoreError> {
+        self.reader.store.hold(&name(), holder, HOLD, self.reader.now()).await
+    }
+
+    /// Tells what happens, as long as this gateway holds the name and has sinks.
+    async fn tell(&self, holder: &Key, mut stopping: channel::Receiver<bool>) -> Result<(), StoreError> {
+        if !self.hold(holder).await? {
+            return Ok(());
+        }
+        let Some(mut round) = self.begin().await? else { return Ok(()) };
+        let mut changed = self.reader.store.changed();
+        let mut renewed = tokio::time::Instant::now();
+        loop {
+            if renewed.elapsed() >= RENEW_EVERY {
+                if !self.hold(holder).await? {
+                    return Ok(());
+                }
+                renewed = tokio::time::Instant::now();
+            }
+            if !self.round(&mut round).await? {
+                return Ok(());
+            }
+            let woken = async {
+                // A hint that may be lost, so it is looked again after a while in any case.
+                drop(timeout(LOOK_EVERY, changed.changed()).await);
+                sleep(GATHER).await;
+            };
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => break,
+                end = round.lanes.turn_ended() => round.lanes.note(end, &self.metrics, jitter(), self.reader.now()),
+                () = woken => {}
+            }
+        }
+        drop(timeout(STOP_TIME, self.finish(&mut round)).await);
+        round.lanes.keep(&*self.reader.store, self.reader.now()).await
+    }
+
+    /// Begins where it was left; none where the store has no place for it.
+    async fn begin(&self) -> Result<Option<Round>, StoreError> {
+        let store = &*self.reader.store;
+        let followed = self.reader.config.load_full();
+        let Some(upto) = store.register(&name()).await? else {
+            tracing::error!("notify.no_place: the store has too many readers of events; none is sent");
+            return Ok(None);
+        };
+        store.record_moves(wanted_moves(&followed)).await?;
+        let mut lanes = Lanes::begin(upto);
+        lanes.follow(&followed, store).await?;
+        let watch = Watch::begin(self.reader.clone(), Arc::clone(&self.metrics), self.activity.clone()).await?;
+        let outlets = Outlets::of(&followed);
+        Ok(Some(Round { lanes, watch, followed, outlets, told: BTreeSet::new() }))
+    }
+
+    /// Looks, reads, and begins to send what is due; false where there are no sinks any more.
+    async fn round(&self, round: &mut Round) -> Result<bool, StoreError> {
+        let store = &*self.reader.store;
+        let config = self.reader.config.load_full();
+        if !Arc::ptr_eq(&config, &round.followed) {
+            if config.sinks.is_empty() {
+                return Ok(false);
+            }
+            store.record_moves(wanted_moves(&config)).await?;
+            round.lanes.follow(&config, store).await?;
+            round.outlets = Outlets::of(&config);
+            round.followed = Arc::clone(&config);
+        }
+        let now = self.reader.now();
+        round.watch.look(&config, now).await;
+        self.read(round).await?;
+        round.lanes.catch_up(store).await?;
+        self.tell_bad_sinks(round, now).await;
+        for event in round.watch.take_unstored() {
+            round.lanes.offer_unstored(&event);
+        }
+        round.lanes.begin_turns(&self.reader, &round.outlets, now);
+        self.publish(&round.lanes);
+        // Neither is worth stopping for: what isn't written down is sent again, what isn't trimmed is trimmed later.
+        if let Err(error) = round.lanes.keep(store, now).await {
+            tracing::warn!(%error, "notify.unwritten: how far sinks have got can't be written; they may get events twice");
+        }
+        store.trim(&name(), round.lanes.dealt_with()).await?;
+        Ok(true)
+    }
+
+    /// Reads new events and offers them.
+    async fn read(&self, round: &mut Round) -> Result<(), StoreError> {
+        for _ in 0..PAGES_MAX {
+            let Events { events, missed, upto } = self.reader.store.events(round.lanes.seen(), EVENTS_MAX).await?;
+            if missed > 0 {
+                tracing::warn!(missed, "notify.events_missed: more events came than the outbox holds");
+            }
+            for event in &events {
+                if let Some((entry, at)) = requeued(event) {
+                    round.watch.requeued(entry, at);
+                }
+            }
+            let routed: Vec<_> = events.iter().filter_map(Routed::of).collect();
+            round.lanes.offer(&routed, upto);
+            if events.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the other sinks of those that take nothing.
+    async fn tell_bad_sinks(&self, round: &mut Round, now: Timestamp) {
+        for BadSink { name, since } in round.lanes.bad(now) {
+            let once = format!("sink/{name}/{}", since.as_millisecond());
+            if round.told.insert((name, since)) {
+                // What it tells is read from there.
+                self.publish(&round.lanes);
+                round.watch.emit(Emission::new(EventType::GatewaySinkFailing), &once, now).await;
+            }
+        }
+    }
+
+    fn publish(&self, lanes: &Lanes) {
+        lanes.tell(&self.metrics);
+        let statuses = lanes.statuses();
+        self.statuses.send_if_modified(|published| {
+            let is_new = *published != statuses;
+            *published = statuses;
+            is_new
+        });
+    }
+
+    /// Waits until what is being sent has ended.
+    async fn finish(&self, round: &mut Round) {
+        while round.lanes.is_sending() {
+            let end = round.lanes.turn_ended().await;
+            round.lanes.note(end, &self.metrics, jitter(), self.reader.now());
+        }
+    }
+}
+
+/// Returns the lead that an event tells was queued again.
+fn requeued(event: &OutboxEvent) -> Option<(crate::lead::EntryId, Timestamp)> {
+    match &event.happened {
+        Happened::Moved(Move { entry, from: Some(from), to: Some(State::Queued), .. }) if *from != State::Queued => {
+            Some((*entry, event.at))
+        }
+        _ => None,
+    }
+}
+
+fn name() -> Key {
+    Key::parse(NAME).expect("it is short")
+}
+
+/// A name for this process alone.
+fn holder() -> Key {
+    let number: u128 = rand::random();
+    Key::parse(&format!("{number:032x}")).expect("it is short")
+}
+
+fn jitter() -> f64 {
+    rand::random()
+}

@@ -35,7 +35,7 @@ pub enum Data {
     Upstream(GatewayUpstream),
     Certificates(CertificatesExpiring),
     SinkFailing(SinkFailing),
-    Digest(Box<crate::notify::notice::DigestData>),
+    Digest(Box<DigestData>),
     Test(TestData),
 }
 
@@ -261,6 +261,21 @@ pub struct TestData {
 }
 
 impl Notice {
+    /// Returns how many bytes of a lead's content it holds.
+    pub fn lead_bytes(&self) -> usize {
+        let Data::Lead(data) = &self.data else { return 0 };
+        match &data.lead.content {
+            None => 0,
+            Some(LeadContent::Lead(lead)) => {
+                let phone = lead.phone().map_or(0, str::len);
+                lead.name().len() + lead.email().len() + phone + lead.message().len()
+            }
+            Some(LeadContent::Unreadable(unreadable)) => {
+                unreadable.fields.iter().map(|field| field.label.len() + field.value.len()).sum()
+            }
+        }
+    }
+
     /// Returns the only site it is about.
     pub fn site(&self) -> Option<&NamedSite> {
         match &self.data {

@@ -50,6 +50,8 @@ mod retry;
 
 mod show;
 
+mod sinks;
+
 mod site;
 
 mod sites;
@@ -87,6 +89,7 @@ pub use query::{BadQuery, FilterAsked, Query};
 pub use refusals::SiteRefusals;
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
+pub use sinks::{SinkState, SinkStatus};
 pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};
 pub use sites::{KeyState, KeyStatus, RefusedPosts, SiteError, SiteList, SiteState, SiteSummary, StateCounts, sites};
 pub use status::{Degradation, DeliveryWait, LastError, LeadCounts, Process, Status, StoreStatus, status};

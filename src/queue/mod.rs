@@ -58,8 +58,8 @@ pub use notes::{
 };
 pub use open::{NoFile, OpenStore};
 pub use outbox::{
-    EVENTS_MAX, Emission, Events, Happened, Move, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent, READERS_MAX,
-    Reader,
+    EVENTS_MAX, Emission, Events, Happened, Move, MoveFilter, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent,
+    READERS_MAX, Reader,
 };
 pub use reading::Reading;
 

@@ -37,6 +37,10 @@ pub enum NoteKind {
     Refused,
     /// What the posts of a form that came from pages took of the store: by site, form and day.
     PageForm,
+    /// How far a sink has got with events, and how it does: by sink.
+    Sink,
+    /// What was told to sinks and isn't over yet: by what it is.
+    Alarm,
 }
 
 /// How much is kept of a kind.
@@ -55,8 +59,17 @@ pub struct NoteLimits {
 }
 
 impl NoteKind {
-    pub const ALL: [Self; 7] =
-        [Self::Token, Self::Form, Self::Shape, Self::Daily, Self::Gateway, Self::Refused, Self::PageForm];
+    pub const ALL: [Self; 9] = [
+        Self::Token,
+        Self::Form,
+        Self::Shape,
+        Self::Daily,
+        Self::Gateway,
+        Self::Refused,
+        Self::PageForm,
+        Self::Sink,
+        Self::Alarm,
+    ];
 
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
@@ -72,6 +85,8 @@ impl NoteKind {
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
             Self::Refused => (20_001, 160, 200, 4, 400),
             Self::PageForm => (2_000_000, 160, 0, 4, 400),
+            Self::Sink => (100_000, 160, 1_024, 0, 400),
+            Self::Alarm => (50_000, 160, 1_024, 0, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }
     }

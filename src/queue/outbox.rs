@@ -86,6 +86,37 @@ impl Happened {
     }
 }
 
+/// Which changes of entries a process records while there are readers; all of them unless it says otherwise. What is emitted
+/// is recorded always.
+///
+/// Most changes are of no interest to anybody, and each costs a row in the transaction that a plugin waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveFilter {
+    pub delivered: bool,
+    pub held: bool,
+    pub dead: bool,
+    /// Queued again, after it was held or dead.
+    pub requeued: bool,
+    /// Arrivals that are queued, attempts that fail, reasons that change, expiries.
+    pub others: bool,
+}
+
+impl MoveFilter {
+    pub const ALL: Self = Self { delivered: true, held: true, dead: true, requeued: true, others: true };
+    pub const NONE: Self = Self { delivered: false, held: false, dead: false, requeued: false, others: false };
+
+    /// Tells whether a change is recorded.
+    pub(super) fn lets(self, from: Option<State>, to: Option<State>) -> bool {
+        match to.filter(|to| from != Some(*to)) {
+            Some(State::Delivered) => self.delivered,
+            Some(State::Held) => self.held,
+            Some(State::Dead) => self.dead,
+            Some(State::Queued) if from.is_some() => self.requeued,
+            Some(State::Queued) | None => self.others,
+        }
+    }
+}
+
 /// Some events, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Events {
@@ -140,6 +171,9 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Lists the readers by name.
     async fn readers(&self) -> Result<Vec<Reader>, StoreError>;
+
+    /// Says which changes of entries this process records from now on.
+    async fn record_moves(&self, filter: MoveFilter) -> Result<(), StoreError>;
 
     /// Records an event, at most once for a key of the last [`ONCE_MAX`]; tells whether it did. While no reader is registered
     /// it does not, and the key stays free.

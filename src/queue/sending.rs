@@ -2,7 +2,7 @@
 //!
 //! A lead that waits is often never claimed, so its entry can't say why it waits. This can, for all of them at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -19,6 +19,8 @@ pub struct SendingStatus {
     pub upstream: Option<Holdup>,
     /// Sites whose leads keep failing: each is probed once a minute.
     pub failing_sites: BTreeMap<SiteId, Holdup>,
+    /// Of these, those whose last attempt speaks against KaiCalls itself: no connection, no answer in time, a 5xx.
+    pub unreachable_sites: BTreeSet<SiteId>,
     /// Sites with keys that KaiCalls refuses: each pair of keys is probed every five minutes.
     pub paused_sites: BTreeMap<SiteId, Vec<PausedKeys>>,
     /// Sites that send as fast as `[limits].site` allows, and when a lead that came now would go.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::clock::Clock;
+use crate::clock::Clock;
 use crate::destination::{Failed, Judged, KeyPair, Verdict};
 use crate::kaicalls::Client;
 use crate::lead::Lead;

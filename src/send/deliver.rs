@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::admission::{Admission, Learned, Permit, Wait};
-use super::clock::Clock;
 use super::confirm::{Confirmation, Finding};
 use super::flight::End;
 use super::outcome::{self, PANICS_MAX};
@@ -17,6 +16,7 @@ use super::publish::Publisher;
 use super::settle::{make_due, settle};
 use super::slots::HeldSlot;
 use super::{attempt, history};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::{Activity, LeadEnd};

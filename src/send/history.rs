@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::{later, until};
+use crate::clock::{later, until};
 use crate::config::Retry;
 use crate::destination::ASKED_WAIT_MAX;
 use crate::queue::{Attempt, AttemptResult, Event, HISTORY_FIRST, HISTORY_MAX, Head, Reason};

@@ -26,8 +26,6 @@ mod backoff;
 
 mod chain;
 
-mod clock;
-
 mod confirm;
 
 mod deliver;
@@ -50,7 +48,6 @@ mod slots;
 
 mod worker;
 
-pub use clock::Clock;
 pub use history::ATTEMPTS_MIN;
 pub use outcome::PANICS_MAX;
 pub use worker::{Sender, Stopped};

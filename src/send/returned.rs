@@ -6,8 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::Chain;
-use super::clock::Clock;
 use super::settle::make_due;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::queue::{Change, Filter, Head, MAKE_DUE_MAX, Order, Reason, State, Store, StoreError};
 

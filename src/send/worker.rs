@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, Decision};
 use super::chain::Chain;
-use super::clock::Clock;
 use super::confirm::{self, Confirmation};
 use super::deliver::Deliverer;
 use super::flight::{Claimed, Flight, IN_HAND_MAX, places};
@@ -24,6 +23,7 @@ use super::publish::Publisher;
 use super::returned::bring_back;
 use super::settle::{LEASE_MARGIN, make_due};
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::Activity;

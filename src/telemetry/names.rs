@@ -54,5 +54,11 @@ pub const SITES: &str = "formgate_sites";
 pub const CERTIFICATE_EXPIRY: &str = "formgate_certificate_expiry_timestamp_seconds";
 /// When the first of a site's tokens expires; sites without such a token have no series.
 pub const TOKEN_EXPIRY: &str = "formgate_token_expiry_timestamp_seconds";
+/// Events by sink and by what became of them: sent, or lost (given up after three days).
+pub const NOTIFY_EVENTS: &str = "formgate_notify_events_total";
+/// Events that wait for a sink.
+pub const NOTIFY_BACKLOG: &str = "formgate_notify_backlog";
+/// 1 if a sink takes no events.
+pub const NOTIFY_FAILING: &str = "formgate_notify_sink_failing";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use formgate::clock::Clock;
 use formgate::queue::{AttemptResult, Change, Reason, State};
-use formgate::send::{Clock, PANICS_MAX, Sender};
+use formgate::send::{PANICS_MAX, Sender};
 use jiff::Timestamp;
 
 use crate::scripted_api::Reply;

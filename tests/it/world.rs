@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use formgate::clock::Clock;
 use formgate::config::{Config, Limit, Rate, Retry, Site};
 use formgate::destination::{BaseUrl, KeyPair, Secret};
 use formgate::kaicalls::{self, Client};
@@ -15,7 +16,7 @@ use formgate::operate::{self, Query, Situation, Summary};
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{Appended, Attempt, Head, NewEntry, Reading, Reason, State, Store};
 use formgate::received::Received;
-use formgate::send::{Clock, Sender};
+use formgate::send::Sender;
 use formgate::telemetry::Metrics;
 use jiff::Timestamp;
 

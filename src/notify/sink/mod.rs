@@ -1,6 +1,10 @@
 //! Where events go: a URL they are posted to, or a mailbox.
 
+mod outlets;
+
 use std::time::Duration;
+
+pub(in crate::notify) use outlets::Outlets;
 
 /// What came of sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,4 +27,11 @@ pub struct SinkFailure {
     pub retry_after: Option<Duration>,
     /// It is overloaded (429, 502, 503, 504): it is sent less from now on.
     pub is_overload: bool,
+}
+
+impl SinkFailure {
+    /// A failure in words of ours.
+    pub(in crate::notify) fn new(why: &str) -> Self {
+        Self { why: why.to_owned(), retry_after: None, is_overload: false }
+    }
 }

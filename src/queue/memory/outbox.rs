@@ -10,12 +10,14 @@ use super::MemoryStore;
 use crate::queue::outbox::drop_upto;
 use crate::queue::standing::whole_millisecond;
 use crate::queue::{
-    EVENTS_MAX, Emission, Events, Happened, Key, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader, StoreError,
+    EVENTS_MAX, Emission, Events, Happened, Key, MoveFilter, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader,
+    StoreError,
 };
 
 /// The events that are kept, and who reads them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KeptEvents {
+    filter: MoveFilter,
     last: u64,
     events: BTreeMap<u64, OutboxEvent>,
     readers: BTreeMap<Key, u64>,
@@ -24,15 +26,34 @@ pub(super) struct KeptEvents {
     emitted: HashSet<Key>,
 }
 
+impl Default for KeptEvents {
+    fn default() -> Self {
+        Self {
+            filter: MoveFilter::ALL,
+            last: 0,
+            events: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            once: VecDeque::new(),
+            emitted: HashSet::new(),
+        }
+    }
+}
+
 impl KeptEvents {
     /// Records an event, if anybody reads it.
     pub(super) fn record(&mut self, at: Timestamp, happened: impl FnOnce() -> Happened) {
         if self.readers.is_empty() {
             return;
         }
+        let happened = happened();
+        if let Happened::Moved(moved) = &happened
+            && !self.filter.lets(moved.from, moved.to)
+        {
+            return;
+        }
         self.last += 1;
         let number = self.last;
-        self.events.insert(number, OutboxEvent { number, at, happened: happened() });
+        self.events.insert(number, OutboxEvent { number, at, happened });
         if let Some(upto) = drop_upto(number) {
             self.events.retain(|number, event| *number > upto || event.happened.is_never_dropped());
         }
@@ -94,6 +115,11 @@ impl Outbox for MemoryStore {
         let outbox = &self.kept.lock().outbox;
         let readers = outbox.readers.iter();
         Ok(readers.map(|(name, upto)| Reader { name: name.clone(), upto: *upto, behind: outbox.last - upto }).collect())
+    }
+
+    async fn record_moves(&self, filter: MoveFilter) -> Result<(), StoreError> {
+        self.kept.lock().outbox.filter = filter;
+        Ok(())
     }
 
     async fn emit(&self, emission: &Emission, once: &Key, now: Timestamp) -> Result<bool, StoreError> {

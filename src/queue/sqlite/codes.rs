@@ -62,7 +62,7 @@ codes! { Reason:
 
 codes! { AttemptResult: 0 Delivered 1 KeyRefused 2 LeadRefused 3 Failed 4 Ambiguous }
 
-codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway 5 Refused 6 PageForm }
+codes! { NoteKind: 0 Token 1 Form 2 Shape 3 Daily 4 Gateway 5 Refused 6 PageForm 7 Sink 8 Alarm }
 
 codes! { EventType:
     0 LeadOverdue

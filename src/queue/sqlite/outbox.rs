@@ -17,8 +17,8 @@ use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::outbox::{NEVER_DROPPED, drop_upto};
 use crate::queue::standing::whole_millisecond;
 use crate::queue::{
-    EVENTS_MAX, Emission, Events, Happened, Key, Move, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader, StoreError,
-    Transition,
+    EVENTS_MAX, Emission, Events, Happened, Key, Move, MoveFilter, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader,
+    StoreError, Transition,
 };
 
 /// Records what an entry's row says, and what is given beside it.
@@ -26,13 +26,20 @@ const OF_ENTRY: &str = "INSERT INTO outbox (number, at, id, site, form, from_sta
     SELECT ?2, ?3, id, site, form, coalesce(?4, state), ?5, reason, ?6 FROM entry WHERE number = ?1";
 
 /// Whether events are recorded, and the number of the last. True only of what was committed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recorder {
     has_readers: bool,
+    filter: MoveFilter,
     last: i64,
     /// Damage was met where events lie: none is recorded until the next start, since no lead may wait for one.
     given_up: bool,
     gave_up_now: bool,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { has_readers: false, filter: MoveFilter::ALL, last: 0, given_up: false, gave_up_now: false }
+    }
 }
 
 impl Recorder {
@@ -80,7 +87,8 @@ impl Recorder {
 /// Records that an entry was appended; before anything of it is remembered, since this may fail.
 pub(super) fn appended(workspace: &mut Workspace, arrival: &Arrival) -> Result<(), Failure> {
     let Workspace { connection, outbox, names, .. } = workspace;
-    if !outbox.has_readers {
+    let (state, reason) = arrival.state_and_reason();
+    if !outbox.has_readers || !outbox.filter.lets(None, Some(state)) {
         return Ok(());
     }
     let site = names.number(connection, arrival.site.as_str())?;
@@ -90,14 +98,13 @@ pub(super) fn appended(workspace: &mut Workspace, arrival: &Arrival) -> Result<(
     )?;
     let id = arrival.id.as_bytes();
     let at = arrival.accepted_at;
-    let (state, reason) = arrival.state_and_reason();
     outbox.record(connection, |number| insert.execute(params![number, at, id, site, form, state.code(), reason.code()]))
 }
 
 /// Records what became of an entry, once it is written.
 pub(super) fn changed(workspace: &mut Workspace, number: i64, transition: &Transition) -> Result<(), Failure> {
     let Transition { from, to, attempt, at, .. } = *transition;
-    if !transition.recorded {
+    if !transition.recorded || !workspace.outbox.filter.lets(Some(from), Some(to)) {
         return Ok(());
     }
     let attempt = attempt.map(Code::code);
@@ -106,6 +113,9 @@ pub(super) fn changed(workspace: &mut Workspace, number: i64, transition: &Trans
 
 /// Records that an entry is about to be removed because its time is over.
 pub(super) fn expires(workspace: &mut Workspace, number: i64, now: Timestamp) -> Result<(), Failure> {
+    if !workspace.outbox.filter.others {
+        return Ok(());
+    }
     of_entry(workspace, number, now, (None, None, None))
 }
 
@@ -309,6 +319,14 @@ impl Outbox for SqliteStore {
 
     async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
         self.readers.read(readers).await
+    }
+
+    async fn record_moves(&self, filter: MoveFilter) -> Result<(), StoreError> {
+        let set = move |workspace: &mut Workspace| {
+            workspace.outbox.filter = filter;
+            Ok(())
+        };
+        self.writer.write_always(set).await
     }
 
     async fn emit(&self, emission: &Emission, once: &Key, now: Timestamp) -> Result<bool, StoreError> {

@@ -8,13 +8,13 @@
 //!
 //! A success closes what it went through. A refused key or lead is a success here, since KaiCalls answered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::super::clock::{later, until};
+use crate::clock::{later, until};
 use crate::destination::Symptom;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::Holdup;
@@ -167,6 +167,13 @@ impl Circuits {
         let state = self.state.lock();
         let open = state.sites.iter().filter_map(|(site, failing)| Some((site.clone(), failing.open.clone()?)));
         open.collect()
+    }
+
+    /// Returns the failing sites whose last attempt spoke against the upstream.
+    pub(super) fn unreachable_sites(&self) -> BTreeSet<SiteId> {
+        let state = self.state.lock();
+        let is_open = |site: &&SiteId| state.sites.get(*site).is_some_and(|failing| failing.open.is_some());
+        state.against_upstream.keys().filter(is_open).cloned().collect()
     }
 }
 

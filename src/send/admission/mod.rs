@@ -21,9 +21,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::clock::{later, until};
 use super::history;
 use super::slots::Slot;
+use crate::clock::{later, until};
 use crate::config::{Config, OverLimit, Site};
 use crate::destination::{Judged, KeyPair, Verdict};
 use crate::lead::{EntryId, SiteId};
@@ -294,6 +294,7 @@ impl Admission {
             in_flight,
             upstream: self.circuits.upstream_holdup(),
             failing_sites: self.circuits.site_holdups(),
+            unreachable_sites: self.circuits.unreachable_sites(),
             paused_sites: self.pauses.holdups(),
             rate_limited_sites,
             rate_limited: together.and_then(|(_, wait)| Some(later(now, wait?))),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::super::clock::{later, until};
+use crate::clock::{later, until};
 use crate::config::{Limit, Rate};
 use crate::lead::{EntryId, SiteId};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::super::clock::{later, until};
+use crate::clock::{later, until};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::super::clock::{later, until};
 use super::super::slots::{Slot, most_of};
+use crate::clock::{later, until};
 use crate::lead::SiteId;
 
 /// So many leads of a site may be under way, in each kind of slot, before any was answered.

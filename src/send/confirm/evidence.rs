@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::clock::later;
 use super::super::history::{self, CONFIRM_AFTER};
+use crate::clock::later;
 use crate::config::Keep;
 use crate::kaicalls::Widget;
 use crate::lead::EntryId;

@@ -14,9 +14,9 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::super::admission::Admission;
-use super::super::clock::{Clock, later, until};
 use super::super::history;
 use super::evidence::{self, Finding, Known, Shown};
+use crate::clock::{Clock, later, until};
 use crate::config::Config;
 use crate::destination::KeyPair;
 use crate::kaicalls::{Answer, Client, Envelope, Reply};

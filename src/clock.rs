@@ -1,4 +1,5 @@
-//! The time, handed in: the worker asks one clock, which tests set by hand.
+//! The time, handed in: who waits for it asks one clock, which tests set by hand. A leaf, shared by the sender and the
+//! notifier.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Default for Clock {
 }
 
 /// Adds a wait to a time; at the end of time it stays there.
-pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
+pub(crate) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
@@ -36,7 +37,7 @@ pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
 ///
 /// One further off than `longest` was set by a clock that has been put back since: it has come too, or a lead would
 /// wait for what nobody asked for.
-pub(super) fn until(at: Timestamp, now: Timestamp, longest: Duration) -> Option<Duration> {
+pub(crate) fn until(at: Timestamp, now: Timestamp, longest: Duration) -> Option<Duration> {
     let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
     (!wait.is_zero() && wait <= longest).then_some(wait)
 }

@@ -1,0 +1,126 @@
+//! What was told and isn't over yet, so that it is told once, also across a restart: each a note of the store.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::lead::SiteId;
+use crate::queue::{Key, Merge, NOTES_MAX, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge};
+
+/// The alarm of an upstream that is down.
+pub(super) const UPSTREAM_KEY: &str = "upstream_down";
+
+/// An alarm that is raised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alarm {
+    pub(super) since: Timestamp,
+    /// Whatever the event tells of it, as JSON.
+    pub(super) detail: serde_json::Value,
+}
+
+/// Why a site is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PausedAlarm {
+    /// KaiCalls' words.
+    pub(super) why: String,
+    pub(super) public_keys: Vec<String>,
+}
+
+/// Why the upstream is down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UpstreamAlarm {
+    pub(super) why: String,
+}
+
+/// The alarms that are raised, by key.
+#[derive(Default)]
+pub(super) struct Alarms {
+    raised: BTreeMap<String, Raised>,
+}
+
+/// An alarm, and whether this process has seen for itself that it is true.
+struct Raised {
+    alarm: Alarm,
+    is_seen: bool,
+}
+
+/// Returns the key of the alarm of a site that is paused.
+pub(super) fn paused_key(site: &SiteId) -> String {
+    format!("{PAUSED}{site}")
+}
+
+/// What the keys of alarms of paused sites begin with.
+pub(super) const PAUSED: &str = "paused/";
+
+/// Reads what an alarm was raised with; none where it isn't raised.
+pub(super) async fn detail<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<Option<T>, StoreError> {
+    let notes = store.notes(NoteKind::Alarm, key, None, 1).await?;
+    let text = notes.first().filter(|note| note.key.as_str() == key).and_then(|note| note.text.as_deref());
+    let alarm: Option<Alarm> = text.and_then(|text| serde_json::from_str(text).ok());
+    Ok(alarm.and_then(|alarm| serde_json::from_value(alarm.detail).ok()))
+}
+
+impl Alarms {
+    /// Reads those that are raised.
+    pub(super) async fn read(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut raised = BTreeMap::new();
+        let mut after: Option<Key> = None;
+        loop {
+            let page = store.notes(NoteKind::Alarm, "", after.as_ref(), NOTES_MAX).await?;
+            let Some(last) = page.last() else { return Ok(Self { raised }) };
+            after = Some(last.key.clone());
+            for note in page {
+                let alarm = note.text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+                let alarm = alarm.map(|alarm| (note.key.as_str().to_owned(), Raised { alarm, is_seen: false }));
+                raised.extend(alarm);
+            }
+        }
+    }
+
+    /// Returns an alarm that is raised.
+    pub(super) fn get(&self, key: &str) -> Option<&Alarm> {
+        self.raised.get(key).map(|raised| &raised.alarm)
+    }
+
+    /// Notes that an alarm is true now; tells whether it already was raised.
+    pub(super) fn see(&mut self, key: &str) -> bool {
+        let Some(raised) = self.raised.get_mut(key) else { return false };
+        raised.is_seen = true;
+        true
+    }
+
+    /// Returns the keys of alarms that begin with a text, each with whether this process has seen it true.
+    pub(super) fn keys(&self, prefix: &str) -> Vec<(String, bool)> {
+        let from = self.raised.range(prefix.to_owned()..);
+        let keys = from.take_while(|(key, _)| key.starts_with(prefix));
+        keys.map(|(key, raised)| (key.clone(), raised.is_seen)).collect()
+    }
+
+    /// Raises an alarm, or changes what it tells. What can't be written down is true of this process alone.
+    pub(super) async fn raise(&mut self, store: &dyn Store, key: &str, alarm: Alarm, now: Timestamp) {
+        let text = serde_json::to_string(&alarm).unwrap_or_default();
+        self.raised.insert(key.to_owned(), Raised { alarm, is_seen: true });
+        write(store, key, text, now).await;
+    }
+
+    /// Clears an alarm.
+    pub(super) async fn clear(&mut self, store: &dyn Store, key: &str, now: Timestamp) {
+        if self.raised.remove(key).is_some() {
+            write(store, key, String::new(), now).await;
+        }
+    }
+}
+
+/// A note can't be removed: an empty text is an alarm that is over.
+async fn write(store: &dyn Store, key: &str, text: String, now: Timestamp) {
+    let merge = Merge { text: TextMerge::Latest(text), numbers: NumbersMerge::Keep };
+    let written = match NoteChange::new(NoteKind::Alarm, key, merge) {
+        Ok(change) => store.note(&change, now).await.map_err(|error| error.to_string()),
+        Err(invalid) => Err(invalid.to_string()),
+    };
+    if let Err(error) = written {
+        tracing::warn!(key, error, "notify.alarm_unwritten: after a restart it may be told again");
+    }
+}

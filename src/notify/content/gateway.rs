@@ -1,0 +1,76 @@
+//! `gateway.*` and `digest.*`.
+
+use std::path::PathBuf;
+
+use super::Reader;
+use crate::config::{Config, Sink, Validity};
+use crate::event::EventType;
+use crate::notify::alarm::{self, UpstreamAlarm};
+use crate::notify::notice::{
+    CertificatesExpiring, Data, ExpiringCertificate, FailingSink, GatewayDegraded, GatewayUpstream, SinkFailing,
+};
+use crate::notify::routing::Routed;
+use crate::operate::SinkState;
+use crate::queue::StoreError;
+use crate::telemetry;
+
+pub(super) fn degraded(reader: &Reader, event: EventType) -> Data {
+    let reasons = reader.degraded.lock().get(&event).cloned().unwrap_or_default();
+    Data::Degraded(GatewayDegraded { gateway: reader.gateway(), reasons })
+}
+
+pub(super) async fn upstream(reader: &Reader, routed: &Routed) -> Result<Data, StoreError> {
+    let is_down = routed.event == EventType::GatewayUpstreamDown;
+    let alarm: Option<UpstreamAlarm> = match is_down {
+        true => alarm::detail(&*reader.store, alarm::UPSTREAM_KEY).await?,
+        false => None,
+    };
+    Ok(Data::Upstream(GatewayUpstream {
+        gateway: reader.gateway(),
+        since: is_down.then_some(routed.at),
+        why: alarm.map(|alarm| alarm.why),
+        queued: reader.queued(None).await?,
+    }))
+}
+
+pub(super) async fn certificates(reader: &Reader, config: &Config) -> Data {
+    let listeners: Vec<(String, PathBuf)> = config
+        .server
+        .listen
+        .iter()
+        .filter_map(|listen| Some((listen.address.to_string(), listen.tls.as_ref()?.0.clone())))
+        .collect();
+    let now = reader.now();
+    let look = move || {
+        let read = listeners.into_iter().filter_map(|(listen, file)| Some((listen, Validity::read(&file)?)));
+        let near = read.filter(|(_, validity)| validity.needs_renewal(now));
+        near.map(|(listen, validity)| ExpiringCertificate { listen, expires: validity.ends }).collect()
+    };
+    // A bug there must not keep the event from being sent: what it is about stands in its name.
+    let certificates = telemetry::blocking(look).await.unwrap_or_default();
+    Data::Certificates(CertificatesExpiring { gateway: reader.gateway(), certificates })
+}
+
+/// Lists the other sinks that take no events; none where all do by now.
+pub(super) fn sinks(reader: &Reader, asking: &Sink) -> Option<Data> {
+    let sinks: Vec<_> = reader
+        .sinks
+        .borrow()
+        .iter()
+        .filter(|status| status.name != asking.name && status.state != SinkState::Ok)
+        .filter_map(|status| {
+            Some(FailingSink {
+                name: status.name.clone(),
+                since: status.since?,
+                error: status.error.clone().unwrap_or_default(),
+                disabled: status.state == SinkState::Disabled,
+                backlog: status.backlog,
+            })
+        })
+        .collect();
+    (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.gateway(), sinks }))
+}
+
+pub(super) async fn digest(_reader: &Reader, _routed: &Routed, _sink: &Sink) -> Result<Option<Data>, StoreError> {
+    Ok(None)
+}

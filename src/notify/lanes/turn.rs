@@ -1,0 +1,118 @@
+//! One turn of a lane: some events are read, and sent in order until one fails.
+
+use std::sync::Arc;
+
+use super::lane::LaneTarget;
+use crate::config::{MailAddress, Sink, WebhookTarget};
+use crate::notify::content::Reader;
+use crate::notify::notice::Notice;
+use crate::notify::routing::Routed;
+use crate::notify::sink::{Outlets, Sent, SinkFailure};
+use crate::queue::StoreError;
+use crate::telemetry::catch_async;
+
+/// Most bytes of leads in one mail; one more lead is in the next, so none is ever cut.
+const MAIL_LEADS_BYTES: usize = 512 * 1_024;
+
+/// Some events of a lane.
+pub(super) struct Turn {
+    pub(super) key: String,
+    pub(super) sink: Arc<Sink>,
+    pub(super) target: LaneTarget,
+    pub(super) events: Vec<Routed>,
+}
+
+/// How a turn ended.
+pub(super) struct TurnEnd {
+    pub(super) key: String,
+    /// The first so many events are dealt with.
+    pub(super) dealt_with: usize,
+    /// Of these, those that the sink took; the others are of no interest any more.
+    pub(super) taken: usize,
+    pub(super) end: Sent,
+}
+
+/// How far a turn has come.
+#[derive(Default)]
+struct Progress {
+    dealt_with: usize,
+    taken: usize,
+}
+
+impl Turn {
+    /// Sends until all are sent or one fails.
+    pub(super) async fn run(self, reader: Reader, outlets: Outlets) -> TurnEnd {
+        let mut progress = Progress::default();
+        let sending = catch_async(self.send(&reader, &outlets, &mut progress)).await;
+        let end = sending.unwrap_or_else(|panicked| {
+            tracing::error!(
+                sink = self.sink.name,
+                location = panicked.location,
+                "notify.panicked: an event couldn't be sent; please report the location"
+            );
+            Sent::Failed(SinkFailure::new("formgate itself failed while it sent the event"))
+        });
+        TurnEnd { key: self.key, dealt_with: progress.dealt_with, taken: progress.taken, end }
+    }
+
+    async fn send(&self, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
+        match &self.target {
+            LaneTarget::Webhook(target) => self.post(target, reader, outlets, progress).await,
+            LaneTarget::Alerts(address) | LaneTarget::Overdue(address) => {
+                self.mail(address, reader, outlets, progress).await
+            }
+        }
+    }
+
+    /// Posts one by one, in order.
+    async fn post(&self, target: &WebhookTarget, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
+        for event in &self.events {
+            let notice = match reader.read(event, &self.sink).await {
+                Ok(notice) => notice,
+                Err(error) => return unreadable(&error),
+            };
+            if let Some(notice) = notice {
+                match outlets.post(target, &notice, reader.now()).await {
+                    Sent::Taken => progress.taken += 1,
+                    not_taken => return not_taken,
+                }
+            }
+            progress.dealt_with += 1;
+        }
+        Sent::Taken
+    }
+
+    /// Sends all in one mail, or as many as it holds.
+    async fn mail(&self, address: &MailAddress, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
+        let mut notices: Vec<Notice> = Vec::new();
+        let mut looked_at = 0;
+        let mut bytes = 0;
+        for event in &self.events {
+            match reader.read(event, &self.sink).await {
+                Ok(Some(notice)) => {
+                    bytes += notice.lead_bytes();
+                    if bytes > MAIL_LEADS_BYTES && !notices.is_empty() {
+                        break;
+                    }
+                    notices.push(notice);
+                }
+                Ok(None) => {}
+                Err(error) => return unreadable(&error),
+            }
+            looked_at += 1;
+        }
+        if !notices.is_empty() {
+            match outlets.mail(address, &notices, &reader.gateway()).await {
+                Sent::Taken => progress.taken = notices.len(),
+                not_taken => return not_taken,
+            }
+        }
+        progress.dealt_with = looked_at;
+        Sent::Taken
+    }
+}
+
+fn unreadable(error: &StoreError) -> Sent {
+    tracing::warn!(%error, "notify.unreadable: what an event tells can't be read from the store; trying again");
+    Sent::Failed(SinkFailure::new("what the event tells can't be read from the store"))
+}

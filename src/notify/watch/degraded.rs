@@ -1,0 +1,110 @@
+//! `gateway.config_broken`, `.store_degraded`, `.certificate_expiring`, `.backup_failed`, `.degraded`: what `/readyz` calls
+//! degraded, and a store that takes nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Watch;
+use crate::config::Config;
+use crate::event::EventType;
+use crate::notify::alarm::Alarm;
+use crate::notify::notice::DegradedReason;
+use crate::notify::routing;
+use crate::queue::{Emission, StoreError};
+use crate::telemetry::Degraded;
+
+/// How long the store may take to say whether it takes submissions.
+const STORE_TIME: Duration = Duration::from_secs(5);
+/// What keys of these alarms begin with.
+const PREFIX: &str = "degraded/";
+
+/// Returns the event that tells of a degradation; none where another does in more words.
+fn event_of(degraded: Degraded) -> Option<EventType> {
+    match degraded {
+        Degraded::ConfigBroken
+        | Degraded::CopyFailed
+        | Degraded::ReloadRefused
+        | Degraded::DeliveryOff
+        | Degraded::AdminBroken => Some(EventType::GatewayConfigBroken),
+        Degraded::StoreSetAside | Degraded::StoreDamaged => Some(EventType::GatewayStoreDegraded),
+        Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
+        Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
+        Degraded::AdminSocketMissing | Degraded::TaskFailing => Some(EventType::GatewayDegraded),
+        // `site.paused` and `gateway.upstream_down`.
+        Degraded::SitesPaused | Degraded::UpstreamFailing => None,
+    }
+}
+
+impl Watch {
+    /// Tells what needs a person, and remembers what no longer does.
+    pub(super) async fn look_at_gateway(&mut self, config: &Config, now: Timestamp) {
+        let mut reasons: BTreeMap<EventType, Vec<DegradedReason>> = BTreeMap::new();
+        let mut current = Vec::new();
+        for degraded in self.metrics.degraded() {
+            let Some(event) = event_of(degraded) else { continue };
+            let reason = DegradedReason { reason: degraded.as_str().to_owned(), cure: degraded.cure().to_owned() };
+            current.push((event, reason.reason.clone()));
+            reasons.entry(event).or_default().push(reason);
+        }
+        if routing::wants(config, EventType::GatewayStoreDegraded)
+            && let Some(reason) = self.store_refuses().await
+        {
+            current.push((EventType::GatewayStoreDegraded, reason.reason.clone()));
+            reasons.entry(EventType::GatewayStoreDegraded).or_default().push(reason);
+        }
+        *self.reader.degraded.lock() = reasons;
+        self.tell_degraded(&current, now).await;
+    }
+
+    async fn tell_degraded(&mut self, current: &[(EventType, String)], now: Timestamp) {
+        let store = self.reader.store.clone();
+        for (event, reason) in current {
+            let key = format!("{PREFIX}{reason}");
+            if !self.alarms.see(&key) {
+                self.emit(Emission::new(*event), &format!("{key}/{}", now.as_millisecond()), now).await;
+                self.alarms.raise(&*store, &key, Alarm { since: now, detail: Value::Null }, now).await;
+            }
+        }
+        for (key, _) in self.alarms.keys(PREFIX) {
+            let is_current = current.iter().any(|(_, reason)| key.strip_prefix(PREFIX) == Some(reason));
+            // After a start some take a while to be noticed again.
+            if !is_current && self.is_settled(now) {
+                self.alarms.clear(&*store, &key, now).await;
+            }
+        }
+    }
+
+    /// Tells why a submission posted now would not be stored; none: it would be.
+    async fn store_refuses(&self) -> Option<DegradedReason> {
+        let ready = tokio::time::timeout(STORE_TIME, self.reader.store.ready()).await;
+        let (reason, cure) = match ready {
+            Ok(Ok(())) => return None,
+            Ok(Err(StoreError::Full)) => (
+                "store_full",
+                "the store has reached [queue].max_size, so posts are answered 503 and lost: raise it, or drop leads",
+            ),
+            Ok(Err(StoreError::DiskFull)) => {
+                ("disk_full", "the disk is full, so posts are answered 503 and lost: make room")
+            }
+            Ok(Err(_)) | Err(_) => (
+                "store_unavailable",
+                "the store can't be written, so posts are answered 503 and lost: look at its disk and the log",
+            ),
+        };
+        Some(DegradedReason { reason: reason.to_owned(), cure: cure.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_degradation_is_told_by_some_event() {
+        let silent: Vec<_> = Degraded::ALL.into_iter().filter(|degraded| event_of(*degraded).is_none()).collect();
+        assert_eq!(silent, [Degraded::SitesPaused, Degraded::UpstreamFailing], "these have events of their own");
+    }
+}
