@@ -1,5 +1,7 @@
 //! Where events go: a URL they are posted to, or a mailbox.
 
+pub mod webhook;
+
 use std::time::Duration;
 
 /// What came of sending.
@@ -23,4 +25,11 @@ pub struct SinkFailure {
     pub retry_after: Option<Duration>,
     /// It is overloaded (429, 502, 503, 504): it is sent less from now on.
     pub is_overload: bool,
+}
+
+/// Why a sink can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkSetupError {
+    #[error("the HTTP client can't be set up")]
+    Http(#[source] reqwest::Error),
 }
