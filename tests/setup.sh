@@ -12,7 +12,7 @@ machine() {
     rm -rf "${work:?}"/*
     mkdir -p "$work/bin" "$work/home"
     : >"$work/calls"
-    for tool in sh sed tr dirname cat mktemp rm env grep; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
+    for tool in sh sed tr dirname cat mktemp rm env grep mkdir chmod ln; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
     case $1 in
     debian) echo 'ID=debian' >"$work/os" ;;
     mint) printf 'ID=linuxmint\nID_LIKE="ubuntu debian"\n' >"$work/os" ;;
@@ -25,6 +25,7 @@ machine() {
     tool make 'exit 0'
     tool cargo 'exit 0'
     tool rustc 'echo "rustc 1.95.0 (0123456 2026-01-01)"'
+    python
     echo bundle >"$work/ca"
 }
 
@@ -35,14 +36,26 @@ tool() {
     chmod +x "$work/bin/$1"
 }
 
+# python [STATUS]: puts a python3 on the machine, and keeps it for apt to bring. In the environments that it makes all ends so.
+python() {
+    mkdir -p "$work/spare"
+    tool python3 "case \"\$1 \$2\" in '-m venv')
+        mkdir -p \"\$4/bin\"
+        printf '#!/bin/sh\necho \"in-venv \$*\" >>$work/calls\nexit ${1:-0}\n' >\"\$4/bin/python\"
+        chmod +x \"\$4/bin/python\" ;;
+    esac"
+    mv "$work/bin/python3" "$work/spare/python3"
+    ln -s "$work/spare/python3" "$work/bin/python3"
+}
+
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
         cmake | make | cargo | curl | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        python3) ln -sf $work/spare/python3 $work/bin/python3 ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
         esac; done ;; esac"
-    ln -sf "$(command -v chmod)" "$work/bin/chmod"
     tool apt-cache "echo '  Candidate: $1'"
 }
 
@@ -54,7 +67,7 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
+        CARGO_TARGET_DIR="$work/target" "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
     wrong=
@@ -161,6 +174,48 @@ expect 1 'these do not work: chromium'
 case_name='on macOS the command for it is told'
 machine macos; tool uname 'echo Darwin'; tool curl 'exit 0'
 expect 1 'brew install --cask chromium'
+
+# What the tests need beside Python.
+testing() { machine "$1"; apt_with_rust 1.95.0; tool curl 'exit 0'; tool chromium 'exit 0'; }
+
+case_name='the tests need Python packages, pinned by hash'
+testing debian
+expect 0 '!missing' 'into '"$work/target/python-tools" 'in-venv -m pip install' '--require-hashes -r tests/python/requirements.txt' 'ready'
+
+case_name='Python packages that are there are not installed again'
+: >"$work/calls"
+expect 0 'in-venv -c import' '!venv --clear' '!pip install' 'ready'
+
+case_name='Python packages of an older list are replaced'
+echo 'aiosmtpd==1' >"$work/target/python-tools/installed.txt"
+expect 0 'venv --clear' 'pip install' 'ready'
+
+case_name='Python packages that do not work any more are installed again'
+: >"$work/calls"; printf '#!/bin/sh\nexit 1\n' >"$work/target/python-tools/bin/python"
+expect 0 'venv --clear' 'pip install' 'ready'
+
+case_name='a pip that fails is told'
+testing debian; python 1
+expect 1 'pip could not install the packages of tests/python/requirements.txt' '!ready'
+
+case_name="a Debian without Python gets it from apt, with what makes environments"
+testing debian; without python3
+expect 0 'missing: python' 'install --no-install-recommends python3 python3-venv' 'pip install' 'ready'
+
+case_name="Debian's Python without python3-venv is not enough"
+testing debian; tool python3 'exit 1'
+expect 0 'missing: python' 'install --no-install-recommends python3 python3-venv' 'ready'
+
+for pair in 'fedora|sudo dnf install -y python3' 'arch|sudo pacman -S --needed python' 'plan9|Python 3.9 or newer with venv'; do
+    case_name="on ${pair%%|*} the command for Python is told"
+    testing "${pair%%|*}"; without python3
+    expect 1 "${pair#*|}" '!ready'
+done
+
+case_name='who only builds needs no Python'
+arguments=
+machine debian; without python3
+expect 0 '!python' 'ready'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

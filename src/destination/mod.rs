@@ -1,11 +1,18 @@
-//! Where leads go, as whom, and what came of it: the API's base URL, a site's key pair, a verdict. A leaf, shared by the
-//! configuration, the client and the sender.
+//! Where leads go, as whom, and what came of it: the API's base URL, a site's key pair, a verdict, when a server wants to
+//! be asked again; and which addresses are public. A leaf, shared by the configuration, the client, the sender and the
+//! notifier.
+
+mod public_address;
+
+mod retry_after;
 
 mod verdict;
 
 use std::fmt;
 use std::net::IpAddr;
 
+pub use public_address::is_public;
+pub use retry_after::{RetryAfter, parse_http_date};
 pub use verdict::{ASKED_WAIT_MAX, Failed, Judged, Symptom, Verdict};
 
 /// Text that no log, error or `Debug` shows.

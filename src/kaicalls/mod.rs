@@ -13,7 +13,6 @@
 mod failure;
 mod keys;
 mod reply;
-mod retry_after;
 mod symptom;
 mod verdict;
 mod words;
@@ -34,7 +33,6 @@ pub use reply::{
     Accepted, Answer, BODY_MAX, Envelope, MintedKeys, RecentLead, Reply, UnexpectedBody, Verified, Widget,
 };
 use reply::{ReplyBody, Success, read_answer};
-pub use retry_after::RetryAfter;
 use words::Mask;
 
 const INTAKE: &str = "/api/v1/wordpress/intake";

@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::failure::NoAnswer;
-use super::retry_after::{RetryAfter, parse_date};
 use super::words::Mask;
-use crate::destination::{KeyPair, Secret};
+use crate::destination::{KeyPair, RetryAfter, Secret, parse_http_date};
 
 /// How much of a body is read; what is longer is cut.
 pub const BODY_MAX: usize = 64 * 1024;
@@ -167,7 +166,7 @@ pub(super) fn read_answer<T: Success>(
     let retry_after = text(header::RETRY_AFTER).and_then(RetryAfter::parse);
     // A copy out of a cache tells when it was made, not what time it is.
     let is_copy = text(header::AGE).is_some_and(|age| age.trim() != "0");
-    let date = text(header::DATE).filter(|_| !is_copy).and_then(parse_date);
+    let date = text(header::DATE).filter(|_| !is_copy).and_then(parse_http_date);
     let (envelope, words) = read_envelope(body);
     Answer { status, envelope, retry_after, date, words: words.and_then(|words| mask().apply(&words)) }
 }

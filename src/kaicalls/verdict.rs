@@ -62,7 +62,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kaicalls::{Accepted, FailureKind, NoAnswer, RetryAfter, UnexpectedBody};
+    use crate::destination::RetryAfter;
+    use crate::kaicalls::{Accepted, FailureKind, NoAnswer, UnexpectedBody};
 
     fn whole(status: u16, envelope: Envelope) -> Answer {
         Answer { status, envelope, retry_after: None, date: None, words: None }

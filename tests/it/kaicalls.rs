@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::destination::{BaseUrl, KeyPair, Secret};
+use formgate::destination::{BaseUrl, KeyPair, RetryAfter, Secret};
 use formgate::kaicalls::{
     Accepted, Answer, Client, ConnectFault, Envelope, FailureKind, LiveKey, NewConnection, NoAnswer, Options, Reply,
-    RetryAfter, TlsFault, UnexpectedBody,
+    TlsFault, UnexpectedBody,
 };
 use formgate::lead::{Draft, EntryId, Lead};
 use rustls::pki_types::pem::PemObject;

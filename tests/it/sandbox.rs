@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use formgate::destination::{BaseUrl, KeyPair, Secret};
-use formgate::kaicalls::{Client, Envelope, FailureKind, LiveKey, NewConnection, Options, Reply, RetryAfter, Widget};
+use formgate::destination::{BaseUrl, KeyPair, RetryAfter, Secret};
+use formgate::kaicalls::{Client, Envelope, FailureKind, LiveKey, NewConnection, Options, Reply, Widget};
 use formgate::lead::{Draft, EntryId, Lead};
 use formgate::sandbox::{self, Endpoint, Fault, Sandbox, SandboxStartError};
 use serde_json::{Value, json};

@@ -73,7 +73,7 @@ pub(in crate::config) fn warn_of_open_doors(table: &Table<'_>, server: &Server) 
     let Some(value) = table.get("listen").filter(|_| !is_behind_proxy) else { return };
     let places = value.items().unwrap_or_else(|| vec![value]);
     for (place, listen) in places.iter().zip(&server.listen) {
-        if listen.tls.is_none() && is_public(listen.address.ip()) {
+        if listen.tls.is_none() && is_exposed(listen.address.ip()) {
             warn_of_plain_http(place);
         }
     }
@@ -89,7 +89,7 @@ fn warn_of_plain_http(place: &Value<'_>) {
 
 /// Warns where `[admin]` can be reached from outside: it has no TLS of its own.
 pub(in crate::config) fn warn_of_open_admin(place: &Value<'_>, address: IpAddr) {
-    if is_public(address) {
+    if is_exposed(address) {
         let reached = every_interface(place);
         let message = format!("the admin listener uses plain HTTP on a public address{reached}");
         let hint = "listen on 127.0.0.1:8081 or a private address, and use a tunnel or a proxy that terminates TLS; \
@@ -108,7 +108,7 @@ fn every_interface(place: &Value<'_>) -> &'static str {
 }
 
 /// Tells whether others than this machine and its neighbours may reach an address; every interface is public.
-fn is_public(address: IpAddr) -> bool {
+fn is_exposed(address: IpAddr) -> bool {
     let address = address.to_canonical();
     if address.is_unspecified() {
         return true;
@@ -208,15 +208,15 @@ mod tests {
     }
 
     #[test]
-    fn a_public_address_is_one_that_strangers_can_reach() {
+    fn an_exposed_address_is_one_that_strangers_can_reach() {
         for public in ["0.0.0.0", "::", "203.0.113.7", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
-            assert!(is_public(public.parse().expect("an address")), "{public}");
+            assert!(is_exposed(public.parse().expect("an address")), "{public}");
         }
         for inside in ["127.0.0.1", "127.8.8.8", "10.1.2.3", "172.31.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1"] {
-            assert!(!is_public(inside.parse().expect("an address")), "{inside}");
+            assert!(!is_exposed(inside.parse().expect("an address")), "{inside}");
         }
         for inside in ["::1", "fd00::1", "fe80::1", "::ffff:127.0.0.1"] {
-            assert!(!is_public(inside.parse().expect("an address")), "{inside}");
+            assert!(!is_exposed(inside.parse().expect("an address")), "{inside}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where events go: a URL they are posted to, or a mailbox.
 
 mod outlets;
+pub mod webhook;
 
 use std::time::Duration;
 
@@ -34,4 +35,11 @@ impl SinkFailure {
     pub(in crate::notify) fn new(why: &str) -> Self {
         Self { why: why.to_owned(), retry_after: None, is_overload: false }
     }
+}
+
+/// Why a sink can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkSetupError {
+    #[error("the HTTP client can't be set up")]
+    Http(#[source] reqwest::Error),
 }

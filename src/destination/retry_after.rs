@@ -1,4 +1,4 @@
-//! When the API wants to be asked again, and what its clock says.
+//! When a server wants to be asked again, and what its clock says.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl RetryAfter {
             let seconds = text.parse().unwrap_or(u64::MAX).min(WAIT_MAX_S);
             return Some(Self::After(Duration::from_secs(seconds)));
         }
-        parse_date(text).map(Self::At)
+        parse_http_date(text).map(Self::At)
     }
 
     /// Returns how long to wait. `now` is the reply's own `Date` where it has one, so that two clocks need not agree.
@@ -39,7 +39,7 @@ impl RetryAfter {
 }
 
 /// Reads a date of HTTP, in any of its three forms.
-pub(super) fn parse_date(text: &str) -> Option<Timestamp> {
+pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()
 }
 
