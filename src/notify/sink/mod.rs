@@ -1,5 +1,7 @@
 //! Where events go: a URL they are posted to, or a mailbox.
 
+pub mod mail;
+
 use std::time::Duration;
 
 /// What came of sending.
