@@ -54,6 +54,7 @@ use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
+use crate::notify::Notifier;
 use crate::operate::Widgets;
 use crate::queue::activity::Activity;
 use crate::queue::memory::MemoryStore;
@@ -217,7 +218,9 @@ fn start_with(
     let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
     let admin = admin.with_keys_under_way(sender.keys_under_way(), takes_over);
-    let admin = admin.with_activity(activity.clone()).with_widgets(widgets);
+    let notifier = Notifier::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), activity.clone())
+        .with_sending(sender.status());
+    let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();
@@ -228,6 +231,7 @@ fn start_with(
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
+    tasks.keep("notify", move |stopping| notifier.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
         let follower = Follower::new(origin, config, store, sender, Arc::clone(&metrics), asked);

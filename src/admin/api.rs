@@ -114,6 +114,7 @@ impl AdminApp {
                 | ["sites", _, "keys"]
                 | ["pings", _]
                 | ["process"]
+                | ["notify"]
         );
         match (posts, &session.req_header().method) {
             (true, &Method::POST) => self.post(session, &parts).await,
@@ -139,6 +140,7 @@ impl AdminApp {
                 let sites = self.config.load().sites.len();
                 found(&json!({ "formgate": env!("CARGO_PKG_VERSION"), "sites": sites }))
             }
+            ["notify"] => found(&json!({ "sinks": *self.sinks.borrow() })),
             ["process"] => found(&json!({ "open_files": OpenFiles::of_this_process() })),
             ["pings", name] => {
                 let arrivals = self.metrics.pings().arrivals(name).ok_or(ApiError::NoSuchPath)?;

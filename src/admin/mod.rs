@@ -38,7 +38,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Actor, Audit, Widgets};
+use crate::operate::{Actor, Audit, SinkStatus, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
@@ -77,6 +77,8 @@ pub struct AdminApp {
     activity: Activity,
     /// Asks KaiCalls for its own figures.
     widgets: Option<Widgets>,
+    /// How the sinks of events do.
+    sinks: watch::Receiver<Vec<SinkStatus>>,
     since: Timestamp,
     api: Arc<Semaphore>,
     asking: Arc<Semaphore>,
@@ -132,6 +134,7 @@ impl AdminApp {
         audit.reserve();
         // Without a sender nothing is held back.
         let (_, sending) = watch::channel(SendingStatus::default());
+        let (_, sinks) = watch::channel(Vec::new());
         Self {
             config,
             store: store.into(),
@@ -143,6 +146,7 @@ impl AdminApp {
             has_taken_over: false,
             activity: Activity::default(),
             widgets: None,
+            sinks,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             asking: Arc::new(Semaphore::new(ASKING_AT_ONCE)),
@@ -179,6 +183,11 @@ impl AdminApp {
     /// Shows what KaiCalls tells of sites.
     pub fn with_widgets(self, widgets: Widgets) -> Self {
         Self { widgets: Some(widgets), ..self }
+    }
+
+    /// Shows how the sinks of events do.
+    pub fn with_sinks(self, sinks: watch::Receiver<Vec<SinkStatus>>) -> Self {
+        Self { sinks, ..self }
     }
 
     /// Writes lines of the audit that found no room as soon as there is some, until `stopping` says true.

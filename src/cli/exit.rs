@@ -28,7 +28,7 @@ impl Exit {
     pub(super) const HELP: &'static str = "\
 Exit codes:
    0  success
-   1  check, test, replay or doctor found failures; a named lead doesn't exist or wasn't changed
+   1  check, test, replay, doctor or notify test found failures; a named lead doesn't exist or wasn't changed
       (serve: a task panicked, or a listener died)
    2  invalid usage
   69  the gateway's admin API can't be reached

@@ -35,6 +35,8 @@ mod keys;
 
 mod leads;
 
+mod notify;
+
 mod replay;
 
 mod rules;
@@ -96,6 +98,7 @@ enum Command {
     Leads(leads::LeadsArgs),
     Sites(sites::SitesArgs),
     Keys(keys::KeysArgs),
+    Notify(notify::NotifyArgs),
     Store(store::StoreArgs),
     Sandbox(sandbox::SandboxArgs),
     Schema(schema::SchemaArgs),
@@ -117,6 +120,7 @@ impl Command {
             Self::Leads(args) => leads::run(args, console),
             Self::Sites(args) => sites::run(args, console),
             Self::Keys(args) => keys::run(args, console),
+            Self::Notify(args) => notify::run(args, console),
             Self::Store(args) => store::run(args, console),
             Self::Sandbox(args) => sandbox::run(args, console),
             Self::Schema(args) => schema::run(args, console),

@@ -12,8 +12,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub use contact::{Email, InvalidRegion, Phone, Region};
-use contact::{InvalidEmail, ReadPhone};
+use contact::ReadPhone;
+pub use contact::{Email, InvalidEmail, InvalidRegion, Phone, Region};
 pub use id::{EntryId, FormId, SiteId};
 use text::InvalidName;
 pub use text::{Message, Name};

@@ -25,6 +25,8 @@ mod routing;
 
 pub mod sink;
 
+mod trial;
+
 mod watch;
 
 pub mod words;
@@ -43,6 +45,7 @@ use self::content::Reader;
 use self::lanes::{BadSink, Lanes};
 use self::routing::{Routed, wanted_moves};
 use self::sink::Outlets;
+pub use self::trial::{Trial, try_sinks};
 use self::watch::Watch;
 use crate::clock::Clock;
 use crate::config::Config;

@@ -291,6 +291,14 @@ impl Notice {
             }
         }
     }
+
+    /// Returns the lead it is about.
+    pub fn lead(&self) -> Option<&LeadData> {
+        match &self.data {
+            Data::Lead(data) => Some(data),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for LeadContent {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::destination::Secret;
 use crate::event::{EventPattern, EventType};
-use crate::lead::SiteId;
+use crate::lead::{Email, InvalidEmail, SiteId};
 
 /// A `[[notify]]` table: where events go. Shared by what is told to it, and what is shown of it.
 ///
@@ -135,6 +135,11 @@ impl SigningKey {
 }
 
 impl MailAddress {
+    /// Reads an address, by the rule for a visitor's.
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        Email::parse(text).map(|email| Self(email.into()))
+    }
+
     /// Returns the address; for sending only.
     pub fn as_str(&self) -> &str {
         &self.0

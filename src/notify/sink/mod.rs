@@ -1,5 +1,6 @@
 //! Where events go: a URL they are posted to, or a mailbox.
 
+pub mod mail;
 mod outlets;
 pub mod webhook;
 
