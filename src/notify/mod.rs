@@ -82,6 +82,12 @@ pub struct Notifier {
     statuses: Arc<channel::Sender<Vec<SinkStatus>>>,
 }
 
+/// A notifier at work, which is stepped by hand: for those who set the time themselves.
+pub struct Session {
+    notifier: Notifier,
+    round: Round,
+}
+
 /// What the gateway holding the name does.
 struct Round {
     lanes: Lanes,
@@ -141,6 +147,12 @@ impl Notifier {
         if let Err(error) = self.reader.store.release(&name(), &holder).await {
             tracing::debug!(%error, "notify.unreleased");
         }
+    }
+
+    /// Begins without the name, to be stepped; none without sinks.
+    pub async fn open(self) -> Result<Option<Session>, StoreError> {
+        let round = if self.has_sinks() { self.begin().await? } else { None };
+        Ok(round.map(|round| Session { notifier: self, round }))
     }
 
     fn has_sinks(&self) -> bool {
@@ -296,6 +308,19 @@ impl Notifier {
         while round.lanes.is_sending() {
             let end = round.lanes.turn_ended().await;
             round.lanes.note(end, &self.metrics, jitter(), self.reader.now());
+        }
+    }
+}
+
+impl Session {
+    /// Looks once, and sends what is due until nothing is.
+    pub async fn step(&mut self) -> Result<(), StoreError> {
+        loop {
+            self.notifier.round(&mut self.round).await?;
+            if !self.round.lanes.is_sending() {
+                return Ok(());
+            }
+            self.notifier.finish(&mut self.round).await;
         }
     }
 }

@@ -49,6 +49,7 @@ impl Reader {
             (EventType::SiteResumed, Some(site)) => Some(site::resumed(self, &config, site).await?),
             (EventType::SitePostsRefused, Some(site)) => site::refused(self, &config, site).await?,
             (EventType::SiteTokenExpiring, Some(site)) => site::token_expiring(&config, site, self.now()),
+            (EventType::FormSilent, Some(site)) => site::form_silent(self, &config, site, routed).await?,
             (EventType::GatewayUpstreamDown | EventType::GatewayUpstreamUp, _) => {
                 Some(gateway::upstream(self, routed).await?)
             }

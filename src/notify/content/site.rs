@@ -8,9 +8,10 @@ use super::{Reader, named};
 use crate::config::{Config, Token};
 use crate::lead::SiteId;
 use crate::notify::alarm::{self, PausedAlarm};
-use crate::notify::notice::{Data, ExpiringToken, SitePaused, SiteResumed, TokenExpiring};
-use crate::queue::StoreError;
-use crate::queue::activity::TokenPrefix;
+use crate::notify::notice::{Data, ExpiringToken, FormSilent, SitePaused, SiteResumed, TokenExpiring};
+use crate::notify::routing::Routed;
+use crate::queue::activity::{TokenPrefix, form_prefix};
+use crate::queue::{NoteKind, StoreError};
 
 /// Tokens are told of so many days before they expire.
 pub(in crate::notify) const TOKEN_DAYS: i32 = 14;
@@ -39,6 +40,20 @@ pub(super) async fn resumed(reader: &Reader, config: &Config, site: &SiteId) -> 
 /// Reads which posts were refused; none where there is no trace of them any more.
 pub(super) async fn refused(_reader: &Reader, _config: &Config, _site: &SiteId) -> Result<Option<Data>, StoreError> {
     Ok(None)
+}
+
+/// Reads when a form posted last; none where the event names no form.
+pub(super) async fn form_silent(
+    reader: &Reader,
+    config: &Config,
+    site: &SiteId,
+    routed: &Routed,
+) -> Result<Option<Data>, StoreError> {
+    let Some(form) = &routed.form else { return Ok(None) };
+    let key = format!("{}{form}", form_prefix(site));
+    let notes = reader.store.notes(NoteKind::Form, &key, None, 1).await?;
+    let last_at = notes.first().filter(|note| note.key.as_str() == key).map(|note| note.last_at);
+    Ok(Some(Data::FormSilent(FormSilent { site: named(config, site), form: form.clone(), last_at })))
 }
 
 /// Lists the tokens that expire soon; none where there are none any more.

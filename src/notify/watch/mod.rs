@@ -5,6 +5,7 @@ mod digest;
 mod overdue;
 mod refused;
 mod sending;
+mod silence;
 mod tokens;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(super) struct Watch {
     overdue: Overdue,
     digests: digest::Told,
     tokens: tokens::Told,
+    forms: silence::LastLook,
     /// What the store couldn't take.
     unstored: Vec<Routed>,
     slow_look_at: Option<Timestamp>,
@@ -66,6 +68,7 @@ impl Watch {
             overdue,
             digests: digest::Told::default(),
             tokens: tokens::Told::default(),
+            forms: silence::LastLook::default(),
             unstored: Vec::new(),
             slow_look_at: None,
             begun_at,
@@ -85,6 +88,9 @@ impl Watch {
         self.look_at_gateway(config, now).await;
         self.look_at_tokens(config, now).await;
         self.look_at_digests(config, now).await;
+        if let Err(error) = self.look_at_forms(config, now).await {
+            tracing::warn!(%error, "notify.silence_unread: silent forms can't be looked for; trying again");
+        }
         if let Err(error) = self.look_at_waiting_leads(config, now).await {
             tracing::warn!(%error, "notify.overdue_unread: overdue leads can't be looked for; trying again");
         }
