@@ -48,7 +48,10 @@ mod tests {
     #[test]
     fn each_secret_signs_while_they_are_rotated() {
         let both = signed(&[key(100), key(0)], "evt_0198");
-        assert_eq!(both.as_deref(), Some("v1,w/5zfhMdCOZpNzrHaW9jUI1/53AePjov+bSBJvOMBMo= v1,hjlQVsy/hzwUwMvcYRAV8KPB8dQWPtwkrRDlAjAs9Xs="));
+        assert_eq!(
+            both.as_deref(),
+            Some("v1,w/5zfhMdCOZpNzrHaW9jUI1/53AePjov+bSBJvOMBMo= v1,hjlQVsy/hzwUwMvcYRAV8KPB8dQWPtwkrRDlAjAs9Xs=")
+        );
         assert_eq!(signed(&[], "evt_0198"), None);
     }
 }
