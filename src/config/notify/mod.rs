@@ -128,6 +128,14 @@ impl Sink {
 }
 
 impl SigningKey {
+    /// How many bytes a key may have, as Standard Webhooks says.
+    pub const BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+    /// Makes a key of bytes; none where they are too few or too many.
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        Self::BYTES.contains(&bytes.len()).then_some(Self(bytes))
+    }
+
     /// Returns its bytes; for signing only.
     pub fn expose(&self) -> &[u8] {
         &self.0

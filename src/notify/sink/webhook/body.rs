@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config::WebhookFormat;
 use crate::event::EventType;
-use crate::notify::notice::{Data, LeadContent, LeadData, Notice};
+use crate::notify::notice::{Data, LeadData, Notice};
 use crate::notify::words;
 
 /// The largest body. What a visitor sent is left out of one that would be larger; nothing else in an event is large.
@@ -68,4 +68,22 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_becomes_a_link_or_a_mention_in_a_chat() {
+        for (text, escaped) in [
+            ("Acme & Sons: 12 leads wait", "Acme &amp; Sons: 12 leads wait"),
+            ("<!here> <https://evil.example|click>", "&lt;!here&gt; &lt;https://evil.example|click&gt;"),
+            ("@channel", "@\u{200B}channel"),
+            ("[click](https://evil.example)", "[click]\u{200B}(https://evil.example)"),
+            ("&lt;", "&amp;lt;"),
+        ] {
+            assert_eq!(escape(text), escaped);
+        }
+    }
 }
