@@ -84,7 +84,7 @@ pub use held::{Recheck, recheck_held};
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use query::{BadQuery, FilterAsked, Query};
-pub use refusals::SiteRefusals;
+pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
 pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};
