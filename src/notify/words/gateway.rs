@@ -20,7 +20,7 @@ pub(super) fn degraded_headline(data: &GatewayDegraded, event: EventType) -> Str
     };
     match event {
         EventType::GatewayConfigBroken => {
-            "Part of the configuration can't be used; its last good version is".to_owned()
+            "Part of the configuration can't be used; the last good version is in effect".to_owned()
         }
         EventType::GatewayBackupFailed => "The last backup of the store failed".to_owned(),
         EventType::GatewayStoreDegraded => format!("The store needs attention: {}", word(first)),
@@ -79,16 +79,24 @@ pub(super) fn upstream_headline(data: &GatewayUpstream, notice: &Notice) -> Stri
             leads => format!("KaiCalls can be reached again; {} are on their way", count(leads, "lead")),
         };
     }
-    let since = data.since.map(|since| format!(" since {}", time_seen_from(since, notice.at))).unwrap_or_default();
-    format!("KaiCalls can't be reached{since}; {}", waiting(data.queued))
+    match data.since {
+        Some(since) => {
+            format!(
+                "KaiCalls has been unreachable since {}; {}",
+                time_seen_from(since, notice.at),
+                waiting(data.queued)
+            )
+        }
+        None => format!("KaiCalls is unreachable; {}", waiting(data.queued)),
+    }
 }
 
 pub(super) fn upstream(title: String, data: &GatewayUpstream, event: EventType) -> Report {
     let meaning = if event == EventType::GatewayUpstreamUp {
         "What has waited is sent now, the oldest first. There is nothing to do."
     } else {
-        "Nothing is lost: leads of all sites are stored, and sent as soon as KaiCalls is back. Until then KaiCalls gets none of \
-         them."
+        "Nothing is lost: leads of all sites are stored, and sent as soon as KaiCalls is back. Until then, none of them reaches \
+         it."
     };
     let report = Report::new(title, meaning)
         .known("Since", data.since.map(time))
@@ -138,7 +146,7 @@ pub(super) fn sinks_headline(data: &SinkFailing, at: Timestamp) -> String {
 }
 
 pub(super) fn sinks(title: String, data: &SinkFailing) -> Report {
-    let meaning = "formgate couldn't tell somebody of what you are told here. Leads aren't affected.";
+    let meaning = "Notifications to the recipients below don't arrive. Leads aren't affected.";
     let mut report = Report::new(title, meaning);
     for sink in &data.sinks {
         report = report.fact(&clip(&sink.name, NAME_MAX), failing(sink));

@@ -153,7 +153,7 @@ fn why_held(reason: Reason) -> Option<&'static str> {
         Reason::OverLimit => "the site is over its limit",
         Reason::DeliverOff => "deliveries of the site are turned off",
         Reason::UnknownForm => "its form is unknown",
-        Reason::Uncertain => "it isn't sure which field is which",
+        Reason::Uncertain => "it isn't clear which field is which",
         Reason::Test => "it is a test",
         Reason::Spam => "it is probably spam",
         Reason::OtherHost => "it came from another website",

@@ -111,8 +111,9 @@ impl Report {
         }
     }
 
+    /// Adds something to do; where it comes from elsewhere it may begin in the middle of a sentence.
     fn cure(mut self, step: impl Into<String>) -> Self {
-        self.cures.push(step.into());
+        self.cures.push(say::capitalised(&step.into()));
         self
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn paused_headline(data: &SitePaused) -> String {
 pub(super) fn paused(title: String, data: &SitePaused) -> Report {
     let paragraph = format!(
         "KaiCalls has refused the keys of this site since {}. Nothing is lost: new leads are still stored, and all of them are \
-         sent as soon as the keys work again. Until then KaiCalls gets none of them.",
+         sent as soon as the keys work again. Until then, none of them reaches KaiCalls.",
         time(data.since)
     );
     Report::new(title, paragraph)
@@ -81,12 +81,12 @@ pub(super) fn refused(title: String, data: &PostsRefused) -> Report {
 fn refused_post(post: &RefusedPost) -> String {
     let mut line = count(post.count, "post");
     if post.count == 1 {
-        line += &format!(", {}", time(post.last_at));
+        line += &format!(" at {}", time(post.last_at));
     } else {
-        line += &format!(", from {} to {}", time(post.first_at), time(post.last_at));
+        line += &format!(" between {} and {}", time(post.first_at), time(post.last_at));
     }
     if let Some(host) = &post.host {
-        line += &format!(", by {}", quoted(host));
+        line += &format!(", sent by {}", quoted(host));
     }
     if let Some(agent) = &post.agent {
         line += &format!(" ({})", quoted(agent));
@@ -135,8 +135,8 @@ pub(super) fn token_headline(data: &TokenExpiring, at: Timestamp) -> String {
 }
 
 pub(super) fn token_expiring(title: String, data: &TokenExpiring, at: Timestamp) -> Report {
-    let paragraph = "A token lets the site's forms post to formgate. From the day after its last (UTC), posts with it are refused, \
-                     and what visitors send in them is lost.";
+    let paragraph = "A token lets the site's forms post to formgate. Once it has expired, at the end of that day (UTC), posts with it \
+                     are refused, and what visitors send in them is lost.";
     let mut report = Report::new(title, paragraph).fact("Site", site_name(&data.site));
     for token in &data.tokens {
         let label = match &token.note {

@@ -98,7 +98,7 @@ impl Letter<'_> {
 
     fn footer(&self) -> String {
         let at = if self.gateway.is_empty() { String::new() } else { format!(" at {}", self.gateway) };
-        format!("Sent by formgate{at}. Whoever runs it decides who gets these mails.")
+        format!("Sent by formgate{at}. Its operator decides who gets these mails.")
     }
 }
 

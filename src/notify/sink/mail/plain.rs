@@ -36,7 +36,11 @@ fn push_report(report: &Report, out: &mut String) {
     if !report.facts.is_empty() {
         out.push('\n');
     }
+    let mut is_after_lines = false;
     for fact in &report.facts {
+        if std::mem::replace(&mut is_after_lines, fact.value.contains('\n')) {
+            out.push('\n');
+        }
         push_fact(fact, out);
     }
     if let Some(table) = &report.table {
@@ -63,7 +67,8 @@ fn push_fact(fact: &Fact, out: &mut String) {
     }
     out.push_str(&format!("{}:\n", fact.label));
     for line in fact.value.split('\n') {
-        out.push_str(&format!("{INDENT}{line}\n"));
+        let indent = if line.is_empty() { "" } else { INDENT };
+        out.push_str(&format!("{indent}{line}\n"));
     }
 }
 

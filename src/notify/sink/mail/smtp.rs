@@ -53,8 +53,12 @@ impl Server {
         };
         let (mut connection, delivered) =
             timeout(limit, conversation).await.map_err(|_elapsed| MailFailure::TimedOut(limit))??;
-        // Not within the limit above: were it to run out here, a mail that was taken would be sent again.
-        drop(timeout(QUIT_TIMEOUT, connection.abort()).await);
+        // Where STARTTLS failed there is no stream any more: one word to it, and lettre panics.
+        let has_stream = !matches!(delivered, Err(MailFailure::Smtp { stage: Stage::Encryption, .. }));
+        if has_stream {
+            // Not within the limit above: were it to run out here, a mail that was taken would be sent again.
+            drop(timeout(QUIT_TIMEOUT, connection.abort()).await);
+        }
         delivered
     }
 

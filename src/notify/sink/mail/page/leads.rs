@@ -45,15 +45,24 @@ fn ids(leads: &[&LeadData]) -> Option<Report> {
     let mut ids: Vec<String> = leads.iter().take(IDS_MAX).map(|data| id(data)).collect();
     let more = leads.len().saturating_sub(IDS_MAX) as u64;
     if more > 0 {
-        ids.push(format!("and {more} more: `formgate leads list --site {}`", site.id));
+        ids.push(format!("and {more} more"));
     }
     Some(Report {
         title: format!("{}: {}", site_name(site), count(leads.len() as u64, "lead")),
         paragraphs: Vec::new(),
         facts: vec![Fact { label: "Leads".to_owned(), value: ids.join("\n") }],
         table: None,
-        cures: Vec::new(),
+        cures: see_them(leads),
     })
+}
+
+/// Says how to see leads that still need something, all of which are in the same state.
+fn see_them(leads: &[&LeadData]) -> Vec<String> {
+    let waiting = leads.iter().find(|data| !data.lead.delivered && !data.lead.erased);
+    let list = |data: &&LeadData| {
+        format!("See them: `formgate leads list --site {} --state {}`.", data.site.id, data.lead.state.as_str())
+    };
+    waiting.map(list).into_iter().collect()
 }
 
 /// Names a lead without a word of its visitor.
