@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::event::EventType;
 use crate::lead::{EntryId, FormId, Lead, SiteId};
+use crate::operate::Digest;
 use crate::queue::{Reason, State};
 
 /// An event, for one sink.
@@ -143,7 +144,9 @@ pub struct PostsRefused {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedPost {
     pub mistake: String,
-    pub status: u16,
+    /// None where a version wrote it down that didn't keep the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     pub count: u64,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
@@ -250,6 +253,8 @@ pub struct DigestData {
     /// The only site it is about, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site: Option<NamedSite>,
+    #[serde(flatten)]
+    pub figures: Digest,
 }
 
 /// `notify.test`.

@@ -2,15 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::Reader;
-use crate::config::{Config, Sink, Validity};
+use jiff::ToSpan as _;
+use jiff::tz::TimeZone;
+
+use super::{Reader, named};
+use crate::config::{Config, Sink, SinkSites, Validity};
 use crate::event::EventType;
 use crate::notify::alarm::{self, UpstreamAlarm};
 use crate::notify::notice::{
-    CertificatesExpiring, Data, ExpiringCertificate, FailingSink, GatewayDegraded, GatewayUpstream, SinkFailing,
+    CertificatesExpiring, Data, DigestData, ExpiringCertificate, FailingSink, GatewayDegraded, GatewayUpstream,
+    SinkFailing,
 };
 use crate::notify::routing::Routed;
-use crate::operate::SinkState;
+use crate::operate::{self, SinkState};
 use crate::queue::StoreError;
 use crate::telemetry;
 
@@ -71,6 +75,18 @@ pub(super) fn sinks(reader: &Reader, asking: &Sink) -> Option<Data> {
     (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.gateway(), sinks }))
 }
 
-pub(super) async fn digest(_reader: &Reader, _routed: &Routed, _sink: &Sink) -> Result<Option<Data>, StoreError> {
-    Ok(None)
+/// Sums up the day or the week before, of the sites of a sink.
+pub(super) async fn digest(reader: &Reader, routed: &Routed, sink: &Sink) -> Result<Option<Data>, StoreError> {
+    let situation = reader.situation();
+    let today = routed.at.to_zoned(TimeZone::UTC).date();
+    let days = if routed.event == EventType::DigestWeekly { 7 } else { 1 };
+    let (Ok(first), Ok(last)) = (today.checked_sub(days.days()), today.yesterday()) else { return Ok(None) };
+    let sites = match &sink.sites {
+        SinkSites::All => None,
+        SinkSites::Only(sites) => Some(sites),
+    };
+    let only = sites.and_then(|sites| sites.first().filter(|_| sites.len() == 1));
+    let site = only.map(|site| named(&situation.config, site));
+    let figures = operate::digest(&*reader.store, &situation, sites, first..=last).await?;
+    Ok(Some(Data::Digest(Box::new(DigestData { gateway: reader.gateway(), site, figures }))))
 }

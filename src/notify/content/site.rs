@@ -8,8 +8,11 @@ use super::{Reader, named};
 use crate::config::{Config, Token};
 use crate::lead::SiteId;
 use crate::notify::alarm::{self, PausedAlarm};
-use crate::notify::notice::{Data, ExpiringToken, FormSilent, SitePaused, SiteResumed, TokenExpiring};
+use crate::notify::notice::{
+    Data, ExpiringToken, FormSilent, PostsRefused, RefusedPost, SitePaused, SiteResumed, TokenExpiring,
+};
 use crate::notify::routing::Routed;
+use crate::operate::{RefusedMistake, refused_posts};
 use crate::queue::activity::{TokenPrefix, form_prefix};
 use crate::queue::{NoteKind, StoreError};
 
@@ -38,8 +41,16 @@ pub(super) async fn resumed(reader: &Reader, config: &Config, site: &SiteId) -> 
 }
 
 /// Reads which posts were refused; none where there is no trace of them any more.
-pub(super) async fn refused(_reader: &Reader, _config: &Config, _site: &SiteId) -> Result<Option<Data>, StoreError> {
-    Ok(None)
+pub(super) async fn refused(reader: &Reader, config: &Config, site: &SiteId) -> Result<Option<Data>, StoreError> {
+    let refused: Vec<_> = refused_posts(&*reader.store, site).await?.into_iter().map(RefusedPost::from).collect();
+    Ok((!refused.is_empty()).then(|| Data::PostsRefused(PostsRefused { site: named(config, site), refused })))
+}
+
+impl From<RefusedMistake> for RefusedPost {
+    fn from(refused: RefusedMistake) -> Self {
+        let RefusedMistake { mistake, status, count, first_at, last_at, host, agent, cure } = refused;
+        Self { mistake, status, count, first_at, last_at, host, agent, cure }
+    }
 }
 
 /// Reads when a form posted last; none where the event names no form.

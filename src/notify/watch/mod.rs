@@ -59,6 +59,8 @@ impl Watch {
         let alarms = Alarms::read(&*reader.store).await?;
         let overdue = Overdue::begin(&alarms);
         let begun_at = reader.now();
+        // They are looked for every second: what it returns would only say that there is one sooner.
+        drop(activity.watch_refused());
         Ok(Self {
             reader,
             metrics,

@@ -208,11 +208,6 @@ impl Activity {
         taken
     }
 
-    /// Returns the sites that had posts refused since it was last asked.
-    pub fn take_refused(&self) -> Vec<SiteId> {
-        Vec::new()
-    }
-
     /// Counts a lead that left the queue.
     pub fn settled(&self, site: &SiteId, form: &FormId, end: LeadEnd, now: Timestamp) {
         let mut counted = self.counted.lock();

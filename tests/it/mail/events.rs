@@ -12,6 +12,8 @@ use jiff::Timestamp;
 
 use super::server::GATEWAY;
 
+use crate::notify::sample_digest;
+
 /// The moment at which everything happens.
 pub(super) fn noon() -> Timestamp {
     time("2026-11-30T12:00:00Z")
@@ -191,8 +193,8 @@ fn of_the_gateway() -> Vec<Notice> {
     let sinks = SinkFailing { gateway: gateway.clone(), sinks: vec![sink] };
     let message = "If you can read this, notifications arrive.";
     let test = TestData { gateway: gateway.clone(), sink: "ops".to_owned(), message };
-    let daily = DigestData { gateway: gateway.clone(), site: None };
-    let weekly = DigestData { gateway, site: Some(acme()) };
+    let daily = DigestData { gateway: gateway.clone(), site: None, figures: sample_digest() };
+    let weekly = DigestData { gateway, site: Some(acme()), figures: sample_digest() };
     vec![
         degraded(120, EventType::GatewayConfigBroken, &["config_broken"]),
         degraded(121, EventType::GatewayStoreDegraded, &["store_damaged"]),

@@ -12,6 +12,8 @@ use formgate::destination::Secret;
 use formgate::event::EventPattern;
 use formgate::lead::SiteId;
 use formgate::notify::{Notifier, Session};
+use formgate::operate::{Digest, DigestSite, NeedsPerson};
+use formgate::queue::State;
 use formgate::queue::activity::Activity;
 use serde_json::Value;
 
@@ -83,6 +85,41 @@ pub(crate) fn notifier(world: &World, activity: Activity) -> Notifier {
     Notifier::new(Arc::clone(config), Arc::clone(store), Arc::clone(metrics), activity)
         .with_sending(world.sender.status())
         .with_clock(clock)
+}
+
+/// The figures of a day.
+pub(crate) fn sample_digest() -> Digest {
+    let day = jiff::civil::date(2026, 11, 29);
+    let needs_person =
+        vec![NeedsPerson { cause: "no valid lead: email invalid".to_owned(), state: State::Held, leads: 2, sites: 1 }];
+    let acme = DigestSite {
+        id: site_id("acme"),
+        received: 12,
+        delivered: 9,
+        held: 2,
+        dead: 1,
+        refused: 3,
+        median_seconds: Some(1.4),
+    };
+    let beta = DigestSite { id: site_id("beta"), median_seconds: None, delivered: 0, ..acme.clone() };
+    Digest {
+        from: day,
+        to: day,
+        received: 24,
+        delivered: 9,
+        held: 4,
+        dead: 2,
+        duplicates: 1,
+        spam: 5,
+        refused: 6,
+        refused_unknown: Some(7),
+        median_seconds: Some(1.4),
+        p95_seconds: Some(61.0),
+        within_minute: Some(0.94),
+        needs_person,
+        sites: vec![acme, beta],
+        more_sites: 0,
+    }
 }
 
 /// What a receiver got at a path: each event's type and data.

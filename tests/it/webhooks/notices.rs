@@ -10,6 +10,8 @@ use formgate::notify::notice::{
 use formgate::queue::{Reason, State};
 use jiff::Timestamp;
 
+use crate::notify::sample_digest;
+
 /// What it says of when it happened.
 pub(crate) const AT: &str = "2026-08-01T09:12:00.25Z";
 /// What a visitor wrote.
@@ -182,7 +184,7 @@ fn failing() -> Data {
 }
 
 fn digest(site: Option<NamedSite>) -> Data {
-    Data::Digest(Box::new(DigestData { gateway: gateway(), site }))
+    Data::Digest(Box::new(DigestData { gateway: gateway(), site, figures: sample_digest() }))
 }
 
 fn named() -> NamedSite {
