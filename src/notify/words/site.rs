@@ -61,8 +61,8 @@ pub(super) fn refused(title: String, data: &PostsRefused) -> Report {
                      plugins don't try again, and show the visitor a success all the same.";
     let mut report = Report::new(title, paragraph).fact("Site", site_name(&data.site));
     for post in &data.refused {
-        report =
-            report.fact(&format!("{} ({})", capitalised(&mistake(&post.mistake)), post.status), refused_post(post));
+        let status = post.status.map(|status| format!(" ({status})")).unwrap_or_default();
+        report = report.fact(&format!("{}{status}", capitalised(&mistake(&post.mistake))), refused_post(post));
     }
     for post in &data.refused {
         let step = match data.refused.len() {

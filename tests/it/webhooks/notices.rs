@@ -140,7 +140,7 @@ fn paused() -> Data {
 fn refused() -> Data {
     let post = RefusedPost {
         mistake: "token_expired".to_owned(),
-        status: 401,
+        status: Some(401),
         count: 37,
         first_at: time(),
         last_at: time(),

@@ -123,7 +123,7 @@ mod tests {
 
     /// Answers with each of these in turn.
     fn scripted(answers: &[&[&str]]) -> (Lookup, Arc<Mutex<VecDeque<Vec<SocketAddr>>>>) {
-        let answers = answers.iter().map(|answer| addresses(answer)).collect();
+        let answers: VecDeque<Vec<SocketAddr>> = answers.iter().map(|answer| addresses(answer)).collect();
         let left = Arc::new(Mutex::new(answers));
         let answers = Arc::clone(&left);
         let lookup: Lookup = Arc::new(move |_name| {
