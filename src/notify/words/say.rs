@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_at_its_length_and_holds_no_break_and_no_override() {
-        assert_eq!(clip(" a\r\n\t b\u{2028}c\u{0}\u{202E}d ", 10), "a b c d".replace(" d", "d"));
+        assert_eq!(clip(" a\r\n\t b\u{2028}c\u{0}\u{202E}d ", 10), "a b cd");
         assert_eq!(clip("abcde", 5), "abcde");
         assert_eq!(clip("abcde ", 5), "abcde");
         assert_eq!(clip("abcdef", 5), "abcd…");
