@@ -362,4 +362,14 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
     }
+
+    #[test]
+    fn a_leads_age_is_told_apart_at_a_minute() {
+        let metrics = Metrics::new().expect("names are unique");
+        for seconds in [60, 61] {
+            metrics.delivered_at_age(Duration::from_secs(seconds));
+        }
+        let page = String::from_utf8(metrics.text().expect("a page")).expect("text");
+        assert!(page.contains("formgate_lead_age_seconds_bucket{le=\"60\"} 1\n"), "{page}");
+    }
 }

@@ -206,13 +206,18 @@ fn errors(status: &Status) -> Vec<String> {
 }
 
 fn refused(status: &Status) -> Vec<String> {
-    let line = |refused: &crate::operate::SiteRefusals| {
+    let of_site = |refused: &crate::operate::SiteRefusals| {
         let site = refused.site.as_ref().map_or("sites that don't exist", |site| site.as_str());
         let last = refused.posts.last_at.map_or_else(String::new, |at| format!(", last {} ago", ago(at, status.now)));
         let reason = shown::short(refused.posts.last_reason.as_deref().unwrap_or("-"), WORDS_MAX);
-        format!("  {site}: {}{last}: {reason}", plural(refused.posts.last_24h, "post"))
+        let newest = refused.mistakes.first();
+        let host = newest.and_then(|mistake| mistake.host.as_deref());
+        let from = host.map_or_else(String::new, |host| format!(", from {}", shown::short(host, WORDS_MAX)));
+        let line = format!("  {site}: {}{last}: {reason}{from}", plural(refused.posts.last_24h, "post"));
+        let cure = newest.map(|mistake| format!("    {}", shown::line(&mistake.cure)));
+        std::iter::once(line).chain(cure)
     };
-    titled("refused posts (24 h)", status.refused.iter().map(line).collect())
+    titled("refused posts (24 h)", status.refused.iter().flat_map(of_site).collect())
 }
 
 fn titled(title: &str, lines: Vec<String>) -> Vec<String> {
@@ -247,7 +252,10 @@ pub(super) fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::lead::SiteId;
-    use crate::operate::{Degradation, Group, LastError, LeadCounts, RefusedPosts, SiteRefusals, StoreStatus};
+    use crate::operate::{
+        Degradation, Group, LastError, LeadCounts, RefusedMistake, RefusedPosts, SiteRefusals, StoreStatus,
+    };
+    use crate::queue::activity::cure;
     use crate::queue::{Reason, State};
 
     const NOW: i64 = 1_800_000_000;
@@ -310,6 +318,19 @@ mod tests {
         }
     }
 
+    fn mistake(word: &str, count: u64) -> RefusedMistake {
+        RefusedMistake {
+            mistake: word.to_owned(),
+            status: Some(401),
+            count,
+            first_at: at(-900),
+            last_at: at(-200),
+            host: Some("www.acme\u{1b}.example".to_owned()),
+            agent: None,
+            cure: cure(word).to_owned(),
+        }
+    }
+
     #[test]
     fn the_screen_says_what_waits_and_what_needs_a_person() {
         let wait = |waits_for, name: Option<&str>, why: &str, queued| DeliveryWait {
@@ -343,6 +364,7 @@ mod tests {
                 .map(|(site, last_24h, reason)| SiteRefusals {
                     site,
                     posts: RefusedPosts { last_24h, last_at: Some(at(-200)), last_reason: Some(reason.to_owned()) },
+                    mistakes: vec![mistake(reason, last_24h)],
                 })
                 .into(),
             ..healthy()

@@ -130,10 +130,11 @@ pub(super) async fn each_note(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
     use crate::lead::FormId;
-    use crate::queue::activity::{Activity, LeadEnd, PostEnd, StoredPost};
+    use crate::queue::activity::{Activity, LeadEnd, Mistake, PostEnd, RefusedPost, Sender, StoredPost};
     use crate::queue::memory::MemoryStore;
 
     fn at(text: &str) -> Timestamp {
@@ -156,9 +157,11 @@ mod tests {
         ] {
             activity.stored(&acme, post, at(time));
         }
-        activity.settled(&acme, &form, LeadEnd::Delivered, at("2026-11-30T10:00:00Z"));
-        activity.refused(Some(&acme), "unknown_token", at("2026-11-30T10:00:00Z"));
-        activity.refused(None, "unknown_site", at("2026-11-30T10:00:00Z"));
+        let took = Duration::from_secs(1);
+        activity.settled(&acme, &form, LeadEnd::Delivered { took }, at("2026-11-30T10:00:00Z"));
+        let refused = |mistake| RefusedPost { mistake, status: 401, sender: &Sender::default };
+        activity.refused(Some(&acme), &refused(Mistake::UnknownToken), at("2026-11-30T10:00:00Z"));
+        activity.refused(None, &refused(Mistake::UnknownSite), at("2026-11-30T10:00:00Z"));
         activity.stored(&beta, post, at("2026-11-30T10:00:00Z"));
         activity.flush(&store).await.expect("written");
         let now = at("2026-11-30T10:30:00Z");

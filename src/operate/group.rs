@@ -64,12 +64,23 @@ struct GroupBuilder {
 /// Groups what is held or dead by its cause, and what waits for more than its turn; with a state or a reason in the
 /// query, what is meant by that. What an operator dropped is done with: it counts only where the query asks for it.
 pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> Result<Groups, StoreError> {
+    groups_of(store, query, situation, None).await
+}
+
+/// Groups as [`groups`] does, of some sites alone.
+pub(super) async fn groups_of(
+    store: &dyn Store,
+    query: &Query,
+    situation: &Situation,
+    sites: Option<&BTreeSet<SiteId>>,
+) -> Result<Groups, StoreError> {
+    let is_meant = |site: &SiteId| sites.is_none_or(|sites| sites.contains(site));
     let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX);
     let mut gathered = BTreeMap::new();
     let mut has_more = false;
     let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
     while let Some(head) = walk.next().await? {
-        if is_work && head.reason == Reason::Dropped {
+        if (is_work && head.reason == Reason::Dropped) || !is_meant(&head.site) {
             continue;
         }
         let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
@@ -77,7 +88,7 @@ pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> 
     }
     has_more |= walk.cursor().is_some();
     if is_work && query.text.is_none() {
-        let held_back = HeldBack { store, query, situation };
+        let held_back = HeldBack { store, query, situation, sites };
         has_more |= !held_back.gather(&mut gathered).await?;
     }
     let mut groups: Vec<Group> = gathered.into_values().map(GroupBuilder::finish).collect();
@@ -116,6 +127,7 @@ struct HeldBack<'a> {
     store: &'a dyn Store,
     query: &'a Query,
     situation: &'a Situation,
+    sites: Option<&'a BTreeSet<SiteId>>,
 }
 
 /// Why the leads of a site are held back.
@@ -129,7 +141,10 @@ struct Cause {
 impl HeldBack<'_> {
     /// Adds them; false where not all could be counted.
     async fn gather(&self, gathered: &mut Gathering) -> Result<bool, StoreError> {
-        let is_wanted = |site: &SiteId| self.query.filter.site.as_ref().is_none_or(|wanted| wanted == site);
+        let is_wanted = |site: &SiteId| {
+            self.query.filter.site.as_ref().is_none_or(|wanted| wanted == site)
+                && self.sites.is_none_or(|sites| sites.contains(site))
+        };
         let counts = self.store.counts().await?.into_iter();
         let mut all_in = true;
         for count in counts.filter(|count| count.state == State::Queued && is_wanted(&count.site)) {

@@ -16,6 +16,8 @@ mod choice;
 
 mod csv;
 
+mod digest;
+
 mod discard;
 
 mod erase;
@@ -74,6 +76,7 @@ pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
 pub use choice::{BadChoice, Choice, Done, EntryOutcome, IDS_MAX, PAGE_DEFAULT, PAGE_MAX};
+pub use digest::{DAYS_MAX, Digest, DigestSite, NeedsPerson, digest};
 pub use discard::{DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, ErasedEntry, erase};
 pub use export::{Export, ExportFormat, csv_head, csv_row};
@@ -84,7 +87,7 @@ pub use held::{Recheck, recheck_held};
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use query::{BadQuery, FilterAsked, Query};
-pub use refusals::SiteRefusals;
+pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
 pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OperateError;
 use super::figures::{Scope, each_note, windows_of};
+use super::refusals::{RefusedMistake, refused_posts};
 use super::sites::{SiteFacts, SiteSummary};
 use super::waiting::Situation;
 use super::widget::{WidgetAnswer, Widgets};
@@ -23,6 +24,9 @@ pub struct SiteDetail {
     /// The forms that posted, the last first.
     pub forms: Vec<FormSeen>,
     pub tokens: Vec<TokenSeen>,
+    /// For which mistakes posts were refused, the last one first.
+    #[serde(default)]
+    pub refused_posts: Vec<RefusedMistake>,
     /// What KaiCalls tells, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kaicalls: Option<KaiCallsWeek>,
@@ -111,7 +115,8 @@ pub async fn site(
         (Some(widgets), Some(site)) => week(store, situation, site, widgets).await?,
         _ => None,
     };
-    Ok(SiteDetail { summary, forms: forms(store, id).await?, tokens, kaicalls })
+    let refused_posts = refused_posts(store, id).await?;
+    Ok(SiteDetail { summary, forms: forms(store, id).await?, tokens, refused_posts, kaicalls })
 }
 
 /// Returns when something of a site was stored last, as the leads themselves tell: some are older than the figures.

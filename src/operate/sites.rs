@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::figures::{Scope, Window, Windows, each_note, windows};
+use super::refusals::last_mistake;
 use super::status::{LastError, newest_errors};
 use super::waiting::Situation;
 use crate::config::Site;
@@ -161,7 +162,7 @@ impl SiteFacts {
         let mut last_refused = HashMap::new();
         let prefix = site.map(|site| refused_key(Some(site))).unwrap_or_default();
         each_note(store, NoteKind::Refused, &prefix, &mut |note| {
-            last_refused.insert(note.key.to_string(), (note.last_at, note.text));
+            last_refused.insert(note.key.to_string(), (note.last_at, last_mistake(&note)));
         })
         .await?;
         let scope = site.map_or(Scope::AllSites, |site| Scope::Of(Some(site)));

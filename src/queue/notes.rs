@@ -33,7 +33,7 @@ pub enum NoteKind {
     Daily,
     /// A gateway that uses the store: by its name.
     Gateway,
-    /// When posts to a site were last refused, and why: by site.
+    /// Which posts to a site were refused, why and how often: by site.
     Refused,
     /// What the posts of a form that came from pages took of the store: by site, form and day.
     PageForm,
@@ -61,16 +61,16 @@ impl NoteKind {
     /// Returns how much is kept of it.
     pub const fn limits(self) -> NoteLimits {
         // Enough that of 5,000 sites nothing falls out before its time: a form a site that posts every day, 40 forms and 20
-        // tokens that posted in the time, a page form a site that takes something every day. A day's note has 240 bytes on
+        // tokens that posted in the time, a page form a site that takes something every day. A day's note has 280 bytes on
         // the disk.
         let (notes_max, key_max, text_max, numbers_max, days) = match self {
             Self::Token => (100_000, 160, 0, 4, 400),
             Self::Form => (200_000, 160, 200, 8, 400),
             Self::Shape => (20_000, 200, 8 * 1_024, 4, 400),
             // 25 months.
-            Self::Daily => (4_000_000, 160, 0, 96, 775),
+            Self::Daily => (4_000_000, 160, 0, 128, 775),
             Self::Gateway => (1_000, 100, 4 * 1_024, 8, 1),
-            Self::Refused => (20_001, 160, 200, 4, 400),
+            Self::Refused => (20_001, 160, 8 * 1_024, 4, 400),
             Self::PageForm => (2_000_000, 160, 0, 4, 400),
         };
         NoteLimits { notes_max, key_max, text_max, numbers_max, keep: DAY.saturating_mul(days) }

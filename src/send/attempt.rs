@@ -113,5 +113,5 @@ pub(super) fn count_delivered(metrics: &Metrics, activity: &Activity, head: &Hea
     let age = Duration::try_from(at.duration_since(head.accepted_at)).unwrap_or_default();
     metrics.delivered_at_age(age);
     metrics.site_delivered(head.site.as_str());
-    activity.settled(&head.site, &head.form, LeadEnd::Delivered, at);
+    activity.settled(&head.site, &head.form, LeadEnd::Delivered { took: age }, at);
 }

@@ -11,6 +11,9 @@ use super::{Metrics, MetricsError, seconds};
 
 /// Requests to a site that were refused, by reason.
 const REFUSED: &str = "formgate_refused_total";
+/// Refused requests to a site by what was wrong: unlike `reason`, which the sender is told, it tells one credential's fault
+/// from another's.
+const SITE_MISTAKES: &str = "formgate_site_mistakes_total";
 /// When a site last posted something that was stored, in seconds since 1970.
 const SITE_LAST_RECEIVED: &str = "formgate_site_last_received_timestamp_seconds";
 /// Submissions of a site that were stored, repeated ones included.
@@ -36,6 +39,7 @@ pub struct SiteDepth {
 /// The series of the sites that have some.
 pub(super) struct SiteMetrics {
     refused: IntCounterVec,
+    mistakes: IntCounterVec,
     last_received: GaugeVec,
     received: IntCounterVec,
     delivered: IntCounterVec,
@@ -54,6 +58,8 @@ struct Series {
     last_received: OnceLock<Gauge>,
     /// By reason; of a reason, from its first refusal on.
     refused: Mutex<BTreeMap<&'static str, IntCounter>>,
+    /// The same by mistake.
+    mistakes: Mutex<BTreeMap<&'static str, IntCounter>>,
 }
 
 impl SiteMetrics {
@@ -61,6 +67,11 @@ impl SiteMetrics {
         let site = &["site"];
         Ok(Self {
             refused: set.counters(REFUSED, "Refused requests by configured site and reason.", &["site", "reason"])?,
+            mistakes: set.counters(
+                SITE_MISTAKES,
+                "Refused requests by configured site and what was wrong.",
+                &["site", "mistake"],
+            )?,
             last_received: set.float_gauges(
                 SITE_LAST_RECEIVED,
                 "When the site's last stored submission arrived.",
@@ -81,6 +92,9 @@ impl SiteMetrics {
         for (site, series) in known.iter().filter(|(site, _)| !sites.contains(*site)) {
             for reason in series.refused.lock().keys() {
                 drop(self.refused.remove_label_values(&[site.as_str(), reason]));
+            }
+            for mistake in series.mistakes.lock().keys() {
+                drop(self.mistakes.remove_label_values(&[site.as_str(), mistake]));
             }
             // One that was never counted has none.
             drop(self.last_received.remove_label_values(&[site]));
@@ -106,6 +120,7 @@ impl SiteMetrics {
             delivered: self.delivered.with_label_values(&[site]),
             last_received: OnceLock::new(),
             refused: Mutex::default(),
+            mistakes: Mutex::default(),
         }
     }
 
@@ -117,6 +132,13 @@ impl SiteMetrics {
         if let Some(series) = self.sites.read().get(site) {
             let mut refused = series.refused.lock();
             refused.entry(reason).or_insert_with(|| self.refused.with_label_values(&[site, reason])).inc();
+        }
+    }
+
+    pub(super) fn mistake(&self, site: &str, mistake: &'static str) {
+        if let Some(series) = self.sites.read().get(site) {
+            let mut mistakes = series.mistakes.lock();
+            mistakes.entry(mistake).or_insert_with(|| self.mistakes.with_label_values(&[site, mistake])).inc();
         }
     }
 
@@ -168,6 +190,11 @@ impl Metrics {
         self.sites.refused(site, reason);
     }
 
+    /// Counts what was wrong with a request to a site that was refused.
+    pub fn mistake(&self, site: &str, mistake: &'static str) {
+        self.sites.mistake(site, mistake);
+    }
+
     /// Counts a submission of a site that was stored at a time, in seconds since 1970.
     pub fn site_received(&self, site: &str, at: i64) {
         self.sites.received(site, seconds(at));
@@ -212,6 +239,7 @@ mod tests {
         metrics.site_delivered("acme");
         metrics.site_received_before("acme", 1_700_000_000);
         metrics.refused("acme", "rate_limited");
+        metrics.mistake("acme", "expired_token");
         metrics.refused("beta", "rate_limited");
         let depth = SiteDepth { queued: 2, held: 1, oldest_queued_seconds: 90.0, is_paused: true };
         metrics.site_depths(|_site| depth);
@@ -221,6 +249,7 @@ mod tests {
                 r#"formgate_refused_total{reason="rate_limited",site="acme"} 1"#,
                 r#"formgate_site_delivered_total{site="acme"} 1"#,
                 r#"formgate_site_last_received_timestamp_seconds{site="acme"} 1800000000"#,
+                r#"formgate_site_mistakes_total{mistake="expired_token",site="acme"} 1"#,
                 r#"formgate_site_paused{site="acme"} 1"#,
                 r#"formgate_site_queue_entries{site="acme",state="held"} 1"#,
                 r#"formgate_site_queue_entries{site="acme",state="queued"} 2"#,

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod confirmation;
 mod delivery;
+mod digest;
 mod docs;
 mod doctor;
 mod encrypted;

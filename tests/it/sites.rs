@@ -9,7 +9,9 @@ use formgate::app;
 use formgate::config::{self, Site, Sources, Token};
 use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::operate::{self, SiteSummary};
-use formgate::queue::activity::{ACTIVITY_FORMS_MAX, Activity, PostEnd, StoredPost};
+use formgate::queue::activity::{
+    ACTIVITY_FORMS_MAX, Activity, Mistake, PostEnd, RefusedPost, Sender, StoredPost, mistakes,
+};
 use formgate::queue::{NoteKind, Notes as _, Reason, State};
 use formgate::sandbox::{self, Sandbox};
 use jiff::Timestamp;
@@ -168,6 +170,45 @@ async fn the_list_tells_how_each_site_is() {
         assert!(status.data.contains(line), "{line}: {}", status.data);
     }
     agency.app.expect("it runs").stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_post_is_told_with_its_sender_and_cure_also_after_a_restart() {
+    let mut agency = Agency::new("http://127.0.0.1:1", [PUBLIC, SECRET]);
+    let wordpress = "User-Agent: WordPress/7.1; https://www.clinic.example\r\n";
+    let refused = async |agency: &Agency, headers: &str| {
+        let request = post("/hooks/acme/contact", &format!("{headers}{}", bearer("fg_wrong")), "{}");
+        let address = agency.app.as_ref().expect("it runs").gateway()[0];
+        assert_eq!(status(&send(address, request).await), 401);
+    };
+    refused(&agency, wordpress).await;
+    refused(&agency, "User-Agent: jane@example.com\r\n").await;
+    agency.stop().await;
+    agency.start();
+    refused(&agency, "User-Agent: scanner \"<x>\" 203.0.113.5\r\nReferer: https://203.0.113.5/a\r\n").await;
+    let shown = agency.show("acme").await["figures"]["refused_posts"].take();
+    let told = shown[0].as_object().expect("a mistake");
+    let names: Vec<_> = told.keys().map(String::as_str).collect();
+    assert_eq!(names, ["mistake", "status", "count", "first_at", "last_at", "host", "agent", "cure"]);
+    assert_eq!((&told["mistake"], &told["status"], &told["count"]), (&json!("unknown_token"), &json!(401), &json!(3)));
+    assert_eq!(told["host"], "clinic.example");
+    assert_eq!(told["agent"], "WordPress/7.1; https://www.clinic.example");
+    assert!(told["first_at"].as_str() < told["last_at"].as_str(), "{shown}");
+    let cure = "make a new one with `formgate sites token add SITE`, and paste the new URL";
+    assert!(told["cure"].as_str().is_some_and(|told| told.ends_with(cure)), "{shown}");
+    let text = agency.run(&["sites", "show", "acme"]).await.data;
+    for part in
+        ["\nRefused posts\n  unknown_token  401  3 posts  first ", "  clinic.example  WordPress/7.1; https", cure]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let status = agency.run(&["status"]).await.data;
+    assert!(
+        status.contains(": unknown_token, from clinic.example\n    the token ") && status.contains(cure),
+        "{status}"
+    );
+    assert!(agency.show("beta").await["figures"]["refused_posts"].as_array().is_some_and(Vec::is_empty));
+    agency.stop().await;
 }
 
 #[tokio::test]
@@ -350,10 +391,10 @@ fn start_with_tokens(activity: &Activity) -> gateway::Running {
     gateway::start_behind(None, Options::default(), change, |gateway| gateway.with_activity(activity.clone()))
 }
 
-/// The notes that tell when posts were last refused: site, reason, count.
+/// The notes that tell which posts were refused: site, last mistake, count of all.
 async fn refused_notes(gateway: &gateway::Running) -> Vec<(String, String, u64)> {
     let notes = gateway.shelf.notes(NoteKind::Refused, "", None, 10).await.expect("read");
-    notes.into_iter().map(|note| (note.key.to_string(), note.text.unwrap_or_default(), note.numbers[0])).collect()
+    notes.into_iter().map(|note| (note.key.to_string(), mistakes(&note)[0].mistake.clone(), note.numbers[0])).collect()
 }
 
 fn refused_note(site: &str, reason: &str, count: u64) -> (String, String, u64) {
@@ -414,6 +455,8 @@ async fn the_log_says_why_a_credential_was_refused_and_the_answer_does_not() {
     for line in [
         "formgate_credentials_refused_total{fault=\"unknown_site\"} 2",
         "formgate_credentials_refused_total{fault=\"other_sites_token\"} 1",
+        "formgate_site_mistakes_total{mistake=\"other_sites_token\",site=\"acme\"} 1",
+        "formgate_refused_total{reason=\"unauthorized\",site=\"acme\"} 7",
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
@@ -450,6 +493,13 @@ async fn what_else_is_refused_counts_to_the_site_too() {
     activity.flush(&gateway.store()).await.expect("written");
     // A path that is no form's is nobody's post.
     assert_eq!(refused_notes(&gateway).await, [refused_note("acme", "upload_too_large", 1)]);
+    let told = async |id| {
+        let site = SiteId::parse(id).expect("a site");
+        let told = operate::refused_posts(&*gateway.store(), &site).await.expect("read");
+        told.into_iter().map(|told| (told.mistake, told.status, told.count)).collect::<Vec<_>>()
+    };
+    assert_eq!(told("acme").await, [("upload_too_large".to_owned(), Some(413), 1)]);
+    assert_eq!(told("acm").await, [], "another site, whose id this one's begins with");
 }
 
 #[tokio::test]
@@ -519,7 +569,8 @@ async fn figures_whose_writing_nobody_waits_for_are_written_once() {
     let site = SiteId::parse("acme").expect("a site");
     gateway.shelf.fail(gateway::Trouble::Silent);
     for second in 1..=3 {
-        activity.refused(Some(&site), "unknown_token", Timestamp::from_second(second).expect("a time"));
+        let post = RefusedPost { mistake: Mistake::UnknownToken, status: 401, sender: &Sender::default };
+        activity.refused(Some(&site), &post, Timestamp::from_second(second).expect("a time"));
         // As whoever asks for figures does while the store hangs.
         let written = tokio::time::timeout(Duration::ZERO, activity.flush(&gateway.store())).await;
         assert!(written.is_err(), "nobody writes");

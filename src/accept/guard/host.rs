@@ -34,7 +34,7 @@ pub(super) fn server(user_agent: &str) -> Option<&str> {
 }
 
 /// Returns the host of a URL, where it is one.
-fn host(url: &str) -> Option<String> {
+pub(super) fn host(url: &str) -> Option<String> {
     place(url).map(|place| place.host)
 }
 

@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use super::credentials::Credentials;
 use crate::config::Config;
 use crate::lead::SiteId;
+use crate::queue::activity::Mistake;
 
 /// What was wrong with what a request showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,16 +39,22 @@ pub(in crate::accept) struct RefusedCredential {
 impl CredentialFault {
     /// One word for log and metric; a closed set.
     pub(in crate::accept) fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownSite => "unknown_site",
-            Self::NoCredential => "no_credential",
-            Self::OtherOrigin => "other_origin",
-            Self::UnknownToken => "unknown_token",
-            Self::ExpiredToken => "expired_token",
-            Self::OtherSitesToken => "other_sites_token",
-            Self::BadSignature => "bad_signature",
-            Self::UnknownKeys => "unknown_keys",
-            Self::WrongSecretKey => "wrong_secret_key",
+        Mistake::from(self).as_str()
+    }
+}
+
+impl From<CredentialFault> for Mistake {
+    fn from(fault: CredentialFault) -> Self {
+        match fault {
+            CredentialFault::UnknownSite => Self::UnknownSite,
+            CredentialFault::NoCredential => Self::NoCredential,
+            CredentialFault::OtherOrigin => Self::OtherOrigin,
+            CredentialFault::UnknownToken => Self::UnknownToken,
+            CredentialFault::ExpiredToken => Self::ExpiredToken,
+            CredentialFault::OtherSitesToken => Self::OtherSitesToken,
+            CredentialFault::BadSignature => Self::BadSignature,
+            CredentialFault::UnknownKeys => Self::UnknownKeys,
+            CredentialFault::WrongSecretKey => Self::WrongSecretKey,
         }
     }
 }

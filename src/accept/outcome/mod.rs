@@ -13,6 +13,7 @@ use super::submission::{BadBody, NoBody};
 use super::wire::BadHead;
 use super::wordpress::EndpointAnswer;
 use crate::lead::{EntryId, FieldError};
+use crate::queue::activity::Mistake;
 use crate::queue::{State, StoreError};
 use crate::telemetry::{Panicked, RequestEnd};
 
@@ -213,29 +214,34 @@ impl Rejected {
 impl Refusal {
     /// One word for log, metric and problem type; a closed set.
     pub(super) fn as_str(&self) -> &'static str {
+        self.mistake().as_str()
+    }
+
+    /// What was wrong, as far as the sender may know.
+    pub(super) fn mistake(&self) -> Mistake {
         match self {
-            Self::Head(BadHead::Malformed) => "malformed_request",
-            Self::Head(BadHead::TooLarge) => "head_too_large",
-            Self::Head(BadHead::TooSlow) => "head_too_slow",
-            Self::Head(BadHead::Cut) => "head_cut",
-            Self::NotFound => "not_found",
-            Self::Method(_) => "method_not_allowed",
-            Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => "unauthorized",
-            Self::CredentialsUnknown => "credentials_unknown",
-            Self::Keys(WrongKeys::Missing) => "keys_missing",
-            Self::Keys(WrongKeys::Refused) => "keys_refused",
-            Self::Body(BadBody::TooLarge) => "upload_too_large",
-            Self::Body(BadBody::TooMuchToKeep) => "body_too_large",
-            Self::Body(BadBody::Busy) => "busy",
-            Self::Body(BadBody::TooSlow) => "body_too_slow",
-            Self::Body(BadBody::Broken) => "broken_body",
-            Self::Unkept(_) => "panicked",
-            Self::Limited(_) => "rate_limited",
-            Self::Page(PageRefusal::TooLarge) => "form_too_large",
-            Self::Page(PageRefusal::Files) => "files_not_taken",
-            Self::Page(PageRefusal::Full) => "form_full",
-            Self::Store(StoreError::Full | StoreError::DiskFull) => "store_full",
-            Self::Store(_) | Self::StoreSlow => "store_unavailable",
+            Self::Head(BadHead::Malformed) => Mistake::MalformedRequest,
+            Self::Head(BadHead::TooLarge) => Mistake::HeadTooLarge,
+            Self::Head(BadHead::TooSlow) => Mistake::HeadTooSlow,
+            Self::Head(BadHead::Cut) => Mistake::HeadCut,
+            Self::NotFound => Mistake::NotFound,
+            Self::Method(_) => Mistake::MethodNotAllowed,
+            Self::Unauthorized | Self::Keys(WrongKeys::Public | WrongKeys::Secret) => Mistake::Unauthorized,
+            Self::CredentialsUnknown => Mistake::CredentialsUnknown,
+            Self::Keys(WrongKeys::Missing) => Mistake::KeysMissing,
+            Self::Keys(WrongKeys::Refused) => Mistake::KeysRefused,
+            Self::Body(BadBody::TooLarge) => Mistake::UploadTooLarge,
+            Self::Body(BadBody::TooMuchToKeep) => Mistake::BodyTooLarge,
+            Self::Body(BadBody::Busy) => Mistake::Busy,
+            Self::Body(BadBody::TooSlow) => Mistake::BodyTooSlow,
+            Self::Body(BadBody::Broken) => Mistake::BrokenBody,
+            Self::Unkept(_) => Mistake::Panicked,
+            Self::Limited(_) => Mistake::RateLimited,
+            Self::Page(PageRefusal::TooLarge) => Mistake::FormTooLarge,
+            Self::Page(PageRefusal::Files) => Mistake::FilesNotTaken,
+            Self::Page(PageRefusal::Full) => Mistake::FormFull,
+            Self::Store(StoreError::Full | StoreError::DiskFull) => Mistake::StoreFull,
+            Self::Store(_) | Self::StoreSlow => Mistake::StoreUnavailable,
         }
     }
 }

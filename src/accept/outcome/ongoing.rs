@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::reply::{self, Dialect};
-use super::{Outcome, RequestFailure, StoredStatus};
+use super::{Outcome, Refusal, RequestFailure, StoredStatus};
 use crate::accept::browser::{self, Audience};
 use crate::accept::gateway::Gateway;
-use crate::accept::guard::RefusedCredential;
 use crate::accept::guard::key_pairs::KeyPairCheck;
+use crate::accept::guard::{RefusedCredential, sender};
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
-use crate::queue::activity::{PostEnd, StoredPost, TokenPrefix};
+use crate::queue::activity::{Mistake, PostEnd, RefusedPost, StoredPost, TokenPrefix};
 
 /// What is known of a request by the time it ends, for its log line.
 pub(in crate::accept) struct Trail {
@@ -49,6 +49,8 @@ pub(in crate::accept) struct Trail {
 pub(in crate::accept) struct Ongoing<'a> {
     gateway: &'a Gateway,
     pub(in crate::accept) trail: Trail,
+    /// What it says of its sender is read only where it is refused.
+    pub(in crate::accept) headers: Option<&'a HeaderMap>,
     is_recorded: bool,
 }
 
@@ -87,7 +89,7 @@ impl<'a> Ongoing<'a> {
             mapping: None,
             audience: None,
         };
-        Self { gateway, trail, is_recorded: false }
+        Self { gateway, trail, headers: None, is_recorded: false }
     }
 
     /// Records the outcome, and makes the answer of it.
@@ -109,7 +111,7 @@ impl<'a> Ongoing<'a> {
         let duration = trail.started.elapsed();
         let reason = outcome.reason();
         gateway.metrics.request(outcome.end(), duration);
-        self.count(outcome, reason);
+        self.count(outcome, status);
         gateway.metrics.reading(gateway.reading.bytes());
         // Whoever may not post must not decide how long the log gets. What is stored from a page has its form's limit.
         let is_flood = trail.is_stranger && outcome.id().is_none();
@@ -139,7 +141,7 @@ impl<'a> Ongoing<'a> {
     }
 
     /// Counts to the site, where it is one of the configuration.
-    fn count(&self, outcome: &Outcome, reason: &'static str) {
+    fn count(&self, outcome: &Outcome, status: Option<StatusCode>) {
         let Gateway { metrics, activity, .. } = self.gateway;
         let trail = &self.trail;
         let now = Timestamp::now();
@@ -160,20 +162,27 @@ impl<'a> Ongoing<'a> {
                 }
             }
             (Outcome::Refused(_), None) if trail.is_ping => {}
-            (Outcome::Refused(_), site) => {
-                if let Some(site) = site {
-                    metrics.refused(site.as_str(), reason);
-                }
-                let fault = trail.credential.as_ref().map(|refused| refused.fault.as_str());
-                if let Some(fault) = fault {
-                    metrics.credential_refused(fault);
-                }
-                // What names no site and shows no credential is no post that went astray.
-                if site.is_some() || fault.is_some() {
-                    activity.refused(site.as_ref(), fault.unwrap_or(reason), now);
-                }
-            }
+            (Outcome::Refused(refusal), site) => self.count_refused(refusal, site.as_ref(), status, now),
             _ => {}
+        }
+    }
+
+    fn count_refused(&self, refusal: &Refusal, site: Option<&SiteId>, status: Option<StatusCode>, now: Timestamp) {
+        let Gateway { metrics, activity, .. } = self.gateway;
+        let fault = self.trail.credential.as_ref().map(|refused| refused.fault);
+        let mistake = fault.map_or_else(|| refusal.mistake(), Mistake::from);
+        if let Some(site) = site {
+            metrics.refused(site.as_str(), refusal.as_str());
+            metrics.mistake(site.as_str(), mistake.as_str());
+        }
+        if let Some(fault) = fault {
+            metrics.credential_refused(fault.as_str());
+        }
+        // What names no site and shows no credential is no post that went astray.
+        if site.is_some() || fault.is_some() {
+            let status = status.map(|status| status.as_u16()).unwrap_or_default();
+            let sender = || self.headers.map(sender).unwrap_or_default();
+            activity.refused(site, &RefusedPost { mistake, status, sender: &sender }, now);
         }
     }
 }

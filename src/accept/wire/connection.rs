@@ -113,17 +113,18 @@ impl Gateway {
 
     /// Brings a request to its end: an answer, which is counted and logged. `path` is what it asks for as far as that
     /// can be seen, also where its head is malformed.
-    pub(super) async fn end(
+    pub(super) async fn end<'a>(
         &self,
         session: &mut ServerSession,
-        head: &Result<RequestHead, BadHead>,
+        head: &'a Result<RequestHead, BadHead>,
         path: Option<&str>,
-        mut ongoing: Ongoing<'_>,
+        mut ongoing: Ongoing<'a>,
     ) -> EndedRequest {
         let dialect = path.and_then(route::endpoint).map_or(Dialect::Formgate, Dialect::Kaicalls);
         let outcome = match head {
             Ok(head) => {
                 ongoing.trail.take_id_from(&head.headers);
+                ongoing.headers = Some(&head.headers);
                 let answered = catch_async(self.answer(session, head, &mut ongoing.trail)).await;
                 answered.unwrap_or_else(|panicked| Outcome::Failed(RequestFailure::Panicked(Some(panicked))))
             }

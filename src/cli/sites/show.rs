@@ -20,6 +20,8 @@ use crate::queue::activity::TokenPrefix;
 /// Longest name and note, and longest error, in characters.
 const NOTE_MAX: usize = 60;
 const ERROR_MAX: usize = 200;
+/// Longest host and agent of a refused post, in characters.
+const SENDER_MAX: usize = 60;
 
 /// Shows everything about one site: what its file says, what the running gateway knows, what KaiCalls tells.
 ///
@@ -80,6 +82,7 @@ fn text(row: &SiteRow<'_>, told: Option<&SiteDetail>, loaded: &Loaded, now: Time
         Some(told) => {
             sections.push(section("Forms that posted", forms(told, now), paint));
             sections.push(section("Tokens", tokens(told, now), paint));
+            sections.push(section("Refused posts", refused(told, now), paint));
             sections.extend(told.kaicalls.as_ref().map(|week| section("KaiCalls", kaicalls(week, now), paint)));
         }
         None => sections.push(section("Tokens", tokens_of_file(row, loaded), paint)),
@@ -170,6 +173,25 @@ fn tokens(told: &SiteDetail, now: Timestamp) -> Vec<String> {
         ]
     };
     table::aligned(&told.tokens.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Writes a line for each mistake, with its cure below it.
+fn refused(told: &SiteDetail, now: Timestamp) -> Vec<String> {
+    let row = |refused: &crate::operate::RefusedMistake| {
+        let foreign = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| shown::short(text, SENDER_MAX));
+        vec![
+            shown::short(&refused.mistake, NOTE_MAX),
+            refused.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            plural(refused.count, "post"),
+            format!("first {}", ago(Some(refused.first_at), now)),
+            format!("last {}", ago(Some(refused.last_at), now)),
+            foreign(refused.host.as_deref()),
+            foreign(refused.agent.as_deref()),
+        ]
+    };
+    let rows = table::aligned(&told.refused_posts.iter().map(row).collect::<Vec<_>>()).into_iter();
+    let cures = told.refused_posts.iter().map(|refused| format!("  {}", shown::line(&refused.cure)));
+    rows.zip(cures).flat_map(|(row, cure)| [row, cure]).collect()
 }
 
 fn tokens_of_file(row: &SiteRow<'_>, loaded: &Loaded) -> Vec<String> {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::SpeedToLead;
 use crate::lead::{FormId, SiteId};
 
 const HOUR_SECONDS: i64 = 3_600;
@@ -16,6 +17,12 @@ pub(super) const NAMELESS: &str = "*";
 const OF_DAY: usize = 3;
 /// Numbers of an hour.
 const OF_HOUR: usize = 3;
+/// Where the number of spam stands, and where those of the speed begin: what came later stands behind what was there.
+const SPAM_AT: usize = OF_DAY + HOURS * OF_HOUR;
+const SPEED_AT: usize = SPAM_AT + 1;
+/// All numbers of a day's note.
+#[cfg(test)]
+const NUMBERS: usize = SPEED_AT + super::SPEED_BUCKETS;
 
 /// An hour of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +42,8 @@ pub struct HourCounts {
     pub dead: u64,
     /// Submissions that are held since the form's honeypot is filled in.
     pub spam: u64,
+    /// How fast the delivered leads were.
+    pub speed: SpeedToLead,
 }
 
 /// What happened in a day, as a note keeps it: by the hour only what is shown of the last 24.
@@ -44,6 +53,7 @@ pub struct DayCounts {
     pub duplicates: u64,
     pub dead: u64,
     pub spam: u64,
+    speed: SpeedToLead,
     /// Taken, delivered and refused, hour by hour.
     hours: [[u64; OF_HOUR]; HOURS],
 }
@@ -89,6 +99,21 @@ impl Hour {
     }
 }
 
+impl HourCounts {
+    /// Adds another.
+    pub fn add(&mut self, other: &Self) {
+        let Self { taken, held, duplicates, refused, delivered, dead, spam, speed } = other;
+        self.taken += taken;
+        self.held += held;
+        self.duplicates += duplicates;
+        self.refused += refused;
+        self.delivered += delivered;
+        self.dead += dead;
+        self.spam += spam;
+        self.speed.add(speed);
+    }
+}
+
 impl DayCounts {
     /// Adds an hour of the day.
     pub fn add(&mut self, hour: usize, counts: HourCounts) {
@@ -96,11 +121,29 @@ impl DayCounts {
         self.duplicates += counts.duplicates;
         self.dead += counts.dead;
         self.spam += counts.spam;
+        self.speed.add(&counts.speed);
         if let Some([taken, delivered, refused]) = self.hours.get_mut(hour) {
             *taken += counts.taken;
             *delivered += counts.delivered;
             *refused += counts.refused;
         }
+    }
+
+    /// Returns how fast the leads of the day were delivered.
+    pub fn speed(&self) -> SpeedToLead {
+        self.speed
+    }
+
+    /// Returns what happened in the whole day.
+    pub fn total(&self) -> HourCounts {
+        let Self { held, duplicates, dead, spam, speed, .. } = *self;
+        let mut total = HourCounts { held, duplicates, dead, spam, speed, ..HourCounts::default() };
+        for [taken, delivered, refused] in self.hours {
+            total.taken += taken;
+            total.delivered += delivered;
+            total.refused += refused;
+        }
+        total
     }
 
     /// Returns what happened in an hour of it, as far as hours are told apart: taken, delivered and refused.
@@ -113,8 +156,8 @@ impl DayCounts {
     pub fn numbers(&self) -> Vec<u64> {
         let mut numbers = vec![self.held, self.duplicates, self.dead];
         numbers.extend(self.hours.as_flattened());
-        // Came later, so it stands last.
         numbers.push(self.spam);
+        numbers.extend(self.speed.counts());
         let used = numbers.iter().rposition(|number| *number > 0).map_or(0, |last| last + 1);
         numbers.truncate(used);
         numbers
@@ -125,8 +168,8 @@ impl DayCounts {
         let number = |at: usize| numbers.get(at).copied().unwrap_or_default();
         let [held, duplicates, dead] = std::array::from_fn(number);
         let hour = |hour: usize| std::array::from_fn(|of_hour| number(OF_DAY + hour * OF_HOUR + of_hour));
-        let spam = number(OF_DAY + HOURS * OF_HOUR);
-        Self { held, duplicates, dead, spam, hours: std::array::from_fn(hour) }
+        let speed = SpeedToLead::read(numbers.iter().skip(SPEED_AT).copied());
+        Self { held, duplicates, dead, spam: number(SPAM_AT), speed, hours: std::array::from_fn(hour) }
     }
 }
 
@@ -165,6 +208,8 @@ impl DayKey {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::civil::date;
 
     use super::*;
@@ -174,7 +219,9 @@ mod tests {
     fn a_days_numbers_are_read_as_they_were_written() {
         let mut day = DayCounts::default();
         assert_eq!(day.numbers(), [0; 0]);
-        day.add(0, HourCounts { taken: 1, held: 2, duplicates: 3, refused: 4, delivered: 5, dead: 6, spam: 0 });
+        let first =
+            HourCounts { taken: 1, held: 2, duplicates: 3, refused: 4, delivered: 5, dead: 6, ..HourCounts::default() };
+        day.add(0, first);
         assert_eq!(day.numbers(), [2, 3, 6, 1, 5, 4]);
         day.add(23, HourCounts { refused: 7, ..HourCounts::default() });
         assert_eq!(DayCounts::read(&day.numbers()), day);
@@ -182,7 +229,23 @@ mod tests {
         assert_eq!(DayCounts::read(&[1]), DayCounts { held: 1, ..DayCounts::default() });
         day.add(23, HourCounts { spam: 8, ..HourCounts::default() });
         assert_eq!((DayCounts::read(&day.numbers()), day.spam, day.hour(23).spam), (day.clone(), 8, 0));
-        assert!(day.numbers().len() <= NoteKind::Daily.limits().numbers_max);
+        assert_eq!(day.total(), HourCounts { refused: 4 + 7, spam: 8, ..first });
+    }
+
+    #[test]
+    fn a_days_speed_stands_behind_what_older_versions_wrote() {
+        let mut speed = SpeedToLead::default();
+        speed.count(Duration::from_secs(3));
+        speed.count(Duration::from_secs(86_400 * 30));
+        let mut day = DayCounts::default();
+        day.add(5, HourCounts { spam: 1, delivered: 2, speed, ..HourCounts::default() });
+        let numbers = day.numbers();
+        assert_eq!((numbers.len(), numbers[76..79].to_vec()), (NUMBERS, vec![0, 0, 1]));
+        assert!(NUMBERS <= NoteKind::Daily.limits().numbers_max);
+        assert_eq!(DayCounts::read(&numbers), day);
+        assert_eq!(day.speed(), speed);
+        let older = DayCounts::read(&numbers[..76]);
+        assert_eq!((older.spam, older.speed().leads()), (1, 0));
     }
 
     #[test]

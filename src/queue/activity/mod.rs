@@ -1,9 +1,14 @@
 //! What each site does: counted in memory, written to the store's notes twice a minute and when the gateway stops.
 //!
 //! A request bumps a few numbers under a lock and waits for nothing. A kill loses what was counted since the last write.
-//! There is no personal data in it. `day` has the layout of a day's note, `write` makes notes of what was counted.
+//! There is no personal data in it. `day` has the layout of a day's note, `speed` its histogram, `write` makes notes of what was
+//! counted. Of posts that were refused `mistake` has the kinds, `sender` who sent them, and `refused` what is kept of each.
 
 mod day;
+mod mistake;
+mod refused;
+mod sender;
+mod speed;
 mod write;
 
 use std::collections::HashMap;
@@ -16,6 +21,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::day::{DayCounts, DayKey, HOURS, Hour, HourCounts};
+pub use self::mistake::{Mistake, cure};
+use self::refused::Refusals;
+pub use self::refused::{EPISODE_GAP, MISTAKES_MAX, MistakeRecord, RefusedPost, mistakes};
+pub use self::sender::{AGENT_MAX, HOST_MAX, Sender};
+pub use self::speed::{SPEED_BOUNDS, SPEED_BUCKETS, SpeedToLead};
 use self::write::{Unwritten, changes};
 pub use self::write::{form_of_key, form_prefix, refused_key, token_key};
 use super::{Store, StoreError};
@@ -39,6 +49,8 @@ pub struct Activity {
     counted: Arc<Mutex<Counted>>,
     /// One writes at a time: whoever waits finds everything written that was counted before.
     unwritten: Arc<tokio::sync::Mutex<Unwritten>>,
+    /// Changes when there is a site to be told of.
+    refusals: watch::Sender<u64>,
 }
 
 /// The beginning of a token's SHA-256, by which people and notes call it: 12 hexadecimal digits.
@@ -68,7 +80,10 @@ pub enum PostEnd {
 /// How a lead left the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeadEnd {
-    Delivered,
+    /// So long after it was stored.
+    Delivered {
+        took: Duration,
+    },
     Dead,
 }
 
@@ -80,6 +95,8 @@ struct Counted {
     others: SiteCounts,
     /// Sites with something to write.
     changed: Vec<SiteId>,
+    /// Sites that had a post refused since somebody last took them; none while nobody listens.
+    untold: Option<Vec<SiteId>>,
 }
 
 /// What was counted of one site since the last write. Its forms stay: they are those counted by name.
@@ -90,7 +107,9 @@ struct SiteCounts {
     /// What belongs to no form that is counted by name.
     others: FormCounts,
     tokens: HashMap<TokenPrefix, Uses>,
-    refused: Option<LastRefused>,
+    refused: Refusals,
+    /// It is among the sites to be told of.
+    is_untold: bool,
 }
 
 #[derive(Default)]
@@ -105,12 +124,6 @@ struct FormCounts {
 struct Uses {
     count: u64,
     last_at: Timestamp,
-}
-
-struct LastRefused {
-    count: u64,
-    at: Timestamp,
-    reason: &'static str,
 }
 
 impl TokenPrefix {
@@ -162,13 +175,37 @@ impl Activity {
     }
 
     /// Counts a post that was refused; `site` is only one of the configuration, and none where the sender named another.
-    pub fn refused(&self, site: Option<&SiteId>, reason: &'static str, now: Timestamp) {
+    pub fn refused(&self, site: Option<&SiteId>, post: &RefusedPost<'_>, now: Timestamp) {
         let mut counted = self.counted.lock();
-        let site = counted.site(site);
-        let count = site.refused.as_ref().map_or(0, |refused| refused.count);
-        site.refused = Some(LastRefused { count: count + 1, at: now, reason });
+        let counts = counted.site(site);
+        counts.refused.add(post, now);
         // The sender names the form, and has not shown that it may post.
-        site.form(None).hour(now).refused += 1;
+        counts.form(None).hour(now).refused += 1;
+        let is_new = site.is_some_and(|site| counted.is_to_tell(site));
+        drop(counted);
+        if is_new {
+            self.refusals.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Begins to remember which sites have posts refused, for [`Self::take_refused`]; what is returned changes when there is
+    /// one more. For one listener: each site is given once.
+    pub fn watch_refused(&self) -> watch::Receiver<u64> {
+        self.counted.lock().untold.get_or_insert_default();
+        self.refusals.subscribe()
+    }
+
+    /// Takes the sites that had a post refused since the last call: of those that are counted by name, so at most
+    /// [`ACTIVITY_SITES_MAX`]. What was refused is in memory until [`Self::flush`] has written it.
+    pub fn take_refused(&self) -> Vec<SiteId> {
+        let mut counted = self.counted.lock();
+        let taken = counted.untold.as_mut().map(std::mem::take).unwrap_or_default();
+        for site in &taken {
+            if let Some(counts) = counted.sites.get_mut(site) {
+                counts.is_untold = false;
+            }
+        }
+        taken
     }
 
     /// Counts a lead that left the queue.
@@ -176,7 +213,10 @@ impl Activity {
         let mut counted = self.counted.lock();
         let hour = counted.site(Some(site)).form(Some(form)).hour(now);
         match end {
-            LeadEnd::Delivered => hour.delivered += 1,
+            LeadEnd::Delivered { took } => {
+                hour.delivered += 1;
+                hour.speed.count(took);
+            }
             LeadEnd::Dead => hour.dead += 1,
         }
     }
@@ -207,7 +247,7 @@ impl Activity {
             // The rest of the last time goes first, so that what waits stays as much as one time counts.
             unwritten.write(&*store).await?;
             let drained = counted.lock().drain();
-            unwritten.take_in(drained.iter().flat_map(|(site, counts)| changes(site.as_ref(), counts)));
+            unwritten.take_in(drained.into_iter().flat_map(|(site, counts)| changes(site.as_ref(), counts)));
             unwritten.write(&*store).await
         });
         writing.await.unwrap_or_else(|failed| Err(StoreError::Unavailable(failed.into())))
@@ -230,6 +270,15 @@ impl Counted {
             self.changed.push(site.clone());
         }
         counts
+    }
+
+    /// Tells whether somebody listens who doesn't know yet that a post to a site was refused; from now on it does.
+    fn is_to_tell(&mut self, site: &SiteId) -> bool {
+        let Some(untold) = &mut self.untold else { return false };
+        let Some(counts) = self.sites.get_mut(site).filter(|counts| !counts.is_untold) else { return false };
+        counts.is_untold = true;
+        untold.push(site.clone());
+        true
     }
 
     /// Takes out what was counted since the last time.
@@ -266,7 +315,8 @@ impl SiteCounts {
             forms: changed.map(|(form, counts)| (form.clone(), std::mem::take(counts))).collect(),
             others: std::mem::take(&mut self.others),
             tokens: std::mem::take(&mut self.tokens),
-            refused: self.refused.take(),
+            refused: std::mem::take(&mut self.refused),
+            is_untold: false,
         }
     }
 }
@@ -316,5 +366,46 @@ mod tests {
         assert!(notes(NoteKind::Form).await.is_empty(), "the last lead is another");
         let day = notes(NoteKind::Daily).await.pop().map(|note| DayCounts::read(&note.numbers)).expect("a day");
         assert_eq!((day.spam, day.held, day.hour(10).taken), (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn each_site_with_a_refused_post_is_told_once_until_it_is_taken() {
+        let activity = Activity::default();
+        let [acme, beta] = ["acme", "beta"].map(|id| SiteId::parse(id).expect("a site"));
+        let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
+        let post = RefusedPost { mistake: Mistake::UnknownToken, status: 401, sender: &Sender::default };
+        activity.refused(Some(&acme), &post, now);
+        let mut told = activity.watch_refused();
+        assert!(activity.take_refused().is_empty(), "nobody listened");
+        for site in [Some(&acme), None, Some(&acme), Some(&beta), Some(&acme)] {
+            activity.refused(site, &post, now);
+        }
+        assert!(told.has_changed().expect("it is there"));
+        assert_eq!(*told.borrow_and_update(), 2, "a flood wakes nobody twice");
+        // What is written in between is told all the same.
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
+        activity.flush(&store).await.expect("written");
+        activity.refused(Some(&beta), &post, now);
+        assert_eq!(activity.take_refused(), [acme, beta.clone()]);
+        assert!(!told.has_changed().expect("it is there") && activity.take_refused().is_empty());
+        activity.refused(Some(&beta), &post, now);
+        assert!(told.has_changed().expect("it is there"));
+        assert_eq!(activity.take_refused(), [beta]);
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_is_added_to_the_sites_own_note() {
+        let activity = Activity::default();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Duration::ZERO));
+        let now: Timestamp = "2026-11-30T10:00:00Z".parse().expect("a time");
+        let post = RefusedPost { mistake: Mistake::RateLimited, status: 429, sender: &Sender::default };
+        // The id of one begins with that of the other.
+        for id in ["acme-2", "acme", "acme-2"] {
+            activity.refused(SiteId::parse(id).ok().as_ref(), &post, now);
+            activity.flush(&store).await.expect("written");
+        }
+        let notes = store.notes(NoteKind::Refused, "", None, 10).await.expect("notes");
+        let counts: Vec<_> = notes.iter().map(|note| (note.key.as_str(), mistakes(note)[0].count)).collect();
+        assert_eq!(counts, [("acme", 1), ("acme-2", 2)]);
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::day::NAMELESS;
-use super::{DayCounts, DayKey, FormCounts, SiteCounts, TokenPrefix};
+use super::{DayCounts, DayKey, FormCounts, Refusals, SiteCounts, TokenPrefix};
 use crate::lead::{FormId, SiteId};
 use crate::queue::{Merge, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge};
 
@@ -15,22 +15,49 @@ const CHUNK: usize = 100;
 
 /// Changes that are not in the store yet.
 #[derive(Default)]
-pub(super) struct Unwritten(VecDeque<(NoteChange, Timestamp)>);
+pub(super) struct Unwritten(VecDeque<Change>);
+
+/// A change that is to be written.
+pub(super) enum Change {
+    /// Of one note, as of a time.
+    Note(NoteChange, Timestamp),
+    /// What was refused of a site, by the key of its note: a change only together with what the note has.
+    Refusals(String, Refusals),
+}
 
 impl Unwritten {
-    pub(super) fn take_in(&mut self, changes: impl Iterator<Item = (NoteChange, Timestamp)>) {
+    pub(super) fn take_in(&mut self, changes: impl Iterator<Item = Change>) {
         self.0.extend(changes);
     }
 
     /// Writes all of them; what can't be written stays.
     pub(super) async fn write(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         while !self.0.is_empty() {
-            let chunk: Vec<_> = self.0.iter().take(CHUNK).cloned().collect();
+            let mut chunk = Vec::new();
+            let mut taken = 0;
+            for change in self.0.iter().take(CHUNK) {
+                chunk.extend(change.of_note(store).await?);
+                taken += 1;
+            }
             // Only what the store has is forgotten, whatever ends this.
             store.note_all(&chunk).await?;
-            self.0.drain(..chunk.len());
+            self.0.drain(..taken);
         }
         Ok(())
+    }
+}
+
+impl Change {
+    async fn of_note(&self, store: &dyn Store) -> Result<Option<(NoteChange, Timestamp)>, StoreError> {
+        let (key, refusals) = match self {
+            Self::Note(change, at) => return Ok(Some((change.clone(), *at))),
+            Self::Refusals(key, refusals) => (key, refusals),
+        };
+        let Some((count, last_at)) = refusals.total() else { return Ok(None) };
+        // Keys that only begin with it come behind it.
+        let known = store.notes(NoteKind::Refused, key, None, 1).await?.pop().filter(|note| note.key.as_str() == key);
+        let text = TextMerge::Latest(refusals.text(known.as_ref()));
+        Ok(note_change(NoteKind::Refused, key, text, vec![count], last_at))
     }
 }
 
@@ -55,8 +82,8 @@ pub fn form_of_key(key: &str) -> Option<(SiteId, FormId)> {
     Some((SiteId::parse(site).ok()?, FormId::parse(form).ok()?))
 }
 
-/// Makes changes of what was counted of a site; each with the time of what it tells.
-pub(super) fn changes(site: Option<&SiteId>, counts: &SiteCounts) -> Vec<(NoteChange, Timestamp)> {
+/// Makes changes of what was counted of a site.
+pub(super) fn changes(site: Option<&SiteId>, counts: SiteCounts) -> Vec<Change> {
     let mut changes = Vec::new();
     let named = counts.forms.iter().map(|(form, counts)| (Some(form), counts));
     for (form, counts) in named.chain([(None, &counts.others)]) {
@@ -72,19 +99,14 @@ pub(super) fn changes(site: Option<&SiteId>, counts: &SiteCounts) -> Vec<(NoteCh
         let added = key.and_then(|key| change(NoteKind::Token, &key, TextMerge::Keep, vec![uses.count], uses.last_at));
         changes.extend(added);
     }
-    if let Some(refused) = &counts.refused {
-        let text = TextMerge::Latest(refused.reason.to_owned());
-        changes.extend(change(NoteKind::Refused, &refused_key(site), text, vec![refused.count], refused.at));
+    if counts.refused.total().is_some() {
+        changes.push(Change::Refusals(refused_key(site), counts.refused));
     }
     changes
 }
 
 /// Returns the changes of a form's days.
-fn day_changes(
-    site: Option<&SiteId>,
-    form: Option<&FormId>,
-    counts: &FormCounts,
-) -> impl Iterator<Item = (NoteChange, Timestamp)> {
+fn day_changes(site: Option<&SiteId>, form: Option<&FormId>, counts: &FormCounts) -> impl Iterator<Item = Change> {
     let mut days: BTreeMap<Date, (DayCounts, Timestamp)> = BTreeMap::new();
     for (hour, counts) in &counts.hours {
         let (day, of_day) = hour.day();
@@ -98,8 +120,12 @@ fn day_changes(
     })
 }
 
+fn change(kind: NoteKind, key: &str, text: TextMerge, numbers: Vec<u64>, at: Timestamp) -> Option<Change> {
+    note_change(kind, key, text, numbers, at).map(|(change, at)| Change::Note(change, at))
+}
+
 /// Every key and text here is within the bounds of its kind; what were not would only be left out of the figures.
-fn change(
+fn note_change(
     kind: NoteKind,
     key: &str,
     text: TextMerge,
