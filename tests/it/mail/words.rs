@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use formgate::event::EventType;
+use formgate::lead::SiteId;
 use formgate::notify::notice::Data;
 use formgate::notify::words::{headline, report, with_figures};
+use formgate::operate::{Digest, DigestSite, NeedsPerson};
+use formgate::queue::State;
 
 use super::events::{acme, lead, notice, of_every_type, overdue, paused, site};
 
@@ -73,11 +76,10 @@ fn a_headline_of_nothing_in_particular_still_says_what_it_is_about() {
     );
 }
 
-#[test]
-fn the_figures_of_a_week_are_told_in_words_and_by_site() {
+fn week() -> Digest {
     let day = |day| jiff::civil::date(2026, 11, day);
-    let row = |id: &str, received, refused, median_seconds| formgate::operate::DigestSite {
-        id: formgate::lead::SiteId::parse(id).expect("a site"),
+    let row = |id: &str, received, refused, median_seconds| DigestSite {
+        id: SiteId::parse(id).expect("a site"),
         received,
         delivered: received,
         held: 0,
@@ -85,13 +87,8 @@ fn the_figures_of_a_week_are_told_in_words_and_by_site() {
         refused,
         median_seconds,
     };
-    let group = formgate::operate::NeedsPerson {
-        cause: "email: no field has it".to_owned(),
-        state: formgate::queue::State::Held,
-        leads: 3,
-        sites: 1,
-    };
-    let digest = formgate::operate::Digest {
+    let group = NeedsPerson { cause: "email: no field has it".to_owned(), state: State::Held, leads: 3, sites: 1 };
+    Digest {
         from: day(23),
         to: day(29),
         received: 1_204,
@@ -108,9 +105,13 @@ fn the_figures_of_a_week_are_told_in_words_and_by_site() {
         needs_person: vec![group],
         sites: vec![row("acme", 1_000, 37, Some(1.2)), row("bakery", 204, 0, None)],
         more_sites: 4,
-    };
+    }
+}
+
+#[test]
+fn the_figures_of_a_week_are_told_in_words_and_by_site() {
     let weekly = of_every_type().into_iter().find(|notice| notice.event == EventType::DigestWeekly).expect("one");
-    let report = with_figures(report(&weekly), &digest);
+    let report = with_figures(report(&weekly), &week());
     let facts: Vec<String> = report.facts.iter().map(|fact| format!("{}: {}", fact.label, fact.value)).collect();
     assert_eq!(
         facts[1..],
