@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use formgate::event::EventType;
+use formgate::lead::SiteId;
 use formgate::notify::notice::Data;
-use formgate::notify::words::headline;
+use formgate::notify::words::{headline, report, with_figures};
+use formgate::operate::{Digest, DigestSite, NeedsPerson};
+use formgate::queue::State;
 
 use super::events::{acme, lead, notice, of_every_type, overdue, paused, site};
 
@@ -71,4 +74,61 @@ fn a_headline_of_nothing_in_particular_still_says_what_it_is_about() {
             "Notifications arrive again",
         ]
     );
+}
+
+fn week() -> Digest {
+    let day = |day| jiff::civil::date(2026, 11, day);
+    let row = |id: &str, received, refused, median_seconds| DigestSite {
+        id: SiteId::parse(id).expect("a site"),
+        received,
+        delivered: received,
+        held: 0,
+        dead: 0,
+        refused,
+        median_seconds,
+    };
+    let group = NeedsPerson { cause: "email: no field has it".to_owned(), state: State::Held, leads: 3, sites: 1 };
+    Digest {
+        from: day(23),
+        to: day(29),
+        received: 1_204,
+        delivered: 1_200,
+        held: 3,
+        dead: 1,
+        duplicates: 2,
+        spam: 0,
+        refused: 37,
+        refused_unknown: Some(0),
+        median_seconds: Some(1.24),
+        p95_seconds: Some(184.0),
+        within_minute: Some(0.987),
+        needs_person: vec![group],
+        sites: vec![row("acme", 1_000, 37, Some(1.2)), row("bakery", 204, 0, None)],
+        more_sites: 4,
+    }
+}
+
+#[test]
+fn the_figures_of_a_week_are_told_in_words_and_by_site() {
+    let weekly = of_every_type().into_iter().find(|notice| notice.event == EventType::DigestWeekly).expect("one");
+    let report = with_figures(report(&weekly), &week());
+    let facts: Vec<String> = report.facts.iter().map(|fact| format!("{}: {}", fact.label, fact.value)).collect();
+    assert_eq!(
+        facts[1..],
+        [
+            "Days: 2026-11-23 to 2026-11-29 (UTC)",
+            "Received: 1,204 leads",
+            "Delivered: 1,200 leads",
+            "From submit to KaiCalls: half within 1.2 s, 95 % within 3 min; 98.7 % within a minute",
+            "Held: 3 leads",
+            "Given up: 1 lead",
+            "Refused: 37 posts, which are probably lost",
+            "Left out: 2 duplicates",
+        ]
+    );
+    assert_eq!(report.cures, ["3 leads held at 1 site: email: no field has it"]);
+    let table = report.table.expect("a table");
+    assert!(table.rows.iter().all(|row| row.len() == table.columns.len()));
+    let rows: Vec<String> = table.rows.iter().map(|row| row.join("|")).collect();
+    assert_eq!(rows, ["acme|1000|1000|0|0|37|1.2 s", "bakery|204|204|0|0|0|", "and 4 more sites||||||"]);
 }

@@ -24,8 +24,8 @@ use super::Sent;
 use crate::config::{Mail, MailAddress};
 use crate::notify::notice::{LeadContent, Notice};
 
-/// Most bytes of leads' contents in one mail. Servers refuse what is larger than 10 to 50 MB; both parts of a mail hold a content,
-/// and encoding makes each up to three times as large.
+/// Most bytes of leads' contents in one mail. Both parts of a mail hold a content, encoded: that makes a mail of some 3 MB, and of
+/// 8 MB where each character has to be escaped. Servers take 10 MB and more.
 const CONTENT_MAX: usize = 1024 * 1024;
 
 /// Sends mails by one mail server.
