@@ -266,21 +266,6 @@ pub struct TestData {
 }
 
 impl Notice {
-    /// Returns how many bytes of a lead's content it holds.
-    pub fn lead_bytes(&self) -> usize {
-        let Data::Lead(data) = &self.data else { return 0 };
-        match &data.lead.content {
-            None => 0,
-            Some(LeadContent::Lead(lead)) => {
-                let phone = lead.phone().map_or(0, str::len);
-                lead.name().len() + lead.email().len() + phone + lead.message().len()
-            }
-            Some(LeadContent::Unreadable(unreadable)) => {
-                unreadable.fields.iter().map(|field| field.label.len() + field.value.len()).sum()
-            }
-        }
-    }
-
     /// Returns the only site it is about.
     pub fn site(&self) -> Option<&NamedSite> {
         match &self.data {

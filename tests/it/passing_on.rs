@@ -20,6 +20,10 @@ macro_rules! pass_on {
                 self.inner.readers().await
             }
 
+            async fn record_moves(&self, filter: formgate::queue::MoveFilter) -> Result<(), formgate::queue::StoreError> {
+                self.inner.record_moves(filter).await
+            }
+
             async fn emit(
                 &self,
                 emission: &formgate::queue::Emission,

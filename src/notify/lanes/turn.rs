@@ -7,12 +7,10 @@ use crate::config::{MailAddress, Sink, WebhookTarget};
 use crate::notify::content::Reader;
 use crate::notify::notice::Notice;
 use crate::notify::routing::Routed;
+use crate::notify::sink::mail::fitting;
 use crate::notify::sink::{Outlets, Sent, SinkFailure};
 use crate::queue::StoreError;
 use crate::telemetry::catch_async;
-
-/// Most bytes of leads in one mail; one more lead is in the next, so none is ever cut.
-const MAIL_LEADS_BYTES: usize = 512 * 1_024;
 
 /// Some events of a lane.
 pub(super) struct Turn {
@@ -86,15 +84,15 @@ impl Turn {
     async fn mail(&self, address: &MailAddress, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
         let mut notices: Vec<Notice> = Vec::new();
         let mut looked_at = 0;
-        let mut bytes = 0;
         for event in &self.events {
             match reader.read(event, &self.sink).await {
                 Ok(Some(notice)) => {
-                    bytes += notice.lead_bytes();
-                    if bytes > MAIL_LEADS_BYTES && !notices.is_empty() {
+                    notices.push(notice);
+                    // One that doesn't fit is in the next mail, so none is ever cut.
+                    if fitting(&notices) < notices.len() {
+                        notices.pop();
                         break;
                     }
-                    notices.push(notice);
                 }
                 Ok(None) => {}
                 Err(error) => return unreadable(&error),

@@ -17,11 +17,12 @@ pub(super) fn headline(data: &DigestData, event: EventType) -> String {
 pub(super) fn report(title: String, data: &DigestData, event: EventType) -> Report {
     let paragraph = format!("What formgate took and delivered, in a {} summary.", period(event));
     let report = Report::new(title, paragraph);
-    report.known("Gateway", Some(quoted(&data.gateway)).filter(|url| !url.is_empty()))
+    let report = report.known("Gateway", Some(quoted(&data.gateway)).filter(|url| !url.is_empty()));
+    with_figures(report, &data.figures)
 }
 
 /// Adds the figures of some days to a report.
-pub fn with_figures(report: Report, digest: &Digest) -> Report {
+fn with_figures(report: Report, digest: &Digest) -> Report {
     let days = if digest.from == digest.to {
         format!("{} (UTC)", digest.from)
     } else {

@@ -9,7 +9,6 @@ mod lead;
 mod say;
 mod site;
 
-pub use digest::with_figures;
 pub use lead::standing_for_all;
 
 use super::notice::{Data, Notice};

@@ -102,7 +102,7 @@ pub(super) fn paused(number: u64, site: NamedSite) -> Notice {
 pub(super) fn mistake(mistake: &str, status: u16, count: u64, first_at: &str) -> RefusedPost {
     RefusedPost {
         mistake: mistake.to_owned(),
-        status,
+        status: Some(status),
         count,
         first_at: time(first_at),
         last_at: time("2026-11-30T11:58:00Z"),

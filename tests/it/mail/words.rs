@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use formgate::event::EventType;
 use formgate::lead::SiteId;
 use formgate::notify::notice::Data;
-use formgate::notify::words::{headline, report, with_figures};
+use formgate::notify::words::{headline, report};
 use formgate::operate::{Digest, DigestSite, NeedsPerson};
 use formgate::queue::State;
 
@@ -110,8 +110,11 @@ fn week() -> Digest {
 
 #[test]
 fn the_figures_of_a_week_are_told_in_words_and_by_site() {
-    let weekly = of_every_type().into_iter().find(|notice| notice.event == EventType::DigestWeekly).expect("one");
-    let report = with_figures(report(&weekly), &week());
+    let mut weekly = of_every_type().into_iter().find(|notice| notice.event == EventType::DigestWeekly).expect("one");
+    if let Data::Digest(digest) = &mut weekly.data {
+        digest.figures = week();
+    }
+    let report = report(&weekly);
     let facts: Vec<String> = report.facts.iter().map(|fact| format!("{}: {}", fact.label, fact.value)).collect();
     assert_eq!(
         facts[1..],
