@@ -34,6 +34,7 @@ mod keys;
 mod leads;
 mod log_lines;
 mod manners;
+mod notify_config;
 mod onboarding;
 mod onboarding_guards;
 mod operate;
