@@ -52,13 +52,16 @@ enum KeyShape {
     TableOrTables(&'static str),
     TextOr(&'static str),
     TextsOr(&'static str),
+    TextOrTexts,
+    /// A duration, or one of a few words.
+    DurationOr(&'static [&'static str]),
     Texts,
     TextByName,
 }
 
 use KeyShape::{
-    Choice, Date, Duration, Flag, Named, Number, Rate, Share, Size, Table, TableOrTables, Tables, Text, TextByName,
-    TextOr, Texts, TextsOr,
+    Choice, Date, Duration, DurationOr, Flag, Named, Number, Rate, Share, Size, Table, TableOrTables, Tables, Text,
+    TextByName, TextOr, TextOrTexts, Texts, TextsOr,
 };
 
 const OVER: KeyShape = Choice(&["slow", "hold", "reject"]);
@@ -74,6 +77,8 @@ const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("the configuration", "queue", Table("[queue]")),
     ("the configuration", "limits", Table("[limits]")),
     ("the configuration", "backup", Table("[backup]")),
+    ("the configuration", "mail", Table("[mail]")),
+    ("the configuration", "alerts", Table("[alerts]")),
     ("the configuration", "sites", Table("[sites]")),
     ("the configuration", "mappings", Table("[mappings]")),
     ("the configuration", "site", Tables("a site")),
@@ -112,6 +117,21 @@ const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("[backup]", "every", Duration),
     ("[backup]", "to", Text),
     ("[backup]", "keep", Number),
+    ("*", "notify", Tables("[[notify]]")),
+    ("[[notify]]", "name", Text),
+    ("[[notify]]", "url", TextOr("a secret")),
+    ("[[notify]]", "secret", TextsOr("a secret")),
+    ("[[notify]]", "format", Choice(&["standard", "slack"])),
+    ("[[notify]]", "email", TextOrTexts),
+    ("[[notify]]", "events", Texts),
+    ("[[notify]]", "sites", Texts),
+    ("[[notify]]", "leads", Flag),
+    ("[[notify]]", "allow_private", Flag),
+    ("[mail]", "smtp", Text),
+    ("[mail]", "password", TextOr("a secret")),
+    ("[mail]", "from", Text),
+    ("[alerts]", "overdue", DurationOr(&["off"])),
+    ("*", "silence", DurationOr(&["auto", "off"])),
     ("*", "burst", Number),
     ("*", "rate", Rate),
     ("*", "over", OVER),
@@ -252,6 +272,8 @@ impl KeyShape {
                 let one = json!({ "anyOf": [text(), reference(name)] });
                 json!({ "anyOf": [one, list(one)] })
             }
+            TextOrTexts => json!({ "anyOf": [text(), list(text())] }),
+            DurationOr(words) => json!({ "anyOf": [Duration.to_json(), { "enum": words }] }),
             Texts => list(text()),
             TextByName => json!({ "type": "object", "additionalProperties": text() }),
         }

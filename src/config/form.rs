@@ -3,6 +3,7 @@
 use super::browser;
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
+use super::notify::{Silence, silence};
 use super::reader::{KnownKeys, NamedValue, Table, Value, all};
 use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
@@ -25,6 +26,7 @@ pub(super) const KEYS: KnownKeys = KnownKeys {
         "extras",
         "auto",
         "browser",
+        "silence",
     ],
 };
 
@@ -37,6 +39,8 @@ pub(super) struct CompiledForm {
     pub(super) keys: Option<Option<KeyPair>>,
     /// Pages may post it without a token.
     pub(super) page: Option<PageForm>,
+    /// Its own, where it has one.
+    pub(super) silence: Option<Silence>,
 }
 
 /// Compiles a site's `forms`, in the file's order.
@@ -60,6 +64,7 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
     let extras = table.section("extras", extras::KEYS, extras::compile);
     let auto_min = table.section("auto", AUTO, auto_min);
     let page = table.read("browser", browser::compile);
+    let silence = table.read("silence", silence);
     let (page, mut extras) = (page?, extras?);
     let mapping = mapping?;
     let lead = lead?;
@@ -81,7 +86,7 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
         auto_min: auto_min?,
         honeypot,
     };
-    Some(CompiledForm { rules, keys, page })
+    Some(CompiledForm { rules, keys, page, silence: silence? })
 }
 
 /// Reads the confidence below which a guess is held.

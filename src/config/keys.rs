@@ -2,10 +2,12 @@
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::KnownKeys;
-use super::{admin, backup, browser, form, include, limits, queue, secret, sections, server, site, token, upstream};
+use super::{
+    admin, backup, browser, form, include, limits, notify, queue, secret, sections, server, site, token, upstream,
+};
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [KnownKeys; 24] = [
+pub const CONFIG_KEYS: [KnownKeys; 27] = [
     sections::KEYS,
     server::KEYS,
     server::TLS,
@@ -18,6 +20,9 @@ pub const CONFIG_KEYS: [KnownKeys; 24] = [
     limits::LIMIT,
     limits::SITE_LIMIT,
     backup::KEYS,
+    notify::SINK_KEYS,
+    notify::MAIL_KEYS,
+    notify::ALERTS_KEYS,
     include::SITES,
     include::MAPPINGS,
     site::KEYS,

@@ -144,8 +144,10 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
-    let context = site::Context { sources, today, mappings: &names, sound: &sound };
+    let has_mail = sections.may_mail();
+    let context = site::Context { sources, today, mappings: &names, sound: &sound, has_mail };
     let sites = sites::compile(root.as_ref(), &files.sites, last_good, &context);
+    root.iter().for_each(|root| advice::warn_of_sinks(root, &sites));
     for file in files.sites.iter().chain([&files.config]) {
         sites::warn_if_readable(file);
     }
@@ -183,6 +185,7 @@ impl ConfigParts {
         let broken = self.sites.broken.iter().cloned().chain(lacking).collect();
         let config = self.sections.clone().into_config().filter(|_| self.sections.is_whole()).map(|mut config| {
             let sound = self.sites.usable.iter().filter(|(_, site)| !site.lacks_something);
+            config.sinks.extend(sound.clone().flat_map(|(_, sound)| sound.site.notify.sinks.iter().cloned()));
             config.sites = sound.map(|(id, sound)| (id.clone(), Arc::clone(&sound.site))).collect();
             config.mappings = Arc::new(Mappings::new(
                 self.mappings.iter().map(|mapping| mapping.as_ref().clone()),

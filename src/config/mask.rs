@@ -11,12 +11,21 @@ pub(super) const MASK: &str = "***";
 /// Keys whose strings may be shown inside a secret's table or list: they say where it is, or are public.
 pub(super) const OPEN_KEYS: [&str; 5] = ["env", "file", "sha256", "note", "expires"];
 
+/// The key of sinks, of whose values only those of [`OPEN_KEYS`] are shown where they are written in its own line.
+pub(super) const SINKS: &str = "notify";
+
+/// Tables whose `url` is no secret; the empty one is a site's file.
+const OPEN_URLS: [&str; 3] = ["", "site", "queue"];
+
 /// Returns the byte ranges to hide, sorted, without overlap.
 pub(super) fn secret_ranges(text: &str) -> Vec<Range<usize>> {
-    let mut ranges: Vec<_> = credentials(text);
+    let mut ranges: Vec<_> = credentials(text).into_iter().chain(passwords_in_urls(text)).collect();
+    let headers = headers(text);
     for (at, _) in text.match_indices('=') {
         let key = text.get(..at).map_or("", key_before);
-        if is_secret_key(key) {
+        let header = headers.partition_point(|(start, _)| *start < at).checked_sub(1);
+        let table = header.and_then(|last| headers.get(last)).map_or("", |(_, name)| name);
+        if is_secret_key(key) || is_secret_in(table, key) {
             ranges.extend(value_ranges(text, at + 1));
         }
     }
@@ -64,6 +73,40 @@ fn key_before(before: &str) -> &str {
     let start =
         start.map_or(0, |at| at + trimmed.get(at..).and_then(|rest| rest.chars().next()).map_or(1, char::len_utf8));
     trimmed.get(start..).unwrap_or_default()
+}
+
+/// Returns where the tables of a text begin, and the last part of their names.
+fn headers(text: &str) -> Vec<(usize, &str)> {
+    let mut at = 0;
+    let mut headers = Vec::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(name) = line.trim_start().strip_prefix('[') {
+            let name = name.trim_start_matches('[').split(']').next().unwrap_or_default();
+            headers.push((
+                at,
+                name.rsplit('.').next().unwrap_or_default().trim_matches([' ', '\t', '"', '\'', '\r', '\n']),
+            ));
+        }
+        at += line.len();
+    }
+    headers
+}
+
+/// Tells whether a key holds a secret because of the table that it stands in: a webhook's URL often is one in itself, also
+/// where the table's name is misspelt.
+fn is_secret_in(table: &str, key: &str) -> bool {
+    let key = key.to_lowercase();
+    strsim::osa_distance(&key, SINKS) <= 2 || !OPEN_URLS.contains(&table) && strsim::osa_distance(&key, "url") <= 1
+}
+
+/// Finds the password in `scheme://user:password@host`.
+fn passwords_in_urls(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(at, mark)| {
+        let start = at + mark.len();
+        let rest = text.get(start..line_end(text, start))?;
+        let user = rest.get(..rest.rfind('@')?)?;
+        Some(start + user.find(':')? + 1..start + user.len())
+    })
 }
 
 pub(super) fn is_secret_key(key: &str) -> bool {
@@ -189,6 +232,27 @@ mod tests {
                 "cfg_name = \"x\"\nname = \"y\"\npublic_key = \"wp_pk_a\"",
             ),
             ("é = \"x\"", "é = \"x\""),
+        ] {
+            assert_eq!(masked(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_a_webhook_is_hidden_and_a_sites_is_shown() {
+        for (text, expected) in [
+            ("url = \"https://a.example\"", "url = \"https://a.example\""),
+            ("[[site]]\nurl = \"https://a.example\"", "[[site]]\nurl = \"https://a.example\""),
+            ("[queue]\nurl = \"sqlite:a\"", "[queue]\nurl = \"sqlite:a\""),
+            ("[[notify]]\nurl = \"https://hush\"\nname = \"a\"", "[[notify]]\nurl = ***\nname = \"a\""),
+            ("[[site.notify]]\nurl = \"https://hush", "[[site.notify]]\nurl = ***"),
+            ("[[ notfy ]]\nulr = 'https://hush'", "[[ notfy ]]\nulr = ***"),
+            ("[[notify]]\nurl = { env = \"E\" }", "[[notify]]\nurl = { env = \"E\" }"),
+            (
+                "notify = [\n  { url = \"hush\", secret = { file = \"f\" } },\n]",
+                "notify = [\n  { url = ***, secret = { file = \"f\" } },\n]",
+            ),
+            ("[mail]\nsmtp = \"smtps://u:hu@sh@a.example\"", "[mail]\nsmtp = \"smtps://u:***@a.example\""),
+            ("smtp = \"smtps://u@a.example:465\"", "smtp = \"smtps://u@a.example:465\""),
         ] {
             assert_eq!(masked(text), expected, "{text}");
         }

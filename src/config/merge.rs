@@ -12,6 +12,7 @@ use super::diagnostic::Diagnostics;
 use super::last_good::{Fallback, RemovedParts, Texts, absolute};
 use super::load::ConfigParts;
 use super::mappings;
+use super::notify::{WrittenMail, WrittenSink};
 use super::snapshot::{Config, Site};
 use super::stand_in::{ConfigPart, PartFault, StandIn, StandInSource, report_gone};
 use crate::lead::SiteId;
@@ -54,6 +55,7 @@ pub(super) fn merge(
         config.missing.credentials = merge.is_blind || sites.values().any(|site| site.lacks_signature_secret);
         config.missing.keys = config.missing.credentials || sites.values().any(|site| site.lacks_keys());
         config.sites = sites;
+        merge.add_sinks_of_sites(&mut config);
         config.broken_sites = merge.stand_ins.iter().filter_map(broken_site).collect();
         let mappings = mappings.into_values().map(|mapping| mapping.as_ref().clone());
         config.mappings = Arc::new(Mappings::new(mappings, mappings::dictionary()));
@@ -93,18 +95,52 @@ impl ConfigMerge<'_> {
 
     fn sections(&mut self) -> super::sections::Sections {
         let written = self.parts.sections.states();
-        let merged = self.parts.sections.clone().or(&self.fallback.sections);
+        let mut merged = self.parts.sections.clone().or(&self.fallback.sections);
+        merged.replace_sinks(&self.fallback.sinks);
         for ((name, is_sound), (_, is_known)) in written.into_iter().zip(merged.states()) {
             let by = match (is_known, name) {
                 (true, _) => StandInSource::LastGood,
-                (false, "admin") => StandInSource::Default,
+                (false, "admin" | "alerts") => StandInSource::Default,
+                (false, "notify") => StandInSource::Itself,
                 (false, _) => StandInSource::Nothing,
             };
             if !is_sound {
                 self.stand_in(ConfigPart::Section(name), &self.parts.config, PartFault::Broken, by);
             }
         }
+        self.lacking_sections(&merged);
         merged
+    }
+
+    /// Names the sections that are written well, and lack what they name.
+    fn lacking_sections(&mut self, merged: &super::sections::Sections) {
+        let (written, config) = (&self.parts.sections, &self.parts.config);
+        if written.sinks.iter().flatten().any(WrittenSink::is_lacking) {
+            let is_known = merged.sinks.iter().flatten().all(|sink| !sink.is_lacking());
+            let by = if is_known { StandInSource::LastGood } else { StandInSource::Itself };
+            self.stand_in(ConfigPart::Section("notify"), config, PartFault::Incomplete, by);
+        }
+        if matches!(written.mail, Some(WrittenMail::Lacking)) {
+            let is_known = merged.mail.as_ref().is_some_and(WrittenMail::is_sound);
+            let by = if is_known { StandInSource::LastGood } else { StandInSource::Nothing };
+            self.stand_in(ConfigPart::Section("mail"), config, PartFault::Incomplete, by);
+        }
+    }
+
+    /// Gathers the sinks of sites, and leaves out those that nothing can be sent to.
+    fn add_sinks_of_sites(&mut self, config: &mut Config) {
+        let known = &self.fallback.sinks;
+        for site in config.sites.values() {
+            config.sinks.extend(site.notify.sinks.iter().cloned());
+            config.sinks.extend(site.notify.lacking.iter().filter_map(|name| known.get(name)).cloned());
+            let part = ConfigPart::Site(site.id.clone());
+            if !site.notify.lacking.is_empty() && !self.stand_ins.iter().any(|stand_in| stand_in.part == part) {
+                self.stand_in(part, &site.file, PartFault::Incomplete, StandInSource::Itself);
+            }
+        }
+        if config.mail.is_none() {
+            config.sinks.retain(|sink| !sink.is_mail());
+        }
     }
 
     fn sites(&mut self) -> Sites {

@@ -93,8 +93,8 @@ pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, NewSitePlace, load};
 pub use mappings::shipped_mappings;
 pub use notify::{
-    Alerts, Mail, MailAddress, MailSecurity, SigningKey, Silence, Sink, SinkSites, SinkTarget, WebhookFormat,
-    WebhookTarget,
+    Alerts, Mail, MailAddress, MailSecurity, SigningKey, Silence, Sink, SinkSites, SinkTarget, SiteNotify,
+    WebhookFormat, WebhookTarget,
 };
 pub use page_origin::{InvalidPageOrigin, PageOrigin};
 pub use reader::KnownKeys;

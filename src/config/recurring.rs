@@ -19,6 +19,8 @@ pub(super) enum RecurringKind {
     RepeatedToken,
     TokenExpired,
     TokenExpires,
+    /// Webhooks of sites that are not signed.
+    UnsignedWebhook,
     /// A value is missing on this machine, where a stand-in or nothing takes its place.
     MissingValue,
     /// Forms name a mapping that isn't there.
@@ -62,6 +64,9 @@ impl RecurringKind {
                 "tokens expire within 14 days",
                 "`formgate sites token SITE` makes a new one; the old one works until you remove it",
             ),
+            Self::UnsignedWebhook => {
+                ("webhooks aren't signed", "set `secret` for each: whsec_ and what `openssl rand -base64 32` prints")
+            }
             Self::MissingValue => ("values are missing on this machine", "set them on the machine where formgate runs"),
             Self::NoMapping(name) => {
                 let message = format!("{count} forms use the mapping `{name}`, which doesn't exist");
@@ -83,6 +88,7 @@ impl RecurringKind {
             Self::KeyLength | Self::Readable(_) => "files",
             Self::MissingValue => "values",
             Self::NoMapping(_) => "files",
+            Self::UnsignedWebhook => "webhooks",
             _of_sites => "sites",
         }
     }

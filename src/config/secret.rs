@@ -50,6 +50,11 @@ impl Sources {
         self.has_stand_ins
     }
 
+    /// Tells whether a secret only takes the place of one that isn't on this machine.
+    pub(super) fn is_stand_in(&self, secret: &Secret) -> bool {
+        self.stand_in(KeyVisibility::Secret).is_some_and(|stand_in| stand_in == secret.expose())
+    }
+
     fn stand_in(&self, kind: KeyVisibility) -> Option<String> {
         let text = if kind == KeyVisibility::Public { "wp_pk_in_place_of_a_key" } else { "wp_sk_in_place_of_a_key" };
         self.has_stand_ins.then(|| text.to_owned())

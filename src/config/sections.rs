@@ -1,7 +1,11 @@
 //! The tables of `config.toml` that say how the gateway runs: each can be broken without harm to the others.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
+use super::notify::{self, Alerts, Sink, SinkContext, SinkOwner, WrittenMail, WrittenSink};
 use super::reader::{KnownKeys, Table};
 use super::secret::Sources;
 use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server};
@@ -17,6 +21,10 @@ pub(super) struct Sections {
     pub(super) limits: Option<Limits>,
     /// Some(None) where there is no such table.
     pub(super) backup: Option<Option<Backup>>,
+    /// Each table is sound or broken by itself. None where they can't even be told apart.
+    pub(super) sinks: Option<Vec<WrittenSink>>,
+    pub(super) mail: Option<WrittenMail>,
+    pub(super) alerts: Option<Alerts>,
 }
 
 impl Sections {
@@ -33,7 +41,12 @@ impl Sections {
             }),
             limits: sound(root, |root| root.section("limits", limits::KEYS, limits::compile)),
             backup: sound(root, |root| root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?))),
+            mail: sound(root, |root| notify::compile_mail(root, sources)),
+            alerts: sound(root, |root| root.section("alerts", notify::ALERTS_KEYS, notify::compile_alerts)),
+            sinks: None,
         };
+        let context = SinkContext { owner: SinkOwner::Gateway, sources, has_mail: sections.may_mail() };
+        sections.sinks = notify::compile_sinks(root, context);
         if let (Some(queue), Some(Some(_)), Some(place)) = (&sections.queue, &sections.backup, root.get("backup")) {
             backup::warn_of_no_file(&place, queue);
         }
@@ -53,6 +66,11 @@ impl Sections {
             queue: Some(config.queue.clone()),
             limits: Some(config.limits),
             backup: Some(config.backup.clone()),
+            sinks: Some(
+                config.sinks.iter().filter(|sink| !sink.is_of_site_file()).cloned().map(WrittenSink::Sound).collect(),
+            ),
+            mail: Some(config.mail.clone().map_or(WrittenMail::Absent, WrittenMail::Sound)),
+            alerts: Some(config.alerts),
         }
     }
 
@@ -65,11 +83,27 @@ impl Sections {
             queue: self.queue.or_else(|| others.queue.clone()),
             limits: self.limits.or(others.limits),
             backup: self.backup.or_else(|| others.backup.clone()),
+            sinks: self.sinks.or_else(|| others.sinks.clone()),
+            mail: match (self.mail, &others.mail) {
+                (None, others) => others.clone(),
+                (Some(WrittenMail::Lacking), Some(sound @ WrittenMail::Sound(_))) => Some(sound.clone()),
+                (written, _) => written,
+            },
+            alerts: self.alerts.or(others.alerts),
+        }
+    }
+
+    /// Puts what is known of a sink's name in the place of one that can't be used as it is written.
+    pub(super) fn replace_sinks(&mut self, known: &BTreeMap<String, Arc<Sink>>) {
+        for written in self.sinks.iter_mut().flatten() {
+            if let Some(sink) = written.missed_name().and_then(|name| known.get(name)) {
+                *written = WrittenSink::Sound(Arc::clone(sink));
+            }
         }
     }
 
     /// Names the tables, each with whether it can be used.
-    pub(super) fn states(&self) -> [(&'static str, bool); 6] {
+    pub(super) fn states(&self) -> [(&'static str, bool); 9] {
         [
             ("server", self.server.is_some()),
             ("admin", self.admin.is_some()),
@@ -77,6 +111,9 @@ impl Sections {
             ("queue", self.queue.is_some()),
             ("limits", self.limits.is_some()),
             ("backup", self.backup.is_some()),
+            ("notify", self.sinks.as_ref().is_some_and(|sinks| !sinks.iter().any(WrittenSink::is_broken))),
+            ("mail", self.mail.is_some()),
+            ("alerts", self.alerts.is_some()),
         ]
     }
 
@@ -93,14 +130,19 @@ impl Sections {
             queue: self.queue?,
             limits: self.limits?,
             backup: self.backup.flatten(),
-            sinks: Vec::new(),
-            mail: None,
-            alerts: super::notify::Alerts::default(),
+            sinks: self.sinks.iter().flatten().filter_map(WrittenSink::sound).cloned().collect(),
+            mail: self.mail.and_then(WrittenMail::into_mail),
+            alerts: self.alerts.unwrap_or_default(),
             sites: std::collections::BTreeMap::new(),
             mappings: std::sync::Arc::default(),
             missing,
             broken_sites: std::collections::BTreeSet::new(),
         })
+    }
+
+    /// Tells whether mail can be sent, or could be if nothing was broken or missing.
+    pub(super) fn may_mail(&self) -> bool {
+        !matches!(self.mail, Some(WrittenMail::Absent))
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -124,5 +166,8 @@ fn sound<'a, T>(root: &Table<'a>, read: impl FnOnce(&Table<'a>) -> Option<T>) ->
 /// The keys of a root whose tables are read by [`Sections`] and by what includes sites and mappings.
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "the configuration",
-    keys: &["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings", "site"],
+    keys: &[
+        "server", "admin", "kaicalls", "queue", "limits", "backup", "notify", "mail", "alerts", "sites", "mappings",
+        "site",
+    ],
 };

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd_key};
 use super::browser::warn_of_other_hosts;
 use super::form;
+use super::notify::{SinkContext, SinkOwner, SiteNotify, WrittenSink, compile_sinks, silence};
 use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, public, secret};
 use super::snapshot::Site;
@@ -32,7 +33,9 @@ pub(super) const KEYS: KnownKeys = KnownKeys {
         "deliver",
         "hosts",
         "unknown_forms",
+        "silence",
         "forms",
+        "notify",
     ],
 };
 
@@ -44,6 +47,8 @@ pub(super) struct Context<'a> {
     pub(super) mappings: &'a BTreeSet<String>,
     /// Those without a fault.
     pub(super) sound: &'a [Mapping],
+    /// There is a `[mail]`, or there was one that is broken now.
+    pub(super) has_mail: bool,
 }
 
 /// A site as far as it could be read, and where its parts stand.
@@ -76,7 +81,10 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
     let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
     let placed = tokens.clone().unwrap_or_default();
     let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
+    let lacks_something = file.faults().since(before).aside > 0;
+    let sinks = sinks(table, id.as_ref().map(|(id, _)| id), context);
     let faults = file.faults().since(before);
+    let site = site.zip(sinks).map(|(site, sinks)| with_sinks(site, &sinks));
     let site = site.filter(|_| faults.own == 0 && !table.has_unknown());
     let mut pairs = Vec::new();
     if let Some(site) = &site {
@@ -88,7 +96,19 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
             pairs = placed_pairs(table, site);
         }
     }
-    CompiledSite { file, id, site, lacks_something: faults.aside > 0, tokens: placed, pairs }
+    CompiledSite { file, id, site, lacks_something, tokens: placed, pairs }
+}
+
+/// Compiles `[[notify]]`. A sink whose URL or secret can't be had is missing by itself: the site lacks nothing.
+fn sinks(table: &Table<'_>, id: Option<&SiteId>, context: &Context<'_>) -> Option<Vec<WrittenSink>> {
+    let Context { sources, has_mail, .. } = *context;
+    compile_sinks(table, SinkContext { owner: SinkOwner::Site(id), sources, has_mail })
+}
+
+fn with_sinks(mut site: Site, sinks: &[WrittenSink]) -> Site {
+    site.notify.sinks = sinks.iter().filter_map(WrittenSink::sound).cloned().collect();
+    site.notify.lacking = sinks.iter().filter_map(WrittenSink::missed_name).map(str::to_owned).collect();
+    site
 }
 
 fn placed_pairs(table: &Table<'_>, site: &Site) -> Vec<PlacedPair> {
@@ -111,11 +131,14 @@ fn read_site(
     let hosts = table.or("hosts", Vec::new(), |value| value.list_of(host));
     let region = table.read("region", region);
     let hold_unknown_forms = table.or("unknown_forms", false, |value| value.choice(&[("auto", false), ("hold", true)]));
+    let silence = table.read("silence", silence);
     let forms = table.or("forms", Vec::new(), |value| form::list(value, context));
     let (mut rules, mut form_keys, mut page_forms) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let mut form_silence = BTreeMap::new();
     for form in forms? {
         form_keys.extend(form.keys.map(|keys| (form.rules.id.clone(), keys)));
         page_forms.extend(form.page.map(|page| (form.rules.id.clone(), page)));
+        form_silence.extend(form.silence.map(|silence| (form.rules.id.clone(), silence)));
         rules.push(form.rules);
     }
     Some(Site {
@@ -131,6 +154,7 @@ fn read_site(
         deliver: deliver?,
         hosts: hosts?,
         rules: SiteRules { region: region?, forms: rules, hold_unknown_forms: hold_unknown_forms? },
+        notify: SiteNotify { silence: silence?, form_silence, ..SiteNotify::default() },
         file: table.file().path().to_owned(),
     })
 }

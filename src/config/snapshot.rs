@@ -11,7 +11,7 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use jiff::civil::Date;
 
-use super::notify::{Alerts, Mail, Sink};
+use super::notify::{Alerts, Mail, Sink, SiteNotify};
 use super::page_origin::PageOrigin;
 use super::secret::SecretSource;
 use crate::destination::{BaseUrl, KeyPair, Secret};
@@ -27,7 +27,7 @@ pub struct Config {
     pub queue: Queue,
     pub limits: Limits,
     pub backup: Option<Backup>,
-    /// Every `[[notify]]` that can be used, those of sites' files too.
+    /// Every `[[notify]]` that can be used: those of `config.toml` in their order, then those of sites by their ids.
     pub sinks: Vec<Arc<Sink>>,
     /// None: no mail is sent.
     pub mail: Option<Mail>,
@@ -222,6 +222,7 @@ pub struct Site {
     /// Lower case; empty: any.
     pub hosts: Vec<String>,
     pub rules: SiteRules,
+    pub notify: SiteNotify,
     /// The file it stands in, for messages.
     pub file: PathBuf,
 }

@@ -28,7 +28,7 @@ pub struct WrittenSite {
 /// Which mappings there are is not known here, so that forms that name one are judged without it.
 pub fn written_site(path: &Path, text: &str, id: &SiteId, sources: &Sources, today: Date) -> Option<WrittenSite> {
     let file = SourceFile::from_text(path, text.to_owned());
-    let context = Context { sources, today, mappings: &std::collections::BTreeSet::new(), sound: &[] };
+    let context = Context { sources, today, mappings: &std::collections::BTreeSet::new(), sound: &[], has_mail: true };
     let found = find(&file, id, &context)?;
     let problems = file.into_problems().filter(|found| found.severity > Severity::Warning).collect();
     Some(WrittenSite { site: found, problems })

@@ -149,7 +149,8 @@ impl BaseUrl {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Tells whether a URL's host is this machine's loopback.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

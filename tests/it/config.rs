@@ -10,9 +10,9 @@ use formgate::config::{CONFIG_KEYS, Config, Loaded, MAPPING_KEYS, Severity, Site
 use formgate::lead::SiteId;
 use jiff::civil::{Date, date};
 
-const TODAY: Date = date(2026, 11, 21);
+pub(crate) const TODAY: Date = date(2026, 11, 21);
 
-fn sources() -> Sources {
+pub(crate) fn sources() -> Sources {
     Sources::with_environment([
         ("ACME_SECRET", "wp_sk_acme_0123456789abcdef\n"),
         ("EMPTY", " "),
@@ -21,10 +21,10 @@ fn sources() -> Sources {
 }
 
 /// A folder with files only their owner may read, as a careful operator has them.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let folder = Self(tempfile::tempdir().expect("a folder"));
         for (name, text) in files {
             folder.write(name, text);
@@ -43,7 +43,7 @@ impl Folder {
         folder
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(&path, text).expect("written");
@@ -54,16 +54,16 @@ impl Folder {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("permissions");
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn load(&self) -> Loaded {
+    pub(crate) fn load(&self) -> Loaded {
         load(&self.path("config.toml"), &sources(), TODAY)
     }
 
     /// Loads what must be sound.
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let complete = self.load().complete();
         complete.map_err(|diagnostics| diagnostics.render(false)).expect("a sound configuration").0
     }
@@ -97,15 +97,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn site(id: &str) -> SiteId {
+pub(crate) fn site(id: &str) -> SiteId {
     SiteId::parse(id).expect("an id")
 }
 
-fn site_of<'a>(config: &'a Config, id: &str) -> &'a Arc<Site> {
+pub(crate) fn site_of<'a>(config: &'a Config, id: &str) -> &'a Arc<Site> {
     config.sites.get(&site(id)).expect("a site of that id")
 }
 
-const ACME: &str = "id = \"acme\"\nregion = \"US\"\npublic_key = \"wp_pk_acme_0123456789abcdef\"\nsecret_key = { env = \"ACME_SECRET\" }\nwpforms_secret = \"x\"\n";
+pub(crate) const ACME: &str = "id = \"acme\"\nregion = \"US\"\npublic_key = \"wp_pk_acme_0123456789abcdef\"\nsecret_key = { env = \"ACME_SECRET\" }\nwpforms_secret = \"x\"\n";
 
 #[test]
 fn every_case_is_reported_as_expected() {
@@ -166,8 +166,8 @@ fn the_example_says_the_defaults() {
         Folder::of(&[("config.toml", &bare.join("\n").replace("http://127.0.0.1:9090", "https://www.kaicalls.com"))]);
     let silent = Folder::of(&[("config.toml", "[server]\n")]);
     let show = |folder: &Folder| {
-        let Config { server, admin, upstream, queue, limits, .. } = folder.config();
-        let shown = format!("{server:#?} {admin:#?} {upstream:#?} {queue:#?} {limits:#?}");
+        let Config { server, admin, upstream, queue, limits, alerts, .. } = folder.config();
+        let shown = format!("{server:#?} {admin:#?} {upstream:#?} {queue:#?} {limits:#?} {alerts:#?}");
         shown.replace(&folder.0.path().display().to_string(), "")
     };
     assert_eq!(show(&stated), show(&silent));
@@ -187,7 +187,7 @@ fn the_example_holds_every_key() {
 fn what_the_example_shows_in_comments_is_right_too() {
     let example = fs::read_to_string(root().join("config.example.toml")).expect("the example");
     let shown = |line: &&str| {
-        ["# [site.", "# [backup]"].iter().any(|table| line.starts_with(table))
+        ["# [site.", "# [[site.", "# [backup]", "# [mail]", "# [[notify]]"].iter().any(|table| line.starts_with(table))
             || line.split_once(" = ").is_some_and(|(key, _)| !key.trim_start_matches("# ").contains(' '))
     };
     let lines: Vec<_> = example
@@ -203,6 +203,9 @@ fn what_the_example_shows_in_comments_is_right_too() {
         ("EXAMPLE_WPFORMS", "sign-here"),
         ("CONTACT_PUBLIC_KEY", "wp_pk_contact_0123456789"),
         ("CONTACT_SECRET_KEY", "wp_sk_a_0123456789abcdef"),
+        ("MAIL_PASSWORD", "hush"),
+        ("OPS_WEBHOOK", "https://hooks.example/hush"),
+        ("OPS_WEBHOOK_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
     ]);
     let diagnostics = load(&folder.path("config.toml"), &sources, TODAY).diagnostics;
     assert!(!diagnostics.has_errors(), "{}", diagnostics.render(false));

@@ -451,6 +451,7 @@ pub(crate) fn acme() -> Site {
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),
+        notify: config::SiteNotify::default(),
         file: "sites/acme.toml".into(),
     }
 }

@@ -37,6 +37,7 @@ mod log_lines;
 mod mail;
 mod manners;
 mod notify;
+mod notify_config;
 mod onboarding;
 mod onboarding_guards;
 mod operate;

@@ -83,7 +83,7 @@ impl Files {
         Sources::with_environment([])
     }
 
-    fn start(&self) -> (Live, Arc<ArcSwap<Config>>) {
+    pub(crate) fn start(&self) -> (Live, Arc<ArcSwap<Config>>) {
         let (config, origin) = self.in_force();
         let config = Arc::new(ArcSwap::from_pointee(config));
         (Live::new(origin, Arc::clone(&config)), config)
@@ -104,7 +104,7 @@ fn title(config: &ArcSwap<Config>, site: &str) -> Option<String> {
     config.load().sites.get(&id(site)).and_then(|site| site.name.clone())
 }
 
-fn sound(reloaded: &Reloaded) {
+pub(crate) fn sound(reloaded: &Reloaded) {
     assert!(reloaded.stand_ins.is_empty(), "{:?}", reloaded.stand_ins);
     assert!(!reloaded.diagnostics.has_errors(), "{}", reloaded.diagnostics.render(false));
 }

@@ -115,6 +115,7 @@ fn site(number: usize) -> anyhow::Result<(SiteId, Arc<Site>)> {
         deliver: true,
         hosts: Vec::new(),
         rules: SiteRules::default(),
+        notify: formgate::config::SiteNotify::default(),
         file: PathBuf::new(),
     };
     Ok((id, Arc::new(site)))

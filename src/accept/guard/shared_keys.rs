@@ -128,6 +128,7 @@ mod tests {
             deliver: true,
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             rules: SiteRules::default(),
+            notify: crate::config::SiteNotify::default(),
             file: "sites/a.toml".into(),
         })
     }

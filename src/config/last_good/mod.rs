@@ -20,6 +20,7 @@ pub(super) use self::folder::{Folder, RemovedParts};
 use self::withhold::{Withheld, text_of};
 use super::cut_short;
 use super::mappings::{self, MappingFile};
+use super::notify::{Sink, WrittenSink};
 use super::reader::Table;
 use super::secret::Sources;
 use super::sections::{self, Sections};
@@ -30,7 +31,20 @@ use crate::lead::SiteId;
 use crate::map::Mapping;
 
 /// Tables of `config.toml` that are kept; the sites in it are kept with the other sites.
-const SECTIONS: [&str; 8] = ["server", "admin", "kaicalls", "queue", "limits", "backup", "sites", "mappings"];
+const SECTIONS: [(&str, Withheld); 11] = [
+    ("server", Withheld::LeftOut),
+    ("admin", Withheld::LeftOut),
+    ("kaicalls", Withheld::LeftOut),
+    ("queue", Withheld::LeftOut),
+    ("limits", Withheld::LeftOut),
+    ("backup", Withheld::LeftOut),
+    // Without its secret a webhook would be sent unsigned, and mail without a password.
+    ("notify", Withheld::Unresolved),
+    ("mail", Withheld::Unresolved),
+    ("alerts", Withheld::LeftOut),
+    ("sites", Withheld::LeftOut),
+    ("mappings", Withheld::LeftOut),
+];
 
 /// Where the versions in force came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +76,10 @@ impl Texts {
         self.config = absolute(file.path());
         let Ok(mut root) = file.text().parse::<toml::Table>() else { return };
         self.outline = cut_short::outline(&root);
-        for name in SECTIONS {
+        for (name, withheld) in SECTIONS {
             if let Some(section) = root.remove(name) {
                 let alone = toml::Table::from_iter([(name.to_owned(), section)]);
-                self.sections.insert(name.to_owned(), text_of(alone, Withheld::LeftOut));
+                self.sections.insert(name.to_owned(), text_of(alone, withheld));
             }
         }
         let sites = root.remove("site").and_then(|sites| sites.as_array().cloned()).unwrap_or_default();
@@ -111,6 +125,8 @@ pub(super) struct Fallback {
     pub(super) sites: BTreeMap<SiteId, Arc<Site>>,
     /// The operator's.
     pub(super) mappings: BTreeMap<String, Arc<Mapping>>,
+    /// By their names, those of sites' files too.
+    pub(super) sinks: BTreeMap<String, Arc<Sink>>,
     pub(super) texts: Texts,
 }
 
@@ -122,6 +138,7 @@ impl Fallback {
             sections: Sections::of(config),
             sites: config.sites.clone(),
             mappings: own.map(|mapping| (mapping.name.clone(), Arc::clone(mapping))).collect(),
+            sinks: by_name(&config.sinks),
             texts: texts.clone(),
         }
     }
@@ -138,11 +155,18 @@ impl Fallback {
             mappings::compile(&files).sound.into_iter().map(|mapping| (mapping.name.clone(), mapping.into()));
         let mappings: BTreeMap<_, Arc<Mapping>> = mappings.collect();
         let names: BTreeSet<_> = mappings.keys().cloned().collect();
-        let context = site::Context { sources, today, mappings: &names, sound: &[] };
+        let context = site::Context { sources, today, mappings: &names, sound: &[], has_mail: true };
         let sites = texts.sites.iter().filter_map(|(id, text)| Some((id.clone(), compile_site(text, &context)?)));
-        let sites = sites.collect();
-        Self { sections: sections.unwrap_or_default(), sites, mappings, texts }
+        let sites: BTreeMap<_, Arc<Site>> = sites.collect();
+        let sections = sections.unwrap_or_default();
+        let of_sites = sites.values().flat_map(|site| &site.notify.sinks);
+        let sinks = by_name(sections.sinks.iter().flatten().filter_map(WrittenSink::sound).chain(of_sites));
+        Self { sections, sites, mappings, sinks, texts }
     }
+}
+
+fn by_name<'a>(sinks: impl IntoIterator<Item = &'a Arc<Sink>>) -> BTreeMap<String, Arc<Sink>> {
+    sinks.into_iter().map(|sink| (sink.name.clone(), Arc::clone(sink))).collect()
 }
 
 fn compile_site(Text { file, text, .. }: &Text, context: &site::Context<'_>) -> Option<Arc<Site>> {

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::super::mask::{OPEN_KEYS, is_secret_key, without_credentials};
+use super::super::mask::{OPEN_KEYS, SINKS, is_secret_key, without_credentials};
 
 /// What stands in the place of a secret.
 #[derive(Clone, Copy)]
@@ -14,16 +14,17 @@ pub(super) enum Withheld {
 
 /// Writes a table without its secrets.
 pub(super) fn text_of(mut table: Table, withheld: Withheld) -> String {
-    clear_table(&mut table, withheld);
+    clear_table(&mut table, "", withheld);
     toml::to_string(&table).unwrap_or_default()
 }
 
-fn clear_table(table: &mut Table, withheld: Withheld) {
+/// Clears a table that stands under the key `holder`.
+fn clear_table(table: &mut Table, holder: &str, withheld: Withheld) {
     let keys: Vec<String> = table.keys().cloned().collect();
     for key in keys {
         let Some(value) = table.get_mut(&key) else { continue };
-        if !is_secret_key(&key) {
-            clear(value, withheld);
+        if !is_secret_key(&key) && !is_secret_of(holder, &key) {
+            clear(value, &key, withheld);
         } else if matches!(value, Value::String(_)) {
             match withheld {
                 Withheld::Unresolved => *value = Value::Table(Table::new()),
@@ -35,6 +36,11 @@ fn clear_table(table: &mut Table, withheld: Withheld) {
     }
 }
 
+/// Tells whether a key holds a secret because of the table that it stands in: a webhook's URL often is one in itself.
+fn is_secret_of(holder: &str, key: &str) -> bool {
+    holder == SINKS && key == "url"
+}
+
 /// Clears what stands under a key for secrets: only what says where a secret is, or is public, stays.
 fn clear_secret(value: &mut Value) {
     match value {
@@ -43,7 +49,7 @@ fn clear_secret(value: &mut Value) {
         Value::Table(table) => {
             for (key, value) in table.iter_mut() {
                 if OPEN_KEYS.contains(&key.as_str()) {
-                    clear(value, Withheld::Unresolved);
+                    clear(value, key, Withheld::Unresolved);
                 } else if !matches!(value, Value::Datetime(_)) {
                     clear_secret(value);
                 }
@@ -54,11 +60,11 @@ fn clear_secret(value: &mut Value) {
 }
 
 /// Masks what looks like a credential wherever it stands.
-fn clear(value: &mut Value, withheld: Withheld) {
+fn clear(value: &mut Value, key: &str, withheld: Withheld) {
     match value {
         Value::String(text) => *text = without_credentials(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| clear(item, withheld)),
-        Value::Table(table) => clear_table(table, withheld),
+        Value::Array(items) => items.iter_mut().for_each(|item| clear(item, key, withheld)),
+        Value::Table(table) => clear_table(table, key, withheld),
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
     }
 }
@@ -86,6 +92,17 @@ mod tests {
         assert_eq!(again.get("secret_key"), Some(&Value::Table(Table::new())));
         // The order of forms decides which is asked first.
         assert!(kept.find("[forms.b") < kept.find("[forms.a"), "{kept}");
+    }
+
+    #[test]
+    fn a_webhook_keeps_neither_url_nor_secret_and_a_mailbox_its_address() {
+        let text = "url = \"https://site.example\"\n[[notify]]\nurl = \"https://hooks.example/hush\"\nsecret = \"whsec_hush\"\n\
+                    [[notify]]\nemail = \"a@b.example\"\n[[notify]]\nurl = { env = \"E\" }\nsecret = [{ file = \"f\" }, \"hush\"]\n";
+        let kept = kept(text, Withheld::Unresolved);
+        assert!(!kept.contains("hush"), "{kept}");
+        for part in ["https://site.example", "a@b.example", "env = \"E\"", "file = \"f\""] {
+            assert!(kept.contains(part), "{part} in {kept}");
+        }
     }
 
     #[test]

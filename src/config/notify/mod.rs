@@ -1,11 +1,28 @@
 //! `[[notify]]`, `[mail]` and `[alerts]`: who is told of what, and how.
 
-use std::collections::BTreeSet;
+mod address;
+
+mod alerts;
+
+mod choice;
+
+mod mail;
+
+mod sink;
+
+mod webhook;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use alerts::{KEYS as ALERTS_KEYS, compile as compile_alerts, silence};
+pub(super) use mail::{KEYS as MAIL_KEYS, WrittenMail, compile as compile_mail};
+pub(super) use sink::{KEYS as SINK_KEYS, SinkContext, SinkOwner, WrittenSink, list as compile_sinks};
 
 use crate::destination::Secret;
 use crate::event::{EventPattern, EventType};
-use crate::lead::{Email, InvalidEmail, SiteId};
+use crate::lead::{Email, FormId, InvalidEmail, SiteId};
 
 /// A `[[notify]]` table: where events go. Shared by what is told to it, and what is shown of it.
 ///
@@ -37,7 +54,7 @@ pub struct WebhookTarget {
     /// The bytes of each `whsec_…`; the first signs, and so do the others while they are rotated. Empty: unsigned.
     pub secrets: Vec<SigningKey>,
     pub format: WebhookFormat,
-    /// Whether it may be at a private address.
+    /// Whether it may be at a private address: it was said, or the URL is `http://` to loopback.
     pub allow_private: bool,
 }
 
@@ -106,6 +123,26 @@ pub enum Silence {
     After(Duration),
 }
 
+/// What a site's own file says of who is told.
+#[derive(Clone, Debug, Default)]
+pub struct SiteNotify {
+    /// Its sinks that can be used; they are told of this site alone.
+    pub sinks: Vec<Arc<Sink>>,
+    /// The names of those whose URL, secret or `[mail]` can't be had.
+    pub lacking: Vec<String>,
+    /// Its own `silence`.
+    pub silence: Option<Silence>,
+    /// The own `silence` of its forms.
+    pub form_silence: BTreeMap<FormId, Silence>,
+}
+
+impl SiteNotify {
+    /// Returns what counts for a form: its own `silence`, else the site's, else that of `[alerts]`.
+    pub fn silence_of(&self, form: &FormId, alerts: &Alerts) -> Silence {
+        self.form_silence.get(form).copied().or(self.silence).unwrap_or(alerts.silence)
+    }
+}
+
 impl Default for Alerts {
     fn default() -> Self {
         Self { overdue: Some(Duration::from_secs(30 * 60)), silence: Silence::Auto }
@@ -113,6 +150,16 @@ impl Default for Alerts {
 }
 
 impl Sink {
+    /// Tells whether it mails, and so needs `[mail]`.
+    pub fn is_mail(&self) -> bool {
+        matches!(self.target, SinkTarget::Mail(_))
+    }
+
+    /// Tells whether it stands in a site's file: a slash is in no other name.
+    pub fn is_of_site_file(&self) -> bool {
+        self.name.contains('/')
+    }
+
     /// Tells whether it wants an event of a site, or of the gateway where there is none. A digest is made for each sink, of
     /// its own sites.
     pub fn wants(&self, event: EventType, site: Option<&SiteId>) -> bool {

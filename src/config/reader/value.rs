@@ -95,6 +95,16 @@ impl<'a> Value<'a> {
         self.with_unit(values::duration, "s")
     }
 
+    /// Reads a duration where a few words may stand, too; `choices` names all that may be written.
+    pub(in crate::config) fn duration_or(&self, choices: &str) -> Option<std::time::Duration> {
+        let is_text = |text: &str| values::duration(text) == Err(values::InvalidValue::Duration);
+        if self.inner().as_str().is_some_and(is_text) {
+            self.error(&format!("`{}` must be {choices}", self.key), None);
+            return None;
+        }
+        self.duration()
+    }
+
     /// Reads a duration above zero.
     pub(in crate::config) fn some_time(&self) -> Option<std::time::Duration> {
         let duration = self.duration()?;

@@ -187,7 +187,6 @@ async fn a_private_address_is_reached_only_where_the_operator_says_so() {
     let port = api.address().port();
     for (url, address) in [
         (format!("https://localhost:{port}"), "127.0.0.1"),
-        (format!("https://LOCALHOST.:{port}"), "127.0.0.1"),
         (format!("https://127.0.0.1:{port}"), "127.0.0.1"),
         (format!("https://0x7f.1:{port}"), "127.0.0.1"),
         (format!("https://2130706433:{port}"), "127.0.0.1"),
