@@ -12,6 +12,7 @@ use super::diagnostic::Diagnostics;
 use super::include::{self, Included};
 use super::last_good::{Texts, absolute};
 use super::mappings::{self, CompiledMappings, MappingFile};
+use super::notify::{Sink, WrittenSink};
 use super::reader::Table;
 use super::secret::Sources;
 use super::sections::{KEYS, Sections};
@@ -110,6 +111,18 @@ impl Loaded {
         }
         let pattern = self.parts.site_patterns.first()?;
         Some(NewSitePlace::File(include::fitting(pattern, site.as_str())))
+    }
+
+    /// Gives every sink that can be used, also of sites that lack something else.
+    pub fn usable_sinks(&self) -> Vec<Arc<Sink>> {
+        let own = self.parts.sections.sinks.iter().flatten().filter_map(WrittenSink::sound);
+        own.cloned().chain(self.usable_sites().flat_map(|site| site.notify.sinks.iter().cloned())).collect()
+    }
+
+    /// Names the sinks that can't be used as they are written.
+    pub fn missed_sinks(&self) -> Vec<&str> {
+        let own = self.parts.sections.sinks.iter().flatten().filter_map(WrittenSink::missed_name);
+        own.chain(self.usable_sites().flat_map(|site| site.notify.lacking.iter().map(String::as_str))).collect()
     }
 
     /// Gives `[kaicalls]`, also where another table of `config.toml` is broken.

@@ -53,7 +53,7 @@ use crate::event::EventType;
 use crate::operate::SinkStatus;
 use crate::queue::activity::Activity;
 use crate::queue::{
-    EVENTS_MAX, Emission, Events, Happened, Key, Move, OutboxEvent, SendingStatus, State, Store, StoreError,
+    EVENTS_MAX, Emission, Events, Happened, Key, Move, MoveFilter, OutboxEvent, SendingStatus, State, Store, StoreError,
 };
 use crate::telemetry::Metrics;
 
@@ -97,11 +97,17 @@ struct Round {
     outlets: Outlets,
     /// Sinks that others were told of, each with since when.
     told: BTreeSet<(String, Timestamp)>,
+    /// Up to where the outbox was trimmed.
+    trimmed: u64,
+    /// That the store fails was said.
+    is_failing: bool,
 }
 
 impl Notifier {
     /// Makes what tells of what happens in a store; nothing runs yet.
     pub fn new(config: Arc<ArcSwap<Config>>, store: Arc<dyn Store>, metrics: Arc<Metrics>, activity: Activity) -> Self {
+        // From now on, so that what is refused while another gateway still holds the name is told as well.
+        drop(activity.watch_refused());
         let (statuses, sinks) = channel::channel(Vec::new());
         let (_, sending) = channel::channel(SendingStatus::default());
         let degraded = Arc::new(Mutex::default());
@@ -163,9 +169,12 @@ impl Notifier {
     async fn idle(&self, mut stopping: channel::Receiver<bool>) -> Result<(), StoreError> {
         self.statuses.send_replace(Vec::new());
         self.metrics.sink_depths(&BTreeMap::new());
-        let readers = self.reader.store.readers().await?;
-        if readers.iter().any(|reader| reader.name == name()) {
-            self.reader.store.unregister(&name()).await?;
+        let store = &*self.reader.store;
+        store.record_moves(MoveFilter::NONE).await?;
+        // A secret that is missing at a start may only be late: what waits for its sink is kept for as long as it is tried.
+        let is_read = store.readers().await?.iter().any(|reader| reader.name == name());
+        if is_read && !lanes::has_parked(store, self.reader.now()).await? {
+            store.unregister(&name()).await?;
         }
         while !self.has_sinks() {
             if timeout(LOOK_EVERY, stopping.wait_for(|stop| *stop)).await.is_ok() {
@@ -190,13 +199,14 @@ impl Notifier {
         let mut renewed = tokio::time::Instant::now();
         loop {
             if renewed.elapsed() >= RENEW_EVERY {
-                if !self.hold(holder).await? {
+                // Where the store can't be written nobody else can take the name either.
+                if matches!(self.hold(holder).await, Ok(false)) {
                     return Ok(());
                 }
                 renewed = tokio::time::Instant::now();
             }
-            if !self.round(&mut round).await? {
-                return Ok(());
+            if !self.round(&mut round).await {
+                break;
             }
             let woken = async {
                 // A hint that may be lost, so it is looked again after a while in any case.
@@ -223,45 +233,73 @@ impl Notifier {
         };
         store.record_moves(wanted_moves(&followed)).await?;
         let mut lanes = Lanes::begin(upto);
-        lanes.follow(&followed, store).await?;
+        lanes.follow(&followed, store, self.reader.now()).await?;
         let watch = Watch::begin(self.reader.clone(), Arc::clone(&self.metrics), self.activity.clone()).await?;
         let outlets = Outlets::of(&followed);
-        Ok(Some(Round { lanes, watch, followed, outlets, told: BTreeSet::new() }))
+        Ok(Some(Round { lanes, watch, followed, outlets, told: BTreeSet::new(), trimmed: upto, is_failing: false }))
     }
 
     /// Looks, reads, and begins to send what is due; false where there are no sinks any more.
-    async fn round(&self, round: &mut Round) -> Result<bool, StoreError> {
-        let store = &*self.reader.store;
+    ///
+    /// Whatever the store can't do, what is in memory is sent all the same: that the store is full is just what somebody has
+    /// to know.
+    async fn round(&self, round: &mut Round) -> bool {
         let config = self.reader.config.load_full();
-        if !Arc::ptr_eq(&config, &round.followed) {
-            if config.sinks.is_empty() {
-                return Ok(false);
-            }
-            store.record_moves(wanted_moves(&config)).await?;
-            round.lanes.follow(&config, store).await?;
-            round.outlets = Outlets::of(&config);
-            round.followed = Arc::clone(&config);
+        if config.sinks.is_empty() {
+            return false;
         }
         let now = self.reader.now();
         round.watch.look(&config, now).await;
-        self.read(round).await?;
-        round.lanes.catch_up(store).await?;
+        let read = self.read(round, &config).await;
         self.tell_bad_sinks(round, now).await;
         for event in round.watch.take_unstored() {
             round.lanes.offer_unstored(&event);
         }
         round.lanes.begin_turns(&self.reader, &round.outlets, now);
         self.publish(&round.lanes);
-        // Neither is worth stopping for: what isn't written down is sent again, what isn't trimmed is trimmed later.
-        if let Err(error) = round.lanes.keep(store, now).await {
-            tracing::warn!(%error, "notify.unwritten: how far sinks have got can't be written; they may get events twice");
+        let kept = match read {
+            Ok(()) => self.keep(round, now).await,
+            Err(error) => Err(error),
+        };
+        match kept {
+            Ok(()) => round.is_failing = false,
+            Err(error) if !round.is_failing => {
+                tracing::warn!(%error, "notify.store_failed: events can't be read from the store, or how far sinks have got \
+                                        can't be written; trying again, and they may get events twice");
+                round.is_failing = true;
+            }
+            Err(_) => {}
         }
-        store.trim(&name(), round.lanes.dealt_with()).await?;
-        Ok(true)
+        true
+    }
+
+    /// Writes down how far sinks have got, and lets go of what none needs any more.
+    async fn keep(&self, round: &mut Round, now: Timestamp) -> Result<(), StoreError> {
+        round.lanes.keep(&*self.reader.store, now).await?;
+        let upto = round.lanes.dealt_with(now);
+        // Each time costs a write that is synced.
+        if upto > round.trimmed {
+            self.reader.store.trim(&name(), upto).await?;
+            round.trimmed = upto;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the configuration says by now.
+    async fn follow(&self, round: &mut Round, config: &Arc<Config>) -> Result<(), StoreError> {
+        if Arc::ptr_eq(config, &round.followed) {
+            return Ok(());
+        }
+        self.reader.store.record_moves(wanted_moves(config)).await?;
+        round.lanes.follow(config, &*self.reader.store, self.reader.now()).await?;
+        round.outlets = Outlets::of(config);
+        round.followed = Arc::clone(config);
+        Ok(())
     }
 
     /// Reads new events and offers them.
-    async fn read(&self, round: &mut Round) -> Result<(), StoreError> {
+    async fn read(&self, round: &mut Round, config: &Arc<Config>) -> Result<(), StoreError> {
+        self.follow(round, config).await?;
         for _ in 0..PAGES_MAX {
             let Events { events, missed, upto } = self.reader.store.events(round.lanes.seen(), EVENTS_MAX).await?;
             if missed > 0 {
@@ -278,19 +316,21 @@ impl Notifier {
                 break;
             }
         }
-        Ok(())
+        round.lanes.catch_up(&*self.reader.store, round.trimmed).await
     }
 
     /// Tells the other sinks of those that take nothing.
     async fn tell_bad_sinks(&self, round: &mut Round, now: Timestamp) {
-        for BadSink { name, since } in round.lanes.bad(now) {
-            let once = format!("sink/{name}/{}", since.as_millisecond());
-            if round.told.insert((name, since)) {
-                // What it tells is read from there.
-                self.publish(&round.lanes);
-                round.watch.emit(Emission::new(EventType::GatewaySinkFailing), &once, now).await;
-            }
-        }
+        let bad = round.lanes.bad(now);
+        let new: Vec<_> =
+            bad.into_iter().filter(|BadSink { name, since }| !round.told.contains(&(name.clone(), *since))).collect();
+        // One event for all: hundreds of mailboxes fail at once when the mail server does.
+        let Some(first) = new.first() else { return };
+        let once = format!("sink/{}/{}", first.name, first.since.as_millisecond());
+        round.told.extend(new.into_iter().map(|BadSink { name, since }| (name, since)));
+        // What it tells is read from there.
+        self.publish(&round.lanes);
+        round.watch.emit(Emission::new(EventType::GatewaySinkFailing), &once, now).await;
     }
 
     fn publish(&self, lanes: &Lanes) {
@@ -316,7 +356,7 @@ impl Session {
     /// Looks once, and sends what is due until nothing is.
     pub async fn step(&mut self) -> Result<(), StoreError> {
         loop {
-            self.notifier.round(&mut self.round).await?;
+            self.notifier.round(&mut self.round).await;
             if !self.round.lanes.is_sending() {
                 return Ok(());
             }

@@ -231,7 +231,10 @@ pub struct ExpiringCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SinkFailing {
     pub gateway: String,
+    /// At most 20.
     pub sinks: Vec<FailingSink>,
+    /// So many more.
+    pub more: usize,
 }
 
 /// A sink that takes no events.

@@ -25,14 +25,13 @@ pub struct Trial {
     pub result: String,
 }
 
-/// Sends a test event to each sink, or to the one of a name, and returns what came back, in the configuration's order.
-pub async fn try_sinks(config: &Config, name: Option<&str>, now: Timestamp) -> Vec<Trial> {
+/// Sends a test event to each of these sinks, and returns what came back, in their order.
+pub async fn try_sinks(config: &Config, sinks: &[Arc<Sink>], now: Timestamp) -> Vec<Trial> {
     let outlets = Outlets::of(config);
     let gateway = config.server.base_url();
     let mut trying = JoinSet::new();
     let mut trials = Vec::new();
-    let chosen = config.sinks.iter().filter(|sink| name.is_none_or(|name| sink.name == name));
-    for (place, sink) in chosen.enumerate() {
+    for (place, sink) in sinks.iter().enumerate() {
         if trying.len() >= AT_ONCE {
             trials.extend(trying.join_next().await.and_then(Result::ok));
         }

@@ -84,7 +84,7 @@ async fn serve_with_log(folder: &Path) -> (Child, std::net::SocketAddr, Log) {
     (child, address, log)
 }
 
-async fn post(address: std::net::SocketAddr, email: &str) -> String {
+pub(crate) async fn post(address: std::net::SocketAddr, email: &str) -> String {
     let token = format!("Authorization: Bearer {TOKEN}\r\n");
     gateway::send(address, gateway::post("/hooks/acme", &token, &lead_body(email))).await
 }

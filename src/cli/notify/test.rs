@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::rules::ConfigArg;
 use crate::cli::runtime::block_on;
 use crate::cli::table;
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::notify::{self, Trial};
 
 /// Sends a test event to each sink of the configuration, or to one, and shows what came back.
@@ -27,6 +27,11 @@ pub(super) struct NotifyTestArgs {
     #[arg(long, value_enum, default_value_t)]
     output: Format,
 }
+
+/// Said of a sink whose table can't be used.
+const MISSED: &str = "its url, secret or [mail] can't be read: run `formgate check`";
+/// Most sinks that a hint names.
+const NAMES_MAX: usize = 20;
 
 /// What came back from a sink, or from one of its addresses.
 #[derive(Serialize)]
@@ -45,9 +50,15 @@ pub(super) fn run(args: &NotifyTestArgs, console: &mut Console) -> Result<Exit, 
     let Some(config) = &loaded.config else {
         return Err(Error::config(anyhow!("{} has errors", path.display())));
     };
-    check_name(args.name.as_deref(), config)?;
-    let trials = block_on(async { Ok(notify::try_sinks(config, args.name.as_deref(), Timestamp::now()).await) })?;
-    let rows: Vec<_> = trials.iter().map(TrialRow::of).collect();
+    let is_meant = |name: &str| args.name.as_deref().is_none_or(|asked| asked == name);
+    let sinks: Vec<_> = loaded.usable_sinks().into_iter().filter(|sink| is_meant(&sink.name)).collect();
+    let missed: Vec<_> = loaded.missed_sinks().into_iter().filter(|name| is_meant(name)).collect();
+    if sinks.is_empty() && missed.is_empty() {
+        return Err(no_sink(args.name.as_deref(), &loaded));
+    }
+    let trials = block_on(async { Ok(notify::try_sinks(config, &sinks, Timestamp::now()).await) })?;
+    let missed = missed.into_iter().map(|sink| TrialRow { sink, to: "-", ok: false, result: MISSED });
+    let rows: Vec<_> = trials.iter().map(TrialRow::of).chain(missed).collect();
     match args.output {
         Format::Json => console.json(&rows)?,
         Format::Text => show(&rows, console)?,
@@ -56,18 +67,16 @@ pub(super) fn run(args: &NotifyTestArgs, console: &mut Console) -> Result<Exit, 
     Ok(if all_took { Exit::Ok } else { Exit::Findings })
 }
 
-fn check_name(name: Option<&str>, config: &Config) -> Result<(), Error> {
-    if config.sinks.is_empty() {
-        let hint = "add [[notify]] with `url` or `email`: see docs/events.md";
-        return Err(Error::missing(anyhow!("there is no usable [[notify]] in the configuration")).hint(hint));
-    }
+fn no_sink(name: Option<&str>, loaded: &Loaded) -> Error {
+    let sinks = loaded.usable_sinks();
     match name {
-        Some(name) if !config.sinks.iter().any(|sink| sink.name == name) => {
-            let names: Vec<_> = config.sinks.iter().map(|sink| sink.name.as_str()).take(20).collect();
+        Some(name) if !sinks.is_empty() => {
+            let names: Vec<_> = sinks.iter().map(|sink| sink.name.as_str()).take(NAMES_MAX).collect();
             let hint = format!("there are: {}", names.join(", "));
-            Err(Error::missing(anyhow!("there is no sink called `{name}`")).hint(hint))
+            Error::missing(anyhow!("there is no sink called `{name}`")).hint(hint)
         }
-        _ => Ok(()),
+        _ => Error::missing(anyhow!("there is no [[notify]] in the configuration"))
+            .hint("add one with `url` or `email`: see docs/events.md"),
     }
 }
 

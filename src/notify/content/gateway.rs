@@ -18,6 +18,9 @@ use crate::operate::{self, SinkState};
 use crate::queue::StoreError;
 use crate::telemetry;
 
+/// Most sinks that are named.
+const FAILING_MAX: usize = 20;
+
 pub(super) fn degraded(reader: &Reader, event: EventType) -> Data {
     let reasons = reader.degraded.lock().get(&event).cloned().unwrap_or_default();
     Data::Degraded(GatewayDegraded { gateway: reader.gateway(), reasons })
@@ -57,11 +60,11 @@ pub(super) async fn certificates(reader: &Reader, config: &Config) -> Data {
 
 /// Lists the other sinks that take no events; none where all do by now.
 pub(super) fn sinks(reader: &Reader, asking: &Sink) -> Option<Data> {
-    let sinks: Vec<_> = reader
-        .sinks
-        .borrow()
-        .iter()
-        .filter(|status| status.name != asking.name && status.state != SinkState::Ok)
+    let statuses = reader.sinks.borrow();
+    let failing = || statuses.iter().filter(|status| status.name != asking.name && status.state != SinkState::Ok);
+    let more = failing().count().saturating_sub(FAILING_MAX);
+    let sinks: Vec<_> = failing()
+        .take(FAILING_MAX)
         .filter_map(|status| {
             Some(FailingSink {
                 name: status.name.clone(),
@@ -72,15 +75,20 @@ pub(super) fn sinks(reader: &Reader, asking: &Sink) -> Option<Data> {
             })
         })
         .collect();
-    (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.gateway(), sinks }))
+    (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.gateway(), sinks, more }))
 }
 
 /// Sums up the day or the week before, of the sites of a sink.
 pub(super) async fn digest(reader: &Reader, routed: &Routed, sink: &Sink) -> Result<Option<Data>, StoreError> {
     let situation = reader.situation();
     let today = routed.at.to_zoned(TimeZone::UTC).date();
-    let days = if routed.event == EventType::DigestWeekly { 7 } else { 1 };
-    let (Ok(first), Ok(last)) = (today.checked_sub(days.days()), today.yesterday()) else { return Ok(None) };
+    let (behind, days) = match routed.event {
+        // Up to the last Sunday, also where it was asked for later in the week.
+        EventType::DigestWeekly => (i32::from(today.weekday().to_monday_zero_offset()), 7),
+        _ => (0, 1),
+    };
+    let Ok(end) = today.checked_sub(behind.days()) else { return Ok(None) };
+    let (Ok(first), Ok(last)) = (end.checked_sub(days.days()), end.yesterday()) else { return Ok(None) };
     let sites = match &sink.sites {
         SinkSites::All => None,
         SinkSites::Only(sites) => Some(sites),

@@ -19,13 +19,16 @@ pub(super) async fn data(
     sink: &Sink,
 ) -> Result<Option<Data>, StoreError> {
     let (Some(id), Some(site)) = (routed.entry, &routed.site) else { return Ok(None) };
-    let entry = reader.store.get(id).await?.filter(|entry| entry.head.site == *site);
+    let found = reader.store.get(id).await?;
+    let erased = found.is_none();
+    // One that was filed under another site since is that site's alone.
+    let entry = found.filter(|entry| entry.head.site == *site);
     let lead = match entry {
         Some(entry) => {
             let content = if sink.leads { content(reader, &entry).await? } else { None };
             known(routed, entry.head, content)
         }
-        None => LeadFacts { erased: true, ..unknown(id, routed) },
+        None => LeadFacts { erased, ..unknown(id, routed) },
     };
     Ok(Some(Data::Lead(Box::new(LeadData { site: named(config, site), form: routed.form.clone(), lead }))))
 }

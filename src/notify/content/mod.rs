@@ -41,13 +41,18 @@ impl Reader {
     /// Reads what an event tells a sink; none where there is nothing to tell any more.
     pub(super) async fn read(&self, routed: &Routed, sink: &Sink) -> Result<Option<Notice>, StoreError> {
         let config = self.config.load_full();
+        // The sink as it is written now: a site may have been taken from it while the event waited.
+        let Some(sink) = config.sinks.iter().find(|known| known.name == sink.name) else { return Ok(None) };
+        if !sink.wants(routed.event, routed.site.as_ref()) {
+            return Ok(None);
+        }
         let data = match (routed.event, &routed.site) {
             (EventType::LeadDelivered | EventType::LeadHeld | EventType::LeadDead | EventType::LeadOverdue, _) => {
                 lead::data(self, &config, routed, sink).await?
             }
             (EventType::SitePaused, Some(site)) => Some(site::paused(self, &config, site, routed.at).await?),
             (EventType::SiteResumed, Some(site)) => Some(site::resumed(self, &config, site).await?),
-            (EventType::SitePostsRefused, Some(site)) => site::refused(self, &config, site).await?,
+            (EventType::SitePostsRefused, Some(site)) => site::refused(self, &config, site, routed.at).await?,
             (EventType::SiteTokenExpiring, Some(site)) => site::token_expiring(&config, site, self.now()),
             (EventType::FormSilent, Some(site)) => site::form_silent(self, &config, site, routed).await?,
             (EventType::GatewayUpstreamDown | EventType::GatewayUpstreamUp, _) => {

@@ -13,7 +13,7 @@ use crate::notify::notice::{
 };
 use crate::notify::routing::Routed;
 use crate::operate::{RefusedMistake, refused_posts};
-use crate::queue::activity::{TokenPrefix, form_prefix};
+use crate::queue::activity::{EPISODE_GAP, Mistake, TokenPrefix, form_prefix};
 use crate::queue::{NoteKind, StoreError};
 
 /// Tokens are told of so many days before they expire.
@@ -41,8 +41,19 @@ pub(super) async fn resumed(reader: &Reader, config: &Config, site: &SiteId) -> 
 }
 
 /// Reads which posts were refused; none where there is no trace of them any more.
-pub(super) async fn refused(reader: &Reader, config: &Config, site: &SiteId) -> Result<Option<Data>, StoreError> {
-    let refused: Vec<_> = refused_posts(&*reader.store, site).await?.into_iter().map(RefusedPost::from).collect();
+pub(super) async fn refused(
+    reader: &Reader,
+    config: &Config,
+    site: &SiteId,
+    at: Timestamp,
+) -> Result<Option<Data>, StoreError> {
+    let loses_none: Vec<_> =
+        Mistake::ALL.into_iter().filter(|mistake| !mistake.loses_a_lead()).map(Mistake::as_str).collect();
+    let refused = refused_posts(&*reader.store, site).await?.into_iter();
+    let refused = refused.filter(|refused| !loses_none.contains(&refused.mistake.as_str()));
+    // What was mended months ago is no news.
+    let refused = refused.filter(|refused| at.duration_since(refused.last_at) < EPISODE_GAP);
+    let refused: Vec<_> = refused.map(RefusedPost::from).collect();
     Ok((!refused.is_empty()).then(|| Data::PostsRefused(PostsRefused { site: named(config, site), refused })))
 }
 

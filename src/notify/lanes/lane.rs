@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::state::{BACKOFF_MAX, LaneState, TRIED_FOR};
 use crate::clock::{later, until};
 use crate::config::{MailAddress, Sink, SinkTarget, WebhookFormat, WebhookTarget};
-use crate::event::EventType;
+use crate::event::{EventScope, EventType};
 use crate::notify::routing::Routed;
 
 /// Events that wait in memory for a lane; the others stay in the outbox until there is room.
@@ -27,8 +27,12 @@ pub(super) const MAIL_EVERY: Duration = Duration::from_secs(15 * 60);
 pub(super) const OVERDUE_MAIL_EVERY: Duration = Duration::from_secs(5 * 60);
 /// What happens at one time is in one mail: so long is waited for more before the first.
 const GATHER: Duration = Duration::from_secs(2);
-/// Most events in a mail of alerts.
+/// Most events in a mail.
 const MAIL_EVENTS_MAX: usize = 500;
+/// Events that the store couldn't take, and that a lane waits with.
+const UNSTORED_MAX: usize = 100;
+/// So often a single event is refused for good before it is given up: it keeps all that came after it waiting.
+const REFUSALS_MAX: u32 = 5;
 
 /// What a lane sends to.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,7 +54,12 @@ pub(super) struct Lane {
     pub(super) waiting: VecDeque<Routed>,
     /// There were more than [`WAITING_MAX`]: from behind this one on they are still in the outbox alone.
     pub(super) behind: Option<u64>,
-    pub(super) is_sending: bool,
+    /// So many of the first are being sent.
+    pub(super) sending: Option<usize>,
+    /// Tells it from a lane that had its key before.
+    pub(super) generation: u64,
+    /// How often in a row a single event was refused for good.
+    refusals: u32,
     /// When its last turn began.
     turn_at: Option<Timestamp>,
     /// Most events of a turn: less while the sink says it is overloaded.
@@ -77,7 +86,7 @@ impl Lane {
         }
     }
 
-    pub(super) fn new(key: String, sink: Arc<Sink>, target: LaneTarget, state: LaneState) -> Self {
+    pub(super) fn new(key: String, sink: Arc<Sink>, target: LaneTarget, state: LaneState, generation: u64) -> Self {
         let pace = target.pace_max();
         Self {
             key,
@@ -86,7 +95,9 @@ impl Lane {
             state,
             waiting: VecDeque::new(),
             behind: None,
-            is_sending: false,
+            sending: None,
+            generation,
+            refusals: 0,
             turn_at: None,
             pace,
             is_changed: false,
@@ -95,12 +106,33 @@ impl Lane {
 
     /// Goes on with a sink as it is written now; what that doesn't want is forgotten.
     pub(super) fn follow(mut self, sink: Arc<Sink>, target: LaneTarget) -> Self {
+        if *self.sink != *sink {
+            // Whoever changes a sink wants it to be tried.
+            self.state.gone_at = None;
+            self.pace = target.pace_max();
+        }
         self.sink = sink;
         self.target = target;
         let waiting = std::mem::take(&mut self.waiting);
-        // While a turn is under way its events stay: it says how many of them are dealt with.
-        self.waiting = waiting.into_iter().filter(|event| self.is_sending || self.wants(event)).collect();
+        // Those that are being sent stay: the turn says how many of them are dealt with.
+        let sending = self.sending.unwrap_or_default();
+        let kept = waiting.into_iter().enumerate().filter(|(place, event)| *place < sending || self.wants(event));
+        self.waiting = kept.map(|(_, event)| event).collect();
         self
+    }
+
+    /// Goes on from where a lane of the same sink was that isn't there any more: its address or URL was corrected.
+    pub(super) fn take_over(&mut self, former: &Self) {
+        self.state.cursor = former.state.cursor;
+        self.waiting = former.waiting.iter().filter(|event| self.wants(event)).cloned().collect();
+        self.behind = former.behind;
+        self.is_changed = true;
+    }
+
+    /// Tells whether another is of the same sink, and takes the same of its events.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let is_alike = std::mem::discriminant(&self.target) == std::mem::discriminant(&other.target);
+        is_alike && self.sink.name == other.sink.name
     }
 
     /// Takes an event if the lane wants it, has not dealt with it before, and has room.
@@ -110,10 +142,20 @@ impl Lane {
         }
         match event.number {
             // The store couldn't take it: it is known here alone, and there are few.
-            None => self.waiting.push_front(event.clone()),
+            None => self.offer_unstored(event),
             Some(number) if number <= self.state.cursor || self.behind.is_some() => {}
             Some(number) if self.waiting.len() >= WAITING_MAX => self.behind = Some(number - 1),
             Some(_) => self.waiting.push_back(event.clone()),
+        }
+    }
+
+    /// Puts an event that is known here alone behind those that are being sent, and those like it.
+    fn offer_unstored(&mut self, event: &Routed) {
+        let unstored = self.waiting.iter().filter(|event| event.number.is_none()).count();
+        if unstored < UNSTORED_MAX {
+            let behind = self.waiting.iter().skip(self.sending.unwrap_or_default());
+            let place = self.sending.unwrap_or_default() + behind.take_while(|event| event.number.is_none()).count();
+            self.waiting.insert(place.min(self.waiting.len()), event.clone());
         }
     }
 
@@ -140,7 +182,7 @@ impl Lane {
 
     /// Tells whether it is time for its next turn.
     pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        let Some(first) = self.waiting.front().filter(|_| !self.is_sending) else { return false };
+        let Some(first) = self.waiting.front().filter(|_| self.sending.is_none()) else { return false };
         let is_over = |at: Timestamp, longest| until(at, now, longest).is_none();
         if let Some(failing) = &self.state.failing
             && !is_over(failing.retry_at, BACKOFF_MAX)
@@ -152,15 +194,24 @@ impl Lane {
         match &self.target {
             LaneTarget::Webhook(_) => after_last(TURN),
             LaneTarget::Alerts(_) => after_mail(MAIL_EVERY) && is_over(later(first.at, GATHER), GATHER),
+            // What doesn't fit into one mail needs the next at once.
+            LaneTarget::Overdue(_) if self.waiting.len() > MAIL_EVENTS_MAX => after_last(TURN),
             LaneTarget::Overdue(_) => after_mail(OVERDUE_MAIL_EVERY) && is_over(later(first.at, GATHER), GATHER),
         }
     }
 
+    /// Tells whether its next turn is a mail that an hour holds so many of.
+    pub(super) fn is_next_an_alert_mail(&self) -> bool {
+        let is_digest = |event: &Routed| event.event.scope() == EventScope::Digest;
+        matches!(self.target, LaneTarget::Alerts(_)) && !self.waiting.iter().take(self.pace).all(is_digest)
+    }
+
     /// Begins a turn: returns the events of it.
     pub(super) fn begin(&mut self, now: Timestamp) -> Vec<Routed> {
-        self.is_sending = true;
         self.turn_at = Some(now);
-        self.waiting.iter().take(self.pace).cloned().collect()
+        let events: Vec<_> = self.waiting.iter().take(self.pace).cloned().collect();
+        self.sending = Some(events.len());
+        events
     }
 
     /// Notes that the first events are dealt with.
@@ -171,18 +222,39 @@ impl Lane {
         self.is_changed = true;
     }
 
-    /// Gives up what has been tried for long enough; returns how many events.
+    /// Gives up what has been tried for long enough; returns how many events. What only waited that long is tried first.
     pub(super) fn give_up_old(&mut self, now: Timestamp) -> usize {
-        let is_old = |event: &Routed| now >= later(event.at, TRIED_FOR);
-        let old = self.waiting.iter().take_while(|event| is_old(event)).count();
+        let is_old = |at: Timestamp| now >= later(at, TRIED_FOR);
+        if !self.state.failing.as_ref().is_some_and(|failing| is_old(failing.since)) {
+            return 0;
+        }
+        let old = self.waiting.iter().take_while(|event| is_old(event.at)).count();
         self.dealt_with(old);
         self.state.lost += old as u64;
         old
     }
 
+    /// Sends fewer together after a message was refused for good, so that the others get through; the one at fault is given up
+    /// at last. Returns how many events were.
+    pub(super) fn isolate_refused(&mut self) -> usize {
+        if self.pace > 1 {
+            self.adapt(true);
+            return 0;
+        }
+        self.refusals += 1;
+        if self.refusals < REFUSALS_MAX {
+            return 0;
+        }
+        self.refusals = 0;
+        self.dealt_with(1);
+        self.state.lost += 1;
+        1
+    }
+
     /// Lets it be slower, or faster again.
     pub(super) fn adapt(&mut self, is_overloaded: bool) {
         let most = self.target.pace_max();
+        self.refusals = 0;
         self.pace = if is_overloaded { self.pace / 2 } else { self.pace.saturating_mul(2) }.clamp(1, most);
     }
 }

@@ -9,10 +9,12 @@
 //! the same id.
 
 mod lane;
+mod notes;
+mod shown;
 mod state;
 mod turn;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 
 use self::lane::{Lane, LaneTarget, WAITING_MAX};
+pub(super) use self::notes::has_parked;
+use self::notes::{parked, states};
+pub(super) use self::shown::BadSink;
 use self::state::LaneState;
 use self::turn::{Turn, TurnEnd};
 use super::content::Reader;
@@ -28,17 +33,18 @@ use super::sink::{Outlets, Sent};
 use crate::clock::later;
 use crate::config::{Config, SinkSites};
 use crate::lead::SiteId;
-use crate::operate::{SinkState, SinkStatus};
-use crate::queue::{CHANGES_MAX, EVENTS_MAX, Key, NOTES_MAX, Note, NoteKind, Store, StoreError};
-use crate::telemetry::{Metrics, SinkDepth};
+use crate::queue::{CHANGES_MAX, EVENTS_MAX, Key, Note, Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// Most sinks that are sent to at one time.
 const TURNS_MAX: usize = 16;
+/// Of these, so many are kept for overdue leads.
+const OVERDUE_TURNS: usize = 4;
 /// Most mails of alerts in an hour, to all mailboxes; those over it are gathered into the next. Overdue leads don't count.
 pub(super) const MAILS_AN_HOUR: usize = 300;
+/// Of these, so many are kept for the sinks of config.toml: a thousand sites' owners must not silence the operator.
+const OPERATORS_MAILS: usize = 60;
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Events that the store couldn't take, and a lane waits with.
-const UNSTORED_MAX: usize = 100;
 
 /// Every sink's lanes.
 #[derive(Default)]
@@ -50,6 +56,14 @@ pub(super) struct Lanes {
     turns: JoinSet<TurnEnd>,
     /// When the last mails of alerts were sent.
     mails: VecDeque<Timestamp>,
+    /// Mails of alerts that are being sent.
+    mailing: usize,
+    /// Lanes that were opened so far.
+    generations: u64,
+    /// Where the next turns are looked for first.
+    next: usize,
+    /// How far sinks had got that are not in the configuration now, and until when they may come back.
+    parked: Vec<(u64, Timestamp)>,
 }
 
 /// Where lanes are found.
@@ -61,12 +75,6 @@ struct Places {
     by_site: HashMap<SiteId, Vec<usize>>,
 }
 
-/// A sink that takes nothing, and since when.
-pub(super) struct BadSink {
-    pub(super) name: String,
-    pub(super) since: Timestamp,
-}
-
 impl Lanes {
     /// Begins behind an event; which lanes there are is for [`Lanes::follow`] to say.
     pub(super) fn begin(seen: u64) -> Self {
@@ -74,39 +82,61 @@ impl Lanes {
     }
 
     /// Takes over what the configuration says; what waits for a sink that is still there waits on.
-    pub(super) async fn follow(&mut self, config: &Config, store: &dyn Store) -> Result<(), StoreError> {
+    pub(super) async fn follow(
+        &mut self,
+        config: &Config,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let notes = states(store).await?;
         let mut former: HashMap<String, Lane> = self.lanes.drain(..).map(|lane| (lane.key.clone(), lane)).collect();
+        let mut opened = Vec::new();
         for sink in &config.sinks {
             for (key, target) in Lane::targets(sink) {
                 let digest = target.digest();
-                let lane = match former.remove(&key).filter(|lane| lane.state.target == digest) {
-                    Some(lane) => lane.follow(Arc::clone(sink), target),
-                    None => self.open(key, sink, target, &notes),
-                };
-                self.lanes.push(lane);
+                match former.get(&key).is_some_and(|lane| lane.state.target == digest) {
+                    true => self.lanes.extend(former.remove(&key).map(|lane| lane.follow(Arc::clone(sink), target))),
+                    false => {
+                        opened.push(self.lanes.len());
+                        let lane = self.open(key, sink, target, &notes);
+                        self.lanes.push(lane);
+                    }
+                }
+            }
+        }
+        for place in opened {
+            if let Some(lane) = self.lanes.get_mut(place)
+                && let Some(heir) =
+                    former.values().filter(|gone| gone.is_like(lane)).min_by_key(|gone| gone.state.cursor)
+            {
+                lane.take_over(heir);
             }
         }
         self.places = Places::of(&self.lanes);
+        let is_here = |note: &&Note| self.places.by_key.contains_key(note.key.as_str());
+        self.parked = parked(notes.values().filter(|note| !is_here(note)), now);
         Ok(())
     }
 
     /// Opens a lane that goes on where its note says, else begins with what happens from now on.
     fn open(
-        &self,
+        &mut self,
         key: String,
         sink: &Arc<crate::config::Sink>,
         target: LaneTarget,
         notes: &HashMap<Key, Note>,
     ) -> Lane {
         let digest = target.digest();
-        let noted = Key::parse(&key).ok().and_then(|key| LaneState::read(notes.get(&key)?, &digest));
+        let noted = Key::parse(&key).ok().and_then(|key| LaneState::read(notes.get(&key)?));
         let is_new = noted.is_none();
         // One that was gone has a chance with each start.
-        let state = noted.map(|state| LaneState { gone_at: None, ..state });
+        let state = noted.map(|state| LaneState { gone_at: None, ..state.towards(digest.clone()) });
         let state = state.unwrap_or_else(|| LaneState::begin(self.seen, digest));
-        let mut lane = Lane::new(key, Arc::clone(sink), target, state);
+        self.generations += 1;
+        let mut lane = Lane::new(key, Arc::clone(sink), target, state, self.generations);
         lane.is_changed = is_new;
+        // It comes back: what it missed may still be there.
+        lane.behind = Some(lane.state.cursor).filter(|cursor| *cursor < self.seen);
         lane
     }
 
@@ -126,19 +156,6 @@ impl Lanes {
     /// Offers what the store couldn't take.
     pub(super) fn offer_unstored(&mut self, event: &Routed) {
         self.offer_one(event);
-        for lane in &mut self.lanes {
-            let unstored = lane.waiting.iter().filter(|event| event.number.is_none()).count();
-            if unstored > UNSTORED_MAX {
-                lane.waiting.retain({
-                    let mut left_over = unstored - UNSTORED_MAX;
-                    move |event| {
-                        let goes = event.number.is_none() && left_over > 0;
-                        left_over -= usize::from(goes);
-                        !goes
-                    }
-                });
-            }
-        }
     }
 
     fn offer_one(&mut self, event: &Routed) {
@@ -157,10 +174,11 @@ impl Lanes {
     }
 
     /// Reads on for lanes that had more events than they hold.
-    pub(super) async fn catch_up(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(super) async fn catch_up(&mut self, store: &dyn Store, trimmed: u64) -> Result<(), StoreError> {
         let seen = self.seen;
         for lane in &mut self.lanes {
-            let Some(after) = lane.catches_up_from() else { continue };
+            // What was trimmed no lane needed.
+            let Some(after) = lane.catches_up_from().map(|after| after.max(trimmed)) else { continue };
             let page = store.events(after, EVENTS_MAX.min(WAITING_MAX)).await?;
             lane.behind = None;
             for event in page.events.iter().filter(|event| event.number <= seen).filter_map(Routed::of) {
@@ -176,26 +194,36 @@ impl Lanes {
 
     /// Begins the turns that are due.
     pub(super) fn begin_turns(&mut self, reader: &Reader, outlets: &Outlets, now: Timestamp) {
-        while self.mails.front().is_some_and(|at| now >= later(*at, HOUR)) {
+        // One that lies ahead was sent before the clock was set back.
+        while self.mails.front().is_some_and(|at| now >= later(*at, HOUR) || *at > now) {
             self.mails.pop_front();
         }
-        for lane in &mut self.lanes {
+        let lanes = self.lanes.len();
+        let first = self.next;
+        for place in (0..lanes).map(|step| (first + step) % lanes) {
             if self.turns.len() >= TURNS_MAX {
                 return;
             }
-            if !lane.is_due(now) {
+            let Some(lane) = self.lanes.get_mut(place).filter(|lane| lane.is_due(now)) else { continue };
+            let is_overdue = matches!(lane.target, LaneTarget::Overdue(_));
+            if !is_overdue && self.turns.len() >= TURNS_MAX - OVERDUE_TURNS {
                 continue;
             }
-            if matches!(lane.target, LaneTarget::Alerts(_)) {
-                if self.mails.len() >= MAILS_AN_HOUR {
-                    continue;
-                }
-                self.mails.push_back(now);
+            let kept = if lane.sink.is_of_site_file() { OPERATORS_MAILS } else { 0 };
+            if lane.is_next_an_alert_mail() && self.mails.len() + self.mailing + kept >= MAILS_AN_HOUR {
+                continue;
             }
-            let events = lane.begin(now);
-            let (key, target) = (lane.key.clone(), lane.target.clone());
-            let turn = Turn { key, sink: Arc::clone(&lane.sink), target, events };
+            let turn = Turn {
+                key: lane.key.clone(),
+                generation: lane.generation,
+                sink: Arc::clone(&lane.sink),
+                target: lane.target.clone(),
+                events: lane.begin(now),
+            };
+            self.mailing += usize::from(turn.is_alert_mail());
             self.turns.spawn(turn.run(reader.clone(), outlets.clone()));
+            // Whoever was served last waits longest.
+            self.next = place + 1;
         }
     }
 
@@ -215,9 +243,14 @@ impl Lanes {
 
     /// Notes how a turn ended.
     pub(super) fn note(&mut self, LaneEnd(end): LaneEnd, metrics: &Metrics, jitter: f64, now: Timestamp) {
-        let Some(TurnEnd { key, dealt_with, taken, end }) = end else { return };
-        let Some(lane) = self.places.by_key.get(&key).and_then(|place| self.lanes.get_mut(*place)) else { return };
-        lane.is_sending = false;
+        let Some(TurnEnd { key, generation, is_alert_mail, dealt_with, taken, end }) = end else { return };
+        if is_alert_mail {
+            self.mailing = self.mailing.saturating_sub(1);
+            self.mails.extend((taken > 0).then_some(now));
+        }
+        let lane = self.places.by_key.get(&key).and_then(|place| self.lanes.get_mut(*place));
+        let Some(lane) = lane.filter(|lane| lane.generation == generation) else { return };
+        lane.sending = None;
         lane.dealt_with(dealt_with);
         let label = lane.label().to_owned();
         metrics.notified(&label, taken);
@@ -236,10 +269,13 @@ impl Lanes {
                 }
                 lane.tell_failing(&failure);
                 lane.state.failed(&failure, jitter, now);
-                if failure.is_overload {
+                let mut lost = 0;
+                if failure.is_refused {
+                    lost += lane.isolate_refused();
+                } else if failure.is_overload {
                     lane.adapt(true);
                 }
-                let lost = lane.give_up_old(now);
+                lost += lane.give_up_old(now);
                 metrics.notify_lost(&label, lost);
             }
         }
@@ -263,47 +299,11 @@ impl Lanes {
         Ok(())
     }
 
-    /// Returns the last event that no lane needs any more.
-    pub(super) fn dealt_with(&self) -> u64 {
-        self.lanes.iter().map(|lane| lane.needs_after(self.seen)).min().unwrap_or(self.seen)
-    }
-
-    /// Returns the sinks that others should be told of.
-    pub(super) fn bad(&self, now: Timestamp) -> Vec<BadSink> {
-        let mut bad: BTreeMap<&str, Timestamp> = BTreeMap::new();
-        for lane in self.lanes.iter().filter(|lane| lane.state.is_bad(now)) {
-            let Some(since) = lane.state.gone_at.or_else(|| Some(lane.state.failing.as_ref()?.since)) else { continue };
-            let at = bad.entry(&lane.sink.name).or_insert(since);
-            *at = since.min(*at);
-        }
-        bad.into_iter().map(|(name, since)| BadSink { name: name.to_owned(), since }).collect()
-    }
-
-    /// Tells the metrics how every sink does.
-    pub(super) fn tell(&self, metrics: &Metrics) {
-        let mut depths: BTreeMap<String, SinkDepth> = BTreeMap::new();
-        for lane in &self.lanes {
-            let depth = depths.entry(lane.label().to_owned()).or_default();
-            depth.backlog += lane.waiting.len() as u64;
-            depth.is_failing |= lane.state.failing.is_some() || lane.state.gone_at.is_some();
-        }
-        metrics.sink_depths(&depths);
-    }
-
-    /// Tells how every sink does, in the configuration's order.
-    pub(super) fn statuses(&self) -> Vec<SinkStatus> {
-        let mut statuses: Vec<SinkStatus> = Vec::new();
-        for lane in &self.lanes {
-            match statuses.last_mut().filter(|status| status.name == lane.sink.name) {
-                Some(status) => lane.add_to(status),
-                None => {
-                    let mut status = SinkStatus::of(&lane.sink);
-                    lane.add_to(&mut status);
-                    statuses.push(status);
-                }
-            }
-        }
-        statuses
+    /// Returns the last event that no lane needs any more, nor one that may come back.
+    pub(super) fn dealt_with(&self, now: Timestamp) -> u64 {
+        let parked = self.parked.iter().filter(|(_, until)| now < *until).map(|(cursor, _)| *cursor);
+        let needed = self.lanes.iter().map(|lane| lane.needs_after(self.seen));
+        needed.chain(parked).min().unwrap_or(self.seen)
     }
 }
 
@@ -325,71 +325,5 @@ impl Places {
             }
         }
         places
-    }
-}
-
-impl Lane {
-    /// The sink's name, for metrics: sites' own sinks are counted together, since there may be thousands.
-    fn label(&self) -> &str {
-        if self.sink.name.contains('/') { "sites" } else { &self.sink.name }
-    }
-
-    fn tell_recovered(&self) {
-        if self.state.failing.is_some() {
-            tracing::info!(sink = self.sink.name, "notify.recovered: the sink takes events again");
-        }
-    }
-
-    fn tell_failing(&self, failure: &super::sink::SinkFailure) {
-        if self.state.failing.is_none() {
-            tracing::warn!(
-                sink = self.sink.name,
-                why = failure.why,
-                "notify.failing: the sink takes no events; they are tried for 3 days; see `formgate notify list`"
-            );
-        }
-    }
-
-    /// Notes that it answered 410.
-    fn is_gone(&mut self, now: Timestamp) {
-        tracing::error!(
-            sink = self.sink.name,
-            "notify.gone: the sink answered 410, so nothing is sent to it until its table changes or formgate is restarted"
-        );
-        self.state.gone_at = Some(now);
-        self.state.lost += self.waiting.len() as u64;
-        let all = self.waiting.len();
-        self.dealt_with(all);
-        self.behind = None;
-    }
-
-    fn add_to(&self, status: &mut SinkStatus) {
-        status.backlog += self.waiting.len() as u64;
-        status.has_more |= self.behind.is_some();
-        status.sent += self.state.sent;
-        status.lost += self.state.lost;
-        status.last_sent_at = status.last_sent_at.max(self.state.sent_at);
-        let (state, since, why) = match (&self.state.gone_at, &self.state.failing) {
-            (Some(at), _) => (SinkState::Disabled, Some(*at), Some("410 Gone".to_owned())),
-            (None, Some(failing)) => (SinkState::Failing, Some(failing.since), Some(failing.why.clone())),
-            (None, None) => return,
-        };
-        if state > status.state {
-            status.state = state;
-            status.since = since;
-            status.error = why;
-        }
-    }
-}
-
-/// Reads the notes of all lanes.
-async fn states(store: &dyn Store) -> Result<HashMap<Key, Note>, StoreError> {
-    let mut notes = HashMap::new();
-    let mut after: Option<Key> = None;
-    loop {
-        let page = store.notes(NoteKind::Sink, "", after.as_ref(), NOTES_MAX).await?;
-        let Some(last) = page.last() else { return Ok(notes) };
-        after = Some(last.key.clone());
-        notes.extend(page.into_iter().map(|note| (note.key.clone(), note)));
     }
 }

@@ -55,10 +55,16 @@ impl LaneState {
         Self { cursor, target, ..Self::default() }
     }
 
-    /// Reads a lane's note; none where it isn't one, or is of another target.
-    pub(super) fn read(note: &Note, target: &str) -> Option<Self> {
-        let state: Self = serde_json::from_str(note.text.as_deref()?).ok()?;
-        (state.target == target).then_some(state)
+    /// Reads a lane's note; none where it isn't one.
+    pub(super) fn read(note: &Note) -> Option<Self> {
+        serde_json::from_str(note.text.as_deref()?).ok()
+    }
+
+    /// The same on the way to another target: where it got stuck is no matter any more.
+    pub(super) fn towards(self, target: String) -> Self {
+        let is_same = self.target == target;
+        let (failing, gone_at) = if is_same { (self.failing, self.gone_at) } else { (None, None) };
+        Self { target, failing, gone_at, ..self }
     }
 
     /// Makes the change that keeps it.
@@ -105,6 +111,7 @@ mod tests {
             why: "503 Service Unavailable".to_owned(),
             retry_after: retry_after.map(Duration::from_secs),
             is_overload: true,
+            is_refused: false,
         }
     }
 
@@ -138,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_read_as_it_was_written_unless_the_sink_was_changed() {
+    fn a_state_is_read_as_it_was_written_and_a_new_target_begins_without_its_failures() {
         let mut lane = LaneState::begin(7, "ab".to_owned());
         lane.took(2, at(1));
         lane.failed(&failure(None), 0.5, at(2));
@@ -151,8 +158,10 @@ mod tests {
             text: Some(text.to_owned()),
             numbers: Vec::new(),
         };
-        assert_eq!(LaneState::read(&note(&text), "ab"), Some(lane));
-        assert_eq!(LaneState::read(&note(&text), "cd"), None);
-        assert_eq!(LaneState::read(&note("{"), "ab"), None);
+        assert_eq!(LaneState::read(&note(&text)), Some(lane.clone()));
+        assert_eq!(LaneState::read(&note("{")), None);
+        assert_eq!(lane.clone().towards("ab".to_owned()), lane);
+        let moved = lane.towards("cd".to_owned());
+        assert_eq!((moved.cursor, moved.sent, moved.failing), (7, 2, None));
     }
 }

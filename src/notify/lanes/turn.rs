@@ -1,9 +1,13 @@
 //! One turn of a lane: some events are read, and sent in order until one fails.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::lane::LaneTarget;
 use crate::config::{MailAddress, Sink, WebhookTarget};
+use crate::event::EventScope;
 use crate::notify::content::Reader;
 use crate::notify::notice::Notice;
 use crate::notify::routing::Routed;
@@ -15,14 +19,22 @@ use crate::telemetry::catch_async;
 /// Some events of a lane.
 pub(super) struct Turn {
     pub(super) key: String,
+    pub(super) generation: u64,
     pub(super) sink: Arc<Sink>,
     pub(super) target: LaneTarget,
     pub(super) events: Vec<Routed>,
 }
 
+/// How long a webhook's turn may go on: then others have theirs.
+const TURN_TIME: Duration = Duration::from_secs(5);
+
 /// How a turn ended.
 pub(super) struct TurnEnd {
     pub(super) key: String,
+    /// Of the lane that began it: another may have its key by now.
+    pub(super) generation: u64,
+    /// It counts as a mail of alerts.
+    pub(super) is_alert_mail: bool,
     /// The first so many events are dealt with.
     pub(super) dealt_with: usize,
     /// Of these, those that the sink took; the others are of no interest any more.
@@ -50,7 +62,20 @@ impl Turn {
             );
             Sent::Failed(SinkFailure::new("formgate itself failed while it sent the event"))
         });
-        TurnEnd { key: self.key, dealt_with: progress.dealt_with, taken: progress.taken, end }
+        TurnEnd {
+            is_alert_mail: self.is_alert_mail(),
+            key: self.key,
+            generation: self.generation,
+            dealt_with: progress.dealt_with,
+            taken: progress.taken,
+            end,
+        }
+    }
+
+    /// Tells whether it is a mail that an hour holds so many of: neither overdue leads nor digests are.
+    pub(super) fn is_alert_mail(&self) -> bool {
+        let is_digest = |event: &Routed| event.event.scope() == EventScope::Digest;
+        matches!(self.target, LaneTarget::Alerts(_)) && !self.events.iter().all(is_digest)
     }
 
     async fn send(&self, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
@@ -64,7 +89,11 @@ impl Turn {
 
     /// Posts one by one, in order.
     async fn post(&self, target: &WebhookTarget, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
+        let begun = Instant::now();
         for event in &self.events {
+            if begun.elapsed() > TURN_TIME {
+                break;
+            }
             let notice = match reader.read(event, &self.sink).await {
                 Ok(notice) => notice,
                 Err(error) => return unreadable(&error),

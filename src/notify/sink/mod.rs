@@ -29,12 +29,14 @@ pub struct SinkFailure {
     pub retry_after: Option<Duration>,
     /// It is overloaded (429, 502, 503, 504): it is sent less from now on.
     pub is_overload: bool,
+    /// It refuses this very message for good: another may well be taken.
+    pub is_refused: bool,
 }
 
 impl SinkFailure {
     /// A failure in words of ours.
     pub(in crate::notify) fn new(why: &str) -> Self {
-        Self { why: why.to_owned(), retry_after: None, is_overload: false }
+        Self { why: why.to_owned(), retry_after: None, is_overload: false, is_refused: false }
     }
 }
 

@@ -1,8 +1,8 @@
 //! `digest.daily` and `digest.weekly`: in the morning, of the days before.
 
-use jiff::Timestamp;
-use jiff::civil::{Date, Weekday};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 
 use super::Watch;
 use crate::config::Config;
@@ -32,10 +32,12 @@ impl Watch {
             self.emit(Emission::new(EventType::DigestDaily), &format!("digest.daily/{today}"), now).await;
             self.digests.daily = Some(today);
         }
-        let is_monday = today.weekday() == Weekday::Monday;
-        if is_monday && routing::wants(config, EventType::DigestWeekly) && self.digests.weekly != Some(today) {
-            self.emit(Emission::new(EventType::DigestWeekly), &format!("digest.weekly/{today}"), now).await;
-            self.digests.weekly = Some(today);
+        // Of a Monday on which nothing ran it is told later in the week.
+        let since_monday = i32::from(today.weekday().to_monday_zero_offset());
+        let monday = today.saturating_sub(since_monday.days());
+        if routing::wants(config, EventType::DigestWeekly) && self.digests.weekly != Some(monday) {
+            self.emit(Emission::new(EventType::DigestWeekly), &format!("digest.weekly/{monday}"), now).await;
+            self.digests.weekly = Some(monday);
         }
     }
 }

@@ -59,8 +59,6 @@ impl Watch {
         let alarms = Alarms::read(&*reader.store).await?;
         let overdue = Overdue::begin(&alarms);
         let begun_at = reader.now();
-        // They are looked for every second: what it returns would only say that there is one sooner.
-        drop(activity.watch_refused());
         Ok(Self {
             reader,
             metrics,
@@ -79,6 +77,8 @@ impl Watch {
 
     /// Looks once.
     pub(super) async fn look(&mut self, config: &Config, now: Timestamp) {
+        // The clock was ahead at the start.
+        self.begun_at = self.begun_at.min(now);
         let is_slow = self.slow_look_at.is_none_or(|at| now >= later(at, SLOW_LOOK) || now < at);
         self.look_at_sites(config, is_slow, now).await;
         self.look_at_upstream(config, is_slow, now).await;

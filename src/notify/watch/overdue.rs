@@ -4,7 +4,7 @@
 //! that an operator queued again later is behind that place; those are remembered apart, and looked for at a start. An
 //! event's key keeps a lead from being told twice where both meet.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,8 +21,8 @@ use crate::queue::{Emission, Filter, Head, Order, PAGE_MAX, Reason, State, Store
 
 /// The note that says up to where leads were looked through.
 const KEY: &str = "overdue";
-/// Leads queued again that are remembered; with more, all that is queued is looked through.
-const REQUEUED_MAX: usize = 10_000;
+/// Leads queued again that are remembered; with more, all that is queued is looked through once these are told.
+const REQUEUED_MAX: usize = 100_000;
 /// Pages of leads that one look reads; it goes on with the next.
 const PAGES_MAX: usize = 10;
 
@@ -38,8 +38,10 @@ struct Watermark {
 /// What is looked through next.
 pub(super) struct Overdue {
     watermark: Watermark,
-    /// Leads that were queued again, oldest first.
-    requeued: VecDeque<(Timestamp, EntryId)>,
+    /// Leads that were queued again, or were passed before their time: since when they are queued.
+    requeued: BTreeSet<(Timestamp, EntryId)>,
+    /// There were more of these than are remembered.
+    has_more: bool,
     /// All that is queued is looked through once more, from behind this one on, for leads that were queued again.
     again_from: Option<Option<EntryId>>,
 }
@@ -48,15 +50,14 @@ impl Overdue {
     pub(super) fn begin(alarms: &Alarms) -> Self {
         let detail = alarms.get(KEY).map(|alarm| alarm.detail.clone());
         let watermark = detail.and_then(|detail| serde_json::from_value(detail).ok()).unwrap_or_default();
-        Self { watermark, requeued: VecDeque::new(), again_from: Some(None) }
+        Self { watermark, requeued: BTreeSet::new(), has_more: false, again_from: Some(None) }
     }
 
     pub(super) fn requeued(&mut self, id: EntryId, at: Timestamp) {
         if self.requeued.len() < REQUEUED_MAX {
-            self.requeued.push_back((at, id));
+            self.requeued.insert((at, id));
         } else {
-            self.requeued.clear();
-            self.again_from = Some(None);
+            self.has_more = true;
         }
     }
 }
@@ -77,7 +78,11 @@ impl Watch {
     async fn look_through_new(&mut self, after: Duration, cutoff: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         // The clock was set back, or leads may wait for longer: what comes now has a place before.
         if cutoff < self.overdue.watermark.before {
-            self.overdue.watermark = Watermark { before: cutoff, last: None };
+            let begin = u64::try_from(cutoff.as_millisecond()).unwrap_or_default();
+            let begin = EntryId::new(begin, &[0; 10]).to_string();
+            // An id begins with its time, so a later one is a greater text too.
+            let last = self.overdue.watermark.last.take().map(|last| last.min(begin));
+            self.overdue.watermark = Watermark { before: cutoff, last };
         }
         let filter = Filter { state: Some(State::Queued), until: Some(cutoff), ..Filter::default() };
         let before = self.overdue.watermark.clone();
@@ -85,6 +90,7 @@ impl Watch {
         for _ in 0..PAGES_MAX {
             let page = self.reader.store.scan(&filter, Order::Oldest, cursor, PAGE_MAX).await?;
             self.tell_overdue(&page.heads, |_head, since| now >= later(since, after), now).await?;
+            self.remember_early(&page.heads, after, now);
             cursor = page.next.or_else(|| page.heads.last().map(|head| head.id)).or(cursor);
             if page.next.is_none() {
                 self.overdue.watermark.before = cutoff;
@@ -102,13 +108,16 @@ impl Watch {
 
     /// Looks at leads that were queued again, once they have waited for long enough.
     async fn look_through_requeued(&mut self, after: Duration, now: Timestamp) -> Result<(), StoreError> {
-        while let Some((at, id)) = self.overdue.requeued.front().copied()
+        while let Some((at, id)) = self.overdue.requeued.first().copied()
             && now >= later(at, after)
         {
             if let Some(entry) = self.reader.store.get(id).await? {
                 self.tell_overdue(&[entry.head], |_head, since| now >= later(since, after), now).await?;
             }
-            self.overdue.requeued.pop_front();
+            self.overdue.requeued.pop_first();
+        }
+        if self.overdue.requeued.is_empty() && std::mem::take(&mut self.overdue.has_more) {
+            self.overdue.again_from = Some(None);
         }
         Ok(())
     }
@@ -119,18 +128,22 @@ impl Watch {
         for _ in 0..PAGES_MAX {
             let Some(cursor) = self.overdue.again_from else { return Ok(()) };
             let page = self.reader.store.scan(&filter, Order::Oldest, cursor, PAGE_MAX).await?;
-            for head in &page.heads {
-                let since = queued_since(head);
-                // Those that are due later are remembered as they would have been.
-                if since > head.accepted_at && now < later(since, after) {
-                    self.overdue.requeued.push_back((since, head.id));
-                }
-            }
+            self.remember_early(&page.heads, after, now);
             let is_requeued = |head: &Head, since| since > head.accepted_at && now >= later(since, after);
             self.tell_overdue(&page.heads, is_requeued, now).await?;
             self.overdue.again_from = page.next.map(Some);
         }
         Ok(())
+    }
+
+    /// Remembers leads that are due later than others that came with them.
+    fn remember_early(&mut self, heads: &[Head], after: Duration, now: Timestamp) {
+        for head in heads {
+            let since = queued_since(head);
+            if now < later(since, after) {
+                self.overdue.requeued(head.id, since);
+            }
+        }
     }
 
     /// Records an event for each lead that is meant.

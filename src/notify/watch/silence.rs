@@ -52,7 +52,8 @@ impl Watch {
             after = Some(last.key.clone());
             for note in &page {
                 let Some((site, form)) = form_of_key(note.key.as_str()) else { continue };
-                if config.sites.contains_key(&site) && is_silent(note, config.alerts.silence, now) {
+                let Some(known) = config.sites.get(&site) else { continue };
+                if is_silent(note, known.notify.silence_of(&form, &config.alerts), now) {
                     silent.insert((site, form, note.last_at));
                 }
             }

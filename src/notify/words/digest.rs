@@ -8,10 +8,15 @@ use crate::operate::{Digest, DigestSite};
 
 pub(super) fn headline(data: &DigestData, event: EventType) -> String {
     let period = period(event);
-    match &data.site {
-        Some(site) => format!("{}: {period} summary of leads", site_name(site)),
-        None => format!("{} summary of leads", capitalised(period)),
-    }
+    let title = match &data.site {
+        Some(site) => format!("{}: {period} summary", site_name(site)),
+        None => format!("{} summary", capitalised(period)),
+    };
+    let Digest { received, delivered, held, dead, refused, .. } = data.figures;
+    let trouble = [(held, "held"), (dead, "given up"), (refused, "posts refused")];
+    let trouble = trouble.into_iter().filter(|(number, _)| *number > 0);
+    let trouble: String = trouble.map(|(number, what)| format!(", {number} {what}")).collect();
+    format!("{title}: {} received, {delivered} delivered{trouble}", count(received, "lead"))
 }
 
 pub(super) fn report(title: String, data: &DigestData, event: EventType) -> Report {

@@ -46,6 +46,11 @@ pub enum Mistake {
 const UNKNOWN_CURE: &str = "see the log's line of the request";
 
 impl Mistake {
+    /// Tells whether a lead may be lost with the post: somebody who only looks at a URL, or asks about keys, loses none.
+    pub fn loses_a_lead(self) -> bool {
+        !matches!(self, Self::MethodNotAllowed | Self::KeysMissing | Self::KeysRefused)
+    }
+
     /// Every one there is.
     pub const ALL: [Self; 31] = [
         Self::UnknownSite,

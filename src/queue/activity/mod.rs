@@ -181,7 +181,7 @@ impl Activity {
         counts.refused.add(post, now);
         // The sender names the form, and has not shown that it may post.
         counts.form(None).hour(now).refused += 1;
-        let is_new = site.is_some_and(|site| counted.is_to_tell(site));
+        let is_new = post.mistake.loses_a_lead() && site.is_some_and(|site| counted.is_to_tell(site));
         drop(counted);
         if is_new {
             self.refusals.send_modify(|count| *count = count.wrapping_add(1));

@@ -80,7 +80,7 @@ impl Holds for SqliteStore {
         let name = name.clone();
         let holder = holder.clone();
         let now = whole_millisecond(now);
-        self.writer.write_aside(move |workspace| hold(workspace, &name, &holder, ttl, now)).await
+        self.writer.write_always(move |workspace| hold(workspace, &name, &holder, ttl, now)).await
     }
 
     async fn release(&self, name: &Key, holder: &Key) -> Result<bool, StoreError> {
@@ -90,6 +90,6 @@ impl Holds for SqliteStore {
             let mut delete = workspace.connection.prepare_cached("DELETE FROM hold WHERE name = ?1 AND holder = ?2")?;
             Ok(delete.execute([name.as_str(), holder.as_str()])? > 0)
         };
-        self.writer.write_aside(release).await
+        self.writer.write_always(release).await
     }
 }

@@ -90,8 +90,9 @@ async fn a_server_that_speaks_no_tls_is_told_as_such() {
 async fn what_the_server_refuses_is_told_by_its_code_and_without_an_address() {
     let server = MailServer::start(&["--refuse", OWNER, "--defer", "busy@acme.example"]).await;
     let mail = server.config(MailSecurity::None);
-    let refused =
-        |why: &str, is_overload| Sent::Failed(SinkFailure { why: why.to_owned(), retry_after: None, is_overload });
+    let refused = |why: &str, is_overload| {
+        Sent::Failed(SinkFailure { why: why.to_owned(), retry_after: None, is_overload, is_refused: false })
+    };
     assert_eq!(send(&mail, OWNER, &some_lead()).await, refused("the server refused the recipient (550)", false));
     let deferred = refused("the server refused the recipient for now (451)", true);
     assert_eq!(send(&mail, "busy@acme.example", &some_lead()).await, deferred);

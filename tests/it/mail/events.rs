@@ -190,7 +190,7 @@ fn of_the_gateway() -> Vec<Notice> {
         disabled: false,
         backlog: 1,
     };
-    let sinks = SinkFailing { gateway: gateway.clone(), sinks: vec![sink] };
+    let sinks = SinkFailing { gateway: gateway.clone(), sinks: vec![sink], more: 0 };
     let message = "If you can read this, notifications arrive.";
     let test = TestData { gateway: gateway.clone(), sink: "ops".to_owned(), message };
     let daily = DigestData { gateway: gateway.clone(), site: None, figures: sample_digest() };

@@ -5,3 +5,5 @@ mod events;
 mod letters;
 mod server;
 mod words;
+
+pub(crate) use server::MailServer;

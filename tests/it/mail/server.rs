@@ -1,6 +1,7 @@
 //! A real mail server: `tests/python/mail_server.py`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::config::{Mail, MailAddress, MailSecurity};
@@ -8,9 +9,11 @@ use formgate::destination::Secret;
 use formgate::notify::notice::Notice;
 use formgate::notify::sink::Sent;
 use formgate::notify::sink::mail::Mailer;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::python::python;
@@ -20,14 +23,14 @@ pub(super) const AUTHORITY: &[u8] = include_bytes!("../tls/ca.pem");
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A mail server of its own for a test; it ends with it.
-pub(super) struct MailServer {
+pub(crate) struct MailServer {
     pub(super) port: u16,
     lines: Lines<BufReader<ChildStdout>>,
     _child: Child,
 }
 
 impl MailServer {
-    pub(super) async fn start(options: &[&str]) -> Self {
+    pub(crate) async fn start(options: &[&str]) -> Self {
         let mut command = python("mail_server.py");
         let mut child = command.args(options).spawn().expect("a mail server");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -52,8 +55,25 @@ impl MailServer {
         serde_json::from_str(&line.expect("the server goes on")).expect("JSON")
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Takes whatever comes from now on.
+    pub(crate) fn collect(self) -> Mails {
+        let taken: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let kept = Arc::clone(&taken);
+        let Self { mut lines, _child, .. } = self;
+        let reading = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().push(Received(serde_json::from_str(&line).expect("JSON")));
+            }
+        });
+        Mails { taken, _reading: reading, _child }
+    }
+
     /// Tells how to send to it.
-    pub(super) fn config(&self, security: MailSecurity) -> Mail {
+    pub(crate) fn config(&self, security: MailSecurity) -> Mail {
         let from = MailAddress::parse("formgate@agency.example").expect("an address");
         Mail { host: "localhost".to_owned(), port: self.port, security, user: None, password: None, from }
     }
@@ -65,6 +85,20 @@ impl MailServer {
         let (sent, received) = tokio::join!(send(&mail, "owner@acme.example", notices), self.next());
         assert_eq!(sent, Sent::Taken);
         Received(received)
+    }
+}
+
+/// What a mail server took.
+pub(crate) struct Mails {
+    taken: Arc<Mutex<Vec<Received>>>,
+    _reading: JoinHandle<()>,
+    _child: Child,
+}
+
+impl Mails {
+    /// Returns all of them: the server tells of a mail before it answers, so none is on its way.
+    pub(crate) fn all(&self) -> Vec<Received> {
+        self.taken.lock().clone()
     }
 }
 
@@ -89,9 +123,24 @@ pub(super) fn with_login(mut mail: Mail, user: &str, password: &str) -> Mail {
 }
 
 /// A mail as Python's library reads it.
-pub(super) struct Received(pub(super) Value);
+#[derive(Clone)]
+pub(crate) struct Received(pub(super) Value);
 
 impl Received {
+    /// Returns the text part.
+    pub(crate) fn text(&self) -> String {
+        self.plain()
+    }
+
+    pub(crate) fn subject_line(&self) -> &str {
+        self.subject()
+    }
+
+    /// Returns the address it was sent to.
+    pub(crate) fn to(&self) -> &str {
+        self.0["to"][0].as_str().expect("an address")
+    }
+
     /// Returns a header that stands there once.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let headers = self.0["headers"].as_array().expect("headers");

@@ -62,7 +62,7 @@ fn a_headline_of_nothing_in_particular_still_says_what_it_is_about() {
             EventType::GatewayCertificateExpiring,
             Data::Certificates(CertificatesExpiring { gateway: gateway.clone(), certificates: Vec::new() }),
         ),
-        (EventType::GatewaySinkFailing, Data::SinkFailing(SinkFailing { gateway, sinks: Vec::new() })),
+        (EventType::GatewaySinkFailing, Data::SinkFailing(SinkFailing { gateway, sinks: Vec::new(), more: 0 })),
     ];
     let lines = none.map(|(event, data)| headline(&notice(1, event, data)));
     assert_eq!(

@@ -1,6 +1,10 @@
 //! What is told to others: from what happens in the store to what a receiver gets, in simulated time.
 
+mod commands;
+mod every_event;
 mod lanes;
+mod overdue;
+mod owner;
 mod routes;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -54,6 +54,7 @@ impl MailFailure {
             why: self.to_string(),
             retry_after: None,
             is_overload: code.is_some_and(|code| OVERLOAD.contains(&code)),
+            is_refused: matches!(&self, Self::Smtp { stage: Stage::Message, source } if source.is_permanent()),
         }
     }
 }

@@ -109,10 +109,16 @@ impl Section {
 }
 
 /// Reports what each site, or the gateway, was told of last: what is told is read when it is sent, so the last one has all.
+/// But each silent form has an event of its own, and each day a digest.
 fn newest(notices: &[&Notice]) -> Vec<Report> {
-    let mut by_site: BTreeMap<Option<&SiteId>, &Notice> = BTreeMap::new();
+    let mut by_site: BTreeMap<_, &Notice> = BTreeMap::new();
     for notice in notices {
-        let last = by_site.entry(notice.site().map(|site| &site.id)).or_insert(notice);
+        let (form, day) = match &notice.data {
+            Data::FormSilent(data) => (Some(&data.form), None),
+            Data::Digest(data) => (None, Some(data.figures.from)),
+            _ => (None, None),
+        };
+        let last = by_site.entry((notice.site().map(|site| &site.id), form, day)).or_insert(notice);
         if last.at <= notice.at {
             *last = notice;
         }

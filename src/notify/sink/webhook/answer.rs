@@ -22,6 +22,8 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> 
         why: in_words(status),
         retry_after: text(RETRY_AFTER).and_then(RetryAfter::parse).map(|asked| asked.wait(their_now)),
         is_overload: matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        // In order one by one: those behind it wait, as they do for any other failure.
+        is_refused: false,
     })
 }
 

@@ -74,7 +74,7 @@ impl Failure {
 
 impl From<Failure> for SinkFailure {
     fn from(failure: Failure) -> Self {
-        Self { why: failure.to_string(), retry_after: None, is_overload: false }
+        Self { why: failure.to_string(), retry_after: None, is_overload: false, is_refused: false }
     }
 }
 
