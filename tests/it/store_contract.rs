@@ -103,6 +103,7 @@ on_both! {
     outbox as outbox_in_memory, outbox_in_sqlite:
     nothing_is_recorded_while_nobody_reads
     each_transition_is_an_event
+    only_what_a_process_asks_for_is_recorded
     what_an_operator_changes_is_an_event
     what_changes_nothing_is_no_event
     what_expires_is_an_event_and_what_is_erased_is_not

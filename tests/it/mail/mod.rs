@@ -6,4 +6,4 @@ mod letters;
 mod server;
 mod words;
 
-pub(crate) use server::MailServer;
+pub(crate) use server::{MailServer, Received};

@@ -9,12 +9,18 @@ use super::session;
 use crate::mail::MailServer;
 use crate::world::World;
 
-#[tokio::test]
-async fn the_readmes_six_settings_mail_what_is_wrong_and_the_lead_itself() {
+/// The block of the section, as it stands in README.md.
+fn settings() -> String {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("read");
     let (_, section) = readme.split_once("## Be told").expect("the section");
     let (_, block) = section.split_once("```toml\n").expect("a block");
     let (block, _) = block.split_once("```").expect("its end");
+    block.to_owned()
+}
+
+#[tokio::test]
+async fn the_readmes_six_settings_mail_what_is_wrong_and_the_lead_itself() {
+    let block = settings();
     let settings = block.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(settings, 6, "{block}");
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use formgate::event::EventType;
 use formgate::queue::{
-    Appended, AttemptResult, Change, DedupeKey, EVENTS_MAX, Emission, Happened, Move, NewEntry, ONCE_MAX, OUTBOX_MAX,
-    OUTBOX_STEP, OutboxEvent, READERS_MAX, Reason, Set, Settlement, State, Store,
+    Appended, AttemptResult, Change, DedupeKey, EVENTS_MAX, Emission, Happened, Move, MoveFilter, NewEntry, ONCE_MAX,
+    OUTBOX_MAX, OUTBOX_STEP, OutboxEvent, READERS_MAX, Reason, Set, Settlement, State, Store,
 };
 use tokio::task::JoinSet;
 
@@ -98,6 +98,30 @@ pub(super) async fn each_transition_is_an_event(store: AnyStore) {
             moved((7, 105, 1), (dead, done), Delivered, Some(AttemptResult::Delivered)),
         ]
     );
+}
+
+pub(super) async fn only_what_a_process_asks_for_is_recorded(store: AnyStore) {
+    register(&*store, "ops").await;
+    store.record_moves(MoveFilter { dead: true, requeued: true, ..MoveFilter::NONE }).await.expect("said");
+    add(&*store, entry(1, "acme")).await;
+    add(&*store, held(2, "acme")).await;
+    let lease = claim_one(&*store, 100).await;
+    let dead = Settlement::Dead { reason: Reason::GaveUp, attempt: None, keep: KEEP };
+    assert!(store.settle(&lease, dead, at(101)).await.expect("settled").is_done());
+    let revision = head_of(&*store, id(2)).await.revision;
+    let retry = Change::Retry { reading: Box::new(reading("mended")) };
+    assert!(store.amend(id(2), revision, retry, at(102)).await.expect("amended").is_done());
+    let lease = claim_one(&*store, 103).await;
+    assert!(store.settle(&lease, delivered("lead"), at(104)).await.expect("settled").is_done());
+    assert!(emit(&*store, EventType::SitePaused, "once").await, "what is emitted is recorded always");
+    let all = events(&*store).await;
+    let [queued, gone, held] = [State::Queued, State::Dead, State::Held].map(Some);
+    assert_eq!(all.first(), Some(&moved((1, 101, 1), (queued, gone), Reason::GaveUp, None)));
+    assert_eq!(all.get(1), Some(&moved((2, 102, 2), (held, queued), Reason::Retried, None)));
+    assert_eq!(all.len(), 3);
+    store.record_moves(MoveFilter::ALL).await.expect("said");
+    add(&*store, entry(3, "acme")).await;
+    assert_eq!(events(&*store).await.len(), 4);
 }
 
 pub(super) async fn what_an_operator_changes_is_an_event(store: AnyStore) {

@@ -44,7 +44,7 @@ fn of_type(event: EventType) -> Vec<Notice> {
             EventType::SiteResumed => vec![Data::SiteResumed(SiteResumed { site: named(), queued: 0 })],
             EventType::SitePostsRefused => vec![refused()],
             EventType::SiteTokenExpiring => vec![expiring()],
-            _ => [Some(time()), None].map(|last_at| silent(last_at)).into(),
+            _ => [Some(time()), None].map(silent).into(),
         },
         EventScope::Gateway => match event {
             EventType::GatewayUpstreamDown => vec![upstream(Some(time()), Some("502 Bad Gateway"))],
@@ -53,7 +53,7 @@ fn of_type(event: EventType) -> Vec<Notice> {
             EventType::GatewaySinkFailing => vec![failing()],
             _ => vec![degraded(&["store_set_aside"]), degraded(&[])],
         },
-        EventScope::Digest => [Some(named()), None].map(|site| digest(site)).into(),
+        EventScope::Digest => [Some(named()), None].map(digest).into(),
         EventScope::Sink => {
             vec![Data::Test(TestData { gateway: gateway(), sink: "ops".to_owned(), message: "a test" })]
         }
