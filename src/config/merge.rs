@@ -114,7 +114,8 @@ impl ConfigMerge<'_> {
 
     /// Names the sections that are written well, and lack what they name.
     fn lacking_sections(&mut self, merged: &super::sections::Sections) {
-        let (written, config) = (&self.parts.sections, &self.parts.config);
+        let written = &self.parts.sections;
+        let config = &self.parts.config;
         if written.sinks.iter().flatten().any(WrittenSink::is_lacking) {
             let is_known = merged.sinks.iter().flatten().all(|sink| !sink.is_lacking());
             let by = if is_known { StandInSource::LastGood } else { StandInSource::Itself };

@@ -30,8 +30,15 @@ impl Routed {
             Happened::Moved(moved) => {
                 let name = event_of(moved)?;
                 let Move { entry, site, form, to, reason, .. } = moved.clone();
-                let (site, form, entry) = (Some(site), Some(form), Some(entry));
-                Some(Self { number, at: event.at, event: name, site, form, entry, moved: to.map(|to| (to, reason)) })
+                Some(Self {
+                    number,
+                    at: event.at,
+                    event: name,
+                    site: Some(site),
+                    form: Some(form),
+                    entry: Some(entry),
+                    moved: to.map(|to| (to, reason)),
+                })
             }
             Happened::Emitted(emission) => Some(Self { number, ..Self::emitted(emission.clone(), event.at) }),
         }

@@ -35,7 +35,9 @@ pub async fn try_sinks(config: &Config, sinks: &[Arc<Sink>], now: Timestamp) -> 
         if trying.len() >= AT_ONCE {
             trials.extend(trying.join_next().await.and_then(Result::ok));
         }
-        let (outlets, sink, gateway) = (outlets.clone(), Arc::clone(sink), gateway.clone());
+        let outlets = outlets.clone();
+        let sink = Arc::clone(sink);
+        let gateway = gateway.clone();
         trying.spawn(async move { (place, try_sink(&outlets, &sink, gateway, now).await) });
     }
     while let Some(tried) = trying.join_next().await {

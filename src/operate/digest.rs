@@ -104,11 +104,10 @@ pub async fn digest(
     let total = sums.total();
     let unknown = sums.0.remove(&None).unwrap_or_default();
     let needs_person = needs_person(store, situation, sites).await?;
-    let (from, to) = (days.first().copied().unwrap_or_default(), days.last().copied().unwrap_or_default());
     let more_sites = sums.0.len().saturating_sub(ROWS_MAX);
     Ok(Digest {
-        from,
-        to,
+        from: days.first().copied().unwrap_or_default(),
+        to: days.last().copied().unwrap_or_default(),
         received: total.taken,
         delivered: total.delivered,
         held: total.held,

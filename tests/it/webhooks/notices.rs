@@ -178,7 +178,8 @@ fn certificates() -> Data {
 }
 
 fn failing() -> Data {
-    let (name, error) = ("chat".to_owned(), "503 Service Unavailable".to_owned());
+    let name = "chat".to_owned();
+    let error = "503 Service Unavailable".to_owned();
     let sink = FailingSink { name, since: time(), error, disabled: false, backlog: 3 };
     Data::SinkFailing(SinkFailing { gateway: gateway(), sinks: vec![sink], more: 0 })
 }

@@ -58,7 +58,8 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> String {
 #[tokio::test]
 async fn every_type_of_event_is_verified_and_valid() {
     let mut receiver = Receiver::start().await;
-    let (client, target) = (client(), target(&receiver.url("old"), &[OLD]));
+    let client = client();
+    let target = target(&receiver.url("old"), &[OLD]);
     let mut types = BTreeSet::new();
     for notice in notices::of_every_type() {
         let sent = client.post(&target, &notice, Timestamp::now()).await;
@@ -74,7 +75,8 @@ async fn every_type_of_event_is_verified_and_valid() {
 #[tokio::test]
 async fn while_secrets_are_rotated_the_old_one_fits_and_so_does_the_new() {
     let mut receiver = Receiver::start().await;
-    let (client, notice) = (client(), notices::test());
+    let client = client();
+    let notice = notices::test();
     for name in ["old", "new"] {
         let target = target(&receiver.url(name), &[NEW, OLD]);
         assert_eq!(client.post(&target, &notice, Timestamp::now()).await, Sent::Taken, "{name}");
@@ -86,7 +88,8 @@ async fn while_secrets_are_rotated_the_old_one_fits_and_so_does_the_new() {
 #[tokio::test]
 async fn what_is_not_signed_as_it_should_be_is_refused() {
     let mut receiver = Receiver::start().await;
-    let (client, notice) = (client(), notices::test());
+    let client = client();
+    let notice = notices::test();
     let now = Timestamp::now();
     let (past, future) = (now - SignedDuration::from_mins(6), now + SignedDuration::from_mins(6));
     for (keys, at, why) in [

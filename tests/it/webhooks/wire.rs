@@ -84,7 +84,8 @@ async fn an_answer_is_judged_by_its_status_alone() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let (api, elsewhere) = (ScriptedApi::start().await, ScriptedApi::start().await);
+    let api = ScriptedApi::start().await;
+    let elsewhere = ScriptedApi::start().await;
     let location = format!("{}/hook", elsewhere.base_url());
     api.on("/hook", Reply::with_headers(307, &[("location", &location)], ""));
     let sent = client().post(&target(&format!("{}/hook", api.base_url()), &[]), &notices::test(), now()).await;
@@ -123,7 +124,8 @@ async fn a_connection_serves_the_next_event_after_a_small_answer() {
     for _ in 0..2 {
         api.on("/hook", Reply::json(200, r#"{"ok":true}"#));
     }
-    let (client, target) = (client(), target(&format!("{}/hook", api.base_url()), &[]));
+    let client = client();
+    let target = target(&format!("{}/hook", api.base_url()), &[]);
     assert_eq!(client.post(&target, &notices::test(), now()).await, Sent::Taken);
     // Nobody else is let in, so the second event needs the connection of the first.
     api.close_connections(usize::MAX);
