@@ -3,6 +3,7 @@
 mod commands;
 mod every_event;
 mod lanes;
+mod mends;
 mod overdue;
 mod owner;
 mod routes;
