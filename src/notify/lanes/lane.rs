@@ -281,3 +281,61 @@ fn digest(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     hex::encode(digest.get(..8).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SinkSites;
+    use crate::event::EventPattern;
+    use crate::queue::Emission;
+
+    fn lane() -> Lane {
+        let address = MailAddress::parse("owner@acme.example").expect("an address");
+        let sink = Sink {
+            name: "owner".to_owned(),
+            target: SinkTarget::Mail(vec![address.clone()]),
+            events: vec![EventPattern::parse("gateway.*").expect("a pattern")],
+            sites: SinkSites::All,
+            leads: false,
+        };
+        let state = LaneState::begin(0, String::new());
+        Lane::new("owner".to_owned(), Arc::new(sink), LaneTarget::Alerts(address), state, 1)
+    }
+
+    fn event(number: Option<u64>) -> Routed {
+        let emitted = Routed::emitted(Emission::new(EventType::GatewayBackupFailed), Timestamp::UNIX_EPOCH);
+        Routed { number, ..emitted }
+    }
+
+    #[test]
+    fn a_mail_that_is_refused_for_good_shrinks_to_the_event_at_fault_which_is_given_up() {
+        let mut lane = lane();
+        (1..=3).for_each(|number| lane.offer(&event(Some(number))));
+        let mut shrinking = 0;
+        while lane.pace > 1 {
+            assert_eq!(lane.isolate_refused(), 0);
+            shrinking += 1;
+        }
+        assert_eq!(shrinking, 8, "500 events, halved");
+        assert_eq!((1..REFUSALS_MAX).map(|_| lane.isolate_refused()).sum::<usize>(), 0);
+        assert_eq!(lane.isolate_refused(), 1);
+        assert_eq!((lane.state.cursor, lane.state.lost, lane.waiting.len()), (1, 1, 2));
+    }
+
+    #[test]
+    fn what_the_store_could_not_take_goes_behind_what_is_being_sent_and_keeps_its_order() {
+        let mut lane = lane();
+        (1..=3).for_each(|number| lane.offer(&event(Some(number))));
+        lane.pace = 2;
+        assert_eq!(lane.begin(Timestamp::UNIX_EPOCH).len(), 2);
+        let unstored = |seconds| Routed { at: Timestamp::from_second(seconds).expect("a time"), ..event(None) };
+        lane.offer(&unstored(1));
+        lane.offer(&unstored(2));
+        let order: Vec<_> = lane.waiting.iter().map(|event| (event.number, event.at.as_second())).collect();
+        assert_eq!(order, [(Some(1), 0), (Some(2), 0), (None, 1), (None, 2), (Some(3), 0)]);
+        for _ in 0..2 * UNSTORED_MAX {
+            lane.offer(&unstored(3));
+        }
+        assert_eq!(lane.waiting.len(), 3 + UNSTORED_MAX);
+    }
+}
