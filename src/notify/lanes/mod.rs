@@ -210,7 +210,8 @@ impl Lanes {
                 continue;
             }
             let kept = if lane.sink.is_of_site_file() { OPERATORS_MAILS } else { 0 };
-            if lane.is_next_an_alert_mail() && self.mails.len() + self.mailing + kept >= MAILS_AN_HOUR {
+            let is_alert_mail = lane.is_next_an_alert_mail();
+            if is_alert_mail && self.mails.len() + self.mailing + kept >= MAILS_AN_HOUR {
                 continue;
             }
             let turn = Turn {
@@ -219,8 +220,9 @@ impl Lanes {
                 sink: Arc::clone(&lane.sink),
                 target: lane.target.clone(),
                 events: lane.begin(now),
+                is_alert_mail,
             };
-            self.mailing += usize::from(turn.is_alert_mail());
+            self.mailing += usize::from(is_alert_mail);
             self.turns.spawn(turn.run(reader.clone(), outlets.clone()));
             // Whoever was served last waits longest.
             self.next = place + 1;

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::lane::LaneTarget;
 use crate::config::{MailAddress, Sink, WebhookTarget};
-use crate::event::EventScope;
 use crate::notify::content::Reader;
 use crate::notify::notice::Notice;
 use crate::notify::routing::Routed;
@@ -23,6 +22,8 @@ pub(super) struct Turn {
     pub(super) sink: Arc<Sink>,
     pub(super) target: LaneTarget,
     pub(super) events: Vec<Routed>,
+    /// It counts as a mail of alerts, of which an hour holds so many.
+    pub(super) is_alert_mail: bool,
 }
 
 /// How long a webhook's turn may go on: then others have theirs.
@@ -33,7 +34,6 @@ pub(super) struct TurnEnd {
     pub(super) key: String,
     /// Of the lane that began it: another may have its key by now.
     pub(super) generation: u64,
-    /// It counts as a mail of alerts.
     pub(super) is_alert_mail: bool,
     /// The first so many events are dealt with.
     pub(super) dealt_with: usize,
@@ -63,19 +63,13 @@ impl Turn {
             Sent::Failed(SinkFailure::new("formgate itself failed while it sent the event"))
         });
         TurnEnd {
-            is_alert_mail: self.is_alert_mail(),
             key: self.key,
             generation: self.generation,
+            is_alert_mail: self.is_alert_mail,
             dealt_with: progress.dealt_with,
             taken: progress.taken,
             end,
         }
-    }
-
-    /// Tells whether it is a mail that an hour holds so many of: neither overdue leads nor digests are.
-    pub(super) fn is_alert_mail(&self) -> bool {
-        let is_digest = |event: &Routed| event.event.scope() == EventScope::Digest;
-        matches!(self.target, LaneTarget::Alerts(_)) && !self.events.iter().all(is_digest)
     }
 
     async fn send(&self, reader: &Reader, outlets: &Outlets, progress: &mut Progress) -> Sent {
