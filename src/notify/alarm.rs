@@ -121,6 +121,10 @@ async fn write(store: &dyn Store, key: &str, text: String, now: Timestamp) {
         Err(invalid) => Err(invalid.to_string()),
     };
     if let Err(error) = written {
-        tracing::warn!(key, error, "notify.alarm_unwritten: after a restart it may be told again");
+        tracing::warn!(
+            key,
+            error,
+            "notify.alarm_unwritten: the alarm can't be saved; after a restart it may be sent again"
+        );
     }
 }

@@ -10,7 +10,7 @@ use super::console::Console;
 use super::error::Error;
 use super::exit::Exit;
 
-/// Shows how the sinks of [[notify]] are doing, and tries them.
+/// Shows how the sinks of [[notify]] are doing, and tests them.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct NotifyArgs {
@@ -21,7 +21,7 @@ pub(super) struct NotifyArgs {
 const HELP: &str = "\
 Examples:
   formgate notify test        sends a test event to each sink, and shows what came back
-  formgate notify test ops    to this one
+  formgate notify test ops    sends it to one sink
   formgate notify list        state, last error and backlog of each sink of the running gateway";
 
 #[derive(Subcommand)]
