@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::config::{Config, Sink};
+use formgate::config::{Config, MailAddress, MailSecurity, Sink, SinkTarget};
 use formgate::queue::Change;
+use tokio::sync::Notify;
 
 use super::{client_of, receiver, receiver_with, session, types, webhook, with_sinks};
+use crate::mail::MailServer;
+use crate::scripted_api::{Reply, ScriptedApi};
 use crate::world::World;
 
 async fn kill(world: &World, site: &str, number: u8) {
@@ -77,6 +80,57 @@ async fn a_site_that_is_taken_from_a_sink_is_told_to_it_no_more() {
     let told = super::got(&receiver, "partner");
     assert_eq!(told.len(), 2, "the first twice: {told:?}");
     assert!(told.iter().all(|(_, data)| data["site"]["id"] == "acme"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_site_that_is_taken_from_a_sink_is_told_to_it_no_more_even_while_it_is_being_sent_to() {
+    let receiver = ScriptedApi::start().await;
+    let answer = Arc::new(Notify::new());
+    let first = Arc::clone(&answer);
+    receiver.rule(move |_request| Some(Reply::json(200, "{}").when(&first)));
+    let partner = |sites: &[&str]| vec![client_of(webhook("partner", &receiver, &["lead.dead"]), sites)];
+    let world = World::with(with_sinks(partner(&["acme", "beta"]))).await;
+    let mut session = session(&world).await;
+    kill(&world, "acme", 1).await;
+    kill(&world, "beta", 2).await;
+    let change = async {
+        receiver.wait_for(1).await;
+        set_sinks(&world, partner(&["acme"]));
+        answer.notify_one();
+    };
+    let (stepped, ()) = tokio::join!(session.step(), change);
+    stepped.expect("stepped");
+    assert_eq!(types(&receiver, "partner"), ["lead.dead"], "the second was of the other site");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_mailbox_goes_to_its_corrected_address() {
+    let receiver = receiver().await;
+    let server = MailServer::start(&["--refuse", "ownr@acme.example"]).await;
+    let mail = server.config(MailSecurity::None);
+    let mails = server.collect();
+    let owner = |address: &str| {
+        let target = SinkTarget::Mail(vec![MailAddress::parse(address).expect("an address")]);
+        vec![Sink { target, ..webhook("owner", &receiver, &["lead.dead"]) }]
+    };
+    let world = World::with(|config| {
+        with_sinks(owner("ownr@acme.example"))(config);
+        config.mail = Some(mail.clone());
+    })
+    .await;
+    let mut session = session(&world).await;
+    kill(&world, "acme", 1).await;
+    session.step().await.expect("stepped");
+    world.pass(10);
+    session.step().await.expect("stepped");
+    world.change(|config| {
+        with_sinks(owner("owner@acme.example"))(config);
+        config.mail = Some(mail);
+    });
+    world.pass(10);
+    session.step().await.expect("stepped");
+    let mails = mails.all();
+    assert_eq!(mails.iter().map(|mail| mail.to()).collect::<Vec<_>>(), ["owner@acme.example"]);
 }
 
 #[tokio::test]
