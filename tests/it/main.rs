@@ -57,6 +57,7 @@ mod signed;
 mod sites;
 mod statuses;
 mod store_contract;
+mod stream;
 mod supervision;
 mod waiting;
 mod webhooks;
