@@ -59,6 +59,7 @@ mod statuses;
 mod store_contract;
 mod stream;
 mod supervision;
+mod tail;
 mod waiting;
 mod webhooks;
 mod world;
