@@ -70,6 +70,8 @@ mod waiting;
 
 mod walk;
 
+mod watched;
+
 mod when;
 
 mod widget;
@@ -101,6 +103,7 @@ pub use text::SearchText;
 pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
+pub use watched::WatchedLeads;
 pub use widget::Widgets;
 
 use crate::queue::{NoFile, StoreError};

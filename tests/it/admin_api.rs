@@ -18,16 +18,16 @@ use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
 use crate::scripted_api::{Reply, ScriptedApi};
 
-const ADMIN: &str = "fga_an_admin_token_for_tests";
+pub(crate) const ADMIN: &str = "fga_an_admin_token_for_tests";
 
-struct Api {
+pub(crate) struct Api {
     store: Arc<dyn Store>,
-    app: app::Running,
+    pub(crate) app: app::Running,
 }
 
 impl Api {
     /// A gateway whose KaiCalls is away.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_on(Arc::new(MemoryStore::new(Duration::ZERO)))
     }
 
@@ -35,7 +35,7 @@ impl Api {
         Self::with(store, |_config| {})
     }
 
-    fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = gateway::config();
         change(&mut config);
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -47,13 +47,13 @@ impl Api {
         Self { store, app }
     }
 
-    async fn raw(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
+    pub(crate) async fn raw(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
         let fixed = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         send(self.app.admin(), format!("{fixed}{headers}{length}\r\n{body}")).await
     }
 
-    async fn get(&self, target: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, target: &str) -> (u16, Value) {
         let answer = self.raw("GET", target, &format!("Authorization: Bearer {ADMIN}\r\n"), "").await;
         (status(&answer), gateway::json(&answer))
     }
@@ -65,13 +65,13 @@ impl Api {
     }
 
     /// Posts what is held for want of an address.
-    async fn hold(&self, count: usize) {
+    pub(crate) async fn hold(&self, count: usize) {
         for _ in 0..count {
             self.queue("nowhere").await;
         }
     }
 
-    async fn queue(&self, email: &str) {
+    pub(crate) async fn queue(&self, email: &str) {
         let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body(email));
         assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
     }
@@ -298,7 +298,7 @@ impl Api {
         Ran::of(command.args(["--admin", admin]).output().await.expect("it runs"))
     }
 
-    async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         send(self.app.admin(), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
     }
 }

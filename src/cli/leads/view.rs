@@ -7,7 +7,7 @@ use crate::cli::shown;
 use crate::lead::{Lead, LeadField};
 
 /// So much of an id tells it from all that came at another moment, and mostly from those that came at the same.
-pub(super) const ID_SHORT: usize = 18;
+pub(in crate::cli) const ID_SHORT: usize = 18;
 /// Longest name and e-mail in a table, in characters.
 const NAME_MAX: usize = 32;
 const EMAIL_MAX: usize = 48;
