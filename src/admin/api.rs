@@ -17,6 +17,7 @@
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
+//! POST /api/v1/sites/{id}/tokens    {"note": "…", "expires": "2027-06-30"}, both optional: makes a token, shown once
 //! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
 //! GET  /api/v1/pings/{name}        how they arrived
 //! GET  /api/v1/process              what only the process knows: its open files
@@ -103,7 +104,10 @@ impl AdminApp {
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
             parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"] | ["pings"]
+            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"]
+                | ["store", "salvage" | "backup"]
+                | ["sites", _, "tokens"]
+                | ["pings"]
         );
         let gets = matches!(
             parts.as_slice(),
@@ -183,6 +187,7 @@ impl AdminApp {
         match parts {
             ["leads", verb] => self.post_leads(session, verb).await,
             ["store", verb] => self.post_store(session, verb).await,
+            ["sites", id, "tokens"] => self.post_token(session, id).await,
             ["pings"] => {
                 let PingAsked { name } = request::json(session).await?;
                 if !self.metrics.pings().announce(&name) {

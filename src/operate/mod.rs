@@ -58,11 +58,15 @@ mod site;
 
 mod sites;
 
+pub mod sites_file;
+
 mod status;
 
 mod summary;
 
 mod text;
+
+mod token;
 
 mod trace;
 
@@ -74,6 +78,7 @@ mod when;
 
 mod widget;
 
+pub use crate::pipeline::SetupValues;
 pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
@@ -88,6 +93,7 @@ pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
+pub use onboard::{PluginSteps, plugin_steps};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
@@ -98,6 +104,7 @@ pub use sites::{KeyState, KeyStatus, RefusedPosts, SiteError, SiteList, SiteStat
 pub use status::{Degradation, DeliveryWait, LastError, LeadCounts, Process, Status, StoreStatus, status};
 pub use summary::Summary;
 pub use text::SearchText;
+pub use token::{BadToken, MadeToken, NewToken, SHOWN_DIGITS, add_token, token_hash, write_token};
 pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
@@ -126,4 +133,6 @@ pub enum OperateError {
     BadErase(#[from] BadErase),
     #[error(transparent)]
     BadQuery(#[from] BadQuery),
+    #[error(transparent)]
+    BadToken(#[from] BadToken),
 }

@@ -7,11 +7,12 @@ use std::{fs, io};
 use anyhow::anyhow;
 
 use crate::cli::error::Error;
-use crate::cli::sites::edit::{WrittenKey, edit_file, named_files, with_keys, written_keys};
+use crate::cli::rules::today;
 use crate::config::{ConfigPart, PartFault, Site, StandIn, StandInSource, Starting, known_names};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::operate::keys::{ReadyPair, Replaced};
+use crate::operate::sites_file::{WrittenKey, edit_file, named_files, with_keys, written_keys};
 
 /// Finds a site that can be used as it is written, with keys or without. One of which the gateway uses an older version is
 /// refused: what is added to a file that lost its end would be taken for all there is.
@@ -101,7 +102,8 @@ pub(in crate::cli) fn unreadable(site: &SiteId, why: &str) -> Error {
 pub(super) fn write_pair(site: &Site, pair: &ReadyPair) -> Result<(), Error> {
     let secret = relative_to(&site.file, &pair.secret_file);
     let secret = secret.to_string_lossy();
-    edit_file(&site.file, &site.id, |text| with_keys(text, site.id.as_str(), &pair.public_key, &secret)).map(drop)
+    edit_file(&site.file, &site.id, today(), |text| with_keys(text, site.id.as_str(), &pair.public_key, &secret))?;
+    Ok(())
 }
 
 /// Returns a pair that is in use, and in which file of the secrets folder its secret is.
