@@ -55,7 +55,7 @@ use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
 use crate::notify::Notifier;
-use crate::operate::Widgets;
+use crate::operate::{KeyVerifier, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
@@ -208,6 +208,7 @@ fn start_with(
 
     let activity = Activity::default();
     let widgets = Widgets::new(client.clone());
+    let key_verifier = KeyVerifier::new(client.clone());
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
         .with_activity(activity.clone());
     let options = files::within_limit(accept::Options::default());
@@ -221,6 +222,7 @@ fn start_with(
     let notifier = Notifier::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), activity.clone())
         .with_sending(sender.status());
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
+    let admin = admin.with_key_verifier(key_verifier);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();

@@ -38,7 +38,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Actor, Audit, SinkStatus, Widgets};
+use crate::operate::{Actor, Audit, KeyVerifier, SinkStatus, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
@@ -77,6 +77,8 @@ pub struct AdminApp {
     activity: Activity,
     /// Asks KaiCalls for its own figures.
     widgets: Option<Widgets>,
+    /// Asks KaiCalls about key pairs.
+    key_verifier: Option<KeyVerifier>,
     /// How the sinks of events do.
     sinks: watch::Receiver<Vec<SinkStatus>>,
     since: Timestamp,
@@ -146,6 +148,7 @@ impl AdminApp {
             has_taken_over: false,
             activity: Activity::default(),
             widgets: None,
+            key_verifier: None,
             sinks,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
@@ -183,6 +186,11 @@ impl AdminApp {
     /// Shows what KaiCalls tells of sites.
     pub fn with_widgets(self, widgets: Widgets) -> Self {
         Self { widgets: Some(widgets), ..self }
+    }
+
+    /// Tells whether KaiCalls takes the keys of sites.
+    pub fn with_key_verifier(self, verifier: KeyVerifier) -> Self {
+        Self { key_verifier: Some(verifier), ..self }
     }
 
     /// Shows how the sinks of events do.

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::AdminApp;
+use super::api::NothingAsked;
 use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request;
@@ -22,6 +23,8 @@ const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// The query by which a site is shown with what KaiCalls tells of it.
 pub(super) const ASKS_KAICALLS: &str = "kaicalls=true";
+/// The end of the path by which KaiCalls is asked about a site's keys.
+pub(super) const VERIFIES_KEYS: &str = "/keys/verify";
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,6 +60,15 @@ impl AdminApp {
             ([_], _) => Err(ApiError::Request("the list of sites has no parameters".to_owned())),
             _ => Err(ApiError::Request("a site has one parameter: kaicalls=true".to_owned())),
         }
+    }
+
+    /// Answers `POST /sites/{id}/keys/verify`.
+    pub(super) async fn post_verify(&self, session: &mut ServerSession, id: &str) -> Result<ApiReply, ApiError> {
+        let id = site_of(id)?;
+        let NothingAsked {} = request::json(session).await?;
+        let Some(verifier) = &self.key_verifier else { return Err(ApiError::NoSuchPath) };
+        let pairs = verifier.verify(&self.config.load_full(), &id, Timestamp::now()).await?;
+        Ok(ApiReply::json(StatusCode::OK, &json!({ "pairs": pairs })))
     }
 
     /// Answers `POST /sites/{id}/tokens`: the only answer in which the token stands.

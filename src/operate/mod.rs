@@ -91,6 +91,7 @@ pub use figures::Window;
 pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
+pub use keys::{KeyVerifier, PairState, PairVerified};
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use onboard::{PluginSteps, plugin_steps};

@@ -1,20 +1,28 @@
 //! What an operator does with one site over the admin API: a new token, and whether KaiCalls takes its keys.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::app;
 use formgate::config::{self, Sources};
-use formgate::lead::SiteId;
-use formgate::map::SetupValues;
-use formgate::operate::{self, Actor, Audit, BadToken, NewToken, OperateError};
+use formgate::destination::BaseUrl;
+use formgate::kaicalls::{self, Client};
+use formgate::lead::{FormId, SiteId};
+use formgate::operate::{
+    self, Actor, Audit, BadToken, KeyVerifier, NewToken, OperateError, PairState, PairVerified, SetupValues,
+};
+use formgate::sandbox::{self, Sandbox};
 use jiff::Timestamp;
 use jiff::civil::date;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::cli::Place;
 use crate::gateway::{self, TOKEN, lead_body, post, send, status};
+use crate::scripted_api::{Reply, ScriptedApi};
 
 const ADMIN: &str = "fga_an_admin_token_for_tests";
 /// How long anything may take; it takes milliseconds.
@@ -63,6 +71,12 @@ impl Followed {
     async fn post(&self, token: &str) -> u16 {
         let bearer = format!("Authorization: Bearer {token}\r\n");
         status(&send(self.app.gateway()[0], post("/hooks/acme", &bearer, &lead_body("jane@example.com"))).await)
+    }
+
+    async fn get(&self, target: &str) -> Value {
+        let bearer = format!("Authorization: Bearer {ADMIN}\r\n");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{bearer}\r\n");
+        gateway::json(&send(self.app.admin(), request).await)
     }
 
     fn file(&self) -> String {
@@ -164,6 +178,147 @@ async fn where_the_file_cannot_be_written_the_words_say_who_can() {
     let words = refused.as_ref().map(ToString::to_string).unwrap_or_default();
     let (command, file) = ("run `formgate sites token add acme`", "sites/acme.toml");
     assert!(words.contains(command) && words.ends_with(file), "{words}: {refused:?}");
+}
+
+/// A site of which KaiCalls takes one pair and refuses another; and two that have none to ask about.
+fn keyed(base_url: &str, [public, secret]: [&str; 2]) -> (Place, config::Config) {
+    let main = format!("[kaicalls]\nbase_url = \"{base_url}\"\n[queue]\nurl = \"memory:\"\n");
+    let acme = format!(
+        "id = \"acme\"\npublic_key = \"{public}\"\nsecret_key = \"{secret}\"\ntokens = []\n[forms.branch]\npublic_key = \
+         \"{public}\"\nsecret_key = \"wp_sk_hush_wrong\"\n[forms.twin]\npublic_key = \"{public}\"\nsecret_key = \
+         \"{secret}\"\n"
+    );
+    let none = "id = \"none\"\ntokens = []\npublic_key = { file = \"none_pk\" }\nsecret_key = { file = \"none_sk\" }\n";
+    let lost = "id = \"lost\"\ntokens = []\npublic_key = \"wp_pk_lost\"\nsecret_key = { env = \"NOBODYS_SECRET\" }\n";
+    let place = Place::of(&[
+        ("config.toml", main.as_str()),
+        ("sites/acme.toml", acme.as_str()),
+        ("sites/none.toml", none),
+        ("sites/lost.toml", lost),
+    ]);
+    let starting = config::start(&place.path("config.toml"), &Sources::with_environment([]), date(2026, 11, 30));
+    (place, starting.in_force.expect("it can be served").0)
+}
+
+fn verifier(base_url: &str) -> KeyVerifier {
+    let base_url = BaseUrl::parse(base_url).expect("a URL");
+    KeyVerifier::new(Client::new(kaicalls::Options::new(base_url)).expect("a client"))
+}
+
+fn site(id: &str) -> SiteId {
+    SiteId::parse(id).expect("an id")
+}
+
+async fn verified(verifier: &KeyVerifier, config: &config::Config, id: &str) -> Vec<PairVerified> {
+    verifier.verify(config, &site(id), Timestamp::UNIX_EPOCH).await.expect("a site")
+}
+
+#[tokio::test]
+async fn each_pair_of_a_site_is_told_with_kaicalls_words() {
+    let any_port = "127.0.0.1:0".parse().expect("an address");
+    let sandbox = Sandbox::start(sandbox::Options::new(any_port)).expect("started");
+    let keys = sandbox.keys();
+    let (_place, config) = keyed(&sandbox.base_url(), [&keys.public_key, &keys.secret_key]);
+    let verifier = verifier(&sandbox.base_url());
+    let pairs = verified(&verifier, &config, "acme").await;
+    let told: Vec<_> = pairs.iter().map(|pair| (pair.form.as_ref().map(FormId::as_str), pair.state)).collect();
+    assert_eq!(
+        told,
+        [(None, PairState::Ok), (Some("branch"), PairState::Refused), (Some("twin"), PairState::Ok)],
+        "{pairs:?}"
+    );
+    assert_eq!(pairs[0].business_id.as_deref(), Some("biz_sandbox"));
+    assert!(pairs[1].why.as_deref().is_some_and(|why| why.starts_with("401 “") && why.contains("key")), "{pairs:?}");
+    assert!(!format!("{pairs:?}").contains("hush"), "{pairs:?}");
+    for (id, state, why) in
+        [("none", PairState::Missing, None), ("lost", PairState::Unreadable, Some("NOBODYS_SECRET"))]
+    {
+        let pairs = verified(&verifier, &config, id).await;
+        assert_eq!((pairs.len(), pairs[0].state), (1, state), "{pairs:?}");
+        assert_eq!(
+            pairs[0].why.as_deref().is_some_and(|told| why.is_some_and(|why| told.contains(why))),
+            why.is_some()
+        );
+    }
+    let nobody = verifier.verify(&config, &site("nobody"), Timestamp::UNIX_EPOCH).await;
+    assert!(matches!(nobody, Err(OperateError::NoSuchSite(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_again_within_ten_seconds_hears_the_same_answer() {
+    let kaicalls = ScriptedApi::start().await;
+    let (_place, config) = keyed(&kaicalls.base_url(), ["wp_pk_acme", "wp_sk_acme"]);
+    let verifier = verifier(&kaicalls.base_url());
+    let told = Arc::new(Notify::new());
+    let taken = Reply::json(200, r#"{"success":true,"businessId":"biz_1"}"#);
+    kaicalls.on("auth/verify", taken.when(&told));
+    let mut asking = JoinSet::new();
+    for _ in 0..9 {
+        let (verifier, asked) = (verifier.clone(), config_of(&kaicalls));
+        asking.spawn(async move { verified(&verifier, &asked.1, "acme").await });
+    }
+    // The site's two pairs, once each.
+    kaicalls.wait_for(2).await;
+    told.notify_one();
+    let first = asking.join_next().await.expect("one of nine").expect("no panic");
+    assert!(asking.join_all().await.iter().all(|answer| *answer == first));
+    assert_eq!(kaicalls.requests().len(), 2);
+    kaicalls.go_away().await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_millis(9_900)).await;
+    assert_eq!(verified(&verifier, &config, "acme").await, first, "it is remembered");
+    tokio::time::advance(Duration::from_millis(200)).await;
+    tokio::time::resume();
+    let later = verified(&verifier, &config, "acme").await;
+    assert!(later.iter().all(|pair| pair.state == PairState::Unreachable && pair.why.is_some()), "{later:?}");
+}
+
+fn config_of(kaicalls: &ScriptedApi) -> (Place, config::Config) {
+    keyed(&kaicalls.base_url(), ["wp_pk_acme", "wp_sk_acme"])
+}
+
+#[tokio::test]
+async fn other_keys_are_asked_about_at_once_and_a_wait_that_was_asked_for_is_kept() {
+    let kaicalls = ScriptedApi::start().await;
+    let (_place, config) = config_of(&kaicalls);
+    let verifier = verifier(&kaicalls.base_url());
+    kaicalls.rule(|_| Some(Reply::with_headers(429, &[("retry-after", "60")], "slow down")));
+    let limited = verified(&verifier, &config, "acme").await;
+    assert!(limited.iter().all(|pair| pair.state == PairState::Unreachable), "{limited:?}");
+    let asked = kaicalls.requests().len();
+    let (_place, mended) = keyed(&kaicalls.base_url(), ["wp_pk_other", "wp_sk_other"]);
+    let again = verified(&verifier, &mended, "acme").await;
+    assert_eq!(kaicalls.requests().len(), asked, "nobody is asked while KaiCalls wants to be left alone");
+    assert!(again[0].why.as_deref().is_some_and(|why| why.contains("left alone for another")), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_api_verifies_without_keeping_anybody_waiting() {
+    let kaicalls = ScriptedApi::start().await;
+    let told = Arc::new(Notify::new());
+    kaicalls.on("auth/verify", Reply::error(401, "Invalid API Key").when(&told));
+    let gateway = Arc::new(Followed::start(&kaicalls.base_url()));
+    let mut asking = JoinSet::new();
+    for _ in 0..9 {
+        let gateway = Arc::clone(&gateway);
+        asking.spawn(async move { gateway.call("/api/v1/sites/acme/keys/verify", &json!({})).await });
+    }
+    kaicalls.wait_for(1).await;
+    for _ in 0..20 {
+        assert!(gateway.get("/api/v1/status").await["ready"].is_boolean());
+    }
+    told.notify_one();
+    for (code, answer) in asking.join_all().await {
+        let pair = json!({ "site": "acme", "public_key": "wp_pk_acme", "state": "refused",
+                           "why": "401 “Invalid API Key”: the secret key" });
+        assert_eq!((code, answer), (200, json!({ "pairs": [pair] })));
+    }
+    assert_eq!(kaicalls.requests().len(), 1);
+    for (target, body, code) in
+        [("nobody", json!({}), 404), ("acme", json!({ "now": true }), 400), ("X", json!({}), 400)]
+    {
+        assert_eq!(gateway.call(&format!("/api/v1/sites/{target}/keys/verify"), &body).await.0, code, "{target}");
+    }
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::cli::error::Error;
-use crate::cli::keys::{WrittenPair, pair_of, unreadable};
+use crate::cli::keys::unreadable;
 use crate::cli::sites::add::is_same_url;
 use crate::cli::sites::find::WrittenSites;
 use crate::cli::sites::new_site::place;
 use crate::config::{NewSitePlace, Site};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
+use crate::operate::keys::{WrittenPair, pair_of};
 use crate::operate::onboard::RosterRow;
 use crate::operate::sites_file::SiteFileError;
 
