@@ -55,7 +55,7 @@ use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
 use crate::notify::Notifier;
-use crate::operate::Widgets;
+use crate::operate::{KeyVerifier, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::live::{Live, LiveEnd};
 use crate::queue::memory::MemoryStore;
@@ -211,6 +211,7 @@ fn start_with(
     let activity = Activity::default();
     let live = Live::default();
     let widgets = Widgets::new(client.clone());
+    let key_verifier = KeyVerifier::new(client.clone());
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
         .with_activity(activity.clone())
         .with_live(live.clone());
@@ -227,6 +228,7 @@ fn start_with(
         .with_sending(sender.status());
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
     let admin = admin.with_live(live.clone());
+    let admin = admin.with_key_verifier(key_verifier);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();

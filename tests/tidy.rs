@@ -114,7 +114,7 @@ const ORDER: &[&str] = &[
 /// Crates and calls that stay in some rooms (or files of a room), so that the others never depend on them.
 const CONFINED: &[(&str, &[&str])] = &[
     ("pingora", &["accept", "http", "admin", "sandbox", "app", "send"]),
-    ("toml", &["config", "cli/sites", "cli/learn"]),
+    ("toml", &["config", "operate/sites_file", "cli/learn"]),
     ("clap", &["cli"]),
     ("rusqlite", &["queue/sqlite"]),
     ("reqwest", &["kaicalls", "notify", "cli/replay", "cli/doctor"]),

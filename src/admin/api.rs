@@ -17,6 +17,8 @@
 //! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
 //! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
 //! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
+//! POST /api/v1/sites/{id}/keys/verify  {}: asks KaiCalls whether the site's pairs are valid
+//! POST /api/v1/sites/{id}/tokens    {"note": "…", "expires": "2027-06-30"}, both optional: makes a token, shown once
 //! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
 //! GET  /api/v1/pings/{name}        how they arrived
 //! GET  /api/v1/stream               what happens, as server-sent events; ?site form leads=1
@@ -41,7 +43,7 @@ use tokio::time::timeout;
 use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
-use super::sites::ASKS_KAICALLS;
+use super::sites::{ASKS_KAICALLS, VERIFIES_KEYS};
 use super::{AdminApp, Caller, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
 use crate::queue::{Order, StoreError};
@@ -81,7 +83,7 @@ struct PingAsked {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NothingAsked {}
+pub(super) struct NothingAsked {}
 
 impl AdminApp {
     /// Answers a request below `/api/v1`.
@@ -100,7 +102,8 @@ impl AdminApp {
                 _ => ApiError::Method("GET").reply(),
             };
         }
-        let waits_for_kaicalls = path.starts_with("/api/v1/sites/") && query == ASKS_KAICALLS;
+        let asks = query == ASKS_KAICALLS || path.ends_with(VERIFIES_KEYS);
+        let waits_for_kaicalls = path.starts_with("/api/v1/sites/") && asks;
         let places = if waits_for_kaicalls { &self.asking } else { &self.api };
         let Ok(place) = Arc::clone(places).try_acquire_owned() else { return ApiError::Busy.reply() };
         let time = if path.starts_with("/api/v1/store/") { STORE_TIME } else { CALL_TIME };
@@ -114,7 +117,11 @@ impl AdminApp {
         let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
         let posts = matches!(
             parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"] | ["store", "salvage" | "backup"] | ["pings"]
+            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"]
+                | ["store", "salvage" | "backup"]
+                | ["sites", _, "tokens"]
+                | ["sites", _, "keys", "verify"]
+                | ["pings"]
         );
         let gets = matches!(
             parts.as_slice(),
@@ -194,6 +201,8 @@ impl AdminApp {
         match parts {
             ["leads", verb] => self.post_leads(session, verb).await,
             ["store", verb] => self.post_store(session, verb).await,
+            ["sites", id, "keys", "verify"] => self.post_verify(session, id).await,
+            ["sites", id, "tokens"] => self.post_token(session, id).await,
             ["pings"] => {
                 let PingAsked { name } = request::json(session).await?;
                 if !self.metrics.pings().announce(&name) {

@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 
 use super::reply::ApiReply;
-use crate::operate::{BadAmend, NotFound, OperateError};
+use crate::operate::{BadAmend, BadToken, NotFound, OperateError};
 use crate::queue::StoreError;
 
 /// Why an API request failed.
@@ -101,11 +101,25 @@ fn operate(error: &OperateError) -> ApiReply {
             | BadAmend::NotCorrected(_)
             | BadAmend::Busy,
         ) => ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words),
+        OperateError::BadToken(error) => bad_token(error, words),
         OperateError::NotFound(NotFound::NoId)
         | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
         | OperateError::BadChoice(_)
         | OperateError::BadErase(_)
         | OperateError::BadQuery(_) => ApiError::Request(words).reply(),
+    }
+}
+
+fn bad_token(error: &BadToken, words: String) -> ApiReply {
+    match error {
+        BadToken::Expired | BadToken::Note => ApiError::Request(words).reply(),
+        BadToken::NoSite(_) => ApiReply::problem_with(StatusCode::NOT_FOUND, "no-such-site", "No such site", words),
+        BadToken::LastGood { .. } | BadToken::Changed(_) | BadToken::File { .. } => {
+            ApiReply::problem_with(StatusCode::CONFLICT, "site-file", "The site's file can't be changed now", words)
+        }
+        BadToken::Panicked(_) => {
+            ApiReply::problem_with(StatusCode::INTERNAL_SERVER_ERROR, "internal", "No token was added", words)
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use tokio::time::timeout;
 use crate::config::Config;
 use crate::destination::Secret;
 use crate::http::RequestId;
-use crate::operate::{Actor, Audit, SinkStatus, Widgets};
+use crate::operate::{Actor, Audit, KeyVerifier, SinkStatus, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::live::Live;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
@@ -81,6 +81,8 @@ pub struct AdminApp {
     activity: Activity,
     /// Asks KaiCalls for its own figures.
     widgets: Option<Widgets>,
+    /// Asks KaiCalls about key pairs.
+    key_verifier: Option<KeyVerifier>,
     /// How the sinks of events do.
     sinks: watch::Receiver<Vec<SinkStatus>>,
     since: Timestamp,
@@ -153,6 +155,7 @@ impl AdminApp {
             has_taken_over: false,
             activity: Activity::default(),
             widgets: None,
+            key_verifier: None,
             sinks,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
@@ -197,6 +200,11 @@ impl AdminApp {
     /// Shows what happens to whoever watches.
     pub fn with_live(self, live: Live) -> Self {
         Self { live, ..self }
+    }
+
+    /// Tells whether KaiCalls takes the keys of sites.
+    pub fn with_key_verifier(self, verifier: KeyVerifier) -> Self {
+        Self { key_verifier: Some(verifier), ..self }
     }
 
     /// Shows how the sinks of events do.

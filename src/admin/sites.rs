@@ -4,19 +4,34 @@ use std::time::Duration;
 
 use http::StatusCode;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use pingora::protocols::http::ServerSession;
+use serde::Deserialize;
+use serde_json::json;
 use tokio::time::timeout;
 
 use super::AdminApp;
+use super::api::NothingAsked;
 use super::fault::ApiError;
 use super::reply::ApiReply;
+use super::request;
 use crate::lead::SiteId;
-use crate::operate;
+use crate::operate::{self, NewToken};
 
 /// How long it may take to write what was counted last; then what is written is shown.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// The query by which a site is shown with what KaiCalls tells of it.
 pub(super) const ASKS_KAICALLS: &str = "kaicalls=true";
+/// The end of the path by which KaiCalls is asked about a site's keys.
+pub(super) const VERIFIES_KEYS: &str = "/keys/verify";
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TokenAsked {
+    note: Option<String>,
+    expires: Option<Date>,
+}
 
 impl AdminApp {
     /// Writes what was counted, so that what is shown is as of now. A store that can't be written may well be read.
@@ -45,6 +60,35 @@ impl AdminApp {
             ([_], _) => Err(ApiError::Request("the list of sites has no parameters".to_owned())),
             _ => Err(ApiError::Request("a site has one parameter: kaicalls=true".to_owned())),
         }
+    }
+
+    /// Answers `POST /sites/{id}/keys/verify`.
+    pub(super) async fn post_verify(&self, session: &mut ServerSession, id: &str) -> Result<ApiReply, ApiError> {
+        let id = site_of(id)?;
+        let NothingAsked {} = request::json(session).await?;
+        let Some(verifier) = &self.key_verifier else { return Err(ApiError::NoSuchPath) };
+        let pairs = verifier.verify(&self.config.load_full(), &id, Timestamp::now()).await?;
+        Ok(ApiReply::json(StatusCode::OK, &json!({ "pairs": pairs })))
+    }
+
+    /// Answers `POST /sites/{id}/tokens`: the only answer in which the token stands.
+    pub(super) async fn post_token(&self, session: &mut ServerSession, id: &str) -> Result<ApiReply, ApiError> {
+        let id = site_of(id)?;
+        let TokenAsked { note, expires } = request::json(session).await?;
+        let config = self.config.load_full();
+        let now = Timestamp::now();
+        let made = operate::add_token(&config, &id, note.as_deref(), expires, &self.audit, self.by(), now).await?;
+        let NewToken { token, sha256, webhook_url, plain_url, note } = made;
+        let shown = json!({
+            "site": id,
+            "token": token.expose(),
+            "sha256": sha256,
+            "url": plain_url,
+            "url_with_token": webhook_url,
+            "note": note,
+            "expires": expires,
+        });
+        Ok(ApiReply::json(StatusCode::OK, &shown))
     }
 }
 

@@ -17,6 +17,7 @@ use super::rules::today;
 use super::sites::token;
 use crate::config::{self, Config, Sources};
 use crate::lead::SiteId;
+use crate::operate::MadeToken;
 
 const CONFIG: &str = include_str!("init/config.toml");
 const SITE: &str = include_str!("init/site.toml");
@@ -80,8 +81,9 @@ struct InitFiles {
 
 pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error> {
     let site = args.site.clone().or_else(|| site_of(args.url.as_deref()?)).unwrap_or_else(example);
-    let token = token::fresh();
-    let files = InitFiles::of(args, &site, &token::hash(&token));
+    let MadeToken { token, sha256 } = MadeToken::random();
+    let token = token.expose();
+    let files = InitFiles::of(args, &site, &sha256);
     let config = files.check(console)?;
     files.write(&args.folder)?;
     let url = config.server.hook_url(&site);
@@ -89,7 +91,7 @@ pub(super) fn run(args: &InitArgs, console: &mut Console) -> Result<Exit, Error>
     let keys = keys(args, &site).map(|key| args.folder.join(key));
     let config_file = args.folder.join("config.toml");
     let site_file = args.folder.join(&files.site_name);
-    let made = InitOutput { site: &site, token: &token, url, url_with_token, config: config_file, site_file, keys };
+    let made = InitOutput { site: &site, token, url, url_with_token, config: config_file, site_file, keys };
     match args.output {
         Format::Json => console.json(&made)?,
         Format::Text => show(&made, console)?,

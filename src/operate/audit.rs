@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use super::choice::Choice;
 use crate::config::Config;
-use crate::lead::LeadField;
+use crate::lead::{LeadField, SiteId};
 use crate::queue::private_file;
 use crate::telemetry;
 
@@ -99,6 +99,8 @@ pub(super) struct Act {
     fields: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     by_email: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    site: Option<SiteId>,
     dry_run: bool,
 }
 
@@ -139,8 +141,13 @@ impl Act {
         Self { ids: Some(1), fields: fields.iter().map(|field| field.as_str()).collect(), ..Self::plain(verb, by) }
     }
 
+    /// An act on a site.
+    pub(super) fn site(verb: &'static str, by: Actor, site: &SiteId) -> Self {
+        Self { site: Some(site.clone()), ..Self::plain(verb, by) }
+    }
+
     pub(super) fn plain(verb: &'static str, by: Actor) -> Self {
-        Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, dry_run: false }
+        Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, site: None, dry_run: false }
     }
 }
 

@@ -58,11 +58,15 @@ mod site;
 
 mod sites;
 
+pub mod sites_file;
+
 mod status;
 
 mod summary;
 
 mod text;
+
+mod token;
 
 mod trace;
 
@@ -76,6 +80,7 @@ mod when;
 
 mod widget;
 
+pub use crate::pipeline::SetupValues;
 pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
@@ -88,8 +93,10 @@ pub use figures::Window;
 pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
+pub use keys::{KeyVerifier, PairState, PairVerified};
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
+pub use onboard::{PluginSteps, plugin_steps};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
@@ -100,6 +107,7 @@ pub use sites::{KeyState, KeyStatus, RefusedPosts, SiteError, SiteList, SiteStat
 pub use status::{Degradation, DeliveryWait, LastError, LeadCounts, Process, Status, StoreStatus, status};
 pub use summary::Summary;
 pub use text::SearchText;
+pub use token::{BadToken, MadeToken, NewToken, SHOWN_DIGITS, add_token, token_hash, write_token};
 pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
@@ -129,4 +137,6 @@ pub enum OperateError {
     BadErase(#[from] BadErase),
     #[error(transparent)]
     BadQuery(#[from] BadQuery),
+    #[error(transparent)]
+    BadToken(#[from] BadToken),
 }

@@ -54,6 +54,7 @@ mod scripted_api;
 mod secrets;
 mod sick_upstream;
 mod signed;
+mod site_verbs;
 mod sites;
 mod statuses;
 mod store_contract;

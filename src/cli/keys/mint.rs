@@ -8,14 +8,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::tools;
-use super::written::{self, WrittenPair};
+use super::written;
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::ConfigArg;
 use crate::config::Site;
 use crate::lead::SiteId;
-use crate::operate::keys::{MintRequest, Provisioner, ReadyPair, Verification};
+use crate::operate::keys::{MintRequest, Provisioner, ReadyPair, Verification, WrittenPair, pair_of};
 
 /// Mints a key pair for each site that has none, verifies it, and writes it into the site's file.
 ///
@@ -94,7 +94,7 @@ async fn mint_all(
 }
 
 async fn mint<'a>(site: &'a Site, provisioner: &Provisioner, business: Option<&str>) -> Result<MintRow<'a>, Error> {
-    match written::pair_of(site) {
+    match pair_of(site) {
         WrittenPair::Unreadable(why) => return Err(written::unreadable(&site.id, &why)),
         WrittenPair::None => {}
         WrittenPair::Read(keys) => match provisioner.verify(keys).await {

@@ -18,7 +18,7 @@ use super::exit::Exit;
 use super::runtime::block_on;
 
 pub(in crate::cli) use tools::{AT_ONCE, OpenedKeys, failure, open, provisioner, say_in_vain};
-pub(in crate::cli) use written::{WrittenPair, pair_of, relative_to, unreadable};
+pub(in crate::cli) use written::{relative_to, unreadable};
 
 /// Mints, verifies and rotates the key pairs that leads are sent to KaiCalls with.
 ///

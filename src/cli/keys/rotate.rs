@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::tools::{self, OpenedKeys};
-use super::written::{self, WrittenPair};
+use super::written;
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -18,7 +18,9 @@ use crate::cli::rules::ConfigArg;
 use crate::config::Site;
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
-use crate::operate::keys::{KeysInForce, MintRequest, Provisioner, Replaced, Unfinished, Verification};
+use crate::operate::keys::{
+    KeysInForce, MintRequest, Provisioner, Replaced, Unfinished, Verification, WrittenPair, pair_of,
+};
 
 /// How often the gateway is asked what the old pair is still needed for.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -122,7 +124,7 @@ async fn swap<'a>(args: &RotateArgs, site: &'a Site, provisioner: &Provisioner) 
 }
 
 fn pair_to_rotate(site: &Site) -> Result<&KeyPair, Error> {
-    let keys = match written::pair_of(site) {
+    let keys = match pair_of(site) {
         WrittenPair::Read(keys) => keys,
         WrittenPair::Unreadable(why) => return Err(written::unreadable(&site.id, &why)),
         WrittenPair::None => {

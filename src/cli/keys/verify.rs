@@ -1,22 +1,18 @@
 //! `formgate keys verify`.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::tools;
-use super::written::{self, WrittenPair};
+use super::written;
 use crate::cli::console::{Console, Format, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::cli::table;
 use crate::config::{self, BrokenSite, Site, Sources, Starting};
-use crate::destination::KeyPair;
 use crate::lead::{FormId, SiteId};
-use crate::operate::keys::{self, Verification};
+use crate::operate::keys::{self, PairAnswers, PairAsked, PairState, PairVerified};
 
 /// Asks KaiCalls whether the key pairs of sites are valid.
 ///
@@ -34,66 +30,39 @@ pub(super) struct VerifyArgs {
     output: Format,
 }
 
-/// One pair, the site's or a form's own.
-#[derive(Serialize)]
-struct PairRow<'a> {
-    /// None: not even its id can be read.
-    site: Option<&'a SiteId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    form: Option<&'a FormId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    public_key: Option<&'a str>,
-    state: PairState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    business_id: Option<String>,
-    /// Why it is refused, in KaiCalls' words, or can't be verified.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    #[serde(skip)]
-    pair: Option<&'a KeyPair>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum PairState {
-    Ok,
-    Refused,
-    Unreachable,
-    /// Nobody has made it yet.
-    Missing,
-    /// It is written, and can't be read here; or its site's file is broken.
-    Unreadable,
-}
-
 pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
     let starting = config::start(&path, &Sources::process(), today());
     let loaded = &starting.loaded;
     let upstream = tools::upstream(loaded)?;
     let sites = sites(args, &starting)?;
-    let mut rows: Vec<PairRow<'_>> = sites.into_iter().flat_map(PairRow::of_site).collect();
+    let mut rows: Vec<PairAsked> = sites.into_iter().flat_map(PairAsked::of_site).collect();
     if args.sites.is_empty() {
-        let nameless = loaded.broken_sites.iter().filter(|site| !rows.iter().any(|row| row.is_of(site.id.as_ref())));
-        rows.extend(nameless.map(PairRow::of_broken).collect::<Vec<_>>());
+        let has_row = |site: &BrokenSite| site.id.is_some() && rows.iter().any(|row| row.site() == site.id.as_ref());
+        rows.extend(loaded.broken_sites.iter().filter(|site| !has_row(site)).map(of_broken).collect::<Vec<_>>());
     }
     let client = tools::client(upstream)?;
     let pace = tools::pace();
     // A pair that several sites share is asked about once.
-    let pairs: BTreeMap<String, &KeyPair> = rows.iter().filter_map(|row| row.pair).map(|it| (whole(it), it)).collect();
+    let pairs = keys::distinct_pairs(&rows);
+    let count = pairs.len();
     let mut asked = JoinSet::new();
-    for pair in pairs.values() {
+    for pair in pairs {
         let client = client.clone();
         let pace = pace.clone();
-        let pair = KeyPair::clone(pair);
-        asked.spawn(async move { (whole(&pair), keys::verify(&client, &pace, &pair).await) });
+        asked.spawn(async move {
+            let answer = keys::verify(&client, &pace, &pair).await;
+            (pair, answer)
+        });
     }
-    let mut found: BTreeMap<String, Verification> = BTreeMap::new();
+    let mut answers = PairAnswers::default();
     while let Some(verified) = asked.join_next().await {
-        found.extend([verified.map_err(Error::failed)?]);
-        console.progress(&format!("verified {} of {}", found.len(), pairs.len()));
+        let (pair, answer) = verified.map_err(Error::failed)?;
+        answers.add(&pair, answer);
+        console.progress(&format!("verified {} of {count}", answers.count()));
     }
     console.progress("");
-    rows.iter_mut().for_each(|row| row.learn(&found));
+    let rows: Vec<PairVerified> = rows.into_iter().map(|row| row.answered(&answers)).collect();
     match args.output {
         Format::Json => console.json(&rows)?,
         Format::Text => show(&rows, console)?,
@@ -108,13 +77,13 @@ fn sites<'a>(args: &VerifyArgs, starting: &'a Starting) -> Result<Vec<&'a Site>,
     }
 }
 
-fn show(rows: &[PairRow<'_>], console: &mut Console) -> Result<(), Error> {
+fn show(rows: &[PairVerified], console: &mut Console) -> Result<(), Error> {
     let paint = console.paint();
     let head = ["SITE", "FORM", "KEYS", "BUSINESS", "WHY"].map(str::to_owned).to_vec();
-    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(PairRow::cells)).collect();
+    let cells: Vec<_> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
     for (index, line) in table::fitted(&cells, console.width(), &[4]).into_iter().enumerate() {
         let row = index.checked_sub(1).and_then(|at| rows.get(at));
-        console.data(row.map_or_else(|| paint.bold(&line), |row| row.painted(&line, paint)))?;
+        console.data(row.map_or_else(|| paint.bold(&line), |row| painted(row, &line, paint)))?;
     }
     let count = |state| rows.iter().filter(|row| row.state == state).count();
     console.say(format!(
@@ -134,7 +103,7 @@ fn show(rows: &[PairRow<'_>], console: &mut Console) -> Result<(), Error> {
     Ok(())
 }
 
-fn exit(rows: &[PairRow<'_>]) -> Exit {
+fn exit(rows: &[PairVerified]) -> Exit {
     let any = |state| rows.iter().any(|row| row.state == state);
     match () {
         () if any(PairState::Refused) => Exit::KeysRefused,
@@ -144,103 +113,26 @@ fn exit(rows: &[PairRow<'_>]) -> Exit {
     }
 }
 
-impl<'a> PairRow<'a> {
-    fn of_site(site: &'a Site) -> Vec<Self> {
-        let own = std::iter::once((None, site.keys.as_ref()));
-        let forms = site.form_keys.iter().map(|(form, keys)| (Some(form), keys.as_ref()));
-        let mut rows: Vec<Self> = own.chain(forms).map(|(form, pair)| Self::of(site, form, pair)).collect();
-        if let (Some(first), WrittenPair::Unreadable(why)) = (rows.first_mut(), written::pair_of(site)) {
-            first.state = PairState::Unreadable;
-            first.why = Some(why);
-        }
-        rows
-    }
-
-    fn of_broken(site: &'a BrokenSite) -> Self {
-        Self {
-            site: site.id.as_ref(),
-            form: None,
-            public_key: None,
-            state: PairState::Unreadable,
-            business_id: None,
-            why: Some(format!("{} has errors; `formgate check` shows them", site.file.display())),
-            pair: None,
-        }
-    }
-
-    fn is_of(&self, site: Option<&SiteId>) -> bool {
-        site.is_some() && self.site == site
-    }
-
-    fn of(site: &'a Site, form: Option<&'a FormId>, pair: Option<&'a KeyPair>) -> Self {
-        let public_key = pair.map(KeyPair::public);
-        Self { site: Some(&site.id), form, public_key, state: PairState::Missing, business_id: None, why: None, pair }
-    }
-
-    fn learn(&mut self, found: &BTreeMap<String, Verification>) {
-        match self.pair.and_then(|pair| found.get(&whole(pair))) {
-            None => {}
-            Some(Verification::Valid { business_id }) => {
-                self.state = PairState::Ok;
-                self.business_id.clone_from(business_id);
-            }
-            Some(Verification::Refused(refused)) => {
-                self.state = PairState::Refused;
-                self.why = Some(match which_key(refused.words.as_deref()) {
-                    Some(which) => format!("{refused}: {which}"),
-                    None => refused.to_string(),
-                });
-            }
-            Some(Verification::Unreachable(why)) => {
-                self.state = PairState::Unreachable;
-                self.why = Some(why.clone());
-            }
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
-        vec![
-            or_dash(self.site.map(SiteId::as_str)),
-            or_dash(self.form.map(FormId::as_str)),
-            self.state.as_str().to_owned(),
-            or_dash(self.business_id.as_deref()),
-            self.why.clone().unwrap_or_default(),
-        ]
-    }
-
-    fn painted(&self, line: &str, paint: Paint) -> String {
-        match self.state {
-            PairState::Ok => line.to_owned(),
-            PairState::Refused => paint.red(line),
-            PairState::Unreachable | PairState::Missing | PairState::Unreadable => paint.yellow(line),
-        }
-    }
+fn of_broken(site: &BrokenSite) -> PairAsked {
+    let why = format!("{} has errors; `formgate check` shows them", site.file.display());
+    PairAsked::unreadable(site.id.clone(), why)
 }
 
-impl PairState {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Missing => "missing",
-            Self::Unreadable => "unreadable",
-        }
-    }
+fn cells(row: &PairVerified) -> Vec<String> {
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    vec![
+        or_dash(row.site.as_ref().map(SiteId::as_str)),
+        or_dash(row.form.as_ref().map(FormId::as_str)),
+        row.state.as_str().to_owned(),
+        or_dash(row.business_id.as_deref()),
+        row.why.clone().unwrap_or_default(),
+    ]
 }
 
-/// A pair is known by both of its keys: one of two with the same public key may be wrong.
-fn whole(pair: &KeyPair) -> String {
-    pair.bearer().expose().to_owned()
-}
-
-/// Tells which key KaiCalls means: it calls the secret one “API Key”.
-fn which_key(words: Option<&str>) -> Option<&'static str> {
-    let words = words?.to_ascii_lowercase();
-    match () {
-        () if words.contains("public key") => Some("the public key"),
-        () if words.contains("api key") => Some("the secret key"),
-        () => None,
+fn painted(row: &PairVerified, line: &str, paint: Paint) -> String {
+    match row.state {
+        PairState::Ok => line.to_owned(),
+        PairState::Refused => paint.red(line),
+        PairState::Unreachable | PairState::Missing | PairState::Unreadable => paint.yellow(line),
     }
 }

@@ -1,17 +1,18 @@
 //! A site and its pair as they are written in the files.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
 
 use anyhow::anyhow;
 
 use crate::cli::error::Error;
-use crate::cli::sites::edit::{WrittenKey, edit_file, named_files, with_keys, written_keys};
+use crate::cli::rules::today;
 use crate::config::{ConfigPart, PartFault, Site, StandIn, StandInSource, Starting, known_names};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
 use crate::operate::keys::{ReadyPair, Replaced};
+use crate::operate::sites_file::{WrittenKey, edit_file, folder_of, named_files, with_keys, written_keys};
 
 /// Finds a site that can be used as it is written, with keys or without. One of which the gateway uses an older version is
 /// refused: what is added to a file that lost its end would be taken for all there is.
@@ -44,53 +45,6 @@ fn fault_of(stand_in: &StandIn) -> String {
     }
 }
 
-/// What a site's file says of its pair.
-pub(in crate::cli) enum WrittenPair<'a> {
-    Read(&'a KeyPair),
-    /// Nothing, or files that nobody has made yet.
-    None,
-    /// It is written, and can't be read here; why, in words.
-    Unreadable(String),
-}
-
-/// Tells what a site has: a pair that this program can't read is a pair all the same.
-pub(in crate::cli) fn pair_of(site: &Site) -> WrittenPair<'_> {
-    if let Some(keys) = &site.keys {
-        return WrittenPair::Read(keys);
-    }
-    let text = fs::read_to_string(&site.file).unwrap_or_default();
-    let written: Vec<_> = written_keys(&text, site.id.as_str()).into_iter().flatten().collect();
-    let missing =
-        |key: &WrittenKey| matches!(key, WrittenKey::File(path) if is_missing(&beside(&site.file).join(path)));
-    // Files that nobody has made yet, as `init` and `sites add` name them. One that is gone beside a key that is there was
-    // made, and may come back.
-    if written.iter().all(|key| *key == WrittenKey::Nowhere || missing(key)) {
-        return WrittenPair::None;
-    }
-    let why: Vec<String> = written.iter().filter_map(|key| why_unreadable(key, &site.file)).collect();
-    match why.is_empty() {
-        true => WrittenPair::Unreadable("one of the two keys is missing".to_owned()),
-        false => WrittenPair::Unreadable(why.join(", and ")),
-    }
-}
-
-fn why_unreadable(key: &WrittenKey, file: &Path) -> Option<String> {
-    match key {
-        WrittenKey::Nowhere | WrittenKey::Here => None,
-        WrittenKey::Variable(name) => Some(format!("the variable `{name}` isn't set in this environment")),
-        WrittenKey::File(path) => {
-            let path = beside(file).join(path);
-            let is_read = fs::read_to_string(&path).is_ok_and(|text| !text.trim().is_empty());
-            let what = if is_missing(&path) { "doesn't exist" } else { "can't be read" };
-            (!is_read).then(|| format!("{} {what}", path.display()))
-        }
-    }
-}
-
-fn is_missing(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
 /// The failure of a command that would have to know such a pair.
 pub(in crate::cli) fn unreadable(site: &SiteId, why: &str) -> Error {
     let error = Error::config(anyhow!("{why}")).context(format!("site `{site}` has keys that can't be read here"));
@@ -101,7 +55,8 @@ pub(in crate::cli) fn unreadable(site: &SiteId, why: &str) -> Error {
 pub(super) fn write_pair(site: &Site, pair: &ReadyPair) -> Result<(), Error> {
     let secret = relative_to(&site.file, &pair.secret_file);
     let secret = secret.to_string_lossy();
-    edit_file(&site.file, &site.id, |text| with_keys(text, site.id.as_str(), &pair.public_key, &secret)).map(drop)
+    edit_file(&site.file, &site.id, today(), |text| with_keys(text, site.id.as_str(), &pair.public_key, &secret))?;
+    Ok(())
 }
 
 /// Returns a pair that is in use, and in which file of the secrets folder its secret is.
@@ -109,7 +64,7 @@ pub(super) fn in_use(site: &Site, keys: &KeyPair, secrets: &Path) -> Replaced {
     let text = fs::read_to_string(&site.file).unwrap_or_default();
     let secret_file = match written_keys(&text, site.id.as_str()) {
         Some([_, WrittenKey::File(written)]) => {
-            let path = beside(&site.file).join(written);
+            let path = folder_of(&site.file).join(written);
             let is_inside = is_same(path.parent().unwrap_or(Path::new("")), secrets);
             path.file_name().filter(|_| is_inside).map(|name| name.to_string_lossy().into_owned())
         }
@@ -141,14 +96,10 @@ pub(super) fn is_named(starting: &Starting, config: &Path, secret: &Path) -> boo
     // What can't be read may name it; so may an older version, of which there is only a copy.
     let names_it = |file: &Path| {
         let named = fs::read_to_string(file).ok().and_then(|text| named_files(&text));
-        named.is_none_or(|named| named.iter().any(|path| is_same(&beside(file).join(path), secret)))
+        named.is_none_or(|named| named.iter().any(|path| is_same(&folder_of(file).join(path), secret)))
     };
     starting.stand_ins.iter().any(|it| it.by == StandInSource::LastGood)
         || files.chain(broken).chain([config]).any(names_it)
-}
-
-fn beside(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
@@ -176,8 +127,8 @@ pub(in crate::cli) fn relative_to(file: &Path, target: &Path) -> PathBuf {
     let up = folder.components().skip(shared).map(|_| Component::ParentDir);
     let relative: PathBuf = up.chain(target.components().skip(shared)).collect();
     // Where a folder on the way is a link, `..` leads elsewhere.
-    let leads_there = is_same(beside(&folder.join(&relative)), beside(&target));
-    if leads_there || !folder.exists() || !beside(&target).exists() { relative } else { target }
+    let leads_there = is_same(folder_of(&folder.join(&relative)), folder_of(&target));
+    if leads_there || !folder.exists() || !folder_of(&target).exists() { relative } else { target }
 }
 
 #[cfg(test)]

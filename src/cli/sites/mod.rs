@@ -2,7 +2,7 @@
 
 mod add;
 
-pub(super) mod edit;
+mod file_error;
 
 pub(super) mod find;
 
@@ -14,15 +14,13 @@ mod new_site;
 
 mod pause;
 
-mod remove;
+mod plugins;
 
-pub(super) mod replace;
+mod remove;
 
 mod row;
 
 mod running;
-
-mod setup;
 
 mod show;
 

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::edit::{EditLock, in_the_way, with_site};
-use super::replace::probe_folder;
 use crate::cli::error::Error;
 use crate::cli::keys::relative_to;
 use crate::cli::rules::today;
 use crate::config::{self, Loaded, NewSitePlace, Site, Sources, WrittenSite};
 use crate::lead::{Region, SiteId};
 use crate::operate::keys::ReadyPair;
+use crate::operate::sites_file::{EditLock, SiteFileError, probe_folder, with_site};
 use crate::queue::private_file;
 
 /// What is to be written. The token itself is nowhere in it.
@@ -73,7 +72,7 @@ impl<'a> HeldPlace<'a> {
         if matches!(place, NewSitePlace::File(_)) {
             make_folder(file)?;
         }
-        Ok(Self { place, lock: EditLock::of(file)? })
+        Ok(Self { place, lock: EditLock::of(file, today())? })
     }
 
     /// Tells whether the site can be written here, before anybody is asked for keys.
@@ -93,7 +92,7 @@ impl<'a> HeldPlace<'a> {
         match (written, self.place) {
             (Some(WrittenSite { site: Some(found), .. }), _) => Ok(Some(found)),
             (None, NewSitePlace::Table(_)) => Ok(None),
-            _ => Err(in_the_way(file)),
+            _ => Err(SiteFileError::InTheWay(file.to_owned()).into()),
         }
     }
 

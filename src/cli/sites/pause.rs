@@ -7,15 +7,15 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::edit::{Edited, edit_file, paused, resumed};
 use super::find::{FoundSite, find_site};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::leads::{Remote, gateway, plural};
-use crate::cli::rules::ConfigArg;
+use crate::cli::rules::{ConfigArg, today};
 use crate::cli::runtime::block_on;
 use crate::lead::SiteId;
+use crate::operate::sites_file::{Edited, edit_file, paused, resumed};
 use crate::operate::{EntryOutcome, FilterAsked, RATE_MAX, RetryAsked, SiteState, Tried};
 use crate::queue::{Reason, State};
 
@@ -78,7 +78,7 @@ struct PauseOutput<'a> {
 
 pub(super) fn pause(args: &PauseArgs, console: &mut Console) -> Result<Exit, Error> {
     let FoundSite { file, .. } = find_site(&args.config, &args.site)?;
-    let changed = edit_file(&file, &args.site, |text| paused(text, args.site.as_str()))? == Edited::Changed;
+    let changed = edit_file(&file, &args.site, today(), |text| paused(text, args.site.as_str()))? == Edited::Changed;
     let shown =
         PauseOutput { site: &args.site, deliver: false, changed, file: file.display().to_string(), released: None };
     shown.show(args.output, console)?;
@@ -93,7 +93,7 @@ pub(super) fn pause(args: &PauseArgs, console: &mut Console) -> Result<Exit, Err
 
 pub(super) fn resume(args: &ResumeArgs, console: &mut Console) -> Result<Exit, Error> {
     let FoundSite { file, .. } = find_site(&args.config, &args.site)?;
-    let changed = edit_file(&file, &args.site, |text| resumed(text, args.site.as_str()))? == Edited::Changed;
+    let changed = edit_file(&file, &args.site, today(), |text| resumed(text, args.site.as_str()))? == Edited::Changed;
     let released = if args.keep_held { None } else { block_on(async { release(args, console).await })? };
     let file = file.display().to_string();
     PauseOutput { site: &args.site, deliver: true, changed, file, released }.show(args.output, console)?;

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::edit::{EditError, EditLock, without_site};
-use super::replace::{Replacement, probe_folder};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::config::{self, ConfigPart, PartFault, Recorded, Removals, Sources, Starting};
 use crate::lead::{FormId, SiteId};
+use crate::operate::sites_file::{EditError, EditLock, Replacement, probe_folder, without_site};
 
 /// Removes a site for good: its file or its table in config.toml, and its last-good version.
 ///
@@ -50,7 +49,7 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
         return Err(error.hint("`formgate check` shows where; remove the others first"));
     }
     // From reading to renaming, so that a change of another command isn't lost.
-    let _lock = files.first().map(|file| EditLock::of(file)).transpose()?;
+    let _lock = files.first().map(|file| EditLock::of(file, today())).transpose()?;
     let taking = files.first().map(|file| PreparedRemoval::prepare(file, &part, &path)).transpose()?;
     let record = || removals.record(&part).context("the removal can't be recorded").map_err(Error::store);
     let recorded = record()?;

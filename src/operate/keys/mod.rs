@@ -20,7 +20,13 @@ mod judge;
 
 mod pace;
 
+mod pairs;
+
 mod progress;
+
+mod verifier;
+
+mod written;
 
 use std::io;
 use std::path::PathBuf;
@@ -34,8 +40,11 @@ use judge::{KeyReply, judge};
 pub use judge::{Refused, Verification};
 pub use pace::Pace;
 use pace::Tries;
+pub use pairs::{PairAnswers, PairAsked, PairState, PairVerified, distinct_pairs};
 use progress::{MintProgress, MintStep, Minted};
 pub use progress::{Replaced, Unfinished};
+pub use verifier::KeyVerifier;
+pub use written::{WrittenPair, pair_of};
 
 use crate::destination::KeyPair;
 use crate::kaicalls::{Client, LiveKey, MintedKeys, NewConnection};

@@ -76,7 +76,7 @@ impl Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it asks to be left alone for another {seconds} s")]
 pub(super) struct LeftAlone {
-    seconds: u64,
+    pub(super) seconds: u64,
 }
 
 /// How often one question came to nothing.

@@ -9,23 +9,24 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::edit::{EditLock, with_keys};
 use super::find::WrittenSites;
 use super::new_site::{AssumedRegion, HeldPlace, NewSite, file_of, place};
-use super::setup::{Plugins, Setup};
-use super::token::{LOCAL, fresh, hash, say_unseen};
+use super::plugins::Plugins;
+use super::token::{LOCAL, say_unseen};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::keys::{OpenedKeys, WrittenPair, failure, open, pair_of, relative_to, say_in_vain, unreadable};
-use crate::cli::rules::ConfigArg;
+use crate::cli::keys::{OpenedKeys, failure, open, relative_to, say_in_vain, unreadable};
+use crate::cli::rules::{ConfigArg, today};
 use crate::cli::runtime::block_on;
 use crate::config::{Loaded, Site};
 use crate::destination::KeyPair;
 use crate::lead::{Region, SiteId};
 use crate::map::SetupValues;
-use crate::operate::keys::{MintRequest, Provisioner, ReadyPair};
-use crate::operate::onboard::{is_name, is_web_address};
+use crate::operate::keys::{MintRequest, Provisioner, ReadyPair, WrittenPair, pair_of};
+use crate::operate::onboard::{PluginSteps, is_name, is_web_address};
+use crate::operate::sites_file::{EditLock, with_keys};
+use crate::operate::{MadeToken, token_hash};
 use keys::KeysOfSite;
 
 /// Adds a site: writes its file, makes a token, and says what to paste where in the form plugin.
@@ -98,10 +99,10 @@ pub(super) fn run(args: &AddArgs, console: &mut Console) -> Result<Exit, Error> 
     let token = added.token.as_deref().unwrap_or("fg_…");
     let url_with_token = format!("{}?token={token}", added.url);
     let values = SetupValues { url: &url_with_token, plain_url: &added.url, token, gateway: &gateway };
-    let setup = plugin.map(|plugin| Setup::of(plugin, &values));
+    let setup = plugin.map(|plugin| PluginSteps::of(plugin, &values));
     let shown = added.show(&adding, &url_with_token, setup, console);
     if let (Err(_), Some(token)) = (&shown, &added.token) {
-        say_unseen(&args.id, &hash(token), console);
+        say_unseen(&args.id, &token_hash(token), console);
     }
     shown?;
     if args.output == Format::Text && plugin.is_none() {
@@ -207,10 +208,9 @@ impl Adding<'_> {
             drop(held);
             return self.complete_with(&site, pair);
         }
-        let token = fresh();
-        let sha256 = hash(&token);
+        let MadeToken { token, sha256 } = MadeToken::random();
         let file = held.write(&self.new_site(pair.as_ref(), &sha256), &self.loaded.secrets_folder)?;
-        let token = Some(token);
+        let token = Some(token.expose().to_owned());
         self.note_in_use(pair.as_ref())?;
         Ok(Added { file, url: self.hook_url(), token, pair })
     }
@@ -230,7 +230,7 @@ impl Adding<'_> {
                 let secret = relative_to(&site.file, &pair.secret_file);
                 let secret = secret.to_string_lossy();
                 let write = |text: &str| with_keys(text, site.id.as_str(), &pair.public_key, &secret);
-                EditLock::of(&site.file)?.edit(&site.id, write)?;
+                EditLock::of(&site.file, today())?.edit(&site.id, write)?;
                 self.note_in_use(Some(pair))?;
             }
             // An earlier run may have been cut off after it wrote the file.

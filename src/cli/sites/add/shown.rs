@@ -8,8 +8,9 @@ use super::{Added, Adding};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::sites::new_site::{AssumedRegion, key_files};
-use crate::cli::sites::setup::Setup;
+use crate::cli::sites::plugins;
 use crate::lead::SiteId;
+use crate::operate::onboard::PluginSteps;
 
 /// What is shown once. No `Debug`: it holds the token.
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ impl Added {
         &self,
         adding: &Adding<'_>,
         url_with_token: &str,
-        setup: Option<Setup>,
+        setup: Option<PluginSteps>,
         console: &mut Console,
     ) -> Result<(), Error> {
         if adding.args.output == Format::Json {
@@ -62,7 +63,7 @@ impl Added {
         match (setup, &self.token) {
             (Some(setup), _) => {
                 console.data("")?;
-                setup.lines().try_for_each(|line| console.data(line))?;
+                plugins::lines(&setup).try_for_each(|line| console.data(line))?;
             }
             (None, Some(token)) => self.show_url(token, url_with_token, console)?,
             (None, None) => {}

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::cli::error::Error;
-use crate::cli::keys::{WrittenPair, pair_of, unreadable};
+use crate::cli::keys::unreadable;
 use crate::cli::sites::add::is_same_url;
-use crate::cli::sites::edit::in_the_way;
 use crate::cli::sites::find::WrittenSites;
 use crate::cli::sites::new_site::place;
 use crate::config::{NewSitePlace, Site};
 use crate::destination::KeyPair;
 use crate::lead::SiteId;
+use crate::operate::keys::{WrittenPair, pair_of};
 use crate::operate::onboard::RosterRow;
+use crate::operate::sites_file::SiteFileError;
 
 /// A row, and what it lacks of what is to be.
 pub(super) struct Plan<'a> {
@@ -68,7 +69,9 @@ impl<'a> Plan<'a> {
                 WrittenPair::Read(_) | WrittenPair::None => None,
             },
             None => match place(&written.loaded, &self.row.id) {
-                Ok(NewSitePlace::File(file)) if file.symlink_metadata().is_ok() => Some(in_the_way(&file)),
+                Ok(NewSitePlace::File(file)) if file.symlink_metadata().is_ok() => {
+                    Some(SiteFileError::InTheWay(file).into())
+                }
                 Ok(_) => None,
                 Err(nowhere) => Some(nowhere),
             },

@@ -9,12 +9,13 @@ use anyhow::anyhow;
 
 use crate::cli::error::Error;
 use crate::cli::keys::{failure, relative_to};
-use crate::cli::sites::edit::{EditLock, with_keys};
+use crate::cli::rules::today;
 use crate::cli::sites::new_site::{AssumedRegion, HeldPlace, NewSite, place};
-use crate::cli::sites::token::{fresh, hash};
 use crate::config::{Loaded, Site};
 use crate::operate::keys::{Provisioner, ReadyPair};
 use crate::operate::onboard::{PasteError, PasteFile, PasteRow, RosterRow};
+use crate::operate::sites_file::{EditLock, with_keys};
+use crate::operate::{MadeToken, token_hash};
 
 use super::plan::{Plan, differences};
 
@@ -93,7 +94,7 @@ impl<'a> Writer<'a> {
             let error = anyhow!("another command has just added it with another {told}: {}", site.file.display());
             return Err(Error::config(error));
         }
-        let sha256 = hash(&self.token(row)?);
+        let sha256 = token_hash(&self.token(row)?);
         let region = AssumedRegion::of(row.region, &row.url);
         let name = row.name.as_deref();
         let site = NewSite { id: &row.id, name, url: &row.url, region, pair, sha256: &sha256, by: BY };
@@ -110,7 +111,7 @@ impl<'a> Writer<'a> {
         if let Some(token) = paste.token(&row.id) {
             return Ok(token.to_owned());
         }
-        let token = fresh();
+        let token = MadeToken::random().token.expose().to_owned();
         let server = self.loaded.server();
         let url = server.map_or_else(|| format!("/hooks/{}", row.id), |server| server.hook_url(&row.id));
         let region = AssumedRegion::of(row.region, &row.url).map(|assumed| assumed.region.to_string());
@@ -133,6 +134,6 @@ fn complete(site: &Site, pair: Option<&ReadyPair>) -> Result<Done, Error> {
     let secret = relative_to(&site.file, &pair.secret_file);
     let secret = secret.to_string_lossy();
     let change = |text: &str| with_keys(text, site.id.as_str(), &pair.public_key, &secret);
-    EditLock::of(&site.file)?.edit(&site.id, change)?;
+    EditLock::of(&site.file, today())?.edit(&site.id, change)?;
     Ok(Done::Completed)
 }

@@ -7,14 +7,14 @@ use clap::Args;
 use jiff::civil::Date;
 use serde::Serialize;
 
-use super::super::edit::{NewToken, edit_file, with_token};
 use super::super::find::{FoundSite, find_site};
-use super::{LOCAL, fresh, hash, say_unseen};
+use super::{LOCAL, say_unseen};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::lead::SiteId;
+use crate::operate::{MadeToken, write_token};
 
 /// Makes a token for a site, and adds its SHA-256 to the site's file.
 ///
@@ -61,14 +61,12 @@ pub(super) fn run(site: &SiteId, args: &TokenOptions, console: &mut Console) -> 
         return Err(Error::usage(anyhow!("--expires is in the past")));
     }
     let FoundSite { loaded, file } = find_site(&args.config, site)?;
-    let token = fresh();
-    let sha256 = hash(&token);
-    let new = NewToken { sha256: &sha256, note: args.note.as_deref(), expires: args.expires };
-    edit_file(&file, site, |text| with_token(text, site.as_str(), &new))?;
+    let MadeToken { token, sha256 } = write_token(&file, site, args.note.as_deref(), args.expires, today())?;
+    let token = token.expose();
     let server = loaded.server();
     let url = server.map_or_else(|| format!("https://YOUR-GATEWAY/hooks/{site}"), |it| it.hook_url(site));
     let url_with_token = format!("{url}?token={token}");
-    let shown = TokenOutput { site, token: &token, url, url_with_token, sha256: &sha256, file: &file };
+    let shown = TokenOutput { site, token, url, url_with_token, sha256: &sha256, file: &file };
     let told = match args.output {
         Format::Json => console.json(&shown),
         Format::Text => show(&shown, console),

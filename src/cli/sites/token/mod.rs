@@ -8,15 +8,13 @@ mod revoke;
 
 mod seen;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
-use sha2::{Digest as _, Sha256};
 
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::lead::SiteId;
+use crate::operate::SHOWN_DIGITS;
 
 /// Makes a token for a site, lists tokens, or revokes one.
 ///
@@ -56,9 +54,6 @@ enum TokenCommand {
 pub(in crate::cli) const LOCAL: &str = "this URL works on this machine only: set [server].public_url to the public \
                                         address, such as \"https://gate.agency.example\"";
 
-/// So many hexadecimal digits of a token's SHA-256 are shown, which tell it from every other.
-const SHOWN_DIGITS: usize = 12;
-
 pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error> {
     match (&args.command, &args.site) {
         (Some(TokenCommand::List(args)), _) => list::run(args, console),
@@ -67,16 +62,6 @@ pub(super) fn run(args: &TokenArgs, console: &mut Console) -> Result<Exit, Error
         (None, Some(site)) => add::run(site, &args.options, console),
         (None, None) => Err(Error::usage(anyhow::anyhow!("which site?")).hint("`formgate sites list` lists the sites")),
     }
-}
-
-/// Makes a token nobody can guess.
-pub(in crate::cli) fn fresh() -> String {
-    format!("fg_{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
-}
-
-/// Returns a token's SHA-256 in hexadecimal: all that is kept of it.
-pub(in crate::cli) fn hash(token: &str) -> String {
-    hex::encode(Sha256::digest(token.as_bytes()))
 }
 
 /// Says how to take a token back that couldn't be shown: it is valid, and nobody knows it.

@@ -5,10 +5,9 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::super::edit::{EditLock, Edited, without_token};
 use super::super::find::{FoundSite, find_site};
+use super::digits;
 use super::seen::Seen;
-use super::{SHOWN_DIGITS, digits, hash};
 use crate::cli::console::{Console, Format};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -18,6 +17,8 @@ use crate::cli::runtime::block_on;
 use crate::cli::shown;
 use crate::config::Token;
 use crate::lead::SiteId;
+use crate::operate::sites_file::{EditLock, Edited, without_token};
+use crate::operate::{SHOWN_DIGITS, token_hash};
 
 /// A token used within this time is probably still pasted somewhere.
 const LATELY: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -73,7 +74,7 @@ pub(super) fn run(args: &TokenRevokeArgs, console: &mut Console) -> Result<Exit,
         Ok(seen.last_used(&args.site, console).await)
     })?;
     let last_used = used.as_ref().and_then(|used| used.get(&digits(&token.sha256))).copied();
-    let edited = EditLock::of(&file)?
+    let edited = EditLock::of(&file, today())?
         .edit(&args.site, |text| without_token(text, args.site.as_str(), &hex::encode(token.sha256)))?;
     if edited == Edited::Unchanged {
         return Err(Error::config(anyhow!("{} changed at the same time", file.display())).hint("run this again"));
@@ -97,7 +98,7 @@ impl TokenRevokeArgs {
     fn choose<'a>(&self, tokens: &'a [Token]) -> Result<&'a Token, Error> {
         let site = &self.site;
         let is_meant = |token: &&Token| match (&self.token, &self.note) {
-            (Some(given), _) if given.starts_with("fg_") => hex::encode(token.sha256) == hash(given),
+            (Some(given), _) if given.starts_with("fg_") => hex::encode(token.sha256) == token_hash(given),
             (Some(given), _) => hex::encode(token.sha256).starts_with(&given.to_ascii_lowercase()),
             (None, note) => token.note == *note,
         };
@@ -167,7 +168,7 @@ mod tests {
             expires: None,
         };
         let mut tokens = vec![token(0xaa, "old"), token(0xbb, "new"), token(0xbb, "new")];
-        hex::decode_to_slice(hash("fg_x"), &mut tokens[2].sha256).expect("a hash");
+        hex::decode_to_slice(token_hash("fg_x"), &mut tokens[2].sha256).expect("a hash");
         tokens[2].note = Some("third".to_owned());
         let chosen = |token, note| {
             let args = args(token, note);

@@ -4,7 +4,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 /// Why a file can't be edited.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::cli) enum EditError {
+pub enum EditError {
     /// The reason is left out: it may repeat a line with a secret.
     #[error("it isn't valid TOML")]
     NotToml,
@@ -20,7 +20,7 @@ pub(in crate::cli) enum EditError {
 
 impl EditError {
     /// What to do about it.
-    pub(in crate::cli) fn cure(&self) -> String {
+    pub fn cure(&self) -> String {
         match self {
             Self::NotToml | Self::NoSite | Self::SiteThere => "`formgate check` shows what is wrong".to_owned(),
             Self::NotAList(key) => format!("write {key} = [] in it, and run this again"),

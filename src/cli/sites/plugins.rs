@@ -1,4 +1,4 @@
-//! What to do in a plugin so that a site's forms post here: its own steps, from its mapping.
+//! The plugins whose steps are known, as people call them.
 
 use std::sync::Arc;
 
@@ -6,17 +6,12 @@ use anyhow::anyhow;
 
 use crate::cli::error::Error;
 use crate::config::{self, Loaded};
-use crate::map::{Mapping, SetupValues};
+use crate::map::Mapping;
+use crate::operate::onboard::{PluginSteps, plugins};
 use crate::pipeline::Mappings;
 
 /// The plugins whose steps are known.
 pub(super) struct Plugins(Vec<Arc<Mapping>>);
-
-/// A plugin's steps, with a site's values in them.
-pub(super) struct Setup {
-    pub(super) title: String,
-    pub(super) steps: Vec<String>,
-}
 
 impl Plugins {
     /// Gathers those of the configuration; where it can't be used, those that are shipped.
@@ -28,7 +23,7 @@ impl Plugins {
     }
 
     fn among(mappings: &Mappings) -> Self {
-        Self(mappings.iter().filter(|mapping| !mapping.setup.is_empty()).cloned().collect())
+        Self(plugins(mappings).cloned().collect())
     }
 
     /// Finds a plugin by its name, its title, the beginning of either, or its initials.
@@ -54,17 +49,10 @@ impl Plugins {
     }
 }
 
-impl Setup {
-    pub(super) fn of(mapping: &Mapping, values: &SetupValues<'_>) -> Self {
-        let title = mapping.title.clone().unwrap_or_else(|| mapping.name.clone());
-        Self { title, steps: mapping.setup.iter().map(|step| step.show(values)).collect() }
-    }
-
-    /// The lines to show.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        let steps = self.steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}", at + 1));
-        std::iter::once(format!("{}:\n", self.title)).chain(steps)
-    }
+/// The lines of a plugin's steps.
+pub(super) fn lines(of: &PluginSteps) -> impl Iterator<Item = String> {
+    let steps = of.steps.iter().enumerate().map(|(at, step)| format!("  {}. {step}", at + 1));
+    std::iter::once(format!("{}:\n", of.title)).chain(steps)
 }
 
 /// Name and title as they are compared: case and what is no letter or digit don't count.
@@ -106,18 +94,6 @@ mod tests {
         for none in ["", "-", "forms", "ninja"] {
             let error = plugins.find(none).expect_err(none).render();
             assert!(error.contains("known: ") && error.contains("generic"), "{error}");
-        }
-    }
-
-    #[test]
-    fn every_shipped_mapping_says_how_to_connect_its_plugin() {
-        let (mappings, _) = config::shipped_mappings();
-        for mapping in mappings.iter() {
-            let values = SetupValues { url: "URL", plain_url: "PLAIN", token: "TOKEN", gateway: "GATE" };
-            let setup = Setup::of(mapping, &values);
-            assert!(!setup.steps.is_empty() && !setup.title.is_empty(), "{}", mapping.name);
-            let says_where = setup.steps.iter().any(|step| step.contains("URL") || step.contains("GATE"));
-            assert!(says_where, "{}: no step says where to post to", mapping.name);
         }
     }
 }

@@ -5,7 +5,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 use super::document::{Changed, EditError, edit, find_site, is_site};
 
 /// Returns the text of `config.toml` with one more site, whose keys are those of `site`, the text of a site's file.
-pub(in crate::cli) fn with_site(text: &str, id: &str, site: &str) -> Result<String, EditError> {
+pub fn with_site(text: &str, id: &str, site: &str) -> Result<String, EditError> {
     let site: DocumentMut = site.parse().map_err(|_may_hold_secrets| EditError::NotToml)?;
     let mut table: Table = site.as_table().clone();
     table.decor_mut().set_prefix(if text.trim().is_empty() { "" } else { "\n" });
@@ -23,7 +23,7 @@ pub(in crate::cli) fn with_site(text: &str, id: &str, site: &str) -> Result<Stri
 }
 
 /// Returns the text of `config.toml` without a site's table, and the remarks above it.
-pub(in crate::cli) fn without_site(text: &str, site: &str) -> Result<String, EditError> {
+pub fn without_site(text: &str, site: &str) -> Result<String, EditError> {
     edit(text, |document| {
         let is_empty = match document.get_mut("site") {
             Some(Item::ArrayOfTables(tables)) => {

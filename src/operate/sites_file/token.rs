@@ -8,20 +8,20 @@ use super::document::{Changed, EditError, edit_site};
 const TOKENS: &str = "tokens";
 
 /// A token to add. The token itself is nowhere in it.
-pub(in crate::cli) struct NewToken<'a> {
+pub struct WrittenToken<'a> {
     /// In hexadecimal.
-    pub(in crate::cli) sha256: &'a str,
-    pub(in crate::cli) note: Option<&'a str>,
-    pub(in crate::cli) expires: Option<Date>,
+    pub sha256: &'a str,
+    pub note: Option<&'a str>,
+    pub expires: Option<Date>,
 }
 
 /// Returns the file's text with the token added to its site.
-pub(in crate::cli) fn with_token(text: &str, site: &str, token: &NewToken<'_>) -> Result<String, EditError> {
+pub fn with_token(text: &str, site: &str, token: &WrittenToken<'_>) -> Result<String, EditError> {
     edit_site(text, site, |table| add(table, token).map(|()| Changed::Yes))
 }
 
 /// Returns the file's text without a token of its site, and without the remarks that stand on lines above it.
-pub(in crate::cli) fn without_token(text: &str, site: &str, sha256: &str) -> Result<String, EditError> {
+pub fn without_token(text: &str, site: &str, sha256: &str) -> Result<String, EditError> {
     let is_it = |found: Option<&str>| found.is_some_and(|found| found.eq_ignore_ascii_case(sha256));
     edit_site(text, site, |table| match table.get_mut(TOKENS) {
         None => Ok(Changed::No),
@@ -68,7 +68,7 @@ fn take_out(list: &mut Array, at: usize) {
     next.decor_mut().set_prefix(prefix);
 }
 
-fn add(site: &mut dyn TableLike, token: &NewToken<'_>) -> Result<(), EditError> {
+fn add(site: &mut dyn TableLike, token: &WrittenToken<'_>) -> Result<(), EditError> {
     match site.get_mut(TOKENS) {
         None => {
             let mut list = Array::new();
@@ -113,7 +113,7 @@ fn push(list: &mut Array, token: InlineTable) {
     list.set_trailing_comma(true);
 }
 
-fn push_table(tables: &mut ArrayOfTables, token: &NewToken<'_>) {
+fn push_table(tables: &mut ArrayOfTables, token: &WrittenToken<'_>) {
     let mut table = Table::new();
     for (key, value) in token.inline() {
         table.insert(&key, Item::Value(value));
@@ -122,7 +122,7 @@ fn push_table(tables: &mut ArrayOfTables, token: &NewToken<'_>) {
     tables.push(table);
 }
 
-impl NewToken<'_> {
+impl WrittenToken<'_> {
     fn inline(&self) -> InlineTable {
         let mut table = InlineTable::new();
         table.insert("sha256", self.sha256.into());
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn edited(text: &str) -> String {
-        let token = NewToken { sha256: "ab", note: Some("CF7 \"x\""), expires: Some(date(2027, 6, 30)) };
+        let token = WrittenToken { sha256: "ab", note: Some("CF7 \"x\""), expires: Some(date(2027, 6, 30)) };
         with_token(text, "acme", &token).expect("edited")
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_edited_is_left_alone() {
-        let token = NewToken { sha256: "ab", note: None, expires: None };
+        let token = WrittenToken { sha256: "ab", note: None, expires: None };
         for text in ["id = ", "id = \"other\"", "id = \"acme\"\ntokens = \"x\"", "site = 1"] {
             assert!(with_token(text, "acme", &token).is_err(), "{text}");
         }

@@ -6,12 +6,7 @@ use super::document::{Changed, EditError, edit_site, set, site_of};
 
 /// Returns the file's text with its site's key pair: the public key itself, and the file that holds the secret one, as
 /// it is to be written (relative to the file's folder). They take the places of what stood there.
-pub(in crate::cli) fn with_keys(
-    text: &str,
-    site: &str,
-    public_key: &str,
-    secret_file: &str,
-) -> Result<String, EditError> {
+pub fn with_keys(text: &str, site: &str, public_key: &str, secret_file: &str) -> Result<String, EditError> {
     edit_site(text, site, |table| {
         let mut secret = InlineTable::new();
         secret.insert("file", secret_file.into());
@@ -22,7 +17,7 @@ pub(in crate::cli) fn with_keys(
 
 /// Where a key is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum WrittenKey {
+pub enum WrittenKey {
     Nowhere,
     /// In the file itself.
     Here,
@@ -32,7 +27,7 @@ pub(in crate::cli) enum WrittenKey {
 }
 
 /// Tells where a site's keys are written, the public and the secret one.
-pub(in crate::cli) fn written_keys(text: &str, site: &str) -> Option<[WrittenKey; 2]> {
+pub fn written_keys(text: &str, site: &str) -> Option<[WrittenKey; 2]> {
     let document = text.parse().ok()?;
     let table = site_of(&document, site)?;
     Some(["public_key", "secret_key"].map(|key| {
@@ -44,7 +39,7 @@ pub(in crate::cli) fn written_keys(text: &str, site: &str) -> Option<[WrittenKey
 }
 
 /// Returns every file that a text names by `file = "…"`, wherever that stands; none where it can't be read.
-pub(in crate::cli) fn named_files(text: &str) -> Option<Vec<String>> {
+pub fn named_files(text: &str) -> Option<Vec<String>> {
     let document: DocumentMut = text.parse().ok()?;
     let mut found = Vec::new();
     in_table(document.as_table(), &mut found);

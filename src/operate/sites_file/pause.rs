@@ -7,13 +7,13 @@ use super::document::{Changed, EditError, edit_site, set};
 const DELIVER: &str = "deliver";
 
 /// Returns the file's text with its site's deliveries off.
-pub(in crate::cli) fn paused(text: &str, site: &str) -> Result<String, EditError> {
+pub fn paused(text: &str, site: &str) -> Result<String, EditError> {
     edit_site(text, site, |table| Ok(set(table, DELIVER, false)))
 }
 
 /// Returns the file's text with its site's deliveries on: the line goes. It stays and says `true` where it has a remark, and
 /// at the end of the site: a file that only lost its end must not start to send.
-pub(in crate::cli) fn resumed(text: &str, site: &str) -> Result<String, EditError> {
+pub fn resumed(text: &str, site: &str) -> Result<String, EditError> {
     edit_site(text, site, |table| {
         let Some(value) = table.get(DELIVER) else { return Ok(Changed::No) };
         if value.as_bool() == Some(true) {

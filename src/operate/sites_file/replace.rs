@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::queue::private_file;
 
 /// New contents of a file, on disk beside it: all that is left to do can hardly fail.
-pub(in crate::cli) struct Replacement {
+pub struct Replacement {
     /// A link stays a link.
     path: PathBuf,
     draft: TemporaryFile,
@@ -19,7 +19,7 @@ struct TemporaryFile(PathBuf);
 
 impl Replacement {
     /// Writes new contents beside the file, with its permissions and owner.
-    pub(in crate::cli) fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
+    pub fn prepare(path: &Path, contents: &[u8]) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let before = fs::metadata(&path)?;
         let draft = TemporaryFile(beside(&path));
@@ -28,7 +28,7 @@ impl Replacement {
     }
 
     /// Puts the new contents in the place of the old.
-    pub(in crate::cli) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         fs::rename(&self.draft.0, &self.path)?;
         sync_folder(&self.path)
     }
@@ -42,13 +42,13 @@ impl Drop for TemporaryFile {
 }
 
 /// Writes new contents, keeping the file's permissions and owner; a link stays a link.
-pub(in crate::cli) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     Replacement::prepare(path, contents)?.finish()
 }
 
 /// Creates a file, whole from the moment that it is there; never in the place of another. It belongs to the folder's owner,
 /// whose gateway reads it.
-pub(in crate::cli) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
+pub(super) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
     let draft = TemporaryFile(beside(path));
     let mut file = OpenOptions::new().write(true).create_new(true).open(&draft.0)?;
     private_file::adopt(&file, path)?;
@@ -65,12 +65,16 @@ pub(in crate::cli) fn create(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// A new name is durable only with its folder.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Returns the folder that a file lies in.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Tells whether the folder of a file can be changed, as removing the file does.
-pub(in crate::cli) fn probe_folder(path: &Path) -> io::Result<()> {
+pub fn probe_folder(path: &Path) -> io::Result<()> {
     let probe = TemporaryFile(beside(path));
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe.0).map(drop)
 }
