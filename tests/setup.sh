@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 setup=$(pwd)/scripts/setup
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+sha256=$(command -v sha256sum) || sha256="$(command -v shasum) -a 256"
 passed=0 failed=0
 
 # machine SYSTEM: a new machine with everything but what the case takes away.
@@ -12,7 +13,7 @@ machine() {
     rm -rf "${work:?}"/*
     mkdir -p "$work/bin" "$work/home"
     : >"$work/calls"
-    for tool in sh sed tr dirname cat mktemp rm env grep mkdir chmod ln; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
+    for tool in sh sed tr dirname cat mktemp rm env grep mkdir chmod ln tar gzip; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
     case $1 in
     debian) echo 'ID=debian' >"$work/os" ;;
     mint) printf 'ID=linuxmint\nID_LIKE="ubuntu debian"\n' >"$work/os" ;;
@@ -25,7 +26,10 @@ machine() {
     tool make 'exit 0'
     tool cargo 'exit 0'
     tool rustc 'echo "rustc 1.95.0 (0123456 2026-01-01)"'
+    tool sha256sum "exec $sha256"
     python
+    axe_core
+    curl
     echo bundle >"$work/ca"
 }
 
@@ -48,11 +52,29 @@ python() {
     ln -s "$work/spare/python3" "$work/bin/python3"
 }
 
+# Makes a release of axe-core for curl to fetch, and the list that pins it.
+axe_core() {
+    mkdir -p "$work/spare/package"
+    echo '/* axe */' >"$work/spare/package/axe.min.js"
+    tar -czf "$work/spare/axe-core-9.8.7.tgz" -C "$work/spare" package
+    pins=$work/pins
+    (cd "$work/spare" && $sha256 axe-core-9.8.7.tgz && cd package && $sha256 axe.min.js) >"$pins"
+}
+
+# curl [STATUS]: puts a curl on the machine, and keeps it for apt to bring. It fetches the release, or nothing if it ends otherwise.
+curl() {
+    tool curl "[ ${1:-0} -eq 0 ] || { echo 'curl: it failed' >&2; exit ${1:-0}; }
+    while [ \"\$1\" != -o ]; do shift; done
+    cat $work/spare/axe-core-9.8.7.tgz >\"\$2\""
+    mv "$work/bin/curl" "$work/spare/curl"
+    ln -s "$work/spare/curl" "$work/bin/curl"
+}
+
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo | curl | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
-        python3) ln -sf $work/spare/python3 $work/bin/python3 ;;
+        cmake | make | cargo | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
         esac; done ;; esac"
@@ -67,7 +89,7 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        CARGO_TARGET_DIR="$work/target" "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
+        FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
     wrong=
@@ -156,27 +178,27 @@ expect 1 'pacman -S --needed ca-certificates'
 
 case_name='the tests need curl, for what the documents tell to type'
 arguments=--test
-machine debian; apt_with_rust 1.95.0; tool chromium 'exit 0'
+machine debian; apt_with_rust 1.95.0; tool chromium 'exit 0'; without curl
 expect 0 'missing: curl' 'installing curl' '!chromium' 'ready'
 
 case_name='the tests need Chromium, for what a visitor meets'
-machine debian; apt_with_rust 1.95.0; tool curl 'exit 0'
+machine debian; apt_with_rust 1.95.0
 expect 0 'missing: chromium' 'install --no-install-recommends chromium' 'ready'
 
 case_name='a Chromium of another name will do'
-machine debian; apt_with_rust 1.95.0; tool curl 'exit 0'; tool google-chrome 'exit 0'
+machine debian; apt_with_rust 1.95.0; tool google-chrome 'exit 0'
 expect 0 '!missing' 'ready'
 
 case_name='without a Chromium the tests are not begun'
-machine debian; tool curl 'exit 0'; tool apt-get 'exit 0'
+machine debian; tool apt-get 'exit 0'
 expect 1 'these do not work: chromium'
 
 case_name='on macOS the command for it is told'
-machine macos; tool uname 'echo Darwin'; tool curl 'exit 0'
+machine macos; tool uname 'echo Darwin'
 expect 1 'brew install --cask chromium'
 
-# What the tests need beside Python.
-testing() { machine "$1"; apt_with_rust 1.95.0; tool curl 'exit 0'; tool chromium 'exit 0'; }
+# What the tests need beside Python and axe-core.
+testing() { machine "$1"; apt_with_rust 1.95.0; tool chromium 'exit 0'; }
 
 case_name='the tests need Python packages, pinned by hash'
 testing debian
@@ -212,10 +234,49 @@ for pair in 'fedora|sudo dnf install -y python3' 'arch|sudo pacman -S --needed p
     expect 1 "${pair#*|}" '!ready'
 done
 
-case_name='who only builds needs no Python'
+case_name='the tests need axe-core, pinned by hash'
+testing debian
+expect 0 'fetching axe-core-9.8.7.tgz into '"$work/target/axe-core" 'https://registry.npmjs.org/axe-core/-/axe-core-9.8.7.tgz' 'ready'
+
+case_name='an axe-core that is there is not fetched again'
+: >"$work/calls"
+expect 0 '!fetching' '!curl' 'ready'
+
+case_name='an axe-core with another hash is replaced'
+echo '/* older */' >"$work/target/axe-core/axe.min.js"
+expect 0 'fetching axe-core-9.8.7.tgz' 'ready'
+: >"$work/calls"
+expect 0 '!fetching' 'ready'
+
+case_name='without a network the release of the real list is named, and the way to do without'
+testing debian; curl 6; pins=
+expect 1 'curl: it failed' 'could not fetch https://registry.npmjs.org/axe-core/-/axe-core-4.' \
+    "put that release's package/axe.min.js into $work/target/axe-core" '!ready'
+
+case_name='an axe-core that was put there by hand will do'
+testing debian; curl 6; mkdir -p "$work/target/axe-core"; cp "$work/spare/package/axe.min.js" "$work/target/axe-core"
+expect 0 '!fetching' '!curl' 'ready'
+
+case_name='a release with another hash is not unpacked'
+testing debian; tar -cf "$work/spare/axe-core-9.8.7.tgz" -C "$work/spare" package; tool tar 'exit 0'
+expect 1 "doesn't have the SHA-256 in $work/pins" "put that release's package/axe.min.js" '!tar -x' '!ready'
+
+case_name='a release that tar does not unpack is told'
+testing debian; tool tar 'exit 2'
+expect 1 'tar could not unpack' '!ready'
+
+case_name='a list whose two hashes are of two releases is found out'
+testing debian; sed 's/^.*  axe.min.js/0000  axe.min.js/' "$work/pins" >"$work/other-pins"; pins=$work/other-pins
+expect 1 "the axe.min.js of axe-core-9.8.7.tgz doesn't have the SHA-256 in $work/other-pins" '!ready'
+
+case_name='a macOS without sha256sum has shasum'
+testing macos; tool uname 'echo Darwin'; without sha256sum; tool shasum "exec $sha256"
+expect 0 'shasum -a 256' 'fetching axe-core-9.8.7.tgz' 'ready'
+
+case_name='who only builds needs no Python and no axe-core'
 arguments=
-machine debian; without python3
-expect 0 '!python' 'ready'
+machine debian; without python3 curl
+expect 0 '!python' '!axe-core' 'ready'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
