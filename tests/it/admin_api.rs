@@ -18,11 +18,11 @@ use crate::cli::{Place, Ran};
 use crate::gateway::{self, TOKEN, header, lead_body, post, send, status};
 use crate::scripted_api::{Reply, ScriptedApi};
 
-const ADMIN: &str = "fga_an_admin_token_for_tests";
+pub(crate) const ADMIN: &str = "fga_an_admin_token_for_tests";
 
-struct Api {
+pub(crate) struct Api {
     store: Arc<dyn Store>,
-    app: app::Running,
+    pub(crate) app: app::Running,
 }
 
 impl Api {
@@ -35,7 +35,7 @@ impl Api {
         Self::with(store, |_config| {})
     }
 
-    fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(store: Arc<dyn Store>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = gateway::config();
         change(&mut config);
         let address: SocketAddr = "127.0.0.1:0".parse().expect("an address");
@@ -47,18 +47,18 @@ impl Api {
         Self { store, app }
     }
 
-    async fn raw(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
+    pub(crate) async fn raw(&self, method: &str, target: &str, headers: &str, body: &str) -> String {
         let fixed = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
         let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         send(self.app.admin(), format!("{fixed}{headers}{length}\r\n{body}")).await
     }
 
-    async fn get(&self, target: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, target: &str) -> (u16, Value) {
         let answer = self.raw("GET", target, &format!("Authorization: Bearer {ADMIN}\r\n"), "").await;
         (status(&answer), gateway::json(&answer))
     }
 
-    async fn post(&self, target: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn post(&self, target: &str, body: &str) -> (u16, Value) {
         let headers = format!("Authorization: Bearer {ADMIN}\r\nContent-Type: application/json\r\n");
         let answer = self.raw("POST", target, &headers, body).await;
         (status(&answer), gateway::json(&answer))
