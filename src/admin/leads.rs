@@ -7,8 +7,9 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::Parameters;
 use super::{AdminApp, Caller};
-use crate::operate::{self, AmendAsked, Choice, Export, ExportFormat, LeadPage, Life, RetryAsked, Trace};
-use crate::queue::Order;
+use crate::operate::{self, AmendAsked, Choice, Export, ExportFormat, LeadPage, RetryAsked, Trace};
+use crate::queue::{Order, StoreError};
+use crate::telemetry;
 
 impl AdminApp {
     /// Tells whether leads are shown masked. Through the socket they never are: whoever reaches it owns the store's files.
@@ -39,7 +40,12 @@ impl AdminApp {
     pub(super) async fn lead(&self, id: &str, reveal: bool, now: Timestamp) -> ApiResult {
         let life = operate::show(self.store.store(), &self.situation(now), id).await?;
         let hides = self.hides(reveal, &Choice::Ids(vec![life.entry.id.to_string()]), now).await?;
-        found(&if hides { Life::masked(life) } else { life })
+        if !hides {
+            return found(&life);
+        }
+        // Requests must not wait for a large body.
+        let masked = telemetry::blocking(move || life.masked()).await;
+        found(&masked.map_err(|panicked| StoreError::Corrupt(panicked.into()))?)
     }
 
     /// Answers `GET /leads/{id}/trace`.

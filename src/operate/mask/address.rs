@@ -60,7 +60,7 @@ fn meant(signs: &[Sign], at: usize) -> char {
     signs.get(at).map_or('\0', |sign| sign.meant)
 }
 
-fn is_at(c: char) -> bool {
+pub(super) fn is_at(c: char) -> bool {
     matches!(c, '@' | '＠' | '﹫')
 }
 

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 
 use sign::{Shown, Sign};
 
+use super::phone::{DIGITS_MIN, digit};
 use crate::lead::LeadField;
 
 /// What stands for what is hidden.
@@ -28,6 +29,11 @@ const DIGIT_MARK: &str = "•";
 /// Hides every e-mail address but its first characters and its last label, and every telephone number but its last two
 /// digits. Dates, times and prices stay.
 pub fn mask_text(text: &str) -> Cow<'_, str> {
+    // Most texts have nothing to hide.
+    let may_hold_number = || text.chars().filter(|c| digit(*c).is_some()).nth(DIGITS_MIN - 1).is_some();
+    if !text.contains(address::is_at) && !may_hold_number() {
+        return Cow::Borrowed(text);
+    }
     masked(text, sign::plain)
 }
 

@@ -42,6 +42,7 @@ impl LeadPage {
 }
 
 impl Life {
+    /// Takes a while for a large body.
     #[must_use]
     pub fn masked(self) -> Self {
         let extra = |extra: Extra<'static>| Extra {
