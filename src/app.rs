@@ -57,6 +57,7 @@ use crate::lead::SiteId;
 use crate::notify::Notifier;
 use crate::operate::{KeyVerifier, Widgets};
 use crate::queue::activity::Activity;
+use crate::queue::live::{Live, LiveEnd};
 use crate::queue::memory::MemoryStore;
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
@@ -126,6 +127,7 @@ pub struct Running {
     accepting: JoinSet<()>,
     services: JoinSet<()>,
     activity: Activity,
+    live: Live,
     opened: OpenStore,
 }
 
@@ -207,14 +209,17 @@ fn start_with(
     let config = Arc::new(ArcSwap::from_pointee(config));
 
     let activity = Activity::default();
+    let live = Live::default();
     let widgets = Widgets::new(client.clone());
     let key_verifier = KeyVerifier::new(client.clone());
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
-        .with_activity(activity.clone());
+        .with_activity(activity.clone())
+        .with_live(live.clone());
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender))
-        .with_activity(activity.clone());
+        .with_activity(activity.clone())
+        .with_live(live.clone());
     let in_flight = gateway.in_flight();
     let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
@@ -222,6 +227,7 @@ fn start_with(
     let notifier = Notifier::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), activity.clone())
         .with_sending(sender.status());
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
+    let admin = admin.with_live(live.clone());
     let admin = admin.with_key_verifier(key_verifier);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
@@ -271,6 +277,7 @@ fn start_with(
         accepting,
         services: tasks.services,
         activity,
+        live,
         opened,
     })
 }
@@ -307,6 +314,7 @@ impl Running {
     /// Stop when it returns `Ok`.
     pub async fn hand_over(&self) -> Result<(), UpgradeError> {
         self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await?;
+        self.live.close(LiveEnd::Upgraded);
         // The other one answers for both: "stopping" would make a balancer take it away.
         self.stop.admin.send_replace(true);
         Ok(())
@@ -320,6 +328,8 @@ impl Running {
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
     pub async fn stop(mut self) -> RunResult {
         self.metrics.stop_taking(NotTaking::Stopping);
+        // Whoever watches must not keep the process from ending.
+        self.live.close(LiveEnd::Stopping);
         // Before the listeners close, which would be fatal otherwise.
         self.stop.all.send_replace(true);
         self.stop.taking.send_replace(true);

@@ -85,6 +85,7 @@ pub struct Metrics {
     taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
     site_count: IntGauge,
+    streams: IntGauge,
     expiry: Expiry,
     sites: SiteMetrics,
     notify: NotifyMetrics,
@@ -149,6 +150,7 @@ impl Metrics {
             log_lines_dropped: set
                 .add(IntCounter::new(LOG_LINES_DROPPED, "Log lines dropped because stderr was not read.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
+            streams: set.add(IntGauge::new(STREAMS, "Open streams of events.")?)?,
             expiry: Expiry::new(&registry)?,
             sites: SiteMetrics::new(&set)?,
             notify: NotifyMetrics::new(&set)?,
@@ -257,6 +259,16 @@ impl Metrics {
     /// Tells how many sites there are.
     pub fn sites(&self, count: usize) {
         self.site_count.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Tells that somebody begins to watch what happens.
+    pub fn stream_opened(&self) {
+        self.streams.inc();
+    }
+
+    /// Tells that one watches no more.
+    pub fn stream_closed(&self) {
+        self.streams.dec();
     }
 
     /// Tells when a listener's certificate expires, in seconds since 1970.

@@ -21,6 +21,7 @@ use crate::lead::{FormId, SiteId};
 use crate::pipeline::{self, Mappings, Processed, SiteRules};
 use crate::queue::Store;
 use crate::queue::activity::Activity;
+use crate::queue::live::Live;
 use crate::received::{Received, SplitQuery};
 use crate::telemetry::{Arrival, Metrics};
 
@@ -46,6 +47,7 @@ pub struct Gateway {
     pub(super) refused_keys: RefusedKeys,
     pub(super) token_owners: TokenOwners,
     pub(super) activity: Activity,
+    pub(super) live: Live,
     pub(super) offload: Offload,
     pub(super) keeping: BodyKeeping,
     pub(super) pipeline: Pipeline,
@@ -83,6 +85,7 @@ impl Gateway {
             refused_keys: Arc::new(|_site, _keys| false),
             token_owners: TokenOwners::default(),
             activity: Activity::default(),
+            live: Live::default(),
             tls: None,
         }
     }
@@ -100,6 +103,11 @@ impl Gateway {
     /// Counts what sites do where others count it too.
     pub fn with_activity(self, activity: Activity) -> Self {
         Self { activity, ..self }
+    }
+
+    /// Tells of each request whoever watches.
+    pub fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
     }
 
     /// Puts another in the pipeline's place, for those who test what a failing one does.

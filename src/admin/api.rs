@@ -21,6 +21,7 @@
 //! POST /api/v1/sites/{id}/tokens    {"note": "…", "expires": "2027-06-30"}, both optional: makes a token, shown once
 //! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
 //! GET  /api/v1/pings/{name}        how they arrived
+//! GET  /api/v1/stream               what happens, as server-sent events; ?site form leads=1
 //! GET  /api/v1/process              what only the process knows: its open files
 //! POST /api/v1/store/salvage        {}
 //! POST /api/v1/store/backup         {"file": "/absolute/path"}
@@ -55,6 +56,9 @@ use crate::telemetry::OpenFiles;
 const CALL_TIME: Duration = Duration::from_secs(120);
 /// Copying or salvaging a large store takes as long as the disk does.
 const STORE_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// What happens, as it does.
+const STREAM: &str = "/api/v1/stream";
 
 /// Longest body of an amendment, in bytes: its message may be as long as a lead's.
 const AMENDED_MAX: usize = 1024 * 1024;
@@ -94,6 +98,13 @@ impl AdminApp {
             return ApiError::Unauthorized.reply();
         }
         drop(config);
+        if path == STREAM {
+            // It takes none of the API's places: it would keep it for an hour.
+            return match session.req_header().method {
+                Method::GET => self.stream(query).await,
+                _ => ApiError::Method("GET").reply(),
+            };
+        }
         let asks = query == ASKS_KAICALLS || path.ends_with(VERIFIES_KEYS);
         let waits_for_kaicalls = path.starts_with("/api/v1/sites/") && asks;
         let places = if waits_for_kaicalls { &self.asking } else { &self.api };

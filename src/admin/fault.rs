@@ -11,6 +11,8 @@ pub(super) enum ApiError {
     Unauthorized,
     /// Too many requests to the API are under way.
     Busy,
+    /// As many streams are open as may be.
+    Streams,
     NoSuchPath,
     Method(&'static str),
     /// Invalid request; in words.
@@ -38,6 +40,8 @@ impl ApiError {
             }
             Self::Busy => ApiReply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many requests in progress")
                 .with(header::RETRY_AFTER, "1"),
+            Self::Streams => ApiReply::problem(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many streams are open")
+                .with(header::RETRY_AFTER, "10"),
             Self::NoSuchPath => ApiReply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),
             Self::Method(allowed) => {
                 ApiReply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")

@@ -20,6 +20,8 @@ mod request;
 
 mod sites;
 
+mod stream;
+
 mod token;
 
 use std::path::PathBuf;
@@ -42,11 +44,13 @@ use crate::destination::Secret;
 use crate::http::RequestId;
 use crate::operate::{Actor, Audit, KeyVerifier, SinkStatus, Widgets};
 use crate::queue::activity::Activity;
+use crate::queue::live::Live;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
 use health::Probe;
 pub use health::tell_problems;
 use reply::ApiReply;
+use stream::STREAMS_AT_ONCE;
 pub use token::{make_token, read_token, token_file};
 
 /// The socket's place in the data folder.
@@ -86,6 +90,9 @@ pub struct AdminApp {
     since: Timestamp,
     api: Arc<Semaphore>,
     asking: Arc<Semaphore>,
+    /// What happens, and how many may watch.
+    live: Live,
+    streams: Arc<Semaphore>,
     probe: Arc<Probe>,
     caller: Caller,
 }
@@ -155,6 +162,8 @@ impl AdminApp {
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             asking: Arc::new(Semaphore::new(ASKING_AT_ONCE)),
+            live: Live::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_AT_ONCE)),
             probe: Arc::default(),
             caller: Caller::Network,
         }
@@ -188,6 +197,11 @@ impl AdminApp {
     /// Shows what KaiCalls tells of sites.
     pub fn with_widgets(self, widgets: Widgets) -> Self {
         Self { widgets: Some(widgets), ..self }
+    }
+
+    /// Shows what happens to whoever watches.
+    pub fn with_live(self, live: Live) -> Self {
+        Self { live, ..self }
     }
 
     /// Tells whether KaiCalls takes the keys of sites.

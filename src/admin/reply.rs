@@ -11,13 +11,14 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::stream::Stream;
 use crate::http::{Problem, RequestId, response, write};
 use crate::lead::FieldError;
 use crate::operate::Export;
 use crate::queue::Store;
 
 /// For the client to take an answer, or a piece of it.
-const TAKE_TIME: Duration = Duration::from_secs(10);
+pub(super) const TAKE_TIME: Duration = Duration::from_secs(10);
 
 /// The reply to an API request.
 pub(super) struct ApiReply {
@@ -42,6 +43,8 @@ enum ApiBody {
     },
     /// Written piece by piece.
     Export(Box<Export>),
+    /// Written as it happens.
+    Stream(Box<Stream>),
 }
 
 impl ApiReply {
@@ -85,6 +88,14 @@ impl ApiReply {
         Self { status: StatusCode::OK, media_type, body, more: Vec::new(), place: None }
     }
 
+    pub(super) fn stream(stream: Stream) -> Self {
+        let body = ApiBody::Stream(Box::new(stream));
+        let reply =
+            Self { status: StatusCode::OK, media_type: "text/event-stream", body, more: Vec::new(), place: None };
+        // nginx would keep the events back until it has a buffer full.
+        reply.with(HeaderName::from_static("x-accel-buffering"), "no")
+    }
+
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.more.push((name, value));
         self
@@ -104,10 +115,10 @@ impl ApiReply {
                 problem.response()
             }
             ApiBody::Export(export) => {
-                let mut answer = response(status, media_type, ());
-                add_headers(answer.headers_mut(), &more, id);
-                answer.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                return send_export(session, answer.into_parts().0.into(), *export, store).await;
+                return send_export(session, chunked(status, media_type, &more, id), *export, store).await;
+            }
+            ApiBody::Stream(stream) => {
+                return stream.send(session, chunked(status, media_type, &more, id), store).await;
             }
         };
         add_headers(answer.headers_mut(), &more, id);
@@ -118,6 +129,19 @@ impl ApiReply {
         };
         drop(timeout(TAKE_TIME, written).await);
     }
+}
+
+/// Makes the head of an answer whose length nobody knows yet.
+fn chunked(
+    status: StatusCode,
+    media_type: &'static str,
+    more: &[(HeaderName, &'static str)],
+    id: &RequestId,
+) -> ResponseHeader {
+    let mut answer = response(status, media_type, ());
+    add_headers(answer.headers_mut(), more, id);
+    answer.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    answer.into_parts().0.into()
 }
 
 fn add_headers(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)], id: &RequestId) {

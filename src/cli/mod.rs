@@ -59,6 +59,8 @@ mod store;
 
 mod table;
 
+mod tail;
+
 mod test;
 
 use std::ffi::OsString;
@@ -91,6 +93,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Tail(tail::TailArgs),
     Doctor(doctor::DoctorArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
@@ -113,6 +116,7 @@ impl Command {
             Self::Serve(args) => serve::run(args, console),
             Self::Check(args) => check::run(args, console),
             Self::Status(args) => status::run(args, console),
+            Self::Tail(args) => tail::run(args, console),
             Self::Doctor(args) => doctor::run(args, console),
             Self::Explain(args) => explain::run(args, console),
             Self::Test(args) => test::run(args, console),

@@ -55,7 +55,8 @@ pub(super) fn sort(
         let is_free = !used(index) && (known.sense.role == Role::Secret || !kept(form_field));
         let is_of_visitor = || record(view, form_field).is_some_and(|record| visitors.contains(&record));
         let noise = if is_free { noise(form_field, known, is_of_visitor) } else { None };
-        let is_of_payload = is_free && is_payload && is_id(&known) && has_no_space(form_field);
+        let is_paper = || known.sense.role == Role::Other && form_field.field.values.iter().all(|it| is_reference(it));
+        let is_of_payload = is_free && is_payload && is_id(&known) && has_no_space(form_field) && !is_paper();
         found.push(noise.or(is_of_payload.then_some(Noise::Machine)));
     }
     add_company(view, senses, &used, &kept, &mut found);
@@ -94,7 +95,7 @@ fn is_under_key(known: &KnownField, value: &str) -> bool {
     let is_of_program = sense.is_trace || sense.role == Role::Machine || known.kind == FieldKind::Machine;
     let is_id = (sense.is_id && is_unknown && sense.owner == Owner::Unsaid && is_word)
         || (sense.is_id && is_number && value.len() >= LONG_ID)
-        || (known.is_named_id && (is_number || is_token(value)));
+        || (known.is_named_id && (is_number || is_token(value) || is_prefixed_id(value)));
     let is_made = || is_word && (is_uuid(value) || shape::is_hash(value) || (is_unknown && is_token(value)));
     // A visitor could have typed it as well.
     let is_doubtful = || is_word && (is_constant(value) || is_time_zone(value) || shape::is_address_number(value));
@@ -141,6 +142,27 @@ fn is_token(word: &str) -> bool {
         && has(u8::is_ascii_lowercase);
     let is_long = bytes.len() >= LONG_TOKEN && bytes.iter().all(u8::is_ascii_alphanumeric) && has(u8::is_ascii_digit);
     is_uuid(word) || shape::is_hash(word) || is_random || is_long
+}
+
+/// Tells whether a word is an id that says what it is of, as services make them: `sub_01J9`.
+fn is_prefixed_id(word: &str) -> bool {
+    let is_prefix = |prefix: &str| (2..=8).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_lowercase());
+    let is_rest = |rest: &str| {
+        rest.len() >= 4
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && rest.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    word.split_once('_').is_some_and(|(prefix, rest)| is_prefix(prefix) && is_rest(rest))
+}
+
+/// Tells whether a text is a number of a thing as people write it on papers: capitals and digits, as in `LET-00417`.
+fn is_reference(text: &str) -> bool {
+    let bytes = text.trim().as_bytes();
+    let has = |is: fn(&u8) -> bool| bytes.iter().any(is);
+    bytes.len() < MIXED_MIN
+        && bytes.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'-' | b'/' | b'.'))
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_digit)
 }
 
 /// Tells whether a word is one of those that a program chooses from: `BOOKING_CREATED`.
@@ -247,6 +269,22 @@ mod tests {
         }
         for word in ["Europe", "europe/berlin", "Europe/", "and/or", "1/2"] {
             assert!(!is_time_zone(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn ids_of_services_are_told_from_numbers_on_papers() {
+        for id in ["sub_01J9", "evt_1NG8Du2eZvKYlo2C", "lead_000417"] {
+            assert!(is_prefixed_id(id) && !is_reference(id), "{id}");
+        }
+        for word in ["two_words", "a_1234", "snake_case_01", "sub_", "Sub_0123"] {
+            assert!(!is_prefixed_id(word), "{word}");
+        }
+        for reference in ["LET-00417", "A/2026/17", "EH12ABC"] {
+            assert!(is_reference(reference), "{reference}");
+        }
+        for word in ["LET", "00417", "let-00417", "7F3A9C1200DE44B1AA"] {
+            assert!(!is_reference(word), "{word}");
         }
     }
 

@@ -80,6 +80,8 @@ mod waiting;
 
 mod walk;
 
+mod watched;
+
 mod when;
 
 mod widget;
@@ -118,6 +120,7 @@ pub use token::{BadToken, MadeToken, NewToken, SHOWN_DIGITS, add_token, token_ha
 pub use trace::{Step, Trace, trace};
 pub use waiting::{Situation, WaitsFor};
 pub use walk::{Cursor, InvalidCursor};
+pub use watched::WatchedLeads;
 pub use widget::Widgets;
 
 use crate::queue::{NoFile, StoreError};

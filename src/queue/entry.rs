@@ -284,6 +284,14 @@ impl Settlement {
             Self::SiteGone { .. } => None,
         }
     }
+
+    /// Returns how long the entry waits until it is due again; none where it isn't queued any more.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Again { after, .. } | Self::SiteGone { after } | Self::Postponed { after, .. } => Some(*after),
+            Self::Delivered { .. } | Self::Dead { .. } | Self::Held { .. } => None,
+        }
+    }
 }
 
 /// A change by an operator. None changes what was received.

@@ -17,6 +17,8 @@ mod holds;
 
 mod key;
 
+pub mod live;
+
 pub mod memory;
 
 mod notes;

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::{Activity, LeadEnd};
+use crate::queue::live::{Live, LiveEvent};
 use crate::queue::{Head, Lease, MAKE_DUE_MAX, Reason, Settlement, Store};
 use crate::telemetry::{ConfirmationEnd, DeliveryEnd, Metrics, Panicked, catch_async};
 
@@ -35,6 +36,7 @@ pub(super) struct Deliverer {
     pub(super) publisher: Arc<Publisher>,
     pub(super) clock: Clock,
     pub(super) activity: Activity,
+    pub(super) live: Live,
     /// Turns true when attempts under way are to be cut off.
     pub(super) cut: watch::Sender<bool>,
 }
@@ -70,7 +72,7 @@ impl Deliverer {
             Settlement::Dead { .. } => self.activity.settled(&head.site, &head.form, LeadEnd::Dead, at),
             _ => {}
         }
-        settle(&*self.store, lease, settlement, at).await;
+        self.settle(lease, settlement, at).await;
         match learned {
             None => End::Cut,
             Some(learned) => self.resume(head, learned).await,
@@ -107,7 +109,7 @@ impl Deliverer {
         let learned = permit.report_confirmed();
         self.publisher.publish(config, now);
         let settlement = outcome::of_confirmed(config, attempt::confirmed(took));
-        settle(&*self.store, lease, settlement, now).await;
+        self.settle(lease, settlement, now).await;
         self.resume(&lease.head, learned).await
     }
 
@@ -121,7 +123,7 @@ impl Deliverer {
 
     /// Settles the lease of a lead that has to wait, as was decided at a time.
     pub(super) async fn put_off(&self, lease: &Lease, wait: Wait, decided_at: Timestamp) -> End {
-        settle(&*self.store, lease, outcome::of_wait(wait), decided_at).await;
+        self.settle(lease, outcome::of_wait(wait), decided_at).await;
         // Its site may have been resumed before this wait could be ended.
         let is_over = self.admission.resumptions() != wait.resumptions;
         self.resume(&lease.head, if is_over { Learned::Resumed } else { Learned::Nothing }).await
@@ -130,14 +132,20 @@ impl Deliverer {
     /// Settles a lease of which nothing was posted, since there is no time left for it.
     pub(super) async fn give_back(&self, lease: &Lease) -> End {
         let postponed = Settlement::Postponed { after: Duration::ZERO, attempt: None };
-        settle(&*self.store, lease, postponed, self.clock.now()).await;
+        self.settle(lease, postponed, self.clock.now()).await;
         End::Cut
     }
 
     /// Settles a lease.
     pub(super) async fn end(&self, lease: &Lease, settlement: Settlement, at: Timestamp) -> End {
-        settle(&*self.store, lease, settlement, at).await;
+        self.settle(lease, settlement, at).await;
         End::Settled
+    }
+
+    /// Writes a lease's end down, and then tells of the attempt whoever watches.
+    async fn settle(&self, lease: &Lease, settlement: Settlement, at: Timestamp) {
+        settle(&*self.store, lease, &settlement, at).await;
+        self.live.tell(|| LiveEvent::of_attempt(&lease.head, &settlement, at));
     }
 
     /// Does what ends a lease, and settles it where that panics.

@@ -16,7 +16,7 @@ pub(super) const STORE_REST: Duration = Duration::from_secs(1);
 const MAKE_DUE_ROUNDS: usize = 1_000;
 
 /// Writes a lease's end down, as of when it ended. Where the store is away it is tried until the lease has run out.
-pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: Settlement, ended_at: Timestamp) {
+pub(super) async fn settle(store: &dyn Store, lease: &Lease, settlement: &Settlement, ended_at: Timestamp) {
     for _ in 0..LEASE_MARGIN.as_secs() {
         match store.settle(lease, settlement.clone(), ended_at).await {
             Ok(Set::Done(_)) => return,

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::Activity;
+use crate::queue::live::Live;
 use crate::queue::{Claim, KeysUnderWay, Lease, MAKE_DUE_MAX, SendingStatus, Store};
 use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
@@ -81,6 +82,7 @@ impl Sender {
             publisher: Arc::new(publisher),
             clock,
             activity: Activity::default(),
+            live: Live::default(),
             cut: watch::Sender::new(false),
         };
         Self { deliverer, slots, reloads: watch::Sender::new(0), returning_panic: Arc::default() }
@@ -95,6 +97,11 @@ impl Sender {
     /// Counts what sites do where others count it too.
     pub fn with_activity(self, activity: Activity) -> Self {
         Self { deliverer: Deliverer { activity, ..self.deliverer }, ..self }
+    }
+
+    /// Tells of each attempt whoever watches.
+    pub fn with_live(self, live: Live) -> Self {
+        Self { deliverer: Deliverer { live, ..self.deliverer }, ..self }
     }
 
     /// Returns what is held back, and why: up to a second old while the sender runs.

@@ -48,6 +48,8 @@ pub const DEGRADED: &str = "formgate_degraded";
 pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
 /// Log lines that were dropped because nobody read stderr.
 pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
+/// Clients that watch what happens.
+pub const STREAMS: &str = "formgate_streams";
 /// Sites in the configuration in force.
 pub const SITES: &str = "formgate_sites";
 /// When a listener's certificate expires: the first of its chain.

@@ -27,7 +27,7 @@ pub(crate) struct Api {
 
 impl Api {
     /// A gateway whose KaiCalls is away.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_on(Arc::new(MemoryStore::new(Duration::ZERO)))
     }
 
@@ -65,13 +65,13 @@ impl Api {
     }
 
     /// Posts what is held for want of an address.
-    async fn hold(&self, count: usize) {
+    pub(crate) async fn hold(&self, count: usize) {
         for _ in 0..count {
             self.queue("nowhere").await;
         }
     }
 
-    async fn queue(&self, email: &str) {
+    pub(crate) async fn queue(&self, email: &str) {
         let request = post("/hooks/acme", &format!("Authorization: Bearer {TOKEN}\r\n"), &lead_body(email));
         assert_eq!(status(&send(self.app.gateway()[0], request).await), 200);
     }
@@ -298,7 +298,7 @@ impl Api {
         Ran::of(command.args(["--admin", admin]).output().await.expect("it runs"))
     }
 
-    async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         send(self.app.admin(), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
     }
 }

@@ -75,6 +75,7 @@ const HELPS: &[&[&str]] = &[
     &["serve", "--help"],
     &["check", "--help"],
     &["status", "--help"],
+    &["tail", "--help"],
     &["doctor", "--help"],
     &["explain", "--help"],
     &["test", "--help"],

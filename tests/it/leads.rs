@@ -28,23 +28,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A folder with a configuration, KaiCalls as a script, and perhaps a gateway.
-struct Desk {
+pub(crate) struct Desk {
     folder: tempfile::TempDir,
     api: ScriptedApi,
-    gateway: Option<Gateway>,
+    pub(crate) gateway: Option<Gateway>,
 }
 
-struct Gateway {
-    child: Child,
+pub(crate) struct Gateway {
+    pub(crate) child: Child,
     address: SocketAddr,
     admin: SocketAddr,
     log: Lines<BufReader<ChildStderr>>,
 }
 
-struct Ran {
-    code: i32,
-    data: String,
-    talk: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) data: String,
+    pub(crate) talk: String,
 }
 
 impl Ran {
@@ -54,14 +54,14 @@ impl Ran {
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let desk =
             Self { folder: tempfile::tempdir().expect("a folder"), api: ScriptedApi::start().await, gateway: None };
         desk.write_config("");
         desk
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -69,8 +69,13 @@ impl Desk {
         process::write_config(self.folder.path(), &self.api.base_url(), form);
     }
 
-    async fn start(&mut self) {
-        let (child, mut log) = self.serve(&[]);
+    pub(crate) async fn start(&mut self) {
+        let (child, log) = self.serve(&[]);
+        self.begin(child, log).await;
+    }
+
+    /// Takes a gateway that starts for the running one.
+    pub(crate) async fn begin(&mut self, child: Child, mut log: Lines<BufReader<ChildStderr>>) {
         let address = |event: &Value| event["address"].as_str().and_then(|it| it.parse().ok()).expect("an address");
         let gateway = address(&until(&mut log, |event| event["message"] == "gateway.listening").await);
         let admin = address(&until(&mut log, |event| event["message"] == "admin.listening").await);
@@ -78,24 +83,24 @@ impl Desk {
     }
 
     /// Starts a gateway, and gives its log.
-    fn serve(&self, more: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
+    pub(crate) fn serve(&self, more: &[&str]) -> (Child, Lines<BufReader<ChildStderr>>) {
         let line = [&["serve", "--log-format", "json"], more].concat();
         let mut child = self.command(&line).stderr(Stdio::piped()).spawn().expect("it starts");
         let log = BufReader::new(child.stderr.take().expect("piped")).lines();
         (child, log)
     }
 
-    async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         let mut gateway = self.gateway.take().expect("it runs");
         gateway.child.kill().await.expect("killed");
     }
 
     /// Waits until the running gateway says something.
-    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         until(&mut self.gateway.as_mut().expect("it runs").log, wanted).await
     }
 
-    async fn post(&self, kind: &str, body: &str) -> String {
+    pub(crate) async fn post(&self, kind: &str, body: &str) -> String {
         let address = self.gateway.as_ref().expect("it runs").address;
         let headers = format!("Authorization: Bearer {TOKEN}\r\n");
         let request = gateway::post("/hooks/acme/contact", &headers, body).replace("application/json", kind);
@@ -103,7 +108,7 @@ impl Desk {
         answer["id"].as_str().unwrap_or_default().to_owned()
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub(crate) fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_formgate"));
         command.args(line).current_dir(self.folder.path()).env_clear().kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -117,7 +122,7 @@ impl Desk {
         self.run(&[&["leads"], line, &admin].concat()).await
     }
 
-    async fn run(&self, line: &[&str]) -> Ran {
+    pub(crate) async fn run(&self, line: &[&str]) -> Ran {
         let ran = tokio::time::timeout(PATIENCE, self.command(line).stderr(Stdio::piped()).output()).await;
         let ran = ran.expect("it ends in time").expect("it runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -130,7 +135,7 @@ impl Desk {
         ran
     }
 
-    fn audit(&self) -> Vec<Value> {
+    pub(crate) fn audit(&self) -> Vec<Value> {
         let lines = fs::read_to_string(self.path("data/audit.ndjson")).unwrap_or_default();
         lines.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
@@ -144,7 +149,7 @@ impl Desk {
     }
 }
 
-async fn until(log: &mut Lines<BufReader<ChildStderr>>, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(log: &mut Lines<BufReader<ChildStderr>>, wanted: impl Fn(&Value) -> bool) -> Value {
     let read = async {
         loop {
             let line = log.next_line().await.expect("its log").expect("it says so before it ends");
@@ -670,7 +675,7 @@ async fn each_failure_has_its_exit_code_and_its_cure() {
     assert_eq!(code(&desk, &["list"]).await, 69);
 }
 
-fn says(name: &'static str) -> impl Fn(&Value) -> bool {
+pub(crate) fn says(name: &'static str) -> impl Fn(&Value) -> bool {
     move |event| event["message"].as_str().is_some_and(|message| message.split(':').next() == Some(name))
 }
 
@@ -724,7 +729,7 @@ async fn a_second_gateway_does_not_take_the_socket_and_an_upgrade_does() {
     assert!(!desk.path("data/run/admin.sock").exists());
 }
 
-async fn signal(child: &Child, name: &str) {
+pub(crate) async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("it runs").to_string();
     let sent = Command::new("kill").args([name, &id]).status().await.expect("kill is there");
     assert!(sent.success());

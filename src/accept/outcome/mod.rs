@@ -14,7 +14,7 @@ use super::wire::BadHead;
 use super::wordpress::EndpointAnswer;
 use crate::lead::{EntryId, FieldError};
 use crate::queue::activity::Mistake;
-use crate::queue::{State, StoreError};
+use crate::queue::{Reason, State, StoreError};
 use crate::telemetry::{Panicked, RequestEnd};
 
 /// The end of a request.
@@ -45,12 +45,12 @@ pub(super) enum RequestFailure {
 pub(super) struct Stored {
     pub(super) id: EntryId,
     pub(super) status: StoredStatus,
+    /// Why it is in its state; of a duplicate, why the second would be.
+    pub(super) reason: Reason,
     /// What a page is told: of spam what it would be told of the same post without the honeypot.
     pub(super) told: StoredStatus,
     /// Stored, and still answered with an error.
     pub(super) rejected: Option<Rejected>,
-    /// Held for its filled honeypot: it says nothing about how the site does.
-    pub(super) is_spam: bool,
 }
 
 /// What the plugin is told about a stored submission.
@@ -111,6 +111,13 @@ pub(super) enum WrongKeys {
     Refused,
 }
 
+impl Stored {
+    /// Held for its filled honeypot: it says nothing about how the site does.
+    pub(super) fn is_spam(&self) -> bool {
+        self.reason == Reason::Spam
+    }
+}
+
 impl StoredStatus {
     pub(super) fn of(state: State) -> Self {
         if state == State::Queued { Self::Queued } else { Self::Held }
@@ -129,7 +136,7 @@ impl Outcome {
     /// The end as the metric counts it.
     pub(super) fn end(&self) -> RequestEnd {
         match self {
-            Self::Stored(stored) if stored.is_spam => RequestEnd::Spam,
+            Self::Stored(stored) if stored.is_spam() => RequestEnd::Spam,
             Self::Stored(stored) if stored.rejected.is_some() => RequestEnd::Rejected,
             Self::Stored(stored) => match stored.status {
                 StoredStatus::Queued => RequestEnd::Queued,
@@ -191,6 +198,14 @@ impl Outcome {
             self,
             Self::Failed(_) | Self::Refused(Refusal::Head(_) | Refusal::Body(BadBody::Broken | BadBody::TooSlow))
         )
+    }
+
+    /// Why what was stored is held.
+    pub(super) fn held_for(&self) -> Option<Reason> {
+        match self {
+            Self::Stored(Stored { status: StoredStatus::Held, reason, .. }) => Some(*reason),
+            _ => None,
+        }
     }
 
     pub(super) fn id(&self) -> Option<EntryId> {

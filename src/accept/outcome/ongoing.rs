@@ -1,6 +1,7 @@
 //! A request that has no outcome yet. However it ends, it is counted and logged exactly once.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -16,6 +17,7 @@ use crate::accept::guard::{RefusedCredential, sender};
 use crate::http::RequestId;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::activity::{Mistake, PostEnd, RefusedPost, StoredPost, TokenPrefix};
+use crate::queue::live::{LiveEvent, LiveRequest, LiveWhat};
 
 /// What is known of a request by the time it ends, for its log line.
 pub(in crate::accept) struct Trail {
@@ -118,6 +120,7 @@ impl<'a> Ongoing<'a> {
         if is_flood && !outcome.needs_somebody() && !gateway.floods.has_line(trail.client) {
             return;
         }
+        self.tell_watchers(outcome, status, duration);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -129,7 +132,7 @@ impl<'a> Ongoing<'a> {
                     token_site =
                         trail.credential.as_ref().and_then(|refused| Some(refused.token_site.as_ref()?.as_str())),
                     status = status.map(|status| status.as_u16()),
-                    duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                    duration_ms = milliseconds(duration),
                     id = outcome.id().or(trail.appending).map(tracing::field::display),
                     error = outcome.error(),
                     location = outcome.location(),
@@ -147,11 +150,11 @@ impl<'a> Ongoing<'a> {
         let now = Timestamp::now();
         match (outcome, &trail.site) {
             (Outcome::Stored(stored), Some(site)) => {
-                if !stored.is_spam {
+                if !stored.is_spam() {
                     metrics.site_received(site.as_str(), now.as_second());
                 }
                 let end = match stored.status {
-                    _ if stored.is_spam => PostEnd::Spam,
+                    _ if stored.is_spam() => PostEnd::Spam,
                     StoredStatus::Queued => PostEnd::Queued,
                     StoredStatus::Held => PostEnd::Held,
                     StoredStatus::Duplicate => PostEnd::Duplicate,
@@ -167,10 +170,44 @@ impl<'a> Ongoing<'a> {
         }
     }
 
+    /// Tells whoever watches, but not of the doctor's request, which is nobody's.
+    fn tell_watchers(&self, outcome: &Outcome, status: Option<StatusCode>, duration: Duration) {
+        let trail = &self.trail;
+        if trail.is_ping && trail.site.is_none() {
+            return;
+        }
+        self.gateway.live.tell(|| {
+            let request = LiveRequest {
+                result: outcome.end(),
+                mistake: match outcome {
+                    Outcome::Refused(refusal) => Some(self.mistake(refusal)),
+                    _ => None,
+                },
+                reason: outcome.held_for(),
+                status: status.map(|status| status.as_u16()),
+                request_id: trail.id.as_str().to_owned(),
+            };
+            Some(LiveEvent {
+                at: Timestamp::now(),
+                site: trail.site.clone(),
+                form: trail.site.as_ref().and(trail.form.clone()),
+                id: outcome.id(),
+                what: LiveWhat::Request(request),
+                duration_ms: milliseconds(duration),
+            })
+        });
+    }
+
+    /// What was wrong, as the operator is told: more than the sender may know.
+    fn mistake(&self, refusal: &Refusal) -> Mistake {
+        let fault = self.trail.credential.as_ref().map(|refused| refused.fault);
+        fault.map_or_else(|| refusal.mistake(), Mistake::from)
+    }
+
     fn count_refused(&self, refusal: &Refusal, site: Option<&SiteId>, status: Option<StatusCode>, now: Timestamp) {
         let Gateway { metrics, activity, .. } = self.gateway;
         let fault = self.trail.credential.as_ref().map(|refused| refused.fault);
-        let mistake = fault.map_or_else(|| refusal.mistake(), Mistake::from);
+        let mistake = self.mistake(refusal);
         if let Some(site) = site {
             metrics.refused(site.as_str(), refusal.as_str());
             metrics.mistake(site.as_str(), mistake.as_str());
@@ -185,6 +222,10 @@ impl<'a> Ongoing<'a> {
             activity.refused(site, &RefusedPost { mistake, status, sender: &sender }, now);
         }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Drop for Ongoing<'_> {

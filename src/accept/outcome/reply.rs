@@ -357,7 +357,7 @@ mod tests {
     use super::*;
     use crate::accept::outcome::StoredStatus;
     use crate::lead::{Code, LeadField};
-    use crate::queue::StoreError;
+    use crate::queue::{Reason, StoreError};
 
     fn id() -> RequestId {
         RequestId::random()
@@ -370,7 +370,8 @@ mod tests {
 
     fn stored(rejected: Option<Rejected>) -> Outcome {
         let id = EntryId::new(1, &[0; 10]);
-        Outcome::Stored(Stored { id, status: StoredStatus::Held, told: StoredStatus::Held, rejected, is_spam: false })
+        let status = StoredStatus::Held;
+        Outcome::Stored(Stored { id, status, reason: Reason::Invalid, told: status, rejected })
     }
 
     fn over() -> Over {

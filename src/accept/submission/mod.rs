@@ -31,7 +31,7 @@ use crate::config::{Config, OverLimit, Site};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId};
 use crate::pipeline::{self, Keeper, Processed};
-use crate::queue::{Appended, Reason};
+use crate::queue::Appended;
 use crate::received::Received;
 use crate::telemetry::Panicked;
 
@@ -182,15 +182,15 @@ impl Gateway {
     async fn store(&self, filed: Filed) -> Result<Stored, Refusal> {
         let Filed { entry, dedupe, rejected, told } = filed;
         let status = StoredStatus::of(entry.state);
-        let is_spam = entry.reason == Reason::Spam;
+        let reason = entry.reason;
         let started = Instant::now();
         let appended = tokio::time::timeout(self.options.append, self.store.append(entry, dedupe)).await;
         self.metrics.appended(started.elapsed());
         match appended {
-            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, told, rejected, is_spam }),
+            Ok(Ok(Appended::New(id))) => Ok(Stored { id, status, reason, told, rejected }),
             Ok(Ok(Appended::Duplicate(id))) => {
                 let status = StoredStatus::Duplicate;
-                Ok(Stored { id, status, told: status, rejected, is_spam })
+                Ok(Stored { id, status, reason, told: status, rejected })
             }
             Ok(Err(error)) => Err(Refusal::Store(error)),
             Err(_elapsed) => Err(Refusal::StoreSlow),

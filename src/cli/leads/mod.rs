@@ -36,8 +36,8 @@ use clap::{Args, Subcommand};
 
 pub(super) use args::DetailFormat;
 pub(super) use desk::{find_gateway, gateway, read_config};
-pub(super) use remote::Remote;
-pub(super) use view::{duration, plural};
+pub(super) use remote::{Opened, Remote};
+pub(super) use view::{ID_SHORT, duration, plural};
 
 use super::console::Console;
 use super::error::Error;

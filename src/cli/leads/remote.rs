@@ -36,6 +36,9 @@ pub(in crate::cli) struct Remote {
     is_token_withheld: bool,
 }
 
+/// An answer that is read as it comes.
+pub(in crate::cli) struct Opened(post::Response);
+
 /// What the first call tells.
 pub(super) enum Hello {
     Answered(Remote),
@@ -56,6 +59,14 @@ struct RemoteProblem {
 #[derive(Deserialize)]
 struct Greeting {
     formgate: String,
+}
+
+impl Opened {
+    /// Returns the next piece; none at the end.
+    pub(in crate::cli) async fn piece(&mut self) -> Result<Option<Vec<u8>>, anyhow::Error> {
+        let piece = self.0.chunk().await.map_err(|error| error.without_url())?;
+        Ok(piece.map(|piece| piece.to_vec()))
+    }
 }
 
 impl Remote {
@@ -121,16 +132,22 @@ impl Remote {
 
     /// Writes an answer to the console as it comes.
     pub(super) async fn copy(&self, path: &str, query: &impl Serialize, console: &mut Console) -> Result<(), Error> {
+        let mut answer = self.open(path, query).await?;
+        while let Some(piece) = answer.piece().await.map_err(|error| self.away(error))? {
+            console.foreign(&piece)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to read an answer as it comes.
+    pub(in crate::cli) async fn open(&self, path: &str, query: &impl Serialize) -> Result<Opened, Error> {
         let request = self.client.get(self.url(path, query)?).timeout(STORE_TIME);
-        let mut answer = self.authorized(request).send().await.map_err(|error| self.away(error.without_url()))?;
+        let answer = self.authorized(request).send().await.map_err(|error| self.away(error.without_url()))?;
         let status = answer.status().as_u16();
         if status != 200 {
             return Err(self.refused(status, &read(answer, PROBLEM_MAX).await.unwrap_or_default()));
         }
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.away(error.without_url()))? {
-            console.foreign(&piece)?;
-        }
-        Ok(())
+        Ok(Opened(answer))
     }
 
     fn url(&self, path: &str, query: &impl Serialize) -> Result<String, Error> {

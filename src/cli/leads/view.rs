@@ -8,7 +8,7 @@ use crate::lead::LeadField;
 use crate::operate::LeadView;
 
 /// So much of an id tells it from all that came at another moment, and mostly from those that came at the same.
-pub(super) const ID_SHORT: usize = 18;
+pub(in crate::cli) const ID_SHORT: usize = 18;
 /// Longest name and e-mail in a table, in characters.
 const NAME_MAX: usize = 32;
 const EMAIL_MAX: usize = 48;
