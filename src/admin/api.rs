@@ -27,6 +27,9 @@
 //! POST /api/v1/store/backup         {"file": "/absolute/path"}
 //! ```
 //!
+//! Where `[admin].mask` is true, what comes over TCP shows leads masked: `GET` of leads, their traces and their export, and
+//! dry runs. `?reveal=true`, or `"reveal": true` in a body, shows them whole, and the audit says so.
+//!
 //! One call of a bulk verb goes on for seconds at most, and gives `next`, from where another goes on.
 
 use std::path::PathBuf;
@@ -45,8 +48,8 @@ use super::reply::ApiReply;
 use super::request::{self, Parameters};
 use super::sites::{ASKS_KAICALLS, VERIFIES_KEYS};
 use super::{AdminApp, Caller, token};
-use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, Export, ExportFormat, RetryAsked, Situation};
-use crate::queue::{Order, StoreError};
+use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, RetryAsked, Situation};
+use crate::queue::StoreError;
 use crate::telemetry::OpenFiles;
 
 /// How long a call may take; the verbs themselves end well before.
@@ -61,7 +64,7 @@ const STREAM: &str = "/api/v1/stream";
 const AMENDED_MAX: usize = 1024 * 1024;
 
 /// The result of one API request.
-type ApiResult = Result<ApiReply, ApiError>;
+pub(super) type ApiResult = Result<ApiReply, ApiError>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,13 +167,7 @@ impl AdminApp {
                 let arrivals = self.metrics.pings().arrivals(name).ok_or(ApiError::NoSuchPath)?;
                 found(&json!({ "arrivals": arrivals }))
             }
-            ["leads"] => {
-                let query = parameters.filter.read(now)?;
-                let order = parameters.order.unwrap_or(Order::Newest);
-                let cursor = parameters.cursor;
-                let limit = parameters.limit();
-                found(&operate::list(store, &query, order, cursor, limit, &self.situation(now)).await?)
-            }
+            ["leads"] => self.leads(&parameters, now).await,
             _ if parameters.order.is_some() => {
                 Err(ApiError::Request("`order` is only for the list of leads".to_owned()))
             }
@@ -178,23 +175,14 @@ impl AdminApp {
                 found(&operate::groups(store, &parameters.filter.read(now)?, &self.situation(now)).await?)
             }
             ["leads", "export"] => self.export(&parameters, now).await,
-            ["leads", id] => found(&operate::show(store, &self.situation(now), id).await?),
-            ["leads", id, "trace"] => found(&operate::trace(store, &self.situation(now), id).await?),
+            ["leads", id] => self.lead(id, parameters.reveal, now).await,
+            ["leads", id, "trace"] => self.trace(id, parameters.reveal, now).await,
             _ => Err(ApiError::NoSuchPath),
         }
     }
 
     pub(super) fn situation(&self, now: Timestamp) -> Situation {
         Situation { config: self.config.load_full(), sending: Some(self.sending.borrow().clone()), now }
-    }
-
-    async fn export(&self, parameters: &Parameters, now: Timestamp) -> ApiResult {
-        let format = parameters.format.as_deref().unwrap_or("csv");
-        let no_format = || ApiError::Request("`format` must be csv, ndjson or json".to_owned());
-        let format = ExportFormat::parse(format).ok_or_else(no_format)?;
-        let query = parameters.filter.read(now)?;
-        let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
-        Ok(ApiReply::export(export, format.media_type()))
     }
 
     async fn post(&self, session: &mut ServerSession, parts: &[&str]) -> ApiResult {
@@ -221,13 +209,11 @@ impl AdminApp {
         match verb {
             "retry" => {
                 let asked: RetryAsked = request::json(session).await?;
-                let config = self.config.load_full();
-                found(&operate::retry(store, &config, audit, &asked, by, Timestamp::now()).await?)
+                self.retry(&asked, Timestamp::now()).await
             }
             "amend" => {
                 let asked: AmendAsked = request::json_up_to(session, AMENDED_MAX).await?;
-                let config = self.config.load_full();
-                found(&operate::amend(store, &config, audit, &asked, by, Timestamp::now()).await?)
+                self.amend(&asked, Timestamp::now()).await
             }
             "drop" => {
                 let asked: DropAsked = request::json(session).await?;
@@ -269,6 +255,6 @@ impl AdminApp {
     }
 }
 
-fn found(value: &impl Serialize) -> ApiResult {
+pub(super) fn found(value: &impl Serialize) -> ApiResult {
     Ok(ApiReply::json(StatusCode::OK, value))
 }

@@ -103,7 +103,7 @@ fn operate(error: &OperateError) -> ApiReply {
         ) => ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words),
         OperateError::BadToken(error) => bad_token(error, words),
         OperateError::NotFound(NotFound::NoId)
-        | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_))
+        | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_) | BadAmend::Masked(_))
         | OperateError::BadChoice(_)
         | OperateError::BadErase(_)
         | OperateError::BadQuery(_) => ApiError::Request(words).reply(),

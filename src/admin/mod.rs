@@ -12,6 +12,8 @@ mod health;
 
 mod host;
 
+mod leads;
+
 mod reply;
 
 mod request;

@@ -29,6 +29,8 @@ pub(super) struct Parameters {
     pub(super) cursor: Option<Cursor>,
     pub(super) limit: Option<usize>,
     pub(super) format: Option<String>,
+    /// Show leads whole where they are masked.
+    pub(super) reveal: bool,
 }
 
 impl Parameters {
@@ -67,6 +69,11 @@ impl Parameters {
                 });
                 return Ok(());
             }
+            "reveal" => {
+                let no_flag = |_bad| ApiError::Request("`reveal` must be true or false".to_owned());
+                self.reveal = value.parse().map_err(no_flag)?;
+                return Ok(());
+            }
             "cursor" => {
                 let no_cursor = |_bad| ApiError::Request("`cursor` must be copied from `next`".to_owned());
                 self.cursor = Some(value.parse().map_err(no_cursor)?);
@@ -78,7 +85,7 @@ impl Parameters {
                 return Ok(());
             }
             _ => {
-                let known = "site, form, state, reason, since, until, text, order, cursor, limit, format";
+                let known = "site, form, state, reason, since, until, text, order, cursor, limit, format, reveal";
                 return Err(ApiError::Request(format!("no such parameter; use {known}")));
             }
         };

@@ -93,6 +93,7 @@ const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("[admin]", "listen", Text),
     ("[admin]", "token", TextOr("a secret")),
     ("[admin]", "site_metrics", Number),
+    ("[admin]", "mask", Flag),
     ("[kaicalls]", "base_url", Text),
     ("[kaicalls]", "timeout", Duration),
     ("[kaicalls]", "max_in_flight", Number),

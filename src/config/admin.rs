@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 
 use super::advice::warn_of_open_admin;
-use super::reader::{KnownKeys, Table};
+use super::reader::{KnownKeys, Table, Value};
 use super::secret::{Sources, secret};
 use super::server::address;
 use super::snapshot::Admin;
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics"] };
+pub(super) const KEYS: KnownKeys =
+    KnownKeys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics", "mask"] };
 
 /// Most sites with metrics of their own: each has ten series or so.
 const SITE_METRICS_MAX: u32 = 100_000;
@@ -17,7 +18,13 @@ const TOKEN_SAFE: usize = 16;
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token: None, hosts: Vec::new(), site_metrics: 1_000 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            token: None,
+            hosts: Vec::new(),
+            site_metrics: 1_000,
+            mask: false,
+        }
     }
 }
 
@@ -39,5 +46,6 @@ pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Admin> {
     });
     let hosts = table.or("hosts", default.hosts, |value| value.list_of(super::site::host));
     let site_metrics = table.or("site_metrics", default.site_metrics, |value| value.number(SITE_METRICS_MAX));
-    Some(Admin { listen: listen?, token, hosts: hosts?, site_metrics: site_metrics? })
+    let mask = table.or("mask", default.mask, Value::boolean);
+    Some(Admin { listen: listen?, token, hosts: hosts?, site_metrics: site_metrics?, mask: mask? })
 }

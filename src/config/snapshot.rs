@@ -93,6 +93,8 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// How many sites have metrics of their own, in the order of their ids; 0: none.
     pub site_metrics: usize,
+    /// Over TCP e-mail addresses and telephone numbers are hidden from whoever has not asked for them.
+    pub mask: bool,
 }
 
 /// `[kaicalls]`.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::again::Remade;
 use super::audit::{Act, Actor, Audit};
 use super::choice::{Done, EntryOutcome};
+use super::lead_view::LeadView;
+use super::mask::is_masked;
 use super::{OperateError, find};
 use crate::config::{Config, Site};
 use crate::lead::overlay::{Correction, Overlay};
@@ -37,6 +39,9 @@ pub struct AmendAsked {
     pub clear: Vec<LeadField>,
     /// Say what would be, and change nothing.
     pub dry_run: bool,
+    /// Where the admin API masks: show a dry run's leads whole, and write that down.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reveal: bool,
 }
 
 /// Why a lead is not amended. No value is in it.
@@ -46,6 +51,9 @@ pub enum BadAmend {
     Nothing,
     #[error("the {} can't be both corrected and cleared", .0.as_str())]
     Both(LeadField),
+    /// It was copied from where it is hidden.
+    #[error("the {} is masked; reveal the lead and correct what it really says", .0.as_str())]
+    Masked(LeadField),
     #[error("the {} has no correction to clear", .0.as_str())]
     NotCorrected(LeadField),
     #[error("the lead is queued; drop it first (`formgate leads drop ID`), then amend it")]
@@ -89,6 +97,9 @@ impl AmendAsked {
         if let Some(field) = fields.iter().find(|field| self.clear.contains(field)) {
             return Err(BadAmend::Both(*field));
         }
+        if let Some((field, _)) = self.corrected().find(|(field, value)| is_masked(*field, value)) {
+            return Err(BadAmend::Masked(field));
+        }
         let fields: Vec<LeadField> = fields.into_iter().chain(self.clear.iter().copied()).collect();
         if fields.is_empty() { Err(BadAmend::Nothing) } else { Ok(fields) }
     }
@@ -125,8 +136,8 @@ pub async fn amend(
     let amend = Amend { store, config, asked, by, now };
     let planned = amend.plan(&entry).await?;
     if asked.dry_run {
-        let before = entry.head.reading.lead.clone();
-        let after = planned.reading().lead.clone();
+        let before = entry.head.reading.lead.as_ref().map(LeadView::from);
+        let after = planned.reading().lead.as_ref().map(LeadView::from);
         return Ok(Done { before, after, ..planned.done(&entry.head) });
     }
     let begun = audit.begin(Act::fields("amend", by, &fields), now).await?;

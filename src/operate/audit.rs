@@ -99,6 +99,9 @@ pub(super) struct Act {
     fields: Vec<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     by_email: bool,
+    /// Whose data was shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shown: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     site: Option<SiteId>,
     dry_run: bool,
@@ -132,6 +135,11 @@ impl Act {
         Self { filter, ids, ..Self::plain(verb, by) }
     }
 
+    /// An act that shows leads: of few it says which.
+    pub(super) fn showing(verb: &'static str, by: Actor, choice: &Choice) -> Self {
+        Self { shown: choice.ids(), ..Self::of(verb, by, choice) }
+    }
+
     pub(super) fn by_email(verb: &'static str, by: Actor) -> Self {
         Self { by_email: true, ..Self::plain(verb, by) }
     }
@@ -147,7 +155,17 @@ impl Act {
     }
 
     pub(super) fn plain(verb: &'static str, by: Actor) -> Self {
-        Self { verb, by, filter: None, ids: None, fields: Vec::new(), by_email: false, site: None, dry_run: false }
+        Self {
+            verb,
+            by,
+            filter: None,
+            ids: None,
+            fields: Vec::new(),
+            by_email: false,
+            shown: Vec::new(),
+            site: None,
+            dry_run: false,
+        }
     }
 }
 
@@ -168,6 +186,13 @@ impl Audit {
         {
             reserve(&file);
         }
+    }
+
+    /// Writes down in one line what is done in one step; where it can't be written, it must not be done.
+    pub(super) async fn note(&self, act: Act, now: Timestamp) -> Result<(), AuditError> {
+        let line = AuditLine { at: now, act: &act, began_at: None, entries: None, outcome: "done" };
+        let failed = |source| AuditError::Begin { file: self.file.clone().unwrap_or_default(), source };
+        self.write(&line, false).await.map_err(failed)
     }
 
     /// Writes down that an act begins; without that it must not.

@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::find::{NotFound, find};
+use super::lead_view::LeadView;
 use super::query::{BadQuery, FilterAsked, Query};
 use super::walk::{Cursor, Walk};
-use crate::lead::{FormId, Lead, SiteId};
+use crate::lead::{FormId, SiteId};
 use crate::queue::{Entry, Head, State, Store, StoreError};
 
 /// Most ids of one call.
 pub const IDS_MAX: usize = 500;
+/// Length of an id as it is written.
+const ID_MAX: usize = 36;
 /// Entries that one call is for, unless it says otherwise.
 pub const PAGE_DEFAULT: usize = 100;
 /// Most entries that one call is for.
@@ -51,12 +54,22 @@ pub enum BadChoice {
 
 impl Choice {
     /// Understands what is asked for; an empty filter means every entry, no filter and no id is a mistake.
-    pub(super) fn read(ids: &[String], filter: Option<&FilterAsked>, now: Timestamp) -> Result<Self, BadChoice> {
+    pub fn read(ids: &[String], filter: Option<&FilterAsked>, now: Timestamp) -> Result<Self, BadChoice> {
         match (ids.is_empty(), filter) {
             (false, None) if ids.len() > IDS_MAX => Err(BadChoice::TooMany),
             (false, None) => Ok(Self::Ids(ids.to_vec())),
             (true, Some(filter)) => Ok(Self::Query(filter.read(now)?)),
             _ => Err(BadChoice::Neither),
+        }
+    }
+
+    /// Returns the ids, as far as they are any: nothing else that was given gets into the audit.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let is_id =
+            |id: &&String| id.len() <= ID_MAX && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        match self {
+            Self::Ids(ids) => ids.iter().filter(is_id).take(IDS_MAX).cloned().collect(),
+            Self::Query(_) => Vec::new(),
         }
     }
 
@@ -108,9 +121,9 @@ pub struct Done {
     pub why: String,
     /// The lead that it had; only said of a dry run, and so is the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Lead>,
+    pub before: Option<LeadView>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<Lead>,
+    pub after: Option<LeadView>,
 }
 
 impl Done {

@@ -66,6 +66,7 @@ pub struct Export {
     format: ExportFormat,
     /// As of its beginning.
     situation: Situation,
+    is_masked: bool,
     begun: Option<Begun>,
     at: ExportPosition,
     entries: usize,
@@ -94,11 +95,18 @@ impl Export {
             query,
             format,
             situation,
+            is_masked: false,
             begun: Some(begun),
             at: ExportPosition::Start,
             entries: 0,
             unreadable: Vec::new(),
         })
+    }
+
+    /// Hides addresses and telephone numbers, or doesn't.
+    #[must_use]
+    pub fn masking(self, is_masked: bool) -> Self {
+        Self { is_masked, ..self }
     }
 
     /// Writes the next piece, which may be empty; none when all is written.
@@ -149,7 +157,9 @@ impl Export {
     ) -> Result<Option<Cursor>, StoreError> {
         let mut walk = Walk::new(store, &self.query, &[None], from, PIECE);
         while let Some(entry) = walk.next().await? {
-            piece.push_str(&self.row(&Summary::of(&entry, &self.situation)));
+            let summary = Summary::of(&entry, &self.situation);
+            let summary = if self.is_masked { summary.masked() } else { summary };
+            piece.push_str(&self.row(&summary));
             self.entries += 1;
         }
         self.unreadable.extend(walk.unreadable());

@@ -34,9 +34,13 @@ mod held;
 
 pub mod keys;
 
+mod lead_view;
+
 mod list;
 
 mod maintain;
+
+mod mask;
 
 pub mod onboard;
 
@@ -49,6 +53,8 @@ mod query;
 mod refusals;
 
 mod retry;
+
+mod reveal;
 
 mod show;
 
@@ -94,12 +100,15 @@ pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
 pub use keys::{KeyVerifier, PairState, PairVerified};
+pub use lead_view::LeadView;
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
+pub use mask::{mask_raw, mask_text};
 pub use onboard::{PluginSteps, plugin_steps};
 pub use query::{BadQuery, FilterAsked, Query};
 pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
 pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
+pub use reveal::reveal;
 pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
 pub use sinks::{SinkState, SinkStatus};
 pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};

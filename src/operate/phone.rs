@@ -3,13 +3,13 @@
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 
 /// Fewer digits are no telephone number, but a year, a price or a house.
-const DIGITS_MIN: usize = 7;
+pub(super) const DIGITS_MIN: usize = 7;
 /// More digits are none either: 15 of a number (E.164), and what is dialled before it.
 const DIGITS_MAX: usize = 20;
 /// Longest code of a country.
 const COUNTRY_CODE_MAX: usize = 3;
 /// Most signs between two groups of a number's digits, as in `) - `.
-const BETWEEN_MAX: usize = 4;
+pub(super) const BETWEEN_MAX: usize = 4;
 
 /// A number that is looked for. No `Debug`: it is somebody's.
 #[derive(Clone, PartialEq, Eq)]
@@ -147,19 +147,19 @@ impl WrittenNumber {
 }
 
 /// Returns a decimal digit of any script as that of ASCII.
-fn digit(c: char) -> Option<char> {
+pub(super) fn digit(c: char) -> Option<char> {
     if c.is_ascii() || !c.is_numeric() {
         return Some(c).filter(char::is_ascii_digit);
     }
     PHONE_NUMBER_UTIL.normalize_digits_only(c.encode_utf8(&mut [0; 4])).chars().next()
 }
 
-fn is_plus(c: char) -> bool {
+pub(super) fn is_plus(c: char) -> bool {
     matches!(c, '+' | '＋')
 }
 
 /// Signs between the groups of a number: blanks, brackets, dots, slashes and dashes of any script.
-fn is_between(c: char) -> bool {
+pub(super) fn is_between(c: char) -> bool {
     let is_dash = matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{30fc}' | '\u{ff0d}');
     // Marks that say which way to read, which copied numbers often begin with.
     let is_unseen = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{ad}');

@@ -13,6 +13,7 @@ use super::OperateError;
 use super::again::Remade;
 use super::audit::{Act, Actor, Audit};
 use super::choice::{BadChoice, Choice, Done, EntryOutcome, Picker};
+use super::lead_view::LeadView;
 use super::query::FilterAsked;
 use super::summary::settled;
 use super::walk::Cursor;
@@ -49,6 +50,9 @@ pub struct RetryAsked {
     /// The site that ambiguous leads belong to: they are filed under it and sent with its keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assign: Option<String>,
+    /// Where the admin API masks: show a dry run's leads whole, and write that down.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reveal: bool,
     /// Entries a second.
     pub rate: Option<u32>,
     pub cursor: Option<Cursor>,
@@ -161,8 +165,8 @@ impl RetryRun<'_> {
                 let (Change::Retry { reading } | Change::Hold { reading, .. }) = change else {
                     return Ok(Done::of(head, outcome, why));
                 };
-                let before = head.reading.lead.clone();
-                let after = reading.lead;
+                let before = head.reading.lead.as_ref().map(LeadView::from);
+                let after = reading.lead.as_ref().map(LeadView::from);
                 return Ok(Done { before, after, ..Done::of(head, outcome, why) });
             }
             pace.tick().await;

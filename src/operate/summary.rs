@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::lead_view::LeadView;
 use super::waiting::{Situation, WaitStatus, WaitsFor};
-use crate::lead::{Code, EntryId, FieldError, FormId, Lead, LeadField, SiteId};
+use crate::lead::{Code, EntryId, FieldError, FormId, LeadField, SiteId};
 use crate::queue::{Attempt, Confirmed, Head, Reason, State};
 
 /// Longest cause, in characters: it stands in a table.
@@ -37,7 +38,10 @@ pub struct Summary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lead: Option<Lead>,
+    pub lead: Option<LeadView>,
+    /// Its addresses and numbers are hidden.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
 }
 
 impl Summary {
@@ -58,7 +62,8 @@ impl Summary {
             seen: head.seen,
             lead_id: head.lead_id.clone(),
             mapping: head.reading.mapping.clone(),
-            lead: head.reading.lead.clone(),
+            lead: head.reading.lead.as_ref().map(LeadView::from),
+            masked: false,
         }
     }
 }

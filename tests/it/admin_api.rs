@@ -58,7 +58,7 @@ impl Api {
         (status(&answer), gateway::json(&answer))
     }
 
-    async fn post(&self, target: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn post(&self, target: &str, body: &str) -> (u16, Value) {
         let headers = format!("Authorization: Bearer {ADMIN}\r\nContent-Type: application/json\r\n");
         let answer = self.raw("POST", target, &headers, body).await;
         (status(&answer), gateway::json(&answer))

@@ -36,6 +36,7 @@ mod leads;
 mod log_lines;
 mod mail;
 mod manners;
+mod masking;
 mod notify;
 mod notify_config;
 mod onboarding;

@@ -38,13 +38,13 @@ fn site_file(more_tokens: &str) -> String {
 }
 
 /// A gateway in this process that follows its files.
-struct Followed {
+pub(crate) struct Followed {
     place: Place,
     app: app::Running,
 }
 
 impl Followed {
-    fn start(base_url: &str) -> Self {
+    pub(crate) fn start(base_url: &str) -> Self {
         let main = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"https://gate.example\"\n[admin]\nlisten = \
              \"127.0.0.1:0\"\ntoken = \"{ADMIN}\"\n[kaicalls]\nbase_url = \"{base_url}\"\n[queue]\nurl = \
@@ -68,15 +68,22 @@ impl Followed {
         (status(&answer), gateway::json(&answer))
     }
 
-    async fn post(&self, token: &str) -> u16 {
+    pub(crate) async fn post(&self, token: &str) -> u16 {
         let bearer = format!("Authorization: Bearer {token}\r\n");
         status(&send(self.app.gateway()[0], post("/hooks/acme", &bearer, &lead_body("jane@example.com"))).await)
     }
 
-    async fn get(&self, target: &str) -> Value {
+    pub(crate) async fn get(&self, target: &str) -> Value {
         let bearer = format!("Authorization: Bearer {ADMIN}\r\n");
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{bearer}\r\n");
         gateway::json(&send(self.app.admin(), request).await)
+    }
+
+    pub(crate) fn change_config(&self, from: &str, to: &str) {
+        let path = self.place.path("config.toml");
+        let text = fs::read_to_string(&path).expect("a configuration");
+        assert!(text.contains(from), "{text}");
+        fs::write(path, text.replace(from, to)).expect("written");
     }
 
     fn file(&self) -> String {

@@ -75,6 +75,7 @@ pub(super) async fn run(args: &AmendArgs, console: &mut Console) -> Result<Exit,
         message: args.message.clone(),
         clear: clear.collect(),
         dry_run: args.dry_run,
+        reveal: false,
     };
     let desk = Desk::open(&args.place, console).await?;
     let mut results = Results::new(args.output, args.dry_run, true);

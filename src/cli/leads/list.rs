@@ -283,6 +283,7 @@ mod tests {
             lead_id: None,
             mapping: None,
             lead: None,
+            masked: false,
         };
         for width in [80, 99, 100, 131, 132] {
             let lines = table_lines(std::slice::from_ref(&lead), Some(width));

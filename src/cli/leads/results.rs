@@ -9,8 +9,8 @@ use crate::cli::diff::{self, Sides};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::expectation::Difference;
-use crate::lead::{Lead, LeadField};
-use crate::operate::{Done, EntryOutcome};
+use crate::lead::LeadField;
+use crate::operate::{Done, EntryOutcome, LeadView};
 use crate::queue::State;
 
 /// Gathers and shows results.
@@ -126,9 +126,9 @@ fn painted(outcome: EntryOutcome, paint: Paint) -> String {
 }
 
 /// Returns the fields of a lead that change.
-fn differences(before: Option<&Lead>, after: Option<&Lead>) -> Vec<Difference> {
+fn differences(before: Option<&LeadView>, after: Option<&LeadView>) -> Vec<Difference> {
     let fields = LeadField::ALL.into_iter().filter_map(|of| {
-        let text = |lead: Option<&Lead>| lead.and_then(|lead| field(lead, of)).map(str::to_owned);
+        let text = |lead: Option<&LeadView>| lead.and_then(|lead| field(lead, of)).map(str::to_owned);
         let (expected, found) = (text(before), text(after));
         (expected != found).then_some(Difference { what: of.as_str(), expected, found })
     });

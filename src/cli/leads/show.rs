@@ -10,8 +10,8 @@ use crate::cli::console::{Console, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::{shown, table};
-use crate::lead::{Lead, LeadField};
-use crate::operate::{Life, ReceivedView, Trace};
+use crate::lead::LeadField;
+use crate::operate::{LeadView, Life, ReceivedView, Trace};
 use crate::queue::{Reason, State};
 
 /// How much of a body that can't be decoded, of a value and of a rule is shown, in characters.
@@ -135,7 +135,7 @@ fn made(life: &Life, paint: Paint) -> String {
     lines.join("\n")
 }
 
-fn lead_field(life: &Life, lead: &Lead, of: LeadField, paint: Paint) -> Option<String> {
+fn lead_field(life: &Life, lead: &LeadView, of: LeadField, paint: Paint) -> Option<String> {
     let rule = life.rules.get(&of).filter(|_| life.today.same);
     let rule = rule.map(|rule| paint.dim(&format!("  ← {}", shown::short(rule, RULE_MAX)))).unwrap_or_default();
     let mut lines = shown::lines(field(lead, of)?);

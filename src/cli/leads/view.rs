@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::cli::shown;
-use crate::lead::{Lead, LeadField};
+use crate::lead::LeadField;
+use crate::operate::LeadView;
 
 /// So much of an id tells it from all that came at another moment, and mostly from those that came at the same.
 pub(in crate::cli) const ID_SHORT: usize = 18;
@@ -44,13 +45,13 @@ pub(in crate::cli) fn duration(milliseconds: i64) -> String {
 }
 
 /// Returns name and e-mail as cells of a table.
-pub(super) fn lead_cells(lead: Option<&Lead>) -> (String, String) {
+pub(super) fn lead_cells(lead: Option<&LeadView>) -> (String, String) {
     let cell = |text: Option<&str>, max| text.map_or_else(|| "-".to_owned(), |text| shown::short(text, max));
-    (cell(lead.map(Lead::name), NAME_MAX), cell(lead.map(Lead::email), EMAIL_MAX))
+    (cell(lead.map(LeadView::name), NAME_MAX), cell(lead.map(LeadView::email), EMAIL_MAX))
 }
 
 /// Returns a field of a lead.
-pub(super) fn field(lead: &Lead, field: LeadField) -> Option<&str> {
+pub(super) fn field(lead: &LeadView, field: LeadField) -> Option<&str> {
     match field {
         LeadField::Name => Some(lead.name()),
         LeadField::Email => Some(lead.email()),
