@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz faults soak audit conformance accuracy bench setup
+.PHONY: help demo test check fmt fuzz faults soak audit conformance accuracy bench screenshots setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ soak: ## Run load and faults together for ten minutes (longer: scripts/soak SECO
 audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
 	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny --locked check
+
+screenshots: ## Take a picture of each page of the console, in both themes (docs/screenshots)
+	@scripts/setup --test
+	@cargo run --locked --quiet --example screenshots
 
 setup: ## Install what building and testing needs, or say what to install
 	@scripts/setup --test

@@ -6,7 +6,7 @@
 //! GET  /api/v1/sites                a row a site: state, last lead, counts, 24 h and 7 d, keys, last error, refused posts
 //! GET  /api/v1/sites/{id}           one site, with its forms and tokens; ?kaicalls=true with what KaiCalls tells of it
 //! GET  /api/v1/sites/{id}/keys      the public keys in force, and those that leads are under way with
-//! GET  /api/v1/leads                a page; ?site form state reason since until text order=newest|oldest cursor limit
+//! GET  /api/v1/leads                a page; ?site form state reason cause since until text order=newest|oldest cursor limit
 //! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
 //! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
 //! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
@@ -38,11 +38,13 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::console::{self, LoggedIn};
 use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
@@ -58,10 +60,13 @@ const CALL_TIME: Duration = Duration::from_secs(120);
 const STORE_TIME: Duration = Duration::from_secs(60 * 60);
 
 /// What happens, as it does.
-const STREAM: &str = "/api/v1/stream";
+pub(super) const STREAM: &str = "/api/v1/stream";
 
 /// Longest body of an amendment, in bytes: its message may be as long as a lead's.
 const AMENDED_MAX: usize = 1024 * 1024;
+
+/// Where the console's script puts its session's token, in what changes something.
+const CSRF_HEADER: &str = "x-csrf-token";
 
 /// The result of one API request.
 pub(super) type ApiResult = Result<ApiReply, ApiError>;
@@ -91,13 +96,9 @@ pub(super) struct NothingAsked {}
 impl AdminApp {
     /// Answers a request below `/api/v1`.
     pub(super) async fn api(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiReply {
-        let config = self.config.load();
-        let token = config.admin.token.as_ref().or(self.made_token.as_ref());
-        let is_local = matches!(self.caller, Caller::LocalUser(_));
-        if !is_local && !token::is_shown(&session.req_header().headers, token) {
+        if !self.is_let_in(session.req_header()) {
             return ApiError::Unauthorized.reply();
         }
-        drop(config);
         if path == STREAM {
             // It takes none of the API's places: it would keep it for an hour.
             return match session.req_header().method {
@@ -113,6 +114,19 @@ impl AdminApp {
         let answer = timeout(time, self.route(session, path, query)).await;
         let slow = || StoreError::Unavailable("it took too long".into());
         answer.unwrap_or_else(|_elapsed| Err(slow().into())).unwrap_or_else(ApiError::reply).holding(place)
+    }
+
+    /// Tells whether a request may use the API: with the token, by the socket, or with a console session. A session's cookie
+    /// comes along by itself, so that what changes something must show more than that.
+    fn is_let_in(&self, head: &RequestHeader) -> bool {
+        let is_local = matches!(self.caller, Caller::LocalUser(_));
+        if is_local || token::is_shown(&head.headers, self.admin_token().as_ref()) {
+            return true;
+        }
+        let csrf = head.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok());
+        let is_own = || console::is_own(&head.headers, &self.config.load().admin);
+        let may = |logged_in: LoggedIn| head.method == Method::GET || (logged_in.has_csrf(csrf) && is_own());
+        self.logged_in(head).is_some_and(may)
     }
 
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiResult {

@@ -61,8 +61,9 @@ impl AdminApp {
         let no_format = || ApiError::Request("`format` must be csv, ndjson or json".to_owned());
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
-        let hides = self.hides(parameters.reveal, &Choice::Query(query.clone()), now).await?;
-        let export = Export::begin(&self.audit, query, format, self.by(), self.situation(now)).await?;
+        let choice = Choice::Query(query);
+        let hides = self.hides(parameters.reveal, &choice, now).await?;
+        let export = Export::begin(&self.audit, choice, format, self.by(), self.situation(now)).await?;
         Ok(ApiReply::export(export.masking(hides), format.media_type()))
     }
 

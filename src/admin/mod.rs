@@ -6,6 +6,8 @@
 
 mod api;
 
+mod console;
+
 mod fault;
 
 mod health;
@@ -47,6 +49,7 @@ use crate::queue::activity::Activity;
 use crate::queue::live::Live;
 use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
 use crate::telemetry::Metrics;
+use console::Console;
 use health::Probe;
 pub use health::tell_problems;
 use reply::ApiReply;
@@ -94,6 +97,7 @@ pub struct AdminApp {
     live: Live,
     streams: Arc<Semaphore>,
     probe: Arc<Probe>,
+    console: Arc<Console>,
     caller: Caller,
 }
 
@@ -165,6 +169,7 @@ impl AdminApp {
             live: Live::default(),
             streams: Arc::new(Semaphore::new(STREAMS_AT_ONCE)),
             probe: Arc::default(),
+            console: Arc::default(),
             caller: Caller::Network,
         }
     }
@@ -224,14 +229,16 @@ impl AdminApp {
         drop(self.audit.waiting().await);
     }
 
-    /// One line for each request to the API. Of who shows no token, nothing is repeated.
+    /// One line for each request to the API, and for each form of the console. Of who shows no token, nothing is repeated.
     fn tell(&self, head: &RequestHeader, id: &RequestId, reply: &ApiReply) {
         let path = head.uri.path();
         let status = reply.status.as_u16();
         let request_id = id.as_str();
         let by = tracing::field::display(self.by());
+        let is_told = path.starts_with("/api/") || (path.starts_with("/console/") && head.method == Method::POST);
         match reply.status {
-            _ if !path.starts_with("/api/") => {}
+            _ if !is_told => {}
+            StatusCode::TOO_MANY_REQUESTS => tracing::warn!(request_id, status, "admin.refused"),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => tracing::warn!(request_id, status, "admin.refused"),
             _ => tracing::info!(request_id, method = head.method.as_str(), path, status, by, "admin.request"),
         }
@@ -259,11 +266,17 @@ impl AdminApp {
         if path == "/api/v1" || path.starts_with("/api/v1/") {
             return self.api(session, &path, &query).await;
         }
+        if path.starts_with("/console/") {
+            return self.console(session, &path, &query).await;
+        }
         let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
         match (path.as_str(), &head.method) {
             ("/livez", &Method::GET) => ApiReply::text("ok"),
             ("/readyz", &Method::GET) => self.readyz().await,
             ("/metrics", &Method::GET) => self.metrics().await,
+            ("/" | "/console", &Method::GET) => ApiReply::text("The console is at /console/")
+                .with_status(StatusCode::SEE_OTHER)
+                .with(header::LOCATION, "/console/"),
             _ if known => ApiReply::problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Use GET")
                 .with(header::ALLOW, "GET"),
             _ => ApiReply::problem(StatusCode::NOT_FOUND, "not-found", "No such path"),

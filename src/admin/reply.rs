@@ -25,7 +25,7 @@ pub(super) struct ApiReply {
     pub(super) status: StatusCode,
     media_type: &'static str,
     body: ApiBody,
-    more: Vec<(HeaderName, &'static str)>,
+    more: Vec<(HeaderName, HeaderValue)>,
     /// Its place among the API's requests, given back when all is written.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -96,9 +96,32 @@ impl ApiReply {
         reply.with(HeaderName::from_static("x-accel-buffering"), "no")
     }
 
-    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub(super) fn with(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_value(name, HeaderValue::from_static(value))
+    }
+
+    /// The same with a value that was made while the program runs.
+    pub(super) fn with_value(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.more.push((name, value));
         self
+    }
+
+    /// Says what another answer says in its headers: which methods there are, how long to wait.
+    pub(super) fn with_headers_of(mut self, other: &Self) -> Self {
+        self.more.extend(other.more.iter().cloned());
+        self
+    }
+
+    /// Returns title and detail of a problem.
+    pub(super) fn problem_words(&self) -> Option<(&'static str, &str)> {
+        match &self.body {
+            ApiBody::Problem { title, detail, .. } => Some((title, detail)),
+            ApiBody::Whole(_) | ApiBody::Export(_) | ApiBody::Stream(_) => None,
+        }
     }
 
     pub(super) fn holding(self, place: OwnedSemaphorePermit) -> Self {
@@ -135,7 +158,7 @@ impl ApiReply {
 fn chunked(
     status: StatusCode,
     media_type: &'static str,
-    more: &[(HeaderName, &'static str)],
+    more: &[(HeaderName, HeaderValue)],
     id: &RequestId,
 ) -> ResponseHeader {
     let mut answer = response(status, media_type, ());
@@ -144,10 +167,10 @@ fn chunked(
     answer.into_parts().0.into()
 }
 
-fn add_headers(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)], id: &RequestId) {
+fn add_headers(headers: &mut HeaderMap, more: &[(HeaderName, HeaderValue)], id: &RequestId) {
     headers.insert(RequestId::HEADER, id.into());
     for (name, value) in more {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.insert(name, value.clone());
     }
 }
 

@@ -57,16 +57,13 @@ impl Parameters {
             "form" => &mut filter.form,
             "state" => &mut filter.state,
             "reason" => &mut filter.reason,
+            "cause" => &mut filter.cause,
             "since" => &mut filter.since,
             "until" => &mut filter.until,
             "text" => &mut filter.text,
             "format" => &mut self.format,
             "order" => {
-                self.order = Some(match value.as_str() {
-                    "newest" => Order::Newest,
-                    "oldest" => Order::Oldest,
-                    _ => return Err(ApiError::Request("`order` must be newest or oldest".to_owned())),
-                });
+                self.order = Some(order(&value)?);
                 return Ok(());
             }
             "reveal" => {
@@ -85,7 +82,8 @@ impl Parameters {
                 return Ok(());
             }
             _ => {
-                let known = "site, form, state, reason, since, until, text, order, cursor, limit, format, reveal";
+                let known =
+                    "site, form, state, reason, cause, since, until, text, order, cursor, limit, format, reveal";
                 return Err(ApiError::Request(format!("no such parameter; use {known}")));
             }
         };
@@ -98,6 +96,14 @@ impl Parameters {
     }
 }
 
+fn order(text: &str) -> Result<Order, ApiError> {
+    match text {
+        "newest" => Ok(Order::Newest),
+        "oldest" => Ok(Order::Oldest),
+        _ => Err(ApiError::Request("`order` must be newest or oldest".to_owned())),
+    }
+}
+
 /// Reads a JSON body. Its depth is that of what it is read into: unknown keys end the reading.
 pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, ApiError> {
     json_up_to(session, BODY_MAX).await
@@ -105,18 +111,7 @@ pub(super) async fn json<T: DeserializeOwned>(session: &mut ServerSession) -> Re
 
 /// Reads a JSON body of another length.
 pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession, max: usize) -> Result<T, ApiError> {
-    let head = session.req_header();
-    let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(ApiError::Media);
-    }
-    let waits = expects_continue(&head.headers);
-    let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length: u64| length > max as u64) {
-        return Err(ApiError::TooLarge(max / 1024));
-    }
-    let bytes = timeout(BODY_TIME, body(session, waits, max)).await.unwrap_or(Err(ApiError::TooSlow))?;
+    let bytes = typed(session, "application/json", max).await?;
     // The message names keys and places, and of values at most a number or a word that is no text of a person.
     serde_json::from_slice(&bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
@@ -126,6 +121,28 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(session: &mut ServerSession,
         };
         ApiError::Request(words)
     })
+}
+
+/// Reads the fields of a page's form, in order.
+pub(super) async fn form(session: &mut ServerSession, max: usize) -> Result<Vec<(String, String)>, ApiError> {
+    let bytes = typed(session, "application/x-www-form-urlencoded", max).await?;
+    serde_urlencoded::from_bytes(&bytes).map_err(|_bad| ApiError::Request("the form is malformed".to_owned()))
+}
+
+/// Reads the body of a request that says it is of a media type.
+async fn typed(session: &mut ServerSession, wanted: &str, max: usize) -> Result<Vec<u8>, ApiError> {
+    let head = session.req_header();
+    let media_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case(wanted) {
+        return Err(ApiError::Media);
+    }
+    let waits = expects_continue(&head.headers);
+    let declared = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|length: u64| length > max as u64) {
+        return Err(ApiError::TooLarge(max / 1024));
+    }
+    timeout(BODY_TIME, body(session, waits, max)).await.unwrap_or(Err(ApiError::TooSlow))
 }
 
 async fn body(session: &mut ServerSession, waits: bool, max: usize) -> Result<Vec<u8>, ApiError> {

@@ -92,6 +92,6 @@ impl AdminApp {
     }
 }
 
-fn site_of(id: &str) -> Result<SiteId, ApiError> {
+pub(super) fn site_of(id: &str) -> Result<SiteId, ApiError> {
     SiteId::parse(id).map_err(|_no_id| ApiError::Request("the path doesn't name a site".to_owned()))
 }

@@ -95,7 +95,7 @@ impl Expectation {
     }
 
     /// Says what is expected of a lead, or of what is none.
-    pub(super) fn of_lead(lead: Option<&Lead>, errors: &[FieldError]) -> Self {
+    fn of_lead(lead: Option<&Lead>, errors: &[FieldError]) -> Self {
         match lead {
             Some(lead) => {
                 let phone = lead.phone().map(|phone| (LeadField::Phone, phone));
@@ -118,20 +118,10 @@ impl Expectation {
 
     /// Returns the file's text.
     pub(super) fn to_json(&self) -> String {
-        self.to_json_with(&[])
-    }
-
-    /// Returns the file's text, with notes for whoever reads it.
-    pub(super) fn to_json_with(&self, notes: &[String]) -> String {
-        let mut value = match self {
+        let value = match self {
             Self::Lead(lead) => json!({ "expect": lead }),
             Self::Reject(reasons) => json!({ "reject": reasons }),
         };
-        if !notes.is_empty()
-            && let Some(file) = value.as_object_mut()
-        {
-            file.insert("notes".to_owned(), json!(notes));
-        }
         format!("{value:#}\n")
     }
 

@@ -84,7 +84,8 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     for address in running.gateway() {
         tracing::info!(%address, sites, "gateway.listening");
     }
-    tracing::info!(address = %running.admin(), "admin.listening");
+    let admin = running.admin();
+    tracing::info!(address = %admin, console = format!("http://{admin}/console/"), "admin.listening");
     until_stop(&running, stop, hangups, quits).await;
     tracing::info!("gateway.stopping: accepting no new requests; finishing those in progress");
     let ended = running.stop().await;

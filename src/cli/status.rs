@@ -290,6 +290,9 @@ mod tests {
             leads: LeadCounts { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
             waits: Vec::new(),
             causes: Vec::new(),
+            more_causes: 0,
+            needs_person: 0,
+            incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
         }

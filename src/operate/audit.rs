@@ -40,6 +40,8 @@ pub enum Actor {
     Cli,
     /// Whoever holds the admin token.
     AdminApi,
+    /// Whoever logged in to the console with the admin token.
+    Console,
     /// A user of this machine, by the admin API's socket; the kernel says which.
     LocalUser(u32),
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Cli => f.write_str("cli"),
             Self::AdminApi => f.write_str("admin-api"),
+            Self::Console => f.write_str("console"),
             Self::LocalUser(uid) => write!(f, "uid:{uid}"),
         }
     }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::again::explain_as;
 use super::audit::{Act, Actor, Audit};
@@ -13,7 +14,7 @@ use super::choice::Choice;
 use super::{OperateError, find};
 use crate::config::Config;
 use crate::lead::overlay::Overlay;
-use crate::lead::{EntryId, FieldError, FormId, Lead};
+use crate::lead::{EntryId, FieldError, FormId, Lead, LeadField};
 use crate::pipeline::End;
 use crate::queue::{Entry, Reading, Store, StoreError};
 use crate::received::Received;
@@ -51,6 +52,28 @@ impl Captured {
     /// Returns the request's bytes; none where another program wrote something else.
     pub fn request(&self) -> Option<Vec<u8>> {
         BASE64_STANDARD.decode(&self.request).ok()
+    }
+
+    /// Returns the text of the `.json` that belongs beside the request: what it must become.
+    pub fn expectation(&self) -> Vec<u8> {
+        let mut file = match &self.lead {
+            Some(lead) => json!({ "expect": lead }),
+            None => {
+                let mut reasons: Vec<_> = self.errors.iter().map(|error| (error.field, error.code.as_str())).collect();
+                reasons.sort_unstable();
+                let reason = |(field, code): (Option<LeadField>, &str)| match field {
+                    Some(field) => json!({ "field": field, "code": code }),
+                    None => json!({ "code": code }),
+                };
+                json!({ "reject": reasons.into_iter().map(reason).collect::<Vec<_>>() })
+            }
+        };
+        if !self.notes.is_empty()
+            && let Some(file) = file.as_object_mut()
+        {
+            file.insert("notes".to_owned(), json!(self.notes));
+        }
+        format!("{file:#}\n").into_bytes()
     }
 
     fn of(config: &Config, entry: &Entry) -> Self {

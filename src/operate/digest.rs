@@ -146,7 +146,7 @@ async fn needs_person(
 ) -> Result<Vec<NeedsPerson>, StoreError> {
     // Of one site the store has a list; of several all are gone through.
     let only = sites.filter(|sites| sites.len() == 1).and_then(|sites| sites.first().cloned());
-    let query = Query { filter: Filter { site: only, ..Filter::default() }, text: None };
+    let query = Query { filter: Filter { site: only, ..Filter::default() }, text: None, ..Query::default() };
     let groups = groups_of(store, &query, situation, sites).await?.groups.into_iter();
     // What honeypots caught needs nobody.
     let work = groups.filter(|group| group.reason != Reason::Spam).take(CAUSES_MAX);

@@ -16,7 +16,7 @@ use crate::queue::{Change, Head, State, Store, StoreError};
 /// How often a change is made again where somebody else changed the entry at the same time.
 const LOST_MAX: usize = 3;
 /// What a filter goes through where it names no state: what is queued is only dropped if that is said.
-const STAGES: &[Option<State>] = &[Some(State::Held)];
+pub const DROPPED_STATES: &[Option<State>] = &[Some(State::Held)];
 
 /// What is asked for. No `Debug`: a filter may hold somebody's name.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ async fn all(
     now: Timestamp,
     tried: &mut Tried,
 ) -> Result<(), StoreError> {
-    let mut picker = Picker::new(store, choice, STAGES, asked.cursor, asked.limit);
+    let mut picker = Picker::new(store, choice, DROPPED_STATES, asked.cursor, asked.limit);
     while let Some(picked) = picker.next().await? {
         let done = match picked {
             Ok(head) if asked.dry_run => wanted(&head).unwrap_or_else(|| Done::of(&head, EntryOutcome::Dropped, "")),

@@ -4,13 +4,12 @@ use jiff::Timestamp;
 
 use super::audit::{Act, Actor, Audit, AuditError, Begun};
 use super::choice::Choice;
-use super::query::Query;
 use super::summary::Summary;
 use super::waiting::Situation;
 use super::walk::{Cursor, Walk};
-use super::{OperateError, csv};
+use super::{OperateError, csv, find};
 use crate::lead::EntryId;
-use crate::queue::{Store, StoreError};
+use crate::queue::{Head, Store, StoreError};
 
 /// Entries that are looked at for one piece.
 const PIECE: usize = 200;
@@ -62,7 +61,7 @@ impl ExportFormat {
 
 /// An export under way. Its audit says how many entries left; of one that is cut off there is only the beginning.
 pub struct Export {
-    query: Query,
+    choice: Choice,
     format: ExportFormat,
     /// As of its beginning.
     situation: Situation,
@@ -74,9 +73,12 @@ pub struct Export {
 }
 
 /// How far an export has come.
+#[derive(Clone, Copy)]
 enum ExportPosition {
     Start,
-    Within(Cursor),
+    Behind(Cursor),
+    /// So many of the ids are written.
+    AtId(usize),
     End,
 }
 
@@ -84,15 +86,14 @@ impl Export {
     /// Begins, once that is written down.
     pub async fn begin(
         audit: &Audit,
-        query: Query,
+        choice: Choice,
         format: ExportFormat,
         by: Actor,
         situation: Situation,
     ) -> Result<Self, AuditError> {
-        let choice = Choice::Query(query.clone());
         let begun = audit.begin(Act::of("export", by, &choice), situation.now).await?;
         Ok(Self {
-            query,
+            choice,
             format,
             situation,
             is_masked: false,
@@ -111,18 +112,18 @@ impl Export {
 
     /// Writes the next piece, which may be empty; none when all is written.
     pub async fn next(&mut self, store: &dyn Store, now: Timestamp) -> Result<Option<Vec<u8>>, OperateError> {
-        let (from, mut piece) = match self.at {
-            ExportPosition::Start => (None, self.head()),
-            ExportPosition::Within(cursor) => (Some(cursor), String::new()),
+        let mut piece = match self.at {
+            ExportPosition::Start => self.head(),
+            ExportPosition::Behind(_) | ExportPosition::AtId(_) => String::new(),
             ExportPosition::End => return Ok(None),
         };
-        match self.fill(store, from, &mut piece).await {
-            Ok(Some(cursor)) => self.at = ExportPosition::Within(cursor),
-            Ok(None) => {
+        match self.fill(store, &mut piece).await {
+            Ok(ExportPosition::End) => {
                 self.at = ExportPosition::End;
                 piece.push_str(if self.format == ExportFormat::Json { "\n]\n" } else { "" });
                 self.end(true, now).await?;
             }
+            Ok(at) => self.at = at,
             Err(error) => {
                 self.at = ExportPosition::End;
                 self.end(false, now).await?;
@@ -149,21 +150,55 @@ impl Export {
         }
     }
 
-    async fn fill(
-        &mut self,
-        store: &dyn Store,
-        from: Option<Cursor>,
-        piece: &mut String,
-    ) -> Result<Option<Cursor>, StoreError> {
-        let mut walk = Walk::new(store, &self.query, &[None], from, PIECE);
+    /// Writes some entries, and returns how far it has come.
+    async fn fill(&mut self, store: &dyn Store, piece: &mut String) -> Result<ExportPosition, StoreError> {
+        let query = match &self.choice {
+            Choice::Query(query) => query.clone(),
+            Choice::Ids(ids) => {
+                let ids = ids.clone();
+                return self.fill_ids(store, &ids, piece).await;
+            }
+        };
+        let from = match self.at {
+            ExportPosition::Behind(cursor) => Some(cursor),
+            _ => None,
+        };
+        let mut walk = Walk::new(store, &query, &[None], from, PIECE);
         while let Some(entry) = walk.next().await? {
-            let summary = Summary::of(&entry, &self.situation);
-            let summary = if self.is_masked { summary.masked() } else { summary };
-            piece.push_str(&self.row(&summary));
-            self.entries += 1;
+            self.add(&entry, piece);
         }
         self.unreadable.extend(walk.unreadable());
-        Ok(walk.cursor())
+        Ok(walk.cursor().map_or(ExportPosition::End, ExportPosition::Behind))
+    }
+
+    /// Writes entries by their ids; those that are gone by now are left out.
+    async fn fill_ids(
+        &mut self,
+        store: &dyn Store,
+        ids: &[String],
+        piece: &mut String,
+    ) -> Result<ExportPosition, StoreError> {
+        let done = match self.at {
+            ExportPosition::AtId(done) => done,
+            _ => 0,
+        };
+        for id in ids.iter().skip(done).take(PIECE) {
+            match find(store, id).await {
+                Ok(Ok(entry)) => self.add(&entry.head, piece),
+                Ok(Err(_gone)) => {}
+                Err(StoreError::Corrupt(_)) => self.unreadable.extend(EntryId::parse(id)),
+                Err(error) => return Err(error),
+            }
+        }
+        let done = done + PIECE;
+        Ok(if done < ids.len() { ExportPosition::AtId(done) } else { ExportPosition::End })
+    }
+
+    fn add(&mut self, entry: &Head, piece: &mut String) {
+        let summary = Summary::of(entry, &self.situation);
+        let summary = if self.is_masked { summary.masked() } else { summary };
+        piece.push_str(&self.row(&summary));
+        self.entries += 1;
     }
 
     fn head(&self) -> String {

@@ -163,7 +163,7 @@ impl HeldBack<'_> {
             return Ok(add(gathered, example, &cause, count.entries));
         }
         // With a form or a time in the query, or with keys for some forms only, each has to be looked at.
-        let query = Query { filter, text: None };
+        let query = Query { filter, text: None, ..Query::default() };
         let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
         let mut all_in = true;
         while let Some(head) = walk.next().await? {

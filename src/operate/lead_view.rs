@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lead::Lead;
+use crate::lead::{Lead, LeadField};
 
 /// A lead as it is shown; written as a [`Lead`] is. A masked one is no lead any more, and nothing makes one of it. `Debug`
 /// shows no value.
@@ -30,6 +30,16 @@ impl LeadView {
 
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns a field's value; empty where there is no phone.
+    pub fn field(&self, field: LeadField) -> &str {
+        match field {
+            LeadField::Name => &self.name,
+            LeadField::Email => &self.email,
+            LeadField::Phone => self.phone.as_deref().unwrap_or_default(),
+            LeadField::Message => &self.message,
+        }
     }
 }
 

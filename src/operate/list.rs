@@ -1,5 +1,7 @@
 //! `list`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::query::Query;
@@ -11,6 +13,8 @@ use crate::queue::{Order, Store, StoreError};
 
 /// Most entries that one page is searched for in: what is found late comes on the next.
 const LOOKED_AT_MAX: usize = 5_000;
+/// How long one page is searched for.
+pub(super) const SEARCH_TIME: Duration = Duration::from_secs(2);
 
 /// A page of leads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +37,7 @@ pub async fn list(
     limit: usize,
     situation: &Situation,
 ) -> Result<LeadPage, StoreError> {
-    let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order);
+    let mut walk = Walk::new(store, query, &[None], cursor, LOOKED_AT_MAX).in_order(order).within(SEARCH_TIME);
     let mut leads = Vec::new();
     while leads.len() < limit.max(1) {
         let Some(head) = walk.next().await? else { break };

@@ -14,6 +14,8 @@ mod capture;
 
 mod choice;
 
+mod count;
+
 mod csv;
 
 mod digest;
@@ -31,6 +33,8 @@ mod find;
 mod group;
 
 mod held;
+
+mod history;
 
 pub mod keys;
 
@@ -91,25 +95,27 @@ pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
 pub use choice::{BadChoice, Choice, Done, EntryOutcome, IDS_MAX, PAGE_DEFAULT, PAGE_MAX};
+pub use count::{COUNTED_MAX, count};
 pub use digest::{DAYS_MAX, Digest, DigestSite, NeedsPerson, digest};
-pub use discard::{DropAsked, drop_entries};
+pub use discard::{DROPPED_STATES, DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, ErasedEntry, erase};
 pub use export::{Export, ExportFormat, csv_head, csv_row};
 pub use figures::Window;
 pub use find::{NotFound, find};
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
+pub use history::{HISTORY_DAYS, HISTORY_HOURS, History, HistoryReader, Period, history_of};
 pub use keys::{KeyVerifier, PairState, PairVerified};
 pub use lead_view::LeadView;
 pub use list::{LeadPage, list};
 pub use maintain::{BackedUp, NotRestored, RestoreAsked, Restored, backup, restore, salvage};
 pub use mask::{mask_raw, mask_text};
 pub use onboard::{PluginSteps, plugin_steps};
-pub use query::{BadQuery, FilterAsked, Query};
+pub use query::{BadQuery, FilterAsked, Query, REASONS};
 pub use refusals::{RefusedMistake, SiteRefusals, refused_posts};
-pub use retry::{RATE_DEFAULT, RATE_MAX, RetryAsked, Tried, retry};
+pub use retry::{RATE_DEFAULT, RATE_MAX, RETRIED_STATES, RetryAsked, Tried, retry};
 pub use reveal::reveal;
-pub use show::{Life, ReceivedView, ShownCorrection, ShownField, Today, show};
+pub use show::{FieldEvidence, Life, ReceivedView, ShownCandidate, ShownCorrection, ShownField, Today, show};
 pub use sinks::{SinkState, SinkStatus};
 pub use site::{FormSeen, KaiCallsWeek, NoSuchSite, ShownLead, SiteDetail, TokenSeen, site};
 pub use sites::{KeyState, KeyStatus, RefusedPosts, SiteError, SiteList, SiteState, SiteSummary, StateCounts, sites};

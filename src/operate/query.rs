@@ -12,7 +12,8 @@ use crate::queue::{Filter, Reason, State};
 const TEXT_MAX: usize = 256;
 
 const STATES: [State; 4] = [State::Queued, State::Held, State::Delivered, State::Dead];
-const REASONS: &[Reason] = &[
+/// Every reason that a filter may name.
+pub const REASONS: &[Reason] = &[
     Reason::Accepted,
     Reason::Undecodable,
     Reason::Invalid,
@@ -51,6 +52,9 @@ pub struct FilterAsked {
     pub state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The cause of what is held or dead, in the very words of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Accepted at or after: RFC 3339, a day, or how long ago (`2h`, `7d`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -66,6 +70,8 @@ pub struct FilterAsked {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Query {
     pub filter: Filter,
+    /// What is held or dead for this cause.
+    pub cause: Option<String>,
     pub text: Option<SearchText>,
 }
 
@@ -111,7 +117,7 @@ impl FilterAsked {
             since: time(&self.since)?,
             until: time(&self.until)?,
         };
-        Ok(Query { filter, text: text.map(SearchText::new) })
+        Ok(Query { filter, cause: self.cause.clone(), text: text.map(SearchText::new) })
     }
 }
 
@@ -126,6 +132,7 @@ impl Query {
             reason.map(|reason| format!("reason={}", reason.as_str())),
             since.map(|since| format!("since={since}")),
             until.map(|until| format!("until={until}")),
+            self.cause.as_ref().map(|_words| "cause=…".to_owned()),
             self.text.as_ref().map(|_text| "text=…".to_owned()),
         ];
         let words: Vec<_> = words.into_iter().flatten().collect();

@@ -33,7 +33,7 @@ const LOST_MAX: usize = 3;
 /// Most characters that are repeated of a site that there isn't.
 const SITE_SHOWN_MAX: usize = 64;
 /// What a filter goes through where it names no state.
-const STAGES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
+pub const RETRIED_STATES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
 
 /// What is asked for. No `Debug`: a filter may hold somebody's name.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl RetryRun<'_> {
     async fn all(&self, rate: u32, tried: &mut Tried) -> Result<(), StoreError> {
         let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut picker = Picker::new(self.store, self.choice, STAGES, self.asked.cursor, self.asked.limit);
+        let mut picker = Picker::new(self.store, self.choice, RETRIED_STATES, self.asked.cursor, self.asked.limit);
         while let Some(picked) = picker.next_whole().await? {
             let done = match picked {
                 Ok(entry) => self.one(entry, &mut pace).await?,

@@ -31,6 +31,12 @@ pub struct Life {
     pub hold_rule: Option<String>,
     /// How each lead field is found, by the rules of now.
     pub rules: BTreeMap<LeadField, String>,
+    /// What the rules of now find for each lead field, unchecked; also where that is no valid lead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub found: BTreeMap<LeadField, String>,
+    /// What auto weighed, and how sure it is, of the fields that no rule names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evidence: BTreeMap<LeadField, FieldEvidence>,
     /// What an operator corrected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amended: Vec<ShownCorrection>,
@@ -60,6 +66,24 @@ pub struct ShownField {
     pub key: String,
     pub label: Option<String>,
     pub values: Vec<String>,
+}
+
+/// How a lead field was found without a rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FieldEvidence {
+    /// From 0 to 1; none where nothing was found.
+    pub confidence: Option<f32>,
+    /// What could be it, the heaviest first.
+    pub candidates: Vec<ShownCandidate>,
+}
+
+/// Something that may be a lead field, and what speaks for it and against it. `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownCandidate {
+    pub keys: Vec<String>,
+    pub value: String,
+    pub score: i32,
+    pub evidence: BTreeMap<String, i16>,
 }
 
 /// A field that an operator corrected. `Debug` shows no value.
@@ -94,6 +118,12 @@ impl std::fmt::Debug for ShownField {
     }
 }
 
+impl std::fmt::Debug for ShownCandidate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ShownCandidate").field("keys", &self.keys).field("score", &self.score).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for ShownCorrection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ShownCorrection").field("field", &self.field).finish_non_exhaustive()
@@ -124,7 +154,9 @@ impl Life {
             mapping: explained.processed.mapping.clone(),
             same: lead_now == head.reading.lead,
         };
-        let Explanation { fields, found_by: rules, found, dropped, .. } = explained.explanation.unwrap_or_default();
+        let explanation = explained.explanation.unwrap_or_default();
+        let evidence = evidence(&explanation);
+        let Explanation { fields, found_by: rules, found, dropped, .. } = explanation;
         let shown = |field: ExplainedField| ShownField { key: field.key, label: field.label, values: field.values };
         let fields = fields.into_iter().map(shown).collect();
         let amended = corrections(&head.reading, &found);
@@ -139,6 +171,8 @@ impl Life {
             errors: reading.errors,
             hold_rule: reading.hold_rule,
             rules,
+            found,
+            evidence,
             amended,
             extras: explained.extras,
             dropped,
@@ -146,6 +180,24 @@ impl Life {
             history,
         }
     }
+}
+
+fn evidence(explanation: &Explanation) -> BTreeMap<LeadField, FieldEvidence> {
+    let mut evidence: BTreeMap<LeadField, FieldEvidence> = BTreeMap::new();
+    for candidate in &explanation.candidates {
+        let weights = candidate.reasons.iter().map(|(reason, weight)| (reason.as_str().to_owned(), *weight));
+        let shown = ShownCandidate {
+            keys: candidate.keys.clone(),
+            value: candidate.text.clone(),
+            score: candidate.score,
+            evidence: weights.collect(),
+        };
+        evidence.entry(candidate.field).or_default().candidates.push(shown);
+    }
+    for (field, confidence) in &explanation.confidence {
+        evidence.entry(*field).or_default().confidence = Some(*confidence);
+    }
+    evidence
 }
 
 fn corrections(reading: &Reading, found: &BTreeMap<LeadField, String>) -> Vec<ShownCorrection> {

@@ -13,7 +13,9 @@ use super::summary::last_attempt;
 use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
 use crate::lead::SiteId;
-use crate::queue::{AttemptResult, Counts, Extent, Filter, Holdup, Order, SendingStatus, State, Store, StoreError};
+use crate::queue::{
+    AttemptResult, Counts, Extent, Filter, Holdup, Order, Reason, SendingStatus, State, Store, StoreError,
+};
 use crate::telemetry::Degraded;
 
 /// Causes and errors that are shown; `leads list --group reason` has all.
@@ -63,6 +65,15 @@ pub struct Status {
     pub waits: Vec<DeliveryWait>,
     /// What is held or dead, by cause: the largest groups.
     pub causes: Vec<Group>,
+    /// How many more causes there are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_causes: usize,
+    /// How many leads are held or dead for all of them, without spam.
+    #[serde(default)]
+    pub needs_person: u64,
+    /// Not everything could be read, so that figures and causes may lack something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// The newest failed attempts of the last 24 hours, one a site.
     pub errors: Vec<LastError>,
     /// The sites whose posts were refused last, with how many in 24 hours; the most first.
@@ -121,19 +132,24 @@ pub struct LastError {
     pub words: String,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Gathers how the gateway is; what the store can't tell is left out, since that is when one asks.
 pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_>, now: Timestamp) -> Status {
-    let counts = store.counts().await.unwrap_or_default();
-    let (causes, errors, refused) = match process.brief {
-        true => (Vec::new(), Vec::new(), Vec::new()),
-        false => {
-            let situation = Situation { config: Arc::clone(config), sending: Some(process.sending.clone()), now };
-            let causes = groups(store, &Query::default(), &situation).await.map(|found| found.groups);
-            let refused = last_refusals(store, now, REFUSED_MAX).await.unwrap_or_default();
-            (causes.unwrap_or_default(), last_errors(store, now).await.unwrap_or_default(), refused)
-        }
+    let counts = store.counts().await;
+    let told = match process.brief {
+        true => Ok(Told::default()),
+        false => Told::read(store, config, process.sending, now).await,
     };
-    let extent = store.extent().await.unwrap_or_default();
+    let extent = store.extent().await;
+    let incomplete = counts.is_err() || told.is_err() || extent.is_err();
+    let counts = counts.unwrap_or_default();
+    let Told { causes, has_more, errors, refused } = told.unwrap_or_default();
+    let work = || causes.iter().filter(|group| group.reason != Reason::Spam);
+    let needs_person = work().map(|group| group.leads).sum();
     let cure = |reason: Degraded| Degradation { reason: reason.as_str().to_owned(), cure: reason.cure().to_owned() };
     Status {
         version: process.version.to_owned(),
@@ -145,13 +161,42 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         unready: process.unready,
         unready_reason: process.unready_reason.map(str::to_owned),
         degraded: process.degraded.into_iter().map(cure).collect(),
-        store: store_status(config, extent),
+        store: store_status(config, extent.unwrap_or_default()),
         sites: config.sites.len(),
         leads: leads(&counts),
         waits: waits(process.sending, &counts),
-        causes: causes.into_iter().filter(|group| group.state != State::Queued).take(SHOWN_MAX).collect(),
+        more_causes: causes.len().saturating_sub(SHOWN_MAX),
+        needs_person,
+        incomplete: incomplete || has_more,
+        causes: causes.into_iter().take(SHOWN_MAX).collect(),
         errors,
         refused,
+    }
+}
+
+/// What takes reading entries.
+#[derive(Default)]
+struct Told {
+    causes: Vec<Group>,
+    /// There is more than was looked at.
+    has_more: bool,
+    errors: Vec<LastError>,
+    refused: Vec<SiteRefusals>,
+}
+
+impl Told {
+    async fn read(
+        store: &dyn Store,
+        config: &Arc<Config>,
+        sending: &SendingStatus,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let situation = Situation { config: Arc::clone(config), sending: Some(sending.clone()), now };
+        let found = groups(store, &Query::default(), &situation).await?;
+        let causes = found.groups.into_iter().filter(|group| group.state != State::Queued).collect();
+        let errors = last_errors(store, now).await?;
+        let refused = last_refusals(store, now, REFUSED_MAX).await?;
+        Ok(Self { causes, has_more: found.has_more, errors, refused })
     }
 }
 

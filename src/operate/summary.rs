@@ -74,7 +74,13 @@ pub(super) fn cause(head: &Head, situation: &Situation) -> String {
         State::Queued => WaitStatus::of(head, situation).cause,
         State::Held | State::Delivered | State::Dead => settled(head),
     };
-    words.chars().take(CAUSE_MAX).collect()
+    short(&words)
+}
+
+fn short(words: &str) -> String {
+    let cut: String = words.chars().take(CAUSE_MAX).collect();
+    // Whoever asks for a cause in these words may not be able to write a space at their end.
+    cut.trim_end().to_owned()
 }
 
 /// Says why an entry that isn't queued is in its state.
@@ -103,7 +109,7 @@ pub(super) fn settled(head: &Head) -> String {
         Reason::Restored => "restored from a backup: it may have been delivered since".to_owned(),
         Reason::Salvaged => "salvaged from a damaged store: it may have been delivered".to_owned(),
     };
-    words.chars().take(CAUSE_MAX).collect()
+    short(&words)
 }
 
 /// Returns the newest attempt.

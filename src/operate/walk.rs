@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::query::Query;
+use super::summary::settled;
 use super::text::SearchText;
 use crate::lead::EntryId;
 use crate::queue::{Filter, Head, Order, Page, State, Store, StoreError};
@@ -42,6 +45,8 @@ pub(super) struct Walk<'a> {
     /// How many more entries may be fetched.
     left: usize,
     pub(super) looked_at: usize,
+    /// When it fetches no more; the entries that are there are given.
+    until: Option<Instant>,
     /// Those that can't be read: of the pages before, and of the last one.
     unreadable: Vec<EntryId>,
     unreadable_of_page: Vec<EntryId>,
@@ -69,6 +74,7 @@ impl<'a> Walk<'a> {
             behind,
             left: looked_at_max,
             looked_at: 0,
+            until: None,
             unreadable: Vec::new(),
             unreadable_of_page: Vec::new(),
         }
@@ -77,6 +83,11 @@ impl<'a> Walk<'a> {
     /// The same walk, begun at the other end.
     pub(super) fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// The same walk, which fetches no more once so much time has passed: to search is slow, and somebody waits.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self { until: Some(Instant::now() + time), ..self }
     }
 
     /// Gives the next entry; none at the end, or where enough were looked at.
@@ -88,7 +99,8 @@ impl<'a> Walk<'a> {
             }
             let Some(at) = self.behind.filter(|at| at.stage < self.stages.len()) else { return Ok(None) };
             self.at = at;
-            if self.left == 0 {
+            let is_late = self.looked_at > 0 && self.until.is_some_and(|until| until <= Instant::now());
+            if self.left == 0 || is_late {
                 return Ok(None);
             }
             self.fetch().await?;
@@ -126,11 +138,20 @@ impl<'a> Walk<'a> {
             Some(after) => Cursor { stage, after: Some(after) },
             None => Cursor { stage: stage + 1, after: None },
         });
+        let heads = self.of_the_cause(heads);
         self.fetched = match self.query.text.clone() {
             None => heads.into(),
             Some(text) => self.searched(heads, &text).await?,
         };
         Ok(())
+    }
+
+    /// Leaves those that are held or dead for the cause that is asked for.
+    fn of_the_cause(&self, mut heads: Vec<Head>) -> Vec<Head> {
+        if let Some(wanted) = &self.query.cause {
+            heads.retain(|head| head.state != State::Queued && settled(head) == *wanted);
+        }
+        heads
     }
 
     /// Leaves those in which a text stands. What was received is read only where the lead doesn't hold the text.

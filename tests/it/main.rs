@@ -13,6 +13,7 @@ mod circuits;
 mod cli;
 mod config;
 mod confirmation;
+mod console;
 mod delivery;
 mod digest;
 mod docs;

@@ -764,7 +764,15 @@ async fn nothing_is_done_that_cannot_be_written_down() {
     }
     let query = FilterAsked::default().read(now).expect("a filter");
     assert!(
-        operate::Export::begin(audit, query, operate::ExportFormat::Csv, Actor::Cli, place.situation()).await.is_err()
+        operate::Export::begin(
+            audit,
+            operate::Choice::Query(query),
+            operate::ExportFormat::Csv,
+            Actor::Cli,
+            place.situation()
+        )
+        .await
+        .is_err()
     );
     assert_eq!(place.head(held).await.revision, 1);
     let dry = place.try_retry(RetryAsked { dry_run: true, ..by_ids(&[held]) }).await;

@@ -224,8 +224,10 @@ async fn what_an_operator_dropped_is_no_work() {
     let drop = Change::Drop { keep: Duration::from_secs(1_000) };
     assert!(world.store.amend(id, entry.revision, drop, world.now()).await.expect("dropped").is_done());
     assert_eq!(world.work().await, []);
-    let query =
-        Query { filter: formgate::queue::Filter { state: Some(State::Dead), ..Default::default() }, text: None };
+    let query = Query {
+        filter: formgate::queue::Filter { state: Some(State::Dead), ..Default::default() },
+        ..Query::default()
+    };
     let dead = operate::groups(&*world.store, &query, &world.situation()).await.expect("grouped");
     assert_eq!(dead.groups.len(), 1, "it is there for who asks");
 }

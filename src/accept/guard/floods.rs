@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::time::{Instant, timeout};
 
-use super::client_address::subscriber;
+use crate::http::subscriber;
 
 /// How long is counted before it is summed up.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);

@@ -18,9 +18,9 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quot
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::client_address::subscriber;
 use crate::accept::browser::FormKey;
 use crate::config::{Limit, Limits, Rate};
+use crate::http::subscriber;
 use crate::lead::SiteId;
 
 /// After so many checks of addresses those long gone are forgotten.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::client_address::{is_trusted, subscriber};
+use crate::http::{is_trusted, subscriber};
 
 /// The limited slots for connections. Clones share them.
 #[derive(Clone)]

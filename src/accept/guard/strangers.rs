@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use pingora::protocols::http::ServerSession;
 
-use super::client_address;
 use crate::accept::gateway::Gateway;
 use crate::accept::outcome::{Outcome, Refusal, Trail};
 use crate::accept::wire::BadHead;
@@ -38,7 +37,7 @@ impl Gateway {
         let config = self.config.load();
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip());
         let server = &config.server;
-        let is_behind_proxy = |peer: &IpAddr| client_address::is_trusted(*peer, &server.trusted_proxies);
+        let is_behind_proxy = |peer: &IpAddr| crate::http::is_trusted(*peer, &server.trusted_proxies);
         trail.client = peer.filter(|peer| server.client_address.is_none() || !is_behind_proxy(peer));
         let outcome = Outcome::Refused(Refusal::Head(bad));
         let counted = trail.client.map_or(Ok(()), |address| self.limiters.client(&config.limits, address));

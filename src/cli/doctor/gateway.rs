@@ -172,6 +172,9 @@ mod tests {
             leads: LeadCounts::default(),
             waits: Vec::new(),
             causes: Vec::new(),
+            more_causes: 0,
+            needs_person: 0,
+            incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
         }

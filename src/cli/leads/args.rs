@@ -34,6 +34,9 @@ pub(super) struct FilterArgs {
     /// Only this reason, such as invalid, hold_rule or gave_up
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
+    /// Only what is held or dead for this cause, in the words of `leads list --group reason`
+    #[arg(long, value_name = "CAUSE")]
+    cause: Option<String>,
     /// Only accepted since this time: 2h, 7d, 2026-11-20 or 2026-11-20T08:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -52,6 +55,7 @@ impl FilterArgs {
             form: self.form.clone(),
             state: self.state.clone(),
             reason: self.reason.clone(),
+            cause: self.cause.clone(),
             since: self.since.clone(),
             until: self.until.clone(),
             text: self.text.clone(),

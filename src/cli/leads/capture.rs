@@ -13,7 +13,6 @@ use super::desk::Desk;
 use crate::cli::console::Console;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::cli::expectation::Expectation;
 use crate::cli::shown;
 
 /// Writes a stored request, and the lead it becomes, as a test case.
@@ -44,7 +43,6 @@ pub(super) async fn run(args: &CaptureArgs, console: &mut Console) -> Result<Exi
     let request = captured.request().ok_or_else(|| Error::admin(anyhow!("the gateway's answer can't be read")))?;
     let folder = args.to.join(plain(&captured.folder)?);
     let case = folder.join(format!("{}.http", plain(&captured.case)?));
-    let expectation = Expectation::of_lead(captured.lead.as_ref(), &captured.errors);
     fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display())).map_err(Error::store)?;
     let beside = case.with_extension("json");
     if let Some(taken) = [&case, &beside].into_iter().find(|path| path.exists()) {
@@ -52,7 +50,7 @@ pub(super) async fn run(args: &CaptureArgs, console: &mut Console) -> Result<Exi
         return Err(error.hint("remove it, or name another folder with --to"));
     }
     write(&case, &request)?;
-    write(&beside, expectation.to_json_with(&captured.notes).as_bytes())?;
+    write(&beside, &captured.expectation())?;
     console.data(shown::line(&case.display().to_string()))?;
     console.data(shown::line(&beside.display().to_string()))?;
     for note in &captured.notes {

@@ -16,7 +16,7 @@ use crate::cli::error::Error;
 use crate::cli::rules::{ConfigArg, today};
 use crate::config::{self, Config, PartFault, Sources, Starting, StoreUrl};
 use crate::operate::{
-    self, Actor, AmendAsked, Audit, BackedUp, Captured, Cursor, Done, DropAsked, EraseAsked, Erased, Export,
+    self, Actor, AmendAsked, Audit, BackedUp, Captured, Choice, Cursor, Done, DropAsked, EraseAsked, Erased, Export,
     ExportFormat, FilterAsked, Groups, LeadPage, Life, NotFound, OperateError, RetryAsked, Situation, Trace, Tried,
 };
 use crate::queue::{OpenStore, Order, Salvaged};
@@ -203,7 +203,7 @@ impl Desk {
             Self::Store(local) => {
                 let Local { store, audit, .. } = local;
                 let query = filter.read(now()).map_err(operate_error)?;
-                let export = Export::begin(audit, query, format.0, Actor::Cli, local.situation()).await;
+                let export = Export::begin(audit, Choice::Query(query), format.0, Actor::Cli, local.situation()).await;
                 let mut export = export.map_err(operate_error)?;
                 while let Some(piece) = export.next(store.store(), now()).await.map_err(operate_error)? {
                     console.foreign(&piece)?;

@@ -3,7 +3,10 @@
 use super::{mask_phone, mask_raw, mask_text};
 use crate::lead::{Extra, LeadField};
 use crate::operate::lead_view::LeadView;
-use crate::operate::{Done, LeadPage, Life, ReceivedView, ShownCorrection, ShownField, Step, Summary, Trace, Tried};
+use crate::operate::{
+    Done, FieldEvidence, LeadPage, Life, ReceivedView, ShownCandidate, ShownCorrection, ShownField, Step, Summary,
+    Trace, Tried,
+};
 use crate::queue::Event;
 
 /// The header that may hold what a visitor typed: a page's address.
@@ -41,6 +44,17 @@ impl LeadPage {
     }
 }
 
+impl FieldEvidence {
+    fn masked(self) -> Self {
+        let candidate = |candidate: ShownCandidate| ShownCandidate {
+            keys: candidate.keys.into_iter().map(text).collect(),
+            value: text(candidate.value),
+            ..candidate
+        };
+        Self { candidates: self.candidates.into_iter().map(candidate).collect(), ..self }
+    }
+}
+
 impl Life {
     /// Takes a while for a large body.
     #[must_use]
@@ -53,12 +67,22 @@ impl Life {
             entry: self.entry.masked(),
             received: self.received.masked(),
             fields: self.fields.into_iter().map(ShownField::masked).collect(),
+            found: self.found.into_iter().map(|(field, found)| (field, value_of(field, found))).collect(),
+            evidence: self.evidence.into_iter().map(|(field, evidence)| (field, evidence.masked())).collect(),
             amended: self.amended.into_iter().map(ShownCorrection::masked).collect(),
             extras: self.extras.into_iter().map(extra).collect(),
             dropped: self.dropped.into_iter().map(text).collect(),
             history: self.history.into_iter().map(event).collect(),
             ..self
         }
+    }
+}
+
+/// Masks a lead field's value: what is a phone by its place may be short.
+fn value_of(field: LeadField, value: String) -> String {
+    match field {
+        LeadField::Phone => mask_phone(&value),
+        LeadField::Name | LeadField::Email | LeadField::Message => text(value),
     }
 }
 
@@ -80,10 +104,7 @@ impl ShownField {
 
 impl ShownCorrection {
     fn masked(self) -> Self {
-        let value = |value: String| match self.field {
-            LeadField::Phone => mask_phone(&value),
-            LeadField::Name | LeadField::Email | LeadField::Message => text(value),
-        };
+        let value = |value: String| value_of(self.field, value);
         Self { received: self.received.map(value), value: value(self.value), ..self }
     }
 }

@@ -27,7 +27,7 @@ const ARGUMENTS: [&str; 10] = [
     "--disable-extensions",
 ];
 
-pub(super) struct Browser {
+pub(crate) struct Browser {
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
     last_id: u64,
@@ -38,13 +38,13 @@ pub(super) struct Browser {
 }
 
 /// A tab with cookies and a cache of its own.
-pub(super) struct Tab<'b> {
+pub(crate) struct Tab<'b> {
     browser: &'b mut Browser,
     session: String,
 }
 
 impl Browser {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folders = std::env::var_os("PATH").unwrap_or_default();
         let is_there = |name: &&&str| std::env::split_paths(&folders).any(|folder| folder.join(name).is_file());
         let program = NAMES.iter().find(is_there);
@@ -67,7 +67,7 @@ impl Browser {
     }
 
     /// Opens a tab whose visitor reads this language; without `scripts` no page can run any.
-    pub(super) async fn tab(&mut self, language: &str, scripts: bool) -> Tab<'_> {
+    pub(crate) async fn tab(&mut self, language: &str, scripts: bool) -> Tab<'_> {
         let version = self.call(None, "Browser.getVersion", json!({})).await;
         let context = self.call(None, "Target.createBrowserContext", json!({})).await;
         let place = json!({ "url": "about:blank", "browserContextId": context["browserContextId"] });
@@ -120,13 +120,14 @@ impl Tab<'_> {
     }
 
     /// Types into a field.
-    pub(super) async fn write(&mut self, selector: &str, text: &str) {
+    pub(crate) async fn write(&mut self, selector: &str, text: &str) {
         let field = self.find(selector).await;
         self.call("DOM.focus", json!({ "nodeId": field })).await;
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
-    async fn call(&mut self, method: &str, params: Value) -> Value {
+    /// Calls a method of the protocol for this tab.
+    pub(crate) async fn call(&mut self, method: &str, params: Value) -> Value {
         let session = self.session.clone();
         self.browser.call(Some(&session), method, params).await
     }
@@ -137,7 +138,9 @@ impl Tab<'_> {
     }
 
     async fn told(&mut self, event: &str) {
+        let patience = tokio::time::Instant::now() + PATIENCE;
         loop {
+            assert!(tokio::time::Instant::now() < patience, "Chromium doesn't tell of {event}");
             let told = match self.browser.events.pop_front() {
                 Some(told) => told,
                 None => self.browser.read(event).await,
@@ -148,7 +151,7 @@ impl Tab<'_> {
         }
     }
 
-    pub(super) async fn open(&mut self, url: &str) {
+    pub(crate) async fn open(&mut self, url: &str) {
         self.browser.events.clear();
         let went = self.call("Page.navigate", json!({ "url": url })).await;
         assert!(went.get("errorText").is_none(), "{url}: {went}");
@@ -156,9 +159,16 @@ impl Tab<'_> {
     }
 
     /// Presses a button as a hand does, and waits for the page that it leads to.
-    pub(super) async fn press(&mut self, selector: &str) {
+    pub(crate) async fn press(&mut self, selector: &str) {
         self.browser.events.clear();
+        self.press_here(selector).await;
+        self.loaded().await;
+    }
+
+    /// Presses something that leads to no other page.
+    pub(crate) async fn press_here(&mut self, selector: &str) {
         let found = self.find(selector).await;
+        self.call("DOM.scrollIntoViewIfNeeded", json!({ "nodeId": found })).await;
         let bounds = self.call("DOM.getBoxModel", json!({ "nodeId": found })).await;
         let corner = |at: usize| bounds["model"]["content"][at].as_f64().expect("a number");
         let (x, y) = (f64::midpoint(corner(0), corner(4)), f64::midpoint(corner(1), corner(5)));
@@ -166,32 +176,74 @@ impl Tab<'_> {
             let event = json!({ "type": kind, "x": x, "y": y, "button": "left", "clickCount": 1 });
             self.call("Input.dispatchMouseEvent", event).await;
         }
-        self.loaded().await;
     }
 
     /// Runs a script in the page; gives what its promise comes to, as text.
-    pub(super) async fn run(&mut self, script: &str) -> String {
+    pub(crate) async fn run(&mut self, script: &str) -> String {
         let run = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
         let done = self.call("Runtime.evaluate", run).await;
         assert!(done.get("exceptionDetails").is_none(), "{script}: {done}");
         done["result"]["value"].as_str().unwrap_or_else(|| panic!("{script}: {done}")).to_owned()
     }
 
+    /// Shows pages in a theme, `light` or `dark`, on a screen of so many pixels by so many.
+    pub(crate) async fn look(&mut self, theme: &str, (width, height): (u32, u32)) {
+        let feature = json!({ "name": "prefers-color-scheme", "value": theme });
+        self.call("Emulation.setEmulatedMedia", json!({ "features": [feature] })).await;
+        // Telephones show none, and in a picture they would take room from the page.
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
+        let screen = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", screen).await;
+    }
+
+    /// Presses a key where the focus is: a character, or `Enter`, `Escape`, `Tab`.
+    pub(crate) async fn key(&mut self, key: &str) {
+        let text = if key == "Enter" { "\r" } else { key };
+        let is_character = key.chars().count() == 1 || key == "Enter";
+        // What a browser does by itself, such as to close a dialog, it does by this number.
+        let number = match key {
+            "Enter" => 13,
+            "Escape" => 27,
+            "Tab" => 9,
+            _ => 0,
+        };
+        let mut event = json!({ "type": "keyDown", "key": key, "windowsVirtualKeyCode": number });
+        if is_character {
+            event["text"] = text.into();
+        }
+        self.call("Input.dispatchKeyEvent", event).await;
+        self.call("Input.dispatchKeyEvent", json!({ "type": "keyUp", "key": key })).await;
+    }
+
+    /// Waits until an expression holds in the page, which may be loaded anew meanwhile.
+    pub(crate) async fn until(&mut self, expression: &str) {
+        let patience = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let run = json!({ "expression": format!("Boolean({expression})"), "returnByValue": true });
+            let done = self.call("Runtime.evaluate", run).await;
+            if done["result"]["value"] == true {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < patience, "never: {expression}\n{}", self.html().await);
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
     /// The page as it stands, read without a script.
-    pub(super) async fn html(&mut self) -> String {
+    pub(crate) async fn html(&mut self) -> String {
         let root = self.call("DOM.getDocument", json!({})).await;
         let html = self.call("DOM.getOuterHTML", json!({ "nodeId": root["root"]["nodeId"] })).await;
         html["outerHTML"].as_str().expect("text").to_owned()
     }
 
-    pub(super) async fn url(&mut self) -> String {
+    pub(crate) async fn url(&mut self) -> String {
         let history = self.call("Page.getNavigationHistory", json!({})).await;
         let at = history["currentIndex"].as_u64().and_then(|at| usize::try_from(at).ok()).expect("a number");
         history["entries"][at]["url"].as_str().expect("a URL").to_owned()
     }
 
     /// Goes back to the page before, as the Back button does.
-    pub(super) async fn back(&mut self) {
+    pub(crate) async fn back(&mut self) {
         self.browser.events.clear();
         let history = self.call("Page.getNavigationHistory", json!({})).await;
         let at = history["currentIndex"].as_u64().and_then(|at| usize::try_from(at).ok()).expect("a number");

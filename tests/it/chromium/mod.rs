@@ -2,7 +2,7 @@
 //!
 //! A machine without Chromium fails here, and says how to get it: what a visitor meets is never left untested in silence.
 
-mod driver;
+pub(crate) mod driver;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
