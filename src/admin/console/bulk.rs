@@ -168,11 +168,11 @@ impl Request<'_> {
     /// Shows what would become of the chosen leads.
     pub(super) async fn preview(&self, fields: &Fields) -> PageResult {
         let mut asked = BulkAsked::read(fields, self.now)?;
-        if asked.verb == Verb::Export {
-            return Ok(self.bulk_page(&asked.export_form(&self.logged_in.csrf, self.app.masks())));
-        }
         if let Some(filter) = &asked.filter {
             asked.total = operate::count(self.app.store.store(), &filter.read(self.now)?, asked.verb.stages()).await?;
+        }
+        if asked.verb == Verb::Export {
+            return Ok(self.bulk_page(&asked.export_form(&self.logged_in.csrf, self.app.masks())));
         }
         let tried = self.run(&asked, asked.ids.clone(), true).await?;
         let tried = if self.app.masks() { tried.masked() } else { tried };
@@ -289,6 +289,7 @@ impl BulkAsked {
     fn in_all(&self) -> String {
         match self.total {
             Some(total) => counted(total, words::LEAD, words::LEADS_MANY),
+            None if self.is_everything => words::EVERY_LEAD.to_owned(),
             None => words::NOT_COUNTED.to_owned(),
         }
     }
@@ -323,15 +324,10 @@ impl BulkAsked {
     }
 
     fn export_form(&self, csrf: &str, masks: bool) -> Markup {
-        let what = match &self.filter {
-            None => counted(self.ids.len() as u64, words::LEAD, words::LEADS_MANY),
-            Some(_) if self.is_everything => words::EVERY_LEAD.to_owned(),
-            Some(_) => words::ALL_MATCHING.to_owned(),
-        };
         html! {
             h1 { (words::EXPORT_LEADS) }
             p { (self.verb.explained()) }
-            p { strong { (what) } }
+            p { strong { (self.in_all()) } }
             form.buttons method="post" action="/console/leads/export" {
                 (self.fields(csrf))
                 label {

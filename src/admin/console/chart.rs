@@ -27,7 +27,8 @@ pub(super) fn days(periods: &[Period]) -> Markup {
 }
 
 fn columns(periods: &[Period], title: &str, format: &str, apart: usize, below: impl Fn(&Period) -> Markup) -> Markup {
-    let most = periods.iter().map(|period| period.received.max(period.delivered)).max().unwrap_or_default().max(1);
+    let highest = periods.iter().map(|period| period.received.max(period.delivered)).max().unwrap_or_default();
+    let most = highest.max(1);
     let total = |of: fn(&Period) -> u64| number(periods.iter().map(of).sum());
     let received = total(|period| period.received);
     let delivered = total(|period| period.delivered);
@@ -47,7 +48,7 @@ fn columns(periods: &[Period], title: &str, format: &str, apart: usize, below: i
                 span.key.received { (words::RECEIVED) }
                 span.key.delivered { (words::DELIVERED) }
                 @if periods.iter().any(|period| period.refused > 0) { span.key.refused { (words::REFUSED) } }
-                span.most { (words::MOST) " " (number(most)) }
+                span.most { (words::MOST) " " (number(highest)) }
             }
         }
     }

@@ -220,7 +220,7 @@ impl LeadList<'_> {
             tr data-row {
                 td.pick { input type="checkbox" name="id" value=(summary.id) aria-label=(words::choose(name, short(&id))); }
                 td { (moment(summary.accepted_at, self.request.now)) }
-                td { a.plain href=(format!("/console/sites/{}", summary.site)) { (summary.site) } span.hint { " / " (summary.form) } }
+                td { a.plain href=(format!("/console/sites/{}", summary.site)) { (summary.site) } span.hint.beside { " / " (summary.form) } }
                 td.wide {
                     a.main href=(format!("/console/leads/{}", summary.id)) { bdi { (name) } }
                     span.hint { @match email { Some(email) => bdi { (email) }, None => code { "…" (short(&id)) } } }

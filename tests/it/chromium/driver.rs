@@ -205,6 +205,7 @@ impl Tab<'_> {
             "Enter" => 13,
             "Escape" => 27,
             "Tab" => 9,
+            "End" => 35,
             _ => 0,
         };
         let mut event = json!({ "type": "keyDown", "key": key, "windowsVirtualKeyCode": number });

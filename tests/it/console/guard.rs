@@ -6,6 +6,8 @@ use super::stage::{ADMIN, Stage, Visitor, delivered};
 use crate::gateway::{header, send, status};
 use formgate::queue::State;
 use jiff::Timestamp;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 /// A browser of few words: it keeps a cookie and a form's token.
 struct Client<'s> {
@@ -322,5 +324,34 @@ async fn a_causes_link_leads_to_the_leads_of_that_cause() {
         assert_eq!(list.matches("name=\"id\"").count(), 1, "{list}");
         assert!(list.contains(cause), "{list}");
     }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_holds_every_page_holds_nothing_else() {
+    let stage = Stage::start().await;
+    let client = Client::log_in(&stage).await;
+    let host = stage.gateway.admin();
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        // The body never comes.
+        let head = format!(
+            "POST /console/leads/apply HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nOrigin: http://{host}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n",
+            client.cookie
+        );
+        let mut stream = TcpStream::connect(host).await.expect("connected");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        held.push(stream);
+    }
+    // They take their places one by one.
+    while status(&client.get("/console/leads").await) != 503 {}
+    for path in ["/livez", "/readyz", "/api/v1/status"] {
+        assert_eq!(status(&client.get(path).await), 200, "{path}");
+    }
+    let answer = client.get("/console/").await;
+    assert!(header(&answer, "retry-after").is_some() && answer.contains("Too many requests"), "{answer}");
+    drop(held);
+    while status(&client.get("/console/leads").await) != 200 {}
     stage.stop().await;
 }
