@@ -31,7 +31,8 @@ impl AdminApp {
         let query = parameters.filter.read(now)?;
         let hides = self.hides(parameters.reveal, &Choice::Query(query.clone()), now).await?;
         let order = parameters.order.unwrap_or(Order::Newest);
-        let (cursor, limit) = (parameters.cursor, parameters.limit());
+        let cursor = parameters.cursor;
+        let limit = parameters.limit();
         let page = operate::list(self.store.store(), &query, order, cursor, limit, &self.situation(now)).await?;
         found(&if hides { LeadPage::masked(page) } else { page })
     }

@@ -135,7 +135,8 @@ impl Live {
     /// Begins to watch.
     pub fn watch(&self) -> LiveWatcher {
         let shared = Arc::clone(&self.0);
-        let (events, closed) = (shared.events.subscribe(), shared.closed.subscribe());
+        let events = shared.events.subscribe();
+        let closed = shared.closed.subscribe();
         shared.watchers.fetch_add(1, Ordering::Relaxed);
         LiveWatcher { shared, events, closed }
     }

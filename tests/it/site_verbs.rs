@@ -183,7 +183,8 @@ async fn where_the_file_cannot_be_written_the_words_say_who_can() {
     let now = Timestamp::UNIX_EPOCH;
     let refused = operate::add_token(&config, &site, None, None, &Audit::of(&config), Actor::Cli, now).await.err();
     let words = refused.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (command, file) = ("run `formgate sites token add acme`", "sites/acme.toml");
+    let command = "run `formgate sites token add acme`";
+    let file = "sites/acme.toml";
     assert!(words.contains(command) && words.ends_with(file), "{words}: {refused:?}");
 }
 
@@ -261,7 +262,8 @@ async fn whoever_asks_again_within_ten_seconds_hears_the_same_answer() {
     kaicalls.on("auth/verify", taken.when(&told));
     let mut asking = JoinSet::new();
     for _ in 0..9 {
-        let (verifier, asked) = (verifier.clone(), config_of(&kaicalls));
+        let verifier = verifier.clone();
+        let asked = config_of(&kaicalls);
         asking.spawn(async move { verified(&verifier, &asked.1, "acme").await });
     }
     // The site's two pairs, once each.

@@ -312,7 +312,8 @@ async fn a_watcher_that_reads_too_slowly_is_told_how_many_it_missed() {
     let mut watcher = slow_watcher(address).await;
     // It doesn't read, and telling waits for nobody.
     flood(&live);
-    let (mut seen, mut missed) = (0, 0);
+    let mut seen = 0;
+    let mut missed = 0;
     while seen + missed < FLOOD {
         let event = watcher.next().await;
         match event["what"].as_str() {

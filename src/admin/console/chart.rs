@@ -12,7 +12,7 @@ const WIDTH: usize = 720;
 const HEIGHT: usize = 130;
 /// A column's share of its place, in percent.
 const FILLED: usize = 70;
-/// Each so manieth column has its time below it.
+/// Every nth column has its time below it.
 const HOURS_APART: usize = 6;
 const DAYS_APART: usize = 3;
 

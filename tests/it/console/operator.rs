@@ -113,7 +113,8 @@ async fn chosen_leads_are_dropped_and_exported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_windows_watch_what_happens() {
     let stage = Stage::start().await;
-    let (mut first, mut second) = (Browser::start(), Browser::start());
+    let mut first = Browser::start();
+    let mut second = Browser::start();
     let mut one = logged_in(&mut first, &stage, true).await;
     let mut other = logged_in(&mut second, &stage, true).await;
     one.open(&stage.url("/console/live")).await;
