@@ -13,7 +13,7 @@ pub use crate::decode::{Keeper, KeptBody, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
 use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
 use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, MappingView, Rules};
-pub use crate::map::{Mapping, OnInvalid, SetupValues};
+pub use crate::map::{Fate, Mapping, OnInvalid, SetupValues};
 use crate::received::Received;
 pub use explanation::{ExplainedCandidate, ExplainedField, Explanation};
 use hold::HoldChecks;
@@ -33,6 +33,37 @@ pub struct SiteRules {
     pub forms: Vec<FormRules>,
     /// A form that no `[forms.*]` knows is held.
     pub hold_unknown_forms: bool,
+}
+
+impl SiteRules {
+    /// Reads every form by one mapping, for a try.
+    #[must_use]
+    pub fn with_mapping(&self, name: &str) -> Self {
+        let mut rules = self.clone();
+        let default = FormId::parse("default").ok().filter(|id| !rules.forms.iter().any(|form| form.id == *id));
+        rules.forms.extend(default.map(FormRules::plain));
+        for form in &mut rules.forms {
+            form.mapping = Some(name.to_owned());
+        }
+        rules
+    }
+}
+
+impl FormRules {
+    /// A form of which nothing is said.
+    fn plain(id: FormId) -> Self {
+        Self {
+            id,
+            matches: Vec::new(),
+            mapping: None,
+            on_invalid: None,
+            region: None,
+            lead: LeadRules::default(),
+            extras: ExtrasRule::default(),
+            auto_min: None,
+            honeypot: None,
+        }
+    }
 }
 
 /// One `[forms.<id>]`: everything it says goes before the mapping.

@@ -19,6 +19,7 @@
 //! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
 //! POST /api/v1/sites/{id}/keys/verify  {}: asks KaiCalls whether the site's pairs are valid
 //! POST /api/v1/sites/{id}/tokens    {"note": "…", "expires": "2027-06-30"}, both optional: makes a token, shown once
+//! POST /api/v1/explain              {"site", "form", "content_type" and "body", or "entry", "mapping"}: what `explain` shows
 //! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
 //! GET  /api/v1/pings/{name}        how they arrived
 //! GET  /api/v1/stream               what happens, as server-sent events; ?site form leads=1
@@ -50,7 +51,7 @@ use super::reply::ApiReply;
 use super::request::{self, Parameters};
 use super::sites::{ASKS_KAICALLS, VERIFIES_KEYS};
 use super::{AdminApp, Caller, token};
-use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, RetryAsked, Situation};
+use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, ExplainAsked, RetryAsked, Situation};
 use crate::queue::StoreError;
 use crate::telemetry::OpenFiles;
 
@@ -138,7 +139,7 @@ impl AdminApp {
                 | ["store", "salvage" | "backup"]
                 | ["sites", _, "tokens"]
                 | ["sites", _, "keys", "verify"]
-                | ["pings"]
+                | ["pings" | "explain"]
         );
         let gets = matches!(
             parts.as_slice(),
@@ -205,6 +206,10 @@ impl AdminApp {
             ["store", verb] => self.post_store(session, verb).await,
             ["sites", id, "keys", "verify"] => self.post_verify(session, id).await,
             ["sites", id, "tokens"] => self.post_token(session, id).await,
+            ["explain"] => {
+                let asked: ExplainAsked = request::json_up_to(session, AMENDED_MAX).await?;
+                self.explain(asked).await
+            }
             ["pings"] => {
                 let PingAsked { name } = request::json(session).await?;
                 if !self.metrics.pings().announce(&name) {

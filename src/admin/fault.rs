@@ -88,25 +88,32 @@ fn operate(error: &OperateError) -> ApiReply {
         OperateError::NotFound(NotFound::Ambiguous(_)) => {
             ApiReply::problem_with(StatusCode::CONFLICT, "ambiguous-id", "More than one lead", words)
         }
-        OperateError::BadAmend(BadAmend::Invalid(errors)) => {
+        OperateError::BadAmend(bad) => bad_amend(bad, words),
+        OperateError::BadToken(error) => bad_token(error, words),
+        OperateError::NotFound(NotFound::NoId)
+        | OperateError::BadChoice(_)
+        | OperateError::BadErase(_)
+        | OperateError::BadQuery(_)
+        | OperateError::BadExplain(_) => ApiError::Request(words).reply(),
+    }
+}
+
+fn bad_amend(bad: &BadAmend, words: String) -> ApiReply {
+    match bad {
+        BadAmend::Invalid(errors) => {
             let invalid =
                 ApiReply::problem_with(StatusCode::UNPROCESSABLE_ENTITY, "invalid-lead", "No valid lead", words);
             invalid.with_errors(errors.clone())
         }
-        OperateError::BadAmend(
-            BadAmend::Queued
-            | BadAmend::Delivered
-            | BadAmend::Ambiguous
-            | BadAmend::NoSite(_)
-            | BadAmend::NotCorrected(_)
-            | BadAmend::Busy,
-        ) => ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words),
-        OperateError::BadToken(error) => bad_token(error, words),
-        OperateError::NotFound(NotFound::NoId)
-        | OperateError::BadAmend(BadAmend::Nothing | BadAmend::Both(_) | BadAmend::Masked(_))
-        | OperateError::BadChoice(_)
-        | OperateError::BadErase(_)
-        | OperateError::BadQuery(_) => ApiError::Request(words).reply(),
+        BadAmend::Queued
+        | BadAmend::Delivered
+        | BadAmend::Ambiguous
+        | BadAmend::NoSite(_)
+        | BadAmend::NotCorrected(_)
+        | BadAmend::Busy => {
+            ApiReply::problem_with(StatusCode::CONFLICT, "not-amendable", "The lead can't be amended now", words)
+        }
+        BadAmend::Nothing | BadAmend::Both(_) | BadAmend::Masked(_) => ApiError::Request(words).reply(),
     }
 }
 

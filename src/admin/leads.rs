@@ -7,7 +7,7 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::Parameters;
 use super::{AdminApp, Caller};
-use crate::operate::{self, AmendAsked, Choice, Export, ExportFormat, LeadPage, RetryAsked, Trace};
+use crate::operate::{self, AmendAsked, Choice, ExplainAsked, Export, ExportFormat, LeadPage, RetryAsked, Trace};
 use crate::queue::{Order, StoreError};
 use crate::telemetry;
 
@@ -54,6 +54,21 @@ impl AdminApp {
         let trace = operate::trace(self.store.store(), &self.situation(now), id).await?;
         let hides = self.hides(reveal, &Choice::Ids(vec![trace.id.to_string()]), now).await?;
         found(&if hides { Trace::masked(trace) } else { trace })
+    }
+
+    /// Answers `POST /explain`. A stored submission is a visitor's: where leads are masked, it is shown once that is written
+    /// down, and not before.
+    pub(super) async fn explain(&self, asked: ExplainAsked) -> ApiResult {
+        let store = self.store.store();
+        if let Some(entry) = operate::explained_entry(store, &asked).await? {
+            let choice = Choice::Ids(vec![entry.to_string()]);
+            if self.hides(asked.reveal, &choice, Timestamp::now()).await? {
+                let words = "leads are masked here: add `\"reveal\": true` to explain a stored one";
+                return Err(ApiError::Request(words.to_owned()));
+            }
+        }
+        let config = self.config.load_full();
+        found(&operate::explain(store, &config, asked).await?)
     }
 
     /// Answers `GET /leads/export`.

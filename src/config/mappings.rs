@@ -143,6 +143,21 @@ pub fn shipped_mappings() -> (Mappings, Diagnostics) {
     (Mappings::new(compiled.sound, dictionary()), diagnostics)
 }
 
+/// What a mapping is called that somebody tries out.
+const TRIED: &str = "tried";
+
+/// Compiles the text of one mapping and runs its examples.
+pub fn mapping_of(text: &str) -> Result<Mapping, Diagnostics> {
+    let file = SourceFile::from_text(Path::new("mapping"), text.to_owned());
+    let files = [MappingFile { file, name: TRIED.to_owned(), own: true }];
+    let sound = compile(&files).sound.pop();
+    let mut diagnostics = Diagnostics::default();
+    for mapping in files {
+        diagnostics.extend(mapping.file.into_problems());
+    }
+    sound.ok_or(diagnostics)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

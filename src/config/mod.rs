@@ -91,7 +91,7 @@ pub use find::{NoConfigFile, find_config_file};
 pub use keys::{CONFIG_KEYS, MAPPING_KEYS};
 pub use live::{Live, Reloaded};
 pub use load::{BrokenSite, Loaded, NewSitePlace, load};
-pub use mappings::shipped_mappings;
+pub use mappings::{mapping_of, shipped_mappings};
 pub use notify::{
     Alerts, Mail, MailAddress, MailSecurity, SigningKey, Silence, Sink, SinkSites, SinkTarget, SiteNotify,
     WebhookFormat, WebhookTarget,

@@ -24,6 +24,8 @@ mod discard;
 
 mod erase;
 
+mod explain;
+
 mod export;
 
 mod figures;
@@ -99,6 +101,7 @@ pub use count::{COUNTED_MAX, count};
 pub use digest::{DAYS_MAX, Digest, DigestSite, NeedsPerson, digest};
 pub use discard::{DROPPED_STATES, DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, ErasedEntry, erase};
+pub use explain::{BadExplain, ExplainAsked, ExplainReport, errors_of, explain, explained_entry, lead_of};
 pub use export::{Export, ExportFormat, csv_head, csv_row};
 pub use figures::Window;
 pub use find::{NotFound, find};
@@ -152,6 +155,8 @@ pub enum OperateError {
     BadErase(#[from] BadErase),
     #[error(transparent)]
     BadQuery(#[from] BadQuery),
+    #[error(transparent)]
+    BadExplain(#[from] BadExplain),
     #[error(transparent)]
     BadToken(#[from] BadToken),
 }

@@ -30,6 +30,13 @@ impl Mappings {
         Self { list, index, dictionary, shapes: Arc::default() }
     }
 
+    /// Adds one for a try: it replaces none but of its name.
+    #[must_use]
+    pub fn with(&self, mapping: Mapping) -> Self {
+        let others = self.list.iter().map(|mapping| Mapping::clone(mapping));
+        Self::new(std::iter::once(mapping).chain(others), Arc::clone(&self.dictionary))
+    }
+
     /// Returns the mapping of a name.
     pub fn get(&self, name: &str) -> Option<&Arc<Mapping>> {
         self.list.iter().find(|mapping| mapping.name == name)

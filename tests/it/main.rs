@@ -19,6 +19,7 @@ mod digest;
 mod docs;
 mod doctor;
 mod encrypted;
+mod explain_api;
 mod fairness;
 mod faults;
 mod first_steps;

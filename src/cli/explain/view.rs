@@ -1,12 +1,12 @@
 //! The explanation for people: what came in, what became of each field, the lead, and why.
 
 use super::Subject;
-use super::report::{errors, lead};
 use crate::cli::console::Paint;
 use crate::cli::{shown, table};
 use crate::decode::Oddity;
 use crate::lead::{Code, Extra, FieldError, Lead, LeadField};
 use crate::map::Fate;
+use crate::operate::{errors_of, lead_of};
 use crate::pipeline::{DECODER_PANICKED, End, ExplainedCandidate, ExplainedField, Explanation, FELL_BACK, HoldReason};
 
 /// How much of a key, a label and a value is shown, in characters.
@@ -99,7 +99,7 @@ fn found_by(explanation: &Explanation, lead_field: LeadField) -> Option<String> 
 fn end(subject: &Subject<'_>, paint: Paint) -> String {
     let end = &subject.explained.processed.end;
     let explanation = subject.explained.explanation.as_ref();
-    match (lead(end), end) {
+    match (lead_of(end), end) {
         (Some(lead), End::Lead { .. }) => {
             format!("{}\n{}", paint.bold(&paint.green("Lead")), rows(lead, explanation, paint))
         }
@@ -107,7 +107,7 @@ fn end(subject: &Subject<'_>, paint: Paint) -> String {
             let why = paint.yellow(&held(*hold, reason.as_deref()));
             format!("{}\n{}", paint.bold(&format!("Lead, {why}")), rows(lead, explanation, paint))
         }
-        (None, _) => no_lead(errors(end), subject, paint),
+        (None, _) => no_lead(errors_of(end), subject, paint),
     }
 }
 

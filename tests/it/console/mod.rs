@@ -7,7 +7,7 @@ mod guard;
 mod operator;
 mod scene;
 mod screens;
-mod stage;
+pub(crate) mod stage;
 
 use crate::chromium::driver::{Browser, Tab};
 use stage::{ADMIN, Stage};

@@ -9,7 +9,7 @@ use formgate::config::{self, Sources};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
 use formgate::queue::activity::{Activity, LeadEnd, PostEnd, StoredPost};
 use formgate::queue::{
-    Appended, Attempt, AttemptResult, Claim, NewEntry, OpenStore, Reading, Reason, Settlement, State,
+    Appended, Attempt, AttemptResult, Claim, Filter, NewEntry, OpenStore, Order, Reading, Reason, Settlement, State,
 };
 use formgate::received::Received;
 use formgate::sandbox::{self, Sandbox};
@@ -117,6 +117,12 @@ impl Stage {
             body.len()
         );
         send(*self.gateway.gateway().first().expect("an address"), &request).await
+    }
+
+    /// Returns the id of what was stored last.
+    pub(crate) async fn newest(&self) -> String {
+        let page = self.store.store().scan(&Filter::default(), Order::Newest, None, 1).await.expect("read");
+        page.heads.first().expect("an entry").id.to_string()
     }
 
     pub(crate) async fn stop(self) {

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Subject;
 use crate::lead::{Extra, FieldError, Lead, LeadField};
-use crate::map::Fate;
-use crate::pipeline::{End, ExplainedCandidate, ExplainedField};
+use crate::pipeline::{End, Explained, ExplainedCandidate, ExplainedField, Fate};
 
 /// Everything that `explain` shows.
 #[derive(Serialize)]
-pub(super) struct ExplainReport<'a> {
+pub struct ExplainReport<'a> {
     plugin: Option<&'a str>,
     mapping: Option<&'a str>,
     form: &'a str,
@@ -84,11 +82,12 @@ struct RulesReport<'a> {
 }
 
 impl<'a> ExplainReport<'a> {
-    pub(super) fn of(subject: &Subject<'a>) -> Self {
-        let explained = subject.explained;
+    /// Writes an explanation down.
+    pub fn of(explained: &'a Explained) -> Self {
         let explanation = explained.explanation.as_ref();
         Self {
-            plugin: subject.plugin,
+            // None where only the last resort fits.
+            plugin: explanation.and_then(|explanation| explanation.plugin.as_deref()),
             mapping: explained.processed.mapping.as_deref(),
             form: explained.processed.form.as_str(),
             oddities: &explained.processed.oddities,
@@ -96,8 +95,8 @@ impl<'a> ExplainReport<'a> {
                 .map(|explanation| explanation.fields.iter().map(FieldReport::of).collect())
                 .unwrap_or_default(),
             document: explanation.map(|explanation| &explanation.document),
-            lead: lead(&explained.processed.end),
-            errors: errors(&explained.processed.end),
+            lead: lead_of(&explained.processed.end),
+            errors: errors_of(&explained.processed.end),
             rules: RulesReport::of(explanation.map(|explanation| &explanation.found_by)),
             confidence: explanation
                 .iter()
@@ -112,7 +111,7 @@ impl<'a> ExplainReport<'a> {
 }
 
 /// Returns the lead: the one that is sent, or that a held submission would be.
-pub(super) fn lead(end: &End) -> Option<&Lead> {
+pub fn lead_of(end: &End) -> Option<&Lead> {
     match end {
         End::Lead { lead, .. } => Some(lead),
         End::Held { lead, .. } => lead.as_ref(),
@@ -120,7 +119,7 @@ pub(super) fn lead(end: &End) -> Option<&Lead> {
 }
 
 /// Returns why there is no lead.
-pub(super) fn errors(end: &End) -> &[FieldError] {
+pub fn errors_of(end: &End) -> &[FieldError] {
     match end {
         End::Lead { .. } => &[],
         End::Held { errors, .. } => errors,
