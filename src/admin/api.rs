@@ -103,7 +103,7 @@ impl AdminApp {
         if path == STREAM {
             // It takes none of the API's places: it would keep it for an hour.
             return match session.req_header().method {
-                Method::GET => self.stream(query).await,
+                Method::GET => self.stream(query, self.session_in_use(session.req_header())).await,
                 _ => ApiError::Method("GET").reply(),
             };
         }
@@ -128,6 +128,13 @@ impl AdminApp {
         let is_own = || console::is_own(&head.headers, &self.config.load().admin);
         let may = |logged_in: LoggedIn| head.method == Method::GET || (logged_in.has_csrf(csrf) && is_own());
         self.logged_in(head).is_some_and(may)
+    }
+
+    /// Returns the console session that alone lets a request in: what lasts must end with it.
+    fn session_in_use(&self, head: &RequestHeader) -> Option<LoggedIn> {
+        let is_local = matches!(self.caller, Caller::LocalUser(_));
+        let has_token = is_local || token::is_shown(&head.headers, self.admin_token().as_ref());
+        if has_token { None } else { self.logged_in(head) }
     }
 
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiResult {

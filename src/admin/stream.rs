@@ -4,7 +4,7 @@
 //! event: request      a request to the gateway has ended
 //! event: attempt      an attempt to deliver a lead has ended
 //! event: missed       {"what": "missed", "events": n}: the client is slower than they come
-//! event: end          {"what": "end", "reason": "stopping" | "upgraded" | "renew"}: the last one
+//! event: end          {"what": "end", "reason": "stopping" | "upgraded" | "renew" | "logged_out"}: the last one
 //! ```
 //!
 //! Streams have places of their own, so that they take none of the API's. A client that reads nothing for [`TAKE_TIME`] is
@@ -23,6 +23,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::AdminApp;
+use super::console::LoggedIn;
 use super::fault::ApiError;
 use super::reply::{ApiReply, TAKE_TIME};
 use crate::lead::{FormId, Lead, SiteId};
@@ -51,6 +52,8 @@ pub(super) struct Stream {
     filter: StreamFilter,
     /// None where they are not asked for.
     leads: Option<WatchedLeads>,
+    /// Whoever watches by a console session sees nothing more once that has ended.
+    session: Option<(AdminApp, LoggedIn)>,
     open: OpenStream,
 }
 
@@ -81,11 +84,11 @@ struct Gone;
 
 impl AdminApp {
     /// Answers `GET /stream?site=&form=&leads=1` to whoever may use the API.
-    pub(super) async fn stream(&self, query: &str) -> ApiReply {
-        self.open_stream(query).await.unwrap_or_else(ApiError::reply)
+    pub(super) async fn stream(&self, query: &str, session: Option<LoggedIn>) -> ApiReply {
+        self.open_stream(query, session).await.unwrap_or_else(ApiError::reply)
     }
 
-    async fn open_stream(&self, query: &str) -> Result<ApiReply, ApiError> {
+    async fn open_stream(&self, query: &str, session: Option<LoggedIn>) -> Result<ApiReply, ApiError> {
         let StreamAsked { filter, leads } = StreamAsked::read(query)?;
         let now = Timestamp::now();
         let query = filter.read(now)?;
@@ -96,7 +99,8 @@ impl AdminApp {
             false => None,
         };
         let open = OpenStream::new(Arc::clone(&self.metrics), place);
-        let stream = Stream { watcher: self.live.watch(), filter: fitting, leads, open };
+        let session = session.map(|session| (self.clone(), session));
+        let stream = Stream { watcher: self.live.watch(), filter: fitting, leads, session, open };
         Ok(ApiReply::stream(stream))
     }
 }
@@ -168,6 +172,9 @@ impl Stream {
                 _gone = session.read_body_or_idle(true) => return Err(Gone),
                 seen = timeout_at(until.min(written_at + KEEP_ALIVE), self.watcher.next()) => seen,
             };
+            if self.session.as_ref().is_some_and(|(app, session)| !app.is_open(session)) {
+                return last(session, &"logged_out").await;
+            }
             let piece = match seen {
                 Ok(LiveSeen::Event(event)) if !self.filter.fits(&event) => continue,
                 Ok(LiveSeen::Event(event)) => self.event(&event, store).await,

@@ -139,6 +139,11 @@ impl AdminApp {
         self.console.sessions.find(&head.headers, self.admin_token().as_ref(), is_used)
     }
 
+    /// Tells whether a session is still open, without keeping it so.
+    pub(super) fn is_open(&self, session: &LoggedIn) -> bool {
+        self.console.sessions.is_open(session.key, self.admin_token().as_ref())
+    }
+
     /// Returns the token that lets in: the configuration's, else the one that was made.
     pub(super) fn admin_token(&self) -> Option<Secret> {
         self.config.load().admin.token.as_ref().or(self.made_token.as_ref()).cloned()

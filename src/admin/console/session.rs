@@ -92,6 +92,15 @@ impl Sessions {
         Some(LoggedIn { key, csrf: session.csrf.clone() })
     }
 
+    /// Tells whether a session is still open, without keeping it so.
+    pub(super) fn is_open(&self, key: SessionKey, token: Option<&Secret>) -> bool {
+        let Some(token) = token.map(|token| digest(token.expose())) else { return false };
+        let sessions = self.0.lock();
+        sessions
+            .get(&key)
+            .is_some_and(|session| session.used_at.elapsed() < IDLE_MAX && bool::from(session.token.ct_eq(&token)))
+    }
+
     pub(super) fn close(&self, key: SessionKey) {
         self.0.lock().remove(&key);
     }

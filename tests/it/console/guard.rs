@@ -355,3 +355,24 @@ async fn whoever_holds_every_page_holds_nothing_else() {
     while status(&client.get("/console/leads").await) != 200 {}
     stage.stop().await;
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_session_that_opened_it() {
+    let stage = Stage::start().await;
+    let client = Client::log_in(&stage).await;
+    let watching = client.get("/api/v1/stream");
+    let leaving = async {
+        // The stream is there as soon as it is counted.
+        while !String::from_utf8_lossy(&stage.gateway.metrics().text().expect("a page")).contains("formgate_streams 1")
+        {
+            tokio::task::yield_now().await;
+        }
+        let body = r#"{"your-name":"Ann","your-email":"ann@lee.example","your-message":"Hi"}"#;
+        stage.post("acme-dental/contact", body).await;
+        client.post("/console/logout", "").await;
+        stage.post("acme-dental/contact", &body.replace("ann@", "bob@")).await;
+    };
+    let (told, ()) = tokio::join!(watching, leaving);
+    assert!(told.contains("event: request") && told.contains(r#""reason":"logged_out""#), "{told}");
+    stage.stop().await;
+}
