@@ -8,83 +8,25 @@ mod mappings;
 
 mod explanation;
 
+mod rules;
+
 use crate::decode::{self, Arena, DecodeError, Submission};
 pub use crate::decode::{Keeper, KeptBody, TooMuchToKeep, php_json};
 use crate::lead::overlay::Overlay;
 use crate::lead::{Checked, Code, Draft, Extra, FieldError, FormId, Lead, Region};
-use crate::map::{self, Condition, ExtrasRule, Facts, FormFacts, LeadRules, Mapped, MappingView, Rules};
+use crate::map::{self, Facts, FormFacts, Mapped, MappingView, Rules};
 pub use crate::map::{Fate, Mapping, OnInvalid, SetupValues};
 use crate::received::Received;
 pub use explanation::{ExplainedCandidate, ExplainedField, Explanation};
 use hold::HoldChecks;
 pub use mappings::{LAST, Mappings};
+pub use rules::{FormRules, SiteRules};
 
 /// The oddity of what could not be decoded because of a panic.
 pub const DECODER_PANICKED: &str = "decoder_panicked";
 
 /// The oddity of a request that one mapping knows and another made a lead of.
 pub const FELL_BACK: &str = "fell_back";
-
-/// What a site says about its forms.
-#[derive(Clone, Debug, Default)]
-pub struct SiteRules {
-    pub region: Option<Region>,
-    /// `[forms.*]` in the file's order.
-    pub forms: Vec<FormRules>,
-    /// A form that no `[forms.*]` knows is held.
-    pub hold_unknown_forms: bool,
-}
-
-impl SiteRules {
-    /// Reads every form by one mapping, for a try.
-    #[must_use]
-    pub fn with_mapping(&self, name: &str) -> Self {
-        let mut rules = self.clone();
-        let default = FormId::parse("default").ok().filter(|id| !rules.forms.iter().any(|form| form.id == *id));
-        rules.forms.extend(default.map(FormRules::plain));
-        for form in &mut rules.forms {
-            form.mapping = Some(name.to_owned());
-        }
-        rules
-    }
-}
-
-impl FormRules {
-    /// A form of which nothing is said.
-    fn plain(id: FormId) -> Self {
-        Self {
-            id,
-            matches: Vec::new(),
-            mapping: None,
-            on_invalid: None,
-            region: None,
-            lead: LeadRules::default(),
-            extras: ExtrasRule::default(),
-            auto_min: None,
-            honeypot: None,
-        }
-    }
-}
-
-/// One `[forms.<id>]`: everything it says goes before the mapping.
-#[derive(Clone, Debug)]
-pub struct FormRules {
-    pub id: FormId,
-    /// Which submissions are of this form, where the URL doesn't say.
-    pub matches: Vec<Condition>,
-    /// The name of a mapping in [`Mappings`]; none: recognised from the request.
-    pub mapping: Option<String>,
-    pub on_invalid: Option<OnInvalid>,
-    pub region: Option<Region>,
-    /// Overrides the mapping, field by field.
-    pub lead: LeadRules,
-    /// Added to the mapping's; its `to` goes before.
-    pub extras: ExtrasRule,
-    /// What auto found is held below this confidence, 0 to 1.
-    pub auto_min: Option<f32>,
-    /// A field that people don't see: a submission where it is filled is held, and it is no part of the lead.
-    pub honeypot: Option<String>,
-}
 
 /// What became of one submission.
 #[derive(Clone, Debug)]
