@@ -7,7 +7,9 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::Parameters;
 use super::{AdminApp, Caller};
-use crate::operate::{self, AmendAsked, Choice, ExplainAsked, Export, ExportFormat, LeadPage, RetryAsked, Trace};
+use crate::operate::{
+    self, Actor, AmendAsked, Choice, ExplainAsked, Export, ExportFormat, LeadPage, RetryAsked, Trace,
+};
 use crate::queue::{Order, StoreError};
 use crate::telemetry;
 
@@ -18,18 +20,24 @@ impl AdminApp {
     }
 
     /// Tells whether chosen leads are to be masked. Where they would be and are asked for whole, that is written down.
-    pub(super) async fn hides(&self, reveal: bool, choice: &Choice, now: Timestamp) -> Result<bool, ApiError> {
+    pub(super) async fn hides(
+        &self,
+        reveal: bool,
+        choice: &Choice,
+        by: Actor,
+        now: Timestamp,
+    ) -> Result<bool, ApiError> {
         if !self.masks() || !reveal {
             return Ok(self.masks());
         }
-        operate::reveal(&self.audit, self.by(), choice, now).await?;
+        operate::reveal(&self.audit, by, choice, now).await?;
         Ok(false)
     }
 
     /// Answers `GET /leads`.
     pub(super) async fn leads(&self, parameters: &Parameters, now: Timestamp) -> ApiResult {
         let query = parameters.filter.read(now)?;
-        let hides = self.hides(parameters.reveal, &Choice::Query(query.clone()), now).await?;
+        let hides = self.hides(parameters.reveal, &Choice::Query(query.clone()), self.by(), now).await?;
         let order = parameters.order.unwrap_or(Order::Newest);
         let cursor = parameters.cursor;
         let limit = parameters.limit();
@@ -40,7 +48,7 @@ impl AdminApp {
     /// Answers `GET /leads/{id}`.
     pub(super) async fn lead(&self, id: &str, reveal: bool, now: Timestamp) -> ApiResult {
         let life = operate::show(self.store.store(), &self.situation(now), id).await?;
-        let hides = self.hides(reveal, &Choice::Ids(vec![life.entry.id.to_string()]), now).await?;
+        let hides = self.hides(reveal, &Choice::Ids(vec![life.entry.id.to_string()]), self.by(), now).await?;
         if !hides {
             return found(&life);
         }
@@ -52,23 +60,22 @@ impl AdminApp {
     /// Answers `GET /leads/{id}/trace`.
     pub(super) async fn trace(&self, id: &str, reveal: bool, now: Timestamp) -> ApiResult {
         let trace = operate::trace(self.store.store(), &self.situation(now), id).await?;
-        let hides = self.hides(reveal, &Choice::Ids(vec![trace.id.to_string()]), now).await?;
+        let hides = self.hides(reveal, &Choice::Ids(vec![trace.id.to_string()]), self.by(), now).await?;
         found(&if hides { Trace::masked(trace) } else { trace })
     }
 
     /// Answers `POST /explain`. A stored submission is a visitor's: where leads are masked, it is shown once that is written
     /// down, and not before.
     pub(super) async fn explain(&self, asked: ExplainAsked) -> ApiResult {
-        let store = self.store.store();
-        if let Some(entry) = operate::explained_entry(store, &asked).await? {
+        let subject = operate::ExplainSubject::find(self.store.store(), &asked).await?;
+        if let Some(entry) = subject.stored() {
             let choice = Choice::Ids(vec![entry.to_string()]);
-            if self.hides(asked.reveal, &choice, Timestamp::now()).await? {
+            if self.hides(asked.reveal, &choice, self.by(), Timestamp::now()).await? {
                 let words = "leads are masked here: add `\"reveal\": true` to explain a stored one";
                 return Err(ApiError::Request(words.to_owned()));
             }
         }
-        let config = self.config.load_full();
-        found(&operate::explain(store, &config, asked).await?)
+        found(&operate::explain(self.config.load_full(), asked, subject).await?)
     }
 
     /// Answers `GET /leads/export`.
@@ -78,7 +85,7 @@ impl AdminApp {
         let format = ExportFormat::parse(format).ok_or_else(no_format)?;
         let query = parameters.filter.read(now)?;
         let choice = Choice::Query(query);
-        let hides = self.hides(parameters.reveal, &choice, now).await?;
+        let hides = self.hides(parameters.reveal, &choice, self.by(), now).await?;
         let export = Export::begin(&self.audit, choice, format, self.by(), self.situation(now)).await?;
         Ok(ApiReply::export(export.masking(hides), format.media_type()))
     }
@@ -86,7 +93,7 @@ impl AdminApp {
     /// Answers `POST /leads/retry`. Only of a dry run leads are shown.
     pub(super) async fn retry(&self, asked: &RetryAsked, now: Timestamp) -> ApiResult {
         let choice = Choice::read(&asked.ids, asked.filter.as_ref(), now)?;
-        let hides = asked.dry_run && self.hides(asked.reveal, &choice, now).await?;
+        let hides = asked.dry_run && self.hides(asked.reveal, &choice, self.by(), now).await?;
         let config = self.config.load_full();
         let tried = operate::retry(self.store.store(), &config, &self.audit, asked, self.by(), now).await?;
         found(&if hides { tried.masked() } else { tried })
@@ -95,7 +102,7 @@ impl AdminApp {
     /// Answers `POST /leads/amend`. Only of a dry run the lead is shown.
     pub(super) async fn amend(&self, asked: &AmendAsked, now: Timestamp) -> ApiResult {
         let choice = Choice::Ids(vec![asked.id.clone()]);
-        let hides = asked.dry_run && self.hides(asked.reveal, &choice, now).await?;
+        let hides = asked.dry_run && self.hides(asked.reveal, &choice, self.by(), now).await?;
         let config = self.config.load_full();
         let done = operate::amend(self.store.store(), &config, &self.audit, asked, self.by(), now).await?;
         found(&if hides { done.masked() } else { done })

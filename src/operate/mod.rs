@@ -101,7 +101,7 @@ pub use count::{COUNTED_MAX, count};
 pub use digest::{DAYS_MAX, Digest, DigestSite, NeedsPerson, digest};
 pub use discard::{DROPPED_STATES, DropAsked, drop_entries};
 pub use erase::{BadErase, EraseAsked, Erased, ErasedEntry, erase};
-pub use explain::{BadExplain, ExplainAsked, ExplainReport, errors_of, explain, explained_entry, lead_of};
+pub use explain::{BadExplain, ExplainAsked, ExplainReport, ExplainSubject, errors_of, explain, lead_of};
 pub use export::{Export, ExportFormat, csv_head, csv_row};
 pub use figures::Window;
 pub use find::{NotFound, find};

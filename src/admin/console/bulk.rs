@@ -216,7 +216,8 @@ impl Request<'_> {
         let format = format.ok_or_else(|| ApiError::Request(words::NO_FORMAT.to_owned()))?;
         let choice = Choice::read(&asked.ids, asked.filter.as_ref(), self.now)?;
         let situation = self.app.situation(self.now);
-        let hides = self.hides(fields.one("reveal").is_some(), &choice).await?;
+        let reveal = fields.one("reveal").is_some();
+        let hides = self.app.hides(reveal, &choice, Actor::Console, self.now).await?;
         let export = Export::begin(&self.app.audit, choice, format, Actor::Console, situation).await?;
         let disposition = match format {
             ExportFormat::Csv => "attachment; filename=\"leads.csv\"",

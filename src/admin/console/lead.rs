@@ -76,18 +76,9 @@ impl Request<'_> {
         let app = self.app;
         let life = operate::show(app.store.store(), &app.situation(self.now), id).await?;
         let id = life.entry.id;
-        self.hides(true, &Choice::Ids(vec![id.to_string()])).await?;
+        app.hides(true, &Choice::Ids(vec![id.to_string()]), Actor::Console, self.now).await?;
         app.console.sessions.reveal(self.logged_in.key, id);
         Ok(redirect(&format!("/console/leads/{id}")))
-    }
-
-    /// Tells whether chosen leads are to be masked; where they are asked for whole, that is written down.
-    pub(super) async fn hides(&self, reveal: bool, choice: &Choice) -> Result<bool, ApiError> {
-        if !self.app.masks() || !reveal {
-            return Ok(self.app.masks());
-        }
-        operate::reveal(&self.app.audit, Actor::Console, choice, self.now).await?;
-        Ok(false)
     }
 
     /// Sends the stored request, or the lead it must become, as a file for a folder of fixtures.

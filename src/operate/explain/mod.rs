@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use self::report::{ExplainReport, errors_of, lead_of};
 use super::again::explain_as;
-use super::{NotFound, OperateError, find};
+use super::{OperateError, find};
 use crate::config::{self, Config};
 use crate::lead::overlay::Overlay;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -53,7 +53,7 @@ pub enum BadExplain {
 }
 
 /// A submission that is to be explained.
-enum Subject {
+pub enum ExplainSubject {
     Posted(Received),
     Stored(Box<Entry>),
 }
@@ -61,24 +61,30 @@ enum Subject {
 /// Most characters that are repeated of a name that is none.
 const NAME_SHOWN_MAX: usize = 64;
 
-/// Explains a submission, as [`ExplainReport`] writes it.
-pub async fn explain(store: &dyn Store, config: &Arc<Config>, asked: ExplainAsked) -> Result<Value, OperateError> {
-    let subject = match (&asked.body, &asked.content_type, &asked.entry) {
-        (Some(body), Some(content_type), None) => Subject::Posted(posted(body, content_type)),
-        (None, None, Some(id)) => Subject::Stored(Box::new(find(store, id).await??)),
-        _ => return Err(BadExplain::Subject.into()),
-    };
-    let config = Arc::clone(config);
-    // To compile a mapping and decode a large body takes a while; requests must not wait for it.
-    let told = telemetry::blocking(move || told(&config, &asked, &subject)).await;
-    Ok(told.map_err(|error| StoreError::Corrupt(error.into()))??)
+impl ExplainSubject {
+    /// Takes what is posted, or finds the stored entry.
+    pub async fn find(store: &dyn Store, asked: &ExplainAsked) -> Result<ExplainSubject, OperateError> {
+        match (&asked.body, &asked.content_type, &asked.entry) {
+            (Some(body), Some(content_type), None) => Ok(ExplainSubject::Posted(posted(body, content_type))),
+            (None, None, Some(id)) => Ok(ExplainSubject::Stored(Box::new(find(store, id).await??))),
+            _ => Err(BadExplain::Subject.into()),
+        }
+    }
+
+    /// Returns the id of a stored submission. It is a visitor's, so that who looks at it may have to be written down.
+    pub fn stored(&self) -> Option<EntryId> {
+        match self {
+            ExplainSubject::Posted(_) => None,
+            ExplainSubject::Stored(entry) => Some(entry.head.id),
+        }
+    }
 }
 
-/// Finds the entry that an explanation would be of, so that it can be told who looks at it.
-pub async fn explained_entry(store: &dyn Store, asked: &ExplainAsked) -> Result<Option<EntryId>, OperateError> {
-    let Some(id) = &asked.entry else { return Ok(None) };
-    let found: Result<Entry, NotFound> = find(store, id).await?;
-    Ok(Some(found?.head.id))
+/// Explains a submission, as [`ExplainReport`] writes it.
+pub async fn explain(config: Arc<Config>, asked: ExplainAsked, subject: ExplainSubject) -> Result<Value, OperateError> {
+    // To compile a mapping and decode a large body takes a while; requests must not wait for it.
+    let report = telemetry::blocking(move || report(&config, &asked, &subject)).await;
+    Ok(report.map_err(|panicked| StoreError::Corrupt(panicked.into()))??)
 }
 
 fn posted(body: &str, content_type: &str) -> Received {
@@ -86,13 +92,13 @@ fn posted(body: &str, content_type: &str) -> Received {
     Received::from_parts("POST", None, headers, Bytes::from(body.to_owned()))
 }
 
-fn told(config: &Config, asked: &ExplainAsked, subject: &Subject) -> Result<Value, BadExplain> {
+fn report(config: &Config, asked: &ExplainAsked, subject: &ExplainSubject) -> Result<Value, BadExplain> {
     let explained = explained(config, asked, subject)?;
     // Its keys are text, and its values are plain.
     Ok(serde_json::to_value(ExplainReport::of(&explained)).unwrap_or_default())
 }
 
-fn explained(config: &Config, asked: &ExplainAsked, subject: &Subject) -> Result<Explained, BadExplain> {
+fn explained(config: &Config, asked: &ExplainAsked, subject: &ExplainSubject) -> Result<Explained, BadExplain> {
     let site = site(config, asked, subject)?;
     let form =
         asked.form.as_deref().map(|form| FormId::parse(form).map_err(|_slug| named(form, "form"))).transpose()?;
@@ -100,26 +106,22 @@ fn explained(config: &Config, asked: &ExplainAsked, subject: &Subject) -> Result
         // For a text without a terminal.
         BadExplain::Mapping(problems.render(false))
     })?;
-    if let (Subject::Stored(entry), None, None) = (subject, &form, &mapping) {
+    if let (ExplainSubject::Stored(entry), None, None) = (subject, &form, &mapping) {
         let site = site.and_then(|id| config.sites.get(id)).map(Arc::as_ref);
         return Ok(explain_as(config, site, entry.as_ref()).0);
     }
     let no_rules = SiteRules::default();
     let rules = site.and_then(|id| config.sites.get(id)).map_or(&no_rules, |site| &site.rules);
-    let stored = |entry: &Entry| (entry.received.clone(), entry.head.reading.overlay.clone(), entry.head.form.clone());
     let (received, overlay, filed) = match subject {
-        Subject::Posted(received) => (received.clone(), Overlay::default(), None),
-        Subject::Stored(entry) => {
-            let (received, overlay, form) = stored(entry);
-            (received, overlay, Some(form))
-        }
+        ExplainSubject::Posted(received) => (received, &Overlay::default(), None),
+        ExplainSubject::Stored(entry) => (&entry.received, &entry.head.reading.overlay, Some(&entry.head.form)),
     };
-    let form = form.or(filed);
+    let form = form.as_ref().or(filed);
     Ok(match mapping {
-        None => run(&config.mappings, rules, form.as_ref(), &received, &overlay),
+        None => run(&config.mappings, rules, form, received, overlay),
         Some(mapping) => {
             let rules = rules.with_mapping(&mapping.name);
-            run(&config.mappings.with(mapping), &rules, form.as_ref(), &received, &overlay)
+            run(&config.mappings.with(mapping), &rules, form, received, overlay)
         }
     })
 }
@@ -136,11 +138,15 @@ fn run(
 }
 
 /// Returns the site whose rules apply: the one that is named, else the entry's.
-fn site<'a>(config: &'a Config, asked: &ExplainAsked, subject: &'a Subject) -> Result<Option<&'a SiteId>, BadExplain> {
+fn site<'a>(
+    config: &'a Config,
+    asked: &ExplainAsked,
+    subject: &'a ExplainSubject,
+) -> Result<Option<&'a SiteId>, BadExplain> {
     let Some(name) = asked.site.as_deref() else {
         return Ok(match subject {
-            Subject::Posted(_) => None,
-            Subject::Stored(entry) => Some(&entry.head.site),
+            ExplainSubject::Posted(_) => None,
+            ExplainSubject::Stored(entry) => Some(&entry.head.site),
         });
     };
     let site = SiteId::parse(name).map_err(|_slug| named(name, "site"))?;
