@@ -43,7 +43,8 @@ fn main() -> Outcome<()> {
     // cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_wanted = |row: &str| wanted.is_empty() || wanted.iter().any(|wanted| row.starts_with(wanted.as_str()));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // One thread asks, as that of the gateway's listener does.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     if is_wanted("append") {
         runtime.block_on(life::appends())?;
     }

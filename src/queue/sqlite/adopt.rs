@@ -6,7 +6,7 @@ use super::arrival;
 use super::failure::Failure;
 use super::keys::Short;
 use super::names::Names;
-use super::row::{INSERT_ENTRY, Row, insert_entry};
+use super::row::{NewRow, Row, insert_entries};
 use super::segment::{self, SEGMENT_MAX};
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -57,7 +57,7 @@ impl<'c> Adopting<'c> {
         let site = self.names.number(self.connection, kept.site.as_str())?;
         let form = self.names.number(self.connection, kept.form.as_str())?;
         let row = Row { id: *id, site, form, accepted_at: *accepted_at, seen: *seen, place, key: *key };
-        insert_entry(&mut *self.connection.prepare_cached(INSERT_ENTRY)?, self.next, &row, standing)?;
+        insert_entries(self.connection, &[NewRow { number: self.next, row, standing }])?;
         tally.note(site, standing.state, 1);
         self.segment.extend_from_slice(record);
         self.next += 1;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::arrival::{self, Arrival};
+use super::entering;
 use super::failure::Failure;
 use super::keys::short;
 use super::outbox;
@@ -47,14 +48,14 @@ pub(super) fn append(workspace: &mut Workspace, entry: &mut Prepared) -> Result<
     if let Some(key) = entry.dedupe.filter(|_| !workspace.options.dedupe_window.is_zero()) {
         // Whoever counts one more sight of an entry needs it in the books.
         if workspace.waiting.has_key(key) {
-            arrival::enter(workspace)?;
+            entering::enter(workspace)?;
         }
         if let Some(first) = find_first(workspace, key, entry.accepted_at)? {
             return Ok(Appended::Duplicate(first));
         }
     }
     if workspace.waiting.len() >= arrival::WAITING_MAX {
-        arrival::enter(workspace)?;
+        entering::enter(workspace)?;
     }
     let id = entry.arrival.id;
     check_id(workspace, id)?;
@@ -91,17 +92,29 @@ fn check_id(workspace: &Workspace, id: EntryId) -> Result<(), Failure> {
     if is_entered || workspace.waiting.has(id) { Err(Failure::unavailable(RepeatedId)) } else { Ok(()) }
 }
 
+/// How many times as much as was asked for the database may have grown, at most.
+const GROWTH_MAX: u64 = 8;
+/// What a transaction may add that nobody asked for: rows, indexes, events.
+pub(super) const BESIDE: usize = 8 * 1_024;
+
 /// Fails with `Full` unless there is room for some bytes more.
 ///
 /// Only new entries are held back: what is stored must still be claimed and settled when `max_size` is reached.
 pub(super) fn check_room(workspace: &mut Workspace, bytes: usize) -> Result<(), Failure> {
     let Some(max_size) = workspace.options.max_size else { return Ok(()) };
+    let asked = (workspace.asked + bytes) as u64;
+    // Far from the limit it is enough to have looked some time ago.
+    if let Some((used, since)) = workspace.used
+        && used + GROWTH_MAX * (since + asked) <= max_size
+    {
+        return Ok(());
+    }
     let used = match workspace.used {
-        Some(used) => used,
-        None => *workspace.used.insert(used_bytes(&workspace.connection)?),
+        Some((used, 0)) => used,
+        _ => used_bytes(&workspace.connection)?,
     };
-    let needed = used + (workspace.asked + bytes) as u64;
-    if needed > max_size { Err(Failure::Full) } else { Ok(()) }
+    workspace.used = Some((used, 0));
+    if used + asked > max_size { Err(Failure::Full) } else { Ok(()) }
 }
 
 /// Returns the bytes of all pages in use.

@@ -2,8 +2,8 @@
 //!
 //! An append adds a record to the segment of its transaction, and that says all that is known of the entry. Its row of
 //! `entry` and that row's indexes are written later, for many entries together: each page of theirs that changes is written
-//! whole at every commit. Every job but an append enters first what waits, in its own transaction, so none sees the
-//! difference.
+//! whole at every commit (see `entering`). Every job but an append enters what waits, in its own transaction, so none sees
+//! the difference.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::failure::{Failure, Unreadable};
 use super::history::take;
 use super::keys::{Short, short};
 use super::listed;
-use super::row::{INSERT_ENTRY, Row, from_millisecond, insert_entry};
+use super::row::from_millisecond;
+use super::schema::check_version;
 use super::segment::{self, records};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -60,10 +61,10 @@ pub(super) struct Waiting {
 
 /// One of them.
 #[derive(Debug)]
-struct Waits {
-    number: i64,
-    place: u32,
-    arrival: Arc<Arrival>,
+pub(super) struct Waits {
+    pub(super) number: i64,
+    pub(super) place: u32,
+    pub(super) arrival: Arc<Arrival>,
 }
 
 impl Arrival {
@@ -94,6 +95,10 @@ impl Arrival {
 
     pub(super) fn state_and_reason(&self) -> (State, Reason) {
         (self.state, self.reason)
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.state == State::Queued
     }
 
     /// Writes it as part of a record: the id, when it was accepted, how it stood and which of the following there are, when it
@@ -174,8 +179,7 @@ impl Arrival {
 
     /// Tells whether an append could have written this.
     fn is_sound(&self) -> bool {
-        let is_queued = self.state == State::Queued;
-        let may_be = is_queued && self.expires_at.is_none() || self.state == State::Held;
+        let may_be = self.is_queued() && self.expires_at.is_none() || self.state == State::Held;
         may_be && self.standing().is_ok()
     }
 
@@ -215,6 +219,13 @@ impl Waiting {
         self.entries.push(Waits { number, place, arrival });
     }
 
+    /// Takes all of them.
+    pub(super) fn take(&mut self) -> Vec<Waits> {
+        self.ids.clear();
+        self.keys.clear();
+        std::mem::take(&mut self.entries)
+    }
+
     /// Says that the tables may hold other entries than these: a transaction was taken back.
     pub(super) fn distrust(&mut self) {
         *self = Self::default();
@@ -222,7 +233,7 @@ impl Waiting {
 }
 
 /// Returns the number of the entry that was entered last, whether it is still there or not: none is given again.
-fn entered(connection: &Connection) -> Result<i64, Failure> {
+pub(super) fn entered(connection: &Connection) -> Result<i64, Failure> {
     let mut find = connection.prepare_cached("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'entered'")?;
     Ok(find.query_row([], |row| row.get(0))?)
 }
@@ -282,9 +293,12 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
         return Ok(());
     }
     let connection = &workspace.connection;
+    // A newer program may have changed the tables; this one must then hold still.
+    check_version(connection)?;
     workspace.waiting.distrust();
     workspace.recent.clear();
     workspace.names.forget();
+    workspace.used = None;
     // Once damage was met where the entries lie, what is new is stored all the same.
     let unread = workspace.keys.has_given_up();
     workspace.tally.refresh(connection, unread)?;
@@ -304,6 +318,8 @@ pub(super) fn refresh(workspace: &mut Workspace) -> Result<(), Failure> {
     })?;
     drop(known);
     workspace.next_number = highest + 1;
+    let not_listed = entered(connection)? - listed::upto(connection)?;
+    workspace.unlisted = usize::try_from(not_listed).unwrap_or_default();
     workspace.newest = if unread { None } else { newest(connection)? };
     if !workspace.options.dedupe_window.is_zero() {
         workspace.keys.refresh(connection, workspace.options.dedupe_window)?;
@@ -325,36 +341,4 @@ pub(super) fn write_segment(workspace: &mut Workspace) -> Result<(), Failure> {
     segment::insert(&workspace.connection, workspace.segment_number, &workspace.segment)?;
     workspace.segment.clear();
     Ok(())
-}
-
-/// Enters what waits.
-pub(super) fn enter(workspace: &mut Workspace) -> Result<(), Failure> {
-    // What failed halfway is known to nobody any more: the whole transaction goes with it.
-    enter_all(workspace).inspect_err(|_| workspace.spoilt = true)
-}
-
-fn enter_all(workspace: &mut Workspace) -> Result<(), Failure> {
-    write_segment(workspace)?;
-    let waiting = std::mem::take(&mut workspace.waiting.entries);
-    let Some(last) = waiting.last().map(|waits| waits.number) else { return Ok(()) };
-    let window = workspace.options.dedupe_window;
-    let Workspace { connection, names, tally, keys, newest, .. } = workspace;
-    let mut insert = connection.prepare_cached(INSERT_ENTRY)?;
-    for Waits { number, place, arrival } in waiting {
-        let Arrival { id, accepted_at, dedupe_key: key, .. } = *arrival;
-        let site = names.number(connection, arrival.site.as_str())?;
-        let form = names.number(connection, arrival.form.as_str())?;
-        let row = Row { id, site, form, accepted_at, seen: 0, place, key };
-        insert_entry(&mut insert, number, &row, &arrival.standing()?)?;
-        tally.note(site, arrival.state, 1);
-        *newest = (*newest).max(Some(id));
-        if !window.is_zero() {
-            keys.add(number, id, accepted_at, key, window);
-        }
-    }
-    drop(insert);
-    workspace.waiting.ids.clear();
-    workspace.waiting.keys.clear();
-    set_entered(&workspace.connection, last)?;
-    listed::catch_up(&workspace.connection, last)
 }

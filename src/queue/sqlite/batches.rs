@@ -3,18 +3,20 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::append::BESIDE;
 use super::arrival;
 use super::aside;
 use super::connection::truncate_log;
+use super::copying::Copying;
 use super::failure::{BytesRemain, Failure, NotSynced, Removed};
 use super::files::Identity;
-use super::job::Job;
+use super::job::{Job, Kind, Task};
+use super::listed;
+use super::log::Log;
 use super::patient::Patient;
-use super::schema::check_version;
 use super::segment::PADDING_MAX;
-use super::syncing::Log;
 use super::workspace::{Tally, Workspace};
 use super::writer::Message;
 
@@ -39,6 +41,7 @@ pub(super) struct Batches {
     /// Whether what a removed file held was copied, or could not be.
     pub(super) rescued: bool,
     pub(super) log: Log,
+    pub(super) copying: Copying,
 }
 
 impl Drop for Batches {
@@ -66,6 +69,10 @@ impl Batches {
             jobs.extend(self.patient.take());
             if !jobs.is_empty() {
                 self.commit(jobs);
+                self.tend_log();
+            }
+            if self.workspace.unlisted >= listed::BEHIND && waiting.is_empty() {
+                self.catch_up();
             }
             if let Some(reply) = truncate {
                 drop(reply.send(self.truncate()));
@@ -113,7 +120,7 @@ impl Batches {
         if !self.log.has_failed() {
             return Ok(());
         }
-        if truncate_log(&mut self.workspace.connection)? {
+        if self.empty_log()? {
             return Err(Failure::unavailable(NotSynced));
         }
         self.log.forget_failure();
@@ -126,7 +133,7 @@ impl Batches {
             self.workspace.reserve.release();
             failure = self.run_alone(&mut job);
         }
-        if job.wants_reserve(failure.as_ref()) && truncate_log(&mut self.workspace.connection).is_ok() {
+        if job.wants_reserve(failure.as_ref()) && self.empty_log().is_ok() {
             failure = self.run_alone(&mut job);
         }
         match failure {
@@ -146,8 +153,9 @@ impl Batches {
     fn run_together(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Spoilt> {
         let before = self.workspace.connection.total_changes();
         let remembered = self.workspace.memory.clone();
+        let before_this = (self.workspace.asked + BESIDE) as u64;
         self.workspace.asked = 0;
-        self.workspace.used = None;
+        self.workspace.used = self.workspace.used.map(|(used, since)| (used, since + before_this));
         self.workspace.has_reserve = false;
         let done = self.mend_log().map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
         match &done {
@@ -218,8 +226,6 @@ impl Batches {
     fn begin(&mut self) -> Result<(), Spoilt> {
         self.execute("BEGIN IMMEDIATE")?;
         self.workspace.spoilt = false;
-        // A newer program may have changed the tables since; this one must then hold still.
-        check_version(&self.workspace.connection).map_err(Spoilt::Whole)?;
         arrival::refresh(&mut self.workspace).map_err(Spoilt::Whole)
     }
 
@@ -243,17 +249,43 @@ impl Batches {
         done.map(drop).map_err(|error| Spoilt::Whole(error.into()))
     }
 
+    /// Lists what is behind under its site, while nobody waits.
+    fn catch_up(&mut self) {
+        let (reply, _nobody_waits) = oneshot::channel();
+        self.commit(vec![Box::new(Task::new(Kind::Aside, listed::catch_up, reply))]);
+        // Where it failed, it is tried again when as many have come.
+        self.workspace.unlisted = 0;
+    }
+
+    /// Copies the log where it is long, and keeps room behind it; after everybody is answered, since nobody waits for that.
+    fn tend_log(&mut self) {
+        self.copying.tend(&self.workspace.connection, self.log.pages());
+        if !self.log.is_short() || self.log.has_failed() || self.execute("BEGIN IMMEDIATE").is_err() {
+            return;
+        }
+        if let Err(error) = self.log.lengthen() {
+            tracing::debug!(%error, "the store's log has no room kept behind it");
+        }
+        // Cannot fail in a way that matters: a transaction that stays open makes the next one fail.
+        self.execute("ROLLBACK").ok();
+    }
+
+    /// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
+    fn empty_log(&mut self) -> Result<bool, Failure> {
+        let _alone = self.copying.alone();
+        truncate_log(&mut self.workspace.connection)
+    }
+
     fn truncate(&mut self) -> Result<(), Failure> {
-        let Workspace { connection, reserve, .. } = &mut self.workspace;
-        let is_held = match truncate_log(connection) {
-            Err(Failure::DiskFull) if reserve.release() => truncate_log(connection)?,
+        let is_held = match self.empty_log() {
+            Err(Failure::DiskFull) if self.workspace.reserve.release() => self.empty_log()?,
             truncated => truncated?,
         };
         if is_held {
             return Err(Failure::unavailable(BytesRemain));
         }
         // The log's room is free by now. If it is not enough, the next append says so.
-        reserve.keep().ok();
+        self.workspace.reserve.keep().ok();
         Ok(())
     }
 }

@@ -1,23 +1,24 @@
 //! Leasing entries.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::check::Watch;
+use super::entering::{self, Entering};
 use super::failure::Failure;
 use super::names::{self, Names};
 use super::recent::{Appended, Leased, Recent};
 use super::row::{
-    HEAD_BY_NUMBER, PLACE, SITE_NUMBER, STANDING_BY_NUMBER, UPDATE_STANDING, read_beside, read_standing, unsigned,
-    update_standing, write_standing,
+    HEAD_BY_NUMBER, PLACE, SITE_NUMBER, STANDING_BY_NUMBER, UPDATE_LEASE, read_beside, read_standing, unsigned,
+    write_lease, write_standing,
 };
 use super::segment::Segments;
 use super::writer::Workspace;
 use crate::lead::SiteId;
-use crate::queue::standing::{Beside, later};
+use crate::queue::standing::{Beside, Standing, later};
 use crate::queue::turns::{self, Lanes};
 use crate::queue::{CLAIM_MAX, Claim, Lease};
 
@@ -39,27 +40,46 @@ const DUE_LAST: &str = "SELECT number, accepted_at FROM entry INDEXED BY entry_d
 const DUE_SINCE_MAX: i64 = 256;
 const DUE_LAST_MAX: i64 = 4_096;
 
-/// Leases entries that are due.
+/// Leases entries that are due. What waits to be entered is, and what of it is due gets its row as it is leased.
 pub(super) fn claim(workspace: &mut Workspace, claim: &Claim) -> Result<Vec<Lease>, Failure> {
-    let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
-    if workspace.memory.clock.went_back(now) {
+    if workspace.memory.clock.went_back(claim.now) {
+        entering::enter(workspace)?;
         workspace.recent.clear();
-        rewind(&workspace.connection, now)?;
+        rewind(&workspace.connection, claim.now)?;
     }
+    let entering = Entering::begin(workspace)?;
+    let is_halfway = !entering.is_empty();
+    let leases = lease(workspace, claim, entering);
+    workspace.spoilt |= leases.is_err() && is_halfway;
+    leases
+}
+
+fn lease(workspace: &mut Workspace, claim: &Claim, entering: Entering) -> Result<Vec<Lease>, Failure> {
+    let Claim { max, lease, now, accepted_since, quota: _ } = *claim;
     let last_site = workspace.memory.last_sites.of(accepted_since).clone();
-    let lanes = due(workspace, last_site.as_ref(), claim)?;
+    let lanes = due(workspace, last_site.as_ref(), claim, &entering)?;
     let (numbers, last) = turns::take(lanes, max.min(CLAIM_MAX));
     if numbers.is_empty() {
+        entering.end(workspace, &HashMap::new())?;
         return Ok(Vec::new());
     }
     *workspace.memory.last_sites.of(accepted_since) = last;
     let token = next_token(&workspace.connection)?;
+    let mut leased = HashMap::new();
+    for number in &numbers {
+        if let Some(arrival) = entering.arrival(*number) {
+            let mut standing = arrival.standing()?;
+            standing.claim(token, lease, now);
+            leased.insert(*number, standing);
+        }
+    }
+    entering.end(workspace, &leased)?;
     let mut leases = Vec::with_capacity(numbers.len());
     let Workspace { connection, damage, recent, names, .. } = workspace;
     let find = connection.prepare_cached(HEAD_BY_NUMBER)?;
-    let update = connection.prepare_cached(UPDATE_STANDING)?;
+    let update = connection.prepare_cached(UPDATE_LEASE)?;
     let segments = Segments::of(connection);
-    let mut leasing = Leasing { connection, find, update, segments, damage, recent, names, token, lease, now };
+    let mut leasing = Leasing { connection, find, update, segments, damage, recent, names, leased, token, lease, now };
     for number in numbers {
         leases.extend(leasing.one(number)?);
     }
@@ -114,10 +134,16 @@ fn rewind(connection: &Connection, now: Timestamp) -> Result<(), Failure> {
 }
 
 /// Finds what is due, site by site, beginning after the one whose turn was last.
-fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> Result<Lanes<SiteId, i64>, Failure> {
+fn due(
+    workspace: &mut Workspace,
+    last_site: Option<&SiteId>,
+    claim: &Claim,
+    entering: &Entering,
+) -> Result<Lanes<SiteId, i64>, Failure> {
     let Workspace { connection, tally, damage, .. } = workspace;
+    let mut fresh = entering.fresh(claim.now, claim.accepted_since);
     let mut lanes = Vec::new();
-    for (site, number) in tally.in_turn(connection, last_site)? {
+    for (site, number, queued) in tally.in_turn(connection, last_site)? {
         if lanes.len() >= claim.max.min(CLAIM_MAX) {
             break;
         }
@@ -125,17 +151,21 @@ fn due(workspace: &mut Workspace, last_site: Option<&SiteId>, claim: &Claim) -> 
         if most == 0 {
             continue;
         }
-        let mut lane = oldest_due(connection, number, claim, damage.rows())?;
+        let fresh = fresh.remove(&number).unwrap_or_default();
+        let has_older = queued > fresh.queued;
+        let mut lane = if has_older { oldest_due(connection, number, claim, damage.rows())? } else { Vec::new() };
         lane.retain(|number| !damage.has_row(*number));
+        // Their numbers are higher.
+        lane.extend(fresh.due);
         lane.truncate(most);
         if !lane.is_empty() {
-            lanes.push((site.clone(), lane));
+            lanes.push((site.clone(), lane.into()));
         }
     }
     Ok(lanes)
 }
 
-fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize) -> Result<VecDeque<i64>, Failure> {
+fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize) -> Result<Vec<i64>, Failure> {
     // Rows that can't be leased may be the first of all.
     let max = ORDERED_MAX + damaged;
     let mut numbers = match claim.accepted_since {
@@ -148,7 +178,7 @@ fn oldest_due(connection: &Connection, site: i64, claim: &Claim, damaged: usize)
         Some(since) => new_due(connection, site, claim, since, damaged)?,
     };
     numbers.sort_unstable();
-    Ok(numbers.into())
+    Ok(numbers)
 }
 
 /// Finds what is due and was accepted since.
@@ -196,6 +226,8 @@ struct Leasing<'w> {
     damage: &'w Watch,
     recent: &'w mut Recent,
     names: &'w mut Names,
+    /// How those stand whose rows were written as they are leased.
+    leased: HashMap<i64, Standing>,
     token: u64,
     lease: Duration,
     now: Timestamp,
@@ -218,17 +250,20 @@ impl Leasing<'_> {
     }
 
     fn try_one(&mut self, number: i64) -> Result<Option<Lease>, Failure> {
-        let Some((beside, mut leased)) = self.read(number)? else { return Ok(None) };
-        leased.standing.claim(self.token, self.lease, self.now);
-        update_standing(&mut self.update, number, &leased.standing, leased.accepted_at)?;
+        let written = self.leased.remove(&number);
+        let Some((beside, mut leased)) = self.read(number, written.as_ref())? else { return Ok(None) };
+        if written.is_none() {
+            leased.standing.claim(self.token, self.lease, self.now);
+            write_lease(&mut self.update, number, &leased.standing, leased.accepted_at)?;
+        }
         let head = leased.standing.clone().into_head(beside);
         self.recent.lease(head.id, leased);
         Ok(Some(Lease { head, token: self.token }))
     }
 
-    fn read(&mut self, number: i64) -> Result<Option<(Beside, Leased)>, Failure> {
+    fn read(&mut self, number: i64, written: Option<&Standing>) -> Result<Option<(Beside, Leased)>, Failure> {
         if let Some(Appended { arrival, place, traceparent, reading, .. }) = self.recent.take(number) {
-            let standing = arrival.standing()?;
+            let standing = written.map_or_else(|| arrival.standing(), |standing| Ok(standing.clone()))?;
             let accepted_at = arrival.accepted_at;
             let site = self.names.number(self.connection, arrival.site.as_str())?;
             let beside = arrival.beside(traceparent, reading)?;

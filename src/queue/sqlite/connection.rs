@@ -28,7 +28,7 @@ const READERS_MAX: usize = 4;
 /// Statements kept prepared on a connection; there are fewer.
 const STATEMENTS_MAX: usize = 128;
 /// Most pages in the log before they are copied into the database: 16 MiB.
-const CHECKPOINT_PAGES: u64 = 4_096;
+const LOG_PAGES_MAX: u64 = 4_096;
 /// The log is cut to this after it grew beyond it.
 const LOG_BYTES_MAX: u32 = 64 * 1_024 * 1_024;
 /// Cache of the writer, in KiB.
@@ -44,19 +44,31 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     if mode != "wal" {
         return Err(Failure::unavailable(NoLog));
     }
-    // The log is synced by ourselves before anybody is answered (see `syncing`), and by SQLite before it is copied into the
+    // The log is synced by ourselves before anybody is answered (see `log`), and by SQLite before it is copied into the
     // database. On macOS that takes F_FULLFSYNC.
-    connection.pragma_update(None, "synchronous", "normal")?;
-    connection.pragma_update(None, "fullfsync", true)?;
-    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
-    connection.pragma_update(
-        None,
-        "wal_autocheckpoint",
-        CHECKPOINT_PAGES.min(Reserve::of(path).log_pages()).cast_signed(),
-    )?;
+    sync_as_needed(&connection)?;
+    connection.pragma_update(None, "wal_autocheckpoint", log_pages(&Reserve::of(path)).cast_signed())?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
+}
+
+/// Returns how many pages the log may have before it is copied into the database.
+pub(super) fn log_pages(reserve: &Reserve) -> u64 {
+    LOG_PAGES_MAX.min(reserve.log_pages())
+}
+
+/// Opens a connection that does nothing but copy the log into the database.
+pub(super) fn open_copier(path: &Path) -> Result<Connection, Failure> {
+    let connection = open(path)?;
+    sync_as_needed(&connection)?;
+    Ok(connection)
+}
+
+fn sync_as_needed(connection: &Connection) -> Result<(), Failure> {
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    Ok(connection.pragma_update(None, "checkpoint_fullfsync", true)?)
 }
 
 /// Opens a connection that only reads.

@@ -1,7 +1,7 @@
 //! The files of a store: made readable by their owner alone, locked, and watched.
 
 use std::cell::Cell;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
@@ -108,7 +108,7 @@ impl Presence {
 /// Which files the database and its log are, whatever now stands at their paths.
 #[derive(Debug)]
 pub(super) struct Identity {
-    files: Vec<(PathBuf, (u64, u64))>,
+    files: [(PathBuf, (u64, u64)); 2],
     /// The database never gets shorter.
     shortest: Cell<u64>,
     /// Never closed: SQLite's locks on the database would go with any handle of this process.
@@ -122,26 +122,34 @@ impl Identity {
         let remember = |path: PathBuf| inode(&path).map(|inode| (path, inode));
         let log = beside(path, "-wal");
         let shortest = Cell::new(path.metadata()?.len());
-        let files = vec![remember(path.to_owned())?, remember(log.clone())?];
+        let files = [remember(path.to_owned())?, remember(log.clone())?];
         let database = ManuallyDrop::new(File::open(path)?);
-        Ok(Self { files, shortest, database, log: File::open(log)? })
+        let log = OpenOptions::new().read(true).write(true).open(log)?;
+        Ok(Self { files, shortest, database, log })
     }
 
-    /// Returns another handle of the log, to sync it.
+    /// Returns another handle of the log, to sync and to lengthen it.
     pub(super) fn log(&self) -> io::Result<File> {
         self.log.try_clone()
     }
 
     /// Returns where the database was.
     pub(super) fn database(&self) -> &Path {
-        self.files.first().map_or(Path::new(""), |(path, _)| path)
+        let [(path, _), _] = &self.files;
+        path
     }
 
     /// Tells whether both still stand at their paths and look as they should: into a file that was removed, emptied or
     /// overwritten one can write without an error.
     pub(super) fn holds(&self) -> bool {
-        let stands = self.files.iter().all(|(path, known)| inode(path).is_ok_and(|found| found == *known));
-        stands && self.is_not_cut() && self.is_database() && self.is_log()
+        let mut lengths = [0; 2];
+        let stands = self.files.iter().zip(&mut lengths).all(|((path, known), length)| {
+            let found = path.metadata().ok();
+            *length = found.as_ref().map_or(0, Metadata::len);
+            found.is_some_and(|found| inode_of(&found) == *known)
+        });
+        let [length, _] = lengths;
+        stands && self.is_not_cut(length) && self.is_database() && self.is_log()
     }
 
     /// What is overwritten in place would else go unnoticed until a page of it is read. Until the log was first copied
@@ -155,8 +163,7 @@ impl Identity {
         }
     }
 
-    fn is_not_cut(&self) -> bool {
-        let length = self.files.first().and_then(|(path, _)| Some(path.metadata().ok()?.len())).unwrap_or_default();
+    fn is_not_cut(&self, length: u64) -> bool {
         let is_whole = length >= self.shortest.get();
         if is_whole {
             self.shortest.set(length);
@@ -176,5 +183,9 @@ impl Identity {
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    path.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
+    path.metadata().map(|metadata| inode_of(&metadata))
+}
+
+fn inode_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }

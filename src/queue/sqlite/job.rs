@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::arrival;
+use super::entering;
 use super::failure::{Closed, Failure};
 use super::workspace::Workspace;
 
@@ -23,7 +23,7 @@ pub(super) trait Job: Send {
 pub(super) enum Kind {
     /// Leaves entries waiting to be entered in the books.
     Append,
-    /// Needs every entry in the books. A kill must keep it, a power cut need not: it is on the disk with the next batch.
+    /// Enters what waits by itself. A kill must keep it, a power cut need not: it is on the disk with the next batch.
     Claim,
     /// Has nothing to do with entries. It is kept as a claim is.
     Aside,
@@ -37,11 +37,17 @@ pub(super) struct Task<W, T> {
     kind: Kind,
     work: W,
     outcome: Option<Result<T, Failure>>,
-    reply: oneshot::Sender<Result<T, Failure>>,
+    reply: oneshot::Sender<Answer<W, T>>,
+}
+
+/// What the caller gets: with the work, so that what it holds is freed by the thread that made it.
+pub(super) struct Answer<W, T> {
+    pub(super) outcome: Result<T, Failure>,
+    _work: W,
 }
 
 impl<W, T> Task<W, T> {
-    pub(super) fn new(kind: Kind, work: W, reply: oneshot::Sender<Result<T, Failure>>) -> Self {
+    pub(super) fn new(kind: Kind, work: W, reply: oneshot::Sender<Answer<W, T>>) -> Self {
         Self { kind, work, outcome: None, reply }
     }
 }
@@ -53,8 +59,8 @@ where
 {
     fn run(&mut self, workspace: &mut Workspace) -> bool {
         let room = if self.kind == Kind::Always { Ok(()) } else { workspace.keep_reserve() };
-        let needs_entries = !matches!(self.kind, Kind::Append | Kind::Aside);
-        let entered = if needs_entries { room.and_then(|()| arrival::enter(workspace)) } else { room };
+        let needs_entries = matches!(self.kind, Kind::Ordinary | Kind::Always);
+        let entered = if needs_entries { room.and_then(|()| entering::enter(workspace)) } else { room };
         let outcome = self.outcome.insert(entered.and_then(|()| (self.work)(workspace)));
         if let Err(failure) = outcome {
             workspace.damage.note(failure);
@@ -73,13 +79,14 @@ where
     }
 
     fn answer(self: Box<Self>, failure: Option<Failure>) {
-        let answer = match (self.outcome, failure) {
+        let Self { work, outcome, reply, .. } = *self;
+        let outcome = match (outcome, failure) {
             (Some(Err(own)), _) => Err(own),
             (_, Some(failure)) => Err(failure),
             (Some(Ok(value)), None) => Ok(value),
             (None, None) => Err(Failure::unavailable(Closed)),
         };
         // A caller that has gone away needs no answer; what it asked for is done.
-        drop(self.reply.send(answer));
+        drop(reply.send(Answer { outcome, _work: work }));
     }
 }

@@ -63,6 +63,8 @@ const QUEUED_OF_SITE: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state
 
 /// Those that are delivered, found among all that will be removed.
 const SETTLED: [&str; 2] = scans!("entry INDEXED BY entry_expiring WHERE expires_at IS NOT NULL", "id");
+/// To find an entry among them costs so many times less than to walk past one of a site.
+const SETTLED_SAVES: u64 = 4;
 
 /// So many of a state are always found by it and put in order; of more only where that is less work than to walk past all
 /// others.
@@ -179,7 +181,7 @@ impl Scan {
             (Some(State::Held | State::Dead), Some(_)) => self.run(connection, OPEN_OF_SITE),
             (Some(State::Queued), None) if self.is_rare => self.run(connection, QUEUED),
             (Some(State::Queued), Some(_)) if self.is_rare => self.run(connection, QUEUED_OF_SITE),
-            (Some(State::Delivered), None) if self.is_rare => self.run(connection, SETTLED),
+            (Some(State::Delivered), _) if self.is_rare => self.run(connection, SETTLED),
             (_, None) => self.run(connection, ALL),
             (_, Some(_)) => {
                 let mut ids = self.run(connection, OF_SITE)?;
@@ -221,10 +223,16 @@ fn is_rare(connection: &Connection, site: Option<i64>, state: State) -> Result<b
         "SELECT coalesce(sum(entries) FILTER (WHERE state = ?2), 0), coalesce(sum(entries), 0) FROM tally
          WHERE ?1 IS NULL OR site = ?1",
     )?;
-    let (of_state, all) = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let of_state = unsigned(of_state);
-    let all = unsigned(all);
-    Ok(of_state <= ORDERED_MAX || of_state < all.saturating_sub(of_state) / 4)
+    let mut count = |site: Option<i64>| {
+        let counted = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok::<_, Failure>((unsigned(counted.0), unsigned(counted.1)))
+    };
+    let (of_state, all) = count(site)?;
+    if of_state > ORDERED_MAX && of_state >= all.saturating_sub(of_state) / 4 {
+        return Ok(false);
+    }
+    // A site's own are not found by themselves, but among those of all sites.
+    Ok(site.is_none() || state != State::Delivered || count(None)?.0 < all.saturating_mul(SETTLED_SAVES))
 }
 
 /// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.

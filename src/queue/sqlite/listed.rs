@@ -5,11 +5,15 @@
 
 use rusqlite::{Connection, params};
 
+use super::arrival;
 use super::failure::Failure;
+use super::workspace::Workspace;
 use crate::lead::EntryId;
 
-/// Entries that are not in it before they are put in.
-const BEHIND_MAX: i64 = 4_096;
+/// Entries that are not in it before they are put in when nobody waits.
+pub(super) const BEHIND: usize = 4_096;
+/// The same while somebody waits.
+pub(super) const BEHIND_MAX: usize = 32_768;
 
 /// Returns the number of the last entry that is in it.
 pub(super) fn upto(connection: &Connection) -> Result<i64, Failure> {
@@ -17,17 +21,19 @@ pub(super) fn upto(connection: &Connection) -> Result<i64, Failure> {
     Ok(find.query_row([], |row| row.get(0))?)
 }
 
-/// Puts in what is behind, where that is much. `last` is the number of the newest entry.
-pub(super) fn catch_up(connection: &Connection, last: i64) -> Result<(), Failure> {
-    let upto = upto(connection)?;
-    if last - upto < BEHIND_MAX {
-        return Ok(());
-    }
+/// Puts in what is behind.
+pub(super) fn catch_up(workspace: &mut Workspace) -> Result<(), Failure> {
+    workspace.unlisted = 0;
+    put_in(&workspace.connection, arrival::entered(&workspace.connection)?)
+}
+
+/// Puts in what is behind, up to a number.
+pub(super) fn put_in(connection: &Connection, last: i64) -> Result<(), Failure> {
     let mut put = connection.prepare_cached(
         "INSERT OR IGNORE INTO listed (site, id)
             SELECT site, id FROM entry WHERE number > ?1 AND number <= ?2 ORDER BY site, id",
     )?;
-    put.execute([upto, last])?;
+    put.execute([upto(connection)?, last])?;
     set_upto(connection, last)
 }
 

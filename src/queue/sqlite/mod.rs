@@ -23,20 +23,20 @@
 //! | `formgate.db.former` | a copy of a store that a former version wrote, until a gateway has stopped once as it should |
 //! | `formgate.db.salvaged-<time>` | the same after it was salvaged: to be kept or removed as you like |
 //!
-//! All are made 0600, a missing folder 0700. `content` has what visitors sent, in segments of several entries that lie on
-//! pages of their own (see `segment`); `entry` what changes. A lone entry takes 5 KiB or more, one of many 2 KiB.
+//! All are made 0600, a missing folder 0700. `content` has what visitors sent, in segments on pages of their own (see
+//! `segment`); `entry` what changes. A lone entry takes 5 KiB or more, one of many 2 KiB.
 //!
 //! # What is synced when
 //!
 //! One thread owns the connection that writes. It takes all that waits, does it in one transaction, and commits to the
-//! log; the log is synced, and only then is each caller answered (see `syncing`). A claim is answered when it is in the
+//! log; the log is synced, and only then is each caller answered (see `log`). A claim is answered when it is in the
 //! log: a kill keeps it, and the next sync puts it on the disk. An append adds a record to the segment of its
-//! transaction; its row of `entry` and the indexes are written later, for many at once (see `arrival`). After the commit the
+//! transaction; its row of `entry` and the indexes are written later, for many at once (see `entering`). After the commit the
 //! thread looks whether database and log still stand at their paths and look like what they are, because writing into a
-//! file that was removed, emptied or overwritten gives no error. At 16 MiB the log is copied into the database, which is
-//! synced before the log is written from its beginning again. A new file's name is made durable by fsyncing its folder. So
-//! what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as the disk keeps what it
-//! said is synced.
+//! file that was removed, emptied or overwritten gives no error. Before the log has 16 MiB it is copied into the database
+//! (see `copying`), which is synced before the log is written from its beginning again. A new file's name is made durable by
+//! fsyncing its folder. So what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as
+//! the disk keeps what it said is synced.
 //!
 //! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
 //! `DiskFull` and `Unavailable` pass by themselves when there is room or the disk answers again.
@@ -97,6 +97,10 @@ mod connection;
 
 mod copy_check;
 
+mod copying;
+
+mod entering;
+
 mod failure;
 
 mod files;
@@ -114,6 +118,8 @@ mod keys;
 mod list;
 
 mod listed;
+
+mod log;
 
 mod names;
 
@@ -141,8 +147,6 @@ mod schema;
 
 mod segment;
 
-mod syncing;
-
 mod tally;
 
 mod workspace;
@@ -156,7 +160,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-
 use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
@@ -208,7 +211,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store, making it where there is none. Blocks: for the disk, and while another process recovers it.
+    /// Opens the store, or makes one. Blocks: for the disk, and while another process recovers it.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         Ok(Self::open_files(path, options)?)
     }
@@ -248,8 +251,7 @@ impl SqliteStore {
         })
     }
 
-    /// Has everything that was appended entered in the books, where readers find it: on a full disk too, since nothing can
-    /// be dropped or erased there that is not found.
+    /// Enters in the books what was appended, for readers to find: on a full disk too, else it can't be erased.
     async fn enter(&self) -> Result<(), StoreError> {
         if self.tally.waiting.load(Ordering::Acquire) == 0 {
             Ok(())
@@ -270,7 +272,7 @@ impl SqliteStore {
         self.tally.commits.load(Ordering::Relaxed)
     }
 
-    /// Returns how many operations these transactions held; divided by them, the mean batch.
+    /// Returns how many operations they held.
     pub fn operations(&self) -> u64 {
         self.tally.jobs.load(Ordering::Relaxed)
     }
@@ -348,7 +350,7 @@ impl Store for SqliteStore {
     }
 
     async fn counts(&self) -> Result<Vec<Counts>, StoreError> {
-        // Asked every few seconds by whoever watches: not worth the reserve.
+        // Asked again and again: not worth the reserve.
         if self.tally.waiting.load(Ordering::Acquire) > 0
             && let Err(error) = self.writer.write(|_| Ok(())).await
         {

@@ -78,12 +78,13 @@ impl SiteTally {
         Ok(())
     }
 
-    /// Returns the sites that have something queued, with their numbers, in the order of their turns after `last`.
+    /// Returns the sites that have something queued, with their numbers and how much that is, in the order of their turns
+    /// after `last`.
     pub(super) fn in_turn(
         &mut self,
         connection: &Connection,
         last: Option<&SiteId>,
-    ) -> Result<impl Iterator<Item = (&SiteId, i64)>, Failure> {
+    ) -> Result<impl Iterator<Item = (&SiteId, i64, i64)>, Failure> {
         let mut find = connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
         for number in self.unnamed.drain(..) {
             let mut names = find.query_and_then([number], |row| text(row, "text", |text| SiteId::parse(text).ok()))?;
@@ -100,9 +101,7 @@ impl SiteTally {
         let after = last.map_or(Bound::Unbounded, Bound::Excluded);
         let wrapped = last.map(|last| self.turns.range::<SiteId, _>((Bound::Unbounded, Bound::Included(last))));
         let turns = self.turns.range::<SiteId, _>((after, Bound::Unbounded)).chain(wrapped.into_iter().flatten());
-        let queued = &self.queued;
-        Ok(turns
-            .map(|(site, number)| (site, *number))
-            .filter(|(_, number)| queued.get(number).is_some_and(|count| *count > 0)))
+        let queued = |number| self.queued.get(number).copied().unwrap_or_default();
+        Ok(turns.map(move |(site, number)| (site, *number, queued(number))).filter(|(_, _, queued)| *queued > 0))
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Workspace {
     pub(super) next_number: i64,
     /// The latest id of an entry.
     pub(super) newest: Option<EntryId>,
+    /// Entries that are in the books and not listed under their site yet.
+    pub(super) unlisted: usize,
     pub(super) keys: Keys,
     pub(super) names: Names,
     pub(super) tally: SiteTally,
@@ -50,8 +52,8 @@ pub(super) struct Workspace {
     pub(super) reserve: Reserve,
     /// Whether the reserve was seen to be there in this transaction.
     pub(super) has_reserve: bool,
-    /// Bytes of the pages in use when this transaction began, once somebody asked.
-    pub(super) used: Option<u64>,
+    /// Bytes of the pages in use when somebody last looked, and about how many were asked for in transactions since.
+    pub(super) used: Option<(u64, u64)>,
     /// Bytes that the appends of this transaction ask for.
     pub(super) asked: usize,
     /// Bytes that appends asked for last and there was no room for; zero once an append went well.
@@ -74,6 +76,7 @@ impl Workspace {
             segment_number: 0,
             next_number: 1,
             newest: None,
+            unlisted: 0,
             keys: Keys::default(),
             names: Names::default(),
             tally: SiteTally::default(),

@@ -7,11 +7,13 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batches::Batches;
+use super::connection::log_pages;
+use super::copying::Copying;
 use super::failure::{Closed, Failure};
 use super::files::Identity;
-use super::job::{Job, Kind, Task};
+use super::job::{Answer, Job, Kind, Task};
+use super::log::Log;
 use super::patient::{PATIENCE, Patient};
-use super::syncing::Log;
 pub(super) use super::workspace::{Tally, Workspace};
 use crate::queue::StoreError;
 
@@ -37,16 +39,18 @@ pub(super) enum Message {
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(
-        workspace: Workspace,
+        mut workspace: Workspace,
         identity: Identity,
         changed: Arc<watch::Sender<u64>>,
         tally: Arc<Tally>,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, Failure> {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
-        let log = Log::of(identity.log()?);
+        let log_pages = log_pages(&workspace.reserve);
+        let log = Log::of(identity.log()?, &mut workspace.connection, log_pages)?;
+        let copying = Copying::start(identity.database(), log_pages)?;
         let patient = Arc::<Patient>::default();
         let waits = Arc::clone(&patient);
-        let batches = Batches { workspace, identity, changed, tally, patient: waits, rescued: false, log };
+        let batches = Batches { workspace, identity, changed, tally, patient: waits, rescued: false, log, copying };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
         Ok(Self { messages: Some(messages), patient, thread: Some(thread) })
     }
@@ -140,7 +144,7 @@ impl Writer {
             permits.next().expect("two were reserved").send(message);
         }
         let done = wait(answer).await?;
-        wait(truncated).await?;
+        truncated.await.map_err(|_gone| Failure::unavailable(Closed))??;
         Ok(done)
     }
 
@@ -165,7 +169,7 @@ impl Drop for Writer {
     }
 }
 
-async fn wait<T>(answer: oneshot::Receiver<Result<T, Failure>>) -> Result<T, StoreError> {
+async fn wait<W, T>(answer: oneshot::Receiver<Answer<W, T>>) -> Result<T, StoreError> {
     let answer = answer.await.map_err(|_gone| Failure::unavailable(Closed))?;
-    Ok(answer?)
+    Ok(answer.outcome?)
 }

@@ -1,6 +1,7 @@
 //! Both stores do the same, whatever happens to them.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use formgate::event::EventType;
@@ -279,11 +280,10 @@ impl Pair {
     /// Does something only to the store on disk, takes the end of it away, and looks whether all of it is gone.
     async fn tear(&mut self, during: &Action, missing: u16, now: Timestamp) {
         let log = |folder: &TempDir| folder.path().join("store.db-wal");
-        let len = |folder: &TempDir| fs::metadata(log(folder)).expect("a log").len();
-        let before = len(&self.folder);
+        let before = used_bytes(&log(&self.folder));
         // Nobody was answered, so nobody holds what was leased.
         act(&self.sqlite, during, now, &mut Vec::new()).await;
-        let written = len(&self.folder).saturating_sub(before);
+        let written = used_bytes(&log(&self.folder)).saturating_sub(before);
         let left = as_killed(self.folder.path());
         if written == 0 {
             // Nothing was written, or the log was emptied: then it is done.
@@ -294,6 +294,17 @@ impl Pair {
         }
         self.start_again(left);
     }
+}
+
+/// Returns how many bytes of a log belong to it. Behind them are those of the one before, or zeros that keep room.
+fn used_bytes(log: &Path) -> u64 {
+    const HEADER: usize = 32;
+    const PAGE: usize = 24 + 4_096;
+    let bytes = fs::read(log).expect("a log");
+    // Made anew with each log, and in front of each of its pages.
+    let Some(salt) = bytes.get(16..24) else { return 0 };
+    let pages = bytes[HEADER..].chunks_exact(PAGE).take_while(|page| page[8..16] == *salt).count();
+    (HEADER + pages * PAGE) as u64
 }
 
 #[test]

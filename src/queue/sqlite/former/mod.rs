@@ -91,7 +91,7 @@ pub(super) fn bring_over(connection: &Connection, version: u32) -> Result<u64, F
         lost += bring_arrived(connection, entered, &mut adopting, &mut tally)?;
     }
     adopting.write()?;
-    listed::catch_up(connection, adopting.next - 1)?;
+    listed::put_in(connection, adopting.next - 1)?;
     tally.write(connection)?;
     connection.execute_batch(DROPPED)?;
     Ok(lost)

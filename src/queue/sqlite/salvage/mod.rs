@@ -176,7 +176,7 @@ pub(super) fn merge(workspace: &mut Workspace, batch: &[Kept]) -> Result<Merged,
     }
     adopting.write()?;
     keys::note_adopted(connection, first, adopting.next - 1)?;
-    listed::catch_up(connection, adopting.next - 1)?;
+    listed::put_in(connection, adopting.next - 1)?;
     workspace.next_number = adopting.next;
     workspace.woke |= merged.recovered > 0;
     Ok(merged)
