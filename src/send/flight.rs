@@ -58,7 +58,7 @@ impl Flight {
     pub(super) fn next(&mut self, slots: &Arc<Slots>, limits: SlotLimits) -> Option<(Claimed, HeldSlot)> {
         let mut order: Vec<usize> = (0..self.claimed.len()).collect();
         if limits.sites > 1 {
-            order.sort_by_key(|at| self.claimed.get(*at).map(|claimed| slots.held_by(&claimed.lease.head.site)));
+            order.sort_by_cached_key(|at| self.claimed.get(*at).map(|claimed| slots.held_by(&claimed.lease.head.site)));
         }
         for at in order {
             if let Some(held) = slots.take(&self.claimed.get(at)?.lease.head, limits) {
