@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::expiry;
 use super::warnings::Warnings;
@@ -24,6 +25,11 @@ use crate::telemetry::{self, Degraded, Metrics, Panicked, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After a look that took long nobody looks for so many times as long: to look at thousands of files must not cost more than
+/// leads do.
+const RESTS: u32 = 50;
+/// But looks at the latest after this.
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(10);
 /// A copy that could not be written is tried again at the latest after so many looks.
 const COPY_EVERY_LOOKS: u32 = 64;
 /// Most problems that are logged one by one.
@@ -88,15 +94,16 @@ impl Follower {
         self.keep_copy().await;
         // At most one at a time; it ends with this task.
         let mut rechecks = JoinSet::new();
+        let mut rest = LOOK_EVERY;
         loop {
             // Being asked is remembered; each other branch only wakes the loop.
             let is_asked = tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = self.asked.notified() => true,
                 Some(Ok(Err(panicked))) = rechecks.join_next() => Panicked::resume(panicked),
-                () = tokio::time::sleep(LOOK_EVERY) => false,
+                () = tokio::time::sleep(rest) => false,
             };
-            if is_asked || self.aside(Live::has_changed).await.unwrap_or_else(|panicked| panicked.resume()) {
+            if is_asked || self.has_changed(&mut rest).await {
                 self.reload(is_asked).await;
                 rechecks.shutdown().await;
                 let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
@@ -110,6 +117,14 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Looks at the files, and says when to look again.
+    async fn has_changed(&self, rest: &mut Duration) -> bool {
+        let begun_at = Instant::now();
+        let has_changed = self.aside(Live::has_changed).await.unwrap_or_else(|panicked| panicked.resume());
+        *rest = (begun_at.elapsed() * RESTS).clamp(LOOK_EVERY, LOOK_EVERY_MAX);
+        has_changed
     }
 
     /// Does work that blocks. Whoever asks goes on panicking where it did, so that the supervisor sees it.

@@ -75,7 +75,8 @@ impl Watched {
     pub(super) fn look_again(&self) -> Self {
         let listings: BTreeMap<_, _> =
             self.listings.keys().map(|pattern| (pattern.clone(), include::found(pattern))).collect();
-        let files = self.files.keys().chain(listings.values().flatten());
-        Self { files: files.map(|path| (path.clone(), Stamp::of(path))).collect(), listings }
+        let new = listings.values().flatten().filter(|path| !self.files.contains_key(*path));
+        let files = self.files.keys().chain(new).map(|path| (path.clone(), Stamp::of(path))).collect();
+        Self { files, listings }
     }
 }
