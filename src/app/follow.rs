@@ -121,9 +121,13 @@ impl Follower {
 
     /// Looks at the files, and says when to look again.
     async fn has_changed(&self, rest: &mut Duration) -> bool {
-        let begun_at = Instant::now();
-        let has_changed = self.aside(Live::has_changed).await.unwrap_or_else(|panicked| panicked.resume());
-        *rest = (begun_at.elapsed() * RESTS).clamp(LOOK_EVERY, LOOK_EVERY_MAX);
+        let look = |live: &Live| {
+            let begun_at = Instant::now();
+            (live.has_changed(), begun_at.elapsed())
+        };
+        let (has_changed, took) = self.aside(look).await.unwrap_or_else(|panicked| panicked.resume());
+        // Each look counts for the copy.
+        *rest = if self.copy_failed { LOOK_EVERY } else { (took * RESTS).clamp(LOOK_EVERY, LOOK_EVERY_MAX) };
         has_changed
     }
 

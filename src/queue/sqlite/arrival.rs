@@ -226,6 +226,11 @@ impl Waiting {
         std::mem::take(&mut self.entries)
     }
 
+    /// Tells whether a transaction was taken back, and nothing was looked at since.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.version.is_none()
+    }
+
     /// Says that the tables may hold other entries than these: a transaction was taken back.
     pub(super) fn distrust(&mut self) {
         *self = Self::default();

@@ -8,7 +8,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::append::BESIDE;
 use super::arrival;
 use super::aside;
-use super::connection::truncate_log;
 use super::copying::Copying;
 use super::failure::{BytesRemain, Failure, NotSynced, Removed};
 use super::files::Identity;
@@ -33,6 +32,8 @@ enum Spoilt {
 
 /// The thread's end of the [`Writer`](super::writer::Writer).
 pub(super) struct Batches {
+    // Closed before the connection that writes: that removes the log.
+    pub(super) copying: Copying,
     pub(super) workspace: Workspace,
     pub(super) identity: Identity,
     pub(super) changed: Arc<watch::Sender<u64>>,
@@ -41,7 +42,8 @@ pub(super) struct Batches {
     /// Whether what a removed file held was copied, or could not be.
     pub(super) rescued: bool,
     pub(super) log: Log,
-    pub(super) copying: Copying,
+    /// A list of entries under their sites failed; it is tried again from this number on.
+    pub(super) lists_from: i64,
 }
 
 impl Drop for Batches {
@@ -69,13 +71,10 @@ impl Batches {
             jobs.extend(self.patient.take());
             if !jobs.is_empty() {
                 self.commit(jobs);
-                self.tend_log();
             }
-            if self.workspace.unlisted >= listed::BEHIND && waiting.is_empty() {
-                self.catch_up();
-            }
-            if let Some(reply) = truncate {
-                drop(reply.send(self.truncate()));
+            match truncate {
+                Some(reply) => drop(reply.send(self.truncate())),
+                None => self.tend(waiting.is_empty()),
             }
         }
         let left = self.patient.take();
@@ -157,7 +156,8 @@ impl Batches {
         self.workspace.asked = 0;
         self.workspace.used = self.workspace.used.map(|(used, since)| (used, since + before_this));
         self.workspace.has_reserve = false;
-        let done = self.mend_log().map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
+        let may_write = self.copying.check().and_then(|()| self.mend_log());
+        let done = may_write.map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
         match &done {
             // With the pages that a segment fills beside its records.
             Err(Spoilt::Whole(Failure::DiskFull)) if self.workspace.asked > 0 => {
@@ -249,18 +249,36 @@ impl Batches {
         done.map(drop).map_err(|error| Spoilt::Whole(error.into()))
     }
 
-    /// Lists what is behind under its site, while nobody waits.
+    /// Does what nobody waits for, after everybody was answered.
+    fn tend(&mut self, nobody_waits: bool) {
+        let behind = self.workspace.unlisted;
+        let is_time = behind >= listed::BEHIND_MAX || behind >= listed::BEHIND && nobody_waits;
+        if is_time && self.workspace.next_number >= self.lists_from {
+            self.catch_up();
+        }
+        // What failed is brought into the database first.
+        if self.log.has_failed() {
+            return;
+        }
+        self.copying.tend(&self.workspace.connection, self.log.pages());
+        // Only where there is room for it and for the reserve.
+        if self.workspace.has_reserve && self.log.is_short() {
+            self.lengthen_log();
+        }
+    }
+
+    /// Lists what is behind under its site. Where that fails, lists are slower, and it is tried again when as many have come.
     fn catch_up(&mut self) {
         let (reply, _nobody_waits) = oneshot::channel();
         self.commit(vec![Box::new(Task::new(Kind::Aside, listed::catch_up, reply))]);
-        // Where it failed, it is tried again when as many have come.
-        self.workspace.unlisted = 0;
+        if self.workspace.unlisted > 0 || self.workspace.waiting.is_distrusted() {
+            self.lists_from = self.workspace.next_number + listed::BEHIND as i64;
+        }
     }
 
-    /// Copies the log where it is long, and keeps room behind it; after everybody is answered, since nobody waits for that.
-    fn tend_log(&mut self) {
-        self.copying.tend(&self.workspace.connection, self.log.pages());
-        if !self.log.is_short() || self.log.has_failed() || self.execute("BEGIN IMMEDIATE").is_err() {
+    /// Keeps room behind the last commit, while no other process can write there.
+    fn lengthen_log(&mut self) {
+        if self.execute("BEGIN IMMEDIATE").is_err() {
             return;
         }
         if let Err(error) = self.log.lengthen() {
@@ -272,8 +290,9 @@ impl Batches {
 
     /// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
     fn empty_log(&mut self) -> Result<bool, Failure> {
-        let _alone = self.copying.alone();
-        truncate_log(&mut self.workspace.connection)
+        let is_held = self.copying.empty(&mut self.workspace.connection)?;
+        self.log.emptied();
+        Ok(is_held)
     }
 
     fn truncate(&mut self) -> Result<(), Failure> {

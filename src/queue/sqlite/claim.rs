@@ -154,9 +154,9 @@ fn due(
         let fresh = fresh.remove(&number).unwrap_or_default();
         let has_older = queued > fresh.queued;
         let mut lane = if has_older { oldest_due(connection, number, claim, damage.rows())? } else { Vec::new() };
-        lane.retain(|number| !damage.has_row(*number));
         // Their numbers are higher.
         lane.extend(fresh.due);
+        lane.retain(|number| !damage.has_row(*number));
         lane.truncate(most);
         if !lane.is_empty() {
             lanes.push((site.clone(), lane.into()));

@@ -62,7 +62,14 @@ pub(super) fn log_pages(reserve: &Reserve) -> u64 {
 pub(super) fn open_copier(path: &Path) -> Result<Connection, Failure> {
     let connection = open(path)?;
     sync_as_needed(&connection)?;
+    keep_log_on_close(&connection)?;
     Ok(connection)
+}
+
+/// Leaves the log as it is when the connection is closed, even if it is the last one: else SQLite would copy and remove it.
+pub(super) fn keep_log_on_close(connection: &Connection) -> Result<(), Failure> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
 }
 
 fn sync_as_needed(connection: &Connection) -> Result<(), Failure> {
@@ -75,6 +82,7 @@ fn sync_as_needed(connection: &Connection) -> Result<(), Failure> {
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Failure> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
+    keep_log_on_close(&connection)?;
     Ok(connection)
 }
 
@@ -92,11 +100,11 @@ fn open(path: &Path) -> Result<Connection, Failure> {
 }
 
 /// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
-pub(super) fn truncate_log(connection: &mut Connection) -> Result<bool, Failure> {
+pub(super) fn truncate_log(connection: &mut Connection) -> rusqlite::Result<bool> {
     connection.busy_handler(Some(wait_shortly))?;
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
     connection.busy_handler(Some(wait))?;
-    Ok(busy?)
+    busy
 }
 
 fn wait(steps: i32) -> bool {

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::arrival::{Arrival, Waits, set_entered, write_segment};
 use super::failure::Failure;
-use super::listed;
 use super::row::{NewRow, Row, TOGETHER, insert_entries};
 use super::workspace::Workspace;
 use crate::queue::standing::Standing;
@@ -113,6 +112,6 @@ impl Entering {
         }
         set_entered(connection, last)?;
         workspace.unlisted += self.0.len();
-        if workspace.unlisted >= listed::BEHIND_MAX { listed::catch_up(workspace) } else { Ok(()) }
+        Ok(())
     }
 }

@@ -223,16 +223,20 @@ fn is_rare(connection: &Connection, site: Option<i64>, state: State) -> Result<b
         "SELECT coalesce(sum(entries) FILTER (WHERE state = ?2), 0), coalesce(sum(entries), 0) FROM tally
          WHERE ?1 IS NULL OR site = ?1",
     )?;
-    let mut count = |site: Option<i64>| {
-        let counted = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok::<_, Failure>((unsigned(counted.0), unsigned(counted.1)))
-    };
-    let (of_state, all) = count(site)?;
+    let (of_state, all) = count.query_row(params![site, state.code()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let of_state = unsigned(of_state);
+    let all = unsigned(all);
     if of_state > ORDERED_MAX && of_state >= all.saturating_sub(of_state) / 4 {
         return Ok(false);
     }
-    // A site's own are not found by themselves, but among those of all sites.
-    Ok(site.is_none() || state != State::Delivered || count(None)?.0 < all.saturating_mul(SETTLED_SAVES))
+    if site.is_none() || state != State::Delivered {
+        return Ok(true);
+    }
+    // A site's own are not found by themselves, but among all that is not queued, of all sites.
+    let mut settled =
+        connection.prepare_cached("SELECT coalesce(sum(entries), 0) FROM tally WHERE state <> ?1 AND entries > 0")?;
+    let settled = unsigned(settled.query_row([State::Queued.code()], |row| row.get(0))?);
+    Ok(settled < all.saturating_mul(SETTLED_SAVES))
 }
 
 /// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.

@@ -36,6 +36,8 @@ pub(super) struct Log {
     /// To sync it, and to lengthen it.
     file: File,
     failed: bool,
+    /// Whether there was no room the last time it was to be lengthened.
+    has_no_room: bool,
     /// Pages in it after the last commit, as SQLite tells.
     pages: Arc<AtomicU64>,
     /// It is copied into the database before it has more.
@@ -51,7 +53,7 @@ impl Log {
             told.store(u64::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
             Ok(())
         }))?;
-        Ok(Self { file, failed: false, pages, pages_max })
+        Ok(Self { file, failed: false, has_no_room: false, pages, pages_max })
     }
 
     /// Returns how many pages were in it after the last commit.
@@ -79,9 +81,14 @@ impl Log {
         self.failed = false;
     }
 
-    /// Tells whether little room is left behind the last commit.
+    /// Says that it was emptied: there may be room again.
+    pub(super) fn emptied(&mut self) {
+        self.has_no_room = false;
+    }
+
+    /// Tells whether little room is left behind the last commit, and there may be more.
     pub(super) fn is_short(&self) -> bool {
-        self.missing().is_ok_and(|missing| missing.is_some())
+        !self.has_no_room && self.missing().is_ok_and(|missing| missing.is_some())
     }
 
     /// Puts zeros behind the last commit. To be called while nobody else can write to the log.
@@ -89,7 +96,8 @@ impl Log {
         let Some((len, wanted)) = self.missing()? else { return Ok(()) };
         let lengthened = self.write_zeros(len, wanted);
         if lengthened.is_err() {
-            // There may be no room, and others need what is left.
+            self.has_no_room = true;
+            // Others need what is left.
             self.file.set_len(len)?;
         }
         lengthened

@@ -4,8 +4,8 @@
 //!
 //! One entry's body is at most what SQLite puts into a row (1 GB); the gateway's `max_body` is far below. 1,024 writes
 //! wait, further callers wait for a place. One transaction takes 512 of them. `max_size` counts the pages in use of the
-//! database, not the log, which is usually below 16 MiB and grows only while a reader holds on to old pages (a backup
-//! does). It holds back appends alone: with a full store everything else goes on, and what expires or is erased makes
+//! database, not the log, which is usually below 16 MiB and grows while somebody reads old pages (a backup does) or it can't
+//! be copied. It holds back appends alone: with a full store everything else goes on, and what expires or is erased makes
 //! room. After an append found no room, or met damage, `ready` fails until as much as that wanted can be written.
 //!
 //! # On disk
@@ -34,8 +34,8 @@
 //! transaction; its row of `entry` and the indexes are written later, for many at once (see `entering`). After the commit the
 //! thread looks whether database and log still stand at their paths and look like what they are, because writing into a
 //! file that was removed, emptied or overwritten gives no error. Before the log has 16 MiB it is copied into the database
-//! (see `copying`), which is synced before the log is written from its beginning again. A new file's name is made durable by
-//! fsyncing its folder. So what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as
+//! (see `copying`), for the most part by another thread, and that is synced before the log is written from its beginning
+//! again. A new file's name is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as
 //! the disk keeps what it said is synced.
 //!
 //! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
@@ -197,9 +197,9 @@ pub struct Options {
 /// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Dropped in this order: the lock goes last.
-    writer: Writer,
+    // Dropped in this order: the log is removed with the writer, the last that has it open, and the lock goes last.
     readers: Arc<Readers>,
+    writer: Writer,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
     damage: Arc<check::Watch>,

@@ -50,7 +50,17 @@ impl Writer {
         let copying = Copying::start(identity.database(), log_pages)?;
         let patient = Arc::<Patient>::default();
         let waits = Arc::clone(&patient);
-        let batches = Batches { workspace, identity, changed, tally, patient: waits, rescued: false, log, copying };
+        let batches = Batches {
+            workspace,
+            identity,
+            changed,
+            tally,
+            patient: waits,
+            rescued: false,
+            log,
+            copying,
+            lists_from: 0,
+        };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(|| batches.run(waiting))?;
         Ok(Self { messages: Some(messages), patient, thread: Some(thread) })
     }
