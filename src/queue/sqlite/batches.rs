@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::append::BESIDE;
 use super::arrival;
 use super::aside;
+use super::connection::truncate_log;
 use super::copying::Copying;
 use super::failure::{BytesRemain, Failure, NotSynced, Removed};
 use super::files::Identity;
@@ -32,8 +33,6 @@ enum Spoilt {
 
 /// The thread's end of the [`Writer`](super::writer::Writer).
 pub(super) struct Batches {
-    // Closed before the connection that writes: that removes the log.
-    pub(super) copying: Copying,
     pub(super) workspace: Workspace,
     pub(super) identity: Identity,
     pub(super) changed: Arc<watch::Sender<u64>>,
@@ -42,6 +41,7 @@ pub(super) struct Batches {
     /// Whether what a removed file held was copied, or could not be.
     pub(super) rescued: bool,
     pub(super) log: Log,
+    pub(super) copying: Copying,
     /// A list of entries under their sites failed; it is tried again from this number on.
     pub(super) lists_from: i64,
 }
@@ -156,8 +156,7 @@ impl Batches {
         self.workspace.asked = 0;
         self.workspace.used = self.workspace.used.map(|(used, since)| (used, since + before_this));
         self.workspace.has_reserve = false;
-        let may_write = self.copying.check().and_then(|()| self.mend_log());
-        let done = may_write.map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
+        let done = self.mend_log().map_err(Spoilt::Whole).and_then(|()| self.attempt(jobs));
         match &done {
             // With the pages that a segment fills beside its records.
             Err(Spoilt::Whole(Failure::DiskFull)) if self.workspace.asked > 0 => {
@@ -260,7 +259,7 @@ impl Batches {
         if self.log.has_failed() {
             return;
         }
-        self.copying.tend(&self.workspace.connection, self.log.pages());
+        self.copying.tend(&self.workspace.connection, self.log.pages(), nobody_waits);
         // Only where there is room for it and for the reserve.
         if self.workspace.has_reserve && self.log.is_short() {
             self.lengthen_log();
@@ -290,8 +289,10 @@ impl Batches {
 
     /// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
     fn empty_log(&mut self) -> Result<bool, Failure> {
-        let is_held = self.copying.empty(&mut self.workspace.connection)?;
-        self.log.emptied();
+        let is_held = truncate_log(&mut self.workspace.connection)?;
+        if !is_held {
+            self.log.emptied();
+        }
         Ok(is_held)
     }
 

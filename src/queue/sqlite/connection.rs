@@ -46,7 +46,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Failure> {
     }
     // The log is synced by ourselves before anybody is answered (see `log`), and by SQLite before it is copied into the
     // database. On macOS that takes F_FULLFSYNC.
-    sync_as_needed(&connection)?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", log_pages(&Reserve::of(path)).cast_signed())?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -58,31 +60,10 @@ pub(super) fn log_pages(reserve: &Reserve) -> u64 {
     LOG_PAGES_MAX.min(reserve.log_pages())
 }
 
-/// Opens a connection that does nothing but copy the log into the database.
-pub(super) fn open_copier(path: &Path) -> Result<Connection, Failure> {
-    let connection = open(path)?;
-    sync_as_needed(&connection)?;
-    keep_log_on_close(&connection)?;
-    Ok(connection)
-}
-
-/// Leaves the log as it is when the connection is closed, even if it is the last one: else SQLite would copy and remove it.
-pub(super) fn keep_log_on_close(connection: &Connection) -> Result<(), Failure> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    Ok(())
-}
-
-fn sync_as_needed(connection: &Connection) -> Result<(), Failure> {
-    connection.pragma_update(None, "synchronous", "normal")?;
-    connection.pragma_update(None, "fullfsync", true)?;
-    Ok(connection.pragma_update(None, "checkpoint_fullfsync", true)?)
-}
-
 /// Opens a connection that only reads.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Failure> {
     let connection = open(path)?;
     connection.pragma_update(None, "query_only", true)?;
-    keep_log_on_close(&connection)?;
     Ok(connection)
 }
 
@@ -100,11 +81,11 @@ fn open(path: &Path) -> Result<Connection, Failure> {
 }
 
 /// Copies the log into the database and cuts it to nothing; true where somebody who reads it kept it from that.
-pub(super) fn truncate_log(connection: &mut Connection) -> rusqlite::Result<bool> {
+pub(super) fn truncate_log(connection: &mut Connection) -> Result<bool, Failure> {
     connection.busy_handler(Some(wait_shortly))?;
     let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
     connection.busy_handler(Some(wait))?;
-    busy
+    Ok(busy?)
 }
 
 fn wait(steps: i32) -> bool {

@@ -84,14 +84,6 @@ pub(super) struct CopyHeld;
 #[error("the store's log could not be written to the disk, and is still in use")]
 pub(super) struct NotSynced;
 
-/// What was copied out of the log may be lost, and is in the log alone.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the disk failed while the store's log was copied into the database; the log has everything and is kept: stop formgate, \
-     see to the disk, and start it again"
-)]
-pub(super) struct NotCopied;
-
 /// Readers kept the log from being emptied.
 #[derive(Debug, thiserror::Error)]
 #[error("the entries are removed, but their bytes remain in the write-ahead log until it is next emptied")]

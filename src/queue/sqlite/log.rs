@@ -83,6 +83,7 @@ impl Log {
 
     /// Says that it was emptied: there may be room again.
     pub(super) fn emptied(&mut self) {
+        self.pages.store(0, Ordering::Relaxed);
         self.has_no_room = false;
     }
 

@@ -34,8 +34,7 @@
 //! transaction; its row of `entry` and the indexes are written later, for many at once (see `entering`). After the commit the
 //! thread looks whether database and log still stand at their paths and look like what they are, because writing into a
 //! file that was removed, emptied or overwritten gives no error. Before the log has 16 MiB it is copied into the database
-//! (see `copying`), for the most part by another thread, and that is synced before the log is written from its beginning
-//! again. A new file's name is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as
+//! (see `copying`), and that is synced before the log is written from its beginning again. A new file's name is made durable by fsyncing its folder. So what was answered `Ok` survives a kill, and but for claims, notes and holds a power cut, as far as
 //! the disk keeps what it said is synced.
 //!
 //! An error means that nothing is known to be written: after a failed fsync the entry may turn up after all. `Full`,
@@ -197,9 +196,9 @@ pub struct Options {
 /// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.
 #[derive(Debug)]
 pub struct SqliteStore {
-    // Dropped in this order: the log is removed with the writer, the last that has it open, and the lock goes last.
-    readers: Arc<Readers>,
+    // Dropped in this order: the lock goes last.
     writer: Writer,
+    readers: Arc<Readers>,
     changed: Arc<watch::Sender<u64>>,
     tally: Arc<Tally>,
     damage: Arc<check::Watch>,

@@ -47,7 +47,7 @@ impl Writer {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
         let log_pages = log_pages(&workspace.reserve);
         let log = Log::of(identity.log()?, &mut workspace.connection, log_pages)?;
-        let copying = Copying::start(identity.database(), log_pages)?;
+        let copying = Copying::new(log_pages);
         let patient = Arc::<Patient>::default();
         let waits = Arc::clone(&patient);
         let batches = Batches {
