@@ -25,10 +25,9 @@ use crate::telemetry::{self, Degraded, Metrics, Panicked, catch_async};
 
 /// How often the files are looked at; a change is read at the second look that sees it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// After a look that took long nobody looks for so many times as long: to look at thousands of files must not cost more than
-/// leads do.
+/// The pause after a look, as a multiple of how long it took: looking at thousands of files must not cost more than leads do.
 const RESTS: u32 = 50;
-/// But looks at the latest after this.
+/// The longest pause.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(10);
 /// A copy that could not be written is tried again at the latest after so many looks.
 const COPY_EVERY_LOOKS: u32 = 64;

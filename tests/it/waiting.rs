@@ -20,7 +20,7 @@ async fn shown(world: &World, id: EntryId) -> (Option<WaitsFor>, String, Option<
         .expect("listed");
     assert_eq!(listed.leads.iter().find(|lead| lead.id == id), Some(&shown), "list and show agree");
     let wait = shown.due_at.map(|at| at.duration_since(world.now()));
-    // Part of a wait is chance, so it may be shorter than a second.
+    // Waits have jitter, so one may be shorter than a second.
     assert!(wait.is_none_or(|wait| wait.is_positive()), "the next try is not in the past: {wait:?}");
     (shown.waits_for, shown.cause, wait.map(|wait| wait.as_secs()))
 }

@@ -92,7 +92,7 @@ fn check_id(workspace: &Workspace, id: EntryId) -> Result<(), Failure> {
     if is_entered || workspace.waiting.has(id) { Err(Failure::unavailable(RepeatedId)) } else { Ok(()) }
 }
 
-/// How many times as much as was asked for the database may have grown, at most.
+/// The database grows by at most this many times what was asked for.
 const GROWTH_MAX: u64 = 8;
 /// What a transaction may add that nobody asked for: rows, indexes, events.
 pub(super) const BESIDE: usize = 8 * 1_024;

@@ -42,7 +42,7 @@ pub(super) struct Batches {
     pub(super) rescued: bool,
     pub(super) log: Log,
     pub(super) copying: Copying,
-    /// A list of entries under their sites failed; it is tried again from this number on.
+    /// After listing entries under their sites failed: the entry's number from which it is tried again.
     pub(super) lists_from: i64,
 }
 

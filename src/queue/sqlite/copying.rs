@@ -6,13 +6,13 @@
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB};
 
-/// A log that was copied and does not begin anew, since somebody reads it, is copied again after so many pages.
+/// Pages after which a log is copied again that could not begin anew because somebody reads it.
 const STEP: u64 = 256;
 
 /// When the log is copied.
 #[derive(Debug)]
 pub(super) struct Copying {
-    /// The log is to have no more pages.
+    /// Pages the log may have before it must be copied.
     pages_max: u64,
     /// Pages in this log after the last commit: it only grows, so fewer are those of another.
     seen: u64,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_somebody_reads_is_copied_now_and_then_and_begins_anew_when_he_is_done() {
+    fn a_log_that_somebody_reads_is_copied_now_and_then_and_begins_anew_when_the_reader_is_done() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("store.db");
         let mut written = Written::new(&path);

@@ -17,9 +17,8 @@ pub(super) fn enter(workspace: &mut Workspace) -> Result<(), Failure> {
     entering.end(workspace, &HashMap::new())
 }
 
-/// What waited, about to be entered: counted, and without rows yet, so that a claim can lease of it what is due. What fails
-/// in between is known to nobody any more: the whole transaction goes with it.
-#[derive(Default)]
+/// What waited and is about to be entered: counted already, without rows yet, so that a claim can lease what is due. If anything
+/// fails in between, the whole transaction must be rolled back, since these entries wait nowhere any more.
 pub(super) struct Entering(Vec<Enters>);
 
 /// One of them, with the numbers of its site and form.

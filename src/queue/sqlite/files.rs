@@ -142,14 +142,12 @@ impl Identity {
     /// Tells whether both still stand at their paths and look as they should: into a file that was removed, emptied or
     /// overwritten one can write without an error.
     pub(super) fn holds(&self) -> bool {
-        let mut lengths = [0; 2];
-        let stands = self.files.iter().zip(&mut lengths).all(|((path, known), length)| {
+        let [database, log] = self.files.each_ref().map(|(path, known)| {
             let found = path.metadata().ok();
-            *length = found.as_ref().map_or(0, Metadata::len);
-            found.is_some_and(|found| inode_of(&found) == *known)
+            found.filter(|found| inode_of(found) == *known)
         });
-        let [length, _] = lengths;
-        stands && self.is_not_cut(length) && self.is_database() && self.is_log()
+        let (Some(database), Some(_)) = (database, log) else { return false };
+        self.is_not_cut(database.len()) && self.is_database() && self.is_log()
     }
 
     /// What is overwritten in place would else go unnoticed until a page of it is read. Until the log was first copied

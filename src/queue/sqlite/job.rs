@@ -40,7 +40,7 @@ pub(super) struct Task<W, T> {
     reply: oneshot::Sender<Answer<W, T>>,
 }
 
-/// What the caller gets: with the work, so that what it holds is freed by the thread that made it.
+/// The answer to a caller. The work goes back with it, so that the caller's thread frees what it allocated.
 pub(super) struct Answer<W, T> {
     pub(super) outcome: Result<T, Failure>,
     _work: W,

@@ -63,7 +63,7 @@ const QUEUED_OF_SITE: [&str; 2] = scans!("entry INDEXED BY entry_due WHERE state
 
 /// Those that are delivered, found among all that will be removed.
 const SETTLED: [&str; 2] = scans!("entry INDEXED BY entry_expiring WHERE expires_at IS NOT NULL", "id");
-/// To find an entry among them costs so many times less than to walk past one of a site.
+/// Finding an entry among them is about this many times cheaper than walking past one of a site's.
 const SETTLED_SAVES: u64 = 4;
 
 /// So many of a state are always found by it and put in order; of more only where that is less work than to walk past all

@@ -10,9 +10,9 @@ use super::failure::Failure;
 use super::workspace::Workspace;
 use crate::lead::EntryId;
 
-/// Entries that are not in it before they are put in when nobody waits.
+/// How many entries may be missing before they are put in while nobody waits.
 pub(super) const BEHIND: usize = 4_096;
-/// The same while somebody waits.
+/// How many may be missing before somebody has to wait for that.
 pub(super) const BEHIND_MAX: usize = 32_768;
 
 /// Returns the number of the last entry that is in it.

@@ -250,7 +250,7 @@ impl SqliteStore {
         })
     }
 
-    /// Enters in the books what was appended, for readers to find: on a full disk too, else it can't be erased.
+    /// Enters what was appended in the books, where readers find it; on a full disk too, or it could not be erased.
     async fn enter(&self) -> Result<(), StoreError> {
         if self.tally.waiting.load(Ordering::Acquire) == 0 {
             Ok(())
@@ -271,7 +271,7 @@ impl SqliteStore {
         self.tally.commits.load(Ordering::Relaxed)
     }
 
-    /// Returns how many operations they held.
+    /// Returns how many operations those transactions held.
     pub fn operations(&self) -> u64 {
         self.tally.jobs.load(Ordering::Relaxed)
     }

@@ -103,7 +103,7 @@ pub(super) struct NewRow<'a> {
 /// The columns of `entry`.
 const COLUMNS: usize = 18;
 
-/// So many rows are added by one statement, which looks for the tables and indexes once.
+/// Rows that one statement adds: it opens the table and its indexes once for all of them.
 pub(super) const TOGETHER: usize = 16;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
@@ -119,7 +119,7 @@ fn insert_sql(rows: usize) -> String {
     )
 }
 
-/// Adds rows of entries; of [`TOGETHER`] at once the most quickly.
+/// Adds rows of entries, [`TOGETHER`] to a statement as far as there are so many.
 pub(super) fn insert_entries(connection: &Connection, rows: &[NewRow<'_>]) -> Result<(), Failure> {
     let (together, rest) = rows.as_chunks::<TOGETHER>();
     for rows in together {
@@ -190,7 +190,7 @@ const UPDATE_STANDING: &str =
         attempts = ?9, lead_id = ?10, history = ?11
      WHERE number = ?1";
 
-/// What [`write_lease`] runs: of the indexes it is looked at only the one that a lease changes.
+/// What [`write_lease`] runs. It names only columns that a lease changes, so SQLite leaves the other indexes alone.
 pub(super) const UPDATE_LEASE: &str =
     "UPDATE entry SET reason = ?2, revision = ?3, due_at = ?4, waits_from = ?5, lease = ?6, attempts = ?7, history = ?8
      WHERE number = ?1";

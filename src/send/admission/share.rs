@@ -62,8 +62,8 @@ impl Shares {
         SharePlace { shares: Arc::clone(self), slot, site: site.clone(), end: SharePlaceEnd::Unused }
     }
 
-    /// Returns how many more leads may begin of a site, and of those that differ. Few do, of however many sites: whoever makes
-    /// this for each claim must not look at all.
+    /// Returns how many more leads of any one site may begin, and the sites for which it is another number. Those are few, so that
+    /// the quota of each claim stays small however many sites there are.
     pub(super) fn left(
         &self,
         slot: Slot,
