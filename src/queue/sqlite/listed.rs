@@ -59,3 +59,72 @@ pub(super) fn assign(connection: &Connection, from: i64, to: i64, id: EntryId) -
     assign.execute(params![from, to, id.as_bytes()])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::JoinSet;
+
+    use super::super::SqliteStore;
+    use super::super::tests::{entry, number, store};
+    use super::*;
+    use crate::queue::{Filter, NewEntry, Order, Store};
+
+    const COUNT: u16 = 4_100;
+    const LISTED: &str = "SELECT count(*) FROM listed";
+
+    fn id(number: u16) -> EntryId {
+        EntryId::new(number.into(), &[0; 10])
+    }
+
+    async fn append_all(store: &Arc<SqliteStore>) {
+        let mut appends = JoinSet::new();
+        for number in 0..COUNT {
+            let new = NewEntry { id: id(number), ..entry(0, 10) };
+            let store = Arc::clone(store);
+            appends.spawn(async move { store.append(new, None).await.map(drop) });
+        }
+        appends.join_all().await.into_iter().collect::<Result<(), _>>().expect("appended");
+    }
+
+    /// Returns the newest entries of the site.
+    async fn newest(store: &SqliteStore) -> Vec<EntryId> {
+        let filter = Filter { site: Some(entry(0, 0).site), ..Filter::default() };
+        let page = store.scan(&filter, Order::Newest, None, 10).await.expect("scanned");
+        page.heads.iter().map(|head| head.id).collect()
+    }
+
+    fn expected() -> Vec<EntryId> {
+        (COUNT - 10..COUNT).rev().map(id).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_behind_is_put_in_while_nobody_waits() {
+        let (_folder, store) = store();
+        append_all(&store).await;
+        // Whoever asks keeps the writer from it, so it may take a few tries.
+        let mut listed = 0;
+        for _ in 0..1_000 {
+            listed = number(&store, LISTED).await;
+            if listed > 0 {
+                break;
+            }
+        }
+        assert!((4_096..=COUNT.into()).contains(&listed), "{listed}");
+        assert_eq!(newest(&store).await, expected(), "with those that came behind");
+    }
+
+    #[tokio::test]
+    async fn where_it_cannot_be_put_in_the_list_of_a_site_is_whole_all_the_same() {
+        let (_folder, store) = store();
+        let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON listed BEGIN SELECT raise(ABORT, 'refused'); END";
+        let forbid = move |workspace: &mut Workspace| Ok(workspace.connection.execute_batch(refuse)?);
+        store.writer.write(forbid).await.expect("forbidden");
+        append_all(&store).await;
+        for _ in 0..100 {
+            assert_eq!(number(&store, LISTED).await, 0);
+        }
+        assert_eq!(newest(&store).await, expected());
+    }
+}
