@@ -11,7 +11,11 @@ mod attempt;
 
 mod claim;
 
+mod codes;
+
 pub mod entry;
+
+mod history;
 
 mod holds;
 
@@ -38,6 +42,8 @@ pub mod sqlite;
 mod standing;
 
 mod turns;
+
+mod unreadable;
 
 use std::path::PathBuf;
 

@@ -90,8 +90,6 @@ mod check;
 
 mod claim;
 
-mod codes;
-
 mod connection;
 
 mod copy_check;
@@ -105,8 +103,6 @@ mod failure;
 mod files;
 
 mod former;
-
-mod history;
 
 mod holds;
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::adopt::{Adopting, Kept};
 use super::arrival::Arrival;
-use super::failure::{Failure, Unreadable};
+use super::failure::Failure;
 use super::keys::{Short, short};
 use super::listed;
 use super::row::unsigned;
@@ -24,6 +24,7 @@ use super::segment;
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{DedupeKey, Reading, Reason, State};
 use crate::received::Received;
 use columns::Columns;
