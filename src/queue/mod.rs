@@ -31,6 +31,8 @@ mod open;
 
 mod outbox;
 
+mod partition;
+
 pub mod private_file;
 
 pub mod reading;
@@ -69,6 +71,7 @@ pub use outbox::{
     EVENTS_MAX, Emission, Events, Happened, Move, MoveFilter, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent,
     READERS_MAX, Reader,
 };
+pub use partition::{PARTITIONS, Partition, Partitions};
 pub use reading::Reading;
 
 pub use sending::{Holdup, KeyUnderWay, KeysUnderWay, PausedKeys, SendingStatus};
@@ -167,7 +170,7 @@ pub trait Store: Outbox + Notes + Holds {
     ///
     /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting;
     /// with `accepted_since` sites take their turns apart. Of each site no more than its quota: a hint, a store that
-    /// cannot tell sites apart may give more.
+    /// cannot tell sites apart may give more. Of a site outside its partitions nothing: another gateway sends for that one.
     /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is
     /// due again, its unsettled attempt recorded as ambiguous. May return an entry that the caller can't use now: it
     /// settles that as `Postponed`. A wait that began later than `now` (the clock went back) begins anew. A claim whose

@@ -14,6 +14,7 @@ use super::sqlite::SqliteStore;
 pub struct OpenStore {
     store: Arc<dyn Store>,
     file: Option<Arc<SqliteStore>>,
+    is_shared: bool,
 }
 
 /// The store is not a file on this machine.
@@ -25,6 +26,16 @@ pub struct OpenStore {
 pub struct NoFile;
 
 impl OpenStore {
+    /// A store that gateways on several machines share: each sends for some of the sites.
+    pub fn shared(store: Arc<dyn Store>) -> Self {
+        Self { store, file: None, is_shared: true }
+    }
+
+    /// Tells whether gateways on several machines may share it. One that doesn't share it sends for all sites.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     pub fn store(&self) -> &dyn Store {
         &*self.store
     }
@@ -42,19 +53,19 @@ impl OpenStore {
 
 impl From<Arc<SqliteStore>> for OpenStore {
     fn from(file: Arc<SqliteStore>) -> Self {
-        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file) }
+        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), is_shared: false }
     }
 }
 
 impl From<Arc<MemoryStore>> for OpenStore {
     fn from(store: Arc<MemoryStore>) -> Self {
-        Self { store, file: None }
+        Self { store, file: None, is_shared: false }
     }
 }
 
 impl From<Arc<dyn Store>> for OpenStore {
     /// Of a store of any kind: nothing is known of a file.
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { store, file: None }
+        Self { store, file: None, is_shared: false }
     }
 }
