@@ -47,6 +47,7 @@ mod operate;
 mod panics;
 mod passing_on;
 mod poison;
+mod postgres;
 mod process;
 mod properties;
 mod python;

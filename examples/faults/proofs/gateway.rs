@@ -161,7 +161,7 @@ impl Place {
 
 /// Finds a port that nobody has, below those that the system gives to outgoing connections: one of these might take it
 /// while the gateway is down.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let mut random = rand::rng();
     for _ in 0..1_000 {
         let address = SocketAddr::from(([127, 0, 0, 1], random.random_range(10_000..32_000)));

@@ -20,6 +20,9 @@ pub(crate) mod kill;
 
 pub(crate) mod load;
 
+#[allow(dead_code, reason = "the proofs on it come next")]
+pub(crate) mod postgres;
+
 pub(crate) mod reload;
 
 pub(crate) mod row;
