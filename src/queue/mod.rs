@@ -31,6 +31,8 @@ mod open;
 
 mod outbox;
 
+pub mod postgres;
+
 mod partition;
 
 pub mod private_file;
@@ -143,6 +145,9 @@ pub enum StoreError {
     /// What was to be erased is gone from the store, but may be elsewhere: each place in words, such as a file's path.
     #[error("what was erased may still be in {}", remains(places))]
     Remains { places: Vec<String> },
+    /// The database isn't fit to keep leads; says what is wrong and what to do.
+    #[error("the database isn't fit to keep leads: {why}")]
+    Unfit { why: String },
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
