@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::config::{Config, StoreUrl};
 use crate::queue::memory::MemoryStore;
+use crate::queue::postgres::{self, PostgresStore, StoreClock};
 use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
 
@@ -18,6 +19,9 @@ pub fn open_store(config: &Config) -> Result<OpenStore, StoreError> {
             let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
             Ok(Arc::new(SqliteStore::open(path, options)?).into())
         }
-        StoreUrl::Postgres(_url) => Err(StoreError::Unavailable("this version doesn't open PostgreSQL stores".into())),
+        StoreUrl::Postgres(url) => {
+            let options = postgres::Options { dedupe_window, max_size, clock: StoreClock::Server };
+            Ok(OpenStore::shared(Arc::new(PostgresStore::open(url, options)?)))
+        }
     }
 }
