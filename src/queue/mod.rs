@@ -9,6 +9,8 @@ pub mod activity;
 
 mod attempt;
 
+pub mod carry;
+
 mod claim;
 
 pub mod entry;
@@ -47,6 +49,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use attempt::{Attempt, AttemptResult, Confirmed};
+pub use carry::{CARRY_MAX, Carried, CarriedAs, CarriedEvents, CarriedIn, Carry, CarryPage, OnceKeys};
 pub use claim::{Claim, Quota};
 pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
@@ -81,6 +84,18 @@ pub const EXPIRE_MAX: usize = 1_000;
 /// What makes two submissions the same, as a digest; compared only within the store's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DedupeKey(pub [u8; 32]);
+
+/// The part of a [`DedupeKey`] that a store keeps: no two digests of a store agree in so many bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DedupePrefix(pub [u8; 16]);
+
+impl From<DedupeKey> for DedupePrefix {
+    fn from(DedupeKey(digest): DedupeKey) -> Self {
+        let mut prefix = [0; 16];
+        prefix.copy_from_slice(digest.get(..16).unwrap_or(&[0; 16]));
+        Self(prefix)
+    }
+}
 
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
