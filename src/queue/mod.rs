@@ -35,6 +35,8 @@ pub mod reading;
 
 mod sending;
 
+pub mod spool;
+
 pub mod sqlite;
 
 mod standing;
@@ -69,6 +71,7 @@ pub use outbox::{
 pub use reading::Reading;
 
 pub use sending::{Holdup, KeyUnderWay, KeysUnderWay, PausedKeys, SendingStatus};
+pub use spool::{SpoolStatus, SpoolingStore};
 
 use crate::lead::{EntryId, SiteId};
 
@@ -152,6 +155,13 @@ pub enum StoreError {
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
+    /// The store that gateways share is away, or was until now: leads are in the spool on this machine.
+    #[error("the shared store is away, or is just back: the spool on this machine holds {}", leads(.0.entries))]
+    Away(Box<SpoolStatus>),
+}
+
+fn leads(entries: u64) -> String {
+    if entries == 1 { "1 lead".to_owned() } else { format!("{entries} leads") }
 }
 
 fn remains(places: &[String]) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::memory::MemoryStore;
+use super::spool::SpoolingStore;
 use super::sqlite::SqliteStore;
 
 /// A store that is open. Clones are the same store.
@@ -14,6 +15,7 @@ use super::sqlite::SqliteStore;
 pub struct OpenStore {
     store: Arc<dyn Store>,
     file: Option<Arc<SqliteStore>>,
+    spool: Option<SpoolingStore>,
 }
 
 /// The store is not a file on this machine.
@@ -38,23 +40,34 @@ impl OpenStore {
     pub fn file(&self) -> Result<&SqliteStore, NoFile> {
         self.file.as_deref().ok_or(NoFile)
     }
+
+    /// Returns the store as one that has a spool on this machine, if it is one.
+    pub fn spooling(&self) -> Option<&SpoolingStore> {
+        self.spool.as_ref()
+    }
 }
 
 impl From<Arc<SqliteStore>> for OpenStore {
     fn from(file: Arc<SqliteStore>) -> Self {
-        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file) }
+        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), spool: None }
     }
 }
 
 impl From<Arc<MemoryStore>> for OpenStore {
     fn from(store: Arc<MemoryStore>) -> Self {
-        Self { store, file: None }
+        Self { store, file: None, spool: None }
+    }
+}
+
+impl From<SpoolingStore> for OpenStore {
+    fn from(store: SpoolingStore) -> Self {
+        Self { store: Arc::new(store.clone()), file: None, spool: Some(store) }
     }
 }
 
 impl From<Arc<dyn Store>> for OpenStore {
     /// Of a store of any kind: nothing is known of a file.
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { store, file: None }
+        Self { store, file: None, spool: None }
     }
 }
