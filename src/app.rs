@@ -261,6 +261,12 @@ fn start_with(
     let socket = admin_socket::open(&served.load(), takes_over, &metrics);
     tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
     tasks.keep_admin(bounded, &bound, listeners.clone(), stop.admin.subscribe());
+    if let Some(spooling) = opened.spooling().cloned() {
+        tasks.keep("spool", move |stopping| {
+            let spooling = spooling.clone();
+            async move { spooling.run(stopping).await }
+        });
+    }
     tasks.keep_activity(activity.clone(), Arc::clone(&store));
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());

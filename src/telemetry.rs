@@ -14,6 +14,7 @@ mod panics;
 mod pings;
 mod set;
 mod sites;
+mod spool;
 mod submissions;
 mod taking;
 
@@ -37,6 +38,7 @@ pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings, Shown, ping_ori
 use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
+use self::spool::Spool;
 use self::submissions::Submissions;
 use self::taking::AcceptanceEnd;
 pub use self::taking::NotTaking;
@@ -81,6 +83,7 @@ pub struct Metrics {
     config_broken: IntGauge,
     degraded: IntGaugeVec,
     degradations: Degradations,
+    spool: Spool,
     task_restarts: IntCounterVec,
     taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
@@ -145,6 +148,7 @@ impl Metrics {
             config_broken: set.add(IntGauge::new(CONFIG_BROKEN, "Broken or missing parts of the configuration.")?)?,
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
+            spool: Spool::new(&set)?,
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks restarted, by task.", &["task"])?,
             taking: AcceptanceEnd::default(),
             log_lines_dropped: set

@@ -73,6 +73,12 @@ pub async fn tell_problems(store: &dyn Store, metrics: &Metrics) {
     let has = |wanted: fn(&StoreError) -> bool| problems.iter().any(wanted);
     metrics.set_degraded(Degraded::StoreSetAside, has(|problem| matches!(problem, StoreError::SetAside { .. })));
     metrics.set_degraded(Degraded::StoreDamaged, has(|problem| matches!(problem, StoreError::Corrupt(_))));
+    let spool = problems.iter().find_map(|problem| match problem {
+        StoreError::Away(spool) => Some(spool),
+        _ => None,
+    });
+    metrics.set_degraded(Degraded::StoreAway, spool.is_some());
+    metrics.spooled(spool.map_or(0, |spool| spool.entries), spool.map_or(0, |spool| spool.bytes));
 }
 
 impl AdminApp {
@@ -189,7 +195,7 @@ impl Unready {
         let reason = match error {
             StoreError::Full => "store_full",
             StoreError::DiskFull => "disk_full",
-            StoreError::Unavailable(_) => "store_away",
+            StoreError::Unavailable(_) | StoreError::Away(_) => "store_away",
             StoreError::SetAside { .. } | StoreError::Remains { .. } => "store_set_aside",
             StoreError::Unfit { .. } => "store_unfit",
             StoreError::Corrupt(_) => "store_corrupt",

@@ -13,7 +13,7 @@ use super::rules::ConfigArg;
 use super::runtime::block_on;
 use super::shown;
 use crate::operate::{DeliveryWait, Status, WaitsFor};
-use crate::queue::Reason;
+use crate::queue::{Reason, SpoolStatus};
 
 /// Longest cause or error that is shown, in characters.
 const WORDS_MAX: usize = 100;
@@ -125,6 +125,21 @@ fn head(status: &Status, paint: Paint) -> Vec<String> {
         format!("sites   {}", status.sites),
         format!("leads   {}", leads(status)),
     ]
+    .into_iter()
+    .chain(status.spool.as_ref().map(|it| format!("spool   {}", spool(it, status.now))))
+    .collect()
+}
+
+fn spool(spool: &SpoolStatus, now: Timestamp) -> String {
+    let SpoolStatus { away_since, error, entries, bytes, oldest, refused } = spool;
+    let oldest = oldest.map(|oldest| format!(" (oldest {})", ago(oldest, now))).unwrap_or_default();
+    let holds = format!("{}{oldest}, {}", plural(*entries, "lead"), size(*bytes));
+    let error = error.as_deref().map(|error| format!(": {}", shown::short(error, WORDS_MAX))).unwrap_or_default();
+    let refused = if *refused > 0 { format!("; {refused} of them refused by the store") } else { String::new() };
+    match away_since {
+        Some(since) => format!("{holds}{refused}; the store is away for {}{error}", ago(*since, now)),
+        None => format!("{holds}{refused}; moving into the store{error}"),
+    }
 }
 
 fn store(status: &Status) -> String {
@@ -286,6 +301,7 @@ mod tests {
                 max_bytes: 10 << 30,
                 schema: Some(3),
             },
+            spool: None,
             sites: 300,
             leads: LeadCounts { queued: 2, held: 0, dead: 0, delivered: 1_203, oldest_queued: Some(at(-3)) },
             waits: Vec::new(),

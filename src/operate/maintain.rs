@@ -132,12 +132,13 @@ async fn hold_all(store: &dyn Store, keep: Duration, now: Timestamp) -> Result<u
     }
 }
 
-/// Merges back what can be read of the files that were set aside; a store that is no file has none.
+/// Merges back what can be read of the files that were set aside: of a store that is a file, or of its spool on this machine.
 pub async fn salvage(store: &OpenStore, audit: &Audit, by: Actor, now: Timestamp) -> Result<Salvaged, OperateError> {
     let begun = audit.begin(Act::plain("salvage", by), now).await?;
-    let salvaged = match store.file() {
-        Ok(store) => store.salvage().await,
-        Err(NoFile) => Ok(Salvaged::default()),
+    let salvaged = match (store.file(), store.spooling()) {
+        (Ok(file), _) => file.salvage().await,
+        (Err(NoFile), Some(spooling)) => spooling.salvage().await,
+        (Err(NoFile), None) => Ok(Salvaged::default()),
     };
     begun.end(whole(salvaged.as_ref().map_or(0, |salvaged| salvaged.recovered)), salvaged.is_ok(), now).await?;
     Ok(salvaged?)

@@ -14,7 +14,7 @@ use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
 use crate::lead::SiteId;
 use crate::queue::{
-    AttemptResult, Counts, Extent, Filter, Holdup, Order, Reason, SendingStatus, State, Store, StoreError,
+    AttemptResult, Counts, Extent, Filter, Holdup, Order, Reason, SendingStatus, SpoolStatus, State, Store, StoreError,
 };
 use crate::telemetry::Degraded;
 
@@ -59,6 +59,9 @@ pub struct Status {
     pub unready_reason: Option<String>,
     pub degraded: Vec<Degradation>,
     pub store: StoreStatus,
+    /// What lies in the spool on this machine; none: the store answers, and nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolStatus>,
     pub sites: usize,
     pub leads: LeadCounts,
     /// Why leads wait that are not on their way.
@@ -163,6 +166,7 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         unready_reason: process.unready_reason.map(str::to_owned),
         degraded: process.degraded.into_iter().map(cure).collect(),
         store: store_status(config, extent.unwrap_or_default()),
+        spool: spool(store).await,
         sites: config.sites.len(),
         leads: leads(&counts),
         waits: waits(process.sending, &counts),
@@ -208,6 +212,14 @@ fn store_status(config: &Config, Extent { bytes, schema }: Extent) -> StoreStatu
         StoreUrl::Sqlite(path) => ("sqlite", Some(path.display().to_string())),
     };
     StoreStatus { kind: kind.to_owned(), file, bytes, max_bytes: config.queue.max_size, schema }
+}
+
+async fn spool(store: &dyn Store) -> Option<SpoolStatus> {
+    let problems = store.problems().await.unwrap_or_default();
+    problems.into_iter().find_map(|problem| match problem {
+        StoreError::Away(spool) => Some(*spool),
+        _ => None,
+    })
 }
 
 fn leads(counts: &[Counts]) -> LeadCounts {

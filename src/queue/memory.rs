@@ -1,5 +1,7 @@
 //! A store that forgets when the process ends: for tests and the demo, and the model of what [`Store`] means.
 
+mod carry;
+
 mod notes;
 
 mod outbox;
@@ -17,8 +19,9 @@ use super::claim::EARLY_MAX;
 use super::standing::{Beside, Clock, Standing, forget_until, is_duplicate, later, whole_millisecond};
 use super::turns::{self, LastSites};
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Filter, Happened, Head, Lease, MAKE_DUE_MAX, Move,
-    NewEntry, Order, PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError, Transition,
+    Appended, Change, Claim, Counts, DedupeKey, DedupePrefix, EXPIRE_MAX, Entry, Filter, Happened, Head, Lease,
+    MAKE_DUE_MAX, Move, NewEntry, Order, PAGE_MAX, Page, Reading, Set, Settlement, State, Store, StoreError,
+    Transition,
 };
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::received::Received;
@@ -39,7 +42,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Kept {
     records: BTreeMap<EntryId, Record>,
-    first_seen: HashMap<DedupeKey, (EntryId, Timestamp)>,
+    first_seen: HashMap<DedupePrefix, (EntryId, Timestamp)>,
     clock: Clock,
     appends: u64,
     claims: u64,
@@ -59,6 +62,7 @@ struct Record {
     seen: u32,
     reading: Reading,
     received: Received,
+    key: Option<DedupePrefix>,
     standing: Standing,
 }
 
@@ -216,29 +220,40 @@ impl Kept {
         let accepted_at = whole_millisecond(entry.accepted_at);
         let forgotten = forget_until(accepted_at, window);
         self.first_seen.retain(|_, (_, at)| *at > forgotten);
-        if let Some((first, at)) = dedupe.and_then(|key| self.first_seen.get(&key))
-            && is_duplicate(*at, accepted_at, window)
-            && let Some(record) = self.records.get_mut(first)
-        {
-            record.seen = record.seen.saturating_add(1);
-            return Ok(Appended::Duplicate(*first));
+        let key = dedupe.map(DedupePrefix::from);
+        if let Some(first) = self.count_seen(key, accepted_at, window, 1) {
+            return Ok(Appended::Duplicate(first));
         }
         let id = entry.id;
         if self.records.contains_key(&id) {
             return Err(StoreError::Unavailable(Box::new(RepeatedId)));
         }
-        if let Some(key) = dedupe.filter(|_| !window.is_zero()) {
+        if let Some(key) = key.filter(|_| !window.is_zero()) {
             self.first_seen.insert(key, (id, accepted_at));
         }
         self.appends += 1;
         let standing = Standing::new(&entry);
         let NewEntry { site, form, reading, received, .. } = entry;
         let number = self.appends;
-        let record = Record { number, site, form, accepted_at, seen: 0, reading, received, standing };
+        let record = Record { number, site, form, accepted_at, seen: 0, reading, received, key, standing };
         let to = Some(record.standing.state);
         self.outbox.record(accepted_at, || Happened::Moved(Move { to, ..record.moved(id) }));
         self.records.insert(id, record);
         Ok(Appended::New(id))
+    }
+
+    /// Counts more sights of the entry that had a key first within the window, and returns it.
+    fn count_seen(
+        &mut self,
+        key: Option<DedupePrefix>,
+        accepted_at: Timestamp,
+        window: Duration,
+        times: u32,
+    ) -> Option<EntryId> {
+        let (first, _) = self.first_seen.get(&key?).filter(|(_, at)| is_duplicate(*at, accepted_at, window))?;
+        let record = self.records.get_mut(first)?;
+        record.seen = record.seen.saturating_add(times);
+        Some(*first)
     }
 
     fn claim(&mut self, claim: &Claim) -> Vec<Lease> {
@@ -330,7 +345,11 @@ impl Record {
     }
 
     fn head(&self, id: EntryId) -> Head {
-        self.standing.clone().into_head(Beside {
+        self.standing.clone().into_head(self.beside(id))
+    }
+
+    fn beside(&self, id: EntryId) -> Beside {
+        Beside {
             id,
             site: self.site.clone(),
             form: self.form.clone(),
@@ -338,7 +357,7 @@ impl Record {
             seen: self.seen,
             traceparent: self.received.traceparent.clone(),
             reading: self.reading.clone(),
-        })
+        }
     }
 
     fn passes(&self, filter: &Filter) -> bool {

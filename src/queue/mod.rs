@@ -9,6 +9,8 @@ pub mod activity;
 
 mod attempt;
 
+pub mod carry;
+
 mod claim;
 
 mod codes;
@@ -41,6 +43,8 @@ pub mod reading;
 
 mod sending;
 
+pub mod spool;
+
 pub mod sqlite;
 
 mod standing;
@@ -57,6 +61,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use attempt::{Attempt, AttemptResult, Confirmed};
+pub use carry::{CARRY_MAX, Carried, CarriedAs, CarriedEvents, CarriedIn, Carry, CarryPage, OnceKeys};
 pub use claim::{Claim, Quota};
 pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
@@ -77,6 +82,7 @@ pub use partition::{PARTITIONS, Partition, Partitions};
 pub use reading::Reading;
 
 pub use sending::{Holdup, KeyUnderWay, KeysUnderWay, PausedKeys, SendingStatus};
+pub use spool::{SpoolStatus, SpoolingStore};
 
 use crate::lead::{EntryId, SiteId};
 
@@ -92,6 +98,18 @@ pub const EXPIRE_MAX: usize = 1_000;
 /// What makes two submissions the same, as a digest; compared only within the store's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DedupeKey(pub [u8; 32]);
+
+/// The part of a [`DedupeKey`] that a store keeps: no two digests of a store agree in so many bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DedupePrefix(pub [u8; 16]);
+
+impl From<DedupeKey> for DedupePrefix {
+    fn from(DedupeKey(digest): DedupeKey) -> Self {
+        let mut prefix = [0; 16];
+        prefix.copy_from_slice(digest.get(..16).unwrap_or(&[0; 16]));
+        Self(prefix)
+    }
+}
 
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +169,13 @@ pub enum StoreError {
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
+    /// The store that gateways share is away, or was until now: leads are in the spool on this machine.
+    #[error("the shared store is away, or is just back: the spool on this machine holds {}", leads(.0.entries))]
+    Away(Box<SpoolStatus>),
+}
+
+fn leads(entries: u64) -> String {
+    if entries == 1 { "1 lead".to_owned() } else { format!("{entries} leads") }
 }
 
 fn remains(places: &[String]) -> String {

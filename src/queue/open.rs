@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::memory::MemoryStore;
+use super::spool::SpoolingStore;
 use super::sqlite::SqliteStore;
 
 /// A store that is open. Clones are the same store.
@@ -15,6 +16,7 @@ pub struct OpenStore {
     store: Arc<dyn Store>,
     file: Option<Arc<SqliteStore>>,
     is_shared: bool,
+    spool: Option<SpoolingStore>,
 }
 
 /// The store is not a file on this machine.
@@ -28,7 +30,7 @@ pub struct NoFile;
 impl OpenStore {
     /// A store that gateways on several machines share: each sends for some of the sites.
     pub fn shared(store: Arc<dyn Store>) -> Self {
-        Self { store, file: None, is_shared: true }
+        Self { store, file: None, spool: None, is_shared: true }
     }
 
     /// Tells whether gateways on several machines may share it. One that doesn't share it sends for all sites.
@@ -49,23 +51,34 @@ impl OpenStore {
     pub fn file(&self) -> Result<&SqliteStore, NoFile> {
         self.file.as_deref().ok_or(NoFile)
     }
+
+    /// Returns the store as one that has a spool on this machine, if it is one.
+    pub fn spooling(&self) -> Option<&SpoolingStore> {
+        self.spool.as_ref()
+    }
 }
 
 impl From<Arc<SqliteStore>> for OpenStore {
     fn from(file: Arc<SqliteStore>) -> Self {
-        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), is_shared: false }
+        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), spool: None, is_shared: false }
     }
 }
 
 impl From<Arc<MemoryStore>> for OpenStore {
     fn from(store: Arc<MemoryStore>) -> Self {
-        Self { store, file: None, is_shared: false }
+        Self { store, file: None, spool: None, is_shared: false }
+    }
+}
+
+impl From<SpoolingStore> for OpenStore {
+    fn from(store: SpoolingStore) -> Self {
+        Self { store: Arc::new(store.clone()), file: None, spool: Some(store), is_shared: true }
     }
 }
 
 impl From<Arc<dyn Store>> for OpenStore {
     /// Of a store of any kind: nothing is known of a file.
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { store, file: None, is_shared: false }
+        Self { store, file: None, spool: None, is_shared: false }
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct Standing {
 }
 
 /// What of an entry's head is not its standing: it stays as it is on the entry's way, but for what an operator changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beside {
     pub(super) id: EntryId,
     pub(super) site: SiteId,

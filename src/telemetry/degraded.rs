@@ -31,6 +31,8 @@ pub enum Degraded {
     StoreSetAside,
     /// Part of the store can't be read.
     StoreDamaged,
+    /// The store that gateways share is away: leads are taken into the spool on this machine.
+    StoreAway,
     /// The last backup failed.
     BackupFailed,
     /// A certificate expires within 14 days, or has expired.
@@ -39,7 +41,7 @@ pub enum Degraded {
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ConfigBroken,
         Self::CopyFailed,
         Self::ReloadRefused,
@@ -51,6 +53,7 @@ impl Degraded {
         Self::TaskFailing,
         Self::StoreSetAside,
         Self::StoreDamaged,
+        Self::StoreAway,
         Self::BackupFailed,
         Self::CertificateExpiring,
     ];
@@ -69,6 +72,7 @@ impl Degraded {
             Self::TaskFailing => "task_failing",
             Self::StoreSetAside => "store_set_aside",
             Self::StoreDamaged => "store_damaged",
+            Self::StoreAway => "store_away",
             Self::BackupFailed => "backup_failed",
             Self::CertificateExpiring => "certificate_expiring",
         }
@@ -95,6 +99,10 @@ impl Degraded {
             Self::TaskFailing => "a background task failed and was restarted: report the location that the log shows",
             Self::StoreSetAside => "the store was damaged and set aside: run `formgate store salvage`",
             Self::StoreDamaged => "part of the store can't be read: restart, so that it is checked",
+            Self::StoreAway => {
+                "the shared store can't be used, so leads are kept in the spool on this machine and not sent; bring the \
+                 database back, and they are moved over"
+            }
             Self::BackupFailed => "the last backup failed: see `backup.failed` in the log",
             Self::CertificateExpiring => "a certificate expires within 14 days, or has expired: renew it",
         }

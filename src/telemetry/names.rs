@@ -42,6 +42,10 @@ pub const CONFIG_LOADED_AT: &str = "formgate_config_last_reload_success_timestam
 pub const BACKUP_LAST_SUCCESS: &str = "formgate_backup_last_success_timestamp_seconds";
 /// Copies by `[backup]` that failed.
 pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
+/// Leads in the spool on this machine, because the shared store is away.
+pub const SPOOL_ENTRIES: &str = "formgate_spool_entries";
+/// Bytes that the spool takes while it holds leads.
+pub const SPOOL_BYTES: &str = "formgate_spool_bytes";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
 /// Background tasks that ended by themselves and were started again.

@@ -61,6 +61,7 @@ mod sick_upstream;
 mod signed;
 mod site_verbs;
 mod sites;
+mod spool;
 mod statuses;
 mod store_contract;
 mod stream;

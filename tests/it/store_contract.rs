@@ -1,7 +1,9 @@
-//! What every store must do. Each promise is a function in [`promises`], [`outbox`] or [`notes`]; `on_both!` makes a
+//! What every store must do. Each promise is a function in [`promises`], [`outbox`], [`notes`] or [`carry`]; `on_both!` makes a
 //! test of it for each store.
 
 mod backup;
+
+mod carry;
 
 mod damage;
 
@@ -131,6 +133,26 @@ on_both! {
     a_hold_from_the_future_is_as_short_as_any
     of_many_who_ask_at_once_one_holds
     only_so_many_names_are_held
+}
+
+on_both! {
+    carry as carry_in_memory, carry_in_sqlite:
+    entries_leave_whole_and_in_order
+    a_page_ends_after_so_many_bytes
+    what_is_leased_leaves_as_abandoned_and_stays_leased
+    entries_come_in_as_they_left
+    what_comes_in_twice_stays_as_it_is
+    a_digest_tells_every_entry_from_any_other
+    a_copy_keeps_what_has_one_key
+    an_append_that_comes_late_is_a_duplicate_within_the_window
+    what_was_seen_elsewhere_is_counted_too
+    only_an_append_that_comes_late_is_an_event
+    too_many_at_once_are_refused
+    what_comes_in_wakes_who_waits
+    events_come_in_with_their_numbers_and_readers
+    a_number_that_another_store_gave_is_not_given_again
+    the_keys_of_what_was_emitted_leave_in_their_order
+    notes_come_in_as_they_are_and_the_later_one_stays
 }
 
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {

@@ -29,7 +29,7 @@ fn event_of(degraded: Degraded) -> Option<EventType> {
         | Degraded::ReloadRefused
         | Degraded::DeliveryOff
         | Degraded::AdminBroken => Some(EventType::GatewayConfigBroken),
-        Degraded::StoreSetAside | Degraded::StoreDamaged => Some(EventType::GatewayStoreDegraded),
+        Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::StoreAway => Some(EventType::GatewayStoreDegraded),
         Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
         Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
         Degraded::AdminSocketMissing | Degraded::TaskFailing => Some(EventType::GatewayDegraded),

@@ -19,11 +19,25 @@ pub(super) struct KeptNotes(BTreeMap<NoteKind, BTreeMap<Key, Note>>);
 impl KeptNotes {
     fn note(&mut self, NoteChange { kind, key, merge }: &NoteChange, now: Timestamp) {
         let notes = self.0.entry(*kind).or_default();
+        Self::make_room(notes, *kind, key);
+        notes.entry(key.clone()).or_insert_with(|| Note::begin(key.clone(), now)).merge(merge, now);
+    }
+
+    /// Takes in a note as it is, unless the one that is there was written to later.
+    pub(super) fn take(&mut self, kind: NoteKind, note: &Note) {
+        let notes = self.0.entry(kind).or_default();
+        if notes.get(&note.key).is_some_and(|there| there.last_at > note.last_at) {
+            return;
+        }
+        Self::make_room(notes, kind, &note.key);
+        notes.insert(note.key.clone(), note.clone());
+    }
+
+    fn make_room(notes: &mut BTreeMap<Key, Note>, kind: NoteKind, key: &Key) {
         if !notes.contains_key(key) && notes.len() as u64 >= kind.limits().notes_max {
             let oldest = notes.values().min_by_key(|note| (note.last_at, &note.key)).map(|note| note.key.clone());
             oldest.map(|oldest| notes.remove(&oldest));
         }
-        notes.entry(key.clone()).or_insert_with(|| Note::begin(key.clone(), now)).merge(merge, now);
     }
 
     /// Removes up to `limit` notes of each kind whose time is over.

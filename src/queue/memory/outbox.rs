@@ -10,8 +10,8 @@ use super::MemoryStore;
 use crate::queue::outbox::drop_upto;
 use crate::queue::standing::whole_millisecond;
 use crate::queue::{
-    EVENTS_MAX, Emission, Events, Happened, Key, MoveFilter, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader,
-    StoreError,
+    CarriedEvents, EVENTS_MAX, Emission, Events, Happened, Key, MoveFilter, ONCE_MAX, OnceKeys, Outbox, OutboxEvent,
+    READERS_MAX, Reader, StoreError,
 };
 
 /// The events that are kept, and who reads them.
@@ -59,6 +59,42 @@ impl KeptEvents {
         }
     }
 
+    /// Lists the keys of what was emitted: of those here, each one's place is its number.
+    pub(super) fn once_keys(&self, after: u64, limit: usize) -> OnceKeys {
+        let skipped = usize::try_from(after).unwrap_or(usize::MAX);
+        let keys: Vec<_> = self.once.iter().skip(skipped).take(limit).cloned().collect();
+        let next = (keys.len() == limit).then(|| after.saturating_add(limit as u64));
+        OnceKeys { keys, next }
+    }
+
+    /// Takes in the events of another store; what is there stays.
+    pub(super) fn take(&mut self, carried: &CarriedEvents) {
+        let CarriedEvents { last, readers, events, once } = carried;
+        for (name, upto) in readers {
+            self.readers.entry(name.clone()).or_insert(*upto);
+        }
+        for event in events {
+            self.events.entry(event.number).or_insert_with(|| event.clone());
+            self.last = self.last.max(event.number);
+        }
+        self.last = self.last.max(*last);
+        for key in once {
+            self.remember(key);
+        }
+    }
+
+    /// Remembers a key and forgets the oldest; false where it was remembered before.
+    fn remember(&mut self, once: &Key) -> bool {
+        if !self.emitted.insert(once.clone()) {
+            return false;
+        }
+        self.once.push_back(once.clone());
+        if self.once.len() as u64 > ONCE_MAX {
+            self.once.pop_front().map(|oldest| self.emitted.remove(&oldest));
+        }
+        true
+    }
+
     fn register(&mut self, reader: &Key) -> Option<u64> {
         if !self.readers.contains_key(reader) && self.readers.len() >= READERS_MAX {
             return None;
@@ -67,12 +103,8 @@ impl KeptEvents {
     }
 
     fn emit(&mut self, emission: &Emission, once: &Key, now: Timestamp) -> bool {
-        if self.readers.is_empty() || !self.emitted.insert(once.clone()) {
+        if self.readers.is_empty() || !self.remember(once) {
             return false;
-        }
-        self.once.push_back(once.clone());
-        if self.once.len() as u64 > ONCE_MAX {
-            self.once.pop_front().map(|oldest| self.emitted.remove(&oldest));
         }
         self.record(now, || Happened::Emitted(emission.clone()));
         true

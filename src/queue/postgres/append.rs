@@ -13,7 +13,7 @@ use super::failure::{Contended, Failure};
 use super::row::{now, number_of, partition, read_id, storable, to_json, uuid};
 use crate::lead::EntryId;
 use crate::queue::standing::{Standing, whole_millisecond};
-use crate::queue::{Appended, DedupeKey, NewEntry};
+use crate::queue::{Appended, DedupeKey, DedupePrefix, NewEntry};
 
 /// How often a key is looked for that goes while it is looked for.
 const TRIES_MAX: usize = 4;
@@ -22,7 +22,7 @@ const TRIES_MAX: usize = 4;
 pub(super) struct Arrival {
     id: EntryId,
     entry: NewEntry,
-    key: Option<DedupeKey>,
+    key: Option<DedupePrefix>,
     reading: String,
     received: String,
 }
@@ -30,7 +30,7 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Makes ready what an append writes.
     pub(super) fn new(entry: NewEntry, key: Option<DedupeKey>, window: Duration) -> Result<Self, Failure> {
-        let key = key.filter(|_key| !window.is_zero());
+        let key = key.filter(|_key| !window.is_zero()).map(DedupePrefix::from);
         let reading = to_json(&entry.reading)?;
         let received = to_json(&entry.received)?;
         Ok(Self { id: entry.id, entry, key, reading, received })
@@ -60,9 +60,9 @@ WITH given AS MATERIALIZED (
     ") END AS due_at FROM given WHERE key IS NULL OR id IN (SELECT id FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, traceparent, history)
+        expires_at, attempts, seen, traceparent, history, dedupe_key)
     SELECT id, site, form, partition, state, reason, 1, accepted_at, due_at, coalesce(due_at, accepted_at),
-        expires_at, 0, 0, traceparent, '\\x00' FROM fresh ORDER BY place
+        expires_at, 0, 0, traceparent, '\\x00', key FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
     INSERT INTO formgate.content (id, reading, received, body)
@@ -138,7 +138,7 @@ async fn append_one(core: &Core, arrival: &Arrival) -> Result<Appended, Failure>
 async fn seen_again(core: &Core, arrival: &Arrival) -> Result<Appended, Failure> {
     let Some(key) = arrival.key else { return Err(Failure::Repeated) };
     for _ in 0..TRIES_MAX {
-        let rows = core.database.query(SEEN_AGAIN, &[(&&key.0[..16], Type::BYTEA)]).await?;
+        let rows = core.database.query(SEEN_AGAIN, &[(&&key.0[..], Type::BYTEA)]).await?;
         if let Some(row) = rows.first() {
             return Ok(Appended::Duplicate(read_id(row)));
         }
@@ -185,12 +185,12 @@ async fn insert(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, 
     let accepted_at = all(arrivals, |arrival| whole_millisecond(arrival.entry.accepted_at).as_millisecond());
     let expires_at = all(arrivals, expires_at);
     let traceparents = all(arrivals, |arrival| arrival.entry.received.traceparent.as_deref().map(storable));
-    let keys = all(arrivals, |arrival| arrival.key.as_ref().map(|key| &key.0[..16]));
+    let keys = all(arrivals, |arrival| arrival.key.as_ref().map(|DedupePrefix(key)| &key[..]));
     let readings = all(arrivals, |arrival| arrival.reading.as_str());
     let received = all(arrivals, |arrival| arrival.received.as_str());
     let bodies = all(arrivals, |arrival| &*arrival.entry.received.body);
     let told = all(arrivals, |arrival| filter.lets(None, Some(arrival.entry.state)));
-    let window = i64::try_from(core.dedupe_window.as_millis()).unwrap_or(i64::MAX);
+    let window = core.window_ms();
     // By the caller's clock an entry is due when it was accepted, whatever the time is.
     let now = core.now(jiff::Timestamp::MAX);
     let rows = core

@@ -13,8 +13,6 @@ use crate::queue::unreadable::Unreadable;
 /// A [`StoreError`] that can be copied.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    /// `max_size` is reached.
-    Full,
     /// The server's disk is full.
     DiskFull,
     /// The connection ended, or the answer didn't come in time: a statement that was sent may have been carried out.
@@ -120,7 +118,6 @@ impl From<Unreadable> for Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Full => Self::Full,
             Failure::DiskFull => Self::DiskFull,
             Failure::Lost(error) | Failure::Again(error) | Failure::Unavailable(error) => {
                 Self::Unavailable(Box::new(error))

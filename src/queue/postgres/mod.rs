@@ -16,7 +16,15 @@ mod append;
 
 mod batch;
 
+mod beside;
+
+mod carry;
+
+mod carry_beside;
+
 mod claim;
+
+mod core;
 
 mod database;
 
@@ -44,7 +52,6 @@ mod upkeep;
 
 mod write;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -57,17 +64,15 @@ use tokio::sync::{Notify, watch};
 
 use self::append::Arrival;
 use self::batch::Batches;
+use self::core::Core;
 use self::database::Database;
 use self::events::Emitting;
 use self::failure::Failure;
 use self::holds::Asking;
 use self::settle::Ending;
-use super::standing::{Clock, whole_millisecond};
-use super::turns::LastSites;
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, Emission, Entry, Events, Extent, Filter, Holds, Key, Lease,
-    MAKE_DUE_MAX, MoveFilter, NewEntry, Note, NoteChange, NoteKind, Notes, Order, Outbox, Page, Reader, Set,
-    Settlement, Store, StoreError,
+    Appended, Change, Claim, Counts, DedupeKey, Entry, Extent, Filter, Lease, MAKE_DUE_MAX, MoveFilter, NewEntry,
+    Order, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::postgres_url::PostgresUrl;
@@ -102,33 +107,6 @@ pub struct PostgresStore {
     settles: Batches<Ending, Set>,
     emits: Batches<Emitting, bool>,
     asks: Batches<Asking, bool>,
-}
-
-/// What all parts of a store use.
-struct Core {
-    database: Database,
-    runtime: Handle,
-    dedupe_window: Duration,
-    clock_source: StoreClock,
-    max_size: Option<u64>,
-    is_full: AtomicBool,
-    met_unreadable: AtomicBool,
-    filter: Mutex<MoveFilter>,
-    clock: Mutex<Clock>,
-    has_claimed: AtomicBool,
-    last_sites: Mutex<LastSites>,
-    notes_counted: Mutex<HashMap<NoteKind, CountedNotes>>,
-    changed: watch::Sender<u64>,
-    /// Something happened that the other gateways should look for.
-    hint: Notify,
-}
-
-/// What is known of how many notes there are of a kind.
-#[derive(Clone, Copy)]
-struct CountedNotes {
-    there: u64,
-    /// Begun by this process since.
-    begun: u64,
 }
 
 impl PostgresStore {
@@ -176,66 +154,6 @@ impl PostgresStore {
     fn wake(&self) {
         self.core.wake();
         self.core.hint.notify_one();
-    }
-}
-
-impl Core {
-    /// Returns the present as statements take it: none where they are to look at the server's clock.
-    fn now(&self, callers: Timestamp) -> Option<i64> {
-        (!self.goes_by_server()).then(|| whole_millisecond(callers).as_millisecond())
-    }
-
-    fn goes_by_server(&self) -> bool {
-        self.clock_source == StoreClock::Server
-    }
-
-    fn filter(&self) -> MoveFilter {
-        *self.filter.lock()
-    }
-
-    fn wake(&self) {
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    fn has_claimed(&self) -> bool {
-        self.has_claimed.load(Ordering::Relaxed)
-    }
-
-    /// Tells whether the clock that counts went back since the last claim of this process.
-    fn went_back(&self, now: Timestamp) -> bool {
-        self.has_claimed.store(true, Ordering::Relaxed);
-        self.clock.lock().went_back(now)
-    }
-
-    fn last_site(&self, accepted_since: Option<Timestamp>) -> Option<SiteId> {
-        self.last_sites.lock().of(accepted_since).clone()
-    }
-
-    fn set_last_site(&self, accepted_since: Option<Timestamp>, site: Option<SiteId>) {
-        if site.is_some() {
-            *self.last_sites.lock().of(accepted_since) = site;
-        }
-    }
-
-    fn note_unreadable(&self) {
-        self.met_unreadable.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes that a note of a kind may have been begun; tells whether there may now be too many of them.
-    fn should_count_notes(&self, kind: NoteKind) -> bool {
-        let mut counted = self.notes_counted.lock();
-        let Some(known) = counted.get_mut(&kind) else { return true };
-        known.begun += 1;
-        let room = kind.limits().notes_max.saturating_sub(known.there);
-        known.begun >= room
-    }
-
-    fn notes_counted(&self, kind: NoteKind, there: u64) {
-        self.notes_counted.lock().insert(kind, CountedNotes { there, begun: 0 });
-    }
-
-    fn forget_notes_counted(&self, kind: NoteKind) {
-        self.notes_counted.lock().remove(&kind);
     }
 }
 
@@ -323,73 +241,5 @@ impl Store for PostgresStore {
             .then(|| StoreError::Corrupt("entries that this program can't read were met".into()))
             .into_iter()
             .collect())
-    }
-}
-
-#[async_trait]
-impl Outbox for PostgresStore {
-    async fn register(&self, reader: &Key) -> Result<Option<u64>, StoreError> {
-        Ok(events::register(&self.core, reader).await?)
-    }
-
-    async fn unregister(&self, reader: &Key) -> Result<bool, StoreError> {
-        Ok(events::unregister(&self.core, reader).await?)
-    }
-
-    async fn readers(&self) -> Result<Vec<Reader>, StoreError> {
-        Ok(events::readers(&self.core).await?)
-    }
-
-    async fn record_moves(&self, filter: MoveFilter) -> Result<(), StoreError> {
-        *self.core.filter.lock() = filter;
-        Ok(())
-    }
-
-    async fn emit(&self, emission: &Emission, once: &Key, now: Timestamp) -> Result<bool, StoreError> {
-        let emitted = self.emits.run(Emitting::new(emission, once, now)).await?;
-        if emitted {
-            self.wake();
-        }
-        Ok(emitted)
-    }
-
-    async fn events(&self, after: u64, limit: usize) -> Result<Events, StoreError> {
-        Ok(events::events(&self.core, after, limit).await?)
-    }
-
-    async fn trim(&self, reader: &Key, upto: u64) -> Result<bool, StoreError> {
-        Ok(events::trim(&self.core, reader, upto).await?)
-    }
-}
-
-#[async_trait]
-impl Notes for PostgresStore {
-    async fn note(&self, change: &NoteChange, now: Timestamp) -> Result<(), StoreError> {
-        self.note_all(&[(change.clone(), now)]).await
-    }
-
-    async fn note_all(&self, changes: &[(NoteChange, Timestamp)]) -> Result<(), StoreError> {
-        Ok(notes::note_all(&self.core, changes).await?)
-    }
-
-    async fn notes(
-        &self,
-        kind: NoteKind,
-        prefix: &str,
-        after: Option<&Key>,
-        limit: usize,
-    ) -> Result<Vec<Note>, StoreError> {
-        Ok(notes::notes(&self.core, kind, prefix, after, limit).await?)
-    }
-}
-
-#[async_trait]
-impl Holds for PostgresStore {
-    async fn hold(&self, name: &Key, holder: &Key, ttl: Duration, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(self.asks.run(Asking::new(name, holder, ttl, now)).await?)
-    }
-
-    async fn release(&self, name: &Key, holder: &Key) -> Result<bool, StoreError> {
-        Ok(holds::release(&self.core, name, holder).await?)
     }
 }

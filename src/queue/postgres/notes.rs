@@ -142,7 +142,7 @@ fn time_of(core: &Core, kind: NoteKind, at: Timestamp) -> Option<i64> {
 }
 
 /// Writes numbers as PostgreSQL writes an array.
-fn array(numbers: &[u64]) -> String {
+pub(super) fn array(numbers: &[u64]) -> String {
     let numbers: Vec<String> = numbers.iter().map(|number| signed(*number).to_string()).collect();
     format!("{{{}}}", numbers.join(","))
 }

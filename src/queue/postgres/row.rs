@@ -41,8 +41,13 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn into_head(self, reading: Reading) -> Head {
+        let (standing, beside) = self.into_parts(reading);
+        standing.into_head(beside)
+    }
+
+    pub(super) fn into_parts(self, reading: Reading) -> (Standing, Beside) {
         let Self { id, site, form, accepted_at, seen, traceparent, standing } = self;
-        standing.into_head(Beside { id, site, form, accepted_at, seen, traceparent, reading })
+        (standing, Beside { id, site, form, accepted_at, seen, traceparent, reading })
     }
 }
 
@@ -97,11 +102,15 @@ pub(super) fn read_head(row: &Row) -> Result<Head, Unreadable> {
 /// Reads a whole entry: a head, and what was received as text and bytes behind it.
 pub(super) fn read_entry(row: &Row) -> Result<Entry, Unreadable> {
     let head = read_head(row)?;
-    let received = row.get(BEHIND_STANDING + 1);
-    let mut received: Received =
-        serde_json::from_str(received).map_err(|_quoting| Unreadable { column: "received" })?;
+    Ok(Entry { head, received: received(row)? })
+}
+
+/// Reads what was received: behind the reading, as text and bytes.
+pub(super) fn received(row: &Row) -> Result<Received, Unreadable> {
+    let json = row.get(BEHIND_STANDING + 1);
+    let mut received: Received = serde_json::from_str(json).map_err(|_quoting| Unreadable { column: "received" })?;
     received.body = Bytes::from(row.get::<_, Vec<u8>>(BEHIND_STANDING + 2));
-    Ok(Entry { head, received })
+    Ok(received)
 }
 
 /// Reads what was made of an entry.

@@ -43,7 +43,8 @@ CREATE TABLE formgate.entry (
     lease bigint,
     lead_id text,
     traceparent text,
-    history bytea NOT NULL
+    history bytea NOT NULL,
+    dedupe_key bytea
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
 
 CREATE INDEX entry_due ON formgate.entry (site, due_at, number) INCLUDE (id, accepted_at) WHERE state = 0;

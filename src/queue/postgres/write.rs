@@ -20,6 +20,7 @@ pub(super) struct Written {
     pub(super) id: EntryId,
     /// How it was before: whoever has changed it since goes before.
     pub(super) revision: u64,
+    pub(super) accepted_at: Timestamp,
     pub(super) site_before: SiteId,
     pub(super) state_before: State,
     pub(super) site: SiteId,
@@ -36,6 +37,7 @@ impl Written {
         Self {
             id: stored.id,
             revision,
+            accepted_at: stored.accepted_at,
             site_before: stored.site.clone(),
             state_before: stored.standing.state,
             site: stored.site.clone(),
@@ -118,7 +120,7 @@ pub(super) async fn write(database: &Database, changes: &[Written]) -> Result<Ha
     let attempts = all(changes, |change| i64::from(change.standing.attempts));
     let leases = all(changes, |change| change.standing.lease.map(u64::cast_signed));
     let lead_ids = all(changes, |change| change.standing.lead_id.as_deref().map(storable));
-    let histories = all(changes, |change| encode_history(&change.standing.history));
+    let histories = all(changes, |change| encode_history(&change.standing, change.accepted_at));
     let readings = all(changes, |change| change.reading.as_deref());
     let told_at = all(changes, |change| change.told.as_ref().map(|told| told.at.as_millisecond()));
     let told_from = told(|told| Some(number_of(told.from)));
@@ -153,10 +155,15 @@ pub(super) async fn write(database: &Database, changes: &[Written]) -> Result<Ha
     Ok(rows.iter().map(read_id).collect())
 }
 
-/// Writes a history; of an entry to which nothing but its arrival has happened a byte.
-pub(super) fn encode_history(events: &[Event]) -> Vec<u8> {
-    match events {
-        [Event { attempt: None, .. }] => vec![0],
+/// Writes a history; of an entry to which nothing but its arrival has happened a byte, since its row says the same.
+pub(super) fn encode_history(standing: &Standing, accepted_at: Timestamp) -> Vec<u8> {
+    let Standing { state, reason, history: events, .. } = standing;
+    match events.as_slice() {
+        [Event { at, state: as_state, reason: as_reason, attempt: None }]
+            if (*at, as_state, as_reason) == (accepted_at, state, reason) =>
+        {
+            vec![0]
+        }
         events => history::encode(events),
     }
 }

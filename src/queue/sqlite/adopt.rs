@@ -1,15 +1,16 @@
 //! Entries that come from elsewhere: from a store of a former version, or from one that was set aside.
 
+use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::arrival;
 use super::failure::Failure;
-use super::keys::Short;
 use super::names::Names;
-use super::row::{NewRow, Row, insert_entries};
+use super::row::{NewRow, Row, from_millisecond, insert_entries};
 use super::segment::{self, SEGMENT_MAX};
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::DedupePrefix;
 use crate::queue::standing::Standing;
 
 /// An entry with all that is known of it.
@@ -19,10 +20,17 @@ pub(super) struct Kept {
     pub(super) form: FormId,
     pub(super) accepted_at: i64,
     pub(super) seen: u32,
-    pub(super) key: Option<Short>,
+    pub(super) key: Option<DedupePrefix>,
     pub(super) standing: Standing,
     /// As an append writes it.
     pub(super) record: Vec<u8>,
+}
+
+impl Kept {
+    /// Returns when it was accepted.
+    pub(super) fn accepted_at(&self) -> Result<Timestamp, Failure> {
+        from_millisecond(self.accepted_at, "accepted_at")
+    }
 }
 
 /// Puts entries into the tables, as many to a segment as fit.

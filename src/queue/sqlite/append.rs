@@ -8,7 +8,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::arrival::{self, Arrival};
 use super::entering;
 use super::failure::Failure;
-use super::keys::short;
 use super::outbox;
 use super::recent;
 use super::schema::PAGE_SIZE;
@@ -16,20 +15,21 @@ use super::segment::{self, SEGMENT_MAX};
 use super::writer::Workspace;
 use crate::lead::EntryId;
 use crate::queue::standing::{Standing, whole_millisecond};
-use crate::queue::{Appended, DedupeKey, NewEntry, Reading};
+use crate::queue::{Appended, DedupeKey, DedupePrefix, NewEntry, Reading};
 
 /// An entry as it goes into the tables; made before it comes to the writer's thread.
 pub(super) struct Prepared {
     arrival: Arc<Arrival>,
     accepted_at: Timestamp,
     record: Vec<u8>,
-    dedupe: Option<DedupeKey>,
+    dedupe: Option<DedupePrefix>,
     /// What it is sent with, until that is remembered.
     reading: Option<(Option<String>, Reading)>,
 }
 
 impl Prepared {
     pub(super) fn new(entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Self, Failure> {
+        let dedupe = dedupe.map(DedupePrefix::from);
         let arrival = Arrival::new(&entry, &Standing::new(&entry), dedupe);
         let NewEntry { accepted_at, reading, received, .. } = entry;
         let record = segment::record_of(&arrival, &reading, &received)?;
@@ -125,15 +125,26 @@ fn used_bytes(connection: &Connection) -> Result<u64, Failure> {
 }
 
 /// Looks for the entry that had the key first, and counts one more sight of it.
-fn find_first(workspace: &mut Workspace, key: DedupeKey, now: Timestamp) -> Result<Option<EntryId>, Failure> {
+fn find_first(workspace: &mut Workspace, key: DedupePrefix, now: Timestamp) -> Result<Option<EntryId>, Failure> {
     let Some(id) = workspace.keys.first(key, now, workspace.options.dedupe_window) else { return Ok(None) };
     let Workspace { connection, recent, .. } = workspace;
-    let mut count = connection
-        .prepare_cached("UPDATE entry SET seen = seen + 1 WHERE id = ?1 AND dedupe_key = ?2 RETURNING number")?;
-    // Without a row, or with one that has another key, it was erased meanwhile: then this one is new.
-    let number = count.query_row(params![id.as_bytes(), short(key)], |row| row.get(0)).optional()?;
+    let number = count_seen(connection, id, key, 1)?;
     number.map(|number| recent.take(number));
     Ok(number.map(|_| id))
+}
+
+/// Counts more sights of the entry that had a key first, and returns its number.
+///
+/// Without a row, or with one that has another key, it was erased meanwhile: there is none.
+pub(super) fn count_seen(
+    connection: &Connection,
+    first: EntryId,
+    DedupePrefix(key): DedupePrefix,
+    times: u32,
+) -> Result<Option<i64>, Failure> {
+    let mut count = connection
+        .prepare_cached("UPDATE entry SET seen = seen + ?3 WHERE id = ?1 AND dedupe_key = ?2 RETURNING number")?;
+    Ok(count.query_row(params![first.as_bytes(), key, times], |row| row.get(0)).optional()?)
 }
 
 /// Two appends with one id: the caller's fault.

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::failure::Failure;
-use super::keys::{Short, short};
 use super::listed;
 use super::row::from_millisecond;
 use super::schema::check_version;
@@ -24,7 +23,7 @@ use crate::queue::codes::Code;
 use crate::queue::history::take;
 use crate::queue::standing::{Beside, Standing};
 use crate::queue::unreadable::Unreadable;
-use crate::queue::{DedupeKey, Event, NewEntry, Reading, Reason, State};
+use crate::queue::{DedupePrefix, Event, NewEntry, Reading, Reason, State};
 
 /// Entries that wait at most: the append that finds so many enters them first.
 pub(super) const WAITING_MAX: usize = 2_048;
@@ -40,7 +39,7 @@ pub(super) struct Arrival {
     /// In milliseconds, as all times of the tables.
     pub(super) accepted_at: i64,
     expires_at: Option<i64>,
-    pub(super) dedupe_key: Option<Short>,
+    pub(super) dedupe_key: Option<DedupePrefix>,
 }
 
 /// The version of its bytes. Never zero: zeros are what is left of a record that was removed.
@@ -55,7 +54,7 @@ const HAS_KEY: u8 = 2;
 pub(super) struct Waiting {
     entries: Vec<Waits>,
     ids: HashSet<EntryId, RandomState>,
-    keys: HashMap<Short, EntryId, RandomState>,
+    keys: HashMap<DedupePrefix, EntryId, RandomState>,
     /// The database's version that this goes with; none when a transaction was taken back.
     version: Option<i64>,
 }
@@ -69,7 +68,7 @@ pub(super) struct Waits {
 }
 
 impl Arrival {
-    pub(super) fn new(entry: &NewEntry, standing: &Standing, dedupe: Option<DedupeKey>) -> Self {
+    pub(super) fn new(entry: &NewEntry, standing: &Standing, dedupe: Option<DedupePrefix>) -> Self {
         Self {
             id: entry.id,
             site: entry.site.clone(),
@@ -78,7 +77,7 @@ impl Arrival {
             reason: entry.reason,
             accepted_at: standing.waits_from.as_millisecond(),
             expires_at: standing.expires_at.map(Timestamp::as_millisecond),
-            dedupe_key: dedupe.map(short),
+            dedupe_key: dedupe,
         }
     }
 
@@ -89,7 +88,7 @@ impl Arrival {
         form: FormId,
         (state, reason): (State, Reason),
         accepted_at: i64,
-        (expires_at, dedupe_key): (Option<i64>, Option<Short>),
+        (expires_at, dedupe_key): (Option<i64>, Option<DedupePrefix>),
     ) -> Self {
         Self { id, site, form, state, reason, accepted_at, expires_at, dedupe_key }
     }
@@ -115,7 +114,7 @@ impl Arrival {
         bytes.extend(accepted_at.to_be_bytes());
         bytes.extend([state.code(), reason.code(), has]);
         bytes.extend(expires_at.iter().flat_map(|time| time.to_be_bytes()));
-        bytes.extend(dedupe_key.iter().flatten());
+        bytes.extend(dedupe_key.iter().flat_map(|DedupePrefix(key)| key));
         // A name is far shorter.
         bytes.push(u8::try_from(site.len()).unwrap_or(u8::MAX));
         bytes.extend(site);
@@ -130,7 +129,7 @@ impl Arrival {
         let accepted_at = i64::from_be_bytes(take(&mut rest)?);
         let [state, reason, has] = take(&mut rest)?;
         let expires_at = if has & HAS_EXPIRY == 0 { None } else { Some(i64::from_be_bytes(take(&mut rest)?)) };
-        let dedupe_key = if has & HAS_KEY == 0 { None } else { Some(take(&mut rest)?) };
+        let dedupe_key = if has & HAS_KEY == 0 { None } else { Some(DedupePrefix(take(&mut rest)?)) };
         let [site_len] = take(&mut rest)?;
         let (site, form) = rest.split_at_checked(site_len.into())?;
         Some(Self {
@@ -210,8 +209,8 @@ impl Waiting {
         self.ids.contains(&id)
     }
 
-    pub(super) fn has_key(&self, key: DedupeKey) -> bool {
-        self.keys.contains_key(&short(key))
+    pub(super) fn has_key(&self, key: DedupePrefix) -> bool {
+        self.keys.contains_key(&key)
     }
 
     pub(super) fn add(&mut self, number: i64, place: u32, arrival: Arc<Arrival>) {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, params};
 
 use super::failure::Failure;
 use crate::lead::EntryId;
-use crate::queue::DedupeKey;
+use crate::queue::DedupePrefix;
 use crate::queue::standing::{forget_until, is_duplicate};
 
 /// Most keys that are remembered: some 200 MB. Of more, the oldest are forgotten within the window.
@@ -21,20 +21,10 @@ pub(super) const REMEMBERED_MAX: usize = 4_000_000;
 /// Below this many, none is ever looked through for being old.
 const SWEPT_MIN: usize = 4_096;
 
-/// The part of a key that is kept: no two digests of a store agree in so many bits.
-pub(super) type Short = [u8; 16];
-
-/// Cuts a key to what is kept of it.
-pub(super) fn short(key: DedupeKey) -> Short {
-    let mut short = Short::default();
-    short.copy_from_slice(key.0.get(..16).unwrap_or(&[0; 16]));
-    short
-}
-
 /// The keys. True only of what was committed.
 #[derive(Debug)]
 pub(super) struct Keys {
-    seen: HashMap<Short, (EntryId, i64), foldhash::fast::RandomState>,
+    seen: HashMap<DedupePrefix, (EntryId, i64), foldhash::fast::RandomState>,
     /// The entry that was looked at last; those of other processes come after it.
     upto: i64,
     /// The same as of the last commit.
@@ -53,14 +43,21 @@ impl Default for Keys {
 
 impl Keys {
     /// Returns the entry that had a key first, if that is within the window of `now`.
-    pub(super) fn first(&self, key: DedupeKey, now: Timestamp, window: Duration) -> Option<EntryId> {
-        let (id, seen_at) = self.seen.get(&short(key))?;
+    pub(super) fn first(&self, key: DedupePrefix, now: Timestamp, window: Duration) -> Option<EntryId> {
+        let (id, seen_at) = self.seen.get(&key)?;
         let first = Timestamp::from_millisecond(*seen_at).ok()?;
         is_duplicate(first, now, window).then_some(*id)
     }
 
     /// Remembers the key of an entry that is entered.
-    pub(super) fn add(&mut self, number: i64, id: EntryId, accepted_at: i64, key: Option<Short>, window: Duration) {
+    pub(super) fn add(
+        &mut self,
+        number: i64,
+        id: EntryId,
+        accepted_at: i64,
+        key: Option<DedupePrefix>,
+        window: Duration,
+    ) {
         self.upto = self.upto.max(number);
         let Some(key) = key else { return };
         self.seen.insert(key, (id, accepted_at));
@@ -70,7 +67,7 @@ impl Keys {
     }
 
     /// Remembers the key of an entry that was salvaged; one that came again since stays with what came since.
-    pub(super) fn add_if_newer(&mut self, id: EntryId, accepted_at: i64, key: Option<Short>) {
+    pub(super) fn add_if_newer(&mut self, id: EntryId, accepted_at: i64, key: Option<DedupePrefix>) {
         let Some(key) = key else { return };
         let known = self.seen.entry(key).or_insert((id, accepted_at));
         if known.1 < accepted_at {
@@ -143,7 +140,7 @@ impl Keys {
                 }
             }
             // There it is now, whoever had the key before.
-            let key: Option<Short> = row.get(3)?;
+            let key = row.get::<_, Option<[u8; 16]>>(3)?.map(DedupePrefix);
             if let Some(key) = key {
                 let id = EntryId::from_bytes(row.get(1)?);
                 let known = self.seen.entry(key).or_insert((id, accepted_at));

@@ -84,6 +84,10 @@ mod backup;
 
 mod batches;
 
+mod carry;
+
+mod carry_beside;
+
 mod change;
 
 mod check;

@@ -43,7 +43,7 @@ fn note(workspace: &Workspace, NoteChange { kind, key, merge }: &NoteChange, now
 }
 
 /// Makes room for one more note of a kind.
-fn make_room(connection: &Connection, kind: NoteKind) -> Result<(), Failure> {
+pub(super) fn make_room(connection: &Connection, kind: NoteKind) -> Result<(), Failure> {
     let counted = count(connection, kind, 1)?;
     if counted > signed(kind.limits().notes_max) {
         let removed = remove_oldest(connection, kind, i64::MAX, 1)?;

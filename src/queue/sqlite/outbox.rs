@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::SqliteStore;
 use super::arrival::Arrival;
 use super::failure::{DamageMet, Failure};
+use super::names::Names;
 use super::row::{code, from_millisecond, signed, unsigned};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
@@ -59,6 +60,12 @@ impl Recorder {
         Ok(())
     }
 
+    /// Takes over readers and events that were put into the tables, and a number up to which none is given.
+    pub(super) fn take_over(&mut self, connection: &Connection, last: i64) -> Result<(), Failure> {
+        keep_last(connection, last)?;
+        self.refresh(connection)
+    }
+
     fn note(&mut self, failure: &Failure) {
         if failure.is_damage() {
             tracing::error!("queue.events_lost: events are on a damaged page; none is recorded until the next start");
@@ -88,6 +95,16 @@ impl Recorder {
 /// Records that an entry was appended; before anything of it is remembered, since this may fail.
 pub(super) fn appended(workspace: &mut Workspace, arrival: &Arrival) -> Result<(), Failure> {
     let Workspace { connection, outbox, names, .. } = workspace;
+    arrived(connection, outbox, names, arrival)
+}
+
+/// The same for whoever holds parts of the workspace.
+pub(super) fn arrived(
+    connection: &Connection,
+    outbox: &mut Recorder,
+    names: &mut Names,
+    arrival: &Arrival,
+) -> Result<(), Failure> {
     let (state, reason) = arrival.state_and_reason();
     if !outbox.has_readers || !outbox.filter.lets(None, Some(state)) {
         return Ok(());
@@ -208,13 +225,18 @@ fn trim(workspace: &mut Workspace, reader: &Key, upto: u64) -> Result<bool, Fail
 
 /// Removes what every reader has, and keeps the number of the last event: none is given again.
 fn remove_read(connection: &Connection, last: i64) -> Result<(), Failure> {
+    keep_last(connection, last)?;
+    let mut delete =
+        connection.prepare_cached("DELETE FROM outbox WHERE number <= (SELECT coalesce(min(upto), ?1) FROM reader)")?;
+    delete.execute([last])?;
+    Ok(())
+}
+
+fn keep_last(connection: &Connection, last: i64) -> Result<(), Failure> {
     let mut keep = connection.prepare_cached(
         "INSERT INTO meta (key, value) VALUES ('events', ?1) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
     )?;
     keep.execute([last])?;
-    let mut delete =
-        connection.prepare_cached("DELETE FROM outbox WHERE number <= (SELECT coalesce(min(upto), ?1) FROM reader)")?;
-    delete.execute([last])?;
     Ok(())
 }
 

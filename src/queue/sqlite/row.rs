@@ -8,14 +8,13 @@ use rusqlite::{Connection, Statement, params};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
-use super::keys::Short;
 use super::segment::{Segments, Spot, padding};
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::codes::Code;
 use crate::queue::history;
 use crate::queue::standing::{Beside, Standing};
 use crate::queue::unreadable::Unreadable;
-use crate::queue::{Entry, Event, Head, Reading};
+use crate::queue::{DedupePrefix, Entry, Event, Head, Reading};
 use crate::received::Received;
 
 /// What [`read_standing`] reads, as the first columns of a row.
@@ -31,7 +30,7 @@ macro_rules! select_head {
             "SELECT ",
             standing!(),
             ", entry.number, id, of_site.text AS site, of_form.text AS form, seen, place, site,
-                (SELECT json FROM reading WHERE reading.number = entry.number)
+                (SELECT json FROM reading WHERE reading.number = entry.number), dedupe_key
              FROM entry LEFT JOIN name AS of_site ON of_site.number = site
                 LEFT JOIN name AS of_form ON of_form.number = form
              WHERE ",
@@ -55,6 +54,8 @@ pub(super) const STANDING_COLUMNS: usize = 11;
 /// Where [`read_head`]'s rows have an entry's place in its segment, and the number of its site.
 pub(super) const PLACE: usize = STANDING_COLUMNS + 5;
 pub(super) const SITE_NUMBER: usize = STANDING_COLUMNS + 6;
+/// Where they have its dedupe key.
+pub(super) const DEDUPE_KEY: usize = STANDING_COLUMNS + 8;
 
 /// The columns of an entry that are no part of its standing.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,7 @@ pub(super) struct Row {
     pub(super) seen: u32,
     /// Where its record is in its segment.
     pub(super) place: u32,
-    pub(super) key: Option<Short>,
+    pub(super) key: Option<DedupePrefix>,
 }
 
 /// What is stored of a reading.
@@ -152,7 +153,7 @@ fn insert(statement: &mut Statement<'_>, rows: &[NewRow<'_>]) -> Result<(), Fail
             row.seen,
             row.place,
             standing.lead_id,
-            row.key,
+            row.key.map(|DedupePrefix(key)| key),
             history,
         ];
         for (at, value) in (at..).zip(values) {
@@ -304,7 +305,7 @@ pub(super) fn read_head(row: &rusqlite::Row<'_>, segments: &mut Segments<'_>) ->
 }
 
 /// Says where the record should be of an entry that [`read_head`] reads.
-fn spot(row: &rusqlite::Row<'_>) -> Result<Spot, Failure> {
+pub(super) fn spot(row: &rusqlite::Row<'_>) -> Result<Spot, Failure> {
     let number = row.get(STANDING_COLUMNS)?;
     let id = EntryId::from_bytes(row.get(STANDING_COLUMNS + 1)?);
     Ok(Spot { number, place: row.get(PLACE)?, id })

@@ -227,6 +227,7 @@ async fn what_needs_a_person_is_told_of_once_while_it_lasts() {
         (Degraded::ConfigBroken, "gateway.config_broken"),
         (Degraded::ReloadRefused, "gateway.config_broken"),
         (Degraded::StoreDamaged, "gateway.store_degraded"),
+        (Degraded::StoreAway, "gateway.store_degraded"),
         (Degraded::CertificateExpiring, "gateway.certificate_expiring"),
         (Degraded::BackupFailed, "gateway.backup_failed"),
         (Degraded::TaskFailing, "gateway.degraded"),

@@ -16,7 +16,6 @@ use serde::Deserialize;
 use super::adopt::{Adopting, Kept};
 use super::arrival::Arrival;
 use super::failure::Failure;
-use super::keys::{Short, short};
 use super::listed;
 use super::row::unsigned;
 use super::schema::TABLES;
@@ -25,7 +24,7 @@ use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
 use crate::queue::unreadable::Unreadable;
-use crate::queue::{DedupeKey, Reading, Reason, State};
+use crate::queue::{DedupeKey, DedupePrefix, Reading, Reason, State};
 use crate::received::Received;
 use columns::Columns;
 
@@ -220,6 +219,6 @@ pub(super) fn content(arrival: Arrival, standing: Standing, json: &str, body: Ve
     Ok(Kept { id, site, form, accepted_at, seen: 0, key, standing, record })
 }
 
-fn cut_key(key: &[u8]) -> Option<Short> {
-    <[u8; 32]>::try_from(key).ok().map(|key| short(DedupeKey(key)))
+fn cut_key(key: &[u8]) -> Option<DedupePrefix> {
+    <[u8; 32]>::try_from(key).ok().map(|key| DedupeKey(key).into())
 }
