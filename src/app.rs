@@ -20,6 +20,8 @@ mod last_received;
 
 mod sending;
 
+mod store;
+
 mod supervise;
 
 mod tasks;
@@ -42,6 +44,7 @@ use self::bound::{Bound, bind_all};
 pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
+pub use self::store::open_store;
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -50,7 +53,7 @@ pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
-use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
+use crate::config::{Config, KaiCallsConfig, Origin};
 use crate::destination::Secret;
 use crate::kaicalls::{self, Client, ClientError};
 use crate::lead::SiteId;
@@ -58,8 +61,6 @@ use crate::notify::Notifier;
 use crate::operate::{KeyVerifier, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::live::{Live, LiveEnd};
-use crate::queue::memory::MemoryStore;
-use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
 use crate::send::Sender;
 use crate::telemetry::{Metrics, MetricsError, NotTaking};
@@ -364,18 +365,6 @@ fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
         max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
         ..kaicalls::Options::new(upstream.base_url.clone())
     })
-}
-
-/// Opens the store the configuration names.
-pub fn open_store(config: &Config) -> Result<OpenStore, StoreError> {
-    match &config.queue.url {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe)).into()),
-        StoreUrl::Sqlite(path) => {
-            let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
-            let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
-            Ok(Arc::new(SqliteStore::open(path, options)?).into())
-        }
-    }
 }
 
 /// Without a token the API lets nobody in; that stops no submission.

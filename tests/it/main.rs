@@ -48,6 +48,7 @@ mod panics;
 mod passing_on;
 mod poison;
 mod postgres;
+mod postgres_config;
 mod process;
 mod properties;
 mod python;

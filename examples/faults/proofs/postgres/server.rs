@@ -109,6 +109,16 @@ impl Server {
         Ok(())
     }
 
+    /// Makes such a database whose tables lie in another folder, on a disk of their own.
+    pub(crate) async fn create_database_at(&self, name: &str, folder: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir(folder)?;
+        self.programs.own(folder)?;
+        self.sql("postgres", &format!("CREATE TABLESPACE {name} LOCATION '{}'", folder.display())).await?;
+        let create = format!("CREATE DATABASE {name} OWNER {ROLE} TEMPLATE template0 TABLESPACE {name}");
+        self.sql("postgres", &create).await?;
+        Ok(())
+    }
+
     /// Runs a statement as the superuser; gives its rows, their columns parted by `|`.
     pub(crate) async fn sql(&self, database: &str, statement: &str) -> anyhow::Result<String> {
         let mut psql = self.programs.command("psql", self.folder());
