@@ -64,6 +64,8 @@ pub mod cli;
 
 pub mod destination;
 
+pub mod postgres_url;
+
 pub mod event;
 
 pub mod clock;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::CLAIM_MAX;
+use super::partition::Partitions;
 use super::standing::whole_millisecond;
 use crate::lead::SiteId;
 
@@ -51,11 +52,16 @@ pub struct Quota {
     /// Of a site that is not named.
     pub each: usize,
     pub of: HashMap<SiteId, usize>,
+    /// The partitions whose sites this gateway sends for: none of another site, whatever else is said of it.
+    pub partitions: Partitions,
 }
 
 impl Quota {
     /// Returns how many of a site.
     pub fn of(&self, site: &SiteId) -> usize {
+        if !self.partitions.has_site(site) {
+            return 0;
+        }
         self.of.get(site).copied().unwrap_or(self.each)
     }
 }
@@ -63,6 +69,6 @@ impl Quota {
 impl Default for Quota {
     /// No limit.
     fn default() -> Self {
-        Self { each: usize::MAX, of: HashMap::new() }
+        Self { each: usize::MAX, of: HashMap::new(), partitions: Partitions::ALL }
     }
 }

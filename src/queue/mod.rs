@@ -13,7 +13,11 @@ pub mod carry;
 
 mod claim;
 
+mod codes;
+
 pub mod entry;
+
+mod history;
 
 mod holds;
 
@@ -29,6 +33,8 @@ mod open;
 
 mod outbox;
 
+mod partition;
+
 pub mod private_file;
 
 pub mod reading;
@@ -42,6 +48,8 @@ pub mod sqlite;
 mod standing;
 
 mod turns;
+
+mod unreadable;
 
 use std::path::PathBuf;
 
@@ -68,6 +76,7 @@ pub use outbox::{
     EVENTS_MAX, Emission, Events, Happened, Move, MoveFilter, ONCE_MAX, OUTBOX_MAX, OUTBOX_STEP, Outbox, OutboxEvent,
     READERS_MAX, Reader,
 };
+pub use partition::{PARTITIONS, Partition, Partitions};
 pub use reading::Reading;
 
 pub use sending::{Holdup, KeyUnderWay, KeysUnderWay, PausedKeys, SendingStatus};
@@ -186,7 +195,7 @@ pub trait Store: Outbox + Notes + Holds {
     ///
     /// Sites take turns, and the next claim goes on where this one stopped, so one site's backlog keeps no other waiting;
     /// with `accepted_since` sites take their turns apart. Of each site no more than its quota: a hint, a store that
-    /// cannot tell sites apart may give more.
+    /// cannot tell sites apart may give more. Of a site outside its partitions nothing: another gateway sends for that one.
     /// Written before it returns (the attempt is counted), so that a kill keeps it. An entry whose lease has run out is
     /// due again, its unsettled attempt recorded as ambiguous. May return an entry that the caller can't use now: it
     /// settles that as `Postponed`. A wait that began later than `now` (the clock went back) begins anew. A claim whose

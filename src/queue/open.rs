@@ -16,6 +16,7 @@ pub struct OpenStore {
     store: Arc<dyn Store>,
     file: Option<Arc<SqliteStore>>,
     spool: Option<SpoolingStore>,
+    is_shared: bool,
 }
 
 /// The store is not a file on this machine.
@@ -27,6 +28,16 @@ pub struct OpenStore {
 pub struct NoFile;
 
 impl OpenStore {
+    /// A store that gateways on several machines share: each sends for some of the sites.
+    pub fn shared(store: Arc<dyn Store>) -> Self {
+        Self { store, file: None, spool: None, is_shared: true }
+    }
+
+    /// Tells whether gateways on several machines may share it. One that doesn't share it sends for all sites.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     pub fn store(&self) -> &dyn Store {
         &*self.store
     }
@@ -49,25 +60,26 @@ impl OpenStore {
 
 impl From<Arc<SqliteStore>> for OpenStore {
     fn from(file: Arc<SqliteStore>) -> Self {
-        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), spool: None }
+        Self { store: Arc::<SqliteStore>::clone(&file), file: Some(file), spool: None, is_shared: false }
     }
 }
 
 impl From<Arc<MemoryStore>> for OpenStore {
     fn from(store: Arc<MemoryStore>) -> Self {
-        Self { store, file: None, spool: None }
+        Self { store, file: None, spool: None, is_shared: false }
     }
 }
 
 impl From<SpoolingStore> for OpenStore {
+    /// Of a store that gateways share, with a spool of this one's own.
     fn from(store: SpoolingStore) -> Self {
-        Self { store: Arc::new(store.clone()), file: None, spool: Some(store) }
+        Self { store: Arc::new(store.clone()), file: None, spool: Some(store), is_shared: true }
     }
 }
 
 impl From<Arc<dyn Store>> for OpenStore {
     /// Of a store of any kind: nothing is known of a file.
     fn from(store: Arc<dyn Store>) -> Self {
-        Self { store, file: None, spool: None }
+        Self { store, file: None, spool: None, is_shared: false }
     }
 }

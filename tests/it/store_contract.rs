@@ -71,6 +71,7 @@ on_both! {
     a_claim_of_new_entries_passes_over_a_backlog
     sites_take_turns_apart_in_both_kinds_of_claim
     a_claim_takes_no_more_of_a_site_than_its_quota
+    a_claim_takes_only_of_its_partitions
     a_confirmed_delivery_counts_no_attempt
     held_entries_are_not_claimed
     a_lease_that_ran_out_is_claimed_again

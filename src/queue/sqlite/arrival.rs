@@ -12,16 +12,17 @@ use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::codes::Code;
-use super::failure::{Failure, Unreadable};
-use super::history::take;
+use super::failure::Failure;
 use super::listed;
 use super::row::from_millisecond;
 use super::schema::check_version;
 use super::segment::{self, records};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::codes::Code;
+use crate::queue::history::take;
 use crate::queue::standing::{Beside, Standing};
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{DedupePrefix, Event, NewEntry, Reading, Reason, State};
 
 /// Entries that wait at most: the append that finds so many enters them first.

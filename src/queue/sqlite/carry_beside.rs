@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, params};
 
-use super::codes::Code;
 use super::failure::Failure;
 use super::names::Names;
 use super::notes::make_room;
@@ -10,6 +9,7 @@ use super::outbox::key;
 use super::row::{signed, to_json, unsigned};
 use super::workspace::Workspace;
 use crate::lead::EntryId;
+use crate::queue::codes::Code;
 use crate::queue::{
     CarriedEvents, Emission, Happened, Key, Move, Note, NoteKind, ONCE_MAX, OnceKeys, OutboxEvent, READERS_MAX,
 };

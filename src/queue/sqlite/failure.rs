@@ -9,6 +9,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::queue::StoreError;
+use crate::queue::unreadable::Unreadable;
 
 /// A [`StoreError`] that can be copied.
 #[derive(Clone, Debug)]
@@ -88,13 +89,6 @@ pub(super) struct NotSynced;
 #[derive(Debug, thiserror::Error)]
 #[error("the entries are removed, but their bytes remain in the write-ahead log until it is next emptied")]
 pub(super) struct BytesRemain;
-
-/// A column holds what this program does not write. Says nothing of the value: it may be a person's.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the column {column} cannot be read")]
-pub(super) struct Unreadable {
-    pub(super) column: &'static str,
-}
 
 impl Failure {
     pub(super) fn unavailable(error: impl Error + Send + Sync + 'static) -> Self {

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
 
 use super::check::Watch;
-use super::codes::Code;
 use super::failure::Failure;
 use super::row::{HEAD_BY_ID, code, from_millisecond, read_entry, read_head, text, unsigned};
 use super::schema::{self, PAGE_SIZE};
 use super::segment::Segments;
 use super::{listed, names};
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::codes::Code;
 use crate::queue::{Counts, Entry, Extent, Filter, Head, Order, Page, State};
 
 /// What all scans have in common: by id, from behind the cursor. The reasons for `:upto` are in [`listed`].

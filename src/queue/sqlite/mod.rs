@@ -94,8 +94,6 @@ mod check;
 
 mod claim;
 
-mod codes;
-
 mod connection;
 
 mod copy_check;
@@ -109,8 +107,6 @@ mod failure;
 mod files;
 
 mod former;
-
-mod history;
 
 mod holds;
 

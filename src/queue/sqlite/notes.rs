@@ -5,12 +5,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::SqliteStore;
-use super::codes::Code;
-use super::failure::{Failure, Unreadable};
+use super::failure::Failure;
 use super::outbox::key;
 use super::row::{from_millisecond, signed, to_json};
 use super::writer::Workspace;
+use crate::queue::codes::Code;
 use crate::queue::standing::whole_millisecond;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{CHANGES_MAX, Key, NOTES_MAX, Note, NoteChange, NoteKind, Notes, StoreError};
 
 /// Writes to a note.

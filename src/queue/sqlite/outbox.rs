@@ -9,14 +9,15 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::arrival::Arrival;
-use super::codes::Code;
-use super::failure::{DamageMet, Failure, Unreadable};
+use super::failure::{DamageMet, Failure};
 use super::names::Names;
 use super::row::{code, from_millisecond, signed, unsigned};
 use super::writer::Workspace;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::codes::Code;
 use crate::queue::outbox::{NEVER_DROPPED, drop_upto};
 use crate::queue::standing::whole_millisecond;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{
     EVENTS_MAX, Emission, Events, Happened, Key, Move, MoveFilter, ONCE_MAX, Outbox, OutboxEvent, READERS_MAX, Reader,
     StoreError, Transition,

@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Statement, params};
 use serde::{Deserialize, Serialize};
 
-use super::codes::Code;
-use super::failure::{Failure, Unreadable};
-use super::history;
+use super::failure::Failure;
 use super::segment::{Segments, Spot, padding};
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::codes::Code;
+use crate::queue::history;
 use crate::queue::standing::{Beside, Standing};
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{DedupePrefix, Entry, Event, Head, Reading};
 use crate::received::Received;
 

@@ -19,11 +19,12 @@ use rusqlite::blob::Blob;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
 use super::arrival::{self, Arrival};
-use super::failure::{Failure, Unreadable};
+use super::failure::Failure;
 use super::row::write_reading;
 use super::schema::PAGE_SIZE;
 use crate::lead::EntryId;
 use crate::queue::Reading;
+use crate::queue::unreadable::Unreadable;
 use crate::received::Received;
 
 /// Bytes after which a segment takes no further record; one alone may be longer.

@@ -7,11 +7,11 @@ use std::ops::Bound;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codes::Code;
 use super::failure::Failure;
 use super::row::text;
 use crate::lead::SiteId;
 use crate::queue::State;
+use crate::queue::codes::Code;
 
 /// What has changed in this transaction, and whose turn may come. True only of what was committed.
 #[derive(Debug, Default)]

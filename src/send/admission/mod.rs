@@ -137,7 +137,7 @@ impl Admission {
     /// Tells how many leads of each site are worth claiming, of so many places of a kind.
     pub(super) fn quota(&self, config: &Config, slot: Slot, places: usize, now: Timestamp) -> Quota {
         let (each, of) = self.shares.left(slot, places, config.sites.len(), now);
-        let mut quota = Quota { each, of };
+        let mut quota = Quota { each, of, ..Quota::default() };
         for (site, most) in self.circuits.quotas(now).into_iter().chain(self.pauses.quotas(config, now)) {
             let most = most.min(quota.of(&site));
             quota.of.insert(site, most);

@@ -7,7 +7,7 @@ use formgate::lead::overlay::Correction;
 use formgate::lead::{FormId, LeadField};
 use formgate::queue::{
     Appended, Attempt, AttemptResult, Change, Claim, Confirmed, DedupeKey, Entry, Filter, HISTORY_MAX, Head, Lease,
-    NewEntry, Order, Quota, Reason, Set, Settlement, State, Store, Transition,
+    NewEntry, Order, Partition, Partitions, Quota, Reason, Set, Settlement, State, Store, Transition,
 };
 use formgate::received::Received;
 use tokio::task::JoinSet;
@@ -157,7 +157,8 @@ pub(super) async fn a_claim_takes_no_more_of_a_site_than_its_quota(store: AnySto
         add(&*store, entry(number, site_name)).await;
     }
     let within = async |max, each, of: &[(&str, usize)], since: Option<i64>| {
-        let quota = Quota { each, of: of.iter().map(|(name, most)| (site(name), *most)).collect() };
+        let of = of.iter().map(|(name, most)| (site(name), *most)).collect();
+        let quota = Quota { each, of, ..Quota::default() };
         let claim = Claim { accepted_since: since.map(at), quota, ..Claim::new(max, LEASE, at(50)) };
         store.claim(&claim).await.expect("claimed")
     };
@@ -167,6 +168,31 @@ pub(super) async fn a_claim_takes_no_more_of_a_site_than_its_quota(store: AnySto
     assert_eq!(ids(&within(9, 1, &[("a", 0), ("gone", 4)], None).await), [2, 6].map(id));
     assert_eq!(head_of(&*store, id(4)).await.revision, 1, "it was not touched");
     assert_eq!(ids(&claim(&*store, 9, 50).await), [4, 5, 7, 8].map(id));
+}
+
+pub(super) async fn a_claim_takes_only_of_its_partitions(store: AnyStore) {
+    // Each in a partition of its own.
+    let names = ["acme", "beta", "a", "x"];
+    for (number, site_name) in (1..).zip(names.into_iter().cycle().take(8)) {
+        add(&*store, entry(number, site_name)).await;
+    }
+    let within = async |names: &[&str], each, since: Option<i64>| {
+        let partitions = names.iter().map(|name| Partition::of(&site(name))).collect();
+        let quota = Quota { each, of: [(site("beta"), 9)].into(), partitions };
+        let claim = Claim { accepted_since: since.map(at), quota, ..Claim::new(9, LEASE, at(50)) };
+        store.claim(&claim).await.expect("claimed")
+    };
+    assert_eq!(ids(&within(&[], 9, None).await), [], "of none nothing, though beta has a quota of its own");
+    assert_eq!(ids(&within(&["gone"], 9, None).await), []);
+    assert_eq!(ids(&within(&["x", "a"], 1, None).await), [3, 4].map(id));
+    assert_eq!(ids(&within(&["acme"], 9, Some(5)).await), [id(5)]);
+    assert_eq!(head_of(&*store, id(1)).await.revision, 1, "it was not touched");
+    assert_eq!(ids(&within(&["beta", "acme"], 0, None).await), [2, 6].map(id));
+    let rest =
+        Claim { quota: Quota { partitions: Partitions::ALL, ..Quota::default() }, ..Claim::new(9, LEASE, at(50)) };
+    let mut rest = ids(&store.claim(&rest).await.expect("claimed"));
+    rest.sort_unstable();
+    assert_eq!(rest, [1, 7, 8].map(id));
 }
 
 pub(super) async fn a_confirmed_delivery_counts_no_attempt(store: AnyStore) {

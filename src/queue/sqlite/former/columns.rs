@@ -5,10 +5,11 @@ use rusqlite::types::Value;
 use serde::de::DeserializeOwned;
 use serde::de::value::{Error as NotOne, StrDeserializer};
 
-use super::super::codes::Code;
-use super::super::failure::{Failure, Unreadable};
+use super::super::failure::Failure;
 use super::super::row::from_millisecond;
 use crate::lead::EntryId;
+use crate::queue::codes::Code;
+use crate::queue::unreadable::Unreadable;
 
 /// The columns of an entry.
 pub(in crate::queue::sqlite) struct Columns<'v>(pub(in crate::queue::sqlite) &'v [Value]);

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::adopt::{Adopting, Kept};
 use super::arrival::Arrival;
-use super::failure::{Failure, Unreadable};
+use super::failure::Failure;
 use super::listed;
 use super::row::unsigned;
 use super::schema::TABLES;
@@ -23,6 +23,7 @@ use super::segment;
 use super::tally::SiteTally;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::standing::Standing;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{DedupeKey, DedupePrefix, Reading, Reason, State};
 use crate::received::Received;
 use columns::Columns;

@@ -6,13 +6,15 @@ use rusqlite::types::Value;
 
 use super::super::adopt::Kept;
 use super::super::arrival::Arrival;
-use super::super::failure::{Failure, Unreadable};
+use super::super::failure::Failure;
+use super::super::former;
 use super::super::former::columns::Columns;
 use super::super::row::{reading_to_json, unsigned};
 use super::super::segment::{Record, record};
-use super::super::{former, history};
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::history;
 use crate::queue::standing::Standing;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{Event, Reading, State};
 
 /// Makes an entry of a record without a row; `is_lost` says that more had become of it than its arrival.

@@ -15,7 +15,7 @@
 use jiff::Timestamp;
 
 use super::codes::Code;
-use super::failure::{Failure, Unreadable};
+use super::unreadable::Unreadable;
 use crate::queue::{Attempt, AttemptResult, Confirmed, Event, Reason, State};
 
 const VERSION: u8 = 1;
@@ -64,11 +64,11 @@ fn encode_attempt(attempt: &Attempt, bytes: &mut Vec<u8>) {
 }
 
 /// Reads a history; none where nothing but its arrival has happened to the entry.
-pub(super) fn decode(bytes: &[u8]) -> Result<Option<Vec<Event>>, Failure> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Option<Vec<Event>>, Unreadable> {
     if bytes.first().is_none_or(|version| *version == 0) {
         return Ok(None);
     }
-    Ok(Some(read(bytes).ok_or(Unreadable { column: "history" })?))
+    read(bytes).map(Some).ok_or(Unreadable { column: "history" })
 }
 
 fn read(bytes: &[u8]) -> Option<Vec<Event>> {
