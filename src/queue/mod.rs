@@ -162,7 +162,7 @@ pub enum StoreError {
     SetAside { file: PathBuf },
     /// What was to be erased is gone from the store, but may be elsewhere: each place in words, such as a file's path.
     #[error("what was erased may still be in {}", remains(places))]
-    Remains { places: Vec<String> },
+    Remains { erased: usize, places: Vec<String> },
     /// The database isn't fit to keep leads; says what is wrong and what to do.
     #[error("the database isn't fit to keep leads: {why}")]
     Unfit { why: String },
@@ -181,7 +181,7 @@ fn leads(entries: u64) -> String {
 fn remains(places: &[String]) -> String {
     match places {
         [place] => format!("{place}, which is kept beside the store: delete it once it is not needed"),
-        places => format!("{}: delete it there once it is not needed", places.join(", ")),
+        places => format!("{}: delete there what you can, once it is not needed", places.join("; ")),
     }
 }
 

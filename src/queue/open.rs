@@ -15,8 +15,8 @@ use super::sqlite::SqliteStore;
 pub struct OpenStore {
     store: Arc<dyn Store>,
     file: Option<Arc<SqliteStore>>,
-    is_shared: bool,
     spool: Option<SpoolingStore>,
+    is_shared: bool,
 }
 
 /// The store is not a file on this machine.
@@ -71,6 +71,7 @@ impl From<Arc<MemoryStore>> for OpenStore {
 }
 
 impl From<SpoolingStore> for OpenStore {
+    /// Of a store that gateways share, with a spool of this one's own.
     fn from(store: SpoolingStore) -> Self {
         Self { store: Arc::new(store.clone()), file: None, spool: Some(store), is_shared: true }
     }

@@ -182,6 +182,7 @@ mod tests {
             incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
+            spool: None,
         }
     }
 

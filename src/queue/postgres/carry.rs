@@ -79,11 +79,13 @@ WITH given AS MATERIALIZED (
 ), keyed AS (
     INSERT INTO formgate.dedupe AS d (key, id, seen_at)
     SELECT key, id, accepted_at FROM others WHERE key IS NOT NULL AND $22 > 0 ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET id = excluded.id, seen_at = excluded.seen_at
-        WHERE CASE WHEN $21 THEN abs(excluded.seen_at - d.seen_at) >= $22 ELSE excluded.seen_at > d.seen_at END
-    RETURNING id
+    ON CONFLICT (key) DO UPDATE SET
+        id = CASE WHEN excluded.seen_at > d.seen_at THEN excluded.id ELSE d.id END,
+        seen_at = greatest(excluded.seen_at, d.seen_at)
+        WHERE NOT $21 OR abs(excluded.seen_at - d.seen_at) >= $22
+    RETURNING key
 ), fresh AS MATERIALIZED (
-    SELECT * FROM others WHERE NOT $21 OR key IS NULL OR $22 = 0 OR id IN (SELECT id FROM keyed)
+    SELECT * FROM others WHERE NOT $21 OR key IS NULL OR $22 = 0 OR key IN (SELECT key FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
         expires_at, attempts, seen, lead_id, traceparent, history, dedupe_key)

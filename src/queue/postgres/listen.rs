@@ -22,8 +22,13 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn listen(core: Weak<Core>) {
     // So that a gateway doesn't wake itself.
     let own = format!("{:x}", rand::random::<u64>());
+    let mut is_first = true;
     loop {
         let Some(alive) = core.upgrade() else { return };
+        if !std::mem::take(&mut is_first) {
+            // What was told meanwhile is not known.
+            alive.wake();
+        }
         let connected = alive.database.connect().await;
         drop(alive);
         if let Ok((client, unasked)) = connected {
@@ -36,10 +41,6 @@ pub(super) async fn listen(core: Weak<Core>) {
 
 async fn pass_on(core: &Weak<Core>, client: &Client, mut unasked: Unasked, own: &str) -> Result<(), Failure> {
     client.batch_execute("LISTEN formgate").await?;
-    // What was told before is not known.
-    let Some(alive) = core.upgrade() else { return Ok(()) };
-    alive.wake();
-    drop(alive);
     loop {
         let Some(alive) = core.upgrade() else { return Ok(()) };
         tokio::select! {

@@ -67,7 +67,7 @@ pub(super) async fn erase(core: &Arc<Core>, ids: &[EntryId]) -> Result<usize, St
             }
         }
     });
-    Err(StoreError::Remains { places: REMAINS.map(str::to_owned).into() })
+    Err(StoreError::Remains { erased, places: REMAINS.map(str::to_owned).into() })
 }
 
 /// Removes entries and notes that were kept long enough.

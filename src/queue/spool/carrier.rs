@@ -37,11 +37,13 @@ enum Failed {
 impl Shared {
     pub(super) async fn keep_carrying(&self, mut stopping: watch::Receiver<bool>) {
         let mut wait = PROBE_FIRST;
+        let mut has_answered = false;
         loop {
             let round = tokio::select! {
-                round = self.round() => round,
+                round = self.round(has_answered) => round,
                 _ = stopping.wait_for(|stop| *stop) => return,
             };
+            has_answered |= round.is_ok();
             let is_direct = matches!(round, Ok(Round::Direct));
             let pause = match round {
                 Ok(Round::More) => Duration::ZERO,
@@ -72,8 +74,8 @@ impl Shared {
     }
 
     /// Asks the store whether it is back, carries a batch over, and ends the spooling where that was the last one.
-    async fn round(&self) -> Result<Round, Failed> {
-        if self.is_away() {
+    async fn round(&self, has_answered: bool) -> Result<Round, Failed> {
+        if !has_answered || self.is_away() {
             self.ask(self.remote.ready()).await.map_err(Failed::Remote)?;
         }
         let carrying = self.carrying.lock().await;

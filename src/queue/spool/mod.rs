@@ -162,6 +162,11 @@ impl SpoolingStore {
         self.0.keep_carrying(stopping).await;
     }
 
+    /// Tells whether appends go to the store, as far as is known.
+    pub fn is_direct(&self) -> bool {
+        self.0.is_direct.load(Ordering::Acquire)
+    }
+
     /// Tells how the spool is; none where the store answers and nothing is spooled.
     pub async fn status(&self) -> Result<Option<SpoolStatus>, StoreError> {
         self.0.status().await

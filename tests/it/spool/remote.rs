@@ -40,6 +40,7 @@ pub(super) struct Remote {
     mood: Mutex<Mood>,
     refused: Mutex<Option<EntryId>>,
     appends: AtomicUsize,
+    probes: AtomicUsize,
     carrying: AtomicUsize,
     carried: AtomicUsize,
 }
@@ -57,6 +58,11 @@ impl Remote {
     /// How many appends it was asked for.
     pub(super) fn appends(&self) -> usize {
         self.appends.load(Ordering::Relaxed)
+    }
+
+    /// How often it was asked whether it is ready.
+    pub(super) fn probes(&self) -> usize {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// How many batches have begun to be carried in, and how many are.
@@ -171,6 +177,7 @@ impl Store for Remote {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
         self.before().await
     }
 
