@@ -67,6 +67,21 @@ async fn a_reload_under_load_shows_nobody_half_a_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_loses_nothing_and_the_others_send_for_its_sites() {
+    check(proofs::shared_store::kill_gateway(&plan(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_upgrade_fails_no_request() {
+    check(proofs::shared_store::upgrade(&plan(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_database_loses_nothing_and_passes_by_itself() {
+    check(proofs::shared_store::full(&plan(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_with_two_ends_are_refused_and_the_next_good_one_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_gateway, target) = start(folder.path()).await;
