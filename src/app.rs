@@ -44,7 +44,8 @@ use self::bound::{Bound, bind_all};
 pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
 use self::sending::{Sending, refused_keys};
-pub use self::store::open_store;
+use self::store::open_to_serve;
+pub use self::store::{check_store, open_store};
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -158,7 +159,7 @@ pub struct RunResult {
 
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
-    let store = open_store(&config)?;
+    let store = open_to_serve(&config)?;
     start_following(config, origin, store)
 }
 
@@ -167,7 +168,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let meeting = Meeting::of(&config).ok_or(UpgradeError::NoMeeting)?;
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
-    let store = open_store(&config)?;
+    let store = open_to_serve(&config)?;
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
