@@ -297,5 +297,10 @@ arguments=
 machine debian; without python3 curl initdb
 expect 0 '!python' '!axe-core' '!postgresql' 'ready'
 
+case_name='a cluster needs PostgreSQL, and no Chromium and no Python'
+arguments=--cluster
+machine debian; apt_with_rust 1.95.0; without python3 curl initdb
+expect 0 'missing: postgresql' '!python' '!chromium' 'ready'
+
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

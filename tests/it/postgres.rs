@@ -9,7 +9,10 @@ use anyhow::Context as _;
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
-use crate::faults::proofs::postgres::{Auth, Folder, Pair, Programs, Server};
+use crate::faults::proofs::postgres::folder::Folder;
+use crate::faults::proofs::postgres::pair::Pair;
+use crate::faults::proofs::postgres::programs::Programs;
+use crate::faults::proofs::postgres::server::{Auth, Server};
 
 /// What the processes of a run know of each other.
 const RUN: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres");

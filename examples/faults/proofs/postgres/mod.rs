@@ -3,18 +3,10 @@
 //! They are set up as an administrator would: `fsync` on, commits synchronous, passwords asked for. A test that needs it
 //! otherwise says so.
 
-mod folder;
+pub(crate) mod folder;
 
-mod pair;
+pub(crate) mod pair;
 
-mod programs;
+pub(crate) mod programs;
 
-mod server;
-
-pub(crate) use folder::Folder;
-
-pub(crate) use pair::Pair;
-
-pub(crate) use programs::Programs;
-
-pub(crate) use server::{Auth, Server};
+pub(crate) mod server;

@@ -28,7 +28,7 @@ pub(crate) enum Auth {
     Trust,
 }
 
-/// A server with a data folder of its own. What ends it is the end of the [`Folder`](super::Folder) that it is in.
+/// A server with a data folder of its own. What ends it is the end of the [`Folder`](super::folder::Folder) that it is in.
 pub(crate) struct Server {
     programs: Programs,
     data: PathBuf,

@@ -9,7 +9,9 @@ use super::super::client::{Connection, post};
 use super::super::disk::{Mounted, fill};
 use super::super::gateway::token;
 use super::super::load::Heard;
-use super::super::postgres::{Auth, Folder, Programs, Server};
+use super::super::postgres::folder::Folder;
+use super::super::postgres::programs::Programs;
+use super::super::postgres::server::{Auth, Server};
 use super::super::row::Row;
 use super::{DATABASE, Gateways};
 

@@ -16,14 +16,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use formgate::config::{self, Sources};
-use formgate::queue::Head;
+use formgate::queue::{Head, State};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::balancer::Balancer;
 use super::gateway::{Gateway, Place, Settings, read_all};
 use super::load::Heard;
-use super::postgres::Pair;
+use super::postgres::pair::Pair;
 use super::row::Row;
 use super::upstream::{Mood, Upstream};
 
@@ -42,8 +42,10 @@ const CLIENTS: usize = 6;
 /// What each client waits between two posts: this machine also runs the servers.
 const PACE: Duration = Duration::from_millis(10);
 const DATABASE: &str = "leads";
-/// How long what is left may take to arrive in the store and at the API.
-const DRAIN: Duration = Duration::from_secs(60);
+/// How long what is left may take to arrive in the store.
+const ARRIVAL_MAX: Duration = Duration::from_secs(60);
+/// How long nothing may be delivered while something is queued: the rest waits for the lease of a gateway that is dead.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Longest time an answer may take while the store is away.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
 
@@ -75,7 +77,7 @@ impl Gateways {
         Ok(Self { running, places, upstream, balancer, _folder: folder })
     }
 
-    /// Stops all, once everything that was answered 200 is in the store and nothing is queued there; judges what came of it.
+    /// Stops all, once everything that was answered 200 is in the store and nothing more is sent; judges what came of it.
     async fn end(mut self, row: &mut Row, heard: &Heard) -> anyhow::Result<()> {
         let entries = self.drained(heard).await?;
         for gateway in &mut self.running {
@@ -92,14 +94,18 @@ impl Gateways {
     }
 
     async fn drained(&self, heard: &Heard) -> anyhow::Result<HashMap<String, Head>> {
-        use formgate::queue::State;
-
         let started = Instant::now();
+        let (mut progress, mut since) = (0, Instant::now());
         loop {
             let entries = self.entries().await?;
             let has_all = heard.ids.iter().all(|id| entries.contains_key(id));
-            let is_sent = entries.values().all(|entry| entry.state != State::Queued);
-            if (has_all && is_sent) || started.elapsed() > DRAIN {
+            let queued = entries.values().filter(|entry| entry.state == State::Queued).count();
+            let sent = entries.len() - queued;
+            if sent != progress {
+                (progress, since) = (sent, Instant::now());
+            }
+            let is_idle = queued == 0 || since.elapsed() > IDLE_MAX;
+            if (has_all && is_idle) || started.elapsed() > ARRIVAL_MAX {
                 return Ok(entries);
             }
             sleep(Duration::from_millis(200)).await;
