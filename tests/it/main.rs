@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod confirmation;
 mod console;
+mod copying;
 mod delivery;
 mod digest;
 mod docs;
