@@ -16,6 +16,8 @@ mod files;
 
 mod follow;
 
+mod identity;
+
 mod last_received;
 
 mod sending;
@@ -41,7 +43,7 @@ use self::backup::Backups;
 use self::bound::{Bound, bind_all};
 pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
-use self::sending::{Sending, refused_keys};
+use self::sending::{Sending, client, refused_keys, shared};
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -50,9 +52,9 @@ pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
-use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
+use crate::config::{Config, Origin, StoreUrl};
 use crate::destination::Secret;
-use crate::kaicalls::{self, Client, ClientError};
+use crate::kaicalls::ClientError;
 use crate::lead::SiteId;
 use crate::notify::Notifier;
 use crate::operate::{KeyVerifier, Widgets};
@@ -215,6 +217,7 @@ fn start_with(
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
         .with_activity(activity.clone())
         .with_live(live.clone());
+    let sender = shared(sender, &opened, &config.load());
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender))
@@ -239,6 +242,7 @@ fn start_with(
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
+    tasks.keep_partitions(&sender);
     tasks.keep("notify", move |stopping| notifier.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
@@ -350,14 +354,6 @@ impl Running {
         }
         RunResult { unanswered, attempts_cut, fatal, has_panicked }
     }
-}
-
-fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
-    Client::new(kaicalls::Options {
-        timeout: upstream.timeout,
-        max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
-        ..kaicalls::Options::new(upstream.base_url.clone())
-    })
 }
 
 /// Opens the store the configuration names.

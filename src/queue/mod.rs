@@ -13,6 +13,8 @@ mod claim;
 
 pub mod entry;
 
+mod gateways;
+
 mod holds;
 
 mod key;
@@ -54,6 +56,7 @@ pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
     SITE_GONE_MAX, Set, Settlement, State, Transition,
 };
+pub use gateways::{GATEWAY_NAME_MAX, GatewayName, GatewayNote, InvalidGatewayName, SeenGateway, gateway_notes};
 pub use holds::{HOLDS_MAX, Holds};
 pub use key::{InvalidKey, KEY_MAX, Key};
 pub use notes::{

@@ -35,11 +35,13 @@ pub enum Degraded {
     BackupFailed,
     /// A certificate expires within 14 days, or has expired.
     CertificateExpiring,
+    /// The gateways that share the store have other sites, or other rules for them.
+    ConfigsDiffer,
 }
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ConfigBroken,
         Self::CopyFailed,
         Self::ReloadRefused,
@@ -53,6 +55,7 @@ impl Degraded {
         Self::StoreDamaged,
         Self::BackupFailed,
         Self::CertificateExpiring,
+        Self::ConfigsDiffer,
     ];
 
     /// Returns the reason as it is written everywhere.
@@ -71,6 +74,7 @@ impl Degraded {
             Self::StoreDamaged => "store_damaged",
             Self::BackupFailed => "backup_failed",
             Self::CertificateExpiring => "certificate_expiring",
+            Self::ConfigsDiffer => "configs_differ",
         }
     }
 
@@ -97,6 +101,10 @@ impl Degraded {
             Self::StoreDamaged => "part of the store can't be read: restart, so that it is checked",
             Self::BackupFailed => "the last backup failed: see `backup.failed` in the log",
             Self::CertificateExpiring => "a certificate expires within 14 days, or has expired: renew it",
+            Self::ConfigsDiffer => {
+                "the gateways of this store have different sites: give all the same site and mapping files; `formgate \
+                 status` shows which differ"
+            }
         }
     }
 }
