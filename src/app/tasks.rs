@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::queue::Store;
 use crate::queue::activity::Activity;
+use crate::send::Sender;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
 /// How often is looked whether something in the store needs a person.
@@ -139,6 +140,13 @@ impl Tasks {
             let store = Arc::clone(&store);
             async move { activity.keep_written(&store, stopping).await }
         });
+    }
+
+    /// Begins what holds partitions of the sites, where others share the store.
+    pub(super) fn keep_partitions(&mut self, sender: &Sender) {
+        if let Some(ownership) = sender.ownership().cloned() {
+            self.keep("partitions", move |stopping| ownership.clone().run(stopping));
+        }
     }
 
     /// Begins what looks after the store.

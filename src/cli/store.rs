@@ -1,5 +1,7 @@
 //! `formgate store`.
 
+mod copy;
+
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -17,7 +19,7 @@ use crate::config::{Config, StoreUrl};
 use crate::operate::{self, Actor, Audit, NotRestored, RestoreAsked, Restored};
 use crate::queue::sqlite::{Options, RestoreError};
 
-/// Backs up, restores or salvages the store.
+/// Backs up, restores, salvages or copies the store.
 #[derive(Args)]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
@@ -29,6 +31,7 @@ enum StoreCommand {
     Backup(backup::BackupArgs),
     Restore(RestoreArgs),
     Salvage(salvage::SalvageArgs),
+    Copy(copy::CopyArgs),
 }
 
 /// Replaces the store with a copy, while no gateway runs.
@@ -63,6 +66,7 @@ pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error
             StoreCommand::Backup(args) => backup::run(args, console).await,
             StoreCommand::Restore(args) => restore(args, console).await,
             StoreCommand::Salvage(args) => salvage::run(args, console).await,
+            StoreCommand::Copy(args) => copy::run(args, console).await,
         }
     })
 }

@@ -17,6 +17,8 @@ mod codes;
 
 pub mod entry;
 
+mod gateways;
+
 mod history;
 
 mod holds;
@@ -67,6 +69,7 @@ pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
     SITE_GONE_MAX, Set, Settlement, State, Transition,
 };
+pub use gateways::{GATEWAY_NAME_MAX, GatewayName, GatewayNote, InvalidGatewayName, SeenGateway, gateway_notes};
 pub use holds::{HOLDS_MAX, Holds};
 pub use key::{InvalidKey, KEY_MAX, Key};
 pub use notes::{

@@ -173,6 +173,7 @@ mod tests {
             unready_reason: None,
             degraded: Vec::new(),
             store: StoreStatus { kind: "sqlite".to_owned(), file: None, bytes: 1, max_bytes: 100, schema: None },
+            spool: None,
             sites: 1,
             leads: LeadCounts::default(),
             waits: Vec::new(),

@@ -193,6 +193,13 @@ pub struct Options {
     pub opened_at: Timestamp,
 }
 
+/// Whether other processes may have the store open as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    Welcome,
+    KeptOut,
+}
+
 /// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -217,7 +224,11 @@ impl SqliteStore {
 
     fn open_files(path: &Path, options: Options) -> Result<Self, Failure> {
         let path = files::create(path)?;
-        let mut presence = Presence::announce(&path)?;
+        let presence = Presence::announce(&path)?;
+        Self::open_as(path, options, presence, Company::Welcome)
+    }
+
+    fn open_as(path: PathBuf, options: Options, mut presence: Presence, company: Company) -> Result<Self, Failure> {
         if presence.is_alone()
             && let Err(error) = restore::remove_interrupted(&path)
         {
@@ -225,7 +236,9 @@ impl SqliteStore {
         }
         let reserve = Reserve::of(&path);
         let connection = opening::open(&path, presence.is_alone(), &reserve, options.opened_at)?;
-        presence.share()?;
+        if company == Company::Welcome {
+            presence.share()?;
+        }
         let identity = Identity::of(&path)?;
         let damage = Arc::new(check::Watch::new(path.clone()));
         if let Err(error) = reserve.keep() {

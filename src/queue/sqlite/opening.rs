@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::failure::{Failure, NoRoomForCopy};
+use super::files::Presence;
 use super::reserve::Reserve;
-use super::{SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
+use super::{Company, Options, SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
 use crate::queue::StoreError;
 
 /// Opens the connection that writes: of a new store where the one that is there is damaged.
@@ -57,6 +58,14 @@ fn migrate(connection: &mut Connection, path: &Path, opened_at: Timestamp) -> Re
 }
 
 impl SqliteStore {
+    /// Opens the store and keeps every other process out until it is dropped: one that starts meanwhile waits. None where
+    /// another has it open. Blocks as [`open`](Self::open) does.
+    pub fn open_alone(path: &Path, options: Options) -> Result<Option<Self>, StoreError> {
+        let path = files::create(path).map_err(Failure::from)?;
+        let Some(presence) = Presence::alone(&path).map_err(Failure::from)? else { return Ok(None) };
+        Ok(Some(Self::open_as(path, options, presence, Company::KeptOut)?))
+    }
+
     /// Removes the copy that is kept of a store of a former version: for a gateway that has run on the new one, and stops as
     /// it should.
     pub fn forget_former(&self) {
