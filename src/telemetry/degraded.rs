@@ -43,7 +43,7 @@ pub enum Degraded {
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ConfigBroken,
         Self::CopyFailed,
         Self::ReloadRefused,
