@@ -72,6 +72,16 @@ async fn a_killed_gateway_loses_nothing_and_the_others_send_for_its_sites() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_failover_of_the_database_refuses_nobody_and_loses_nothing() {
+    check(proofs::shared_store::failover(&plan(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_refuses_nobody_and_loses_nothing() {
+    check(proofs::shared_store::pause(&plan(3)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_fails_no_request() {
     check(proofs::shared_store::upgrade(&plan(1)).await);
 }
