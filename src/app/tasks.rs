@@ -18,8 +18,8 @@ use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::Store;
 use crate::queue::activity::Activity;
+use crate::queue::{OpenStore, Store};
 use crate::telemetry::{Metrics, dropped_log_lines};
 
 /// How often is looked whether something in the store needs a person.
@@ -138,6 +138,15 @@ impl Tasks {
             let activity = activity.clone();
             let store = Arc::clone(&store);
             async move { activity.keep_written(&store, stopping).await }
+        });
+    }
+
+    /// Begins what carries the spool into the store, where the store has one.
+    pub(super) fn keep_spool(&mut self, opened: &OpenStore) {
+        let Some(spooling) = opened.spooling().cloned() else { return };
+        self.keep("spool", move |stopping| {
+            let spooling = spooling.clone();
+            async move { spooling.run(stopping).await }
         });
     }
 
