@@ -232,8 +232,7 @@ fn start_with(
     let notifier = Notifier::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), activity.clone())
         .with_sending(sender.status());
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
-    let admin = admin.with_live(live.clone());
-    let admin = admin.with_key_verifier(key_verifier);
+    let admin = admin.with_live(live.clone()).with_key_verifier(key_verifier);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));
 
     let stop = Stop::default();
@@ -266,12 +265,7 @@ fn start_with(
     let socket = admin_socket::open(&served.load(), takes_over, &metrics);
     tasks.keep_admin_socket(socket, served, Arc::clone(&metrics), (admin, bounded.clone()));
     tasks.keep_admin(bounded, &bound, listeners.clone(), stop.admin.subscribe());
-    if let Some(spooling) = opened.spooling().cloned() {
-        tasks.keep("spool", move |stopping| {
-            let spooling = spooling.clone();
-            async move { spooling.run(stopping).await }
-        });
-    }
+    tasks.keep_spool(&opened);
     tasks.keep_activity(activity.clone(), Arc::clone(&store));
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());

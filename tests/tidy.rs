@@ -45,6 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "destination",
             "notify",
             "event",
+            "postgres_url",
         ],
     ),
     (

@@ -18,8 +18,8 @@ use crate::accept::{self, Bounded, Gateway, Listeners};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::queue::Store;
 use crate::queue::activity::Activity;
+use crate::queue::{OpenStore, Store};
 use crate::send::Sender;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
@@ -147,6 +147,15 @@ impl Tasks {
         if let Some(ownership) = sender.ownership().cloned() {
             self.keep("partitions", move |stopping| ownership.clone().run(stopping));
         }
+    }
+
+    /// Begins what carries the spool into the store, where the store has one.
+    pub(super) fn keep_spool(&mut self, opened: &OpenStore) {
+        let Some(spooling) = opened.spooling().cloned() else { return };
+        self.keep("spool", move |stopping| {
+            let spooling = spooling.clone();
+            async move { spooling.run(stopping).await }
+        });
     }
 
     /// Begins what looks after the store.

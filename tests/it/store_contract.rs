@@ -21,6 +21,8 @@ mod promises;
 
 mod shared;
 
+mod together;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -173,8 +175,11 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
 
 /// Opens a store in a database of its own. Its time is what the test says.
 async fn open_postgres() -> PostgresStore {
-    let database = fresh_database().await;
-    let url = PostgresUrl::parse(&database.url).expect("a URL");
+    open_postgres_at(&fresh_database().await.url)
+}
+
+fn open_postgres_at(url: &str) -> PostgresStore {
+    let url = PostgresUrl::parse(url).expect("a URL");
     let options = PostgresOptions { dedupe_window: WINDOW, max_size: None, clock: StoreClock::Caller };
     PostgresStore::open(&url, options).expect("the store opens")
 }

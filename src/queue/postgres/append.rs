@@ -87,6 +87,14 @@ SELECT id FROM seen";
 
 const STORED: &str = "SELECT id FROM formgate.entry WHERE id = ANY($1)";
 
+/// Two windows longer than they count, for clocks that differ.
+const FORGET_KEYS: &str = concat!("DELETE FROM formgate.dedupe WHERE seen_at <= ", now!("NULL"), " - 3 * $1");
+
+/// Forgets keys whose window has been over for a while.
+pub(super) async fn forget_keys(core: &Core) -> Result<(), Failure> {
+    core.database.query(FORGET_KEYS, &[(&core.window_ms(), Type::INT8)]).await.map(drop)
+}
+
 /// Appends a batch: each is told what became of it.
 pub(super) async fn append(core: Arc<Core>, jobs: Vec<Job<Arrival, Appended>>) {
     let mut left = jobs;

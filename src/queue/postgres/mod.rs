@@ -229,6 +229,7 @@ impl Store for PostgresStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         const PROBE: &str = "UPDATE formgate.probe SET at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        upkeep::look_at_room(&self.core).await?;
         if self.core.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::Full);
         }

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::row::uuid;
 use super::{Core, notes};
 use crate::lead::EntryId;
-use crate::queue::standing::{forget_until, whole_millisecond};
+use crate::queue::standing::whole_millisecond;
 use crate::queue::{EXPIRE_MAX, StoreError};
 
 const ERASE: &str = "
@@ -36,8 +36,6 @@ WITH over AS (
     WHERE $3 AND EXISTS (SELECT FROM formgate.reader) ORDER BY expires_at, id
 )
 SELECT id FROM entries";
-
-const FORGET_KEYS: &str = "DELETE FROM formgate.dedupe WHERE seen_at <= $1";
 
 /// Makes the pages of what is gone fit to be used again; a vacuum waits for nobody, and nobody for it.
 const CLEAN: [&str; 2] = ["VACUUM formgate.content", "VACUUM formgate.entry"];
@@ -79,8 +77,6 @@ pub(super) async fn expire(core: &Core, now: Timestamp, limit: usize) -> Result<
     let is_told = core.filter().others;
     let params = [(&at as _, Type::INT8), (&most as _, Type::INT8), (&is_told as _, Type::BOOL)];
     let expired = core.database.query(EXPIRE, &params).await?.len();
-    let forgotten = forget_until(now, core.dedupe_window).as_millisecond();
-    core.database.query(FORGET_KEYS, &[(&forgotten, Type::INT8)]).await?;
     notes::expire(core, now, limit).await?;
     Ok(expired)
 }

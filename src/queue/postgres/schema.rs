@@ -153,7 +153,9 @@ async fn take_steps(client: &tokio_postgres::Client) -> Result<(), Failure> {
         client
             .batch_execute(
                 // An administrator may have made it, for a user who may not.
-                "DO $$ BEGIN IF to_regnamespace('formgate') IS NULL THEN CREATE SCHEMA formgate; END IF; END $$;
+                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'formgate') THEN
+                    CREATE SCHEMA formgate;
+                 END IF; END $$;
                  CREATE TABLE formgate.version (number bigint NOT NULL, usable_from bigint NOT NULL);
                  INSERT INTO formgate.version VALUES (0, 0)",
             )
@@ -185,7 +187,10 @@ impl Version {
 }
 
 async fn version(client: &tokio_postgres::Client) -> Result<Option<Version>, Failure> {
-    let there = client.query_typed("SELECT to_regclass('formgate.version') IS NOT NULL", &[]).await?;
+    // Not to_regclass(): within a transaction that remembers what it didn't find before another made it.
+    const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'formgate' AND c.relname = 'version')";
+    let there = client.query_typed(IS_THERE, &[]).await?;
     if !there.first().is_some_and(|row| row.get::<_, bool>(0)) {
         return Ok(None);
     }

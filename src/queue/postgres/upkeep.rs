@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::{Core, events, list};
+use super::{Core, append, events, list};
 
 /// From one turn to the next.
 const EVERY: Duration = Duration::from_secs(5);
@@ -21,10 +21,17 @@ pub(super) async fn keep(core: Weak<Core>) {
 }
 
 async fn turn(core: &Core) -> Result<(), Failure> {
+    look_at_room(core).await?;
+    list::add_up(core).await?;
+    append::forget_keys(core).await?;
+    // Whoever is registered may not be reading.
+    events::number_waiting(core).await
+}
+
+/// Looks whether there is room for more.
+pub(super) async fn look_at_room(core: &Core) -> Result<(), Failure> {
     if let Some(max_size) = core.max_size {
         core.is_full.store(list::extent(core).await?.bytes >= max_size, Ordering::Relaxed);
     }
-    list::add_up(core).await?;
-    // Whoever is registered may not be reading.
-    events::number_waiting(core).await
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{ANSWER_TIME, PROBE_MAX, Shared, Silent, in_words};
 use crate::lead::EntryId;
@@ -18,6 +18,9 @@ const LAST_CARRY_TIME: Duration = Duration::from_secs(1);
 /// How often it is looked whether something is in the spool: a process that shares it, or a caller that went away, tells
 /// nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// When an entry is tried again that the store refused although it was ready.
+const REFUSED_TIME: Duration = Duration::from_secs(60);
 
 /// What came of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +113,10 @@ impl Shared {
         let mut after = None;
         loop {
             let mut page = self.spool.carry_out(after, CARRY_MAX).await.map_err(Failed::Spool)?;
-            page.entries.retain(|carried| !self.told.lock().refused.contains(&carried.id()));
+            let told = self.told.lock();
+            let waits = |id: EntryId| told.refused.get(&id).is_some_and(|again| *again > Instant::now());
+            page.entries.retain(|carried| !waits(carried.id()));
+            drop(told);
             after = page.next;
             if !page.entries.is_empty() || after.is_none() {
                 return Ok((page.entries, after.is_none()));
@@ -132,10 +138,10 @@ impl Shared {
             tracing::error!(
                 id = %one.id(),
                 error = words,
-                "spool.refused: the store refuses the lead; it stays in the spool until the next start"
+                "spool.refused: the store refuses the lead; it stays in the spool, and is tried again in a minute"
             );
             let mut told = self.told.lock();
-            told.refused.insert(one.id());
+            told.refused.insert(one.id(), Instant::now() + REFUSED_TIME);
             told.refusal = Some(words);
         }
         Ok(())
@@ -161,8 +167,10 @@ impl Shared {
         let ids: Vec<EntryId> = entries.iter().map(Carried::id).collect();
         match self.spool.erase(&ids).await {
             // What a spool that was set aside holds is found by its id when it is salvaged.
-            Ok(_) | Err(StoreError::Remains { .. }) => Ok(()),
-            Err(error) => Err(Failed::Spool(error)),
+            Ok(_) | Err(StoreError::Remains { .. }) => {}
+            Err(error) => return Err(Failed::Spool(error)),
         }
+        self.forget_refused(&ids);
+        Ok(())
     }
 }

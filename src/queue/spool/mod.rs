@@ -25,8 +25,8 @@
 //! is found by its id, and so nothing is there twice. One whose key the store has seen within its window is a
 //! duplicate, and counted; after a crash between the two steps, or an answer that was lost, counted once too often.
 //!
-//! An entry that the store refuses although it is ready stays in the spool, is passed over, and tried again after the next
-//! start. `problems` tells of it.
+//! An entry that the store refuses although it is ready stays in the spool; the others pass it by, and it is tried again
+//! every minute. `problems` tells of it.
 //!
 //! # What a spool can't do
 //!
@@ -37,7 +37,7 @@ mod carrier;
 
 mod remote;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ use crate::lead::{EntryId, SiteId};
 pub const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The longest wait before the store is asked again whether it is back.
 pub const PROBE_MAX: Duration = Duration::from_secs(1);
-/// Longest text of an error that is remembered.
+/// Longest text of an error that is remembered, in characters.
 const ERROR_MAX: usize = 300;
 
 /// Keeps entries in another store, and in a spool on this machine while that is away. Clones are the same store.
@@ -90,8 +90,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Told {
     away: Option<Away>,
-    /// Entries that the store refuses although it is ready.
-    refused: BTreeSet<EntryId>,
+    /// Entries that the store refuses although it is ready, and when each is tried again.
+    refused: BTreeMap<EntryId, Instant>,
     /// Why it refused the last of them.
     refusal: Option<String>,
 }
@@ -214,6 +214,11 @@ impl Shared {
         timeout(ANSWER_TIME, answer).await.unwrap_or_else(silent).inspect_err(|error| self.note_away(error))
     }
 
+    /// Forgets of entries that have left the spool that they were refused.
+    fn forget_refused(&self, ids: &[EntryId]) {
+        self.told.lock().refused.retain(|id, _| !ids.contains(id));
+    }
+
     async fn append_to_spool(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
         let _open = self.gate.read().await;
         // Before it is there: whoever makes appends go to the store again waits for the gate, and then sees it.
@@ -305,6 +310,7 @@ impl Store for SpoolingStore {
     async fn erase(&self, ids: &[EntryId]) -> Result<usize, StoreError> {
         let _nothing_on_its_way = self.0.carrying.lock().await;
         let spooled = self.0.spool.erase(ids).await;
+        self.0.forget_refused(ids);
         let there = self.0.remote.erase(ids).await?;
         Ok(spooled? + there)
     }
@@ -367,6 +373,5 @@ fn in_words(error: &StoreError) -> String {
         write!(words, ": {error}").ok();
         cause = error.source();
     }
-    words.truncate(words.floor_char_boundary(ERROR_MAX));
-    words
+    words.chars().take(ERROR_MAX).collect()
 }

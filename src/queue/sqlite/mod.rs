@@ -86,8 +86,6 @@ mod batches;
 
 mod carry;
 
-mod carry_beside;
-
 mod change;
 
 mod check;
@@ -173,6 +171,7 @@ use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
 use files::{Identity, Presence};
+use opening::Company;
 use removal::Lingering;
 use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
@@ -191,13 +190,6 @@ pub struct Options {
     pub max_size: Option<u64>,
     /// When it is opened: part of the name of a damaged file that is set aside.
     pub opened_at: Timestamp,
-}
-
-/// Whether other processes may have the store open as well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Company {
-    Welcome,
-    KeptOut,
 }
 
 /// Keeps entries in one SQLite file. Dropping it finishes what was begun, which may take a moment.

@@ -8,8 +8,15 @@ use rusqlite::Connection;
 use super::failure::{Failure, NoRoomForCopy};
 use super::files::Presence;
 use super::reserve::Reserve;
-use super::{Company, Options, SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
+use super::{Options, SqliteStore, aside, backup, check, claim, connection, files, holds, schema};
 use crate::queue::StoreError;
+
+/// Whether other processes may have the store open as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    Welcome,
+    KeptOut,
+}
 
 /// Opens the connection that writes: of a new store where the one that is there is damaged.
 pub(super) fn open(path: &Path, alone: bool, reserve: &Reserve, opened_at: Timestamp) -> Result<Connection, Failure> {

@@ -35,14 +35,19 @@ impl Programs {
     }
 
     /// Gives a folder to whoever runs the servers.
-    pub(super) fn own(&self, folder: &Path) -> anyhow::Result<()> {
+    pub(crate) fn own(&self, folder: &Path) -> anyhow::Result<()> {
         let Some(owner) = self.owner else { return Ok(()) };
         chown(folder, Some(owner.user), Some(owner.group)).context("the folder can't be given away")
     }
 
     /// Returns a command that runs one of the programs in a folder.
-    pub(super) fn command(&self, program: &str, folder: &Path) -> Command {
-        let mut command = Command::new(self.folder.join(program));
+    pub(crate) fn command(&self, program: &str, folder: &Path) -> Command {
+        self.command_of(&self.folder.join(program), folder)
+    }
+
+    /// Returns a command that runs any program in a folder, as whoever runs the servers.
+    pub(crate) fn command_of(&self, program: &Path, folder: &Path) -> Command {
+        let mut command = Command::new(program);
         if let Some(owner) = self.owner {
             command.uid(owner.user).gid(owner.group);
         }

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::failure::Failure;
-use super::names::Names;
-use super::notes::make_room;
-use super::outbox::key;
-use super::row::{signed, to_json, unsigned};
-use super::workspace::Workspace;
+use super::super::failure::Failure;
+use super::super::names::Names;
+use super::super::notes::make_room;
+use super::super::outbox::key;
+use super::super::row::{signed, to_json, unsigned};
+use super::super::workspace::Workspace;
 use crate::lead::EntryId;
 use crate::queue::codes::Code;
 use crate::queue::{

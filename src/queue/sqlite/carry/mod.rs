@@ -1,6 +1,9 @@
 //! Entries on their way out of this store into another, and the other way.
 
+mod beside;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -9,9 +12,10 @@ use super::SqliteStore;
 use super::adopt::{Adopting, Kept};
 use super::append::{check_room, count_seen};
 use super::arrival::Arrival;
-use super::carry_beside;
 use super::check::Watch;
 use super::failure::Failure;
+use super::keys::Keys;
+use super::recent::Recent;
 use super::row::{DEDUPE_KEY, HEAD_BY_ID, read_beside, read_standing, received, signed, spot};
 use super::segment::{self, Segments};
 use super::workspace::Workspace;
@@ -110,12 +114,7 @@ fn carry_in(workspace: &mut Workspace, entries: &[Prepared], carried_as: Carried
         }
         let window = options.dedupe_window;
         if carried_as == CarriedAs::Append {
-            let accepted_at = kept.accepted_at()?;
-            if let Some(key) = kept.key.filter(|_| !window.is_zero())
-                && let Some(first) = keys.first(key, accepted_at, window)
-                && let Some(number) = count_seen(connection, first, key, kept.seen.saturating_add(1))?
-            {
-                recent.take(number);
+            if let Some(first) = count_duplicate(connection, keys, recent, kept, window)? {
                 carried_in.push(CarriedIn::Duplicate(first));
                 continue;
             }
@@ -140,6 +139,21 @@ fn carry_in(workspace: &mut Workspace, entries: &[Prepared], carried_as: Carried
     Ok(carried_in)
 }
 
+/// Counts an entry as one more sight of that which had its key first within the window, if there is such an entry.
+fn count_duplicate(
+    connection: &Connection,
+    keys: &Keys,
+    recent: &mut Recent,
+    kept: &Kept,
+    window: Duration,
+) -> Result<Option<EntryId>, Failure> {
+    let Some(key) = kept.key.filter(|_| !window.is_zero()) else { return Ok(None) };
+    let Some(first) = keys.first(key, kept.accepted_at()?, window) else { return Ok(None) };
+    let number = count_seen(connection, first, key, kept.seen.saturating_add(1))?;
+    number.map(|number| recent.take(number));
+    Ok(number.map(|_| first))
+}
+
 #[async_trait]
 impl Carry for SqliteStore {
     async fn carry_out(&self, after: Option<EntryId>, limit: usize) -> Result<CarryPage, StoreError> {
@@ -157,7 +171,7 @@ impl Carry for SqliteStore {
 
     async fn carry_once_out(&self, after: u64, limit: usize) -> Result<OnceKeys, StoreError> {
         let limit = limit.clamp(1, CARRY_BESIDE_MAX);
-        self.readers.read(move |connection| carry_beside::once_keys(connection, after, limit)).await
+        self.readers.read(move |connection| beside::once_keys(connection, after, limit)).await
     }
 
     async fn carry_events_in(&self, events: &CarriedEvents) -> Result<(), StoreError> {
@@ -166,12 +180,12 @@ impl Carry for SqliteStore {
             check_count(given, CARRY_BESIDE_MAX)?;
         }
         let events = events.clone();
-        self.writer.write(move |workspace| carry_beside::take_events(workspace, &events)).await
+        self.writer.write(move |workspace| beside::take_events(workspace, &events)).await
     }
 
     async fn carry_notes_in(&self, kind: NoteKind, notes: &[Note]) -> Result<(), StoreError> {
         check_count(notes.len(), CARRY_BESIDE_MAX)?;
         let notes = notes.to_vec();
-        self.writer.write(move |workspace| carry_beside::take_notes(&workspace.connection, kind, &notes)).await
+        self.writer.write(move |workspace| beside::take_notes(&workspace.connection, kind, &notes)).await
     }
 }
