@@ -1,6 +1,6 @@
 //! Leasing entries: what is due is sought, read, and taken by compare-and-set.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -43,18 +43,17 @@ WITH RECURSIVE clock AS MATERIALIZED (SELECT ",
             WHERE e.state = 0 AND NOT s.is_round AND e.site <= $2 ORDER BY e.site LIMIT 1)
         LIMIT 1
     ) next
-), due_sites AS (
-    SELECT s.site FROM sites s, clock
-    WHERE s.is_site AND ($3::bigint >> s.partition) & 1 = 1
-        AND ($4::text[] IS NULL OR s.site = ANY($4)) AND s.site <> ALL($5::text[])
-        AND EXISTS (SELECT FROM formgate.entry e WHERE e.state = 0 AND e.site = s.site AND e.due_at <= clock.now)
-    LIMIT $7
 )
-SELECT s.site, e.id, clock.now FROM due_sites s CROSS JOIN clock CROSS JOIN LATERAL (
-    SELECT id, number FROM (",
+SELECT s.site, lane.ids, clock.now FROM sites s CROSS JOIN clock CROSS JOIN LATERAL (
+    SELECT array_agg(e.id ORDER BY e.number) AS ids FROM (
+        SELECT first.id, first.number FROM (",
             $entries,
-            ") first ORDER BY number LIMIT $7
-) e ORDER BY e.number"
+            ") first ORDER BY first.number LIMIT $7
+    ) e
+) lane
+WHERE s.is_site AND ($3::bigint >> s.partition) & 1 = 1
+    AND ($4::text[] IS NULL OR s.site = ANY($4)) AND s.site <> ALL($5::text[]) AND lane.ids IS NOT NULL
+LIMIT $7"
         )
     };
 }
@@ -171,20 +170,18 @@ async fn find(core: &Core, claim: &Claim) -> Result<Found, Failure> {
             ],
         )
         .await?;
-    let mut by_site: HashMap<SiteId, VecDeque<Uuid>> = HashMap::new();
+    let mut lanes = Lanes::new();
     for row in &rows {
         let site = row::site(row.get(0))?;
-        let most = claim.quota.of(&site);
-        let lane = by_site.entry(site).or_default();
-        if lane.len() < most {
-            lane.push_back(row.get(1));
-        }
+        let mut ids: Vec<Uuid> = row.get(1);
+        ids.truncate(claim.quota.of(&site));
+        lanes.push((site, ids.into()));
     }
-    let now = rows.first().map(|row| time(row.get(2), "now")).transpose()?;
-    let mut lanes: Lanes<SiteId, Uuid> = by_site.into_iter().collect();
+    // The server may give them in whichever order.
     lanes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let behind_last = lanes.partition_point(|(site, _)| site.as_str() <= last_site);
     lanes.rotate_left(behind_last);
+    let now = rows.first().map(|row| time(row.get(2), "now")).transpose()?;
     Ok(Found { lanes, now })
 }
 
