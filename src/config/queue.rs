@@ -94,7 +94,7 @@ fn read_url(value: &Value<'_>, text: &str) -> Option<StoreUrl> {
     match PostgresUrl::parse(text) {
         Ok(url) => {
             let folder = value.file().path().parent().unwrap_or(Path::new(""));
-            return Some(StoreUrl::Postgres(url.relative_to(folder)));
+            return Some(StoreUrl::Postgres(Box::new(url.relative_to(folder))));
         }
         Err(InvalidPostgresUrl::Scheme) => value.error("`url` isn't a store", Some(STORES)),
         Err(invalid) => value.error(&format!("`url` isn't the URL of a PostgreSQL store: {invalid}"), Some(POSTGRES)),

@@ -47,10 +47,10 @@ impl Sections {
         };
         let context = SinkContext { owner: SinkOwner::Gateway, sources, has_mail: sections.may_mail() };
         sections.sinks = notify::compile_sinks(root, context);
-        if let (Some(queue), Some(Some(_)), Some(place)) = (&sections.queue, &sections.backup, root.get("backup")) {
-            if !backup::check_store(&place, queue) {
-                sections.backup = None;
-            }
+        if let (Some(queue), Some(Some(_)), Some(place)) = (&sections.queue, &sections.backup, root.get("backup"))
+            && !backup::check_store(&place, queue)
+        {
+            sections.backup = None;
         }
         sections.name_data_folder(root);
         if sections.listen_on_one_address() {

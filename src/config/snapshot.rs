@@ -139,7 +139,7 @@ pub enum StoreUrl {
     /// `sqlite:<path>`.
     Sqlite(PathBuf),
     /// `postgres://…`: several gateways may share it.
-    Postgres(PostgresUrl),
+    Postgres(Box<PostgresUrl>),
     /// `memory:`, for trying out: nothing outlives the process.
     Memory,
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::super::Plan;
 use super::super::load::Load;
 use super::super::row::Row;
-use super::{CLIENTS, DATABASE, Gateways, PACE, check_answers, start_servers};
+use super::{CLIENTS, DATABASE, Gateways, PACE, check_refused, check_waits, start_servers};
 
 const LIFE: Duration = Duration::from_secs(2);
 /// What passes until whoever watches the primary promotes its standby.
@@ -24,7 +24,8 @@ pub(crate) async fn failover(plan: &Plan) -> anyhow::Result<Row> {
     pair.standby.promote().await?;
     sleep(LIFE).await;
     let heard = load.stop().await;
-    check_answers(&mut row, &heard);
+    check_refused(&mut row, &heard);
+    check_waits(&mut row, &heard, plan);
     gateways.end(&mut row, &heard).await?;
     Ok(row)
 }

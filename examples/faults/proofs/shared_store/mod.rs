@@ -20,6 +20,7 @@ use formgate::queue::{Head, State};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::Plan;
 use super::balancer::Balancer;
 use super::gateway::{Gateway, Place, Settings, read_all};
 use super::load::Heard;
@@ -48,6 +49,8 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(60);
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Longest time an answer may take while the store is away.
 const ANSWER_MAX: Duration = Duration::from_secs(4);
+/// Plans of fewer rounds are short forms, which share the machine with other tests: there times may be twice as long.
+const WHOLE_ROUNDS: usize = 20;
 
 /// Gateways on one store, an API, and a balancer before them.
 struct Gateways {
@@ -129,12 +132,20 @@ async fn start_servers() -> anyhow::Result<Pair> {
     Ok(pair)
 }
 
-/// Nobody may be refused, and nobody wait longer than a plugin does.
-fn check_answers(row: &mut Row, heard: &Heard) {
+/// Nobody may be refused.
+fn check_refused(row: &mut Row, heard: &Heard) {
     let Heard { cut, turned_away, refused, .. } = heard;
     let failed = cut + turned_away + refused.values().sum::<usize>();
     row.expect(failed == 0, || format!("{cut} cut, {turned_away} turned away, answers {refused:?}"));
-    let longest = heard.percentile(100);
-    row.expect(longest < ANSWER_MAX, || format!("an answer took {} ms", longest.as_millis()));
     row.tell(format!("refused {failed}"));
+}
+
+/// Nobody may wait longer than a plugin does.
+fn check_waits(row: &mut Row, heard: &Heard, plan: &Plan) {
+    let longest = heard.percentile(100);
+    row.expect(longest < at_most(ANSWER_MAX, plan), || format!("an answer took {} ms", longest.as_millis()));
+}
+
+fn at_most(time: Duration, plan: &Plan) -> Duration {
+    if plan.rounds < WHOLE_ROUNDS { time * 2 } else { time }
 }

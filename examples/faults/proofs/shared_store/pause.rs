@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::super::Plan;
 use super::super::load::Load;
 use super::super::row::Row;
-use super::{CLIENTS, DATABASE, Gateways, PACE, check_answers, start_servers};
+use super::{CLIENTS, DATABASE, Gateways, PACE, check_refused, check_waits, start_servers};
 
 const LIFE: Duration = Duration::from_secs(2);
 const FROZEN_MAX: Duration = Duration::from_secs(30);
@@ -26,7 +26,8 @@ pub(crate) async fn pause(plan: &Plan) -> anyhow::Result<Row> {
     sleep(LIFE).await;
     let heard = load.stop().await;
     row.tell(format!("frozen {} s", frozen.as_secs()));
-    check_answers(&mut row, &heard);
+    check_refused(&mut row, &heard);
+    check_waits(&mut row, &heard, plan);
     gateways.end(&mut row, &heard).await?;
     Ok(row)
 }

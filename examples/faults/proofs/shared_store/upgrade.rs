@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::super::Plan;
 use super::super::load::Load;
 use super::super::row::Row;
-use super::{CLIENTS, DATABASE, Gateways, PACE, check_answers, start_servers};
+use super::{CLIENTS, DATABASE, Gateways, PACE, check_refused, start_servers};
 
 const LIFE: Duration = Duration::from_millis(500);
 
@@ -31,7 +31,7 @@ pub(crate) async fn upgrade(plan: &Plan) -> anyhow::Result<Row> {
     }
     sleep(LIFE).await;
     let heard = load.stop().await;
-    check_answers(&mut row, &heard);
+    check_refused(&mut row, &heard);
     gateways.end(&mut row, &heard).await?;
     Ok(row)
 }
