@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz faults soak audit conformance accuracy bench screenshots setup
+.PHONY: help demo test check fmt fuzz cluster faults soak audit conformance accuracy bench screenshots setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ fmt: ## Format the code
 
 fuzz: ## Fuzz every parser of foreign bytes, a minute each (longer: scripts/fuzz SECONDS)
 	@scripts/fuzz
+
+cluster: ## Run three gateways on one PostgreSQL with a standby, behind a balancer, until Ctrl-C
+	@scripts/cluster
 
 faults: ## Prove the promises under kills, full disks, upgrades and hostile senders (shorter: scripts/faults 20)
 	@scripts/faults

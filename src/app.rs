@@ -16,9 +16,13 @@ mod files;
 
 mod follow;
 
+mod identity;
+
 mod last_received;
 
 mod sending;
+
+mod store;
 
 mod supervise;
 
@@ -41,7 +45,9 @@ use self::backup::Backups;
 use self::bound::{Bound, bind_all};
 pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
-use self::sending::{Sending, refused_keys};
+use self::sending::{Sending, client, refused_keys, shared};
+use self::store::open_to_serve;
+pub use self::store::{check_store, open_store};
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -50,16 +56,14 @@ pub use self::upgrade::UpgradeError;
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
-use crate::config::{Config, KaiCallsConfig, Origin, StoreUrl};
+use crate::config::{Config, Origin};
 use crate::destination::Secret;
-use crate::kaicalls::{self, Client, ClientError};
+use crate::kaicalls::ClientError;
 use crate::lead::SiteId;
 use crate::notify::Notifier;
 use crate::operate::{KeyVerifier, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::live::{Live, LiveEnd};
-use crate::queue::memory::MemoryStore;
-use crate::queue::sqlite::{self, SqliteStore};
 use crate::queue::{OpenStore, StoreError};
 use crate::send::Sender;
 use crate::telemetry::{Metrics, MetricsError, NotTaking};
@@ -157,7 +161,7 @@ pub struct RunResult {
 
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
-    let store = open_store(&config)?;
+    let store = open_to_serve(&config)?;
     start_following(config, origin, store)
 }
 
@@ -166,7 +170,7 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let meeting = Meeting::of(&config).ok_or(UpgradeError::NoMeeting)?;
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
-    let store = open_store(&config)?;
+    let store = open_to_serve(&config)?;
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
@@ -215,6 +219,7 @@ fn start_with(
     let sender = Sender::new(Arc::clone(&store), client, Arc::clone(&config), Arc::clone(&metrics))
         .with_activity(activity.clone())
         .with_live(live.clone());
+    let sender = shared(sender, &opened, &config.load());
     let options = files::within_limit(accept::Options::default());
     let gateway = Gateway::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), options)
         .with_refused_keys(refused_keys(&sender))
@@ -238,6 +243,7 @@ fn start_with(
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
     tasks.keep("backup", move |stopping| backups.clone().run(stopping));
+    tasks.keep_partitions(&sender);
     tasks.keep("notify", move |stopping| notifier.clone().run(stopping));
     if let Some(origin) = origin {
         let (store, sender, asked) = (Arc::clone(&store), sender.clone(), Arc::clone(&reload));
@@ -349,26 +355,6 @@ impl Running {
             file.forget_former();
         }
         RunResult { unanswered, attempts_cut, fatal, has_panicked }
-    }
-}
-
-fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
-    Client::new(kaicalls::Options {
-        timeout: upstream.timeout,
-        max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
-        ..kaicalls::Options::new(upstream.base_url.clone())
-    })
-}
-
-/// Opens the store the configuration names.
-pub fn open_store(config: &Config) -> Result<OpenStore, StoreError> {
-    match &config.queue.url {
-        StoreUrl::Memory => Ok(Arc::new(MemoryStore::new(config.queue.dedupe)).into()),
-        StoreUrl::Sqlite(path) => {
-            let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
-            let options = sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() };
-            Ok(Arc::new(SqliteStore::open(path, options)?).into())
-        }
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Metrics {
     taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
     site_count: IntGauge,
+    gateways: IntGauge,
+    partitions_held: IntGauge,
     streams: IntGauge,
     expiry: Expiry,
     sites: SiteMetrics,
@@ -153,6 +155,9 @@ impl Metrics {
             taking: AcceptanceEnd::default(),
             log_lines_dropped: set
                 .add(IntCounter::new(LOG_LINES_DROPPED, "Log lines dropped because stderr was not read.")?)?,
+            gateways: set.add(IntGauge::new(GATEWAYS, "Gateways that share the store and run.")?)?,
+            partitions_held: set
+                .add(IntGauge::new(PARTITIONS_HELD, "Partitions of the sites that this gateway sends for.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             streams: set.add(IntGauge::new(STREAMS, "Open streams of events.")?)?,
             expiry: Expiry::new(&registry)?,
@@ -233,6 +238,16 @@ impl Metrics {
     /// Tells how many sites are paused.
     pub fn paused(&self, sites: usize) {
         self.sites_paused.set(i64::try_from(sites).unwrap_or(i64::MAX));
+    }
+
+    /// Tells how many gateways share the store and run.
+    pub fn gateways_seen(&self, gateways: usize) {
+        self.gateways.set(i64::try_from(gateways).unwrap_or(i64::MAX));
+    }
+
+    /// Tells how many of the sites' partitions this gateway sends for.
+    pub fn partitions_held(&self, partitions: u32) {
+        self.partitions_held.set(partitions.into());
     }
 
     /// Tells which circuits are open.

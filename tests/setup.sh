@@ -27,6 +27,7 @@ machine() {
     tool cargo 'exit 0'
     tool rustc 'echo "rustc 1.95.0 (0123456 2026-01-01)"'
     tool sha256sum "exec $sha256"
+    tool initdb 'exit 0'
     python
     axe_core
     curl
@@ -74,6 +75,7 @@ curl() {
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
         cmake | make | cargo | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        postgresql) mkdir -p $work/postgresql/15/bin; printf '#!/bin/sh\n' >$work/postgresql/15/bin/initdb; chmod +x $work/postgresql/15/bin/initdb ;;
         python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
@@ -89,7 +91,8 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
+        FORMGATE_POSTGRES_VERSIONS="$work/postgresql" FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" \
+        "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
     wrong=
@@ -200,6 +203,22 @@ expect 1 'brew install --cask chromium'
 # What the tests need beside Python and axe-core.
 testing() { machine "$1"; apt_with_rust 1.95.0; tool chromium 'exit 0'; }
 
+case_name='the tests need PostgreSQL, which Debian keeps outside PATH'
+testing debian; without initdb
+expect 0 'missing: postgresql' 'install --no-install-recommends postgresql' 'ready'
+: >"$work/calls"
+expect 0 '!missing' '!apt-get' 'ready'
+
+for pair in 'fedora|sudo dnf install -y postgresql-server' 'arch|sudo pacman -S --needed postgresql' 'plan9|the PostgreSQL server'; do
+    case_name="on ${pair%%|*} the command for PostgreSQL is told"
+    testing "${pair%%|*}"; without initdb
+    expect 1 "${pair#*|}" '!ready'
+done
+
+case_name='on macOS PostgreSQL is linked into PATH'
+testing macos; tool uname 'echo Darwin'; without initdb
+expect 1 'brew install postgresql@17 && brew link --force postgresql@17' '!ready'
+
 case_name='the tests need Python packages, pinned by hash'
 testing debian
 expect 0 '!missing' 'into '"$work/target/python-tools" 'in-venv -m pip install' '--require-hashes -r tests/python/requirements.txt' 'ready'
@@ -273,10 +292,15 @@ case_name='a macOS without sha256sum has shasum'
 testing macos; tool uname 'echo Darwin'; without sha256sum; tool shasum "exec $sha256"
 expect 0 'shasum -a 256' 'fetching axe-core-9.8.7.tgz' 'ready'
 
-case_name='who only builds needs no Python and no axe-core'
+case_name='who only builds needs no Python, no axe-core and no PostgreSQL'
 arguments=
-machine debian; without python3 curl
-expect 0 '!python' '!axe-core' 'ready'
+machine debian; without python3 curl initdb
+expect 0 '!python' '!axe-core' '!postgresql' 'ready'
+
+case_name='a cluster needs PostgreSQL, and no Chromium and no Python'
+arguments=--cluster
+machine debian; apt_with_rust 1.95.0; without python3 curl initdb
+expect 0 'missing: postgresql' '!python' '!chromium' 'ready'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]

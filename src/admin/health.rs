@@ -197,6 +197,7 @@ impl Unready {
             StoreError::DiskFull => "disk_full",
             StoreError::Unavailable(_) | StoreError::Away(_) => "store_away",
             StoreError::SetAside { .. } | StoreError::Remains { .. } => "store_set_aside",
+            StoreError::Unfit { .. } => "store_unfit",
             StoreError::Corrupt(_) => "store_corrupt",
             StoreError::Newer { .. } => "store_newer",
         };

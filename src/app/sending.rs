@@ -6,9 +6,13 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
+use super::identity::identity;
 use super::supervise::Supervisor;
 use super::tasks::Tasks;
 use crate::accept;
+use crate::config::{Config, KaiCallsConfig};
+use crate::kaicalls::{self, Client, ClientError};
+use crate::queue::OpenStore;
 use crate::send::{Sender, Stopped};
 
 pub(super) struct Sending {
@@ -51,6 +55,20 @@ impl Drop for Sending {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Makes the client for KaiCalls.
+pub(super) fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
+    Client::new(kaicalls::Options {
+        timeout: upstream.timeout,
+        max_in_flight: usize::try_from(upstream.max_in_flight.get()).unwrap_or(usize::MAX),
+        ..kaicalls::Options::new(upstream.base_url.clone())
+    })
+}
+
+/// Where others share the store, lets the sender send only for its part of the sites.
+pub(super) fn shared(sender: Sender, opened: &OpenStore, config: &Config) -> Sender {
+    if opened.is_shared() { sender.shared_as(identity(config)) } else { sender }
 }
 
 /// Lets the gateway know what the sender does: which keys KaiCalls refuses.

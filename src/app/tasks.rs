@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::queue::activity::Activity;
 use crate::queue::{OpenStore, Store};
+use crate::send::Sender;
 use crate::telemetry::{Metrics, dropped_log_lines};
 
 /// How often is looked whether something in the store needs a person.
@@ -148,6 +149,13 @@ impl Tasks {
             let spooling = spooling.clone();
             async move { spooling.run(stopping).await }
         });
+    }
+
+    /// Begins what holds partitions of the sites, where others share the store.
+    pub(super) fn keep_partitions(&mut self, sender: &Sender) {
+        if let Some(ownership) = sender.ownership().cloned() {
+            self.keep("partitions", move |stopping| ownership.clone().run(stopping));
+        }
     }
 
     /// Begins what looks after the store.

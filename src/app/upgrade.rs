@@ -48,10 +48,12 @@ pub(super) struct Meeting {
 }
 
 impl Meeting {
-    /// Returns the place beside the store; none for a store that no other process can open.
+    /// Returns the place beside the store, or in the data folder where that is on no disk of this machine; none for a
+    /// store that no other process can open.
     pub(super) fn of(config: &Config) -> Option<Self> {
         match &config.queue.url {
             StoreUrl::Memory => None,
+            StoreUrl::Postgres(_) => config.data_folder().map(|data| Self { folder: data.join("upgrade") }),
             StoreUrl::Sqlite(path) => Some(Self { folder: path.with_file_name("upgrade") }),
         }
     }

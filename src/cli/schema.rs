@@ -100,7 +100,7 @@ const SHAPES: &[(&str, &str, KeyShape)] = &[
     ("[kaicalls]", "rate", Rate),
     ("[kaicalls]", "api_key", TextOr("a secret")),
     ("[kaicalls]", "confirm", Flag),
-    ("[queue]", "url", Text),
+    ("[queue]", "url", TextOr("a secret")),
     ("[queue]", "retry", Table("[queue] retry")),
     ("[queue]", "keep", Table("[queue] keep")),
     ("[queue]", "dedupe", Duration),

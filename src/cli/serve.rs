@@ -68,6 +68,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
         find_lost_sites(&config, &origin).await?;
         tracing::warn!("config.no_sites: nobody can post yet; add a site, then check with `formgate sites list`");
     }
+    app::check_store(&config).await.map_err(|error| start_error(error.into()))?;
     // Heard from here on, so that none ends the process.
     let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());

@@ -74,7 +74,8 @@ pub(super) fn run(args: &StoreArgs, console: &mut Console) -> Result<Exit, Error
 async fn restore(args: &RestoreArgs, console: &mut Console) -> Result<Exit, Error> {
     let config = read_config(&args.config, console)?;
     let StoreUrl::Sqlite(store) = &config.queue.url else {
-        return Err(Error::config(anyhow!("[queue].url isn't a file, so there is nothing to restore")));
+        let error = Error::config(anyhow!("[queue].url isn't a file, so there is nothing to restore"));
+        return Err(error.hint("a PostgreSQL store is restored with the database's own tools"));
     };
     let asked = RestoreAsked {
         store,

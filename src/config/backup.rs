@@ -29,10 +29,20 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Backup> {
     Some(Backup { every: every?, to: to?, keep: keep? })
 }
 
-/// Warns where copies are wanted of a store that is no file.
-pub(super) fn warn_of_no_file(place: &Value<'_>, queue: &Queue) {
-    if queue.url == StoreUrl::Memory {
-        let message = "[backup] makes no copies: the store is in memory";
-        place.warn(message, Some("set [queue].url to a file, such as \"sqlite:data/formgate.db\", or remove [backup]"));
+/// Tells whether copies can be made of a store, and says why not.
+pub(super) fn check_store(place: &Value<'_>, queue: &Queue) -> bool {
+    match queue.url {
+        StoreUrl::Sqlite(_) => true,
+        StoreUrl::Memory => {
+            let hint = "set [queue].url to a file, such as \"sqlite:data/formgate.db\", or remove [backup]";
+            place.warn("[backup] makes no copies: the store is in memory", Some(hint));
+            true
+        }
+        StoreUrl::Postgres(_) => {
+            let hint = "back up the database with its own tools, such as pg_basebackup, pg_dump or your provider's backups, \
+                        and remove [backup]";
+            place.error("[backup] copies a SQLite store; this one is in PostgreSQL", Some(hint));
+            false
+        }
     }
 }

@@ -252,6 +252,11 @@ mod tests {
                 "notify = [\n  { url = ***, secret = { file = \"f\" } },\n]",
             ),
             ("[mail]\nsmtp = \"smtps://u:hu@sh@a.example\"", "[mail]\nsmtp = \"smtps://u:***@a.example\""),
+            ("[queue]\nurl = \"postgres://u:hu/sh@db/leads\"", "[queue]\nurl = \"postgres://u:***@db/leads\""),
+            (
+                "[queue]\nurl = \"postgres://db/leads?user=u&password=hush&sslmode=disable\"",
+                "[queue]\nurl = \"postgres://db/leads?user=u&password=***",
+            ),
             ("smtp = \"smtps://u@a.example:465\"", "smtp = \"smtps://u@a.example:465\""),
         ] {
             assert_eq!(masked(text), expected, "{text}");

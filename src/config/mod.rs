@@ -17,6 +17,8 @@ mod cut_short;
 
 mod diagnostic;
 
+mod digest;
+
 mod find;
 
 mod form;

@@ -3,13 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::reader::{KnownKeys, Table, Value};
+use super::secret::{Sources, secret};
 use super::snapshot::{Keep, Queue, Retry, StoreUrl};
+use crate::postgres_url::{InvalidPostgresUrl, PostgresUrl};
 
 pub(super) const KEYS: KnownKeys =
     KnownKeys { table: "[queue]", keys: &["url", "retry", "keep", "dedupe", "max_size"] };
 pub(super) const RETRY: KnownKeys = KnownKeys { table: "[queue] retry", keys: &["first", "max", "give_up_after"] };
 pub(super) const KEEP: KnownKeys = KnownKeys { table: "[queue] keep", keys: &["delivered", "held", "dead"] };
+
+/// The data folder, beside the configuration, unless it is named.
+pub(super) const DATA: &str = "data";
+const STORES: &str =
+    "write \"sqlite:data/formgate.db\", \"postgres://USER:PASSWORD@HOST/DATABASE\", or \"memory:\" for trials";
+const POSTGRES: &str = "write postgres://USER:PASSWORD@HOST/DATABASE; several hosts are parted by commas, and characters \
+                        such as @ and / in a password are written as %40 and %2F";
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -48,9 +59,9 @@ pub(super) fn default_beside(config: &Path) -> Queue {
 }
 
 /// Compiles `[queue]`.
-pub(super) fn compile(table: &Table<'_>) -> Option<Queue> {
+pub(super) fn compile(table: &Table<'_>, sources: &Sources) -> Option<Queue> {
     let default = default_beside(table.file().path());
-    let url = table.or("url", default.url, store_url);
+    let url = table.or("url", default.url, |value| store_url(value, sources));
     let retry = table.section("retry", RETRY, compile_retry);
     let keep = table.section("keep", KEEP, compile_keep);
     let dedupe = table.or("dedupe", default.dedupe, Value::duration);
@@ -58,18 +69,37 @@ pub(super) fn compile(table: &Table<'_>) -> Option<Queue> {
     Some(Queue { url: url?, retry: retry?, keep: keep?, dedupe: dedupe?, max_size: max_size? })
 }
 
-pub(super) fn store_url(value: &Value<'_>) -> Option<StoreUrl> {
-    match value.text()? {
-        "memory:" => Some(StoreUrl::Memory),
-        text => {
-            let path = text.strip_prefix("sqlite:").filter(|path| !path.is_empty());
-            if path.is_none() {
-                value
-                    .error("`url` isn't a store", Some("write \"sqlite:data/formgate.db\", or \"memory:\" for trials"));
-            }
-            path.map(|path| StoreUrl::Sqlite(value.file().resolve(path)))
-        }
+/// Reads where the store is. The URL of a PostgreSQL store may be a secret, since it may hold a password.
+pub(super) fn store_url(value: &Value<'_>, sources: &Sources) -> Option<StoreUrl> {
+    let DeValue::String(text) = value.inner() else {
+        let text = secret(value, sources)?;
+        // Whoever does without the secrets doesn't open the store.
+        return if sources.is_stand_in(&text) { Some(StoreUrl::Memory) } else { read_url(value, text.expose()) };
+    };
+    let url = read_url(value, text)?;
+    if url.has_password() {
+        value.file().note_secret();
     }
+    Some(url)
+}
+
+/// Reads a URL. What is said about it doesn't repeat it.
+fn read_url(value: &Value<'_>, text: &str) -> Option<StoreUrl> {
+    if text == "memory:" {
+        return Some(StoreUrl::Memory);
+    }
+    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Some(StoreUrl::Sqlite(value.file().resolve(path)));
+    }
+    match PostgresUrl::parse(text) {
+        Ok(url) => {
+            let folder = value.file().path().parent().unwrap_or(Path::new(""));
+            return Some(StoreUrl::Postgres(url.relative_to(folder)));
+        }
+        Err(InvalidPostgresUrl::Scheme) => value.error("`url` isn't a store", Some(STORES)),
+        Err(invalid) => value.error(&format!("`url` isn't the URL of a PostgreSQL store: {invalid}"), Some(POSTGRES)),
+    }
+    None
 }
 
 /// A key left out moves with the one given; both given must agree.

@@ -30,7 +30,7 @@ pub enum Recorded {
 impl Removals {
     /// Finds the record of the gateway that is configured at `path`.
     pub fn of(path: &Path, sources: &Sources, today: Date) -> Self {
-        Self { folder: copy_folder(path, &load(path, sources, today).parts.sections) }
+        Self { folder: copy_folder(path, &load(path, sources, today).parts.sections, sources) }
     }
 
     /// Tells whether a part is recorded. A record that can't be read knows nothing.

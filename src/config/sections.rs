@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use super::notify::{self, Alerts, Sink, SinkContext, SinkOwner, WrittenMail, WrittenSink};
 use super::reader::{KnownKeys, Table};
 use super::secret::Sources;
-use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server};
+use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server, StoreUrl};
 use super::{admin, backup, limits, queue, server, upstream};
 
 /// Everything of `config.toml` but its sites and mappings; none where it can't be used.
@@ -37,7 +37,7 @@ impl Sections {
             upstream: sound(root, |root| root.section("kaicalls", upstream::KEYS, upstream::compile)),
             queue: sound(root, |root| {
                 let beside = queue::default_beside(root.file().path());
-                root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?))
+                root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?, sources))
             }),
             limits: sound(root, |root| root.section("limits", limits::KEYS, limits::compile)),
             backup: sound(root, |root| root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?))),
@@ -48,14 +48,25 @@ impl Sections {
         let context = SinkContext { owner: SinkOwner::Gateway, sources, has_mail: sections.may_mail() };
         sections.sinks = notify::compile_sinks(root, context);
         if let (Some(queue), Some(Some(_)), Some(place)) = (&sections.queue, &sections.backup, root.get("backup")) {
-            backup::warn_of_no_file(&place, queue);
+            if !backup::check_store(&place, queue) {
+                sections.backup = None;
+            }
         }
+        sections.name_data_folder(root);
         if sections.listen_on_one_address() {
             let place = root.get("admin").or_else(|| root.get("server"));
             place.inspect(|place| place.error("[server] and [admin] listen on the same address", None));
             sections.admin = None;
         }
         sections
+    }
+
+    /// A PostgreSQL store has no folder here, so what is kept beside it lies beside the configuration.
+    fn name_data_folder(&mut self, root: &Table<'_>) {
+        let is_elsewhere = self.queue.as_ref().is_some_and(|queue| matches!(queue.url, StoreUrl::Postgres(_)));
+        if let Some(server) = self.server.as_mut().filter(|_| is_elsewhere) {
+            server.data.get_or_insert_with(|| root.file().resolve(queue::DATA));
+        }
     }
 
     pub(super) fn of(config: &Config) -> Self {

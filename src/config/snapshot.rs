@@ -17,6 +17,7 @@ use super::secret::SecretSource;
 use crate::destination::{BaseUrl, KeyPair, Secret};
 use crate::lead::{FormId, SiteId};
 use crate::pipeline::{Mappings, SiteRules};
+use crate::postgres_url::PostgresUrl;
 
 /// Everything the configuration says.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub struct Missing {
 
 impl Config {
     /// Returns the folder for what the gateway keeps beside the store (admin token, socket, audit): `[server].data`,
-    /// else the folder of the SQLite store; none for a store in memory.
+    /// else the folder of the SQLite store, or `data` beside the configuration for PostgreSQL; none for a store in memory.
     pub fn data_folder(&self) -> Option<&Path> {
         self.server.data.as_deref().or_else(|| self.queue.url.folder())
     }
@@ -65,7 +66,7 @@ pub struct Server {
     pub listen: Vec<Listen>,
     /// Where the gateway is reached from outside, without a slash at the end: URLs that are shown begin with it.
     pub public_url: Option<String>,
-    /// None: see [`Config::data_folder`].
+    /// None: see [`Config::data_folder`]. Always known where the store is a PostgreSQL.
     pub data: Option<PathBuf>,
     /// The header that names the client behind a trusted proxy, in lower case.
     pub client_address: Option<String>,
@@ -137,19 +138,26 @@ pub struct Queue {
 pub enum StoreUrl {
     /// `sqlite:<path>`.
     Sqlite(PathBuf),
+    /// `postgres://…`: several gateways may share it.
+    Postgres(PostgresUrl),
     /// `memory:`, for trying out: nothing outlives the process.
     Memory,
 }
 
 impl StoreUrl {
-    /// Returns the folder the store lies in; none where it is in memory.
+    /// Returns the folder the store lies in; none where it is in no folder of this machine.
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
-            Self::Memory => None,
+            Self::Memory | Self::Postgres(_) => None,
             Self::Sqlite(path) => {
                 Some(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
             }
         }
+    }
+
+    /// Tells whether the URL holds a password.
+    pub(super) fn has_password(&self) -> bool {
+        matches!(self, Self::Postgres(url) if url.config().get_password().is_some())
     }
 }
 

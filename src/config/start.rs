@@ -69,7 +69,7 @@ pub struct Starting {
 /// `[server]`, `[queue]` and `[limits]` of a `config.toml` that can be read.
 pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     // The copy is needed to load: it shows what the files lost.
-    let folder = copy_folder(path, &Sections::default());
+    let folder = copy_folder(path, &Sections::default(), sources);
     let mut removed_watched = Watched::default();
     folder.iter().for_each(|folder| watch_removed(&mut removed_watched, folder));
     let mut of_copy = Diagnostics::default();
@@ -145,8 +145,8 @@ fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) 
 
 /// Returns the folder of the copy: where a file that lost the name of its data folder leads to the default one, that one
 /// knows where the copy is.
-pub(super) fn copy_folder(path: &Path, sections: &Sections) -> Option<Folder> {
-    let named = Folder::in_data(&data_folder(path, sections)?);
+pub(super) fn copy_folder(path: &Path, sections: &Sections, sources: &Sources) -> Option<Folder> {
+    let named = Folder::in_data(&data_folder(path, sections, sources)?);
     Some(named.elsewhere(path).unwrap_or(named))
 }
 
@@ -158,7 +158,7 @@ pub(super) fn refer_to(folder: &Folder, path: &Path) -> io::Result<()> {
 }
 
 /// Returns the data folder, also where the tables that name it are broken.
-fn data_folder(path: &Path, sections: &Sections) -> Option<PathBuf> {
+fn data_folder(path: &Path, sections: &Sections, sources: &Sources) -> Option<PathBuf> {
     // A file of its own: its problems are told when it is loaded.
     let file = SourceFile::read(path);
     let entries = file.parse_leniently();
@@ -167,11 +167,14 @@ fn data_folder(path: &Path, sections: &Sections) -> Option<PathBuf> {
         let table = root.get("server")?.table(server::KEYS)?;
         Some(file.resolve(table.get("data")?.filled()?))
     };
-    let url = || queue::store_url(&root.get("queue")?.table(queue::KEYS)?.get("url")?);
+    let url = || queue::store_url(&root.get("queue")?.table(queue::KEYS)?.get("url")?, sources);
     let data = sections.server.as_ref().map_or_else(named, |server| server.data.clone());
     let store = || match &sections.queue {
         Some(queue) => queue.url.clone(),
         None => url().unwrap_or_else(|| queue::default_beside(path).url),
     };
-    data.or_else(|| StoreUrl::folder(&store()).map(Path::to_owned))
+    data.or_else(|| match store() {
+        StoreUrl::Postgres(_) => Some(file.resolve(queue::DATA)),
+        url => url.folder().map(Path::to_owned),
+    })
 }

@@ -105,14 +105,14 @@ pub async fn erase(
     let erased = if ids.is_empty() && asked.email.is_none() { Ok(0) } else { store.erase(&ids).await };
     let count = match &erased {
         Ok(count) => *count,
-        Err(StoreError::Remains { .. }) => ids.len(),
+        Err(StoreError::Remains { erased, .. }) => *erased,
         Err(_) => 0,
     };
     begun.end(count, erased.is_ok(), now).await?;
     found.audit_waits = !audit.waiting().await.is_empty();
     match erased {
         // Of this person there may be more on the next page.
-        Err(StoreError::Remains { places }) => found.remains = Some(places.join(", ")),
+        Err(StoreError::Remains { places, .. }) => found.remains = Some(places.join("; ")),
         erased => drop(erased?),
     }
     Ok(found)

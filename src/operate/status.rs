@@ -95,6 +95,7 @@ pub struct Degradation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
     pub kind: String,
+    /// The SQLite file, or the URL of a PostgreSQL without its user and password; none for a store in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     pub bytes: u64,
@@ -207,6 +208,7 @@ impl Told {
 fn store_status(config: &Config, Extent { bytes, schema }: Extent) -> StoreStatus {
     let (kind, file) = match &config.queue.url {
         StoreUrl::Memory => ("memory", None),
+        StoreUrl::Postgres(url) => ("postgres", Some(url.to_string())),
         StoreUrl::Sqlite(path) => ("sqlite", Some(path.display().to_string())),
     };
     StoreStatus { kind: kind.to_owned(), file, bytes, max_bytes: config.queue.max_size, schema }

@@ -17,6 +17,8 @@ mod codes;
 
 pub mod entry;
 
+mod gateways;
+
 mod history;
 
 mod holds;
@@ -32,6 +34,8 @@ mod notes;
 mod open;
 
 mod outbox;
+
+pub mod postgres;
 
 mod partition;
 
@@ -65,6 +69,7 @@ pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
     SITE_GONE_MAX, Set, Settlement, State, Transition,
 };
+pub use gateways::{GATEWAY_NAME_MAX, GatewayName, GatewayNote, InvalidGatewayName, SeenGateway, gateway_notes};
 pub use holds::{HOLDS_MAX, Holds};
 pub use key::{InvalidKey, KEY_MAX, Key};
 pub use notes::{
@@ -160,7 +165,10 @@ pub enum StoreError {
     SetAside { file: PathBuf },
     /// What was to be erased is gone from the store, but may be elsewhere: each place in words, such as a file's path.
     #[error("what was erased may still be in {}", remains(places))]
-    Remains { places: Vec<String> },
+    Remains { erased: usize, places: Vec<String> },
+    /// The database isn't fit to keep leads; says what is wrong and what to do.
+    #[error("the database isn't fit to keep leads: {why}")]
+    Unfit { why: String },
     /// The store was written by a newer program.
     #[error("the store has schema version {found}, this program knows up to {known}")]
     Newer { found: u32, known: u32 },
@@ -176,7 +184,7 @@ fn leads(entries: u64) -> String {
 fn remains(places: &[String]) -> String {
     match places {
         [place] => format!("{place}, which is kept beside the store: delete it once it is not needed"),
-        places => format!("{}: delete it there once it is not needed", places.join(", ")),
+        places => format!("{}: delete there what you can, once it is not needed", places.join("; ")),
     }
 }
 

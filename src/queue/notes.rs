@@ -122,7 +122,7 @@ pub enum NumbersMerge {
 }
 
 impl NumbersMerge {
-    fn numbers(&self) -> &[u64] {
+    pub(super) fn numbers(&self) -> &[u64] {
         match self {
             Self::Keep => &[],
             Self::Add(numbers) | Self::Max(numbers) => numbers,

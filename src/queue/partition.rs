@@ -81,6 +81,11 @@ impl Partitions {
         Partition::all().filter(move |partition| self.has(*partition))
     }
 
+    /// Reads what [`Partitions::bits`] gave.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Returns a bit for each, the lowest for partition 0: for a store that keeps or asks for it so.
     pub const fn bits(self) -> u64 {
         self.0
@@ -157,6 +162,7 @@ mod tests {
         let [zero, .., last] = &*Partition::all().collect::<Vec<_>>() else { unreachable!("there are many") };
         let both = Partitions::NONE.with(*zero).with(*last).with(*last);
         assert_eq!((both.len(), both.bits()), (2, 1 | 1 << 63));
+        assert_eq!(Partitions::from_bits(both.bits()), both);
         assert_eq!(both.iter().map(Partition::number).collect::<Vec<_>>(), [0, 63]);
         assert_eq!(both.without(*zero), Partitions::NONE.with(*last));
         assert!(both.has(*zero) && !both.without(*zero).has(*zero));

@@ -64,6 +64,9 @@ impl Deliverer {
         attempt::tell(&self.metrics, &self.activity, head, &ended);
         let in_force = self.config.load_full();
         let learned = ended.judged.as_ref().map(|judged| permit.report(&in_force, judged, &ended.attempt, ended.at));
+        if !self.admission.held().has_site(&head.site) {
+            self.admission.forget_others();
+        }
         self.publisher.publish(&in_force, ended.at);
         let at = ended.at;
         let settlement = outcome::of_attempt(config, head, ended, learned.unwrap_or(Learned::Nothing));

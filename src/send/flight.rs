@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::admission::SharePlace;
+use super::ownership::UnderWay;
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::queue::Lease;
 
@@ -30,6 +31,8 @@ pub(super) struct Claimed {
     pub(super) share_place: SharePlace,
     pub(super) slot: Slot,
     pub(super) claimed_at: Instant,
+    /// Its partition is not given back meanwhile.
+    pub(super) under_way: UnderWay,
 }
 
 /// The leads on their way.
@@ -83,11 +86,11 @@ impl Flight {
     }
 
     /// Begins to send or to settle a lead.
-    pub(super) fn begin(&mut self, slot: Slot, work: impl Future<Output = End> + Send + 'static) {
+    pub(super) fn begin(&mut self, slot: Slot, under_way: UnderWay, work: impl Future<Output = End> + Send + 'static) {
         let place = Arc::clone(self.place(slot));
         self.under_way.spawn(async move {
             let end = work.await;
-            drop(place);
+            drop((place, under_way));
             end
         });
     }
@@ -159,8 +162,8 @@ mod tests {
         let room = |flight: &Flight| Slot::ALL.map(|slot| flight.room(slot, places(slot, four, true)));
         assert_eq!(room(&flight), [4, 4]);
         assert_eq!(Slot::ALL.map(|slot| places(slot, four, false)), [2, 2]);
-        flight.begin(Slot::Any, async { End::Settled });
-        flight.begin(Slot::New, std::future::pending());
+        flight.begin(Slot::Any, UnderWay::default(), async { End::Settled });
+        flight.begin(Slot::New, UnderWay::default(), std::future::pending());
         assert_eq!(room(&flight), [3, 3]);
         assert_eq!(flight.one_ended().await, Some(End::Settled));
         assert_eq!(room(&flight), [4, 3]);

@@ -5,7 +5,7 @@
 //! admission  entry and now → send, wait or hold                 history: what the entry itself says
 //! deliver    asked for, posted, judged, settled: one lease      confirm: is it there already?  attempt: one POST
 //! outcome    how an attempt ended → how its lease is settled    backoff: how long it waits
-//! settle     written down, until the store has it
+//! settle     written down, until the store has it               ownership: which sites, where gateways share the store
 //! ```
 //!
 //! The claim is written before its POST leaves, so that a kill between the two is known afterwards. A lease outlives the
@@ -26,6 +26,8 @@ mod backoff;
 
 mod chain;
 
+mod claiming;
+
 mod confirm;
 
 mod deliver;
@@ -37,6 +39,8 @@ mod history;
 mod looking;
 
 mod outcome;
+
+mod ownership;
 
 mod publish;
 
@@ -50,4 +54,5 @@ mod worker;
 
 pub use history::ATTEMPTS_MIN;
 pub use outcome::PANICS_MAX;
+pub use ownership::{GatewayIdentity, Ownership};
 pub use worker::{Sender, Stopped};

@@ -6,20 +6,27 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::Chain;
+use super::ownership::HeldPartitions;
 use super::settle::make_due;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::lead::SiteId;
 use crate::queue::{Change, Filter, Head, MAKE_DUE_MAX, Order, Reason, State, Store, StoreError};
 
 /// Held leads that are queued again at a time, and the rest after them: neither the store nor KaiCalls is flooded.
 const PAGE: usize = 100;
 const PAGE_REST: Duration = Duration::from_secs(1);
 
-/// Finds what waits for a site that is back, also from before this process.
-pub(super) async fn bring_back(store: Arc<dyn Store>, config: Arc<ArcSwap<Config>>, clock: Clock) {
+/// Finds what waits for a site that is back, also from before this process. Each gateway does so for the sites that it sends for.
+pub(super) async fn bring_back(
+    store: Arc<dyn Store>,
+    config: Arc<ArcSwap<Config>>,
+    held: HeldPartitions,
+    clock: Clock,
+) {
     let done = async {
-        find_queued(&*store, &config.load_full(), &clock).await?;
-        queue_held(&*store, &config, &clock).await
+        find_queued(&*store, &config.load_full(), &held, &clock).await?;
+        queue_held(&*store, &config, &held, &clock).await
     };
     if let Err(error) = done.await {
         let error = Chain(&error);
@@ -28,10 +35,16 @@ pub(super) async fn bring_back(store: Arc<dyn Store>, config: Arc<ArcSwap<Config
 }
 
 /// Makes the queued leads due that wait for a site.
-async fn find_queued(store: &dyn Store, config: &Config, clock: &Clock) -> Result<(), StoreError> {
+async fn find_queued(
+    store: &dyn Store,
+    config: &Config,
+    held: &HeldPartitions,
+    clock: &Clock,
+) -> Result<(), StoreError> {
     let counts = store.counts().await?;
     let queued = counts.into_iter().filter(|count| count.state == State::Queued);
-    for site in queued.map(|count| count.site).filter(|site| config.sites.contains_key(site)) {
+    let is_back = |site: &SiteId| config.sites.contains_key(site) && held.has_site(site);
+    for site in queued.map(|count| count.site).filter(is_back) {
         let filter = Filter {
             site: Some(site.clone()),
             state: Some(State::Queued),
@@ -46,14 +59,20 @@ async fn find_queued(store: &dyn Store, config: &Config, clock: &Clock) -> Resul
 }
 
 /// Queues the leads again that were held because their site was gone.
-async fn queue_held(store: &dyn Store, config: &ArcSwap<Config>, clock: &Clock) -> Result<(), StoreError> {
+async fn queue_held(
+    store: &dyn Store,
+    config: &ArcSwap<Config>,
+    held: &HeldPartitions,
+    clock: &Clock,
+) -> Result<(), StoreError> {
     let filter = Filter { state: Some(State::Held), reason: Some(Reason::SiteGone), ..Filter::default() };
     let mut cursor = None;
     let mut queued = 0_usize;
     loop {
         let page = store.scan(&filter, Order::Oldest, cursor, PAGE).await?;
         let config = config.load_full();
-        let is_back = |head: &&Head| config.sites.get(&head.site).is_some_and(|site| site.deliver);
+        let is_back =
+            |head: &&Head| config.sites.get(&head.site).is_some_and(|site| site.deliver) && held.has_site(&head.site);
         for head in page.heads.iter().filter(is_back) {
             let set = store.amend(head.id, head.revision, Change::SiteBack, clock.now()).await?;
             queued += usize::from(set.is_done());

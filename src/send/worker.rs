@@ -6,46 +6,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::admission::{Admission, Decision};
-use super::chain::Chain;
-use super::confirm::{self, Confirmation};
+use super::claiming::{Room, new_since};
+use super::confirm::Confirmation;
 use super::deliver::Deliverer;
-use super::flight::{Claimed, Flight, IN_HAND_MAX, places};
-use super::looking::{Found, Looking, POLL};
+use super::flight::{Claimed, Flight, places};
+use super::looking::{Looking, POLL};
 use super::outcome;
+use super::ownership::{GatewayIdentity, Ownership};
 use super::publish::Publisher;
 use super::returned::bring_back;
-use super::settle::{LEASE_MARGIN, make_due};
+use super::settle::make_due;
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::Activity;
 use crate::queue::live::Live;
-use crate::queue::{Claim, KeysUnderWay, Lease, MAKE_DUE_MAX, SendingStatus, Store};
+use crate::queue::{KeysUnderWay, MAKE_DUE_MAX, SendingStatus, Store};
 use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
 /// How long attempts in flight get to end when the worker stops.
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long it may take to write down those that did not.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How long a lead counts as new.
-const NEW: Duration = Duration::from_secs(10 * 60);
 
 /// Sends queued entries to KaiCalls. Clones share their state.
 #[derive(Clone)]
 pub struct Sender {
-    deliverer: Deliverer,
+    pub(super) deliverer: Deliverer,
     slots: Arc<Slots>,
     /// Goes up with each new configuration.
     reloads: watch::Sender<u64>,
     returning_panic: Arc<Mutex<Option<Panicked>>>,
+    ownership: Option<Ownership>,
 }
 
 /// How the worker stopped.
@@ -55,14 +53,6 @@ pub enum Stopped {
     Drained,
     /// So many attempts were cut off; they are recorded as ambiguous.
     Cut(usize),
-}
-
-/// How many leads of a kind may be on their way, and how many more.
-#[derive(Clone, Copy)]
-struct Room {
-    slot: Slot,
-    places: usize,
-    free: usize,
 }
 
 impl Sender {
@@ -85,7 +75,7 @@ impl Sender {
             live: Live::default(),
             cut: watch::Sender::new(false),
         };
-        Self { deliverer, slots, reloads: watch::Sender::new(0), returning_panic: Arc::default() }
+        Self { deliverer, slots, reloads: watch::Sender::new(0), returning_panic: Arc::default(), ownership: None }
     }
 
     /// Lets another clock tell the time.
@@ -102,6 +92,20 @@ impl Sender {
     /// Tells of each attempt whoever watches.
     pub fn with_live(self, live: Live) -> Self {
         Self { deliverer: Deliverer { live, ..self.deliverer }, ..self }
+    }
+
+    /// Sends only for the sites whose partitions this gateway holds, since others share the store: [`Ownership::run`] holds
+    /// them. To be called last.
+    pub fn shared_as(self, identity: GatewayIdentity) -> Self {
+        let Deliverer { store, config, metrics, admission, clock, .. } = &self.deliverer;
+        let set_up = (Arc::clone(config), Arc::clone(metrics));
+        let ownership = Ownership::new(identity, Arc::clone(store), set_up, (admission.held().clone(), clock.clone()));
+        Self { ownership: Some(ownership), ..self }
+    }
+
+    /// Returns what holds partitions for this gateway; none where it has the store for itself.
+    pub fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.as_ref()
     }
 
     /// Returns what is held back, and why: up to a second old while the sender runs.
@@ -165,10 +169,18 @@ impl Sender {
         let mut changed = self.deliverer.store.changed();
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
+        let held = self.deliverer.admission.held();
+        let mut moved = held.changes();
         let mut returning = JoinSet::new();
         while !*shutdown.borrow_and_update() {
             if reloads.has_changed().unwrap_or_default() {
                 reloads.mark_unchanged();
+                self.begin_bringing_back(&mut returning).await;
+            }
+            if moved.has_changed().unwrap_or_default() {
+                moved.mark_unchanged();
+                self.deliverer.admission.forget_others();
+                // What waits for one of the sites that came may have been brought back nowhere.
                 self.begin_bringing_back(&mut returning).await;
             }
             flight.reap();
@@ -186,6 +198,10 @@ impl Sender {
                 _ = shutdown.changed() => {}
                 _ = reloads.changed() => {
                     reloads.mark_changed();
+                    looking.hint();
+                }
+                _ = moved.changed() => {
+                    moved.mark_changed();
                     looking.hint();
                 }
                 () = self.slots.freed() => looking.ended(),
@@ -208,11 +224,12 @@ impl Sender {
     /// Begins to bring back what waits for sites that a new configuration has: at most once at a time.
     async fn begin_bringing_back(&self, returning: &mut JoinSet<()>) {
         returning.shutdown().await;
-        let Deliverer { store, config, clock, .. } = self.deliverer.clone();
+        let Deliverer { store, config, admission, clock, .. } = self.deliverer.clone();
+        let held = admission.held().clone();
         let last_panic = Arc::clone(&self.returning_panic);
         returning.spawn(async move {
             // It must not keep the others' leads from being sent.
-            if let Err(panicked) = catch_async(bring_back(store, config, clock)).await {
+            if let Err(panicked) = catch_async(bring_back(store, config, held, clock)).await {
                 tracing::error!(
                     location = panicked.location,
                     "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"
@@ -249,53 +266,6 @@ impl Sender {
         Slot::ALL.map(|slot| (slot, places(slot, config.upstream.max_in_flight, turn_over)))
     }
 
-    /// Claims up to so many leads, as far as there is room.
-    async fn claim(self, config: Arc<Config>, [any, new]: [Room; 2], leads: usize, now: Timestamp) -> Found {
-        let mut found = self.take(&config, any, leads, now).await;
-        // Where there was less than asked for, nothing else is due, unless a site's share was used up.
-        if found.has_more {
-            let leads = leads.saturating_sub(found.claimed.len());
-            let more = self.take(&config, new, leads, now).await;
-            found.claimed.extend(more.claimed);
-            found.failed = more.failed;
-        }
-        found
-    }
-
-    /// Claims up to so many leads for slots of a kind; none where the store failed.
-    async fn take(&self, config: &Config, room: Room, leads: usize, now: Timestamp) -> Found {
-        let Deliverer { store, admission, .. } = &self.deliverer;
-        let Room { slot, places, free } = room;
-        let max = free.min(leads);
-        if max == 0 {
-            return Found { claimed: Vec::new(), has_more: true, failed: false };
-        }
-        let claim = Claim {
-            max,
-            lease: lease(config),
-            now,
-            accepted_since: (slot == Slot::New).then(|| new_since(now)),
-            quota: admission.quota(config, slot, places, now),
-        };
-        let leases = match store.claim(&claim).await {
-            Ok(leases) => leases,
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "queue.claim_failed: leads wait until the store answers again");
-                return Found { claimed: Vec::new(), has_more: true, failed: true };
-            }
-        };
-        let claimed_at = Instant::now();
-        let placed = |lease: Lease| Claimed {
-            share_place: admission.share_place(slot, &lease.head.site, now),
-            lease,
-            slot,
-            claimed_at,
-        };
-        let claimed: Vec<Claimed> = leases.into_iter().map(placed).collect();
-        let has_more = claimed.len() == max || admission.holds_back(config, slot, places);
-        Found { claimed, has_more, failed: false }
-    }
-
     /// Begins what was claimed, as far as there are slots.
     fn begin_claimed(&self, flight: &mut Flight) {
         let config = self.deliverer.config.load_full();
@@ -309,23 +279,33 @@ impl Sender {
         }
     }
 
-    /// Decides on a lead that was claimed, and begins to send it, or to settle it where it can't be sent now.
+    /// Decides on a lead that was claimed, and begins to send it, or to settle it where it can't be sent now. A site that is
+    /// another gateway's by now is left to that one.
     fn begin(&self, flight: &mut Flight, config: &Arc<Config>, claimed: Claimed, held: HeldSlot) {
-        let Claimed { lease, share_place, slot, .. } = claimed;
+        let Claimed { lease, share_place, slot, under_way, .. } = claimed;
         let deliverer = self.deliverer.clone();
+        if !deliverer.admission.held().has_site(&lease.head.site) {
+            return flight.begin(slot, under_way, async move { deliverer.give_back(&lease).await });
+        }
         let config = Arc::clone(config);
         let now = deliverer.clock.now();
         let decision = catch(|| deliverer.admission.admit(&config, &lease.head, share_place, now));
         match decision {
-            Ok(Decision::Send(permit)) => flight.begin(slot, async move {
+            Ok(Decision::Send(permit)) => flight.begin(slot, under_way, async move {
                 deliverer.guard(&lease, deliverer.deliver(&config, &lease, permit, held)).await
             }),
-            Ok(Decision::Wait(wait)) => flight.begin(slot, async move { deliverer.put_off(&lease, wait, now).await }),
+            Ok(Decision::Wait(wait)) => {
+                flight.begin(slot, under_way, async move { deliverer.put_off(&lease, wait, now).await })
+            }
             Ok(Decision::Hold(reason)) => {
-                flight.begin(slot, async move { deliverer.end(&lease, outcome::of_hold(&config, reason), now).await });
+                flight.begin(slot, under_way, async move {
+                    deliverer.end(&lease, outcome::of_hold(&config, reason), now).await
+                });
             }
             Err(panicked) => {
-                flight.begin(slot, async move { deliverer.end_panicked(&lease, &panicked, Duration::ZERO).await });
+                flight.begin(slot, under_way, async move {
+                    deliverer.end_panicked(&lease, &panicked, Duration::ZERO).await
+                });
             }
         }
     }
@@ -355,9 +335,9 @@ impl Sender {
 
     /// Puts leads back that were claimed and have not begun.
     fn give_back(&self, flight: &mut Flight, take: impl FnOnce(&mut Flight) -> VecDeque<Claimed>) {
-        for Claimed { lease, slot, .. } in take(flight) {
+        for Claimed { lease, slot, under_way, .. } in take(flight) {
             let deliverer = self.deliverer.clone();
-            flight.begin(slot, async move { deliverer.give_back(&lease).await });
+            flight.begin(slot, under_way, async move { deliverer.give_back(&lease).await });
         }
     }
 
@@ -374,14 +354,4 @@ impl Sender {
         tracing::warn!(attempts = under_way, unsettled, "send.cut: no answer came before the gateway had to stop");
         Stopped::Cut(under_way)
     }
-}
-
-/// Returns since when leads are new.
-fn new_since(now: Timestamp) -> Timestamp {
-    now.checked_sub(NEW).unwrap_or(Timestamp::MIN)
-}
-
-/// Returns how long a lease lasts: the time in hand, that of the longest attempt, and that to write down its end.
-fn lease(config: &Config) -> Duration {
-    IN_HAND_MAX + config.upstream.timeout + confirm::longest(config) + LEASE_MARGIN
 }

@@ -37,11 +37,13 @@ pub enum Degraded {
     BackupFailed,
     /// A certificate expires within 14 days, or has expired.
     CertificateExpiring,
+    /// The gateways that share the store have other sites, or other rules for them.
+    ConfigsDiffer,
 }
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ConfigBroken,
         Self::CopyFailed,
         Self::ReloadRefused,
@@ -56,6 +58,7 @@ impl Degraded {
         Self::StoreAway,
         Self::BackupFailed,
         Self::CertificateExpiring,
+        Self::ConfigsDiffer,
     ];
 
     /// Returns the reason as it is written everywhere.
@@ -75,6 +78,7 @@ impl Degraded {
             Self::StoreAway => "store_away",
             Self::BackupFailed => "backup_failed",
             Self::CertificateExpiring => "certificate_expiring",
+            Self::ConfigsDiffer => "configs_differ",
         }
     }
 
@@ -105,6 +109,10 @@ impl Degraded {
             }
             Self::BackupFailed => "the last backup failed: see `backup.failed` in the log",
             Self::CertificateExpiring => "a certificate expires within 14 days, or has expired: renew it",
+            Self::ConfigsDiffer => {
+                "the gateways of this store have different sites: give all the same site and mapping files; `formgate \
+                 status` shows which differ"
+            }
         }
     }
 }

@@ -54,6 +54,10 @@ pub const TASK_RESTARTS: &str = "formgate_task_restarts_total";
 pub const LOG_LINES_DROPPED: &str = "formgate_log_lines_dropped_total";
 /// Clients that watch what happens.
 pub const STREAMS: &str = "formgate_streams";
+/// Gateways that share the store and run, with this one; 0 where the store isn't shared.
+pub const GATEWAYS: &str = "formgate_gateways";
+/// Partitions of the sites, of 64, that this gateway sends for; 0 where the store isn't shared.
+pub const PARTITIONS_HELD: &str = "formgate_partitions_held";
 /// Sites in the configuration in force.
 pub const SITES: &str = "formgate_sites";
 /// When a listener's certificate expires: the first of its chain.

@@ -2,7 +2,7 @@
 
 #[path = "../../examples/faults/proofs/mod.rs"]
 #[allow(dead_code, reason = "the example runs them all; what it prints is not needed here")]
-mod proofs;
+pub(crate) mod proofs;
 
 use std::path::{Path, PathBuf};
 

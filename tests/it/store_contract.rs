@@ -1,4 +1,4 @@
-//! What every store must do. Each promise is a function in [`promises`], [`outbox`], [`notes`] or [`carry`]; `on_both!` makes a
+//! What every store must do. Each promise is a function in [`promises`], [`outbox`], [`notes`] or [`carry`]; `on_each!` makes a
 //! test of it for each store.
 
 mod backup;
@@ -25,22 +25,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
+use formgate::postgres_url::PostgresUrl;
 use formgate::queue::memory::MemoryStore;
+use formgate::queue::postgres::{Options as PostgresOptions, PostgresStore, StoreClock};
 use formgate::queue::sqlite::{Options, SqliteStore};
 use formgate::queue::{
     Appended, Attempt, AttemptResult, Claim, Entry, Head, Key, Lease, NewEntry, Reading, Reason, Settlement, State,
-    Store,
+    Store, StoreError,
 };
 use formgate::received::Received;
 use jiff::Timestamp;
+
+use crate::postgres::fresh_database;
 
 const WINDOW: Duration = Duration::from_secs(600);
 const LEASE: Duration = Duration::from_secs(60);
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const KEEP: Duration = Duration::from_secs(86_400);
 
-macro_rules! on_both {
-    ($promises:ident as $memory:ident, $sqlite:ident: $($promise:ident)*) => {
+macro_rules! on_each {
+    ($promises:ident as $memory:ident, $sqlite:ident, $postgres:ident: $($promise:ident)*) => {
         mod $memory {
             $(#[tokio::test]
             async fn $promise() {
@@ -55,11 +59,18 @@ macro_rules! on_both {
                 super::$promises::$promise(std::sync::Arc::new(super::open(folder.path()))).await;
             })*
         }
+
+        mod $postgres {
+            $(#[tokio::test]
+            async fn $promise() {
+                super::$promises::$promise(std::sync::Arc::new(super::open_postgres().await)).await;
+            })*
+        }
     };
 }
 
-on_both! {
-    promises as memory, sqlite:
+on_each! {
+    promises as memory, sqlite, postgres:
     what_was_appended_is_given_back_whole
     a_repeated_id_is_refused_and_the_first_stays
     a_key_is_a_duplicate_only_within_the_window
@@ -102,8 +113,8 @@ on_both! {
     a_new_store_is_ready
 }
 
-on_both! {
-    outbox as outbox_in_memory, outbox_in_sqlite:
+on_each! {
+    outbox as outbox_in_memory, outbox_in_sqlite, outbox_in_postgres:
     nothing_is_recorded_while_nobody_reads
     each_transition_is_an_event
     only_what_a_process_asks_for_is_recorded
@@ -120,8 +131,8 @@ on_both! {
     changed_tells_of_an_event
 }
 
-on_both! {
-    notes as notes_in_memory, notes_in_sqlite:
+on_each! {
+    notes as notes_in_memory, notes_in_sqlite, notes_in_postgres:
     a_note_is_merged_as_it_is_told
     whoever_writes_last_is_the_latest
     notes_are_listed_by_kind_and_prefix
@@ -135,8 +146,8 @@ on_both! {
     only_so_many_names_are_held
 }
 
-on_both! {
-    carry as carry_in_memory, carry_in_sqlite:
+on_each! {
+    carry as carry_in_memory, carry_in_sqlite, carry_in_postgres:
     entries_leave_whole_and_in_order
     a_page_ends_after_so_many_bytes
     what_is_leased_leaves_as_abandoned_and_stays_leased
@@ -158,6 +169,22 @@ on_both! {
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
     let options = Options { dedupe_window: WINDOW, max_size: None, opened_at: at(0) };
     SqliteStore::open(&folder.join("store.db"), options).expect("the store opens")
+}
+
+/// Opens a store in a database of its own. Its time is what the test says.
+pub(crate) async fn open_postgres() -> PostgresStore {
+    let database = fresh_database().await;
+    let url = PostgresUrl::parse(&database.url).expect("a URL");
+    let options = PostgresOptions { dedupe_window: WINDOW, max_size: None, clock: StoreClock::Caller };
+    PostgresStore::open(&url, options).expect("the store opens")
+}
+
+/// Erases entries; returns how many there were, also where bytes remain of which the store says so.
+async fn erase(store: &dyn Store, ids: &[EntryId]) -> usize {
+    match store.erase(ids).await {
+        Ok(erased) | Err(StoreError::Remains { erased, .. }) => erased,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// Returns a time so many seconds after the tests' beginning of time.

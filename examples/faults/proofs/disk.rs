@@ -20,10 +20,10 @@ const POSTS_MAX: usize = 5_000;
 const POSTS_FULL: usize = 50;
 
 /// A file system that is there as long as this is.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
-    async fn new(at: &Path, options: &[&str]) -> anyhow::Result<Result<Self, String>> {
+    pub(crate) async fn new(at: &Path, options: &[&str]) -> anyhow::Result<Result<Self, String>> {
         std::fs::create_dir_all(at)?;
         let mounted = run("mount", options, at).await?;
         Ok(mounted.map(|()| Self(at.to_owned())))
@@ -82,7 +82,7 @@ pub(crate) async fn full(plan: &Plan) -> anyhow::Result<Row> {
 }
 
 /// Takes what room there is, to the last byte.
-fn fill(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn fill(file: &Path) -> anyhow::Result<()> {
     let mut file = std::fs::File::create(file)?;
     while file.write_all(&[0; 512]).is_ok() {}
     Ok(())

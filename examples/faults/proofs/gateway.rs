@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use formgate::queue::sqlite::{Options, SqliteStore};
-use formgate::queue::{Filter, Head, Order, Store as _};
+use formgate::queue::{Filter, Head, Order, Store};
 use parking_lot::Mutex;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
@@ -45,6 +45,8 @@ pub(crate) struct Place {
 /// What differs from proof to proof.
 pub(crate) struct Settings<'a> {
     pub(crate) upstream: String,
+    /// None: a SQLite file of its own.
+    pub(crate) store_url: Option<String>,
     pub(crate) queue: &'a str,
     pub(crate) server: &'a str,
     pub(crate) site: &'a str,
@@ -54,7 +56,8 @@ pub(crate) struct Settings<'a> {
 
 impl Default for Settings<'_> {
     fn default() -> Self {
-        Self { upstream: "http://127.0.0.1:9".to_owned(), queue: "", server: "", site: "", is_open: true }
+        let upstream = "http://127.0.0.1:9".to_owned();
+        Self { upstream, store_url: None, queue: "", server: "", site: "", is_open: true }
     }
 }
 
@@ -70,7 +73,8 @@ impl Place {
 
     pub(crate) fn config(&self, settings: &Settings<'_>) -> String {
         let Self { address, admin, store, .. } = self;
-        let Settings { upstream, queue, server, site, is_open } = settings;
+        let Settings { upstream, store_url, queue, server, site, is_open } = settings;
+        let url = store_url.clone().unwrap_or_else(|| format!("sqlite:{}", store.display()));
         let strangers = if *is_open { "client = { rate = \"100000/s\", burst = 100000 }" } else { "" };
         let sites: String = SITES
             .iter()
@@ -85,11 +89,10 @@ impl Place {
         format!(
             "[server]\nlisten = \"{address}\"\n{server}\n[admin]\nlisten = \"{admin}\"\n\
              [kaicalls]\nbase_url = \"{upstream}\"\ntimeout = \"20s\"\n\
-             [queue]\nurl = \"sqlite:{}\"\nretry = {{ first = \"50ms\", max = \"200ms\" }}\n{queue}\n\
+             [queue]\nurl = \"{url}\"\nretry = {{ first = \"50ms\", max = \"200ms\" }}\n{queue}\n\
              [limits]\ngateway = {{ rate = \"100000/s\", burst = 100000 }}\n\
              {strangers}\n\
-             site = {{ rate = \"100000/s\", burst = 100000 }}\n{sites}",
-            store.display()
+             site = {{ rate = \"100000/s\", burst = 100000 }}\n{sites}"
         )
     }
 
@@ -131,7 +134,6 @@ impl Place {
         Ok(gateway)
     }
 
-    /// Opens the store as the gateway would.
     /// Runs a verb of `formgate leads`.
     pub(crate) async fn leads(&self, line: &[&str]) -> anyhow::Result<std::process::Output> {
         let mut command = Command::new(&self.program);
@@ -139,6 +141,7 @@ impl Place {
         Ok(timeout(PATIENCE, command.output()).await??)
     }
 
+    /// Opens the store as the gateway would.
     pub(crate) fn open_store(&self) -> anyhow::Result<SqliteStore> {
         let options = Options { dedupe_window: Duration::ZERO, max_size: None, opened_at: jiff::Timestamp::now() };
         SqliteStore::open(&self.store, options).context("the store can't be opened")
@@ -146,22 +149,26 @@ impl Place {
 
     /// Reads everything that is in the store, by id.
     pub(crate) async fn entries(&self) -> anyhow::Result<HashMap<String, Head>> {
-        let store = self.open_store()?;
-        let (mut entries, mut cursor) = (HashMap::new(), None);
-        loop {
-            let page = store.scan(&Filter::default(), Order::Oldest, cursor, 1_000).await?;
-            entries.extend(page.heads.into_iter().map(|head| (head.id.to_string(), head)));
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(entries);
-            }
+        read_all(&self.open_store()?).await
+    }
+}
+
+/// Reads everything that is in a store, by id.
+pub(crate) async fn read_all(store: &dyn Store) -> anyhow::Result<HashMap<String, Head>> {
+    let (mut entries, mut cursor) = (HashMap::new(), None);
+    loop {
+        let page = store.scan(&Filter::default(), Order::Oldest, cursor, 1_000).await?;
+        entries.extend(page.heads.into_iter().map(|head| (head.id.to_string(), head)));
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(entries);
         }
     }
 }
 
 /// Finds a port that nobody has, below those that the system gives to outgoing connections: one of these might take it
 /// while the gateway is down.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let mut random = rand::rng();
     for _ in 0..1_000 {
         let address = SocketAddr::from(([127, 0, 0, 1], random.random_range(10_000..32_000)));

@@ -2,6 +2,8 @@
 
 pub(crate) mod backlog;
 
+pub(crate) mod balancer;
+
 pub(crate) mod client;
 
 pub(crate) mod corrupt;
@@ -20,11 +22,16 @@ pub(crate) mod kill;
 
 pub(crate) mod load;
 
+#[allow(dead_code, reason = "some of it only the tests need")]
+pub(crate) mod postgres;
+
 pub(crate) mod reload;
 
 pub(crate) mod row;
 
 pub(crate) mod sending;
+
+pub(crate) mod shared_store;
 
 pub(crate) mod sick_sites;
 
@@ -86,5 +93,10 @@ pub(crate) const PROOFS: &[Proof] = &[
     Proof { name: "reload", run: |plan| one(reload::reload(plan)) },
     Proof { name: "sick-sites", run: |_plan| one(sick_sites::sick_sites()) },
     Proof { name: "backlog", run: |_plan| one(backlog::backlog()) },
+    Proof { name: "pg-kill-gateway", run: |plan| one(shared_store::kill_gateway(plan)) },
+    Proof { name: "pg-failover", run: |plan| one(shared_store::failover(plan)) },
+    Proof { name: "pg-pause", run: |plan| one(shared_store::pause(plan)) },
+    Proof { name: "pg-full", run: |plan| one(shared_store::full(plan)) },
+    Proof { name: "pg-upgrade", run: |plan| one(shared_store::upgrade(plan)) },
     Proof { name: "hostile", run: |plan| Box::pin(hostile::hostile(plan)) },
 ];

@@ -77,6 +77,19 @@ impl Upstream {
         self.state.leads.lock().taken.clone()
     }
 
+    /// The longest time between two leads of a site, for each.
+    pub(crate) fn longest_gaps(&self) -> HashMap<String, Duration> {
+        let leads = self.state.leads.lock();
+        let gaps = leads.widget.iter().map(|(site, came)| {
+            let pairs = came.windows(2).filter_map(|pair| match pair {
+                [(_, one), (_, next)] => Duration::try_from(next.duration_since(*one)).ok(),
+                _ => None,
+            });
+            (site.clone(), pairs.max().unwrap_or_default())
+        });
+        gaps.collect()
+    }
+
     /// E-mail and message of every lead.
     pub(crate) fn texts(&self) -> Vec<(String, String)> {
         self.state.leads.lock().texts.values().cloned().collect()

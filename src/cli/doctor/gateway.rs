@@ -84,6 +84,11 @@ async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, E
 pub(super) fn look_offline(config: &Config) -> Finding {
     match &config.queue.url {
         StoreUrl::Memory => Finding::skipped(Check::Store, "the store is in memory", "start the gateway"),
+        StoreUrl::Postgres(url) => Finding::skipped(
+            Check::Store,
+            format!("{url} was not opened"),
+            "`formgate leads list --offline` reads it without a gateway",
+        ),
         StoreUrl::Sqlite(path) if path.exists() => Finding::skipped(
             Check::Store,
             format!("{} was not opened", path.display()),

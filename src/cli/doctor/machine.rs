@@ -32,13 +32,19 @@ const IN_FLIGHT_COUNTED: usize = 32;
 pub(super) async fn look(config: &Config, open_files: OpenFiles, is_gateways: bool) -> Vec<Finding> {
     let in_flight = usize::try_from(config.upstream.max_in_flight.get()).unwrap_or(usize::MAX);
     let files = judge_open_files(open_files, in_flight, is_gateways);
-    let StoreUrl::Sqlite(store) = &config.queue.url else {
-        let why = "the store is in memory";
-        let cure = "every lead in it is lost when the gateway stops; set [queue].url to use it in earnest";
-        return vec![Finding::skipped(Check::DiskSpace, why, cure), files];
+    let (folder, used) = match &config.queue.url {
+        StoreUrl::Memory => {
+            let why = "the store is in memory";
+            let cure = "every lead in it is lost when the gateway stops; set [queue].url to use it in earnest";
+            return vec![Finding::skipped(Check::DiskSpace, why, cure), files];
+        }
+        StoreUrl::Postgres(_) => {
+            let why = "the store is in PostgreSQL";
+            let cure = "watch the disk of the database's machine, where leads are written";
+            return vec![Finding::skipped(Check::DiskSpace, why, cure), files];
+        }
+        StoreUrl::Sqlite(store) => (folder_of(store), store_bytes(store)),
     };
-    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let used = store_bytes(store);
     let space = match free(folder) {
         Ok(free) => judge_space(free, config.queue.max_size.saturating_sub(used), folder),
         Err(error) => unreadable(Check::DiskSpace, &error, folder),
@@ -48,6 +54,10 @@ pub(super) async fn look(config: &Config, open_files: OpenFiles, is_gateways: bo
         Err(error) => unreadable(Check::Fsync, &error, folder),
     };
     vec![space, fsync, files]
+}
+
+fn folder_of(store: &Path) -> &Path {
+    store.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The database and its log.

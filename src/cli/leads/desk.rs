@@ -258,7 +258,7 @@ impl Local {
                 let error = Error::store(anyhow!("no gateway answers, and the store {} doesn't exist", path.display()));
                 return Err(error.hint("`formgate serve` creates it. Is this the gateway's configuration?"));
             }
-            StoreUrl::Sqlite(_) => {}
+            StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => {}
         }
         let failed =
             |error| Error::store(error).context("the store can't be opened").hint("run this as the gateway's user");

@@ -72,7 +72,7 @@ pub(super) async fn run(args: &EraseArgs, console: &mut Console) -> Result<Exit,
     let what = if args.dry_run { "would be erased; nothing was changed" } else { "erased" };
     console.say(format!("{count} {what}, {looked_at} searched"));
     if let Some(places) = erased.remains {
-        return Err(Error::store(StoreError::Remains { places: vec![places] }));
+        return Err(Error::store(StoreError::Remains { erased: 0, places: vec![places] }));
     }
     let is_whole = erased.missing.is_empty() && erased.unreadable.len() == by_id;
     Ok(if is_whole { Exit::Ok } else { Exit::Findings })

@@ -23,6 +23,11 @@ fn clear_table(table: &mut Table, holder: &str, withheld: Withheld) {
     let keys: Vec<String> = table.keys().cloned().collect();
     for key in keys {
         let Some(value) = table.get_mut(&key) else { continue };
+        if is_database(holder, &key, value) {
+            // Left out, it would name the default store, which is another.
+            *value = Value::Table(Table::new());
+            continue;
+        }
         if !is_secret_key(&key) && !is_secret_of(holder, &key) {
             clear(value, &key, withheld);
         } else if matches!(value, Value::String(_)) {
@@ -39,6 +44,11 @@ fn clear_table(table: &mut Table, holder: &str, withheld: Withheld) {
 /// Tells whether a key holds a secret because of the table that it stands in: a webhook's URL often is one in itself.
 fn is_secret_of(holder: &str, key: &str) -> bool {
     holder == SINKS && key == "url"
+}
+
+/// Tells whether a value is the URL of a PostgreSQL store, which holds a password, most of the time.
+fn is_database(holder: &str, key: &str, value: &Value) -> bool {
+    holder == "queue" && key == "url" && value.as_str().is_some_and(|url| url.starts_with("postgres"))
 }
 
 /// Clears what stands under a key for secrets: only what says where a secret is, or is public, stays.
@@ -102,6 +112,18 @@ mod tests {
         assert!(!kept.contains("hush"), "{kept}");
         for part in ["https://site.example", "a@b.example", "env = \"E\"", "file = \"f\""] {
             assert!(kept.contains(part), "{part} in {kept}");
+        }
+    }
+
+    #[test]
+    fn a_database_keeps_no_url_and_is_not_another_store_for_that() {
+        for withheld in [Withheld::Unresolved, Withheld::LeftOut] {
+            let text = kept("[queue]\nurl = \"postgres://u:hush@db.example/leads\"\n", withheld);
+            let queue: Table = text.parse().expect("TOML");
+            assert_eq!(queue.get("queue").and_then(|queue| queue.get("url")), Some(&Value::Table(Table::new())));
+            let text = "[queue]\nurl = { env = \"DATABASE_URL\" }\n";
+            assert!(kept(text, withheld).contains("env = \"DATABASE_URL\""));
+            assert!(kept("[queue]\nurl = \"sqlite:a.db\"\n", withheld).contains("sqlite:a.db"));
         }
     }
 

@@ -32,7 +32,9 @@ fn event_of(degraded: Degraded) -> Option<EventType> {
         Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::StoreAway => Some(EventType::GatewayStoreDegraded),
         Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
         Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
-        Degraded::AdminSocketMissing | Degraded::TaskFailing => Some(EventType::GatewayDegraded),
+        Degraded::AdminSocketMissing | Degraded::TaskFailing | Degraded::ConfigsDiffer => {
+            Some(EventType::GatewayDegraded)
+        }
         // `site.paused` and `gateway.upstream_down`.
         Degraded::SitesPaused | Degraded::UpstreamFailing => None,
     }

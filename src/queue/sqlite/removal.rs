@@ -30,7 +30,7 @@ impl SqliteStore {
         }
         let aside = aside::all(&self.path).map_err(Failure::from)?.into_iter().next();
         match aside.or_else(|| (unfound > 0).then(|| self.path.clone())) {
-            Some(file) => Err(StoreError::Remains { places: vec![file.display().to_string()] }),
+            Some(file) => Err(StoreError::Remains { erased, places: vec![file.display().to_string()] }),
             None => Ok(erased),
         }
     }

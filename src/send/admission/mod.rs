@@ -22,9 +22,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::history;
+use super::ownership::HeldPartitions;
 use super::slots::Slot;
 use crate::clock::{later, until};
-use crate::config::{Config, OverLimit, Site};
+use crate::config::{Config, OverLimit, Rate, Site};
 use crate::destination::{Judged, KeyPair, Verdict};
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{Attempt, Head, KeyUnderWay, KeysUnderWay, Quota, Reason, SITE_GONE_MAX, SendingStatus};
@@ -49,6 +50,7 @@ pub(super) struct Admission {
     lines: Lines,
     global_rate: GlobalRateLimit,
     shares: Arc<Shares>,
+    held: HeldPartitions,
     /// Sites whose leads were found to wait for the site to come back.
     gone: Mutex<BTreeSet<SiteId>>,
     resumptions: AtomicU64,
@@ -122,16 +124,27 @@ pub(super) enum Learned {
 impl Admission {
     /// Tells how many leads of all sites are worth claiming now.
     pub(super) fn claimable(&self, config: &Config, now: Timestamp) -> Claimable {
-        if config.missing.upstream {
+        let held = self.held.claimable();
+        if config.missing.upstream || held.is_empty() {
             return Claimable { leads: 0, more_after: None };
         }
-        let rated = config.upstream.rate.map(|rate| self.global_rate.room(rate, now));
+        let rated = self.rate(config).map(|rate| self.global_rate.room(rate, now));
         let (leads, more_after) = rated.unwrap_or((usize::MAX, None));
         match self.circuits.upstream(now) {
             Upstream::Closed => Claimable { leads, more_after },
             Upstream::Probe => Claimable { leads: leads.min(1), more_after },
             Upstream::Open(wait) => Claimable { leads: 0, more_after: Some(wait) },
         }
+    }
+
+    /// Returns which partitions' sites this gateway sends for.
+    pub(super) fn held(&self) -> &HeldPartitions {
+        &self.held
+    }
+
+    /// Returns this gateway's part of the rate of all.
+    fn rate(&self, config: &Config) -> Option<Rate> {
+        Some(pace::part_of(config.upstream.rate?, self.held.claimable()))
     }
 
     /// Tells how many leads of each site are worth claiming, of so many places of a kind.
@@ -246,7 +259,7 @@ impl Admission {
 
     /// Counts a request at the rate of all: a lead's, or another.
     pub(super) fn count_request(&self, config: &Config, now: Timestamp) {
-        if let Some(rate) = config.upstream.rate {
+        if let Some(rate) = self.rate(config) {
             self.global_rate.begin(rate, now);
         }
     }
@@ -270,6 +283,16 @@ impl Admission {
         self.resumptions.load(Ordering::SeqCst)
     }
 
+    /// Forgets what it knew of sites that another gateway sends for by now: whether they go again it would never learn.
+    pub(super) fn forget_others(&self) {
+        let held = self.held.all_claimable_or_leaving();
+        let is_ours = |site: &SiteId| held.has_site(site);
+        self.circuits.retain(is_ours);
+        self.lines.retain(is_ours);
+        self.pauses.retain(is_ours);
+        self.gone.lock().retain(is_ours);
+    }
+
     /// Learns from a new configuration.
     pub(super) fn reloaded(&self, config: &Config, now: Timestamp) -> Resumed {
         let is_there = |site: &SiteId| config.sites.contains_key(site);
@@ -285,7 +308,7 @@ impl Admission {
 
     /// Returns what is held back, and why.
     pub(super) fn status(&self, config: &Config, in_flight: usize, now: Timestamp) -> SendingStatus {
-        let together = config.upstream.rate.map(|rate| self.global_rate.room(rate, now));
+        let together = self.rate(config).map(|rate| self.global_rate.room(rate, now));
         let rate_limited_sites = match config.limits.over_site {
             OverLimit::Slow => self.lines.over_rate(config.limits.site, now),
             OverLimit::Hold | OverLimit::Reject => BTreeMap::new(),

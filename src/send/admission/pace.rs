@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::clock::{later, until};
 use crate::config::{Limit, Rate};
 use crate::lead::{EntryId, SiteId};
+use crate::queue::{PARTITIONS, Partitions};
 
 /// Most leads of a site that have a place in line; further ones ask again when the line has moved on.
 const PLACES_MAX: usize = 4096;
@@ -149,6 +150,12 @@ impl GlobalRateLimit {
     }
 }
 
+/// Returns a gateway's part of the rate of all, by the partitions it sends for. Of none it has none: it claims nothing.
+pub(super) fn part_of(rate: Rate, held: Partitions) -> Rate {
+    let per = rate.per.saturating_mul(u32::from(PARTITIONS)) / held.len().max(1);
+    Rate { per, ..rate }
+}
+
 /// What a second allows may go out at once: the worker need not wake for each.
 fn with_burst(rate: Rate) -> Limit {
     let a_second = 1_000_000_000 / period(rate).as_nanos().max(1);
@@ -161,6 +168,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::queue::Partition;
 
     fn limit(count: u32, burst: u32) -> Limit {
         let number = |number| NonZeroU32::new(number).expect("not zero");
@@ -234,6 +242,10 @@ mod tests {
         assert_eq!(together.room(rate, at(0)), (0, Some(Duration::from_millis(500))));
         assert_eq!(together.room(rate, at(1)), (2, None));
         let slow = limit(1, 1).rate;
+        assert_eq!(part_of(rate, Partitions::ALL), rate);
+        let thirds = [22, 21, 21].map(|held| part_of(rate, Partition::all().take(held).collect()));
+        let in_an_hour = |rate: &Rate| 3_600.0 / period(*rate).as_secs_f64();
+        assert_eq!(thirds.iter().map(in_an_hour).sum::<f64>().round(), 7_200.0, "120 a minute together");
         assert_eq!(GlobalRateLimit::default().room(slow, at(0)), (1, None));
     }
 }

@@ -102,6 +102,11 @@ impl Pauses {
         resumed
     }
 
+    /// Forgets sites that another gateway sends for.
+    pub(super) fn retain(&self, keep: impl Fn(&SiteId) -> bool) {
+        self.paused.lock().retain(|(site, _), _| keep(site));
+    }
+
     /// How many sites are paused.
     pub(super) fn sites(&self) -> usize {
         let paused = self.paused.lock();

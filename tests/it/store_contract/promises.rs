@@ -13,8 +13,8 @@ use formgate::received::Received;
 use tokio::task::JoinSet;
 
 use super::{
-    KEEP, LEASE, TRACEPARENT, add, again, at, attempt, claim, claim_one, delivered, entry, entry_of, head_of, held, id,
-    postponed, reading, received, site, with_body,
+    KEEP, LEASE, TRACEPARENT, add, again, at, attempt, claim, claim_one, delivered, entry, entry_of, erase, head_of,
+    held, id, postponed, reading, received, site, with_body,
 };
 
 type AnyStore = Arc<dyn Store>;
@@ -84,7 +84,7 @@ pub(super) async fn of_many_appends_with_one_key_one_is_new(store: AnyStore) {
 pub(super) async fn a_key_of_an_erased_entry_is_new(store: AnyStore) {
     let append = async |number| store.append(entry(number, "acme"), Some(KEY)).await.expect("appended");
     assert_eq!(append(1).await, Appended::New(id(1)));
-    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 1);
+    assert_eq!(erase(&*store, &[id(1)]).await, 1);
     assert_eq!(append(2).await, Appended::New(id(2)));
     assert_eq!(append(3).await, Appended::Duplicate(id(2)));
 }
@@ -277,7 +277,7 @@ pub(super) async fn a_settled_lease_is_lost(store: AnyStore) {
     let lease = claim_one(&*store, 100).await;
     assert!(store.settle(&lease, again(0), at(101)).await.expect("settled").is_done());
     assert_eq!(store.settle(&lease, again(0), at(101)).await.expect("settled"), Set::Lost);
-    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 1);
+    assert_eq!(erase(&*store, &[id(1)]).await, 1);
     assert_eq!(store.settle(&lease, delivered("lead-1"), at(102)).await.expect("settled"), Set::Lost);
 }
 
@@ -550,7 +550,7 @@ pub(super) async fn counts_follow_each_change(store: AnyStore) {
     let b_delivered = ("b".to_owned(), State::Delivered, 1, None);
     assert_eq!(counts().await, [a_held, ("b".to_owned(), State::Queued, 1, Some(at(2))), b_delivered.clone()]);
 
-    assert_eq!(store.erase(&[id(2), id(3)]).await.expect("erased"), 2);
+    assert_eq!(erase(&*store, &[id(2), id(3)]).await, 2);
     assert_eq!(counts().await, [b_delivered]);
 }
 
@@ -672,8 +672,8 @@ pub(super) async fn erased_entries_are_gone(store: AnyStore) {
     add(&*store, entry(1, "acme")).await;
     add(&*store, held(2, "acme")).await;
     add(&*store, held(3, "acme")).await;
-    assert_eq!(store.erase(&[id(1), id(2), id(9)]).await.expect("erased"), 2);
-    assert_eq!(store.erase(&[id(1)]).await.expect("erased"), 0);
+    assert_eq!(erase(&*store, &[id(1), id(2), id(9)]).await, 2);
+    assert_eq!(erase(&*store, &[id(1)]).await, 0);
     assert_eq!(store.get(id(1)).await.expect("read"), None);
     assert_eq!(claim(&*store, 9, 1_000).await, []);
     let rest = store.scan(&Filter::default(), Order::Oldest, None, 9).await.expect("scanned").heads;

@@ -1,0 +1,298 @@
+//! The connections to the servers.
+//!
+//! Every statement is sent with the types of its parameters, and is a transaction of its own wherever that is possible: one round
+//! trip, no lock that is held across another, nothing that a connection remembers. So a pooler in transaction mode may stand
+//! between.
+
+use std::future::{Future, poll_fn};
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, mpsc};
+use tokio::task::JoinHandle;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client as PgClient, Config, NoTls, Row, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::failure::{Failure, NoAnswer};
+use super::schema;
+use crate::postgres_url::{PostgresTls, PostgresUrl};
+
+/// Most connections of a gateway, beside the one that listens.
+const CONNECTIONS_MAX: usize = 12;
+/// How long a statement waits for a connection, and how long it may take to open one.
+const CONNECTION_WAIT: Duration = Duration::from_secs(5);
+/// How long the server may take to answer a statement.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How often a statement is tried again that another transaction was in the way of.
+const TRIES_MAX: usize = 5;
+/// The oldest server that does what is asked of it: 13.
+const SERVER_MIN: i32 = 130_000;
+
+/// A parameter and its type.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The servers, through connections that are opened as they are needed.
+pub(super) struct Database {
+    pool: Pool,
+    prepared: OnceCell<()>,
+    connector: Connector,
+    config: Config,
+}
+
+/// Opens connections.
+///
+/// They belong to one runtime, whoever asks for them: they would end with that of a caller that ends.
+#[derive(Clone)]
+struct Connector {
+    tls: Option<MakeRustlsConnect>,
+    runtime: Handle,
+}
+
+impl Database {
+    /// Makes ready to connect; nothing is opened yet.
+    pub(super) fn new(url: &PostgresUrl, runtime: Handle) -> Result<Self, Failure> {
+        let tls = match url.tls() {
+            PostgresTls::Off => None,
+            PostgresTls::Verified { authorities } => Some(MakeRustlsConnect::new(tls_config(authorities.as_deref())?)),
+        };
+        let connector = Connector { tls, runtime };
+        let config = url.config().clone();
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_connect(config.clone(), connector.clone(), recycling);
+        let fit =
+            Hook::async_fn(|client: &mut ClientWrapper, _metrics| Box::pin(async move { check_fit(client).await }));
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS_MAX)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(CONNECTION_WAIT))
+            .create_timeout(Some(CONNECTION_WAIT))
+            .post_create(fit)
+            .build()
+            .map_err(Failure::unavailable)?;
+        Ok(Self { pool, prepared: OnceCell::new(), connector, config })
+    }
+
+    /// Has a statement carried out, and returns its rows.
+    ///
+    /// `Lost` says that it may have been carried out or not.
+    pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
+        let mut tries = 1;
+        loop {
+            let client = self.client().await?;
+            match in_time(client.query_typed(sql, params)).await {
+                Err(Failure::Again(_)) if tries < TRIES_MAX => tries += 1,
+                Err(failure) => return Err(self.after(client, failure)),
+                rows => return rows,
+            }
+        }
+    }
+
+    /// Carries out a command that has no parameters and can't be part of a transaction.
+    pub(super) async fn command(&self, sql: &str) -> Result<(), Failure> {
+        let client = self.client().await?;
+        let done = in_time(client.batch_execute(sql)).await;
+        done.map_err(|failure| self.after(client, failure))
+    }
+
+    /// Begins a transaction of several statements.
+    pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
+        let client = self.client().await?;
+        match in_time(client.batch_execute("BEGIN")).await {
+            Ok(()) => Ok(Transaction { database: self, client: Some(client) }),
+            Err(failure) => Err(self.after(client, failure)),
+        }
+    }
+
+    /// Begins a transaction under a lock that one of all gateways has at a time, until it ends.
+    pub(super) async fn begin_locked(&self, lock: Lock) -> Result<Transaction<'_>, Failure> {
+        let transaction = self.begin().await?;
+        transaction.query("SELECT pg_advisory_xact_lock($1)", &[(&(lock as i64), Type::INT8)]).await?;
+        Ok(transaction)
+    }
+
+    /// Throws a connection away that is of no use any more, and the others that nobody uses: those are as bad, or lead to a server
+    /// that takes no more writes.
+    fn after(&self, client: Object, failure: Failure) -> Failure {
+        if failure.ends_connection() {
+            drop(Object::take(client));
+            self.pool.retain(|_client, _metrics| false);
+        }
+        failure
+    }
+
+    async fn client(&self) -> Result<Object, Failure> {
+        let client = self.pool.get().await.map_err(of_pool)?;
+        self.prepared.get_or_try_init(|| schema::prepare(&client)).await?;
+        Ok(client)
+    }
+
+    /// Opens a connection that nobody else uses; it ends when the client is dropped.
+    pub(super) async fn connect(&self) -> Result<(PgClient, Unasked), Failure> {
+        Ok(self.connector.open(&self.config).await?)
+    }
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(Failure::lost(NoAnswer)),
+    }
+}
+
+/// Several statements that are carried out together. Dropped before it is committed, it leaves nothing behind.
+pub(super) struct Transaction<'d> {
+    database: &'d Database,
+    /// None once it has ended.
+    client: Option<Object>,
+}
+
+impl Transaction<'_> {
+    pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
+        let client = self.client.as_ref().ok_or_else(|| Failure::lost(NoAnswer))?;
+        in_time(client.query_typed(sql, params)).await
+    }
+
+    /// Returns how many rows it changed.
+    pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Failure> {
+        let client = self.client.as_ref().ok_or_else(|| Failure::lost(NoAnswer))?;
+        in_time(client.execute_typed(sql, params)).await
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), Failure> {
+        let Some(client) = self.client.take() else { return Ok(()) };
+        let done = in_time(client.batch_execute("COMMIT")).await;
+        done.map_err(|failure| self.database.after(client, failure))
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // The server takes back what a connection began that is closed.
+        drop(self.client.take().map(Object::take));
+    }
+}
+
+/// What only one gateway may do at a time. The numbers are advisory locks of the database.
+#[derive(Clone, Copy)]
+pub(super) enum Lock {
+    Events = 7_166_181_093,
+    Tally = 7_166_181_094,
+}
+
+/// What a server says unasked.
+pub(super) type Unasked = mpsc::Receiver<AsyncMessage>;
+
+/// Messages that wait for whoever listens; what is more is left out, since each says the same.
+const UNASKED_MAX: usize = 16;
+
+impl Connector {
+    /// Opens a connection, whose messages are read until it ends.
+    async fn open(&self, config: &Config) -> Result<(PgClient, Unasked), tokio_postgres::Error> {
+        match self.tls.clone() {
+            Some(tls) => self.drive(config, tls).await,
+            None => self.drive(config, NoTls).await,
+        }
+    }
+
+    async fn drive<T>(&self, config: &Config, tls: T) -> Result<(PgClient, Unasked), tokio_postgres::Error>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+    {
+        let mut connecting = pin!(config.connect(tls));
+        // The socket belongs to the runtime in which it is polled first.
+        let (client, mut connection) = poll_fn(|context| {
+            let _entered = self.runtime.enter();
+            connecting.as_mut().poll(context)
+        })
+        .await?;
+        let (unasked, messages) = mpsc::channel(UNASKED_MAX);
+        self.runtime.spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                unasked.try_send(message).ok();
+            }
+        });
+        Ok((client, messages))
+    }
+}
+
+/// A connection that is being opened for the pool.
+type Connecting<'c> =
+    Pin<Box<dyn Future<Output = Result<(PgClient, JoinHandle<()>), tokio_postgres::Error>> + Send + 'c>>;
+
+impl Connect for Connector {
+    fn connect(&self, config: &Config) -> Connecting<'_> {
+        let config = config.clone();
+        Box::pin(async move {
+            let (client, mut unasked) = self.open(&config).await?;
+            let reading = self.runtime.spawn(async move { while unasked.recv().await.is_some() {} });
+            Ok((client, reading))
+        })
+    }
+}
+
+fn tls_config(authorities: Option<&Path>) -> Result<ClientConfig, Failure> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Failure::unavailable)?;
+    let Some(file) = authorities else {
+        return Ok(builder.with_platform_verifier().map_err(Failure::unavailable)?.with_no_client_auth());
+    };
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Failure::Unfit(format!("the certificates of `sslrootcert` in {} can't be read: {why}", file.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))? {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unreadable(&"there is none in it"));
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Refuses a server that may forget what it said it had written.
+async fn check_fit(client: &PgClient) -> Result<(), HookError> {
+    const SETTINGS: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit'),
+        current_setting('full_page_writes'), current_setting('server_version_num')::int";
+    let rows = client.query_typed(SETTINGS, &[]).await.map_err(HookError::Backend)?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let why = match (row.get(0), row.get(1), row.get(2), row.get::<_, i32>(3)) {
+        ("off", ..) => {
+            "fsync is off, so a power cut loses leads that were answered 200: set fsync = on in postgresql.conf"
+        }
+        (_, "off", ..) => {
+            "synchronous_commit is off, so a crash loses leads that were answered 200: set it to on (or to local, \
+             remote_write or remote_apply) for formgate's user, database or the server"
+        }
+        (_, _, "off", _) => {
+            "full_page_writes is off, so a power cut can damage the database: set full_page_writes = on"
+        }
+        (.., version) if version < SERVER_MIN => "the server is older than PostgreSQL 13: use a newer one",
+        _ => return Ok(()),
+    };
+    Err(HookError::message(why))
+}
+
+fn of_pool(error: PoolError) -> Failure {
+    match error {
+        PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => error.into(),
+        PoolError::PostCreateHook(HookError::Message(why)) => Failure::Unfit(why.into_owned()),
+        PoolError::Timeout(_) => Failure::lost(NoAnswer),
+        error => Failure::unavailable(error),
+    }
+}

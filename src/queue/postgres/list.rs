@@ -1,0 +1,172 @@
+//! Looking entries up, listing and counting them.
+
+use jiff::Timestamp;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use super::Core;
+use super::database::{Lock, Param};
+use super::failure::Failure;
+use super::row::{self, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid};
+use super::schema;
+use crate::lead::EntryId;
+use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page, State};
+
+/// How far an id's time may be from that at which its entry was accepted: ids narrow down what is looked through, and the time
+/// itself decides.
+const ID_TOLERANCE_MS: i64 = 3_600_000;
+/// Changes of counts that are added up before the others are counted.
+const CHANGES_MAX: i64 = 10_000;
+
+/// Returns one entry whole.
+pub(super) async fn get(core: &Core, id: EntryId) -> Result<Option<Entry>, Failure> {
+    let sql = format!(
+        "SELECT {STANDING}, c.reading::text, c.received::text, c.body
+         FROM formgate.entry e JOIN formgate.content c ON c.id = e.id WHERE e.id = $1"
+    );
+    let rows = core.database.query(&sql, &[(&uuid(id), Type::UUID)]).await?;
+    Ok(rows.first().map(read_entry).transpose()?)
+}
+
+/// Conditions with the parameters they name.
+#[derive(Default)]
+struct Conditions {
+    sql: Vec<String>,
+    params: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+}
+
+impl Conditions {
+    /// Adds a condition of one parameter.
+    fn add(&mut self, condition: &str, value: impl ToSql + Sync + Send + 'static, kind: Type) {
+        self.params.push((Box::new(value), kind));
+        self.sql.push(format!("{condition} ${}", self.params.len()));
+    }
+
+    fn of(filter: &Filter) -> Self {
+        let mut conditions = Self::default();
+        let Filter { site, form, state, reason, since, until } = filter;
+        if let Some(site) = site {
+            conditions.add("e.site =", site.as_str().to_owned(), Type::TEXT);
+        }
+        if let Some(form) = form {
+            conditions.add("e.form =", form.as_str().to_owned(), Type::TEXT);
+        }
+        if let Some(state) = state {
+            conditions.add("e.state =", number_of(*state), Type::INT2);
+            // Says to the planner which of the short indexes will do.
+            conditions.sql.push(format!("e.state {} 2", if *state == State::Delivered { "=" } else { "<>" }));
+        }
+        if let Some(reason) = reason {
+            conditions.add("e.reason =", number_of(*reason), Type::INT2);
+        }
+        if let Some(since) = since {
+            conditions.add("e.accepted_at >=", since.as_millisecond(), Type::INT8);
+            conditions.add("e.id >=", first_id(since.as_millisecond().saturating_sub(ID_TOLERANCE_MS)), Type::UUID);
+        }
+        if let Some(until) = until {
+            conditions.add("e.accepted_at <", ceiling(*until), Type::INT8);
+            conditions.add("e.id <", first_id(until.as_millisecond().saturating_add(ID_TOLERANCE_MS)), Type::UUID);
+        }
+        conditions
+    }
+}
+
+/// Times are kept to the millisecond: one that was accepted within the last millisecond before `until` counts too.
+fn ceiling(until: Timestamp) -> i64 {
+    let millisecond = until.as_millisecond();
+    let is_whole = Timestamp::from_millisecond(millisecond).is_ok_and(|whole| whole == until);
+    if is_whole { millisecond } else { millisecond.saturating_add(1) }
+}
+
+/// Returns the lowest id of a time.
+fn first_id(millisecond: i64) -> Uuid {
+    Uuid::from_u128(u128::from(millisecond.max(0).cast_unsigned()) << 80)
+}
+
+/// Lists heads by id.
+pub(super) async fn scan(
+    core: &Core,
+    filter: &Filter,
+    order: Order,
+    cursor: Option<EntryId>,
+    limit: usize,
+) -> Result<Page, Failure> {
+    let limit = limit.clamp(1, PAGE_MAX);
+    let (beyond, direction) = match order {
+        Order::Oldest => ("e.id >", "ASC"),
+        Order::Newest => ("e.id <", "DESC"),
+    };
+    let mut conditions = Conditions::of(filter);
+    if let Some(cursor) = cursor {
+        conditions.add(beyond, uuid(cursor), Type::UUID);
+    }
+    let picked = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
+    let picked = format!("WHERE {picked} ORDER BY e.id {direction} LIMIT {}", limit + 1);
+    let params: Vec<Param<'_>> =
+        conditions.params.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect();
+    let rows = core.database.query(&row::heads(&picked), &params).await?;
+    let mut page = Page::default();
+    for row in rows.iter().take(limit) {
+        match read_head(row) {
+            Ok(head) => page.heads.push(head),
+            Err(_unreadable) => page.unreadable.push(read_id(row)),
+        }
+    }
+    page.next = rows.get(limit - 1).map(read_id).filter(|_| rows.len() > limit);
+    if !page.unreadable.is_empty() {
+        core.note_unreadable();
+    }
+    Ok(page)
+}
+
+const COUNTS: &str = "
+SELECT counted.site, counted.state, counted.entries::bigint, oldest.accepted_at FROM (
+    SELECT site, state, sum(entries) AS entries FROM (
+        SELECT site, state, entries FROM formgate.tally
+        UNION ALL SELECT site, state, entries FROM formgate.tally_change
+    ) all_of_them GROUP BY site, state HAVING sum(entries) > 0
+) counted LEFT JOIN LATERAL (
+    SELECT e.accepted_at FROM formgate.entry e
+    WHERE counted.state = 0 AND e.state = 0 AND e.state <> 2 AND e.site = counted.site ORDER BY e.id LIMIT 1
+) oldest ON true ORDER BY counted.site, counted.state";
+
+/// Counts entries per site and state.
+pub(super) async fn counts(core: &Core) -> Result<Vec<Counts>, Failure> {
+    let rows = core.database.query(COUNTS, &[]).await?;
+    let mut counts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let oldest: Option<i64> = row.get(3);
+        counts.push(Counts {
+            site: row::site(row.get(0))?,
+            state: code(row.get(1), "state")?,
+            entries: unsigned(row.get(2)),
+            oldest: oldest.map(|oldest| time(oldest, "accepted_at")).transpose()?,
+        });
+    }
+    Ok(counts)
+}
+
+const ADD_UP: &str = "
+WITH taken AS (
+    DELETE FROM formgate.tally_change WHERE ctid = ANY(ARRAY(SELECT ctid FROM formgate.tally_change LIMIT $1))
+    RETURNING site, state, entries
+)
+INSERT INTO formgate.tally AS t (site, state, entries)
+SELECT site, state, sum(entries) FROM taken GROUP BY site, state
+ON CONFLICT (site, state) DO UPDATE SET entries = t.entries + excluded.entries";
+
+/// Adds up what changed in the counts, so that counting stays quick. One gateway at a time does.
+pub(super) async fn add_up(core: &Core) -> Result<(), Failure> {
+    let transaction = core.database.begin_locked(Lock::Tally).await?;
+    transaction.execute(ADD_UP, &[(&CHANGES_MAX, Type::INT8)]).await?;
+    transaction.commit().await
+}
+
+/// Tells how large the store is: with what a vacuum has not freed yet.
+pub(super) async fn extent(core: &Core) -> Result<Extent, Failure> {
+    const SIZE: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c
+        WHERE c.relnamespace = 'formgate'::regnamespace AND c.relkind = 'r'";
+    let rows = core.database.query(SIZE, &[]).await?;
+    let bytes = rows.first().map_or(0, |row| unsigned(row.get(0)));
+    Ok(Extent { bytes, schema: Some(schema::KNOWN) })
+}

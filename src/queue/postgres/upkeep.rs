@@ -1,0 +1,30 @@
+//! What a store does beside what it is asked: counts are added up, events get their numbers, the room is looked at.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::{Core, events, list};
+
+/// From one turn to the next.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Looks after a store until it is dropped.
+pub(super) async fn keep(core: Weak<Core>) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let Some(core) = core.upgrade() else { return };
+        // A server that is away is told by whatever is asked of it.
+        drop(turn(&core).await);
+    }
+}
+
+async fn turn(core: &Core) -> Result<(), Failure> {
+    if let Some(max_size) = core.max_size {
+        core.is_full.store(list::extent(core).await?.bytes >= max_size, Ordering::Relaxed);
+    }
+    list::add_up(core).await?;
+    // Whoever is registered may not be reading.
+    events::number_waiting(core).await
+}
