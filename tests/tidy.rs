@@ -64,6 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "destination",
             "notify",
             "clock",
+            "postgres_url",
         ],
     ),
     ("notify", &["operate", "queue", "config", "telemetry", "lead", "destination", "event", "clock"]),

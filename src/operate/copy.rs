@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,10 +15,12 @@ use sha2::{Digest as _, Sha256};
 use crate::lead::{EntryId, SiteId};
 use crate::queue::carry::{CARRY_BESIDE_MAX, CarryingStore};
 use crate::queue::{
-    CARRY_MAX, Carried, CarriedAs, CarriedEvents, CarriedIn, EVENTS_MAX, Filter, NOTES_MAX, NoteKind, Order, PAGE_MAX,
-    Reader, State, StoreError,
+    CARRY_MAX, Carried, CarriedAs, CarriedEvents, CarriedIn, EVENTS_MAX, Filter, GatewayName, GatewayNote, NOTES_MAX,
+    Note, NoteKind, Order, PAGE_MAX, Reader, State, StoreError, gateway_notes,
 };
 
+/// Within which a gateway that runs has written its note again.
+const GATEWAYS_LOOK: Duration = Duration::from_secs(4);
 /// Ids of unreadable entries that are named.
 const NAMED_MAX: usize = 100;
 
@@ -92,6 +95,20 @@ pub async fn copy(
     copy_notes(from, to, &mut copied, |done| report(CopyStep::Notes, done, None)).await?;
     verify(from, to, &mut copied, |done| report(CopyStep::Verify, done, of)).await?;
     Ok(copied)
+}
+
+/// Returns the gateways that use a store, by their notes: each running one writes its own again every second.
+///
+/// Looked at twice, so that no clock matters.
+pub async fn running_gateways(store: &dyn CarryingStore) -> Result<Vec<GatewayName>, StoreError> {
+    let before = gateway_notes(store).await?;
+    if !before.iter().any(|note| GatewayNote::read(note).is_some()) {
+        return Ok(Vec::new());
+    }
+    tokio::time::sleep(GATEWAYS_LOOK).await;
+    let after = gateway_notes(store).await?;
+    let is_newer = |note: &&Note| !before.iter().any(|old| (&old.key, old.last_at) == (&note.key, note.last_at));
+    Ok(after.iter().filter(is_newer).filter_map(GatewayNote::read).map(|(name, _)| name).collect())
 }
 
 /// Returns the entry up to which the target has all that the source has; none: it has not even the first.

@@ -99,7 +99,7 @@ pub use amend::{AmendAsked, BadAmend, amend};
 pub use audit::{Actor, Audit, AuditError};
 pub use capture::{Captured, capture};
 pub use choice::{BadChoice, Choice, Done, EntryOutcome, IDS_MAX, PAGE_DEFAULT, PAGE_MAX};
-pub use copy::{Copied, CopyProgress, CopyStep, NotCopied, copy};
+pub use copy::{Copied, CopyProgress, CopyStep, NotCopied, copy, running_gateways};
 pub use count::{COUNTED_MAX, count};
 pub use digest::{DAYS_MAX, Digest, DigestSite, NeedsPerson, digest};
 pub use discard::{DROPPED_STATES, DropAsked, drop_entries};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::event::EventType;
-use formgate::operate::{Copied, CopyProgress, CopyStep, NotCopied, copy};
+use formgate::operate::{Copied, CopyProgress, CopyStep, NotCopied, copy, running_gateways};
 use formgate::queue::carry::CarryingStore;
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::sqlite::SqliteStore;
@@ -15,7 +15,9 @@ use formgate::queue::{
 use tempfile::TempDir;
 
 use crate::cli::{Place, Ran};
-use crate::store_contract::{add, again, at, claim_one, delivered, entry, entry_of, head_of, held, id, open};
+use crate::store_contract::{
+    add, again, at, claim_one, delivered, entry, entry_of, head_of, held, id, open, open_postgres,
+};
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a key")
@@ -92,6 +94,20 @@ async fn everything_is_copied_there_and_back() {
         }
         assert!(store.notes(NoteKind::Gateway, "", None, 9).await.expect("listed").is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_copy_in_postgresql_has_the_same_digest() {
+    let source = filled().await;
+    let (_folder, file) = target();
+    let first = copied(&source, &file).await;
+    let there = open_postgres().await;
+    assert_eq!(copied(&file, &there).await, first);
+    let (_folder, back) = target();
+    assert_eq!(copied(&there, &back).await, first);
+    let events = back.events(0, EVENTS_MAX).await.expect("read").events;
+    assert_eq!(events, source.events(0, EVENTS_MAX).await.expect("read").events);
+    assert_eq!(running_gateways(&there).await.expect("read"), []);
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {
 }
 
 /// Opens a store in a database of its own. Its time is what the test says.
-async fn open_postgres() -> PostgresStore {
+pub(crate) async fn open_postgres() -> PostgresStore {
     open_postgres_at(&fresh_database().await.url)
 }
 

@@ -16,6 +16,7 @@ use crate::cli::shown;
 use crate::operate::{self, Copied, CopyProgress, CopyStep, NotCopied};
 use crate::postgres_url::PostgresUrl;
 use crate::queue::carry::CarryingStore;
+use crate::queue::postgres::{self, PostgresStore, StoreClock};
 use crate::queue::sqlite::{Options, SqliteStore};
 
 /// A copy is no append, so no window counts.
@@ -59,8 +60,8 @@ pub(super) async fn run(args: &CopyArgs, console: &mut Console) -> Result<Exit, 
     if from.is_same(&to) {
         return Err(Error::usage(anyhow!("--from and --to are the same store")));
     }
-    let source = from.open_source(args.force)?;
-    let target = to.open_target()?;
+    let source = from.open_source(args.force).await?;
+    let target = to.open_target().await?;
     let report = |progress: CopyProgress| {
         if progress.done.is_multiple_of(REPORT_EVERY) {
             console.progress(&in_words(progress));
@@ -113,7 +114,7 @@ impl Place {
         }
     }
 
-    fn open_source(&self, force: bool) -> Result<Arc<dyn CarryingStore>, Error> {
+    async fn open_source(&self, force: bool) -> Result<Arc<dyn CarryingStore>, Error> {
         match self {
             Self::Sqlite(path) if !path.exists() => Err(Error::store(anyhow!("{} doesn't exist", path.display()))),
             Self::Sqlite(path) if force => {
@@ -123,20 +124,29 @@ impl Place {
             Self::Sqlite(path) => {
                 Ok(Arc::new(open_alone(path, "stop it (SIGTERM) and copy again, or copy with --force")?))
             }
-            Self::Postgres(_) => Err(no_postgres()),
+            Self::Postgres(url) => {
+                open_postgres(url, force, "stop it (SIGTERM) and copy again, or copy with --force").await
+            }
         }
     }
 
-    fn open_target(&self) -> Result<Arc<dyn CarryingStore>, Error> {
+    async fn open_target(&self) -> Result<Arc<dyn CarryingStore>, Error> {
         match self {
             Self::Sqlite(path) => Ok(Arc::new(open_alone(path, "stop it (SIGTERM): a copy needs a store at rest")?)),
-            Self::Postgres(_) => Err(no_postgres()),
+            Self::Postgres(url) => open_postgres(url, false, "stop it (SIGTERM): a copy needs a store at rest").await,
         }
     }
 }
 
-fn no_postgres() -> Error {
-    Error::usage(anyhow!("this version copies only between SQLite stores"))
+async fn open_postgres(url: &PostgresUrl, force: bool, cure: &str) -> Result<Arc<dyn CarryingStore>, Error> {
+    let failed = |error| Error::store(error).context(format!("{url} can't be opened"));
+    let options = postgres::Options { dedupe_window: DEDUPE_WINDOW, max_size: None, clock: StoreClock::Server };
+    let store = PostgresStore::open(url, options).map_err(failed)?;
+    store.prepare().await.map_err(failed)?;
+    if !force && let Some(gateway) = operate::running_gateways(&store).await.map_err(failed)?.first() {
+        return Err(Error::store(anyhow!("the gateway {gateway} uses {url}")).hint(cure));
+    }
+    Ok(Arc::new(store))
 }
 
 fn options() -> Options {

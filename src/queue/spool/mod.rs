@@ -311,8 +311,11 @@ impl Store for SpoolingStore {
         let _nothing_on_its_way = self.0.carrying.lock().await;
         let spooled = self.0.spool.erase(ids).await;
         self.0.forget_refused(ids);
-        let there = self.0.remote.erase(ids).await?;
-        Ok(spooled? + there)
+        let (spooled, mut places) = erased_and_left(spooled)?;
+        let (there, left_there) = erased_and_left(self.0.remote.erase(ids).await)?;
+        places.extend(left_there);
+        let erased = spooled + there;
+        if places.is_empty() { Ok(erased) } else { Err(StoreError::Remains { erased, places }) }
     }
 
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -361,6 +364,14 @@ impl Store for SpoolingStore {
             () = self.0.remote.ended() => {}
             () = self.0.spool.ended() => {}
         }
+    }
+}
+
+/// Takes apart what came of an erasure: how many were erased, and the places where bytes remain.
+fn erased_and_left(erased: Result<usize, StoreError>) -> Result<(usize, Vec<String>), StoreError> {
+    match erased {
+        Err(StoreError::Remains { erased, places }) => Ok((erased, places)),
+        erased => Ok((erased?, Vec::new())),
     }
 }
 
