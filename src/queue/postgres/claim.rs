@@ -97,10 +97,10 @@ const PUT_OFF_SQL: &str = "UPDATE formgate.entry SET due_at = due_at + $2, lease
 /// Leases entries that are due.
 pub(super) async fn claim(core: &Core, claim: &Claim) -> Result<Vec<Lease>, Failure> {
     let claim = claim.cut();
-    if claim.max == 0 || claim.quota.partitions.is_empty() {
+    if claim.quota.partitions.is_empty() {
         return Ok(Vec::new());
     }
-    if !core.has_claimed() {
+    if claim.max == 0 || !core.has_claimed() {
         look_at_clock(core, &claim).await?;
     }
     let found = find(core, &claim).await?;

@@ -344,8 +344,8 @@ fn used_bytes(log: &Path) -> u64 {
 #[test]
 fn the_postgres_store_does_what_the_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let failures = FileFailurePersistence::Direct("tests/it/store_contract/model.proptest-regressions");
-    let config = Config { cases: 32, failure_persistence: Some(Box::new(failures)), ..Config::default() };
+    let failures = FileFailurePersistence::Direct("tests/it/store_contract/model-postgres.proptest-regressions");
+    let config = Config { cases: 16, failure_persistence: Some(Box::new(failures)), ..Config::default() };
     proptest::proptest!(config, |(actions in prop::collection::vec(write_or_wait(), 1..60))| {
         runtime.block_on(async {
             let (store, model) = (open_postgres().await, MemoryStore::new(WINDOW));
