@@ -45,7 +45,7 @@ use self::backup::Backups;
 use self::bound::{Bound, bind_all};
 pub use self::files::{CONNECTIONS_MIN, OTHER_FILES};
 use self::follow::Follower;
-use self::sending::{Sending, client, refused_keys, shared};
+use self::sending::{Sending, client, gateways, refused_keys, shared, shared_notifier};
 use self::store::open_to_serve;
 pub use self::store::{check_store, open_store};
 pub use self::supervise::Fatal;
@@ -227,10 +227,14 @@ fn start_with(
         .with_live(live.clone());
     let in_flight = gateway.in_flight();
     let admin = AdminApp::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
-    let admin = admin.with_made_token(made_token(&config.load())).with_sending(sender.status());
+    let admin = admin
+        .with_made_token(made_token(&config.load()))
+        .with_sending(sender.status())
+        .with_gateways(gateways(&sender));
     let admin = admin.with_keys_under_way(sender.keys_under_way(), takes_over);
     let notifier = Notifier::new(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics), activity.clone())
         .with_sending(sender.status());
+    let notifier = shared_notifier(notifier, &sender);
     let admin = admin.with_activity(activity.clone()).with_widgets(widgets).with_sinks(notifier.statuses());
     let admin = admin.with_live(live.clone()).with_key_verifier(key_verifier);
     let bounded = Bounded::new(admin.clone(), ADMIN_BOUNDS, Arc::clone(&metrics));

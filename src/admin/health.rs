@@ -126,11 +126,13 @@ impl AdminApp {
         }
         let config = self.config.load_full();
         let sending = self.sending.borrow().clone();
+        let gateways = self.gateways.borrow().clone();
         let process = Process {
             version: env!("CARGO_PKG_VERSION"),
             since: self.since,
             degraded: self.metrics.degraded(),
             sending: &sending,
+            gateways: &gateways,
             unready_reason: unready.as_ref().map(|unready| unready.reason),
             unready: unready.map(|unready| unready.words),
             brief,

@@ -47,7 +47,7 @@ use crate::http::RequestId;
 use crate::operate::{Actor, Audit, KeyVerifier, SinkStatus, Widgets};
 use crate::queue::activity::Activity;
 use crate::queue::live::Live;
-use crate::queue::{KeysUnderWay, OpenStore, SendingStatus};
+use crate::queue::{KeysUnderWay, OpenStore, SeenGateway, SendingStatus};
 use crate::telemetry::Metrics;
 use console::Console;
 use health::Probe;
@@ -90,6 +90,8 @@ pub struct AdminApp {
     key_verifier: Option<KeyVerifier>,
     /// How the sinks of events do.
     sinks: watch::Receiver<Vec<SinkStatus>>,
+    /// The gateways that share the store.
+    gateways: watch::Receiver<Vec<SeenGateway>>,
     since: Timestamp,
     api: Arc<Semaphore>,
     asking: Arc<Semaphore>,
@@ -150,6 +152,7 @@ impl AdminApp {
         // Without a sender nothing is held back.
         let (_, sending) = watch::channel(SendingStatus::default());
         let (_, sinks) = watch::channel(Vec::new());
+        let (_, gateways) = watch::channel(Vec::new());
         Self {
             config,
             store: store.into(),
@@ -163,6 +166,7 @@ impl AdminApp {
             widgets: None,
             key_verifier: None,
             sinks,
+            gateways,
             since: Timestamp::now(),
             api: Arc::new(Semaphore::new(API_AT_ONCE)),
             asking: Arc::new(Semaphore::new(ASKING_AT_ONCE)),
@@ -187,6 +191,11 @@ impl AdminApp {
     /// Shows what the sender holds back.
     pub fn with_sending(self, sending: watch::Receiver<SendingStatus>) -> Self {
         Self { sending, ..self }
+    }
+
+    /// Shows the gateways that share the store.
+    pub fn with_gateways(self, gateways: watch::Receiver<Vec<SeenGateway>>) -> Self {
+        Self { gateways, ..self }
     }
 
     /// Shows which keys leads are under way with.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::identity::identity;
@@ -12,8 +13,9 @@ use super::tasks::Tasks;
 use crate::accept;
 use crate::config::{Config, KaiCallsConfig};
 use crate::kaicalls::{self, Client, ClientError};
-use crate::queue::OpenStore;
-use crate::send::{Sender, Stopped};
+use crate::notify::Notifier;
+use crate::queue::{OpenStore, SeenGateway};
+use crate::send::{Ownership, Sender, Stopped};
 
 pub(super) struct Sending {
     task: JoinHandle<Option<Stopped>>,
@@ -69,6 +71,19 @@ pub(super) fn client(upstream: &KaiCallsConfig) -> Result<Client, ClientError> {
 /// Where others share the store, lets the sender send only for its part of the sites.
 pub(super) fn shared(sender: Sender, opened: &OpenStore, config: &Config) -> Sender {
     if opened.is_shared() { sender.shared_as(identity(config)) } else { sender }
+}
+
+/// Lets the notifier tell what only this gateway knows, where others share the store.
+pub(super) fn shared_notifier(notifier: Notifier, sender: &Sender) -> Notifier {
+    match sender.ownership() {
+        Some(ownership) => notifier.shared_as(ownership.name().clone()),
+        None => notifier,
+    }
+}
+
+/// Returns the gateways that share the store, as they were last seen; none where it isn't shared.
+pub(super) fn gateways(sender: &Sender) -> watch::Receiver<Vec<SeenGateway>> {
+    sender.ownership().map_or_else(|| watch::channel(Vec::new()).1, Ownership::gateways)
 }
 
 /// Lets the gateway know what the sender does: which keys KaiCalls refuses.

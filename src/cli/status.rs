@@ -1,5 +1,7 @@
 //! `formgate status`.
 
+mod gateways;
+
 use anyhow::anyhow;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -97,6 +99,7 @@ fn summary(status: &Status) -> String {
 /// Writes the screen: short where all is well.
 fn lines(status: &Status, paint: Paint) -> Vec<String> {
     let mut lines = head(status, paint);
+    lines.extend(gateways::lines(status, paint));
     lines.extend(degraded(status, paint));
     lines.extend(waits(status));
     lines.extend(causes(status));
@@ -283,7 +286,7 @@ mod tests {
         SiteId::parse(name).expect("a slug")
     }
 
-    fn healthy() -> Status {
+    pub(super) fn healthy() -> Status {
         Status {
             version: "1.2.3".to_owned(),
             since: at(-3 * 86_400),
@@ -311,6 +314,7 @@ mod tests {
             incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
+            gateways: Vec::new(),
         }
     }
 

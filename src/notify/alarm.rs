@@ -7,7 +7,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::lead::SiteId;
-use crate::queue::{Key, Merge, NOTES_MAX, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge};
+use crate::queue::{
+    GatewayName, Key, Merge, NOTES_MAX, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge,
+};
+use crate::telemetry::Degraded;
 
 /// The alarm of an upstream that is down.
 pub(super) const UPSTREAM_KEY: &str = "upstream_down";
@@ -54,6 +57,23 @@ pub(super) fn paused_key(site: &SiteId) -> String {
 /// What the keys of alarms of paused sites begin with.
 pub(super) const PAUSED: &str = "paused/";
 
+/// What the keys of alarms of degradations begin with: those of a gateway that shares its store have its name in them.
+pub(super) fn degraded_prefix(gateway: Option<&GatewayName>) -> String {
+    gateway.map_or_else(|| DEGRADED.to_owned(), |name| format!("{DEGRADED}{name}/"))
+}
+
+/// Reads what needs a person at a gateway that shares the store.
+pub(super) async fn degradations(store: &dyn Store, gateway: &GatewayName) -> Result<Vec<Degraded>, StoreError> {
+    let prefix = degraded_prefix(Some(gateway));
+    let notes = store.notes(NoteKind::Alarm, &prefix, None, NOTES_MAX).await?;
+    let raised = notes.iter().filter(|note| note.text.as_deref().is_some_and(|text| !text.is_empty()));
+    let reasons = raised.filter_map(|note| note.key.as_str().strip_prefix(&*prefix));
+    Ok(reasons.filter_map(|word| Degraded::ALL.into_iter().find(|known| known.as_str() == word)).collect())
+}
+
+/// What the keys of alarms of degradations begin with.
+const DEGRADED: &str = "degraded/";
+
 /// Reads what an alarm was raised with; none where it isn't raised.
 pub(super) async fn detail<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<Option<T>, StoreError> {
     let notes = store.notes(NoteKind::Alarm, key, None, 1).await?;
@@ -77,6 +97,21 @@ impl Alarms {
                 raised.extend(alarm);
             }
         }
+    }
+
+    /// Takes in what other gateways have raised and cleared since. What this one has seen for itself stays.
+    pub(super) async fn refresh(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let now = Self::read(store).await?;
+        self.raised.retain(|key, raised| raised.is_seen || now.raised.contains_key(key));
+        for (key, raised) in now.raised {
+            self.raised.entry(key).or_insert(raised);
+        }
+        Ok(())
+    }
+
+    /// Forgets an alarm, which another gateway clears.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.raised.remove(key);
     }
 
     /// Returns an alarm that is raised.

@@ -19,6 +19,8 @@ mod content;
 
 mod lanes;
 
+mod noticing;
+
 pub mod notice;
 
 mod routing;
@@ -31,7 +33,7 @@ mod watch;
 
 pub mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +55,8 @@ use crate::event::EventType;
 use crate::operate::SinkStatus;
 use crate::queue::activity::Activity;
 use crate::queue::{
-    EVENTS_MAX, Emission, Events, Happened, Key, Move, MoveFilter, OutboxEvent, SendingStatus, State, Store, StoreError,
+    EVENTS_MAX, Emission, Events, GatewayName, Happened, Key, Move, OutboxEvent, SendingStatus, State, Store,
+    StoreError,
 };
 use crate::telemetry::Metrics;
 
@@ -111,7 +114,7 @@ impl Notifier {
         let (statuses, sinks) = channel::channel(Vec::new());
         let (_, sending) = channel::channel(SendingStatus::default());
         let degraded = Arc::new(Mutex::default());
-        let reader = Reader { store, config, sending, sinks, degraded, clock: Clock::default() };
+        let reader = Reader { store, config, sending, sinks, degraded, gateway: None, clock: Clock::default() };
         Self { reader, metrics, activity, statuses: Arc::new(statuses) }
     }
 
@@ -119,6 +122,13 @@ impl Notifier {
     #[must_use]
     pub fn with_sending(mut self, sending: channel::Receiver<SendingStatus>) -> Self {
         self.reader.sending = sending;
+        self
+    }
+
+    /// Notices what only this gateway knows also while another that shares the store sends the events.
+    #[must_use]
+    pub fn shared_as(mut self, gateway: GatewayName) -> Self {
+        self.reader.gateway = Some(gateway);
         self
     }
 
@@ -140,7 +150,7 @@ impl Notifier {
         while !*stopping.borrow() {
             let told = match self.has_sinks() {
                 true => self.tell(&holder, stopping.clone()).await,
-                false => self.idle(stopping.clone()).await,
+                false => self.idle(&holder, stopping.clone()).await,
             };
             if let Err(error) = told {
                 tracing::warn!(%error, "notify.store_failed: the store can't be used; trying again");
@@ -165,25 +175,6 @@ impl Notifier {
         !self.reader.config.load().sinks.is_empty()
     }
 
-    /// Waits until there are sinks, or the gateway stops. Without any nothing is recorded, and nothing is paid.
-    async fn idle(&self, mut stopping: channel::Receiver<bool>) -> Result<(), StoreError> {
-        self.statuses.send_replace(Vec::new());
-        self.metrics.sink_depths(&BTreeMap::new());
-        let store = &*self.reader.store;
-        store.record_moves(MoveFilter::NONE).await?;
-        // A secret that is missing at a start may only be late: what waits for its sink is kept for as long as it is tried.
-        let is_read = store.readers().await?.iter().any(|reader| reader.name == name());
-        if is_read && !lanes::has_parked(store, self.reader.now()).await? {
-            store.unregister(&name()).await?;
-        }
-        while !self.has_sinks() {
-            if timeout(LOOK_EVERY, stopping.wait_for(|stop| *stop)).await.is_ok() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes or renews the name.
     async fn hold(&self, holder: &Key) -> Result<bool, StoreError> {
         self.reader.store.hold(&name(), holder, HOLD, self.reader.now()).await
@@ -192,7 +183,10 @@ impl Notifier {
     /// Tells what happens, as long as this gateway holds the name and has sinks.
     async fn tell(&self, holder: &Key, mut stopping: channel::Receiver<bool>) -> Result<(), StoreError> {
         if !self.hold(holder).await? {
-            return Ok(());
+            return match self.reader.gateway {
+                Some(_) => self.notice(holder, stopping).await,
+                None => Ok(()),
+            };
         }
         let Some(mut round) = self.begin().await? else { return Ok(()) };
         let mut changed = self.reader.store.changed();

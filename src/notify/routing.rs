@@ -7,6 +7,7 @@ use crate::config::{Config, Sink};
 use crate::event::EventType;
 use crate::lead::{EntryId, FormId, SiteId};
 use crate::queue::{Emission, Happened, Move, MoveFilter, OutboxEvent, Reason, State};
+use crate::telemetry::Degraded;
 
 /// An event on its way to sinks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,25 @@ pub(super) fn wanted_moves(config: &Config) -> MoveFilter {
     }
 }
 
+/// Returns the event that tells of a degradation; none where another does in more words.
+pub(super) fn degradation_event(degraded: Degraded) -> Option<EventType> {
+    match degraded {
+        Degraded::ConfigBroken
+        | Degraded::CopyFailed
+        | Degraded::ReloadRefused
+        | Degraded::DeliveryOff
+        | Degraded::AdminBroken => Some(EventType::GatewayConfigBroken),
+        Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::StoreAway => Some(EventType::GatewayStoreDegraded),
+        Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
+        Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
+        Degraded::AdminSocketMissing | Degraded::TaskFailing | Degraded::ConfigsDiffer => {
+            Some(EventType::GatewayDegraded)
+        }
+        // `site.paused` and `gateway.upstream_down`.
+        Degraded::SitesPaused | Degraded::UpstreamFailing => None,
+    }
+}
+
 /// Tells whether any sink wants an event.
 pub(super) fn wants(config: &Config, event: EventType) -> bool {
     let is_chosen = |sink: &Sink| sink.events.iter().any(|pattern| pattern.matches(event));
@@ -128,5 +148,12 @@ mod tests {
         assert_ne!(id(&event), id(&OutboxEvent { number: 4, ..event.clone() }));
         // A new store counts from one again.
         assert_ne!(id(&event), id(&OutboxEvent { at: Timestamp::MAX, ..event }));
+    }
+
+    #[test]
+    fn every_degradation_is_told_by_some_event() {
+        let silent: Vec<_> =
+            Degraded::ALL.into_iter().filter(|degraded| degradation_event(*degraded).is_none()).collect();
+        assert_eq!(silent, [Degraded::SitesPaused, Degraded::UpstreamFailing], "these have events of their own");
     }
 }

@@ -34,6 +34,8 @@ mod figures;
 
 mod find;
 
+mod gateways;
+
 mod group;
 
 mod held;
@@ -108,6 +110,7 @@ pub use explain::{BadExplain, ExplainAsked, ExplainReport, ExplainSubject, error
 pub use export::{Export, ExportFormat, csv_head, csv_row};
 pub use figures::Window;
 pub use find::{NotFound, find};
+pub use gateways::GatewayStatus;
 pub use group::{Group, Groups, groups};
 pub use held::{Recheck, recheck_held};
 pub use history::{HISTORY_DAYS, HISTORY_HOURS, History, HistoryReader, Period, history_of};

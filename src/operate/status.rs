@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::gateways::{GatewayStatus, gateways};
 use super::group::{Group, groups};
 use super::query::Query;
 use super::refusals::{SiteRefusals, last_refusals};
@@ -14,7 +15,8 @@ use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
 use crate::lead::SiteId;
 use crate::queue::{
-    AttemptResult, Counts, Extent, Filter, Holdup, Order, Reason, SendingStatus, SpoolStatus, State, Store, StoreError,
+    AttemptResult, Counts, Extent, Filter, Holdup, Order, Reason, SeenGateway, SendingStatus, SpoolStatus, State,
+    Store, StoreError,
 };
 use crate::telemetry::Degraded;
 
@@ -38,6 +40,8 @@ pub struct Process<'a> {
     pub unready: Option<String>,
     /// The same as a word of a closed set, as `/readyz` names it.
     pub unready_reason: Option<&'static str>,
+    /// The gateways that share the store; none where it has the store for itself.
+    pub gateways: &'a [SeenGateway],
     /// Leaves out causes and errors, for which entries are read.
     pub brief: bool,
 }
@@ -82,6 +86,9 @@ pub struct Status {
     /// The sites whose posts were refused last, with how many in 24 hours; the most first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<SiteRefusals>,
+    /// The gateways that share the store, by name; none where it isn't shared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<GatewayStatus>,
 }
 
 /// Something that needs a person though submissions are taken.
@@ -176,6 +183,7 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         causes: causes.into_iter().take(SHOWN_MAX).collect(),
         errors,
         refused,
+        gateways: gateways(process.gateways),
     }
 }
 

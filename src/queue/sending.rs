@@ -8,11 +8,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::Partitions;
 use crate::lead::SiteId;
 
 /// How sending stands right now.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendingStatus {
+    /// What this gateway sends for; of other sites it knows nothing.
+    pub partitions: Partitions,
     /// Attempts under way.
     pub in_flight: usize,
     /// KaiCalls fails for every site: nothing is sent but one probe a minute.
@@ -27,6 +30,22 @@ pub struct SendingStatus {
     pub rate_limited_sites: BTreeMap<SiteId, Timestamp>,
     /// Set while `[kaicalls].rate` is used up: when the next lead of any site may go.
     pub rate_limited: Option<Timestamp>,
+}
+
+impl Default for SendingStatus {
+    /// Nothing is held back.
+    fn default() -> Self {
+        Self {
+            partitions: Partitions::ALL,
+            in_flight: 0,
+            upstream: None,
+            failing_sites: BTreeMap::new(),
+            unreachable_sites: BTreeSet::new(),
+            paused_sites: BTreeMap::new(),
+            rate_limited_sites: BTreeMap::new(),
+            rate_limited: None,
+        }
+    }
 }
 
 /// Why leads wait, and since when.

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::kaicalls::Client;
 use crate::queue::activity::Activity;
 use crate::queue::live::Live;
-use crate::queue::{KeysUnderWay, MAKE_DUE_MAX, SendingStatus, Store};
+use crate::queue::{KeysUnderWay, MAKE_DUE_MAX, Partitions, SendingStatus, Store};
 use crate::telemetry::{Metrics, Panicked, catch, catch_async};
 
 /// How long attempts in flight get to end when the worker stops.
@@ -169,18 +169,12 @@ impl Sender {
         let mut changed = self.deliverer.store.changed();
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
-        let held = self.deliverer.admission.held();
-        let mut moved = held.changes();
+        let mut moved = self.deliverer.admission.held().changes();
         let mut returning = JoinSet::new();
         while !*shutdown.borrow_and_update() {
+            self.follow_partitions(&mut moved, &mut reloads);
             if reloads.has_changed().unwrap_or_default() {
                 reloads.mark_unchanged();
-                self.begin_bringing_back(&mut returning).await;
-            }
-            if moved.has_changed().unwrap_or_default() {
-                moved.mark_unchanged();
-                self.deliverer.admission.forget_others();
-                // What waits for one of the sites that came may have been brought back nowhere.
                 self.begin_bringing_back(&mut returning).await;
             }
             flight.reap();
@@ -209,6 +203,16 @@ impl Sender {
                 _ = changed.changed(), if !is_due => looking.hint(),
                 () = tokio::time::sleep_until(looking_at) => looking.time_came(),
             }
+        }
+    }
+
+    /// Goes by the sites that this gateway sends for by now.
+    fn follow_partitions(&self, moved: &mut watch::Receiver<Partitions>, reloads: &mut watch::Receiver<u64>) {
+        if moved.has_changed().unwrap_or_default() {
+            moved.mark_unchanged();
+            self.deliverer.admission.forget_others();
+            // What waits for one of the sites that came may have been brought back nowhere.
+            reloads.mark_changed();
         }
     }
 
@@ -295,7 +299,7 @@ impl Sender {
                 deliverer.guard(&lease, deliverer.deliver(&config, &lease, permit, held)).await
             }),
             Ok(Decision::Wait(wait)) => {
-                flight.begin(slot, under_way, async move { deliverer.put_off(&lease, wait, now).await })
+                flight.begin(slot, under_way, async move { deliverer.put_off(&lease, wait, now).await });
             }
             Ok(Decision::Hold(reason)) => {
                 flight.begin(slot, under_way, async move {

@@ -146,6 +146,7 @@ async fn neither_the_list_of_work_nor_the_status_reads_a_body() {
     assert_eq!(groups.groups.iter().map(|group| group.leads).sum::<u64>(), 3);
     let sending = formgate::queue::SendingStatus::default();
     let process = operate::Process {
+        gateways: &[],
         version: "1",
         since: now,
         unready: None,

@@ -2,6 +2,8 @@
 //!
 //! Time stands still but for [`Cluster::pass`]; each gateway has a KaiCalls of its own, which tells who sent what.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use formgate::config::{Config, Rate};
 use formgate::destination::BaseUrl;
 use formgate::kaicalls::{self, Client};
 use formgate::lead::{Draft, EntryId, FormId, Lead, SiteId};
+use formgate::notify::Notifier;
+use formgate::queue::activity::Activity;
 use formgate::queue::memory::MemoryStore;
 use formgate::queue::{
     Appended, GatewayName, Head, NewEntry, PARTITIONS, Partition, Partitions, Reading, Reason, SeenGateway, State,
@@ -55,6 +59,8 @@ struct Gateway {
     stop: watch::Sender<bool>,
     sending: JoinHandle<()>,
     holding: JoinHandle<()>,
+    activity: Activity,
+    telling: JoinHandle<()>,
 }
 
 impl Cluster {
@@ -102,13 +108,22 @@ impl Cluster {
         let sender = Sender::new(store, client, Arc::clone(&config), Arc::clone(&metrics));
         let sender = sender.with_clock(self.clock.clone()).shared_as(identity);
         let ownership = sender.ownership().expect("it is shared").clone();
+        let name = ownership.name().clone();
         let (stop, stopped) = watch::channel(false);
+        let told_to_stop = stopped.clone();
         let (seen, worker, until) = (ownership.gateways(), sender.clone(), stopped.clone());
         let sending = tokio::spawn(async move {
             worker.run(until).await;
         });
         let holding = tokio::spawn(ownership.run(stopped));
-        self.gateways.push(Gateway { api, config, metrics, sender, seen, stop, sending, holding });
+        let activity = Activity::default();
+        let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
+        let notifier = Notifier::new(Arc::clone(&config), store, Arc::clone(&metrics), activity.clone())
+            .with_sending(sender.status())
+            .with_clock(self.clock.clone())
+            .shared_as(name);
+        let telling = tokio::spawn(notifier.run(told_to_stop));
+        self.gateways.push(Gateway { api, config, metrics, sender, seen, stop, sending, holding, activity, telling });
     }
 
     /// Lets time go on.
@@ -216,6 +231,7 @@ impl Gateway {
     fn kill(&self) {
         self.sending.abort();
         self.holding.abort();
+        self.telling.abort();
     }
 
     fn is_degraded(&self, reason: Degraded) -> bool {

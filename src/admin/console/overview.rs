@@ -15,7 +15,8 @@ use super::show::{clock, counted, moment, number, prose, sentence, span, state};
 use super::{PageResult, Request, words};
 use crate::lead::SiteId;
 use crate::operate::{
-    Degradation, DeliveryWait, Group, History, Period, SinkState, SinkStatus, SiteRefusals, Status, mask_text,
+    Degradation, DeliveryWait, GatewayStatus, Group, History, Period, SinkState, SinkStatus, SiteRefusals, Status,
+    mask_text,
 };
 use crate::queue::Reason;
 use crate::telemetry::Degraded;
@@ -314,7 +315,25 @@ impl Overview<'_> {
                     dd {
                         (store.kind) ", " (mebibytes(store.bytes)) " " (words::OF) " " (mebibytes(store.max_bytes)) " MiB"
                     }
+                    @if !self.status.gateways.is_empty() {
+                        dt { (words::GATEWAYS) }
+                        dd { @for gateway in &self.status.gateways { div { (self.sharing(gateway)) } } }
+                    }
                 }
+            }
+        }
+    }
+
+    /// One of the gateways that share the store.
+    fn sharing(&self, gateway: &GatewayStatus) -> Markup {
+        html! {
+            code { (gateway.name) } " "
+            @if gateway.live {
+                (gateway.version) ", " (words::SENDS_FOR) " " (number(gateway.sites as u64))
+                @if gateway.this { ", " (words::THIS_GATEWAY) }
+                @if gateway.config_differs { ", " strong { (words::OTHER_CONFIGURATION) } }
+            } @else {
+                (words::NOT_SEEN_SINCE) " " (moment(gateway.last_seen, self.now))
             }
         }
     }

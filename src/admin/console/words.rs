@@ -129,6 +129,11 @@ pub(super) const CONFIGURATION: &str = "Configuration";
 pub(super) const CONFIG_OK: &str = "In force";
 pub(super) const CONFIG_BROKEN: &str = "Not all of it is in force: see above";
 pub(super) const STORE: &str = "Store";
+pub(super) const GATEWAYS: &str = "Gateways";
+pub(super) const THIS_GATEWAY: &str = "this one";
+pub(super) const NOT_SEEN_SINCE: &str = "not seen since";
+pub(super) const OTHER_CONFIGURATION: &str = "another configuration";
+pub(super) const SENDS_FOR: &str = "sends for sites:";
 
 // The list of leads.
 pub(super) const ANY_TIME: &str = "Any time";

@@ -183,6 +183,7 @@ mod tests {
             incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
+            gateways: Vec::new(),
         }
     }
 

@@ -10,20 +10,45 @@ use crate::config::{Config, Sink, SinkSites, Validity};
 use crate::event::EventType;
 use crate::notify::alarm::{self, UpstreamAlarm};
 use crate::notify::notice::{
-    CertificatesExpiring, Data, DigestData, ExpiringCertificate, FailingSink, GatewayDegraded, GatewayUpstream,
-    SinkFailing,
+    CertificatesExpiring, Data, DegradedReason, DigestData, ExpiringCertificate, FailingSink, GatewayDegraded,
+    GatewayUpstream, SinkFailing,
 };
-use crate::notify::routing::Routed;
+use crate::notify::routing::{Routed, degradation_event};
 use crate::operate::{self, SinkState};
-use crate::queue::StoreError;
+use crate::queue::{GatewayName, GatewayNote, StoreError, gateway_notes};
 use crate::telemetry;
 
 /// Most sinks that are named.
 const FAILING_MAX: usize = 20;
 
-pub(super) fn degraded(reader: &Reader, event: EventType) -> Data {
-    let reasons = reader.degraded.lock().get(&event).cloned().unwrap_or_default();
-    Data::Degraded(GatewayDegraded { gateway: reader.gateway(), reasons })
+pub(super) async fn degraded(reader: &Reader, event: EventType) -> Result<Data, StoreError> {
+    let mut reasons = reader.degraded.lock().get(&event).cloned().unwrap_or_default();
+    if let Some(this) = &reader.gateway {
+        reasons.extend(reasons_of_others(reader, this, event).await?);
+    }
+    Ok(Data::Degraded(GatewayDegraded { gateway: reader.url(), reasons }))
+}
+
+/// Reads what needs a person at the other gateways that share the store: each says so by an alarm.
+async fn reasons_of_others(
+    reader: &Reader,
+    this: &GatewayName,
+    event: EventType,
+) -> Result<Vec<DegradedReason>, StoreError> {
+    let notes = gateway_notes(&*reader.store).await?;
+    let others = notes.iter().filter_map(GatewayNote::read).map(|(name, _)| name).filter(|name| name != this);
+    let mut reasons = Vec::new();
+    for other in others {
+        for reason in alarm::degradations(&*reader.store, &other).await? {
+            if degradation_event(reason) == Some(event) {
+                reasons.push(DegradedReason {
+                    reason: reason.as_str().to_owned(),
+                    cure: format!("{} (gateway {other})", reason.cure()),
+                });
+            }
+        }
+    }
+    Ok(reasons)
 }
 
 pub(super) async fn upstream(reader: &Reader, routed: &Routed) -> Result<Data, StoreError> {
@@ -33,7 +58,7 @@ pub(super) async fn upstream(reader: &Reader, routed: &Routed) -> Result<Data, S
         false => None,
     };
     Ok(Data::Upstream(GatewayUpstream {
-        gateway: reader.gateway(),
+        gateway: reader.url(),
         since: is_down.then_some(routed.at),
         why: alarm.map(|alarm| alarm.why),
         queued: reader.queued(None).await?,
@@ -55,7 +80,7 @@ pub(super) async fn certificates(reader: &Reader, config: &Config) -> Data {
     };
     // A bug there must not keep the event from being sent: what it is about stands in its name.
     let certificates = telemetry::blocking(look).await.unwrap_or_default();
-    Data::Certificates(CertificatesExpiring { gateway: reader.gateway(), certificates })
+    Data::Certificates(CertificatesExpiring { gateway: reader.url(), certificates })
 }
 
 /// Lists the other sinks that take no events; none where all do by now.
@@ -75,7 +100,7 @@ pub(super) fn sinks(reader: &Reader, asking: &Sink) -> Option<Data> {
             })
         })
         .collect();
-    (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.gateway(), sinks, more }))
+    (!sinks.is_empty()).then(|| Data::SinkFailing(SinkFailing { gateway: reader.url(), sinks, more }))
 }
 
 /// Sums up the day or the week before, of the sites of a sink.
@@ -96,5 +121,5 @@ pub(super) async fn digest(reader: &Reader, routed: &Routed, sink: &Sink) -> Res
     let only = sites.and_then(|sites| sites.first().filter(|_| sites.len() == 1));
     let site = only.map(|site| named(&situation.config, site));
     let figures = operate::digest(&*reader.store, &situation, sites, first..=last).await?;
-    Ok(Some(Data::Digest(Box::new(DigestData { gateway: reader.gateway(), site, figures }))))
+    Ok(Some(Data::Digest(Box::new(DigestData { gateway: reader.url(), site, figures }))))
 }

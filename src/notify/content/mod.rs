@@ -23,7 +23,7 @@ use crate::config::{Config, Sink};
 use crate::event::EventType;
 use crate::lead::SiteId;
 use crate::operate::{SinkStatus, Situation};
-use crate::queue::{SendingStatus, State, Store, StoreError};
+use crate::queue::{GatewayName, SendingStatus, State, Store, StoreError};
 
 /// Reads what events tell. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub(super) struct Reader {
     pub(super) sinks: watch::Receiver<Vec<SinkStatus>>,
     /// What needs a person, by the event that tells of it.
     pub(super) degraded: Arc<Mutex<BTreeMap<EventType, Vec<DegradedReason>>>>,
+    /// What this gateway is called, where others share the store.
+    pub(super) gateway: Option<GatewayName>,
     pub(super) clock: Clock,
 }
 
@@ -66,7 +68,7 @@ impl Reader {
                 | EventType::GatewayBackupFailed
                 | EventType::GatewayDegraded,
                 _,
-            ) => Some(gateway::degraded(self, routed.event)),
+            ) => Some(gateway::degraded(self, routed.event).await?),
             (EventType::DigestDaily | EventType::DigestWeekly, _) => gateway::digest(self, routed, sink).await?,
             _ => None,
         };
@@ -78,7 +80,7 @@ impl Reader {
     }
 
     /// Returns where forms post to, which is how a gateway is known.
-    pub(super) fn gateway(&self) -> String {
+    pub(super) fn url(&self) -> String {
         self.config.load().server.base_url()
     }
 

@@ -123,7 +123,7 @@ impl Turn {
             looked_at += 1;
         }
         if !notices.is_empty() {
-            match outlets.mail(address, &notices, &reader.gateway()).await {
+            match outlets.mail(address, &notices, &reader.url()).await {
                 Sent::Taken => progress.taken = notices.len(),
                 not_taken => return not_taken,
             }

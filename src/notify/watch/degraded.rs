@@ -10,48 +10,28 @@ use serde_json::Value;
 use super::Watch;
 use crate::config::Config;
 use crate::event::EventType;
-use crate::notify::alarm::Alarm;
+use crate::notify::alarm::{Alarm, degraded_prefix};
 use crate::notify::notice::DegradedReason;
-use crate::notify::routing;
+use crate::notify::routing::{self, degradation_event};
 use crate::queue::{Emission, StoreError};
 use crate::telemetry::Degraded;
 
 /// How long the store may take to say whether it takes submissions.
 const STORE_TIME: Duration = Duration::from_secs(5);
-/// What keys of these alarms begin with.
-const PREFIX: &str = "degraded/";
-
-/// Returns the event that tells of a degradation; none where another does in more words.
-fn event_of(degraded: Degraded) -> Option<EventType> {
-    match degraded {
-        Degraded::ConfigBroken
-        | Degraded::CopyFailed
-        | Degraded::ReloadRefused
-        | Degraded::DeliveryOff
-        | Degraded::AdminBroken => Some(EventType::GatewayConfigBroken),
-        Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::StoreAway => Some(EventType::GatewayStoreDegraded),
-        Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
-        Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
-        Degraded::AdminSocketMissing | Degraded::TaskFailing | Degraded::ConfigsDiffer => {
-            Some(EventType::GatewayDegraded)
-        }
-        // `site.paused` and `gateway.upstream_down`.
-        Degraded::SitesPaused | Degraded::UpstreamFailing => None,
-    }
-}
-
 impl Watch {
-    /// Tells what needs a person, and remembers what no longer does.
-    pub(super) async fn look_at_gateway(&mut self, config: &Config, now: Timestamp) {
+    /// Tells what needs a person, and remembers what no longer does. What is of the store and not of one gateway is told by
+    /// the one that sends events, which `tells` says.
+    pub(super) async fn look_at_gateway(&mut self, config: &Config, tells: bool, now: Timestamp) {
         let mut reasons: BTreeMap<EventType, Vec<DegradedReason>> = BTreeMap::new();
         let mut current = Vec::new();
         for degraded in self.metrics.degraded() {
-            let Some(event) = event_of(degraded) else { continue };
+            let Some(event) = degradation_event(degraded).filter(|_| tells || !is_of_store(degraded)) else { continue };
             let reason = DegradedReason { reason: degraded.as_str().to_owned(), cure: degraded.cure().to_owned() };
             current.push((event, reason.reason.clone()));
             reasons.entry(event).or_default().push(reason);
         }
-        if routing::wants(config, EventType::GatewayStoreDegraded)
+        if tells
+            && routing::wants(config, EventType::GatewayStoreDegraded)
             && let Some(reason) = self.store_refuses().await
         {
             current.push((EventType::GatewayStoreDegraded, reason.reason.clone()));
@@ -63,15 +43,17 @@ impl Watch {
 
     async fn tell_degraded(&mut self, current: &[(EventType, String)], now: Timestamp) {
         let store = self.reader.store.clone();
+        let prefix = degraded_prefix(self.reader.gateway.as_ref());
         for (event, reason) in current {
-            let key = format!("{PREFIX}{reason}");
+            let key = format!("{prefix}{reason}");
             if !self.alarms.see(&key) {
-                self.emit(Emission::new(*event), &format!("{key}/{}", now.as_millisecond()), now).await;
+                // The gateway that sends the event may be another, and reads there why.
                 self.alarms.raise(&*store, &key, Alarm { since: now, detail: Value::Null }, now).await;
+                self.emit(Emission::new(*event), &format!("{key}/{}", now.as_millisecond()), now).await;
             }
         }
-        for (key, _) in self.alarms.keys(PREFIX) {
-            let is_current = current.iter().any(|(_, reason)| key.strip_prefix(PREFIX) == Some(reason));
+        for (key, _) in self.alarms.keys(&prefix) {
+            let is_current = current.iter().any(|(_, reason)| key.strip_prefix(&*prefix) == Some(reason));
             // After a start some take a while to be noticed again.
             if !is_current && self.is_settled(now) {
                 self.alarms.clear(&*store, &key, now).await;
@@ -100,13 +82,7 @@ impl Watch {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_degradation_is_told_by_some_event() {
-        let silent: Vec<_> = Degraded::ALL.into_iter().filter(|degraded| event_of(*degraded).is_none()).collect();
-        assert_eq!(silent, [Degraded::SitesPaused, Degraded::UpstreamFailing], "these have events of their own");
-    }
+/// Tells whether a degradation is of the store that gateways share, and not of one of them.
+fn is_of_store(degraded: Degraded) -> bool {
+    matches!(degraded, Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::ConfigsDiffer)
 }

@@ -23,7 +23,7 @@ use crate::clock::later;
 use crate::config::Config;
 use crate::lead::EntryId;
 use crate::queue::activity::Activity;
-use crate::queue::{Emission, Key, Store, StoreError};
+use crate::queue::{Emission, Key, Partitions, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How often is looked at what costs something to look at.
@@ -51,6 +51,8 @@ pub(super) struct Watch {
     unstored: Vec<Routed>,
     slow_look_at: Option<Timestamp>,
     begun_at: Timestamp,
+    /// For which this gateway sent when it last read the alarms.
+    partitions: Partitions,
 }
 
 impl Watch {
@@ -72,22 +74,15 @@ impl Watch {
             unstored: Vec::new(),
             slow_look_at: None,
             begun_at,
+            partitions: Partitions::NONE,
         })
     }
 
     /// Looks once.
     pub(super) async fn look(&mut self, config: &Config, now: Timestamp) {
-        // The clock was ahead at the start.
-        self.begun_at = self.begun_at.min(now);
-        let is_slow = self.slow_look_at.is_none_or(|at| now >= later(at, SLOW_LOOK) || now < at);
-        self.look_at_sites(config, is_slow, now).await;
-        self.look_at_upstream(config, is_slow, now).await;
-        self.look_at_refusals(config, now).await;
-        if !is_slow {
+        if !self.look_at_own(config, true, now).await {
             return;
         }
-        self.slow_look_at = Some(now);
-        self.look_at_gateway(config, now).await;
         self.look_at_tokens(config, now).await;
         self.look_at_digests(config, now).await;
         if let Err(error) = self.look_at_forms(config, now).await {
@@ -95,6 +90,40 @@ impl Watch {
         }
         if let Err(error) = self.look_at_waiting_leads(config, now).await {
             tracing::warn!(%error, "notify.overdue_unread: overdue leads can't be looked for; trying again");
+        }
+    }
+
+    /// Looks once at what only this gateway knows; tells whether it is time to look at what costs something. `tells`: it is
+    /// the one of the store that sends events.
+    pub(super) async fn look_at_own(&mut self, config: &Config, tells: bool, now: Timestamp) -> bool {
+        // The clock was ahead at the start.
+        self.begun_at = self.begun_at.min(now);
+        let is_slow = self.slow_look_at.is_none_or(|at| now >= later(at, SLOW_LOOK) || now < at);
+        self.follow_others(is_slow).await;
+        self.look_at_sites(config, is_slow, now).await;
+        self.look_at_upstream(config, is_slow, now).await;
+        self.look_at_refusals(config, now).await;
+        if is_slow {
+            self.slow_look_at = Some(now);
+            self.look_at_gateway(config, tells, now).await;
+        }
+        is_slow
+    }
+
+    /// Takes in what other gateways told, where they share the store: before anything of a site is told that was theirs.
+    async fn follow_others(&mut self, is_slow: bool) {
+        if self.reader.gateway.is_none() {
+            return;
+        }
+        let partitions = self.reader.sending.borrow().partitions;
+        if !is_slow && self.partitions == partitions {
+            return;
+        }
+        match self.alarms.refresh(&*self.reader.store).await {
+            Ok(()) => self.partitions = partitions,
+            Err(error) => {
+                tracing::warn!(%error, "notify.alarms_unread: what other gateways told can't be read; trying again");
+            }
         }
     }
 
@@ -111,6 +140,14 @@ impl Watch {
     /// Tells whether what was true before the start would have been noticed by now.
     fn is_settled(&self, now: Timestamp) -> bool {
         now >= later(self.begun_at, SETTLED_AFTER)
+    }
+
+    /// Tells whether no other gateway that shares the store has told the same within a while.
+    async fn may_tell(&self, what: &str, within: Duration, now: Timestamp) -> bool {
+        let Some(gateway) = &self.reader.gateway else { return true };
+        let (Ok(what), Ok(teller)) = (Key::parse(what), Key::parse(gateway.as_str())) else { return true };
+        // Where the store can't tell, once too often is better than never.
+        self.reader.store.hold(&what, &teller, within, now).await.unwrap_or(true)
     }
 
     /// Records an event, once for a key. One that the store can't take goes out without it: that the store is full is just

@@ -52,6 +52,15 @@ impl Refusals {
     }
 }
 
+impl Refusals {
+    /// Another gateway has told of the site: what was refused here is told later.
+    fn put_off(&mut self, site: &SiteId) {
+        if let Some(told) = self.told.get_mut(site) {
+            told.has_more = true;
+        }
+    }
+}
+
 impl Watch {
     /// Tells which sites had posts refused.
     pub(super) async fn look_at_refusals(&mut self, config: &Config, now: Timestamp) {
@@ -65,6 +74,10 @@ impl Watch {
             tracing::warn!(%error, "notify.refused_unwritten: the figures of refused posts can't be written");
         }
         for site in due.into_iter().filter(|site| config.sites.contains_key(site)) {
+            if !self.may_tell(&format!("refused/{site}"), TELL_EVERY, now).await {
+                self.refusals.put_off(&site);
+                continue;
+            }
             let once = format!("refused/{site}/{}", now.as_millisecond());
             let emission = Emission { site: Some(site), ..Emission::new(EventType::SitePostsRefused) };
             self.emit(emission, &once, now).await;

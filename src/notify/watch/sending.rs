@@ -1,11 +1,13 @@
 //! `site.paused` and `site.resumed`, `gateway.upstream_down` and `.upstream_up`: what the sender publishes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Watch;
-use crate::config::Config;
+use crate::config::{Config, Site};
 use crate::event::EventType;
 use crate::lead::SiteId;
 use crate::notify::alarm::{Alarm, PAUSED, PausedAlarm, UPSTREAM_KEY, UpstreamAlarm, paused_key};
@@ -15,10 +17,16 @@ use crate::queue::{Emission, Filter, Holdup, Order, PausedKeys, SendingStatus, S
 /// through.
 const CIRCUIT_SITES: usize = 3;
 
+/// Gateways that share a store notice within this time that KaiCalls is away, and one tells it.
+const TOLD_BY_ANOTHER: Duration = Duration::from_secs(5 * 60);
+
 impl Watch {
     /// Tells which sites are paused, and which no longer are.
     pub(super) async fn look_at_sites(&mut self, config: &Config, is_slow: bool, now: Timestamp) {
-        let paused = self.reader.sending.borrow().paused_sites.clone();
+        let (paused, partitions) = {
+            let sending = self.reader.sending.borrow();
+            (sending.paused_sites.clone(), sending.partitions)
+        };
         for (site, keys) in paused.iter().filter(|(site, _)| config.sites.contains_key(*site)) {
             if !self.alarms.see(&paused_key(site)) {
                 self.site_paused(site, keys, now).await;
@@ -26,6 +34,11 @@ impl Watch {
         }
         for (key, is_seen) in self.alarms.keys(PAUSED) {
             let Ok(site) = SiteId::parse(key.trim_start_matches(PAUSED)) else { continue };
+            if !partitions.has_site(&site) {
+                // Whether it goes again, the gateway that sends for it tells.
+                self.alarms.forget(&key);
+                continue;
+            }
             if paused.contains_key(&site) {
                 continue;
             }
@@ -75,6 +88,9 @@ impl Watch {
         let store = self.reader.store.clone();
         match holdup {
             Some(holdup) if !self.alarms.see(UPSTREAM_KEY) => {
+                if !self.may_tell(UPSTREAM_KEY, TOLD_BY_ANOTHER, now).await {
+                    return;
+                }
                 let detail = serde_json::to_value(UpstreamAlarm { why: holdup.why }).unwrap_or_default();
                 self.alarms.raise(&*store, UPSTREAM_KEY, Alarm { since: holdup.since, detail }, now).await;
                 let once = format!("{UPSTREAM_KEY}/{}", holdup.since.as_millisecond());
@@ -110,7 +126,8 @@ fn outage(status: &SendingStatus, config: &Config) -> Option<Holdup> {
     if let Some(holdup) = &status.upstream {
         return Some(holdup.clone());
     }
-    let sending: Vec<_> = config.sites.values().filter(|site| site.deliver).map(|site| &site.id).collect();
+    let is_ours = |site: &&Arc<Site>| site.deliver && status.partitions.has_site(&site.id);
+    let sending: Vec<_> = config.sites.values().filter(is_ours).map(|site| &site.id).collect();
     let is_down = |site: &&SiteId| status.unreachable_sites.contains(*site);
     if sending.is_empty() || sending.len() >= CIRCUIT_SITES || !sending.iter().all(is_down) {
         return None;

@@ -1,8 +1,8 @@
 //! Posts to a site that were refused: of each mistake how often, since when, and who made it.
 //!
 //! Memory has what happened since the last write. The store has a note a site, with a JSON text; whoever writes reads it first,
-//! so that counts go on after a restart. Two gateways that write to one note at the same moment may lose the counts of one
-//! of them since its last write; the daily figures are added up by the store and lose nothing.
+//! so that counts go on after a restart. Of the gateways that share a store one does that at a time; the daily figures are added
+//! up by the store itself.
 
 use std::cmp::Reverse;
 

@@ -1,6 +1,7 @@
 //! From what was counted to changes of notes, and into the store.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,10 +9,18 @@ use jiff::civil::Date;
 use super::day::NAMELESS;
 use super::{DayCounts, DayKey, FormCounts, Refusals, SiteCounts, TokenPrefix};
 use crate::lead::{FormId, SiteId};
-use crate::queue::{Merge, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge};
+use crate::queue::{Key, Merge, NoteChange, NoteKind, NumbersMerge, Store, StoreError, TextMerge};
 
 /// Changes that are written at a time: others have their turn between two of them.
 const CHUNK: usize = 100;
+
+/// The name of the right to write what was refused.
+const REFUSALS_TURN: &str = "activity/refused";
+/// How long it is kept at the most: much longer than the times of two gateways' newest figures differ.
+const TURN_TIME: Duration = Duration::from_secs(2 * 60);
+/// How often it is asked for, and how long is waited in between.
+const TURN_TRIES: usize = 10;
+const TURN_WAIT: Duration = Duration::from_millis(50);
 
 /// Changes that are not in the store yet.
 #[derive(Default)]
@@ -32,6 +41,19 @@ impl Unwritten {
 
     /// Writes all of them; what can't be written stays.
     pub(super) async fn write(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let refused = |change: &Change| match change {
+            Change::Refusals(_, refusals) => Some(refusals.total()?.1),
+            Change::Note(..) => None,
+        };
+        let Some(newest) = self.0.iter().filter_map(refused).max() else { return self.write_all(store).await };
+        // What is read first and then written anew would take away what another gateway wrote meanwhile.
+        let turn = Turn::take(store, newest).await?;
+        let written = self.write_all(store).await;
+        turn.end(store).await;
+        written
+    }
+
+    async fn write_all(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         while !self.0.is_empty() {
             let mut chunk = Vec::new();
             let mut taken = 0;
@@ -103,6 +125,32 @@ pub(super) fn changes(site: Option<&SiteId>, counts: SiteCounts) -> Vec<Change> 
         changes.push(Change::Refusals(refused_key(site), counts.refused));
     }
     changes
+}
+
+/// The right to write what was refused, of all gateways and processes that share a store.
+struct Turn {
+    name: Key,
+    holder: Key,
+}
+
+impl Turn {
+    /// Waits for it; `now` may be the time of what is written.
+    async fn take(store: &dyn Store, now: Timestamp) -> Result<Self, StoreError> {
+        let key = |text: &str| Key::parse(text).map_err(|invalid| StoreError::Unavailable(invalid.into()));
+        let turn = Self { name: key(REFUSALS_TURN)?, holder: key(&format!("{:032x}", rand::random::<u128>()))? };
+        for _ in 0..TURN_TRIES {
+            if store.hold(&turn.name, &turn.holder, TURN_TIME, now).await? {
+                return Ok(turn);
+            }
+            tokio::time::sleep(TURN_WAIT).await;
+        }
+        Err(StoreError::Unavailable("other gateways write what was refused".into()))
+    }
+
+    async fn end(self, store: &dyn Store) {
+        // Where that fails, the others wait until it is over.
+        drop(store.release(&self.name, &self.holder).await);
+    }
 }
 
 /// Returns the changes of a form's days.

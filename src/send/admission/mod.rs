@@ -314,6 +314,7 @@ impl Admission {
             OverLimit::Hold | OverLimit::Reject => BTreeMap::new(),
         };
         SendingStatus {
+            partitions: self.held.all_claimable_or_leaving(),
             in_flight,
             upstream: self.circuits.upstream_holdup(),
             failing_sites: self.circuits.site_holdups(),

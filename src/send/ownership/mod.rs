@@ -76,9 +76,12 @@ pub struct Ownership {
     metrics: Arc<Metrics>,
     clock: Clock,
     held: HeldPartitions,
-    digest: Arc<Mutex<Option<(Arc<Config>, String)>>>,
+    digest: Arc<Mutex<Option<SitesDigest>>>,
     gateways: watch::Sender<Vec<SeenGateway>>,
 }
+
+/// The digest of a configuration's sites: made once, since it looks at all of them.
+type SitesDigest = (Arc<Config>, String);
 
 /// What is remembered from one look to the next.
 struct Round {
@@ -103,6 +106,11 @@ impl Ownership {
         let gateways = watch::Sender::new(Vec::new());
         let identity = Arc::new(identity);
         Self { identity, process, store, config, metrics, clock, held, digest: Arc::default(), gateways }
+    }
+
+    /// Returns what this gateway is called.
+    pub fn name(&self) -> &GatewayName {
+        &self.identity.name
     }
 
     /// Returns the gateways of the store, as they were last seen.
