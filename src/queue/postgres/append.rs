@@ -1,14 +1,16 @@
 //! New entries, many in one statement.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
 use super::batch::Job;
+use super::database::Params;
 use super::failure::{Contended, Failure};
 use super::row::{now, number_of, partition, read_id, storable, to_json, uuid};
 use crate::lead::EntryId;
@@ -95,8 +97,11 @@ pub(super) async fn forget_keys(core: &Core) -> Result<(), Failure> {
     core.database.query(FORGET_KEYS, &[(&core.window_ms(), Type::INT8)]).await.map(drop)
 }
 
+/// Entries that are appended together.
+type Batch = Vec<Job<Arrival, Appended>>;
+
 /// Appends a batch: each is told what became of it.
-pub(super) async fn append(core: Arc<Core>, jobs: Vec<Job<Arrival, Appended>>) {
+pub(super) async fn append(core: Arc<Core>, jobs: Batch) {
     let mut left = jobs;
     while !left.is_empty() {
         let (batch, later) = with_keys_of_their_own(left);
@@ -106,14 +111,12 @@ pub(super) async fn append(core: Arc<Core>, jobs: Vec<Job<Arrival, Appended>>) {
 }
 
 /// Of several with one key only the first can go into a statement: the others are compared with it.
-fn with_keys_of_their_own(
-    jobs: Vec<Job<Arrival, Appended>>,
-) -> (Vec<Job<Arrival, Appended>>, Vec<Job<Arrival, Appended>>) {
+fn with_keys_of_their_own(jobs: Batch) -> (Batch, Batch) {
     let mut keys = HashSet::new();
     jobs.into_iter().partition(|job| job.what.key.is_none_or(|key| keys.insert(key)))
 }
 
-async fn append_batch(core: &Core, batch: Vec<Job<Arrival, Appended>>) {
+async fn append_batch(core: &Core, batch: Batch) {
     let arrivals: Vec<&Arrival> = batch.iter().map(|job| &job.what).collect();
     match enter(core, &arrivals).await {
         Ok(entered) => {
@@ -177,53 +180,37 @@ async fn enter(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, F
 }
 
 async fn insert(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
+    let filter = core.filter();
+    let told: Vec<bool> = arrivals.iter().map(|arrival| filter.lets(None, Some(arrival.entry.state))).collect();
+    let mut params = columns(arrivals);
+    params.add(Type::BOOL_ARRAY, told);
+    params.add(Type::INT8, core.window_ms());
+    // By the caller's clock an entry is due when it was accepted, whatever the time is.
+    params.add(Type::INT8, core.now(Timestamp::MAX));
+    let rows = core.database.query(APPEND, &params.all()).await?;
+    Ok(rows.iter().map(read_id).collect())
+}
+
+fn columns<'a>(arrivals: &[&'a Arrival]) -> Params<'a> {
     fn all<'a, T>(arrivals: &[&'a Arrival], of: impl Fn(&'a Arrival) -> T) -> Vec<T> {
         arrivals.iter().map(|arrival| of(arrival)).collect()
     }
-    let standings: HashMap<EntryId, Standing> =
-        arrivals.iter().map(|arrival| (arrival.id, Standing::new(&arrival.entry))).collect();
-    let expires_at = |arrival: &Arrival| standings.get(&arrival.id)?.expires_at.map(|at| at.as_millisecond());
-    let filter = core.filter();
-    let ids = all(arrivals, |arrival| uuid(arrival.id));
-    let sites = all(arrivals, |arrival| arrival.entry.site.as_str());
-    let forms = all(arrivals, |arrival| arrival.entry.form.as_str());
-    let partitions = all(arrivals, |arrival| partition(&arrival.entry.site));
-    let states = all(arrivals, |arrival| number_of(arrival.entry.state));
-    let reasons = all(arrivals, |arrival| number_of(arrival.entry.reason));
-    let accepted_at = all(arrivals, |arrival| whole_millisecond(arrival.entry.accepted_at).as_millisecond());
-    let expires_at = all(arrivals, expires_at);
-    let traceparents = all(arrivals, |arrival| arrival.entry.received.traceparent.as_deref().map(storable));
-    let keys = all(arrivals, |arrival| arrival.key.as_ref().map(|DedupePrefix(key)| &key[..]));
-    let readings = all(arrivals, |arrival| arrival.reading.as_str());
-    let received = all(arrivals, |arrival| arrival.received.as_str());
-    let bodies = all(arrivals, |arrival| &*arrival.entry.received.body);
-    let told = all(arrivals, |arrival| filter.lets(None, Some(arrival.entry.state)));
-    let window = core.window_ms();
-    // By the caller's clock an entry is due when it was accepted, whatever the time is.
-    let now = core.now(jiff::Timestamp::MAX);
-    let rows = core
-        .database
-        .query(
-            APPEND,
-            &[
-                (&ids, Type::UUID_ARRAY),
-                (&sites, Type::TEXT_ARRAY),
-                (&forms, Type::TEXT_ARRAY),
-                (&partitions, Type::INT2_ARRAY),
-                (&states, Type::INT2_ARRAY),
-                (&reasons, Type::INT2_ARRAY),
-                (&accepted_at, Type::INT8_ARRAY),
-                (&expires_at, Type::INT8_ARRAY),
-                (&traceparents, Type::TEXT_ARRAY),
-                (&keys, Type::BYTEA_ARRAY),
-                (&readings, Type::TEXT_ARRAY),
-                (&received, Type::TEXT_ARRAY),
-                (&bodies, Type::BYTEA_ARRAY),
-                (&told, Type::BOOL_ARRAY),
-                (&window, Type::INT8),
-                (&now, Type::INT8),
-            ],
-        )
-        .await?;
-    Ok(rows.iter().map(read_id).collect())
+    let accepted_at = |arrival: &Arrival| whole_millisecond(arrival.entry.accepted_at).as_millisecond();
+    let expires_at = |arrival: &Arrival| Standing::new(&arrival.entry).expires_at.map(Timestamp::as_millisecond);
+    let traceparent = |arrival: &Arrival| arrival.entry.received.traceparent.as_deref().map(storable);
+    let mut columns = Params::default();
+    columns.add(Type::UUID_ARRAY, all(arrivals, |arrival| uuid(arrival.id)));
+    columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.entry.site.as_str()));
+    columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.entry.form.as_str()));
+    columns.add(Type::INT2_ARRAY, all(arrivals, |arrival| partition(&arrival.entry.site)));
+    columns.add(Type::INT2_ARRAY, all(arrivals, |arrival| number_of(arrival.entry.state)));
+    columns.add(Type::INT2_ARRAY, all(arrivals, |arrival| number_of(arrival.entry.reason)));
+    columns.add(Type::INT8_ARRAY, all(arrivals, accepted_at));
+    columns.add(Type::INT8_ARRAY, all(arrivals, expires_at));
+    columns.add(Type::TEXT_ARRAY, all(arrivals, traceparent));
+    columns.add(Type::BYTEA_ARRAY, all(arrivals, |arrival| arrival.key.as_ref().map(|DedupePrefix(key)| &key[..])));
+    columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.reading.as_str()));
+    columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.received.as_str()));
+    columns.add(Type::BYTEA_ARRAY, all(arrivals, |arrival| &*arrival.entry.received.body));
+    columns
 }

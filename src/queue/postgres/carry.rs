@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
-use super::database::Transaction;
+use super::database::{Params, Transaction};
 use super::failure::Failure;
 use super::row::{BEHIND_STANDING, number_of, partition, read_id, read_standing, signed, storable, to_json, uuid};
 use super::write::encode_history;
@@ -155,62 +156,46 @@ async fn insert(
     entries: &[&Carried],
     carried_as: CarriedAs,
 ) -> Result<Vec<(EntryId, CarriedIn)>, Failure> {
-    fn all<'a, T>(entries: &[&'a Carried], of: impl Fn(&'a Carried) -> T) -> Vec<T> {
-        entries.iter().map(|carried| of(carried)).collect()
-    }
-    let milliseconds = |at: jiff::Timestamp| at.as_millisecond();
-    let ids = all(entries, |carried| uuid(carried.beside.id));
-    let sites = all(entries, |carried| carried.beside.site.as_str());
-    let forms = all(entries, |carried| carried.beside.form.as_str());
-    let partitions = all(entries, |carried| partition(&carried.beside.site));
-    let states = all(entries, |carried| number_of(carried.standing.state));
-    let reasons = all(entries, |carried| number_of(carried.standing.reason));
-    let revisions = all(entries, |carried| signed(carried.standing.revision));
-    let accepted_at = all(entries, |carried| milliseconds(carried.beside.accepted_at));
-    let due_at = all(entries, |carried| carried.standing.due_at.map(milliseconds));
-    let waits_from = all(entries, |carried| milliseconds(carried.standing.waits_from));
-    let expires_at = all(entries, |carried| carried.standing.expires_at.map(milliseconds));
-    let attempts = all(entries, |carried| i64::from(carried.standing.attempts));
-    let seen = all(entries, |carried| i64::from(carried.beside.seen));
-    let lead_ids = all(entries, |carried| carried.standing.lead_id.as_deref().map(storable));
-    let traceparents = all(entries, |carried| carried.beside.traceparent.as_deref().map(storable));
-    let histories = all(entries, |carried| encode_history(&carried.standing, carried.beside.accepted_at));
-    let keys = all(entries, |carried| carried.key.as_ref().map(|DedupePrefix(key)| &key[..]));
-    let readings = entries.iter().map(|carried| to_json(&carried.beside.reading)).collect::<Result<Vec<_>, _>>()?;
-    let received = entries.iter().map(|carried| to_json(&carried.received)).collect::<Result<Vec<_>, _>>()?;
-    let bodies = all(entries, |carried| &*carried.received.body);
-    let is_append = carried_as == CarriedAs::Append;
-    let told = core.told_arrivals();
-    let params = [
-        (&ids as _, Type::UUID_ARRAY),
-        (&sites as _, Type::TEXT_ARRAY),
-        (&forms as _, Type::TEXT_ARRAY),
-        (&partitions as _, Type::INT2_ARRAY),
-        (&states as _, Type::INT2_ARRAY),
-        (&reasons as _, Type::INT2_ARRAY),
-        (&revisions as _, Type::INT8_ARRAY),
-        (&accepted_at as _, Type::INT8_ARRAY),
-        (&due_at as _, Type::INT8_ARRAY),
-        (&waits_from as _, Type::INT8_ARRAY),
-        (&expires_at as _, Type::INT8_ARRAY),
-        (&attempts as _, Type::INT8_ARRAY),
-        (&seen as _, Type::INT8_ARRAY),
-        (&lead_ids as _, Type::TEXT_ARRAY),
-        (&traceparents as _, Type::TEXT_ARRAY),
-        (&histories as _, Type::BYTEA_ARRAY),
-        (&keys as _, Type::BYTEA_ARRAY),
-        (&readings as _, Type::TEXT_ARRAY),
-        (&received as _, Type::TEXT_ARRAY),
-        (&bodies as _, Type::BYTEA_ARRAY),
-        (&is_append as _, Type::BOOL),
-        (&core.window_ms() as _, Type::INT8),
-        (&told as _, Type::INT2_ARRAY),
-    ];
-    let rows = transaction.query(CARRY_IN, &params).await?;
+    let mut params = columns(entries)?;
+    params.add(Type::BOOL, carried_as == CarriedAs::Append);
+    params.add(Type::INT8, core.window_ms());
+    params.add(Type::INT2_ARRAY, core.told_arrivals());
+    let rows = transaction.query(CARRY_IN, &params.all()).await?;
     let came_in = |row: &Row| match (row.get::<_, Option<Uuid>>(1), row.get(2)) {
         (Some(first), _) => CarriedIn::Duplicate(EntryId::from_bytes(first.into_bytes())),
         (None, true) => CarriedIn::New,
         (None, false) => CarriedIn::Present,
     };
     Ok(rows.iter().map(|row| (read_id(row), came_in(row))).collect())
+}
+
+fn columns<'a>(entries: &[&'a Carried]) -> Result<Params<'a>, Failure> {
+    fn all<'a, T>(entries: &[&'a Carried], of: impl Fn(&'a Carried) -> T) -> Vec<T> {
+        entries.iter().map(|carried| of(carried)).collect()
+    }
+    let history = |carried: &Carried| encode_history(&carried.standing, carried.beside.accepted_at);
+    let readings = entries.iter().map(|carried| to_json(&carried.beside.reading)).collect::<Result<Vec<_>, _>>()?;
+    let received = entries.iter().map(|carried| to_json(&carried.received)).collect::<Result<Vec<_>, _>>()?;
+    let mut columns = Params::default();
+    columns.add(Type::UUID_ARRAY, all(entries, |carried| uuid(carried.beside.id)));
+    columns.add(Type::TEXT_ARRAY, all(entries, |carried| carried.beside.site.as_str()));
+    columns.add(Type::TEXT_ARRAY, all(entries, |carried| carried.beside.form.as_str()));
+    columns.add(Type::INT2_ARRAY, all(entries, |carried| partition(&carried.beside.site)));
+    columns.add(Type::INT2_ARRAY, all(entries, |carried| number_of(carried.standing.state)));
+    columns.add(Type::INT2_ARRAY, all(entries, |carried| number_of(carried.standing.reason)));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| signed(carried.standing.revision)));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| carried.beside.accepted_at.as_millisecond()));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| carried.standing.due_at.map(Timestamp::as_millisecond)));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| carried.standing.waits_from.as_millisecond()));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| carried.standing.expires_at.map(Timestamp::as_millisecond)));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| i64::from(carried.standing.attempts)));
+    columns.add(Type::INT8_ARRAY, all(entries, |carried| i64::from(carried.beside.seen)));
+    columns.add(Type::TEXT_ARRAY, all(entries, |carried| carried.standing.lead_id.as_deref().map(storable)));
+    columns.add(Type::TEXT_ARRAY, all(entries, |carried| carried.beside.traceparent.as_deref().map(storable)));
+    columns.add(Type::BYTEA_ARRAY, all(entries, history));
+    columns.add(Type::BYTEA_ARRAY, all(entries, |carried| carried.key.as_ref().map(|DedupePrefix(key)| &key[..])));
+    columns.add(Type::TEXT_ARRAY, readings);
+    columns.add(Type::TEXT_ARRAY, received);
+    columns.add(Type::BYTEA_ARRAY, all(entries, |carried| &*carried.received.body));
+    Ok(columns)
 }

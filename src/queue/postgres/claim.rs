@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
+use super::database::Params;
 use super::failure::Failure;
 use super::row::{self, BEHIND_STANDING, Stored, now, read_standing, time};
 use super::write::{Written, write};
@@ -140,36 +141,12 @@ struct Found {
 }
 
 async fn find(core: &Core, claim: &Claim) -> Result<Found, Failure> {
-    let Quota { each, of, partitions } = &claim.quota;
-    let named = |has_some: bool| {
-        let sites = of.iter().filter(move |(_, most)| (**most > 0) == has_some);
-        sites.map(|(site, _)| site.as_str()).collect::<Vec<_>>()
-    };
-    let only = (*each == 0).then(|| named(true));
-    let not = named(false);
-    let now = core.now(claim.now);
     let last_site = core.last_site(claim.accepted_since);
     let last_site = last_site.as_ref().map_or("", SiteId::as_str);
-    let bits = partitions.bits().cast_signed();
-    let since = claim.accepted_since.map(Timestamp::as_millisecond);
-    let max = i64::try_from(claim.max.min(CLAIM_MAX)).unwrap_or(i64::MAX);
-    let (sql, looked_at) = if since.is_some() { (NEW_DUE, NEW_MAX) } else { (DUE, ORDERED_MAX) };
-    let rows = core
-        .database
-        .query(
-            sql,
-            &[
-                (&now, Type::INT8),
-                (&last_site, Type::TEXT),
-                (&bits, Type::INT8),
-                (&only, Type::TEXT_ARRAY),
-                (&not, Type::TEXT_ARRAY),
-                (&since, Type::INT8),
-                (&max, Type::INT8),
-                (&looked_at, Type::INT8),
-            ],
-        )
-        .await?;
+    let (sql, looked_at) = if claim.accepted_since.is_some() { (NEW_DUE, NEW_MAX) } else { (DUE, ORDERED_MAX) };
+    let mut params = sought(core, claim, last_site);
+    params.add(Type::INT8, looked_at);
+    let rows = core.database.query(sql, &params.all()).await?;
     let mut lanes = Lanes::new();
     for row in &rows {
         let site = row::site(row.get(0))?;
@@ -183,6 +160,24 @@ async fn find(core: &Core, claim: &Claim) -> Result<Found, Failure> {
     lanes.rotate_left(behind_last);
     let now = rows.first().map(|row| time(row.get(2), "now")).transpose()?;
     Ok(Found { lanes, now })
+}
+
+/// Says what is sought: when, behind which site, of which sites, since when, and how much.
+fn sought<'c>(core: &Core, claim: &'c Claim, last_site: &'c str) -> Params<'c> {
+    let Quota { each, of, partitions } = &claim.quota;
+    let named = |has_some: bool| {
+        let sites = of.iter().filter(move |(_, most)| (**most > 0) == has_some);
+        sites.map(|(site, _)| site.as_str()).collect::<Vec<_>>()
+    };
+    let mut params = Params::default();
+    params.add(Type::INT8, core.now(claim.now));
+    params.add(Type::TEXT, last_site);
+    params.add(Type::INT8, partitions.bits().cast_signed());
+    params.add(Type::TEXT_ARRAY, (*each == 0).then(|| named(true)));
+    params.add(Type::TEXT_ARRAY, named(false));
+    params.add(Type::INT8, claim.accepted_since.map(Timestamp::as_millisecond));
+    params.add(Type::INT8, i64::try_from(claim.max.min(CLAIM_MAX)).unwrap_or(i64::MAX));
+    params
 }
 
 /// Takes entries, but for those that another has taken meanwhile.
@@ -202,7 +197,7 @@ async fn lease(core: &Core, claim: &Claim, ids: &[Uuid], now: Timestamp) -> Resu
             unreadable.push(*id);
             continue;
         };
-        if !stored.standing.due_at.is_some_and(|due_at| due_at <= now) {
+        if stored.standing.due_at.is_none_or(|due_at| due_at > now) {
             continue;
         }
         let revision = stored.standing.revision;

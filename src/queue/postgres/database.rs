@@ -43,6 +43,25 @@ const SERVER_MIN: i32 = 130_000;
 /// A parameter and its type.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// Parameters that a statement is given, each with its type: mostly columns of rows, as arrays.
+#[derive(Default)]
+pub(super) struct Params<'a>(Vec<(Box<dyn ToSql + Sync + Send + 'a>, Type)>);
+
+impl<'a> Params<'a> {
+    /// Adds a parameter; the first is `$1`.
+    pub(super) fn add(&mut self, kind: Type, value: impl ToSql + Sync + Send + 'a) {
+        self.0.push((Box::new(value), kind));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn all(&self) -> Vec<Param<'_>> {
+        self.0.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect()
+    }
+}
+
 /// The servers, through connections that are opened as they are needed.
 pub(super) struct Database {
     pool: Pool,
@@ -118,7 +137,7 @@ impl Database {
     /// Begins a transaction under a lock that one of all gateways has at a time, until it ends.
     pub(super) async fn begin_locked(&self, lock: Lock) -> Result<Transaction<'_>, Failure> {
         let transaction = self.begin().await?;
-        transaction.query("SELECT pg_advisory_xact_lock($1)", &[(&(lock as i64), Type::INT8)]).await?;
+        transaction.query("SELECT pg_advisory_xact_lock($1)", &[(&lock.number(), Type::INT8)]).await?;
         Ok(transaction)
     }
 
@@ -187,8 +206,17 @@ impl Drop for Transaction<'_> {
 /// What only one gateway may do at a time. The numbers are advisory locks of the database.
 #[derive(Clone, Copy)]
 pub(super) enum Lock {
-    Events = 7_166_181_093,
-    Tally = 7_166_181_094,
+    Events,
+    Tally,
+}
+
+impl Lock {
+    fn number(self) -> i64 {
+        match self {
+            Self::Events => 7_166_181_093,
+            Self::Tally => 7_166_181_094,
+        }
+    }
 }
 
 /// What a server says unasked.

@@ -5,7 +5,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::Core;
-use super::database::{Lock, Param};
+use super::database::{Lock, Params};
 use super::failure::Failure;
 use super::row::{self, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid};
 use super::schema;
@@ -32,13 +32,13 @@ pub(super) async fn get(core: &Core, id: EntryId) -> Result<Option<Entry>, Failu
 #[derive(Default)]
 struct Conditions {
     sql: Vec<String>,
-    params: Vec<(Box<dyn ToSql + Sync + Send>, Type)>,
+    params: Params<'static>,
 }
 
 impl Conditions {
     /// Adds a condition of one parameter.
     fn add(&mut self, condition: &str, value: impl ToSql + Sync + Send + 'static, kind: Type) {
-        self.params.push((Box::new(value), kind));
+        self.params.add(kind, value);
         self.sql.push(format!("{condition} ${}", self.params.len()));
     }
 
@@ -102,9 +102,7 @@ pub(super) async fn scan(
     }
     let picked = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
     let picked = format!("WHERE {picked} ORDER BY e.id {direction} LIMIT {}", limit + 1);
-    let params: Vec<Param<'_>> =
-        conditions.params.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect();
-    let rows = core.database.query(&row::heads(&picked), &params).await?;
+    let rows = core.database.query(&row::heads(&picked), &conditions.params.all()).await?;
     let mut page = Page::default();
     for row in rows.iter().take(limit) {
         match read_head(row) {

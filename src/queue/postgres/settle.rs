@@ -41,8 +41,11 @@ fn standings() -> String {
 /// Where the present is.
 const NOW: usize = super::row::BEHIND_STANDING;
 
+/// Leases that end together.
+type Batch = Vec<Job<Ending, Set>>;
+
 /// Ends a batch of leases: each is told what became of its entry.
-pub(super) async fn settle(core: Arc<Core>, jobs: Vec<Job<Ending, Set>>) {
+pub(super) async fn settle(core: Arc<Core>, jobs: Batch) {
     let mut left = jobs;
     while !left.is_empty() {
         let (batch, later) = of_entries_of_their_own(left);
@@ -52,12 +55,12 @@ pub(super) async fn settle(core: Arc<Core>, jobs: Vec<Job<Ending, Set>>) {
 }
 
 /// Two leases of one entry end one after the other.
-fn of_entries_of_their_own(jobs: Vec<Job<Ending, Set>>) -> (Vec<Job<Ending, Set>>, Vec<Job<Ending, Set>>) {
+fn of_entries_of_their_own(jobs: Batch) -> (Batch, Batch) {
     let mut ids = HashSet::new();
     jobs.into_iter().partition(|job| ids.insert(job.what.id))
 }
 
-async fn settle_batch(core: &Core, batch: Vec<Job<Ending, Set>>) {
+async fn settle_batch(core: &Core, batch: Batch) {
     let mut left = batch;
     for _ in 0..TRIES_MAX {
         match try_to_settle(core, &left).await {

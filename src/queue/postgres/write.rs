@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use tokio_postgres::types::Type;
 
-use super::database::Database;
+use super::database::{Database, Params};
 use super::failure::Failure;
 use super::row::{Stored, number_of, partition, read_id, signed, storable, uuid};
 use crate::lead::{EntryId, SiteId};
@@ -98,61 +98,41 @@ pub(super) async fn write(database: &Database, changes: &[Written]) -> Result<Ha
     if changes.is_empty() {
         return Ok(HashSet::new());
     }
+    let rows = database.query(WRITE, &columns(changes).all()).await?;
+    Ok(rows.iter().map(read_id).collect())
+}
+
+fn columns(changes: &[Written]) -> Params<'_> {
     fn all<'c, T>(changes: &'c [Written], of: impl Fn(&'c Written) -> T) -> Vec<T> {
         changes.iter().map(of).collect()
     }
-    let standing = |of: fn(&Standing) -> Option<Timestamp>| {
+    let time = |of: fn(&Standing) -> Option<Timestamp>| {
         all(changes, move |change| of(&change.standing).map(Timestamp::as_millisecond))
     };
     let told = |of: fn(&Told) -> Option<i16>| all(changes, move |change| change.told.as_ref().and_then(of));
-    let ids = all(changes, |change| uuid(change.id));
-    let revisions_before = all(changes, |change| signed(change.revision));
-    let sites_before = all(changes, |change| change.site_before.as_str());
-    let states_before = all(changes, |change| number_of(change.state_before));
-    let sites = all(changes, |change| change.site.as_str());
-    let partitions = all(changes, |change| partition(&change.site));
-    let states = all(changes, |change| number_of(change.standing.state));
-    let reasons = all(changes, |change| number_of(change.standing.reason));
-    let revisions = all(changes, |change| signed(change.standing.revision));
-    let due_at = standing(|standing| standing.due_at);
-    let waits_from = standing(|standing| Some(standing.waits_from));
-    let expires_at = standing(|standing| standing.expires_at);
-    let attempts = all(changes, |change| i64::from(change.standing.attempts));
-    let leases = all(changes, |change| change.standing.lease.map(u64::cast_signed));
-    let lead_ids = all(changes, |change| change.standing.lead_id.as_deref().map(storable));
-    let histories = all(changes, |change| encode_history(&change.standing, change.accepted_at));
-    let readings = all(changes, |change| change.reading.as_deref());
-    let told_at = all(changes, |change| change.told.as_ref().map(|told| told.at.as_millisecond()));
-    let told_from = told(|told| Some(number_of(told.from)));
-    let told_attempts = told(|told| told.attempt.map(number_of));
-    let rows = database
-        .query(
-            WRITE,
-            &[
-                (&ids, Type::UUID_ARRAY),
-                (&revisions_before, Type::INT8_ARRAY),
-                (&sites_before, Type::TEXT_ARRAY),
-                (&states_before, Type::INT2_ARRAY),
-                (&sites, Type::TEXT_ARRAY),
-                (&partitions, Type::INT2_ARRAY),
-                (&states, Type::INT2_ARRAY),
-                (&reasons, Type::INT2_ARRAY),
-                (&revisions, Type::INT8_ARRAY),
-                (&due_at, Type::INT8_ARRAY),
-                (&waits_from, Type::INT8_ARRAY),
-                (&expires_at, Type::INT8_ARRAY),
-                (&attempts, Type::INT8_ARRAY),
-                (&leases, Type::INT8_ARRAY),
-                (&lead_ids, Type::TEXT_ARRAY),
-                (&histories, Type::BYTEA_ARRAY),
-                (&readings, Type::TEXT_ARRAY),
-                (&told_at, Type::INT8_ARRAY),
-                (&told_from, Type::INT2_ARRAY),
-                (&told_attempts, Type::INT2_ARRAY),
-            ],
-        )
-        .await?;
-    Ok(rows.iter().map(read_id).collect())
+    let mut columns = Params::default();
+    columns.add(Type::UUID_ARRAY, all(changes, |change| uuid(change.id)));
+    columns.add(Type::INT8_ARRAY, all(changes, |change| signed(change.revision)));
+    columns.add(Type::TEXT_ARRAY, all(changes, |change| change.site_before.as_str()));
+    columns.add(Type::INT2_ARRAY, all(changes, |change| number_of(change.state_before)));
+    columns.add(Type::TEXT_ARRAY, all(changes, |change| change.site.as_str()));
+    columns.add(Type::INT2_ARRAY, all(changes, |change| partition(&change.site)));
+    columns.add(Type::INT2_ARRAY, all(changes, |change| number_of(change.standing.state)));
+    columns.add(Type::INT2_ARRAY, all(changes, |change| number_of(change.standing.reason)));
+    columns.add(Type::INT8_ARRAY, all(changes, |change| signed(change.standing.revision)));
+    columns.add(Type::INT8_ARRAY, time(|standing| standing.due_at));
+    columns.add(Type::INT8_ARRAY, time(|standing| Some(standing.waits_from)));
+    columns.add(Type::INT8_ARRAY, time(|standing| standing.expires_at));
+    columns.add(Type::INT8_ARRAY, all(changes, |change| i64::from(change.standing.attempts)));
+    columns.add(Type::INT8_ARRAY, all(changes, |change| change.standing.lease.map(u64::cast_signed)));
+    columns.add(Type::TEXT_ARRAY, all(changes, |change| change.standing.lead_id.as_deref().map(storable)));
+    columns.add(Type::BYTEA_ARRAY, all(changes, |change| encode_history(&change.standing, change.accepted_at)));
+    columns.add(Type::TEXT_ARRAY, all(changes, |change| change.reading.as_deref()));
+    let told_at = |change: &Written| change.told.as_ref().map(|told| told.at.as_millisecond());
+    columns.add(Type::INT8_ARRAY, all(changes, told_at));
+    columns.add(Type::INT2_ARRAY, told(|told| Some(number_of(told.from))));
+    columns.add(Type::INT2_ARRAY, told(|told| told.attempt.map(number_of)));
+    columns
 }
 
 /// Writes a history; of an entry to which nothing but its arrival has happened a byte, since its row says the same.
