@@ -47,6 +47,8 @@ pub enum InvalidPostgresUrl {
     Unreadable(String),
     #[error("it names no host")]
     NoHost,
+    #[error("`hostaddr` isn't read; name the host that its certificate is for")]
+    HostAddress,
     #[error("it names no user")]
     NoUser,
     #[error("it names no database")]
@@ -130,7 +132,10 @@ fn in_words(error: &tokio_postgres::Error) -> String {
 }
 
 fn check_complete(config: &Config) -> Result<(), InvalidPostgresUrl> {
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+    if !config.get_hostaddrs().is_empty() {
+        return Err(InvalidPostgresUrl::HostAddress);
+    }
+    if config.get_hosts().is_empty() {
         return Err(InvalidPostgresUrl::NoHost);
     }
     if config.get_user().is_none() {
@@ -240,6 +245,7 @@ mod tests {
         for (url, expected) in [
             ("sqlite:leads.db", Scheme),
             ("postgres:///leads?user=u", NoHost),
+            ("postgres://u@localhost/leads?hostaddr=10.0.0.5", HostAddress),
             ("postgres://db.example/leads", NoUser),
             ("postgres://u@db.example", NoDatabase),
             ("postgres://u@db.example/leads?sslmode=prefer", MayFallBack("prefer")),

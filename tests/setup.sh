@@ -28,6 +28,7 @@ machine() {
     tool rustc 'echo "rustc 1.95.0 (0123456 2026-01-01)"'
     tool sha256sum "exec $sha256"
     tool initdb 'exit 0'
+    tool pgbouncer 'exit 0'
     python
     axe_core
     curl
@@ -74,7 +75,7 @@ curl() {
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo | chromium) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        cmake | make | cargo | chromium | pgbouncer) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
         postgresql) mkdir -p $work/postgresql/15/bin; printf '#!/bin/sh\n' >$work/postgresql/15/bin/initdb; chmod +x $work/postgresql/15/bin/initdb ;;
         python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
@@ -91,7 +92,7 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        FORMGATE_POSTGRES_VERSIONS="$work/postgresql" FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" \
+        FORMGATE_POSTGRES_VERSIONS="$work/postgresql" FORMGATE_SBIN="$work/sbin" FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" \
         "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
@@ -214,6 +215,10 @@ for pair in 'fedora|sudo dnf install -y postgresql-server' 'arch|sudo pacman -S 
     testing "${pair%%|*}"; without initdb
     expect 1 "${pair#*|}" '!ready'
 done
+
+case_name='the tests need PgBouncer'
+testing debian; without pgbouncer
+expect 0 'missing: pgbouncer' 'install --no-install-recommends pgbouncer' 'ready'
 
 case_name='on macOS PostgreSQL is linked into PATH'
 testing macos; tool uname 'echo Darwin'; without initdb

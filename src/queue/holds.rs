@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::StoreError;
 use super::key::Key;
-use super::standing::later;
+use super::standing::{CLOCK_TOLERANCE, later};
 
 /// Most names that are held at once.
 pub const HOLDS_MAX: usize = 20_000;
@@ -33,7 +33,7 @@ impl Hold {
             return true;
         }
         // The clock went back: it must not be held for as long as that.
-        if self.since > now {
+        if self.since > later(now, CLOCK_TOLERANCE) {
             let ttl = Duration::try_from(self.until.duration_since(self.since)).unwrap_or_default();
             *self = Self::begin(self.holder.clone(), ttl, now);
         }

@@ -16,7 +16,7 @@ use crate::lead::{EntryId, FormId, SiteId};
 const UNSETTLED: &str = "the program stopped, or the lease ran out, before an answer was recorded";
 
 /// How far time may seem to go back before it counts as a jump: threads read the clock in no fixed order.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// The part of an entry that changes on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]

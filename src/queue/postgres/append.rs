@@ -1,6 +1,6 @@
 //! New entries, many in one statement.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,21 +57,22 @@ WITH given AS MATERIALIZED (
         WHERE abs(excluded.seen_at - d.seen_at) >= $15
     RETURNING id
 ), fresh AS (
-    SELECT *, CASE WHEN state = 0 THEN least(accepted_at, ",
+    SELECT *, octet_length(reading) + octet_length(received) + octet_length(body) + 1024 AS bytes,
+        CASE WHEN state = 0 THEN least(accepted_at, ",
     now!("$16"),
     ") END AS due_at FROM given WHERE key IS NULL OR id IN (SELECT id FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, traceparent, history, dedupe_key)
+        expires_at, attempts, seen, traceparent, history, dedupe_key, bytes)
     SELECT id, site, form, partition, state, reason, 1, accepted_at, due_at, coalesce(due_at, accepted_at),
-        expires_at, 0, 0, traceparent, '\\x00', key FROM fresh ORDER BY place
+        expires_at, 0, 0, traceparent, '\\x00', key, bytes FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
     INSERT INTO formgate.content (id, reading, received, body)
     SELECT id, reading::json, received::json, body FROM fresh
 ), tallied AS (
-    INSERT INTO formgate.tally_change (site, state, entries)
-    SELECT site, state, count(*) FROM fresh GROUP BY site, state
+    INSERT INTO formgate.tally_change (site, state, entries, bytes)
+    SELECT site, state, count(*), sum(bytes) FROM fresh GROUP BY site, state
 ), told AS (
     INSERT INTO formgate.unnumbered (at, entry, site, form, to_state, reason)
     SELECT accepted_at, id, site, form, state, reason FROM fresh
@@ -80,16 +81,19 @@ WITH given AS MATERIALIZED (
 SELECT id FROM entered"
 );
 
-/// One more of what is there already; a key that is gone meanwhile gives no row.
+/// Some more of what is there already; a key that is gone meanwhile gives no row.
 const SEEN_AGAIN: &str = "
-WITH found AS (SELECT key, id FROM formgate.dedupe WHERE key = $1), seen AS (
-    UPDATE formgate.entry e SET seen = least(e.seen + 1, 4294967295) FROM found WHERE e.id = found.id RETURNING e.id
+WITH found AS (
+    SELECT d.key, d.id, g.times FROM unnest($1::bytea[], $2::bigint[]) AS g(key, times)
+    JOIN formgate.dedupe d ON d.key = g.key
+), seen AS (
+    UPDATE formgate.entry e SET seen = least(e.seen + f.times, 4294967295) FROM found f WHERE e.id = f.id RETURNING e.id
 )
-SELECT id FROM seen";
+SELECT f.id, f.key FROM found f JOIN seen USING (id)";
 
 const STORED: &str = "SELECT id FROM formgate.entry WHERE id = ANY($1)";
 
-/// Two windows longer than they count, for clocks that differ.
+/// Longer than keys count, for clocks that differ.
 const FORGET_KEYS: &str = concat!("DELETE FROM formgate.dedupe WHERE seen_at <= ", now!("NULL"), " - 3 * $1");
 
 /// Forgets keys whose window has been over for a while.
@@ -103,80 +107,116 @@ type Batch = Vec<Job<Arrival, Appended>>;
 /// Appends a batch: each is told what became of it.
 pub(super) async fn append(core: Arc<Core>, jobs: Batch) {
     let mut left = jobs;
-    while !left.is_empty() {
-        let (batch, later) = with_keys_of_their_own(left);
-        append_batch(&core, batch).await;
-        left = later;
-    }
-}
-
-/// Of several with one key only the first can go into a statement: the others are compared with it.
-fn with_keys_of_their_own(jobs: Batch) -> (Batch, Batch) {
-    let mut keys = HashSet::new();
-    jobs.into_iter().partition(|job| job.what.key.is_none_or(|key| keys.insert(key)))
-}
-
-async fn append_batch(core: &Core, batch: Batch) {
-    let arrivals: Vec<&Arrival> = batch.iter().map(|job| &job.what).collect();
-    match enter(core, &arrivals).await {
-        Ok(entered) => {
-            for job in batch {
-                let id = job.what.id;
-                let appended =
-                    if entered.contains(&id) { Ok(Appended::New(id)) } else { seen_again(core, &job.what).await };
-                job.end(appended);
-            }
-        }
-        // One of them has an id that is taken: the others must not be refused for that.
-        Err(Failure::Repeated) if batch.len() > 1 => {
-            for job in batch {
-                let appended = append_one(core, &job.what).await;
-                job.end(appended);
-            }
-        }
-        Err(failure) => batch.into_iter().for_each(|job| job.end(Err(failure.clone()))),
-    }
-}
-
-async fn append_one(core: &Core, arrival: &Arrival) -> Result<Appended, Failure> {
-    if enter(core, &[arrival]).await?.contains(&arrival.id) {
-        return Ok(Appended::New(arrival.id));
-    }
-    seen_again(core, arrival).await
-}
-
-/// Counts one whose key was there already.
-async fn seen_again(core: &Core, arrival: &Arrival) -> Result<Appended, Failure> {
-    let Some(key) = arrival.key else { return Err(Failure::Repeated) };
     for _ in 0..TRIES_MAX {
-        let rows = core.database.query(SEEN_AGAIN, &[(&&key.0[..], Type::BYTEA)]).await?;
-        if let Some(row) = rows.first() {
-            return Ok(Appended::Duplicate(read_id(row)));
-        }
-        // The first was erased meanwhile, or its window is over.
-        if enter(core, &[arrival]).await?.contains(&arrival.id) {
-            return Ok(Appended::New(arrival.id));
+        left = append_batch(&core, left).await;
+        if left.is_empty() {
+            return;
         }
     }
-    Err(Failure::unavailable(Contended))
+    // Their keys go whenever they are looked for.
+    left.into_iter().for_each(|job| job.end(Err(Failure::unavailable(Contended))));
+}
+
+/// Appends what it can; returns what has to be tried again.
+async fn append_batch(core: &Core, batch: Batch) -> Batch {
+    // Of several with one key only the first can go into a statement: the others are seen again, whatever becomes of that one.
+    let mut keys = HashSet::new();
+    let (firsts, others): (Batch, Batch) =
+        batch.into_iter().partition(|job| job.what.key.is_none_or(|key| keys.insert(key)));
+    let arrivals: Vec<&Arrival> = firsts.iter().map(|job| &job.what).collect();
+    let entered = match enter(core, &arrivals).await {
+        Ok(entered) => entered,
+        // One of them can't be entered: the others must not be refused for that.
+        Err(Failure::Repeated | Failure::Refused(_)) if firsts.len() > 1 => {
+            return one_by_one(core, firsts, others).await;
+        }
+        Err(failure) => {
+            firsts.into_iter().chain(others).for_each(|job| job.end(Err(failure.clone())));
+            return Batch::new();
+        }
+    };
+    let mut again = others;
+    for job in firsts {
+        let id = job.what.id;
+        if entered.contains(&id) {
+            job.end(Ok(Appended::New(id)));
+        } else {
+            again.push(job);
+        }
+    }
+    see_again(core, again).await
+}
+
+async fn one_by_one(core: &Core, firsts: Batch, mut left: Batch) -> Batch {
+    for job in firsts {
+        let id = job.what.id;
+        match enter(core, &[&job.what]).await {
+            Ok(entered) if entered.contains(&id) => job.end(Ok(Appended::New(id))),
+            Ok(_seen_before) => left.push(job),
+            Err(failure) => job.end(Err(failure)),
+        }
+    }
+    see_again(core, left).await
+}
+
+/// Counts those whose keys were there already, all at once; returns those whose first entry is gone, or whose key no longer
+/// counts.
+async fn see_again(core: &Core, jobs: Batch) -> Batch {
+    let mut times: HashMap<DedupePrefix, i64> = HashMap::new();
+    for key in jobs.iter().filter_map(|job| job.what.key) {
+        *times.entry(key).or_default() += 1;
+    }
+    if times.is_empty() {
+        return jobs;
+    }
+    let mut keys: Vec<(&[u8], i64)> = times.iter().map(|(DedupePrefix(key), times)| (&key[..], *times)).collect();
+    keys.sort_unstable();
+    let (keys, counts): (Vec<&[u8]>, Vec<i64>) = keys.into_iter().unzip();
+    let found = core.database.query(SEEN_AGAIN, &[(&keys, Type::BYTEA_ARRAY), (&counts, Type::INT8_ARRAY)]).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(failure) => {
+            jobs.into_iter().for_each(|job| job.end(Err(failure.clone())));
+            return Batch::new();
+        }
+    };
+    let first: HashMap<&[u8], EntryId> = found.iter().map(|row| (row.get(1), read_id(row))).collect();
+    let mut left = Batch::new();
+    for job in jobs {
+        match job.what.key.as_ref().and_then(|DedupePrefix(key)| first.get(&key[..])) {
+            Some(id) => job.end(Ok(Appended::Duplicate(*id))),
+            None => left.push(job),
+        }
+    }
+    left
 }
 
 /// Enters those whose keys are new; returns their ids.
 ///
-/// Where the connection was lost while it was done, the ids tell which were entered.
+/// Where the connection was lost while it was done, the ids tell which were entered. The server may still be at it, in the session that
+/// was lost: then whoever tries again waits for it, and finds them.
 async fn enter(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
     let failure = match insert(core, arrivals).await {
         Err(failure @ Failure::Lost(_)) => failure,
         entered => return entered,
     };
-    let ids: Vec<Uuid> = arrivals.iter().map(|arrival| uuid(arrival.id)).collect();
-    let Ok(stored) = core.database.query(STORED, &[(&ids, Type::UUID_ARRAY)]).await else { return Err(failure) };
+    let Ok(stored) = stored(core, arrivals).await else { return Err(failure) };
+    // One statement: with one of them all that are new are there.
     if !stored.is_empty() {
-        // One statement: all that are new are there, and the others are not.
-        return Ok(stored.iter().map(read_id).collect());
+        return Ok(stored);
     }
-    // The server may still be at it, in the session that was lost: ids keep it from being done twice.
-    insert(core, arrivals).await
+    match insert(core, arrivals).await {
+        Ok(entered) if entered.len() == arrivals.len() => Ok(entered),
+        Ok(_) | Err(Failure::Repeated) => self::stored(core, arrivals).await,
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Returns which of them are there.
+async fn stored(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
+    let ids: Vec<Uuid> = arrivals.iter().map(|arrival| uuid(arrival.id)).collect();
+    let stored = core.database.query(STORED, &[(&ids, Type::UUID_ARRAY)]).await?;
+    Ok(stored.iter().map(read_id).collect())
 }
 
 async fn insert(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {

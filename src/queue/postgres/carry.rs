@@ -27,7 +27,7 @@ pub(super) async fn carry_out(core: &Core, after: Option<EntryId>, limit: usize)
         JOIN formgate.content c ON c.id = e.id WHERE e.id > $1 ORDER BY e.id LIMIT $2";
     let after = after.map_or(Uuid::nil(), uuid);
     let most = signed(limit as u64 + 1);
-    let sizes = core.database.query(SIZES, &[(&after, Type::UUID), (&most, Type::INT8)]).await?;
+    let sizes = core.database.read(SIZES, &[(&after, Type::UUID), (&most, Type::INT8)]).await?;
     let mut page = CarryPage::default();
     let mut ids: Vec<Uuid> = Vec::new();
     let mut bytes = 0;
@@ -54,7 +54,7 @@ async fn whole(core: &Core, ids: &Vec<Uuid>) -> Result<Vec<Row>, Failure> {
          JOIN formgate.content c ON c.id = e.id WHERE e.id = ANY($1) ORDER BY e.id",
         super::row::STANDING
     );
-    core.database.query(&sql, &[(ids, Type::UUID_ARRAY)]).await
+    core.database.read(&sql, &[(ids, Type::UUID_ARRAY)]).await
 }
 
 fn read(row: &Row) -> Result<Carried, Unreadable> {
@@ -86,19 +86,20 @@ WITH given AS MATERIALIZED (
         WHERE NOT $21 OR abs(excluded.seen_at - d.seen_at) >= $22
     RETURNING key
 ), fresh AS MATERIALIZED (
-    SELECT * FROM others WHERE NOT $21 OR key IS NULL OR $22 = 0 OR key IN (SELECT key FROM keyed)
+    SELECT *, octet_length(reading) + octet_length(received) + octet_length(body) + 1024 AS bytes
+    FROM others WHERE NOT $21 OR key IS NULL OR $22 = 0 OR key IN (SELECT key FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, lead_id, traceparent, history, dedupe_key)
+        expires_at, attempts, seen, lead_id, traceparent, history, dedupe_key, bytes)
     SELECT id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from, expires_at, attempts,
-        seen, lead_id, traceparent, history, key FROM fresh ORDER BY place
+        seen, lead_id, traceparent, history, key, bytes FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
     INSERT INTO formgate.content (id, reading, received, body)
     SELECT id, reading::json, received::json, body FROM fresh
 ), tallied AS (
-    INSERT INTO formgate.tally_change (site, state, entries)
-    SELECT site, state, count(*) FROM fresh GROUP BY site, state
+    INSERT INTO formgate.tally_change (site, state, entries, bytes)
+    SELECT site, state, count(*), sum(bytes) FROM fresh GROUP BY site, state
 ), told AS (
     INSERT INTO formgate.unnumbered (at, entry, site, form, to_state, reason)
     SELECT accepted_at, id, site, form, state, reason FROM fresh

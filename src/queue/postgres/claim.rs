@@ -93,7 +93,13 @@ UPDATE formgate.entry e SET due_at = clock.now, waits_from = clock.now FROM wait
 WHERE e.id = waiting.id AND e.state = 0 AND e.lease IS NULL RETURNING e.id"
 );
 
-const PUT_OFF_SQL: &str = "UPDATE formgate.entry SET due_at = due_at + $2, lease = NULL WHERE id = ANY($1)";
+/// Not what somebody has changed since, who may be able to read it.
+const PUT_OFF_SQL: &str = concat!(
+    "UPDATE formgate.entry e SET due_at = g.now + $3, waits_from = g.now, lease = NULL
+     FROM (SELECT id, revision, ",
+    now!("$4"),
+    " AS now FROM unnest($1::uuid[], $2::bigint[]) AS g(id, revision)) g WHERE e.id = g.id AND e.revision = g.revision"
+);
 
 /// Leases entries that are due.
 pub(super) async fn claim(core: &Core, claim: &Claim) -> Result<Vec<Lease>, Failure> {
@@ -194,7 +200,7 @@ async fn lease(core: &Core, claim: &Claim, ids: &[Uuid], now: Timestamp) -> Resu
     for id in &ids {
         let Some(row) = by_id.remove(id) else { continue };
         let Ok((mut stored, reading)) = read(row) else {
-            unreadable.push(*id);
+            unreadable.push((*id, row.get(5)));
             continue;
         };
         if stored.standing.due_at.is_none_or(|due_at| due_at > now) {
@@ -206,8 +212,8 @@ async fn lease(core: &Core, claim: &Claim, ids: &[Uuid], now: Timestamp) -> Resu
         changes.push(Written::in_place(&stored, revision));
         taken.push(Lease { head: stored.into_head(reading), token });
     }
-    put_off(core, &unreadable).await?;
-    let written = write(&core.database, &changes).await?;
+    put_off(core, claim, &unreadable).await?;
+    let written = write(&core.database, &mut changes).await?;
     taken.retain(|lease| written.contains(&lease.head.id));
     Ok(taken)
 }
@@ -218,14 +224,19 @@ fn read(row: &Row) -> Result<(Stored, Reading), Failure> {
 }
 
 /// One that cannot be read is leased to nobody: it must not keep the others waiting.
-async fn put_off(core: &Core, ids: &[Uuid]) -> Result<(), Failure> {
-    if ids.is_empty() {
+async fn put_off(core: &Core, claim: &Claim, unreadable: &[(Uuid, i64)]) -> Result<(), Failure> {
+    if unreadable.is_empty() {
         return Ok(());
     }
-    tracing::error!(entries = ids.len(), "entries of the store cannot be read; they are not sent");
+    tracing::error!(entries = unreadable.len(), "entries of the store cannot be read; they are not sent");
     core.note_unreadable();
-    let ids = ids.to_vec();
-    core.database.query(PUT_OFF_SQL, &[(&ids, Type::UUID_ARRAY), (&PUT_OFF, Type::INT8)]).await.map(drop)
+    let (ids, revisions): (Vec<_>, Vec<_>) = unreadable.iter().copied().unzip();
+    let mut params = Params::default();
+    params.add(Type::UUID_ARRAY, ids);
+    params.add(Type::INT8_ARRAY, revisions);
+    params.add(Type::INT8, PUT_OFF);
+    params.add(Type::INT8, core.now(claim.now));
+    core.database.query(PUT_OFF_SQL, &params.all()).await.map(drop)
 }
 
 /// Ends waits of a site.

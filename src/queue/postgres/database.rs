@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{ToSql, Type};
@@ -31,14 +31,16 @@ use crate::postgres_url::{PostgresTls, PostgresUrl};
 
 /// Most connections of a gateway, beside the one that listens.
 const CONNECTIONS_MAX: usize = 12;
+/// So many of them may read long.
+const READING_MAX: usize = 4;
 /// How long a statement waits for a connection, and how long it may take to open one.
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// How long the server may take to answer a statement.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How often a statement is tried again that another transaction was in the way of.
 const TRIES_MAX: usize = 5;
-/// The oldest server that does what is asked of it: 13.
-const SERVER_MIN: i32 = 130_000;
+/// The oldest server that it is tried with: 15.
+const SERVER_MIN: i32 = 150_000;
 
 /// A parameter and its type.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -66,6 +68,8 @@ impl<'a> Params<'a> {
 pub(super) struct Database {
     pool: Pool,
     prepared: OnceCell<()>,
+    /// Places for what may read long.
+    reading: Semaphore,
     connector: Connector,
     config: Config,
 }
@@ -100,7 +104,7 @@ impl Database {
             .post_create(fit)
             .build()
             .map_err(Failure::unavailable)?;
-        Ok(Self { pool, prepared: OnceCell::new(), connector, config })
+        Ok(Self { pool, prepared: OnceCell::new(), reading: Semaphore::new(READING_MAX), connector, config })
     }
 
     /// Has a statement carried out, and returns its rows.
@@ -109,28 +113,34 @@ impl Database {
     pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
         let mut tries = 1;
         loop {
-            let client = self.client().await?;
-            match in_time(client.query_typed(sql, params)).await {
+            let lent = self.lend().await?;
+            let answer = in_time(lent.client()?.query_typed(sql, params)).await;
+            match self.take_back(lent, answer) {
                 Err(Failure::Again(_)) if tries < TRIES_MAX => tries += 1,
-                Err(failure) => return Err(self.after(client, failure)),
-                rows => return rows,
+                answer => return answer,
             }
         }
     }
 
+    /// The same for what may read long: it leaves connections to whoever writes.
+    pub(super) async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
+        let _place = self.reading.acquire().await.map_err(Failure::unavailable)?;
+        self.query(sql, params).await
+    }
+
     /// Carries out a command that has no parameters and can't be part of a transaction.
     pub(super) async fn command(&self, sql: &str) -> Result<(), Failure> {
-        let client = self.client().await?;
-        let done = in_time(client.batch_execute(sql)).await;
-        done.map_err(|failure| self.after(client, failure))
+        let lent = self.lend().await?;
+        let done = in_time(lent.client()?.batch_execute(sql)).await;
+        self.take_back(lent, done)
     }
 
     /// Begins a transaction of several statements.
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
-        let client = self.client().await?;
-        match in_time(client.batch_execute("BEGIN")).await {
-            Ok(()) => Ok(Transaction { database: self, client: Some(client) }),
-            Err(failure) => Err(self.after(client, failure)),
+        let lent = self.lend().await?;
+        match in_time(lent.client()?.batch_execute(BEGIN)).await {
+            Ok(()) => Ok(Transaction { database: self, lent }),
+            Err(failure) => self.take_back(lent, Err(failure)),
         }
     }
 
@@ -141,25 +151,31 @@ impl Database {
         Ok(transaction)
     }
 
-    /// Throws a connection away that is of no use any more, and the others that nobody uses: those are as bad, or lead to a server
-    /// that takes no more writes.
-    fn after(&self, client: Object, failure: Failure) -> Failure {
-        if failure.ends_connection() {
-            drop(Object::take(client));
-            self.pool.retain(|_client, _metrics| false);
-        }
-        failure
+    /// Lends a connection to a server whose tables are there.
+    async fn lend(&self) -> Result<Lent, Failure> {
+        let lending = async {
+            let lent = Lent(Some(self.pool.get().await.map_err(of_pool)?));
+            self.prepared.get_or_try_init(|| async { schema::prepare(lent.client()?).await }).await?;
+            Ok(lent)
+        };
+        tokio::time::timeout(ANSWER_MAX, lending).await.unwrap_or_else(|_elapsed| Err(Failure::lost(NoAnswer)))
     }
 
-    async fn client(&self) -> Result<Object, Failure> {
-        let client = self.pool.get().await.map_err(of_pool)?;
-        self.prepared.get_or_try_init(|| schema::prepare(&client)).await?;
-        Ok(client)
+    /// Takes a connection back. One that is of no use any more is closed, and so are the others that nobody uses: those are as bad,
+    /// or lead to a server that takes no more writes.
+    fn take_back<T>(&self, lent: Lent, answer: Result<T, Failure>) -> Result<T, Failure> {
+        if answer.as_ref().is_err_and(Failure::ends_connection) {
+            drop(lent);
+            self.pool.retain(|_client, _metrics| false);
+        } else {
+            lent.give_back();
+        }
+        answer
     }
 
     /// Opens a connection that nobody else uses; it ends when the client is dropped.
     pub(super) async fn connect(&self) -> Result<(PgClient, Unasked), Failure> {
-        Ok(self.connector.open(&self.config).await?)
+        in_time(self.connector.open(&self.config)).await
     }
 }
 
@@ -170,36 +186,53 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error
     }
 }
 
+/// A connection of the pool that is in use.
+///
+/// Dropped before it is given back, it is closed: whoever asked something went away, and the answer, or a whole transaction, would be
+/// met by the next one to use it.
+struct Lent(Option<Object>);
+
+impl Lent {
+    fn client(&self) -> Result<&PgClient, Failure> {
+        self.0.as_ref().map(|object| &***object).ok_or_else(|| Failure::lost(NoAnswer))
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+/// Begins a transaction. A gateway that is frozen in the middle, or can't be reached any more, must not keep the others from what it
+/// has locked.
+pub(super) const BEGIN: &str =
+    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'";
+
 /// Several statements that are carried out together. Dropped before it is committed, it leaves nothing behind.
 pub(super) struct Transaction<'d> {
     database: &'d Database,
-    /// None once it has ended.
-    client: Option<Object>,
+    lent: Lent,
 }
 
 impl Transaction<'_> {
     pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
-        let client = self.client.as_ref().ok_or_else(|| Failure::lost(NoAnswer))?;
-        in_time(client.query_typed(sql, params)).await
+        in_time(self.lent.client()?.query_typed(sql, params)).await
     }
 
     /// Returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Failure> {
-        let client = self.client.as_ref().ok_or_else(|| Failure::lost(NoAnswer))?;
-        in_time(client.execute_typed(sql, params)).await
+        in_time(self.lent.client()?.execute_typed(sql, params)).await
     }
 
-    pub(super) async fn commit(mut self) -> Result<(), Failure> {
-        let Some(client) = self.client.take() else { return Ok(()) };
-        let done = in_time(client.batch_execute("COMMIT")).await;
-        done.map_err(|failure| self.database.after(client, failure))
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        // The server takes back what a connection began that is closed.
-        drop(self.client.take().map(Object::take));
+    pub(super) async fn commit(self) -> Result<(), Failure> {
+        let Self { database, lent } = self;
+        let done = in_time(lent.client()?.batch_execute("COMMIT")).await;
+        database.take_back(lent, done)
     }
 }
 
@@ -296,10 +329,11 @@ fn tls_config(authorities: Option<&Path>) -> Result<ClientConfig, Failure> {
 /// Refuses a server that may forget what it said it had written.
 async fn check_fit(client: &PgClient) -> Result<(), HookError> {
     const SETTINGS: &str = "SELECT current_setting('fsync'), current_setting('synchronous_commit'),
-        current_setting('full_page_writes'), current_setting('server_version_num')::int";
+        current_setting('full_page_writes'), current_setting('server_version_num')::int,
+        current_setting('server_encoding')";
     let rows = client.query_typed(SETTINGS, &[]).await.map_err(HookError::Backend)?;
     let Some(row) = rows.first() else { return Ok(()) };
-    let why = match (row.get(0), row.get(1), row.get(2), row.get::<_, i32>(3)) {
+    let why = match (row.get(0), row.get(1), row.get(2), row.get::<_, i32>(3), row.get(4)) {
         ("off", ..) => {
             "fsync is off, so a power cut loses leads that were answered 200: set fsync = on in postgresql.conf"
         }
@@ -307,11 +341,14 @@ async fn check_fit(client: &PgClient) -> Result<(), HookError> {
             "synchronous_commit is off, so a crash loses leads that were answered 200: set it to on (or to local, \
              remote_write or remote_apply) for formgate's user, database or the server"
         }
-        (_, _, "off", _) => {
+        (_, _, "off", ..) => {
             "full_page_writes is off, so a power cut can damage the database: set full_page_writes = on"
         }
-        (.., version) if version < SERVER_MIN => "the server is older than PostgreSQL 13: use a newer one",
-        _ => return Ok(()),
+        (.., version, _) if version < SERVER_MIN => "the server is older than PostgreSQL 15: use a newer one",
+        (.., "UTF8") => return Ok(()),
+        _ => {
+            "the database isn't in UTF8, so it can't hold what visitors write: make one WITH ENCODING 'UTF8' TEMPLATE template0"
+        }
     };
     Err(HookError::message(why))
 }

@@ -42,7 +42,8 @@ WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::uuid[], $5::text[], $6::text[])
     WITH ORDINALITY AS g(key, at, event, entry, site, form, place)
 ), first AS (
-    INSERT INTO formgate.once (key) SELECT key FROM given WHERE EXISTS (SELECT FROM formgate.reader) ORDER BY key
+    INSERT INTO formgate.once (key) SELECT key FROM given g
+    WHERE EXISTS (SELECT FROM formgate.reader) AND NOT EXISTS (SELECT FROM formgate.once WHERE key = g.key) ORDER BY key
     ON CONFLICT (key) DO NOTHING RETURNING key
 ), told AS (
     INSERT INTO formgate.unnumbered (at, event, entry, site, form)
@@ -109,20 +110,21 @@ const LAST: &str = "SELECT number FROM formgate.last_event";
 /// What no reader has dealt with in time; the rows of the event that is never dropped stay.
 const DROP: &str = "DELETE FROM formgate.outbox WHERE number <= $1 AND event IS DISTINCT FROM $2";
 
-const FORGET_ONCE: &str = "DELETE FROM formgate.once WHERE place <= (SELECT max(place) FROM formgate.once) - $1";
+/// By rank: places are left out where two gateways emit one key at once.
+const FORGET_ONCE: &str =
+    "DELETE FROM formgate.once WHERE place <= (SELECT place FROM formgate.once ORDER BY place DESC OFFSET $1 LIMIT 1)";
 
 /// Gives out numbers to what has none, and drops what is too old; returns the last number. Called under the lock.
 async fn number(transaction: &Transaction<'_>) -> Result<u64, Failure> {
     let before = last(transaction).await?;
     while transaction.execute(NUMBER, &[(&NUMBERED_MAX, Type::INT8)]).await? == NUMBERED_MAX.cast_unsigned() {}
     let last = last(transaction).await?;
-    if last / OUTBOX_STEP > before / OUTBOX_STEP
-        && let Some(upto) = drop_upto(last - last % OUTBOX_STEP)
-    {
+    if last / OUTBOX_STEP > before / OUTBOX_STEP {
+        let upto = drop_upto(last - last % OUTBOX_STEP).unwrap_or_default();
         let kept = number_of(NEVER_DROPPED);
         transaction.execute(DROP, &[(&signed(upto), Type::INT8), (&kept, Type::INT2)]).await?;
+        transaction.execute(FORGET_ONCE, &[(&signed(ONCE_MAX), Type::INT8)]).await?;
     }
-    transaction.execute(FORGET_ONCE, &[(&signed(ONCE_MAX), Type::INT8)]).await?;
     Ok(last)
 }
 

@@ -21,6 +21,8 @@ pub(super) enum Failure {
     Again(Arc<dyn Error + Send + Sync>),
     /// A row with that key is there already.
     Repeated,
+    /// The server doesn't take what a statement was given.
+    Refused(Arc<dyn Error + Send + Sync>),
     Unavailable(Arc<dyn Error + Send + Sync>),
     Corrupt(Arc<dyn Error + Send + Sync>),
     /// What is missing, and what to do about it.
@@ -94,13 +96,13 @@ impl From<tokio_postgres::Error> for Failure {
             _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
                 Self::Again(Arc::new(words))
             }
-            _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Self::lost(words),
             _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => Self::Unfit(format!(
                 "{}; let formgate's user create a schema: GRANT CREATE, CONNECT ON DATABASE … TO …",
                 words.message
             )),
-            // The server is being stopped, or ends what hangs.
-            Some("57" | "08") => Self::lost(words),
+            // The server is being stopped, ends what hangs, or takes no writes; or the connection is in a transaction that failed.
+            Some("57" | "08" | "25") => Self::lost(words),
+            Some("22" | "23" | "54") => Self::Refused(Arc::new(words)),
             _ if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
                 Self::Corrupt(Arc::new(words))
             }
@@ -119,7 +121,7 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::DiskFull => Self::DiskFull,
-            Failure::Lost(error) | Failure::Again(error) | Failure::Unavailable(error) => {
+            Failure::Lost(error) | Failure::Again(error) | Failure::Refused(error) | Failure::Unavailable(error) => {
                 Self::Unavailable(Box::new(error))
             }
             Failure::Repeated => Self::Unavailable(Box::new(RepeatedId)),

@@ -28,8 +28,8 @@ impl Asking {
     }
 }
 
-/// Takes, renews or leaves names; of one whose hold began in the future, since the clock went back, the time begins anew. It must
-/// not be held for as long as that.
+/// Takes, renews or leaves names, as [`Hold::ask`](crate::queue::holds::Hold::ask) says. One that waited for another's row looks at an
+/// older time than that one: it is no clock that went back.
 const HOLD: &str = concat!(
     "
 WITH given AS MATERIALIZED (
@@ -46,7 +46,7 @@ ON CONFLICT (name) DO UPDATE SET
     since = excluded.since,
     until = CASE WHEN h.holder = excluded.holder OR h.until <= excluded.since THEN excluded.until
         ELSE excluded.since + (h.until - h.since) END
-WHERE h.holder = excluded.holder OR h.until <= excluded.since OR h.since > excluded.since
+WHERE h.holder = excluded.holder OR h.until <= excluded.since OR h.since > excluded.since + 60000
 RETURNING name, holder"
 );
 

@@ -59,6 +59,9 @@ impl Manner {
     }
 }
 
+/// How often notes are written again that another transaction was in the way of.
+const TRIES_MAX: usize = 5;
+
 /// A change as of a time.
 type Dated<'c> = &'c (NoteChange, Timestamp);
 
@@ -79,18 +82,30 @@ pub(super) async fn note_all(core: &Core, changes: &[(NoteChange, Timestamp)]) -
             kinds = begun(&core.database.query(&manner_of(only).sql(), &params(&columns)).await?);
         }
         several => {
-            let transaction = core.database.begin().await?;
-            for statement in several {
-                let columns = Columns::of(core, statement);
-                kinds.extend(begun(&transaction.query(&manner_of(statement).sql(), &params(&columns)).await?));
-            }
-            transaction.commit().await?;
+            let mut tries = 1;
+            kinds = loop {
+                match write_together(core, several).await {
+                    Err(Failure::Again(_)) if tries < TRIES_MAX => tries += 1,
+                    written => break written?,
+                }
+            };
         }
     }
     for kind in kinds {
         make_room(core, kind).await?;
     }
     Ok(())
+}
+
+async fn write_together(core: &Core, statements: &[Vec<Dated<'_>>]) -> Result<HashSet<NoteKind>, Failure> {
+    let transaction = core.database.begin().await?;
+    let mut kinds = HashSet::new();
+    for statement in statements {
+        let columns = Columns::of(core, statement);
+        kinds.extend(begun(&transaction.query(&manner_of(statement).sql(), &params(&columns)).await?));
+    }
+    transaction.commit().await?;
+    Ok(kinds)
 }
 
 /// Takes what can go into one statement: of one manner, and each note once. What waits for a note waits for its turn.

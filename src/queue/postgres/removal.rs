@@ -16,8 +16,10 @@ use crate::queue::{EXPIRE_MAX, StoreError};
 const ERASE: &str = "
 WITH keys AS (DELETE FROM formgate.dedupe WHERE id = ANY($1)),
     contents AS (DELETE FROM formgate.content WHERE id = ANY($1)),
-    entries AS (DELETE FROM formgate.entry WHERE id = ANY($1) RETURNING id, site, state),
-    tallied AS (INSERT INTO formgate.tally_change SELECT site, state, -count(*) FROM entries GROUP BY site, state)
+    entries AS (DELETE FROM formgate.entry WHERE id = ANY($1) RETURNING id, site, state, bytes),
+    tallied AS (
+        INSERT INTO formgate.tally_change SELECT site, state, -count(*), -sum(bytes) FROM entries GROUP BY site, state
+    )
 SELECT id FROM entries";
 
 const EXPIRE: &str = "
@@ -27,9 +29,9 @@ WITH over AS (
 ), keys AS (DELETE FROM formgate.dedupe WHERE id IN (SELECT id FROM over)),
     contents AS (DELETE FROM formgate.content WHERE id IN (SELECT id FROM over)),
     entries AS (
-    DELETE FROM formgate.entry WHERE id IN (SELECT id FROM over) RETURNING id, site, form, state, reason, expires_at
+    DELETE FROM formgate.entry WHERE id IN (SELECT id FROM over) RETURNING id, site, form, state, reason, expires_at, bytes
 ), tallied AS (
-    INSERT INTO formgate.tally_change SELECT site, state, -count(*) FROM entries GROUP BY site, state
+    INSERT INTO formgate.tally_change SELECT site, state, -count(*), -sum(bytes) FROM entries GROUP BY site, state
 ), told AS (
     INSERT INTO formgate.unnumbered (at, entry, site, form, from_state, reason)
     SELECT $1, id, site, form, state, reason FROM entries

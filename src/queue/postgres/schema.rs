@@ -6,6 +6,7 @@
 
 use tokio_postgres::Row;
 
+use super::database::BEGIN;
 use super::failure::Failure;
 
 /// One step.
@@ -44,7 +45,9 @@ CREATE TABLE formgate.entry (
     lead_id text,
     traceparent text,
     history bytea NOT NULL,
-    dedupe_key bytea
+    dedupe_key bytea,
+    -- About what it takes, with its indexes.
+    bytes bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
 
 CREATE INDEX entry_due ON formgate.entry (site, due_at, number) INCLUDE (id, accepted_at) WHERE state = 0;
@@ -69,9 +72,15 @@ CREATE INDEX dedupe_seen_at ON formgate.dedupe (seen_at);
 
 -- Counts are kept as changes that are added up now and then: a row that all gateways write to would be their bottleneck.
 CREATE TABLE formgate.tally (
-    site text COLLATE "C" NOT NULL, state smallint NOT NULL, entries bigint NOT NULL, PRIMARY KEY (site, state)
+    site text COLLATE "C" NOT NULL,
+    state smallint NOT NULL,
+    entries bigint NOT NULL,
+    bytes bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (site, state)
 );
-CREATE TABLE formgate.tally_change (site text COLLATE "C" NOT NULL, state smallint NOT NULL, entries bigint NOT NULL);
+CREATE TABLE formgate.tally_change (
+    site text COLLATE "C" NOT NULL, state smallint NOT NULL, entries bigint NOT NULL, bytes bigint NOT NULL DEFAULT 0
+);
 
 -- Events as they are recorded. They get their numbers when somebody reads: transactions end in another order than they begin.
 CREATE TABLE formgate.unnumbered (
@@ -134,7 +143,7 @@ pub(super) async fn prepare(client: &tokio_postgres::Client) -> Result<(), Failu
     {
         return version.check();
     }
-    client.batch_execute("BEGIN").await?;
+    client.batch_execute(BEGIN).await?;
     let taken = take_steps(client).await;
     let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
     client.batch_execute(end).await?;

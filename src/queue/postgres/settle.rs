@@ -4,16 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
 use super::batch::Job;
 use super::failure::{Contended, Failure};
-use super::row::{STANDING, Stored, now, read_standing, time, to_json, uuid};
+use super::row::{STANDING, Stored, now, read_id, read_standing, time, to_json, uuid};
 use super::write::{Told, Written, write};
 use crate::lead::EntryId;
 use crate::queue::standing::whole_millisecond;
+use crate::queue::unreadable::Unreadable;
 use crate::queue::{Change, Lease, Set, Settlement};
 
 /// How often an entry is read again that others change meanwhile.
@@ -64,12 +66,13 @@ async fn settle_batch(core: &Core, batch: Batch) {
     let mut left = batch;
     for _ in 0..TRIES_MAX {
         match try_to_settle(core, &left).await {
-            Ok(ended) => {
-                let (done, others): (Vec<_>, Vec<_>) =
-                    left.into_iter().partition(|job| ended.contains_key(&job.what.id));
-                for job in done {
-                    let set = ended.get(&job.what.id).copied().unwrap_or(Set::Lost);
-                    job.end(Ok(set));
+            Ok(mut ended) => {
+                let mut others = Vec::new();
+                for job in left {
+                    match ended.remove(&job.what.id) {
+                        Some(set) => job.end(set),
+                        None => others.push(job),
+                    }
                 }
                 left = others;
             }
@@ -83,27 +86,38 @@ async fn settle_batch(core: &Core, batch: Batch) {
 }
 
 /// Settles what it can; what somebody else changed meanwhile is not among what it returns.
-async fn try_to_settle(core: &Core, jobs: &[Job<Ending, Set>]) -> Result<HashMap<EntryId, Set>, Failure> {
+async fn try_to_settle(
+    core: &Core,
+    jobs: &[Job<Ending, Set>],
+) -> Result<HashMap<EntryId, Result<Set, Failure>>, Failure> {
     let ids = jobs.iter().map(|job| job.what.id);
     let mut found = read(core, ids, jobs.first().map_or(Timestamp::MAX, |job| job.what.now)).await?;
     let mut ended = HashMap::new();
     let mut changes = Vec::new();
     for Job { what: Ending { id, token, settlement, now }, .. } in jobs {
-        let Some((mut stored, clock)) = found.remove(id) else {
-            ended.insert(*id, Set::Lost);
-            continue;
+        let (mut stored, clock) = match found.remove(id) {
+            Some(Ok(found)) => found,
+            // Only this one ends so: the others' leads would be sent again.
+            Some(Err(unreadable)) => {
+                ended.insert(*id, Err(unreadable.into()));
+                continue;
+            }
+            None => {
+                ended.insert(*id, Ok(Set::Lost));
+                continue;
+            }
         };
         let now = if core.goes_by_server() { clock } else { *now };
         let mut change = Written::in_place(&stored, stored.standing.revision);
         let set = stored.standing.settle(*token, settlement.clone(), now);
-        ended.insert(*id, set);
+        ended.insert(*id, Ok(set));
         if set.is_done() {
             change.standing = stored.standing;
             change.told = Told::of(set, core.filter());
             changes.push(change);
         }
     }
-    let written = write(&core.database, &changes).await?;
+    let written = write(&core.database, &mut changes).await?;
     for change in changes.iter().filter(|change| !written.contains(&change.id)) {
         ended.remove(&change.id);
     }
@@ -115,12 +129,12 @@ async fn read(
     core: &Core,
     ids: impl Iterator<Item = EntryId>,
     now: Timestamp,
-) -> Result<HashMap<EntryId, (Stored, Timestamp)>, Failure> {
+) -> Result<HashMap<EntryId, Result<(Stored, Timestamp), Unreadable>>, Failure> {
     let ids: Vec<Uuid> = ids.map(uuid).collect();
     let now = core.now(now);
     let rows = core.database.query(&standings(), &[(&ids, Type::UUID_ARRAY), (&now, Type::INT8)]).await?;
-    let read = rows.iter().map(|row| Ok((read_standing(row)?, time(row.get(NOW), "now")?)));
-    read.map(|read| read.map(|read| (read.0.id, read))).collect()
+    let read = |row: &Row| Ok((read_standing(row)?, time(row.get(NOW), "now")?));
+    Ok(rows.iter().map(|row| (read_id(row), read(row))).collect())
 }
 
 /// Changes an entry as an operator wants.
@@ -136,7 +150,8 @@ pub(super) async fn amend(
         Change::Drop { .. } | Change::Assign { .. } | Change::SiteBack => None,
     };
     let mut found = read(core, [id].into_iter(), now).await?;
-    let Some((mut stored, clock)) = found.remove(&id) else { return Ok(Set::Lost) };
+    let Some(found) = found.remove(&id) else { return Ok(Set::Lost) };
+    let (mut stored, clock) = found?;
     let now = if core.goes_by_server() { clock } else { whole_millisecond(now) };
     let mut written = Written::in_place(&stored, stored.standing.revision);
     let set = stored.standing.amend(revision, &change, now);
@@ -150,6 +165,6 @@ pub(super) async fn amend(
         written.site = site;
     }
     // Somebody who changed it meanwhile made another revision of it than the caller knows.
-    let is_written = write(&core.database, &[written]).await?.contains(&id);
+    let is_written = write(&core.database, &mut [written]).await?.contains(&id);
     Ok(if is_written { set } else { Set::Lost })
 }

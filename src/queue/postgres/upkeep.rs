@@ -16,16 +16,12 @@ pub(super) async fn keep(core: Weak<Core>) {
         tokio::time::sleep(EVERY).await;
         let Some(core) = core.upgrade() else { return };
         // A server that is away is told by whatever is asked of it.
-        drop(turn(&core).await);
+        drop(look_at_room(&core).await);
+        drop(list::add_up(&core).await);
+        drop(append::forget_keys(&core).await);
+        // Whoever is registered may not be reading.
+        drop(events::number_waiting(&core).await);
     }
-}
-
-async fn turn(core: &Core) -> Result<(), Failure> {
-    look_at_room(core).await?;
-    list::add_up(core).await?;
-    append::forget_keys(core).await?;
-    // Whoever is registered may not be reading.
-    events::number_waiting(core).await
 }
 
 /// Looks whether there is room for more.

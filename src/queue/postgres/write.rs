@@ -75,15 +75,16 @@ WITH given AS MATERIALIZED (
         revision = g.revision, due_at = g.due_at, waits_from = g.waits_from, expires_at = g.expires_at,
         attempts = g.attempts, lease = g.lease, lead_id = g.lead_id, history = g.history
     FROM given g WHERE e.id = g.id AND e.revision = g.before
-    RETURNING e.id, e.form
+    RETURNING e.id, e.form, e.bytes
 ), made_again AS (
     UPDATE formgate.content c SET reading = g.reading::json
     FROM given g JOIN written w USING (id) WHERE c.id = g.id AND g.reading IS NOT NULL
 ), tallied AS (
-    INSERT INTO formgate.tally_change (site, state, entries)
-    SELECT site, state, sum(entries) FROM (
-        SELECT g.site_before AS site, g.state_before AS state, -1 AS entries FROM given g JOIN written USING (id)
-        UNION ALL SELECT g.site, g.state, 1 FROM given g JOIN written USING (id)
+    INSERT INTO formgate.tally_change (site, state, entries, bytes)
+    SELECT site, state, sum(entries), sum(bytes) FROM (
+        SELECT g.site_before AS site, g.state_before AS state, -1 AS entries, -w.bytes AS bytes
+        FROM given g JOIN written w USING (id)
+        UNION ALL SELECT g.site, g.state, 1, w.bytes FROM given g JOIN written w USING (id)
     ) changes GROUP BY site, state HAVING sum(entries) <> 0
 ), told AS (
     INSERT INTO formgate.unnumbered (at, entry, site, form, from_state, to_state, reason, attempt)
@@ -94,10 +95,12 @@ WITH given AS MATERIALIZED (
 SELECT id FROM written";
 
 /// Writes changes back; returns those that nobody else had changed before.
-pub(super) async fn write(database: &Database, changes: &[Written]) -> Result<HashSet<EntryId>, Failure> {
+pub(super) async fn write(database: &Database, changes: &mut [Written]) -> Result<HashSet<EntryId>, Failure> {
     if changes.is_empty() {
         return Ok(HashSet::new());
     }
+    // All who write take rows in one order, so that none waits for one who waits for him.
+    changes.sort_unstable_by_key(|change| change.id);
     let rows = database.query(WRITE, &columns(changes).all()).await?;
     Ok(rows.iter().map(read_id).collect())
 }

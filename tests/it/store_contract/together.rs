@@ -5,6 +5,7 @@ mod pooler;
 
 mod proxy;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +157,37 @@ async fn a_server_that_may_forget_is_refused() {
 }
 
 #[tokio::test]
+async fn an_encrypted_connection_is_one_to_a_server_whose_certificate_is_good() {
+    let tls = |file: &str| format!("{}/tests/it/tls/{file}", env!("CARGO_MANIFEST_DIR"));
+    let programs = Programs::find().await.expect("PostgreSQL");
+    let folder = Folder::new(&programs).expect("a folder");
+    let server = Server::start_new(&programs, folder.path(), Auth::Trust).await.expect("a server");
+    server.create_database("leads").await.expect("a database");
+    for (file, copy) in [("good.pem", "server.crt"), ("server.key", "server.key")] {
+        let copy = folder.path().join(copy);
+        std::fs::copy(tls(file), &copy).expect("copied");
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600)).expect("kept from others");
+        programs.own(&copy).expect("given away");
+    }
+    let files = |name: &str| folder.path().join(name).display().to_string();
+    server.stop().await.expect("stopped");
+    let (certificate, key) = (files("server.crt"), files("server.key"));
+    server.configure(&format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'")).expect("set");
+    server.start().await.expect("started");
+    let url = |host: &str, more: &str| format!("postgres://formgate@{host}:{}/leads?{more}", server.port);
+    let trusted = format!("sslmode=verify-full&sslrootcert={}", tls("ca.pem"));
+    let store = open(&url("localhost", &trusted));
+    store.prepare().await.expect("its authority is named");
+    let encrypted =
+        "SELECT count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND datname = 'leads'";
+    assert_eq!(server.sql("postgres", encrypted).await.expect("asked"), "t");
+    for refused in [url("127.0.0.1", &trusted), url("localhost", "sslmode=require")] {
+        let error = open(&refused).prepare().await.expect_err("another name, or an authority that nobody knows");
+        assert!(matches!(&error, StoreError::Unavailable(why) if why.to_string().contains("certificate")), "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_user_who_may_not_make_tables_is_told_what_to_grant() {
     let Database { server, .. } = fresh_database().await;
     let name = format!("foreign_{:016x}", rand::random::<u64>());
@@ -171,9 +203,14 @@ async fn a_user_who_may_not_make_tables_is_told_what_to_grant() {
 async fn a_store_at_its_size_takes_nothing_more() {
     let database = fresh_database().await;
     let store = open_with(&database.url, Some(1));
+    add(&store, entry(1, "acme")).await;
     assert!(matches!(store.ready().await, Err(StoreError::Full)));
-    assert!(matches!(store.append(entry(1, "acme"), None).await, Err(StoreError::Full)));
-    assert_eq!(all_ids(&store).await, []);
+    assert!(matches!(store.append(entry(2, "acme"), None).await, Err(StoreError::Full)));
+    assert_eq!(all_ids(&store).await, [id(1)]);
+    // What goes makes room.
+    assert!(matches!(store.erase(&[id(1)]).await, Err(StoreError::Remains { .. })));
+    store.ready().await.expect("there is room");
+    add(&store, entry(2, "acme")).await;
 }
 
 #[tokio::test]
