@@ -16,8 +16,10 @@ use crate::operate::{self, Process, Status};
 use crate::queue::{Counts, State, Store, StoreError};
 use crate::telemetry::{Degraded, Depth, Metrics, SiteDepth};
 
-/// How long the store may take to say that it is ready, or to count.
+/// How long the store may take to say what it holds.
 const STORE_TIME: Duration = Duration::from_secs(2);
+/// How long it may take to say that it is ready: longer than a spool waits for the store behind it, and then looks at itself.
+const READY_TIME: Duration = Duration::from_secs(4);
 /// How long what the store said holds for whoever asks next: asking it writes.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
@@ -57,7 +59,7 @@ impl Probe {
         }
         last.told = None;
         last.begun = Some(Instant::now());
-        let answer = match timeout(STORE_TIME, store.ready()).await {
+        let answer = match timeout(READY_TIME, store.ready()).await {
             Ok(ready) => ready.map_err(|error| Unready::of(&error)),
             Err(_elapsed) => Err(Unready::slow()),
         };

@@ -15,6 +15,7 @@ use crate::cli::leads::{DetailFormat, plural};
 use crate::cli::shown;
 use crate::operate::{self, Copied, CopyProgress, CopyStep, NotCopied};
 use crate::postgres_url::PostgresUrl;
+use crate::queue::StoreError;
 use crate::queue::carry::CarryingStore;
 use crate::queue::postgres::{self, PostgresStore, StoreClock};
 use crate::queue::sqlite::{Options, SqliteStore};
@@ -61,6 +62,7 @@ pub(super) async fn run(args: &CopyArgs, console: &mut Console) -> Result<Exit, 
         return Err(Error::usage(anyhow!("--from and --to are the same store")));
     }
     let source = from.open_source(args.force).await?;
+    refuse_damaged(&*source).await?;
     let target = to.open_target().await?;
     let report = |progress: CopyProgress| {
         if progress.done.is_multiple_of(REPORT_EVERY) {
@@ -75,6 +77,17 @@ pub(super) async fn run(args: &CopyArgs, console: &mut Console) -> Result<Exit, 
         DetailFormat::Table => show(&copied, console)?,
     }
     Ok(if copied.unreadable == 0 { Exit::Ok } else { Exit::Findings })
+}
+
+/// A file that is damaged is set aside when it is opened, and a new one begun: a copy of that would be whole and hold nothing.
+async fn refuse_damaged(source: &dyn CarryingStore) -> Result<(), Error> {
+    let problems = source.problems().await.map_err(|error| Error::store(error).context("the source can't be read"))?;
+    match problems.into_iter().find(|problem| matches!(problem, StoreError::SetAside { .. })) {
+        Some(set_aside) => {
+            Err(Error::store(set_aside).hint("salvage it, then copy again: what lies there isn't copied"))
+        }
+        None => Ok(()),
+    }
 }
 
 impl Place {

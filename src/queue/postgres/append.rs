@@ -98,6 +98,10 @@ const FORGET_KEYS: &str = concat!("DELETE FROM formgate.dedupe WHERE seen_at <= 
 
 /// Forgets keys whose window has been over for a while.
 pub(super) async fn forget_keys(core: &Core) -> Result<(), Failure> {
+    // Whoever uses no window, such as a copy, knows nothing of that of the gateways.
+    if core.window_ms() == 0 {
+        return Ok(());
+    }
     core.database.query(FORGET_KEYS, &[(&core.window_ms(), Type::INT8)]).await.map(drop)
 }
 
@@ -106,51 +110,90 @@ type Batch = Vec<Job<Arrival, Appended>>;
 
 /// Appends a batch: each is told what became of it.
 pub(super) async fn append(core: Arc<Core>, jobs: Batch) {
-    let mut left = jobs;
+    let mut left = Left { jobs, is_in_doubt: false, why: Failure::unavailable(Contended) };
     for _ in 0..TRIES_MAX {
-        left = append_batch(&core, left).await;
-        if left.is_empty() {
+        if left.is_in_doubt {
+            left.jobs = end_stored(&core, left.jobs).await;
+        }
+        if left.jobs.is_empty() {
             return;
         }
+        left = append_batch(&core, left).await;
     }
-    // Their keys go whenever they are looked for.
-    left.into_iter().for_each(|job| job.end(Err(Failure::unavailable(Contended))));
+    let Left { jobs, why, .. } = left;
+    jobs.into_iter().for_each(|job| job.end(Err(why.clone())));
 }
 
-/// Appends what it can; returns what has to be tried again.
-async fn append_batch(core: &Core, batch: Batch) -> Batch {
-    // Of several with one key only the first can go into a statement: the others are seen again, whatever becomes of that one.
-    let mut keys = HashSet::new();
-    let (firsts, others): (Batch, Batch) =
-        batch.into_iter().partition(|job| job.what.key.is_none_or(|key| keys.insert(key)));
-    let arrivals: Vec<&Arrival> = firsts.iter().map(|job| &job.what).collect();
-    let entered = match enter(core, &arrivals).await {
-        Ok(entered) => entered,
-        // One of them can't be entered: the others must not be refused for that.
-        Err(Failure::Repeated | Failure::Refused(_)) if firsts.len() > 1 => {
-            return one_by_one(core, firsts, others).await;
-        }
+/// What has to be tried again.
+struct Left {
+    jobs: Batch,
+    /// A connection was lost while they were appended, so they may be there. The server may still be at it: whoever tries again waits
+    /// for that, and then looks.
+    is_in_doubt: bool,
+    why: Failure,
+}
+
+/// Ends those that are there; of the others those that nobody waits for any more, since somebody else has them by now.
+async fn end_stored(core: &Core, jobs: Batch) -> Batch {
+    let arrivals: Vec<&Arrival> = jobs.iter().map(|job| &job.what).collect();
+    let stored = match stored(core, &arrivals).await {
+        Ok(stored) => stored,
         Err(failure) => {
-            firsts.into_iter().chain(others).for_each(|job| job.end(Err(failure.clone())));
+            jobs.into_iter().for_each(|job| job.end(Err(failure.clone())));
             return Batch::new();
         }
     };
-    let mut again = others;
-    for job in firsts {
+    let mut left = Batch::new();
+    for job in jobs {
         let id = job.what.id;
-        if entered.contains(&id) {
+        if stored.contains(&id) {
             job.end(Ok(Appended::New(id)));
-        } else {
-            again.push(job);
+        } else if job.is_waited_for() {
+            left.push(job);
         }
     }
-    see_again(core, again).await
+    left
+}
+
+/// Appends what it can; returns what has to be tried again.
+async fn append_batch(core: &Core, Left { jobs, is_in_doubt, .. }: Left) -> Left {
+    // Of several with one key only the first can go into a statement: the others are seen again, whatever becomes of that one.
+    let mut keys = HashSet::new();
+    let (firsts, mut others): (Batch, Batch) =
+        jobs.into_iter().partition(|job| job.what.key.is_none_or(|key| keys.insert(key)));
+    let arrivals: Vec<&Arrival> = firsts.iter().map(|job| &job.what).collect();
+    let again = |jobs: Batch, is_in_doubt| Left { jobs, is_in_doubt, why: Failure::unavailable(Contended) };
+    match insert(core, &arrivals).await {
+        Ok(entered) => {
+            for job in firsts {
+                let id = job.what.id;
+                if entered.contains(&id) { job.end(Ok(Appended::New(id))) } else { others.push(job) }
+            }
+            if is_in_doubt {
+                others = end_stored(core, others).await;
+            }
+            again(see_again(core, others).await, is_in_doubt)
+        }
+        Err(failure @ Failure::Lost(_)) => {
+            let jobs = firsts.into_iter().chain(others).collect();
+            Left { jobs, is_in_doubt: true, why: failure }
+        }
+        Err(Failure::Repeated) if is_in_doubt => again(firsts.into_iter().chain(others).collect(), true),
+        // One of them can't be entered: the others must not be refused for that.
+        Err(Failure::Repeated | Failure::Refused(_)) if firsts.len() > 1 => {
+            again(one_by_one(core, firsts, others).await, is_in_doubt)
+        }
+        Err(failure) => {
+            firsts.into_iter().chain(others).for_each(|job| job.end(Err(failure.clone())));
+            again(Batch::new(), false)
+        }
+    }
 }
 
 async fn one_by_one(core: &Core, firsts: Batch, mut left: Batch) -> Batch {
     for job in firsts {
         let id = job.what.id;
-        match enter(core, &[&job.what]).await {
+        match insert(core, &[&job.what]).await {
             Ok(entered) if entered.contains(&id) => job.end(Ok(Appended::New(id))),
             Ok(_seen_before) => left.push(job),
             Err(failure) => job.end(Err(failure)),
@@ -191,27 +234,6 @@ async fn see_again(core: &Core, jobs: Batch) -> Batch {
     left
 }
 
-/// Enters those whose keys are new; returns their ids.
-///
-/// Where the connection was lost while it was done, the ids tell which were entered. The server may still be at it, in the session that
-/// was lost: then whoever tries again waits for it, and finds them.
-async fn enter(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
-    let failure = match insert(core, arrivals).await {
-        Err(failure @ Failure::Lost(_)) => failure,
-        entered => return entered,
-    };
-    let Ok(stored) = stored(core, arrivals).await else { return Err(failure) };
-    // One statement: with one of them all that are new are there.
-    if !stored.is_empty() {
-        return Ok(stored);
-    }
-    match insert(core, arrivals).await {
-        Ok(entered) if entered.len() == arrivals.len() => Ok(entered),
-        Ok(_) | Err(Failure::Repeated) => self::stored(core, arrivals).await,
-        Err(failure) => Err(failure),
-    }
-}
-
 /// Returns which of them are there.
 async fn stored(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
     let ids: Vec<Uuid> = arrivals.iter().map(|arrival| uuid(arrival.id)).collect();
@@ -219,6 +241,7 @@ async fn stored(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, 
     Ok(stored.iter().map(read_id).collect())
 }
 
+/// Enters those whose keys are new; returns their ids.
 async fn insert(core: &Core, arrivals: &[&Arrival]) -> Result<HashSet<EntryId>, Failure> {
     let filter = core.filter();
     let told: Vec<bool> = arrivals.iter().map(|arrival| filter.lets(None, Some(arrival.entry.state))).collect();

@@ -22,6 +22,11 @@ pub(super) struct Job<T, R> {
 }
 
 impl<T, R> Job<T, R> {
+    /// Tells whether anybody still waits for it.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.done.is_closed()
+    }
+
     /// Tells whoever waits for it, if anybody still does.
     pub(super) fn end(self, result: Result<R, Failure>) {
         self.done.send(result).ok();

@@ -79,7 +79,7 @@ WITH given AS MATERIALIZED (
     SELECT g.* FROM given g WHERE NOT EXISTS (SELECT FROM formgate.entry e WHERE e.id = g.id)
 ), keyed AS (
     INSERT INTO formgate.dedupe AS d (key, id, seen_at)
-    SELECT key, id, accepted_at FROM others WHERE key IS NOT NULL AND $22 > 0 ORDER BY key
+    SELECT key, id, accepted_at FROM others WHERE key IS NOT NULL AND (NOT $21 OR $22 > 0) ORDER BY key
     ON CONFLICT (key) DO UPDATE SET
         id = CASE WHEN excluded.seen_at > d.seen_at THEN excluded.id ELSE d.id END,
         seen_at = greatest(excluded.seen_at, d.seen_at)

@@ -80,10 +80,11 @@ impl Shared {
     async fn round(&self, has_answered: bool) -> Result<Round, Failed> {
         if !has_answered || self.is_away() {
             self.ask(self.remote.ready()).await.map_err(Failed::Remote)?;
+            self.note_answer();
         }
         let carrying = self.carrying.lock().await;
         let (entries, is_last) = self.next_batch().await?;
-        if entries.is_empty() && self.is_direct.load(Ordering::Acquire) {
+        if entries.is_empty() && self.is_direct.load(Ordering::Acquire) && !self.is_away() {
             return Ok(Round::Direct);
         }
         self.carry(&entries).await?;
@@ -93,15 +94,19 @@ impl Shared {
 
     /// Carries what came since, while appends wait, and makes them go to the store again.
     async fn close_gap(&self) -> Result<Round, Failed> {
-        let _closed = self.gate.write().await;
+        // In this order: an erasure may hold the one for as long as the store takes, and no append may wait for that.
         let _carrying = self.carrying.lock().await;
+        let _closed = self.gate.write().await;
         let (entries, is_last) = self.next_batch().await?;
         if !is_last {
             return Ok(Round::More);
         }
         self.carry_in(&entries, LAST_CARRY_TIME).await?;
-        let away = self.told.lock().away.take();
-        self.is_direct.store(true, Ordering::Release);
+        let away = {
+            let mut told = self.told.lock();
+            self.is_direct.store(true, Ordering::Release);
+            told.away.take()
+        };
         if let Some(away) = away {
             tracing::info!(since = %away.since, "store.back: what was spooled is in the store");
         }
@@ -113,6 +118,7 @@ impl Shared {
         let mut after = None;
         loop {
             let mut page = self.spool.carry_out(after, CARRY_MAX).await.map_err(Failed::Spool)?;
+            self.tell_unreadable(&page.unreadable);
             let told = self.told.lock();
             let waits = |id: EntryId| told.refused.get(&id).is_some_and(|again| *again > Instant::now());
             page.entries.retain(|carried| !waits(carried.id()));
@@ -120,6 +126,18 @@ impl Shared {
             after = page.next;
             if !page.entries.is_empty() || after.is_none() {
                 return Ok((page.entries, after.is_none()));
+            }
+        }
+    }
+
+    /// Names entries of the spool that can't be read, each once.
+    fn tell_unreadable(&self, ids: &[EntryId]) {
+        for id in ids {
+            if self.told.lock().unreadable.insert(*id) {
+                tracing::error!(
+                    %id,
+                    "spool.unreadable: a lead in the spool can't be read; keep the file, and erase the lead by its id once it is given up"
+                );
             }
         }
     }

@@ -37,7 +37,7 @@ mod carrier;
 
 mod remote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -94,6 +94,8 @@ struct Told {
     refused: BTreeMap<EntryId, Instant>,
     /// Why it refused the last of them.
     refusal: Option<String>,
+    /// Entries of the spool that can't be read.
+    unreadable: BTreeSet<EntryId>,
 }
 
 /// Since when the store is away, and what it said last.
@@ -120,7 +122,7 @@ pub struct SpoolStatus {
     /// When the first of them was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<Timestamp>,
-    /// How many of them the store refuses although it is ready.
+    /// How many of them the store refuses although it is ready, or can't be read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refused: u64,
 }
@@ -182,11 +184,12 @@ impl Shared {
 
     /// Remembers that the store is away, and sends appends into the spool.
     fn note_away(&self, error: &StoreError) {
-        self.is_direct.store(false, Ordering::Release);
         let now = self.now();
         let is_silent = matches!(error, StoreError::Unavailable(cause) if cause.is::<Silent>());
         let error = in_words(error);
         let mut told = self.told.lock();
+        // Under the lock, as the other way round: both must say the same.
+        self.is_direct.store(false, Ordering::Release);
         if told.away.is_none() {
             tracing::warn!(error, "store.away: leads go into the spool on this machine until the store is back");
         }
@@ -204,6 +207,13 @@ impl Shared {
         }
     }
 
+    /// Notes that the store answers again, though not all that is spooled is in it yet.
+    fn note_answer(&self) {
+        if let Some(away) = &mut self.told.lock().away {
+            away.is_silent = false;
+        }
+    }
+
     fn is_away(&self) -> bool {
         self.told.lock().away.is_some()
     }
@@ -216,7 +226,12 @@ impl Shared {
 
     /// Forgets of entries that have left the spool that they were refused.
     fn forget_refused(&self, ids: &[EntryId]) {
-        self.told.lock().refused.retain(|id, _| !ids.contains(id));
+        let mut told = self.told.lock();
+        told.refused.retain(|id, _| !ids.contains(id));
+        told.unreadable.retain(|id| !ids.contains(id));
+        if told.refused.is_empty() {
+            told.refusal = None;
+        }
     }
 
     async fn append_to_spool(&self, entry: NewEntry, dedupe: Option<DedupeKey>) -> Result<Appended, StoreError> {
@@ -233,7 +248,7 @@ impl Shared {
         let entries = counts.iter().map(|count| count.entries).sum();
         let (away, refused, refusal) = {
             let told = self.told.lock();
-            (told.away.clone(), told.refused.len() as u64, told.refusal.clone())
+            (told.away.clone(), (told.refused.len() + told.unreadable.len()) as u64, told.refusal.clone())
         };
         if away.is_none() && entries == 0 {
             return Ok(None);
@@ -257,7 +272,7 @@ impl Store for SpoolingStore {
         }
         match shared.append_to_spool(entry.clone(), dedupe).await {
             // It goes before what is spooled, which is better than to refuse it.
-            Err(error) if !shared.is_away() => {
+            Err(error) if shared.answering().is_ok() => {
                 shared.ask(shared.remote.append(entry, dedupe)).await.map_err(|_spooled_otherwise| error)
             }
             appended => appended,
@@ -340,7 +355,7 @@ impl Store for SpoolingStore {
             return Ok(());
         }
         match shared.spool.ready().await {
-            Err(error) if !shared.is_away() => {
+            Err(error) if shared.answering().is_ok() => {
                 shared.ask(shared.remote.ready()).await.map_err(|_spooled_otherwise| error)
             }
             ready => ready,
