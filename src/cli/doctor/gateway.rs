@@ -183,7 +183,6 @@ mod tests {
             incomplete: false,
             errors: Vec::new(),
             refused: Vec::new(),
-            spool: None,
         }
     }
 
