@@ -11,6 +11,8 @@ mod durability;
 
 mod former;
 
+mod indexes;
+
 mod model;
 
 mod notes;
@@ -82,6 +84,7 @@ on_each! {
     a_claim_takes_sites_in_turn_and_the_oldest_first
     the_next_claim_goes_on_with_the_next_site
     a_claim_of_new_entries_passes_over_a_backlog
+    a_claim_of_new_entries_finds_them_behind_sites_with_a_backlog
     sites_take_turns_apart_in_both_kinds_of_claim
     a_claim_takes_no_more_of_a_site_than_its_quota
     a_claim_takes_only_of_its_partitions

@@ -68,8 +68,8 @@ WITH given AS MATERIALIZED (
         expires_at, 0, 0, traceparent, '\\x00', key, bytes FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
-    INSERT INTO formgate.content (id, reading, received, body)
-    SELECT id, reading::json, received::json, body FROM fresh
+    INSERT INTO formgate.content (id, form, reading, received, body)
+    SELECT id, form, reading::json, received::json, body FROM fresh
 ), tallied AS (
     INSERT INTO formgate.tally_change (site, state, entries, bytes)
     SELECT site, state, count(*), sum(bytes) FROM fresh GROUP BY site, state

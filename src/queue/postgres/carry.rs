@@ -23,8 +23,8 @@ const TRIES_MAX: usize = 5;
 /// Reads some entries by id; what can't be read is named.
 pub(super) async fn carry_out(core: &Core, after: Option<EntryId>, limit: usize) -> Result<CarryPage, Failure> {
     // How long a body is, is known without reading it.
-    const SIZES: &str = "SELECT e.id, octet_length(c.body)::bigint FROM formgate.entry e
-        JOIN formgate.content c ON c.id = e.id WHERE e.id > $1 ORDER BY e.id LIMIT $2";
+    const SIZES: &str =
+        "SELECT id, octet_length(body)::bigint FROM formgate.content WHERE id > $1 ORDER BY id LIMIT $2";
     let after = after.map_or(Uuid::nil(), uuid);
     let most = signed(limit as u64 + 1);
     let sizes = core.database.read(SIZES, &[(&after, Type::UUID), (&most, Type::INT8)]).await?;
@@ -95,8 +95,8 @@ WITH given AS MATERIALIZED (
         seen, lead_id, traceparent, history, key, bytes FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
-    INSERT INTO formgate.content (id, reading, received, body)
-    SELECT id, reading::json, received::json, body FROM fresh
+    INSERT INTO formgate.content (id, form, reading, received, body)
+    SELECT id, form, reading::json, received::json, body FROM fresh
 ), tallied AS (
     INSERT INTO formgate.tally_change (site, state, entries, bytes)
     SELECT site, state, count(*), sum(bytes) FROM fresh GROUP BY site, state

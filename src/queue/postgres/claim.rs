@@ -27,6 +27,8 @@ const PUT_OFF: i64 = 3_600_000;
 /// Sites that have something due, in the order of their names behind `$2` and round again, and of each the oldest.
 ///
 /// The recursion goes from site to site by the index, however much each has, and only as far as `$7` sites are found.
+/// How much a site has, the planner doesn't know: a limit that it doesn't know either (`SELECT $8`) makes it go by the index, too,
+/// where it would read and sort the whole backlog of a large site. In the order of `due_at` no other index will do.
 macro_rules! due {
     ($entries:literal) => {
         concat!(
@@ -38,10 +40,10 @@ WITH RECURSIVE clock AS MATERIALIZED (SELECT ",
     UNION ALL
     SELECT next.site, next.partition, next.is_round, true FROM sites s CROSS JOIN LATERAL (
         (SELECT e.site, e.partition, s.is_round FROM formgate.entry e
-            WHERE e.state = 0 AND e.site > s.site AND (NOT s.is_round OR e.site <= $2) ORDER BY e.site LIMIT 1)
+            WHERE e.state = 0 AND e.site > s.site AND (NOT s.is_round OR e.site <= $2) ORDER BY e.site, e.due_at LIMIT 1)
         UNION ALL
         (SELECT e.site, e.partition, true FROM formgate.entry e
-            WHERE e.state = 0 AND NOT s.is_round AND e.site <= $2 ORDER BY e.site LIMIT 1)
+            WHERE e.state = 0 AND NOT s.is_round AND e.site <= $2 ORDER BY e.site, e.due_at LIMIT 1)
         LIMIT 1
     ) next
 )
@@ -62,14 +64,14 @@ LIMIT $7"
 const DUE: &str = due!(
     "SELECT e.id, e.number FROM formgate.entry e
         WHERE e.state = 0 AND e.site = s.site AND e.due_at <= clock.now AND $6::bigint IS NULL
-        ORDER BY e.due_at, e.number LIMIT $8"
+        ORDER BY e.due_at, e.number LIMIT (SELECT $8)"
 );
 /// What is new; where the clock was set back it may have become due a little before.
 const NEW_DUE: &str = due!(
     "SELECT id, number FROM (
         SELECT e.id, e.number, e.accepted_at FROM formgate.entry e
         WHERE e.state = 0 AND e.site = s.site AND e.due_at BETWEEN $6::bigint - 600000 AND clock.now
-        ORDER BY e.due_at DESC LIMIT $8
+        ORDER BY e.due_at DESC, e.number DESC LIMIT (SELECT $8)
      ) last WHERE last.accepted_at >= $6"
 );
 
@@ -87,7 +89,7 @@ const MAKE_DUE: &str = concat!(
     now!("$3"),
     " AS now), waiting AS (
     SELECT e.id FROM formgate.entry e, clock WHERE e.state = 0 AND e.site = $1 AND e.due_at > clock.now AND e.lease IS NULL
-    ORDER BY e.due_at, e.number LIMIT $2
+    ORDER BY e.due_at, e.number LIMIT (SELECT $2)
 )
 UPDATE formgate.entry e SET due_at = clock.now, waits_from = clock.now FROM waiting, clock
 WHERE e.id = waiting.id AND e.state = 0 AND e.lease IS NULL RETURNING e.id"

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::row::{self, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid};
 use super::schema;
 use crate::lead::EntryId;
-use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page, State};
+use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page, Reason, State};
 
 /// How far an id's time may be from that at which its entry was accepted: ids narrow down what is looked through, and the time
 /// itself decides.
@@ -32,6 +32,8 @@ pub(super) async fn get(core: &Core, id: EntryId) -> Result<Option<Entry>, Failu
 #[derive(Default)]
 struct Conditions {
     sql: Vec<String>,
+    /// The form is looked up where it is indexed, beside what was received.
+    by_content: bool,
     params: Params<'static>,
 }
 
@@ -42,32 +44,61 @@ impl Conditions {
         self.sql.push(format!("{condition} ${}", self.params.len()));
     }
 
+    /// Adds a bound of ids: of both tables, or a join would read the other's index from its end.
+    fn add_id(&mut self, bound: &str, id: Uuid) {
+        self.add(&format!("e.id {bound}"), id, Type::UUID);
+        if self.by_content {
+            self.sql.push(format!("c.id {bound} ${}", self.params.len()));
+        }
+    }
+
     fn of(filter: &Filter) -> Self {
         let mut conditions = Self::default();
         let Filter { site, form, state, reason, since, until } = filter;
+        // What is delivered has one reason, and nothing else has it.
+        let is_delivered = match (state, reason) {
+            (Some(state), _) => Some(*state == State::Delivered),
+            (None, Some(reason)) => Some(*reason == Reason::Delivered),
+            (None, None) => None,
+        };
+        if let Some(is_delivered) = is_delivered {
+            // Says to the planner whether the short indexes will do.
+            conditions.sql.push(format!("e.state {} 2", if is_delivered { "=" } else { "<>" }));
+        }
         if let Some(site) = site {
             conditions.add("e.site =", site.as_str().to_owned(), Type::TEXT);
         }
         if let Some(form) = form {
-            conditions.add("e.form =", form.as_str().to_owned(), Type::TEXT);
+            conditions.by_content = is_delivered != Some(false);
+            let of_form = if conditions.by_content { "c.form =" } else { "e.form =" };
+            conditions.add(of_form, form.as_str().to_owned(), Type::TEXT);
         }
         if let Some(state) = state {
             conditions.add("e.state =", number_of(*state), Type::INT2);
-            // Says to the planner which of the short indexes will do.
-            conditions.sql.push(format!("e.state {} 2", if *state == State::Delivered { "=" } else { "<>" }));
         }
         if let Some(reason) = reason {
             conditions.add("e.reason =", number_of(*reason), Type::INT2);
         }
         if let Some(since) = since {
             conditions.add("e.accepted_at >=", since.as_millisecond(), Type::INT8);
-            conditions.add("e.id >=", first_id(since.as_millisecond().saturating_sub(ID_TOLERANCE_MS)), Type::UUID);
+            conditions.add_id(">=", first_id(since.as_millisecond().saturating_sub(ID_TOLERANCE_MS)));
         }
         if let Some(until) = until {
             conditions.add("e.accepted_at <", ceiling(*until), Type::INT8);
-            conditions.add("e.id <", first_id(until.as_millisecond().saturating_add(ID_TOLERANCE_MS)), Type::UUID);
+            conditions.add_id("<", first_id(until.as_millisecond().saturating_add(ID_TOLERANCE_MS)));
         }
         conditions
+    }
+
+    /// Returns a statement that selects heads: entries are picked first, and then what was read of these alone.
+    fn heads(&self, direction: &str, limit: usize) -> String {
+        let content = if self.by_content { "JOIN formgate.content c ON c.id = e.id" } else { "" };
+        let picked = if self.sql.is_empty() { "true".to_owned() } else { self.sql.join(" AND ") };
+        format!(
+            "SELECT {STANDING}, c.reading::text FROM (
+                SELECT e.* FROM formgate.entry e {content} WHERE {picked} ORDER BY e.id {direction} LIMIT {limit}
+             ) e JOIN formgate.content c ON c.id = e.id ORDER BY e.id {direction}"
+        )
     }
 }
 
@@ -93,16 +124,14 @@ pub(super) async fn scan(
 ) -> Result<Page, Failure> {
     let limit = limit.clamp(1, PAGE_MAX);
     let (beyond, direction) = match order {
-        Order::Oldest => ("e.id >", "ASC"),
-        Order::Newest => ("e.id <", "DESC"),
+        Order::Oldest => (">", "ASC"),
+        Order::Newest => ("<", "DESC"),
     };
     let mut conditions = Conditions::of(filter);
     if let Some(cursor) = cursor {
-        conditions.add(beyond, uuid(cursor), Type::UUID);
+        conditions.add_id(beyond, uuid(cursor));
     }
-    let picked = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
-    let picked = format!("WHERE {picked} ORDER BY e.id {direction} LIMIT {}", limit + 1);
-    let rows = core.database.read(&row::heads(&picked), &conditions.params.all()).await?;
+    let rows = core.database.read(&conditions.heads(direction, limit + 1), &conditions.params.all()).await?;
     let mut page = Page::default();
     for row in rows.iter().take(limit) {
         match read_head(row) {

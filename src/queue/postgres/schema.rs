@@ -54,6 +54,7 @@ CREATE INDEX entry_due ON formgate.entry (site, due_at, number) INCLUDE (id, acc
 -- What is delivered is most of all, and sought least: the others have short indexes of their own.
 CREATE INDEX entry_open ON formgate.entry (state, id) WHERE state <> 2;
 CREATE INDEX entry_site_open ON formgate.entry (site, state, id) WHERE state <> 2;
+CREATE INDEX entry_reason ON formgate.entry (reason, id) WHERE state <> 2;
 CREATE INDEX entry_site ON formgate.entry (site, id);
 CREATE INDEX entry_expires ON formgate.entry (expires_at, id) WHERE expires_at IS NOT NULL;
 
@@ -61,10 +62,13 @@ CREATE INDEX entry_expires ON formgate.entry (expires_at, id) WHERE expires_at I
 -- also with an escaped NUL in it, which `jsonb` refuses.
 CREATE TABLE formgate.content (
     id uuid PRIMARY KEY,
+    form text COLLATE "C" NOT NULL,
     reading json NOT NULL,
     received json NOT NULL,
     body bytea NOT NULL
 );
+-- A form is never changed: here it is indexed once, where each change of the entry would index it anew.
+CREATE INDEX content_form ON formgate.content (form, id);
 
 CREATE TABLE formgate.dedupe (key bytea PRIMARY KEY, id uuid NOT NULL, seen_at bigint NOT NULL);
 CREATE INDEX dedupe_id ON formgate.dedupe (id);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::{ANSWER_TIME, PROBE_MAX, Shared, Silent, in_words};
+use super::words::in_words;
+use super::{ANSWER_TIME, PROBE_MAX, Shared, Silent};
 use crate::lead::EntryId;
 use crate::queue::{CARRY_MAX, Carried, CarriedAs, Carry as _, Store as _, StoreError};
 

@@ -37,9 +37,9 @@ mod carrier;
 
 mod remote;
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -51,6 +51,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, RwLock, watch};
 use tokio::time::{Instant, timeout};
 
+use self::words::in_words;
 use super::carry::CarryingStore;
 use super::sqlite::SqliteStore;
 use super::standing::later;
@@ -64,8 +65,6 @@ use crate::lead::{EntryId, SiteId};
 pub const ANSWER_TIME: Duration = Duration::from_secs(2);
 /// The longest wait before the store is asked again whether it is back.
 pub const PROBE_MAX: Duration = Duration::from_secs(1);
-/// Longest text of an error that is remembered, in characters.
-const ERROR_MAX: usize = 300;
 
 /// Keeps entries in another store, and in a spool on this machine while that is away. Clones are the same store.
 #[derive(Clone)]
@@ -388,16 +387,4 @@ fn erased_and_left(erased: Result<usize, StoreError>) -> Result<(usize, Vec<Stri
         Err(StoreError::Remains { erased, places }) => Ok((erased, places)),
         erased => Ok((erased?, Vec::new())),
     }
-}
-
-/// Says what happened, with its causes.
-fn in_words(error: &StoreError) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string can't fail.
-        write!(words, ": {error}").ok();
-        cause = error.source();
-    }
-    words.chars().take(ERROR_MAX).collect()
 }

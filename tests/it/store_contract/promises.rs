@@ -139,6 +139,15 @@ pub(super) async fn a_claim_of_new_entries_passes_over_a_backlog(store: AnyStore
     assert_eq!(ids(&claim(&*store, 9, 12).await), [2, 1, 3].map(id));
 }
 
+pub(super) async fn a_claim_of_new_entries_finds_them_behind_sites_with_a_backlog(store: AnyStore) {
+    for (number, site_name) in (1..).zip(["a", "b", "c"]) {
+        add(&*store, entry(number, site_name)).await;
+    }
+    add(&*store, entry(9, "d")).await;
+    let new = Claim { accepted_since: Some(at(9)), ..Claim::new(1, LEASE, at(10)) };
+    assert_eq!(ids(&store.claim(&new).await.expect("claimed")), [id(9)]);
+}
+
 pub(super) async fn sites_take_turns_apart_in_both_kinds_of_claim(store: AnyStore) {
     for (number, site_name) in (1..).zip(["a", "b", "a", "b", "a", "b"]) {
         add(&*store, entry(number, site_name)).await;

@@ -1,6 +1,7 @@
 //! One PostgreSQL server, and what may happen to it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -93,7 +94,7 @@ impl Server {
         let started = Instant::now();
         while self.sql("postgres", &format!("SHOW {name}")).await? != value {
             anyhow::ensure!(started.elapsed() < PATIENCE, "{name} doesn't become {value}");
-            sleep(std::time::Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
@@ -129,7 +130,7 @@ impl Server {
 
     /// Starts it and waits until it takes connections.
     pub(crate) async fn start(&self) -> anyhow::Result<()> {
-        let log = self.data.with_extension("log").display().to_string();
+        let log = self.log().display().to_string();
         let started = self.control(&["start", "-w", "-t", "60", "-l", &log]).await;
         started.with_context(|| format!("its log: {}", std::fs::read_to_string(&log).unwrap_or_default()))
     }
@@ -158,7 +159,7 @@ impl Server {
         let started = Instant::now();
         while !self.processes()?.is_empty() {
             anyhow::ensure!(started.elapsed() < PATIENCE, "the server doesn't die");
-            sleep(std::time::Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         Ok(())
     }
@@ -187,12 +188,33 @@ impl Server {
         Ok(std::fs::remove_file(self.data.join("frozen"))?)
     }
 
+    /// Returns the processor's time that all its processes have taken, also those that have ended.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+        let mut ticks = 0;
+        for (at, process) in self.processes()?.into_iter().enumerate() {
+            // One that has ended since counts with the postmaster, which comes first, from the next time on.
+            let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())) else {
+                continue;
+            };
+            let behind_name = stat.rsplit_once(") ").map_or("", |(_, behind)| behind);
+            let times = behind_name.split(' ').skip(11).take(if at == 0 { 4 } else { 2 });
+            ticks += times.filter_map(|time| time.parse::<u64>().ok()).sum::<u64>();
+        }
+        // Linux counts in hundredths of a second, on every platform that we know of.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Returns the file that it logs to.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
     fn folder(&self) -> &Path {
         self.data.parent().unwrap_or(&self.data)
     }
 
     /// Returns the postmaster, and then its children. None where it doesn't run.
-    fn processes(&self) -> anyhow::Result<Vec<Pid>> {
+    pub(crate) fn processes(&self) -> anyhow::Result<Vec<Pid>> {
         let file = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
         let Some(postmaster) = file.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) else {
             return Ok(Vec::new());
