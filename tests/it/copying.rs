@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use formgate::event::EventType;
 use formgate::operate::{Copied, CopyProgress, CopyStep, NotCopied, copy, running_gateways};
+use formgate::postgres_url::PostgresUrl;
 use formgate::queue::carry::CarryingStore;
 use formgate::queue::memory::MemoryStore;
+use formgate::queue::postgres::{Options as PostgresOptions, PostgresStore, StoreClock};
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    CARRY_MAX, CarriedAs, Carry as _, EVENTS_MAX, Emission, Key, Merge, NoteChange, NoteKind, Notes as _, NumbersMerge,
-    Outbox as _, State, Store, TextMerge,
+    Appended, CARRY_MAX, CarriedAs, Carry as _, DedupeKey, EVENTS_MAX, Emission, Key, Merge, NoteChange, NoteKind,
+    Notes as _, NumbersMerge, Outbox as _, State, Store, TextMerge,
 };
 use tempfile::TempDir;
 
 use crate::cli::{Place, Ran};
+use crate::postgres::fresh_database;
 use crate::store_contract::{
-    add, again, at, claim_one, delivered, entry, entry_of, head_of, held, id, open, open_postgres,
+    add, again, at, claim_one, delivered, entry, entry_of, head_of, held, id, open, open_postgres, open_postgres_at,
 };
 
 fn key(text: &str) -> Key {
@@ -108,6 +111,20 @@ async fn a_copy_in_postgresql_has_the_same_digest() {
     let events = back.events(0, EVENTS_MAX).await.expect("read").events;
     assert_eq!(events, source.events(0, EVENTS_MAX).await.expect("read").events);
     assert_eq!(running_gateways(&there).await.expect("read"), []);
+}
+
+#[tokio::test]
+async fn a_post_that_comes_again_after_the_copy_is_a_duplicate() {
+    let post = Some(DedupeKey([7; 32]));
+    let source = MemoryStore::new(Duration::from_secs(600));
+    assert_eq!(source.append(entry(1, "acme"), post).await.expect("appended"), Appended::New(id(1)));
+    let url = fresh_database().await.url;
+    // The command knows nothing of the gateways' window.
+    let options = PostgresOptions { dedupe_window: Duration::ZERO, max_size: None, clock: StoreClock::Server };
+    let there = PostgresStore::open(&PostgresUrl::parse(&url).expect("a URL"), options).expect("opened");
+    assert_eq!(copied(&source, &there).await.entries, 1);
+    let gateway = open_postgres_at(&url);
+    assert_eq!(gateway.append(entry(2, "acme"), post).await.expect("appended"), Appended::Duplicate(id(1)));
 }
 
 #[tokio::test]

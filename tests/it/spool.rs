@@ -422,6 +422,34 @@ async fn nobody_waits_for_a_store_that_is_known_to_be_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leads_are_sent_again_as_soon_as_the_store_answers_though_the_spool_is_not_empty() {
+    let (spooling, _carrier) = Spooling::direct().await;
+    spooling.remote.be(Mood::Silent);
+    for number in 1..=3 {
+        spooling.append(entry(number, "acme")).await;
+    }
+    spooling.remote.be(Mood::Slow);
+    while spooling.remote.carrying() == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(spooling.status().await.is_some_and(|status| status.entries > 0), "it was carried too fast to be seen");
+    let claim = Claim::new(1, Duration::from_secs(1), at(1));
+    assert!(spooling.store.claim(&claim).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spool_that_takes_nothing_keeps_no_lead_from_a_store_that_answers() {
+    let remote = Remote::default();
+    remote.be(Mood::Away);
+    let spooling = Spooling::open_in(tempfile::tempdir().expect("a folder"), remote, Some(1));
+    assert!(matches!(spooling.store.append(entry(1, "acme"), None).await, Err(StoreError::Full)));
+    spooling.remote.be(Mood::Sound);
+    // Nobody has found out yet that it is back.
+    spooling.append(entry(1, "acme")).await;
+    assert_eq!(spooling.arrived().await, [id(1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_store_says_is_told_while_it_answers() {
     let (spooling, _carrier) = Spooling::direct().await;
     spooling.remote.be(Mood::Full);

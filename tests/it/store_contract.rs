@@ -181,7 +181,7 @@ pub(crate) async fn open_postgres() -> PostgresStore {
     open_postgres_at(&fresh_database().await.url)
 }
 
-fn open_postgres_at(url: &str) -> PostgresStore {
+pub(crate) fn open_postgres_at(url: &str) -> PostgresStore {
     let url = PostgresUrl::parse(url).expect("a URL");
     let options = PostgresOptions { dedupe_window: WINDOW, max_size: None, clock: StoreClock::Caller };
     PostgresStore::open(&url, options).expect("the store opens")
