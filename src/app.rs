@@ -324,6 +324,7 @@ impl Running {
     /// Stop when it returns `Ok`.
     pub async fn hand_over(&self) -> Result<(), UpgradeError> {
         self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await?;
+        self.sending.replaced();
         self.live.close(LiveEnd::Upgraded);
         // The other one answers for both: "stopping" would make a balancer take it away.
         self.stop.admin.send_replace(true);

@@ -199,7 +199,7 @@ impl Unready {
         let reason = match error {
             StoreError::Full => "store_full",
             StoreError::DiskFull => "disk_full",
-            StoreError::Unavailable(_) | StoreError::Away(_) => "store_away",
+            StoreError::Unavailable(_) | StoreError::Away(_) | StoreError::Unused { .. } => "store_away",
             StoreError::SetAside { .. } | StoreError::Remains { .. } => "store_set_aside",
             StoreError::Unfit { .. } => "store_unfit",
             StoreError::Corrupt(_) => "store_corrupt",

@@ -36,6 +36,13 @@ impl Sending {
         Ok(Self { task: runtime.spawn(sending), sender, supervisor, runtime: Some(runtime) })
     }
 
+    /// Tells the sender that another process has taken this one's place.
+    pub(super) fn replaced(&self) {
+        if let Some(ownership) = self.sender.ownership() {
+            ownership.leave_name();
+        }
+    }
+
     /// Waits until it has stopped; returns how many attempts were cut off.
     pub(super) async fn stopped(mut self) -> usize {
         let stopped = (&mut self.task).await;

@@ -1,18 +1,18 @@
 //! Which store a configuration names, opened.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Origin, StoreUrl};
 use crate::postgres_url::PostgresUrl;
 use crate::queue::memory::MemoryStore;
 use crate::queue::postgres::{self, PostgresStore, StoreClock};
 use crate::queue::spool::SpoolingStore;
 use crate::queue::sqlite::{self, SqliteStore};
-use crate::queue::{OpenStore, StoreError};
+use crate::queue::{OpenStore, Store as _, StoreError};
 
 /// How long a start waits for a database on another machine before it takes leads without it.
 const FIRST_ANSWER: Duration = Duration::from_secs(8);
@@ -32,14 +32,16 @@ pub(super) fn open_to_serve(config: &Config) -> Result<OpenStore, StoreError> {
         return open_store(config);
     };
     let remote = Arc::new(open_postgres(config, url)?);
-    let spool = Arc::new(open_file(config, &data.join("spool").join("spool.db"))?);
+    let spool = Arc::new(open_file(config, &spool_in(data))?);
     Ok(SpoolingStore::new(remote, spool, Timestamp::now()).into())
 }
 
 /// Checks before a start that a database on other machines can be used. One that can't be reached is no error: leads are taken
 /// into the spool until it can.
-pub async fn check_store(config: &Config) -> Result<(), StoreError> {
-    let StoreUrl::Postgres(url) = &config.queue.url else { return Ok(()) };
+///
+/// Where the store is none on other machines any more, what a gateway left in its spool would never be sent: that is an error.
+pub async fn check_store(config: &Config, origin: &Origin) -> Result<(), StoreError> {
+    let StoreUrl::Postgres(url) = &config.queue.url else { return check_no_spool(config, origin).await };
     let store = open_postgres(config, url)?;
     let away: Box<dyn std::error::Error + Send + Sync> = match tokio::time::timeout(FIRST_ANSWER, store.prepare()).await
     {
@@ -51,6 +53,28 @@ pub async fn check_store(config: &Config) -> Result<(), StoreError> {
     let error: &dyn std::error::Error = &*away;
     tracing::error!(error, database = %url, "store.away: the database can't be used; leads are taken into the spool until it can");
     Ok(())
+}
+
+/// Makes sure that no lead lies in a spool that this configuration doesn't use.
+async fn check_no_spool(config: &Config, origin: &Origin) -> Result<(), StoreError> {
+    let beside = origin.default_data_folder();
+    let other = config.data_folder().filter(|data| *data != beside);
+    for data in other.into_iter().chain([&*beside]) {
+        let file = spool_in(data);
+        if !file.exists() {
+            continue;
+        }
+        let entries: u64 = open_file(config, &file)?.counts().await?.iter().map(|count| count.entries).sum();
+        if entries > 0 {
+            return Err(StoreError::Unused { spool: file, entries });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the file of the spool, in the data folder.
+fn spool_in(data: &Path) -> PathBuf {
+    data.join("spool").join("spool.db")
 }
 
 fn open_file(config: &Config, path: &Path) -> Result<SqliteStore, StoreError> {

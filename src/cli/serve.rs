@@ -14,6 +14,7 @@ use super::runtime::{Signals, block_on, stop_signal};
 use super::say_in_time;
 use crate::app::{self, Fatal, RunResult, Running, StartError};
 use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
+use crate::queue::StoreError;
 use crate::telemetry::{self, LogFormat};
 
 /// Most problems that are shown at a start, the worst of them.
@@ -68,7 +69,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
         find_lost_sites(&config, &origin).await?;
         tracing::warn!("config.no_sites: nobody can post yet; add a site, then check with `formgate sites list`");
     }
-    app::check_store(&config).await.map_err(|error| start_error(error.into()))?;
+    app::check_store(&config, &origin).await.map_err(|error| start_error(error.into()))?;
     // Heard from here on, so that none ends the process.
     let (hangups, quits) = (Signals::hangup(), Signals::quit());
     let mut stop = pin!(stop_signal());
@@ -183,6 +184,9 @@ fn start_error(error: StartError) -> Error {
         StartError::Listen { address, .. } => {
             let hint = format!("find out what listens on {address} (ss -ltnp), or choose another address");
             Error::config(error).hint(hint)
+        }
+        StartError::Store(StoreError::Unused { .. }) => {
+            Error::store(error).hint("start once with the former [queue].url, until `formgate status` shows no spool")
         }
         StartError::Store(_) => Error::store(error).hint("check [queue].url, and that its folder is writable"),
         StartError::Tls(_) => Error::config(error),

@@ -44,6 +44,11 @@ impl Origin {
         self.stand_ins.iter().any(|stand_in| stand_in.part == ConfigPart::Section("admin"))
     }
 
+    /// Returns the data folder of a store in PostgreSQL where the file names none.
+    pub fn default_data_folder(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(queue::DATA)
+    }
+
     /// Tells whether a site was taken out on purpose.
     pub fn is_removed(&self, site: &SiteId) -> bool {
         self.removed.sites.contains(site)

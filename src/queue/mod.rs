@@ -175,10 +175,17 @@ pub enum StoreError {
     /// The store that gateways share is away, or was until now: leads are in the spool on this machine.
     #[error("the shared store is away, or is just back: the spool on this machine holds {}", leads(.0.entries))]
     Away(Box<SpoolStatus>),
+    /// Leads that were answered lie in a spool, and the store that they were on their way to isn't the configured one.
+    #[error("{} in the spool {}, which only a store in PostgreSQL uses", lie(*entries), spool.display())]
+    Unused { spool: PathBuf, entries: u64 },
 }
 
 fn leads(entries: u64) -> String {
     if entries == 1 { "1 lead".to_owned() } else { format!("{entries} leads") }
+}
+
+fn lie(entries: u64) -> String {
+    format!("{} {}", leads(entries), if entries == 1 { "lies" } else { "lie" })
 }
 
 fn remains(places: &[String]) -> String {

@@ -87,6 +87,10 @@ impl Cluster {
 
     /// Starts another gateway.
     async fn join(&mut self, change: impl Fn(&mut Config)) {
+        self.join_as(&format!("web-{}", self.gateways.len()), change).await;
+    }
+
+    async fn join_as(&mut self, name: &str, change: impl Fn(&mut Config)) {
         let api = ScriptedApi::start().await;
         let mut config = gateway::config();
         config.upstream.timeout = Duration::from_secs(3_600);
@@ -100,7 +104,7 @@ impl Cluster {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
         let client = Client::new(options).expect("a client");
         let identity = GatewayIdentity {
-            name: GatewayName::parse(&format!("web-{}", self.gateways.len())).expect("a name"),
+            name: GatewayName::parse(name).expect("a name"),
             host: "web".to_owned(),
             version: "0.1.0",
             since: self.clock.now(),
@@ -307,6 +311,31 @@ async fn the_sites_of_a_gateway_that_is_killed_are_sent_for_within_five_seconds(
     cluster.pass_until(TAKEN_OVER, |cluster| cluster.gateways[2].held() == Partitions::ALL).await;
     let live = cluster.gateways[2].seen.borrow().iter().filter(|gateway| gateway.is_live).count();
     assert_eq!(live, 1);
+    drop(cluster.still);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_others_a_gateway_that_is_upgraded_runs_on() {
+    let mut cluster = Cluster::of(2).await;
+    let old = cluster.site_of(1);
+    let note_of_web_1 = |cluster: &Cluster| {
+        let seen = cluster.gateways[0].seen.borrow().clone();
+        let web_1 = seen.into_iter().find(|gateway| gateway.name.as_str() == "web-1" && gateway.is_live);
+        web_1.map(|gateway| (gateway.note.since, gateway.note.sends))
+    };
+    let (since, _) = note_of_web_1(&cluster).expect("it runs");
+    cluster.join_as("web-1", |_config| {}).await;
+    cluster.pass(2_000).await;
+    cluster.gateways[1].sender.ownership().expect("it is shared").leave_name();
+    cluster.gateways[1].stop.send_replace(true);
+    for _ in 0..100 {
+        cluster.step().await;
+        assert!(matches!(note_of_web_1(&cluster), Some((_, true))), "{cluster:?}");
+    }
+    assert_ne!(note_of_web_1(&cluster), Some((since, true)));
+    cluster.queue(&old).await;
+    cluster.pass(1_000).await;
+    assert_eq!(cluster.gateways[1].sent(), []);
     drop(cluster.still);
 }
 

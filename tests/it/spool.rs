@@ -1,5 +1,7 @@
 //! Leads are taken while the shared store is away, and get into it once, in their order, when it is back.
 
+mod left;
+
 mod remote;
 
 use std::path::Path;

@@ -72,6 +72,9 @@ pub(super) async fn run(args: &CopyArgs, console: &mut Console) -> Result<Exit, 
     let copied = operate::copy(&*source, &*target, report).await;
     console.progress("");
     let copied = copied.map_err(not_copied)?;
+    if matches!(from, Place::Postgres(_)) {
+        console.say("the gateways' spools aren't copied: make sure that `formgate status` showed none on any machine");
+    }
     match args.output {
         DetailFormat::Json => console.json(&copied)?,
         DetailFormat::Table => show(&copied, console)?,

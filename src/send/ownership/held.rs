@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::clock::{Clock, later};
 use crate::lead::SiteId;
 use crate::queue::{Partition, Partitions};
 
@@ -19,10 +22,20 @@ pub(in crate::send) struct HeldPartitions {
     changed: watch::Sender<Partitions>,
 }
 
+/// Until when a partition is held: until either clock says so.
+///
+/// The monotonic clock stands still while a virtual machine is paused or a computer sleeps, and the wall clock may be set back.
+#[derive(Clone, Copy)]
+pub(super) struct Until {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
 #[derive(Default)]
 struct State {
-    /// Until when each is held, by the clock of this process: what the store says later is too late for a claim.
-    until: BTreeMap<Partition, Instant>,
+    /// Until when each is held, by the clocks of this machine: what the store says later is too late for a claim.
+    until: BTreeMap<Partition, Until>,
+    clock: Clock,
     /// Of these, those that are given back once nothing is under way of them.
     leaving: Partitions,
     under_way: BTreeMap<Partition, usize>,
@@ -43,8 +56,9 @@ impl Default for HeldPartitions {
 }
 
 impl HeldPartitions {
-    /// Holds none from now on, but what is taken.
-    pub(super) fn share(&self) {
+    /// Holds none from now on, but what is taken; the clock is the wall clock.
+    pub(super) fn share(&self, clock: Clock) {
+        self.state.lock().clock = clock;
         self.is_shared.store(true, Ordering::SeqCst);
         self.publish();
     }
@@ -63,7 +77,7 @@ impl HeldPartitions {
         if !self.is_shared() {
             return Partitions::ALL;
         }
-        self.state.lock().claimable(Instant::now())
+        self.state.lock().claimable()
     }
 
     /// Begins a claim: of these partitions none is given back before it has ended.
@@ -72,7 +86,7 @@ impl HeldPartitions {
             return (Partitions::ALL, UnderWay::default());
         }
         let mut state = self.state.lock();
-        let partitions = state.claimable(Instant::now());
+        let partitions = state.claimable();
         (partitions, self.begin(&mut state, partitions))
     }
 
@@ -96,8 +110,9 @@ impl HeldPartitions {
         if !self.is_shared() {
             return true;
         }
-        let until = self.state.lock().until.get(&Partition::of(site)).copied();
-        until.is_some_and(|until| until > Instant::now())
+        let state = self.state.lock();
+        let now = state.after(Duration::ZERO);
+        state.until.get(&Partition::of(site)).is_some_and(|until| until.is_after(now))
     }
 
     /// Returns those whose leads this gateway may send now, also those that are to be given back.
@@ -120,8 +135,13 @@ impl HeldPartitions {
         self.state.lock().under_way.keys().copied().collect()
     }
 
+    /// Returns the time after a wait.
+    pub(super) fn after(&self, wait: Duration) -> Until {
+        self.state.lock().after(wait)
+    }
+
     /// Takes or renews a partition.
-    pub(super) fn hold(&self, partition: Partition, until: Instant) {
+    pub(super) fn hold(&self, partition: Partition, until: Until) {
         self.state.lock().until.insert(partition, until);
     }
 
@@ -134,10 +154,11 @@ impl HeldPartitions {
 
     /// Loses those that weren't renewed in time; returns them.
     pub(super) fn lose_overdue(&self) -> Partitions {
-        let now = Instant::now();
         let mut state = self.state.lock();
-        let overdue: Partitions = state.until.iter().filter(|(_, until)| **until <= now).map(|(of, _)| *of).collect();
-        state.until.retain(|_, until| *until > now);
+        let now = state.after(Duration::ZERO);
+        let overdue: Partitions =
+            state.until.iter().filter(|(_, until)| !until.is_after(now)).map(|(of, _)| *of).collect();
+        state.until.retain(|_, until| until.is_after(now));
         state.leaving = state.leaving - overdue;
         overdue
     }
@@ -155,9 +176,20 @@ impl HeldPartitions {
     }
 }
 
+impl Until {
+    fn is_after(self, now: Self) -> bool {
+        self.monotonic > now.monotonic && self.wall > now.wall
+    }
+}
+
 impl State {
-    fn claimable(&self, now: Instant) -> Partitions {
-        let held = self.until.iter().filter(|(_, until)| **until > now).map(|(partition, _)| *partition);
+    fn after(&self, wait: Duration) -> Until {
+        Until { monotonic: Instant::now() + wait, wall: later(self.clock.now(), wait) }
+    }
+
+    fn claimable(&self) -> Partitions {
+        let now = self.after(Duration::ZERO);
+        let held = self.until.iter().filter(|(_, until)| until.is_after(now)).map(|(partition, _)| *partition);
         held.collect::<Partitions>() - self.leaving
     }
 }
@@ -179,12 +211,17 @@ impl Drop for UnderWay {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn site(name: &str) -> SiteId {
         SiteId::parse(name).expect("a slug")
+    }
+
+    /// A wall clock, and what sets it.
+    fn wall_clock() -> (Clock, Arc<Mutex<Timestamp>>) {
+        let time = Arc::new(Mutex::new(Timestamp::UNIX_EPOCH));
+        let told = Arc::clone(&time);
+        (Clock::by(move || *told.lock()), time)
     }
 
     #[test]
@@ -198,9 +235,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_not_renewed_in_time_is_neither_claimed_nor_sent() {
         let (held, acme) = (HeldPartitions::default(), site("acme"));
-        held.share();
+        held.share(wall_clock().0);
         assert!(held.claimable().is_empty() && !held.has_site(&acme));
-        held.hold(Partition::of(&acme), Instant::now() + Duration::from_secs(3));
+        held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
         held.publish();
         assert_eq!(*held.changes().borrow(), Partitions::NONE.with(Partition::of(&acme)));
         assert!(held.claimable().has_site(&acme) && held.has_site(&acme));
@@ -212,11 +249,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_machine_that_was_suspended_sends_nothing_when_it_wakes() {
+        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let (clock, time) = wall_clock();
+        held.share(clock);
+        held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
+        // The monotonic clock stood still.
+        *time.lock() += Duration::from_secs(2);
+        assert!(held.claimable().has_site(&acme) && held.has_site(&acme));
+        *time.lock() += Duration::from_secs(1);
+        assert!(held.claimable().is_empty() && !held.has_site(&acme));
+        assert!(held.begin_claim().0.is_empty());
+        assert!(held.lose_overdue().has_site(&acme) && held.all().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_back_holds_nothing_longer() {
+        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let (clock, time) = wall_clock();
+        held.share(clock);
+        held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
+        *time.lock() -= Duration::from_secs(60);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(held.claimable().is_empty() && !held.has_site(&acme));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn of_what_is_to_be_given_back_nothing_new_is_claimed_and_what_is_under_way_is_sent() {
         let (held, acme) = (HeldPartitions::default(), site("acme"));
-        held.share();
+        held.share(wall_clock().0);
         let its = Partition::of(&acme);
-        held.hold(its, Instant::now() + Duration::from_secs(3));
+        held.hold(its, held.after(Duration::from_secs(3)));
         let (_, claim) = held.begin_claim();
         let lead = held.begin_lead(&acme);
         held.leave(Partitions::NONE.with(its));

@@ -2,8 +2,8 @@
 //! circuit, pause and order hold.
 //!
 //! Sites belong to [partitions](Partition), and a gateway holds some of these in the store. What it can't renew in time it
-//! loses by the clock of its own process, before another can take it: a gateway that was frozen, or cut off from the store,
-//! sends nothing when it wakes. Each aims at an equal share; alone it holds all.
+//! loses by the clocks of its own machine, before another can take it: a gateway that was frozen, suspended, or cut off from
+//! the store, sends nothing when it wakes. Each aims at an equal share; alone it holds all.
 //!
 //! ```text
 //! held      what may be claimed from now, and what is under way of it       asked by the worker
@@ -18,6 +18,7 @@ mod held;
 mod presence;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -78,6 +79,8 @@ pub struct Ownership {
     held: HeldPartitions,
     digest: Arc<Mutex<Option<SitesDigest>>>,
     gateways: watch::Sender<Vec<SeenGateway>>,
+    /// Another process has this one's name by now: that one tells the others what there is to tell.
+    is_replaced: Arc<AtomicBool>,
 }
 
 /// The digest of a configuration's sites: made once, since it looks at all of them.
@@ -101,11 +104,17 @@ impl Ownership {
         (config, metrics): (Arc<ArcSwap<Config>>, Arc<Metrics>),
         (held, clock): (HeldPartitions, Clock),
     ) -> Self {
-        held.share();
+        held.share(clock.clone());
         let process = format!("{:016x}", rand::random::<u64>()).into();
         let gateways = watch::Sender::new(Vec::new());
         let identity = Arc::new(identity);
-        Self { identity, process, store, config, metrics, clock, held, digest: Arc::default(), gateways }
+        let (digest, is_replaced) = (Arc::default(), Arc::default());
+        Self { identity, process, store, config, metrics, clock, held, digest, gateways, is_replaced }
+    }
+
+    /// Leaves this gateway's name to a process that has taken its place: to the others the gateway runs on.
+    pub fn leave_name(&self) {
+        self.is_replaced.store(true, Ordering::Release);
     }
 
     /// Returns what this gateway is called.
@@ -133,25 +142,31 @@ impl Ownership {
         let begun = Instant::now();
         self.held.leave(Partitions::ALL);
         self.held.publish();
-        // After an upgrade another process has the name: that one tells the others.
-        let is_replaced = in_time(self.is_replaced()).await.unwrap_or_default();
+        // Where nobody handed over to it, the last note tells, if it is the other's.
+        if in_time(self.has_other_process()).await.unwrap_or_default() {
+            self.leave_name();
+        }
         let config = self.config.load_full();
         while !self.held.all().is_empty() && begun.elapsed() < STOP_TIME {
             self.keep(round).await;
-            if !is_replaced {
-                // Where that fails, the others find out when it doesn't write any more.
-                drop(self.note(round, &config, false).await);
-            }
+            // Where that fails, the others find out when it doesn't write any more.
+            drop(self.note(round, &config, false).await);
             sleep(LOOK_EVERY_STOPPING).await;
         }
         self.release(self.held.all()).await;
-        if !is_replaced && let Err(error) = in_time(self.tell_stopped()).await {
+        if !self.is_replaced()
+            && let Err(error) = in_time(self.tell_stopped()).await
+        {
             tracing::debug!(error = %Chain(&error), "send.stop_untold");
         }
     }
 
-    /// Tells whether another process has this one's name by now.
-    async fn is_replaced(&self) -> Result<bool, StoreError> {
+    fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Acquire)
+    }
+
+    /// Tells whether the last note under this gateway's name is another process'.
+    async fn has_other_process(&self) -> Result<bool, StoreError> {
         let notes = gateway_notes(&*self.store).await?;
         let told = notes.iter().filter_map(GatewayNote::read).find(|(name, _)| *name == self.identity.name);
         Ok(told.is_some_and(|(_, note)| *note.process != *self.process))
@@ -236,7 +251,7 @@ impl Ownership {
     /// Takes or renews partitions; what another holds is lost.
     async fn ask(&self, partitions: Partitions) {
         // Before it is sent: the hold ends no later for the store.
-        let until = Instant::now() + HOLD - MARGIN;
+        let until = self.held.after(HOLD.saturating_sub(MARGIN));
         let mut asked = JoinSet::new();
         for partition in partitions.iter() {
             let (store, name, holder, now) =
@@ -273,7 +288,7 @@ impl Ownership {
         let (now, partitions) = (Instant::now(), self.held.all());
         let is_due =
             round.noted.is_none_or(|(at, noted)| now.duration_since(at) >= RENEW_EVERY || noted != (partitions, sends));
-        if !is_due {
+        if !is_due || self.is_replaced() {
             return Ok(());
         }
         let GatewayIdentity { name, host, version, since } = &*self.identity;
