@@ -2,7 +2,8 @@
 //! long a visitor waits, what it holds and how soon it is there. Beside it, in turn and in the same run, the floors (pingora answering
 //! every post alike; the same with a synced file) and its peers.
 //!
-//! `cargo bench --bench gateway [cost|accepted|delivered|waiting|held|start|sites …]`; without a word all is measured. The server has
+//! `cargo bench --bench gateway [cost|accepted|delivered|waiting|held|start|sites|gateways …]`; without a word all is measured but
+//! `gateways`, which needs a PostgreSQL. The server has
 //! one core for itself, load, upstream and clock the other, so two are needed, Linux and `taskset`. `FORMGATE` names another program to
 //! be measured than the one built beside this, `FORMGATE_BENCH_FOLDER` a folder on the disk to be measured, `PEERS` the peers
 //! (default: nginx-lua; "all": every one there is).
@@ -14,6 +15,10 @@ mod floor;
 mod load;
 
 mod process;
+
+#[path = "../../examples/faults/proofs/mod.rs"]
+#[allow(dead_code, reason = "the servers alone are needed")]
+mod proofs;
 
 mod rows;
 

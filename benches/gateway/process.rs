@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use crate::Outcome;
 
 /// The core that a server has for itself, and that of the load, the upstream and the clock.
-const SERVER_CORE: &str = "0";
+pub(crate) const SERVER_CORE: usize = 0;
 const OWN_CORE: usize = 1;
 /// Linux counts processor time in these, on every platform that we know of.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -36,7 +36,7 @@ pub(crate) fn stay_off_the_servers_core() -> Outcome<()> {
 /// Returns a command that runs a program on the server's core.
 pub(crate) fn on_the_servers_core(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", SERVER_CORE]).arg(program.as_ref());
+    command.args(["-c", &SERVER_CORE.to_string()]).arg(program.as_ref());
     command
 }
 

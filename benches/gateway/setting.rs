@@ -11,6 +11,9 @@ use crate::Outcome;
 /// No limit that a bench meets.
 const UNLIMITED: &str = "{ rate = \"1000000/s\", burst = 1000000 }";
 
+/// A store of the gateway's own, in its folder.
+pub(crate) const OWN_STORE: &str = "sqlite:data/formgate.db";
+
 /// What differs from row to row.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -18,6 +21,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) sites: u64,
     /// Whether leads are sent; else they are only kept.
     pub(crate) delivers: bool,
+    pub(crate) store: &'a str,
 }
 
 /// A folder with all that a gateway needs.
@@ -53,12 +57,12 @@ impl Setting {
         let folder = folder()?;
         let address = free_address()?;
         let admin = free_address()?;
-        let upstream = wanted.upstream;
+        let Wanted { upstream, store, .. } = wanted;
         std::fs::write(
             folder.path().join("config.toml"),
             format!(
                 "[server]\nlisten = \"{address}\"\n[admin]\nlisten = \"{admin}\"\n[kaicalls]\nbase_url = \"{upstream}\"\n\
-                 [queue]\nurl = \"sqlite:data/formgate.db\"\nmax_size = \"100GiB\"\n\
+                 [queue]\nurl = \"{store}\"\nmax_size = \"100GiB\"\n\
                  [limits]\ngateway = {UNLIMITED}\nclient = {UNLIMITED}\nsite = {UNLIMITED}\n"
             ),
         )?;

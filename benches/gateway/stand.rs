@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::Outcome;
 use crate::load::{Target, Workload, flood, post_one};
 use crate::process::{Process, on_the_servers_core};
-use crate::setting::{Setting, Wanted, folder, free_address};
+use crate::setting::{OWN_STORE, Setting, Wanted, folder, free_address};
 use crate::upstream::Upstream;
 
 /// The word by which this program is asked to be a floor.
@@ -58,16 +58,25 @@ impl Stand {
 
     /// Starts a gateway with so many sites.
     pub(crate) async fn gateway(&self, sites: u64, delivers: bool) -> Outcome<Running> {
-        let setting = Setting::new(Wanted { upstream: &self.upstream.url(), sites, delivers })?;
+        self.start_gateway(Wanted { upstream: &self.upstream.url(), sites, delivers, store: OWN_STORE }).await
+    }
+
+    /// Starts a gateway that keeps its leads in a PostgreSQL.
+    pub(crate) async fn gateway_on(&self, store: &str, sites: u64) -> Outcome<Running> {
+        self.start_gateway(Wanted { upstream: &self.upstream.url(), sites, delivers: true, store }).await
+    }
+
+    async fn start_gateway(&self, wanted: Wanted<'_>) -> Outcome<Running> {
+        let setting = Setting::new(wanted)?;
         let mut command = on_the_servers_core(program());
         command.args(["serve", "--config"]).arg(setting.config());
-        let target = Target { address: setting.address, sites };
+        let target = Target { address: setting.address, sites: wanted.sites };
         self.start(command, target, setting.folder).await
     }
 
     /// Checks the configuration of a gateway with so many sites; returns how long that takes.
     pub(crate) fn check(&self, sites: u64) -> Outcome<Duration> {
-        let setting = Setting::new(Wanted { upstream: &self.upstream.url(), sites, delivers: true })?;
+        let setting = Setting::new(Wanted { upstream: &self.upstream.url(), sites, delivers: true, store: OWN_STORE })?;
         let mut command = on_the_servers_core(program());
         command.args(["check", "--config"]).arg(setting.config());
         let begun = Instant::now();

@@ -75,7 +75,7 @@ async fn backlog() -> Outcome<()> {
     }
     println!("\n### The store: what does not grow with it\n");
     println!("An entry's cost with 1 M queued ÷ with none: {:.2} (goal ≤ 1.1)", median(costs) / median(empty));
-    lists(&store, "1 M queued, few delivered").await
+    lists(&*store, "1 M queued, few delivered").await
 }
 
 /// Prints how long lists take where most entries are delivered.
@@ -86,11 +86,11 @@ async fn delivered() -> Outcome<()> {
         whole_lives(&store, part * PART, PART).await?;
     }
     fill(&store, LATER, PART).await?;
-    lists(&store, "1 M delivered, few queued").await
+    lists(&*store, "1 M delivered, few queued").await
 }
 
 /// Prints how long lists and counts take.
-async fn lists(store: &SqliteStore, what: &str) -> Outcome<()> {
+pub(crate) async fn lists(store: &impl Store, what: &str) -> Outcome<()> {
     println!("\n| {:<26} |   ms | goal |", what);
     println!("|{:-<28}|-----:|-----:|", "");
     let site = Some(SiteId::parse("site-7")?);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{Attempt, AttemptResult, CLAIM_MAX, Claim, DedupeKey, NewEntry, Settlement, Store};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -97,7 +96,7 @@ async fn life(count: u64, first: u64) -> Outcome<f64> {
 }
 
 /// Takes entries their whole way in a store; returns the processor's time of each, in microseconds.
-pub(crate) async fn whole_lives(store: &Arc<SqliteStore>, first: u64, count: u64) -> Outcome<f64> {
+pub(crate) async fn whole_lives(store: &Arc<impl Store>, first: u64, count: u64) -> Outcome<f64> {
     let new = entries::some(first, count)?;
     let now = entries::after(first + count)?;
     let begun = processor_time();
@@ -112,7 +111,7 @@ pub(crate) async fn whole_lives(store: &Arc<SqliteStore>, first: u64, count: u64
 
 /// Appends entries, each producer the next when its last is durable.
 pub(crate) async fn append_all(
-    store: &Arc<SqliteStore>,
+    store: &Arc<impl Store>,
     new: Vec<(NewEntry, DedupeKey)>,
     producers: usize,
 ) -> Outcome<()> {
@@ -137,7 +136,7 @@ pub(crate) async fn append_all(
 }
 
 /// Claims and settles, as the sender does: many at once.
-async fn settle_all(store: &Arc<SqliteStore>, count: u64, now: Timestamp) -> Outcome<()> {
+async fn settle_all(store: &Arc<impl Store>, count: u64, now: Timestamp) -> Outcome<()> {
     let mut changed = store.changed();
     let mut settled = 0;
     while settled < count {

@@ -6,6 +6,8 @@ mod cost;
 
 mod delivered;
 
+mod gateways;
+
 mod held;
 
 mod waiting;
@@ -16,6 +18,7 @@ use crate::table;
 
 /// Times that each of those that are compared is measured, unless `ROUNDS` says otherwise.
 const ROUNDS: usize = 3;
+const GATEWAYS: &str = "gateways";
 
 /// Counts the rounds, and says which begins.
 pub(crate) fn rounds(row: &'static str) -> impl Iterator<Item = usize> {
@@ -42,13 +45,18 @@ impl Goal {
 pub(crate) async fn measure(stand: &Stand, wanted: &[String]) -> Outcome<()> {
     let is_wanted = |row: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == row);
     let mut goals = Vec::new();
-    for row in ["cost", "accepted", "delivered", "waiting", "held", "start", "sites"] {
+    // Without a word it is left out: it needs a PostgreSQL.
+    let with_server = wanted.iter().any(|wanted| wanted == GATEWAYS).then_some(GATEWAYS);
+    for row in ["cost", "accepted", "delivered", "waiting", "held", "start", "sites"].into_iter().chain(with_server) {
         if is_wanted(row) {
             match measure_row(stand, row).await {
                 Ok(measured) => goals.extend(measured),
                 Err(error) => eprintln!("bench: {row} is left out: {error}"),
             }
         }
+    }
+    if goals.is_empty() {
+        return Ok(());
     }
     let rows: Vec<Vec<String>> = goals.iter().map(line).collect();
     table::print("The gateway as a whole: ratios and figures of one run", &["", "figure", "goal", "must", ""], &rows);
@@ -63,6 +71,7 @@ async fn measure_row(stand: &Stand, row: &str) -> Outcome<Vec<Goal>> {
         "waiting" => waiting::measure(stand).await,
         "held" => held::memory(stand).await,
         "start" => held::starts(stand).await,
+        GATEWAYS => gateways::measure(stand).await,
         _ => cost::growth(stand).await,
     }
 }
