@@ -210,6 +210,7 @@ async fn lookups(large: &mut Large) {
     came_in.expect("carried");
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of the ways in which entries are listed")]
 async fn ways_of_entries(large: &mut Large) {
     let numbers = AtomicU8::new(1);
     let append = async |store: &PostgresStore| {
