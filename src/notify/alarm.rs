@@ -133,11 +133,12 @@ impl Alarms {
         keys.map(|(key, raised)| (key.clone(), raised.is_seen)).collect()
     }
 
-    /// Raises an alarm, or changes what it tells. What can't be written down is true of this process alone.
-    pub(super) async fn raise(&mut self, store: &dyn Store, key: &str, alarm: Alarm, now: Timestamp) {
+    /// Raises an alarm, or changes what it tells; tells whether that could be written down. Else it is true of this process
+    /// alone.
+    pub(super) async fn raise(&mut self, store: &dyn Store, key: &str, alarm: Alarm, now: Timestamp) -> bool {
         let text = serde_json::to_string(&alarm).unwrap_or_default();
         self.raised.insert(key.to_owned(), Raised { alarm, is_seen: true });
-        write(store, key, text, now).await;
+        write(store, key, text, now).await
     }
 
     /// Clears an alarm.
@@ -148,18 +149,19 @@ impl Alarms {
     }
 }
 
-/// A note can't be removed: an empty text is an alarm that is over.
-async fn write(store: &dyn Store, key: &str, text: String, now: Timestamp) {
+/// Tells whether it is written. A note can't be removed: an empty text is an alarm that is over.
+async fn write(store: &dyn Store, key: &str, text: String, now: Timestamp) -> bool {
     let merge = Merge { text: TextMerge::Latest(text), numbers: NumbersMerge::Keep };
     let written = match NoteChange::new(NoteKind::Alarm, key, merge) {
         Ok(change) => store.note(&change, now).await.map_err(|error| error.to_string()),
         Err(invalid) => Err(invalid.to_string()),
     };
-    if let Err(error) = written {
+    if let Err(error) = &written {
         tracing::warn!(
             key,
             error,
             "notify.alarm_unwritten: the alarm can't be saved; after a restart it may be sent again"
         );
     }
+    written.is_ok()
 }

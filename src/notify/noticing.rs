@@ -47,14 +47,17 @@ impl Notifier {
         while self.has_sinks() && !*stopping.borrow() {
             let config = self.reader.config.load_full();
             if followed.as_ref().is_none_or(|followed| !Arc::ptr_eq(followed, &config)) {
-                store.record_moves(wanted_moves(&config)).await?;
-                followed = Some(Arc::clone(&config));
+                if store.record_moves(wanted_moves(&config)).await.is_ok() {
+                    followed = Some(Arc::clone(&config));
+                }
             }
             watch.look_at_own(&config, false, self.reader.now()).await;
-            // They can be sent by the other alone, which notices for itself that the store takes nothing.
+            // They can be sent by the other alone, which notices for itself what is of all.
             drop(watch.take_unstored());
             if asked.elapsed() >= RENEW_EVERY {
-                if self.hold(holder).await? {
+                // A store that is away is one of the things to notice: what was noticed is told once it is back.
+                if matches!(self.hold(holder).await, Ok(true)) {
+                    watch.tell_untold(self.reader.now()).await;
                     break;
                 }
                 asked = Instant::now();

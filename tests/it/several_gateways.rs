@@ -2,6 +2,8 @@
 //!
 //! Time stands still but for [`Cluster::pass`]; each gateway has a KaiCalls of its own, which tells who sent what.
 
+mod line;
+
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use self::line::Line;
 use crate::gateway;
 use crate::scripted_api::{Reply, ScriptedApi};
 use crate::world::{RETRY, START, limit, site};
@@ -61,6 +64,8 @@ struct Gateway {
     holding: JoinHandle<()>,
     activity: Activity,
     telling: JoinHandle<()>,
+    /// What tells others goes by it.
+    line: Arc<Line>,
 }
 
 impl Cluster {
@@ -121,13 +126,15 @@ impl Cluster {
         });
         let holding = tokio::spawn(ownership.run(stopped));
         let activity = Activity::default();
-        let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
+        let line = Line::to(&self.store);
+        let store: Arc<dyn Store> = Arc::<Line>::clone(&line);
         let notifier = Notifier::new(Arc::clone(&config), store, Arc::clone(&metrics), activity.clone())
             .with_sending(sender.status())
             .with_clock(self.clock.clone())
             .shared_as(name);
         let telling = tokio::spawn(notifier.run(told_to_stop));
-        self.gateways.push(Gateway { api, config, metrics, sender, seen, stop, sending, holding, activity, telling });
+        let gateway = Gateway { api, config, metrics, sender, seen, stop, sending, holding, activity, telling, line };
+        self.gateways.push(gateway);
     }
 
     /// Lets time go on.

@@ -24,7 +24,12 @@ const FAILING_MAX: usize = 20;
 pub(super) async fn degraded(reader: &Reader, event: EventType) -> Result<Data, StoreError> {
     let mut reasons = reader.degraded.lock().get(&event).cloned().unwrap_or_default();
     if let Some(this) = &reader.gateway {
-        reasons.extend(reasons_of_others(reader, this, event).await?);
+        match reasons_of_others(reader, this, event).await {
+            Ok(others) => reasons.extend(others),
+            // That the store can't be asked may be just what is told.
+            Err(_away) if !reasons.is_empty() => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(Data::Degraded(GatewayDegraded { gateway: reader.url(), reasons }))
 }

@@ -13,11 +13,12 @@ use crate::event::EventType;
 use crate::notify::alarm::{Alarm, degraded_prefix};
 use crate::notify::notice::DegradedReason;
 use crate::notify::routing::{self, degradation_event};
-use crate::queue::{Emission, StoreError};
+use crate::queue::{Emission, Key, StoreError};
 use crate::telemetry::Degraded;
 
 /// How long the store may take to say whether it takes submissions.
 const STORE_TIME: Duration = Duration::from_secs(5);
+
 impl Watch {
     /// Tells what needs a person, and remembers what no longer does. What is of the store and not of one gateway is told by
     /// the one that sends events, which `tells` says.
@@ -38,10 +39,10 @@ impl Watch {
             reasons.entry(EventType::GatewayStoreDegraded).or_default().push(reason);
         }
         *self.reader.degraded.lock() = reasons;
-        self.tell_degraded(&current, now).await;
+        self.tell_degraded(&current, tells, now).await;
     }
 
-    async fn tell_degraded(&mut self, current: &[(EventType, String)], now: Timestamp) {
+    async fn tell_degraded(&mut self, current: &[(EventType, String)], tells: bool, now: Timestamp) {
         let store = self.reader.store.clone();
         let prefix = degraded_prefix(self.reader.gateway.as_ref());
         for (event, reason) in current {
@@ -49,16 +50,41 @@ impl Watch {
             if !self.alarms.see(&key) {
                 // The gateway that sends the event may be another, and reads there why.
                 self.alarms.raise(&*store, &key, Alarm { since: now, detail: Value::Null }, now).await;
-                self.emit(Emission::new(*event), &format!("{key}/{}", now.as_millisecond()), now).await;
+                if tells {
+                    self.emit(Emission::new(*event), &format!("{key}/{}", now.as_millisecond()), now).await;
+                } else {
+                    self.untold.insert(key, (*event, now));
+                }
             }
         }
+        let told = self.tell_untold(now).await;
         for (key, _) in self.alarms.keys(&prefix) {
             let is_current = current.iter().any(|(_, reason)| key.strip_prefix(&*prefix) == Some(reason));
+            // The gateway that sends the event reads in the alarm why.
+            let is_being_told = self.untold.contains_key(&key) || told.contains(&key);
             // After a start some take a while to be noticed again.
-            if !is_current && self.is_settled(now) {
+            if !is_current && !is_being_told && self.is_settled(now) {
                 self.alarms.clear(&*store, &key, now).await;
             }
         }
+    }
+
+    /// Tells what another gateway has to send, as soon as the store takes it: also what is over by then. Returns what it told.
+    pub(in crate::notify) async fn tell_untold(&mut self, now: Timestamp) -> Vec<String> {
+        let store = self.reader.store.clone();
+        let mut told = Vec::new();
+        for (key, (event, since)) in self.untold.clone() {
+            let Ok(once) = Key::parse(&format!("{key}/{}", since.as_millisecond())) else { continue };
+            // The alarm first: without it the event has no reason.
+            if !self.alarms.raise(&*store, &key, Alarm { since, detail: Value::Null }, now).await
+                || store.emit(&Emission::new(event), &once, now).await.is_err()
+            {
+                continue;
+            }
+            self.untold.remove(&key);
+            told.push(key);
+        }
+        told
     }
 
     /// Tells why a submission posted now would not be stored; none: it would be.

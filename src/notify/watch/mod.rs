@@ -8,6 +8,7 @@ mod sending;
 mod silence;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::content::Reader;
 use super::routing::Routed;
 use crate::clock::later;
 use crate::config::Config;
+use crate::event::EventType;
 use crate::lead::EntryId;
 use crate::queue::activity::Activity;
 use crate::queue::{Emission, Key, Partitions, Store, StoreError};
@@ -49,6 +51,8 @@ pub(super) struct Watch {
     forms: silence::LastLook,
     /// What the store couldn't take.
     unstored: Vec<Routed>,
+    /// What needs a person here and another gateway has to send, since when, by the key of its alarm: the store didn't take it yet.
+    untold: BTreeMap<String, (EventType, Timestamp)>,
     slow_look_at: Option<Timestamp>,
     begun_at: Timestamp,
     /// For which this gateway sent when it last read the alarms.
@@ -72,6 +76,7 @@ impl Watch {
             tokens: tokens::Told::default(),
             forms: silence::LastLook::default(),
             unstored: Vec::new(),
+            untold: BTreeMap::new(),
             slow_look_at: None,
             begun_at,
             partitions: Partitions::NONE,

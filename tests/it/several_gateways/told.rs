@@ -68,6 +68,42 @@ async fn what_needs_a_person_at_another_gateway_is_told_with_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_gateway_met_while_it_was_cut_off_is_told_when_it_is_back() {
+    let receiver = receiver().await;
+    let cluster = Cluster::with(2, ops(&receiver, &["gateway.*"])).await;
+    let gateway = &cluster.gateways[1];
+    gateway.line.cut(true);
+    gateway.metrics.set_degraded(Degraded::StoreAway, true);
+    cluster.pass(60_000).await;
+    assert_eq!(told(&receiver), [""; 0], "the other knows nothing of it");
+    // All is well again before anybody could be told.
+    gateway.metrics.set_degraded(Degraded::StoreAway, false);
+    cluster.pass(1_000).await;
+    gateway.line.cut(false);
+    cluster.pass(30_000).await;
+    assert_eq!(told(&receiver), ["gateway.store_degraded"]);
+    let (_, data) = got(&receiver, "ops").remove(0);
+    let Some([reason]) = data["reasons"].as_array().map(Vec::as_slice) else { unreachable!("one reason: {data}") };
+    assert_eq!(reason["reason"], Value::from("store_away"));
+    assert!(reason["cure"].as_str().is_some_and(|cure| cure.ends_with("(gateway web-1)")), "{data}");
+    drop(cluster.still);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_the_store_is_away_is_told_though_nothing_can_be_asked_of_it() {
+    let receiver = receiver().await;
+    let cluster = Cluster::with(2, ops(&receiver, &["gateway.*"])).await;
+    for gateway in &cluster.gateways {
+        gateway.line.cut(true);
+        gateway.metrics.set_degraded(Degraded::StoreAway, true);
+    }
+    cluster.pass(30_000).await;
+    // Without a spool it takes no posts either, which is another reason.
+    assert_eq!(told(&receiver), ["gateway.store_degraded"; 2]);
+    drop(cluster.still);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_that_all_gateways_notice_is_told_once_and_so_is_its_end() {
     let receiver = receiver().await;
     let mut cluster = Cluster::with(2, ops(&receiver, &["gateway.*"])).await;
