@@ -46,10 +46,9 @@ impl Notifier {
         let mut asked = Instant::now();
         while self.has_sinks() && !*stopping.borrow() {
             let config = self.reader.config.load_full();
-            if followed.as_ref().is_none_or(|followed| !Arc::ptr_eq(followed, &config)) {
-                if store.record_moves(wanted_moves(&config)).await.is_ok() {
-                    followed = Some(Arc::clone(&config));
-                }
+            let is_followed = followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, &config));
+            if !is_followed && store.record_moves(wanted_moves(&config)).await.is_ok() {
+                followed = Some(Arc::clone(&config));
             }
             watch.look_at_own(&config, false, self.reader.now()).await;
             // They can be sent by the other alone, which notices for itself what is of all.
