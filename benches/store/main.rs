@@ -1,7 +1,7 @@
 //! What keeping entries costs, against two floors measured in the same run: the same bytes in the same batches appended to
 //! a bare file, and SQLite with nothing of ours around it.
 //!
-//! `cargo bench --bench store [append|life|large|postgres]`; without a word all is measured but what takes a million entries, and
+//! `cargo bench --bench store [append|life|large|postgres|postgres-large]`; without a word all is measured but what takes a million entries, and
 //! what takes a PostgreSQL server. Figures
 //! of one machine say little; the ratios say what the store costs over its disk. `FORMGATE_BENCH_FOLDER` names a folder on the disk to be
 //! measured.
@@ -61,8 +61,8 @@ fn main() -> Outcome<()> {
     if wanted.iter().any(|wanted| wanted == "large") {
         runtime.block_on(large::all())?;
     }
-    if wanted.iter().any(|wanted| wanted == "postgres") {
-        runtime.block_on(postgres::all())?;
+    if wanted.iter().any(|wanted| wanted.starts_with("postgres")) {
+        runtime.block_on(postgres::all(wanted.iter().any(|wanted| wanted == "postgres-large")))?;
     }
     Ok(())
 }
