@@ -68,6 +68,15 @@ struct Gateway {
     line: Arc<Line>,
 }
 
+fn config_of_many_sites() -> Config {
+    let mut config = gateway::config();
+    config.upstream.timeout = Duration::from_secs(3_600);
+    config.upstream.max_in_flight = NonZeroU32::new(8).expect("not zero");
+    config.queue.retry = RETRY;
+    config.sites = (0..40).map(|number| site(&format!("site-{number}"), "1")).collect();
+    config
+}
+
 impl Cluster {
     async fn of(gateways: usize) -> Self {
         Self::with(gateways, |_config| {}).await
@@ -97,11 +106,7 @@ impl Cluster {
 
     async fn join_as(&mut self, name: &str, change: impl Fn(&mut Config)) {
         let api = ScriptedApi::start().await;
-        let mut config = gateway::config();
-        config.upstream.timeout = Duration::from_secs(3_600);
-        config.upstream.max_in_flight = NonZeroU32::new(8).expect("not zero");
-        config.queue.retry = RETRY;
-        config.sites = (0..40).map(|number| site(&format!("site-{number}"), "1")).collect();
+        let mut config = config_of_many_sites();
         change(&mut config);
         let base_url = BaseUrl::parse(&api.base_url()).expect("a URL");
         let options = kaicalls::Options { timeout: config.upstream.timeout, ..kaicalls::Options::new(base_url) };
@@ -127,8 +132,8 @@ impl Cluster {
         let holding = tokio::spawn(ownership.run(stopped));
         let activity = Activity::default();
         let line = Line::to(&self.store);
-        let store: Arc<dyn Store> = Arc::<Line>::clone(&line);
-        let notifier = Notifier::new(Arc::clone(&config), store, Arc::clone(&metrics), activity.clone())
+        let shared: Arc<dyn Store> = line.clone();
+        let notifier = Notifier::new(Arc::clone(&config), shared, Arc::clone(&metrics), activity.clone())
             .with_sending(sender.status())
             .with_clock(self.clock.clone())
             .shared_as(name);
