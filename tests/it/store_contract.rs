@@ -99,6 +99,7 @@ on_each! {
     a_history_keeps_its_beginning_and_its_end
     a_sites_waits_can_be_ended_but_not_its_leases
     a_wait_begins_anew_when_the_clock_went_back
+    what_waits_for_a_clock_that_went_back_is_due_at_once
     a_clock_set_forward_and_back_strands_no_lease_and_no_wait
     retry_needs_the_newest_revision_and_no_lease
     hold_and_drop_keep_to_their_states

@@ -109,31 +109,25 @@ pub(super) async fn claim(core: &Core, claim: &Claim) -> Result<Vec<Lease>, Fail
     if claim.quota.partitions.is_empty() {
         return Ok(Vec::new());
     }
-    if claim.max == 0 || !core.has_claimed() {
-        look_at_clock(core, &claim).await?;
-    }
-    let found = find(core, &claim).await?;
-    let Some(now) = found.now else {
-        look_at_clock(core, &claim).await?;
-        return Ok(Vec::new());
+    let mut found = find(core, &claim).await?;
+    let now = match found.now {
+        Some(now) => now,
+        None => clock(core, &claim).await?,
     };
     if core.went_back(now) {
         rewind(core, &claim).await?;
+        found = find(core, &claim).await?;
     }
     let (ids, last) = turns::take(found.lanes, claim.max);
     core.set_last_site(claim.accepted_since, last);
     lease(core, &claim, &ids, now).await
 }
 
-/// Notices a clock that went back although nothing is due for that reason.
-async fn look_at_clock(core: &Core, claim: &Claim) -> Result<(), Failure> {
+/// Returns the present by the clock that counts: what waits for it may do so only because it went back.
+async fn clock(core: &Core, claim: &Claim) -> Result<Timestamp, Failure> {
     let now = core.now(claim.now);
     let rows = core.database.query(CLOCK, &[(&now, Type::INT8)]).await?;
-    let Some(row) = rows.first() else { return Ok(()) };
-    if core.went_back(time(row.get(0), "now")?) {
-        rewind(core, claim).await?;
-    }
-    Ok(())
+    Ok(rows.first().map_or(Ok(claim.now), |row| time(row.get(0), "now"))?)
 }
 
 async fn rewind(core: &Core, claim: &Claim) -> Result<(), Failure> {

@@ -28,7 +28,6 @@ pub(super) struct Core {
     pub(super) met_unreadable: AtomicBool,
     pub(super) filter: Mutex<MoveFilter>,
     pub(super) clock: Mutex<Clock>,
-    pub(super) has_claimed: AtomicBool,
     pub(super) last_sites: Mutex<LastSites>,
     pub(super) notes_counted: Mutex<HashMap<NoteKind, CountedNotes>>,
     pub(super) changed: watch::Sender<u64>,
@@ -74,13 +73,8 @@ impl Core {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    pub(super) fn has_claimed(&self) -> bool {
-        self.has_claimed.load(Ordering::Relaxed)
-    }
-
     /// Tells whether the clock that counts went back since the last claim of this process.
     pub(super) fn went_back(&self, now: Timestamp) -> bool {
-        self.has_claimed.store(true, Ordering::Relaxed);
         self.clock.lock().went_back(now)
     }
 

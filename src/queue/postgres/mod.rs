@@ -125,7 +125,6 @@ impl PostgresStore {
             met_unreadable: AtomicBool::new(false),
             filter: Mutex::new(MoveFilter::ALL),
             clock: Mutex::default(),
-            has_claimed: AtomicBool::new(false),
             last_sites: Mutex::default(),
             notes_counted: Mutex::default(),
             changed: watch::Sender::new(0),

@@ -360,6 +360,14 @@ pub(super) async fn a_wait_begins_anew_when_the_clock_went_back(store: AnyStore)
     assert_eq!(ids(&claim(&*store, 9, 130).await), [id(1)]);
 }
 
+pub(super) async fn what_waits_for_a_clock_that_went_back_is_due_at_once(store: AnyStore) {
+    let accepted = |number, name| NewEntry { accepted_at: at(200), ..entry(number, name) };
+    add(&*store, accepted(1, "acme")).await;
+    assert_eq!(ids(&claim(&*store, 1, 200).await), [id(1)]);
+    add(&*store, accepted(2, "beta")).await;
+    assert_eq!(ids(&claim(&*store, 1, 39).await), [id(2)]);
+}
+
 pub(super) async fn a_clock_set_forward_and_back_strands_no_lease_and_no_wait(store: AnyStore) {
     const DAY: i64 = 86_400;
     for number in 1..=3 {
