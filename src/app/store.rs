@@ -78,11 +78,13 @@ fn spool_in(data: &Path) -> PathBuf {
 }
 
 fn open_file(config: &Config, path: &Path) -> Result<SqliteStore, StoreError> {
-    let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
+    let dedupe_window = config.queue.dedupe;
+    let max_size = Some(config.queue.max_size);
     SqliteStore::open(path, sqlite::Options { dedupe_window, max_size, opened_at: Timestamp::now() })
 }
 
 fn open_postgres(config: &Config, url: &PostgresUrl) -> Result<PostgresStore, StoreError> {
-    let (dedupe_window, max_size) = (config.queue.dedupe, Some(config.queue.max_size));
+    let dedupe_window = config.queue.dedupe;
+    let max_size = Some(config.queue.max_size);
     PostgresStore::open(url, postgres::Options { dedupe_window, max_size, clock: StoreClock::Server })
 }

@@ -241,7 +241,8 @@ async fn verify(
     let mut source = Leaving::of(from);
     let mut target = Leaving::of(to);
     let mut digest = Sha256::new();
-    let (mut missing, mut differing) = (0, 0);
+    let mut missing = 0;
+    let mut differing = 0;
     let mut there = target.next().await.map_err(NotCopied::Target)?;
     while let Some(here) = source.next().await.map_err(NotCopied::Source)? {
         match there.as_ref().map(|there| there.id().cmp(&here.id())) {
@@ -268,7 +269,8 @@ async fn verify(
     copied.unreadable_ids = source.unreadable_ids;
     // What can't be read is counted in the source, and is not in the target.
     let is_whole = copied.unreadable == 0;
-    let (here, there) = (counts(from).await.map_err(NotCopied::Source)?, counts(to).await.map_err(NotCopied::Target)?);
+    let here = counts(from).await.map_err(NotCopied::Source)?;
+    let there = counts(to).await.map_err(NotCopied::Target)?;
     if is_whole && here != there { Err(NotCopied::Counts) } else { Ok(()) }
 }
 

@@ -60,7 +60,8 @@ async fn shared_server() -> anyhow::Result<Server> {
     std::fs::create_dir_all(run)?;
     let lock = File::create(run.join("lock"))?;
     let _alone = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
-    let (programs, current) = (Programs::find().await?, run.join("current"));
+    let programs = Programs::find().await?;
+    let current = run.join("current");
     if let Some(server) = running(&programs, &current).await {
         return Ok(server);
     }
@@ -75,7 +76,8 @@ async fn shared_server() -> anyhow::Result<Server> {
 async fn running(programs: &Programs, current: &Path) -> Option<Server> {
     let named = std::fs::read_to_string(current).ok()?;
     let (folder, port) = named.rsplit_once(' ')?;
-    let (folder, port) = (PathBuf::from(folder), port.parse().ok()?);
+    let folder = PathBuf::from(folder);
+    let port = port.parse().ok()?;
     register(&folder).ok()?;
     let is_still_named = std::fs::read_to_string(current).is_ok_and(|now| now == named);
     let answers = TcpStream::connect(("127.0.0.1", port)).await.is_ok();
@@ -143,7 +145,8 @@ async fn no_server_outlives_its_folder() {
     let folder = Folder::new(&programs).expect("a folder");
     let server = Server::start_new(&programs, folder.path(), Auth::Trust).await.expect("a server");
     server.freeze().expect("frozen");
-    let (path, port) = (folder.path().to_owned(), server.port);
+    let path = folder.path().to_owned();
+    let port = server.port;
     drop(folder);
     assert!(!path.exists(), "{} is there", path.display());
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "it still listens");

@@ -110,7 +110,8 @@ impl Cluster {
         change(&mut config);
         let base_url = BaseUrl::parse(&api.base_url()).expect("a URL");
         let options = kaicalls::Options { timeout: config.upstream.timeout, ..kaicalls::Options::new(base_url) };
-        let (config, metrics) = (Arc::new(ArcSwap::from_pointee(config)), Arc::new(Metrics::new().expect("metrics")));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&self.store);
         let client = Client::new(options).expect("a client");
         let identity = GatewayIdentity {
@@ -125,7 +126,9 @@ impl Cluster {
         let name = ownership.name().clone();
         let (stop, stopped) = watch::channel(false);
         let told_to_stop = stopped.clone();
-        let (seen, worker, until) = (ownership.gateways(), sender.clone(), stopped.clone());
+        let seen = ownership.gateways();
+        let worker = sender.clone();
+        let until = stopped.clone();
         let sending = tokio::spawn(async move {
             worker.run(until).await;
         });

@@ -102,10 +102,12 @@ async fn flood_all(stand: &Stand, running: &[Running]) -> Outcome<(u64, Duration
     let mut floods = JoinSet::new();
     let connections = CONNECTIONS / running.len();
     for running in running {
-        let (workload, target) = (Rc::clone(stand.w1()?), running.target);
+        let workload = Rc::clone(stand.w1()?);
+        let target = running.target;
         floods.spawn_local(async move { flood(&workload, target, connections, LASTING).await });
     }
-    let (mut accepted, mut took) = (0, Duration::ZERO);
+    let mut accepted = 0;
+    let mut took = Duration::ZERO;
     while let Some(flooded) = floods.join_next().await {
         let Loaded { accepted: more, took: by_this, .. } = flooded??;
         accepted += more;

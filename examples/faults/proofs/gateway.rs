@@ -155,7 +155,8 @@ impl Place {
 
 /// Reads everything that is in a store, by id.
 pub(crate) async fn read_all(store: &dyn Store) -> anyhow::Result<HashMap<String, Head>> {
-    let (mut entries, mut cursor) = (HashMap::new(), None);
+    let mut entries = HashMap::new();
+    let mut cursor = None;
     loop {
         let page = store.scan(&Filter::default(), Order::Oldest, cursor, 1_000).await?;
         entries.extend(page.heads.into_iter().map(|head| (head.id.to_string(), head)));

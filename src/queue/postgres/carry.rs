@@ -136,7 +136,8 @@ async fn try_to_carry_in(core: &Core, entries: &[Carried], carried_as: CarriedAs
     let mut left: Vec<&Carried> = entries.iter().collect();
     while !left.is_empty() {
         // Of several with one key each is compared with the one before.
-        let (mut keys, mut ids) = (HashSet::new(), HashSet::new());
+        let mut keys = HashSet::new();
+        let mut ids = HashSet::new();
         let is_apart =
             |carried: &&Carried| carried.key.is_none_or(|key| keys.insert(key)) & ids.insert(carried.beside.id);
         let (now, later): (Vec<_>, Vec<_>) = left.into_iter().partition(is_apart);

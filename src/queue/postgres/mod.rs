@@ -131,7 +131,10 @@ impl PostgresStore {
             hint: Notify::new(),
         });
         let of = || Arc::clone(&core);
-        let (appending, settling, emitting, asking) = (of(), of(), of(), of());
+        let appending = of();
+        let settling = of();
+        let emitting = of();
+        let asking = of();
         let appends = Batches::begin(&runtime, APPENDS_AT_ONCE, Arrival::size, move |jobs| {
             append::append(Arc::clone(&appending), jobs)
         });

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn beyond_its_share_it_takes_what_stays_free() {
-        let (mut balance, begun) = (Balance::new(0), Instant::now());
+        let mut balance = Balance::new(0);
+        let begun = Instant::now();
         let of_two = spread(range(0, 32), &[range(32, 60)]);
         assert_eq!(balance.moves(&of_two, begun), Moves::default());
         assert_eq!(balance.moves(&of_two, begun + STAYS_FREE).ask, range(60, 64));
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn what_is_above_its_share_goes_to_who_has_less_after_a_while_and_idle_ones_first() {
-        let (mut balance, begun) = (Balance::new(0), Instant::now());
+        let mut balance = Balance::new(0);
+        let begun = Instant::now();
         let busy = range(0, 40);
         let of_two = Spread { busy, ..spread(Partitions::ALL, &[Partitions::NONE]) };
         assert_eq!(balance.moves(&of_two, begun), Moves::default());
@@ -156,7 +158,8 @@ mod tests {
 
     #[test]
     fn nobody_gives_back_what_nobody_misses() {
-        let (mut balance, begun) = (Balance::new(0), Instant::now());
+        let mut balance = Balance::new(0);
+        let begun = Instant::now();
         // A share of three is 22: the two others have theirs.
         for (kept, others) in
             [(range(0, 22), [range(22, 44), range(44, 64)]), (range(0, 20), [range(20, 42), range(42, 64)])]

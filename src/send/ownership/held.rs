@@ -234,7 +234,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_not_renewed_in_time_is_neither_claimed_nor_sent() {
-        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let held = HeldPartitions::default();
+        let acme = site("acme");
         held.share(wall_clock().0);
         assert!(held.claimable().is_empty() && !held.has_site(&acme));
         held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
@@ -250,7 +251,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_machine_that_was_suspended_sends_nothing_when_it_wakes() {
-        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let held = HeldPartitions::default();
+        let acme = site("acme");
         let (clock, time) = wall_clock();
         held.share(clock);
         held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
@@ -265,7 +267,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_clock_that_is_set_back_holds_nothing_longer() {
-        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let held = HeldPartitions::default();
+        let acme = site("acme");
         let (clock, time) = wall_clock();
         held.share(clock);
         held.hold(Partition::of(&acme), held.after(Duration::from_secs(3)));
@@ -276,7 +279,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_what_is_to_be_given_back_nothing_new_is_claimed_and_what_is_under_way_is_sent() {
-        let (held, acme) = (HeldPartitions::default(), site("acme"));
+        let held = HeldPartitions::default();
+        let acme = site("acme");
         held.share(wall_clock().0);
         let its = Partition::of(&acme);
         held.hold(its, held.after(Duration::from_secs(3)));

@@ -108,7 +108,8 @@ impl Ownership {
         let process = format!("{:016x}", rand::random::<u64>()).into();
         let gateways = watch::Sender::new(Vec::new());
         let identity = Arc::new(identity);
-        let (digest, is_replaced) = (Arc::default(), Arc::default());
+        let digest = Arc::default();
+        let is_replaced = Arc::default();
         Self { identity, process, store, config, metrics, clock, held, digest, gateways, is_replaced }
     }
 
@@ -233,7 +234,8 @@ impl Ownership {
             *published = seen;
             is_new
         });
-        let (all, leaving) = (self.held.all(), self.held.leaving());
+        let all = self.held.all();
+        let leaving = self.held.leaving();
         let spread = Spread { kept: all - leaving, leaving, busy: self.held.busy(), others };
         let moves = match sends {
             true => round.balance.moves(&spread, Instant::now()),
@@ -277,7 +279,9 @@ impl Ownership {
         for partition in partitions.iter() {
             // First of all here: what is given back may be taken at once.
             self.held.lose(partition);
-            let (store, name, holder) = (Arc::clone(&self.store), name(partition), self.holder());
+            let store = Arc::clone(&self.store);
+            let name = name(partition);
+            let holder = self.holder();
             released.spawn(async move { drop(store.release(&name, &holder).await) });
         }
         drop(timeout(STORE_TIME, async { while released.join_next().await.is_some() {} }).await);
@@ -285,7 +289,8 @@ impl Ownership {
 
     /// Tells the others that it runs and what it holds, where it is time or has changed.
     async fn note(&self, round: &mut Round, config: &Arc<Config>, sends: bool) -> Result<(), StoreError> {
-        let (now, partitions) = (Instant::now(), self.held.all());
+        let now = Instant::now();
+        let partitions = self.held.all();
         let is_due =
             round.noted.is_none_or(|(at, noted)| now.duration_since(at) >= RENEW_EVERY || noted != (partitions, sends));
         if !is_due || self.is_replaced() {

@@ -45,7 +45,8 @@ impl Presence {
 }
 
 fn is_near(one: Timestamp, other: Timestamp) -> bool {
-    let (earlier, later) = (one.min(other), one.max(other));
+    let earlier = one.min(other);
+    let later = one.max(other);
     earlier == later || until(later, earlier, LIVE).is_some()
 }
 
@@ -79,7 +80,8 @@ mod tests {
 
     #[test]
     fn a_gateway_runs_while_its_note_changes_whatever_its_clock_says() {
-        let (mut presence, begun) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let begun = Instant::now();
         let after = |seconds| begun + Duration::from_secs(seconds);
         // c's note is of yesterday.
         assert_eq!(live(&mut presence, &[note("a", 1_000), note("b", 998), note("c", 10)], begun), ["a", "b"]);
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn one_that_has_stopped_is_forgotten() {
-        let (mut presence, begun) = (Presence::default(), Instant::now());
+        let mut presence = Presence::default();
+        let begun = Instant::now();
         assert_eq!(live(&mut presence, &[note("a", 1), note("b", 1)], begun), ["a", "b"]);
         let stopped = Note { text: Some(String::new()), ..note("b", 2) };
         assert_eq!(live(&mut presence, &[note("a", 2), stopped], begun), ["a"]);

@@ -138,7 +138,8 @@ async fn nothing_reads_a_large_table_from_end_to_end() {
 fn filters() -> Vec<(String, Filter)> {
     let all = Filter::default;
     let form = |name: &str| Some(FormId::parse(name).expect("a slug"));
-    let (early, late) = (Some(at(LAST / 3)), Some(at(LAST - 86_400)));
+    let early = Some(at(LAST / 3));
+    let late = Some(at(LAST - 86_400));
     let mut filters = vec![
         ("all".to_owned(), all()),
         ("a form".to_owned(), Filter { form: form("careers"), ..all() }),
@@ -281,7 +282,8 @@ async fn beside(large: &mut Large) {
     let change = NoteChange::new(NoteKind::Form, "site-7", merge).expect("a note");
     large.ask("note", async |store| store.note(&change, at(LAST)).await).await.expect("noted");
 
-    let (name, holder) = (key("partition 1"), key("gateway"));
+    let name = key("partition 1");
+    let holder = key("gateway");
     assert!(large.ask("hold", async |store| store.hold(&name, &holder, LEASE, at(LAST)).await).await.expect("held"));
     large.ask("release", async |store| store.release(&name, &holder).await).await.expect("released");
 }

@@ -348,9 +348,12 @@ fn the_postgres_store_does_what_the_model_does() {
     let config = Config { cases: 16, failure_persistence: Some(Box::new(failures)), ..Config::default() };
     proptest::proptest!(config, |(actions in prop::collection::vec(write_or_wait(), 1..60))| {
         runtime.block_on(async {
-            let (store, model) = (open_postgres().await, MemoryStore::new(WINDOW));
-            let (mut leases, mut model_leases) = (Vec::new(), Vec::new());
-            let (mut latest, mut now) = (at(0), at(0));
+            let store = open_postgres().await;
+            let model = MemoryStore::new(WINDOW);
+            let mut leases = Vec::new();
+            let mut model_leases = Vec::new();
+            let mut latest = at(0);
+            let mut now = at(0);
             for action in &actions {
                 if let Action::Wait { seconds } = action {
                     now = latest + jiff::SignedDuration::from_secs(i64::from(*seconds));

@@ -65,7 +65,8 @@ async fn an_append_whose_answer_was_lost_is_known_by_its_id() {
 #[tokio::test]
 async fn what_one_gateway_takes_wakes_the_others() {
     let database = fresh_database().await;
-    let (one, other) = (open(&database.url), open(&database.url));
+    let one = open(&database.url);
+    let other = open(&database.url);
     one.prepare().await.expect("prepared");
     let mut changed = other.changed();
     // A hint may be lost, as one is that is given before the other listens.
@@ -171,7 +172,8 @@ async fn an_encrypted_connection_is_one_to_a_server_whose_certificate_is_good() 
     }
     let files = |name: &str| folder.path().join(name).display().to_string();
     server.stop().await.expect("stopped");
-    let (certificate, key) = (files("server.crt"), files("server.key"));
+    let certificate = files("server.crt");
+    let key = files("server.key");
     server.configure(&format!("ssl = on\nssl_cert_file = '{certificate}'\nssl_key_file = '{key}'")).expect("set");
     server.start().await.expect("started");
     let url = |host: &str, more: &str| format!("postgres://formgate@{host}:{}/leads?{more}", server.port);

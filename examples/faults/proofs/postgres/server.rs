@@ -48,7 +48,8 @@ impl Server {
             Auth::Trust => "trust",
         };
         let mut arguments: Vec<_> = ["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres"].into();
-        let (auth, data) = (format!("--auth={method}"), server.data.display().to_string());
+        let auth = format!("--auth={method}");
+        let data = server.data.display().to_string();
         let pwfile = format!("--pwfile={}", passwords.display());
         arguments.extend([&*auth, &*pwfile, "-D", &*data]);
         programs.run("initdb", folder, arguments).await?;
@@ -167,7 +168,8 @@ impl Server {
     /// SIGSTOP to all its processes: connections are taken by the kernel, and nobody answers.
     pub(crate) fn freeze(&self) -> anyhow::Result<()> {
         // The postmaster comes first, so that no process is missed. The guard must find them if this process ends now.
-        let (mut frozen, file) = (Vec::new(), self.data.join("frozen"));
+        let mut frozen = Vec::new();
+        let file = self.data.join("frozen");
         for _ in 0..2 {
             for process in self.processes()?.into_iter().filter(|process| !frozen.contains(process)).collect::<Vec<_>>()
             {

@@ -68,7 +68,8 @@ impl Gateways {
         upstream.set(Mood { takes: Duration::from_millis(2), ..Mood::default() });
         let store_url = Some(store_url.to_owned());
         let settings = Settings { upstream: upstream.url(), store_url, ..Settings::default() };
-        let (mut places, mut running) = (Vec::new(), Vec::new());
+        let mut places = Vec::new();
+        let mut running = Vec::new();
         for number in 1..=GATEWAYS {
             let own = folder.path().join(format!("gateway-{number}"));
             std::fs::create_dir(&own)?;
@@ -98,7 +99,8 @@ impl Gateways {
 
     async fn drained(&self, heard: &Heard) -> anyhow::Result<HashMap<String, Head>> {
         let started = Instant::now();
-        let (mut progress, mut since) = (0, Instant::now());
+        let mut progress = 0;
+        let mut since = Instant::now();
         loop {
             let entries = self.entries().await?;
             let has_all = heard.ids.iter().all(|id| entries.contains_key(id));

@@ -106,7 +106,8 @@ pub(super) fn take_notes(connection: &Connection, kind: NoteKind, notes: &[Note]
                     text = excluded.text, numbers = excluded.numbers
                 WHERE last_at <= excluded.last_at",
         )?;
-        let (first_at, last_at) = (first_at.as_millisecond(), last_at.as_millisecond());
+        let first_at = first_at.as_millisecond();
+        let last_at = last_at.as_millisecond();
         write.execute(params![kind.code(), key.as_str(), first_at, last_at, text, to_json(numbers)?])?;
     }
     Ok(())

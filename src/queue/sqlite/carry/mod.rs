@@ -86,7 +86,8 @@ impl Prepared {
     fn of(carried: &Carried) -> Result<Self, Failure> {
         let Carried { standing, beside, received, key } = carried;
         let accepted_at = beside.accepted_at.as_millisecond();
-        let (site, form) = (beside.site.clone(), beside.form.clone());
+        let site = beside.site.clone();
+        let form = beside.form.clone();
         let expires_at = standing.expires_at.map(|at| at.as_millisecond());
         let state = (standing.state, standing.reason);
         let arrival = Arrival::of(beside.id, site.clone(), form.clone(), state, accepted_at, (expires_at, *key));

@@ -32,8 +32,10 @@ impl Proxy {
     pub(super) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let (next, cuts) = (Arc::<AtomicU8>::default(), Arc::<AtomicUsize>::default());
-        let (armed, counted) = (Arc::clone(&next), Arc::clone(&cuts));
+        let next = Arc::<AtomicU8>::default();
+        let cuts = Arc::<AtomicUsize>::default();
+        let armed = Arc::clone(&next);
+        let counted = Arc::clone(&cuts);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server");
@@ -58,7 +60,8 @@ impl Proxy {
 }
 
 async fn pass(mut client: TcpStream, mut server: TcpStream, next: Arc<AtomicU8>, cuts: Arc<AtomicUsize>) {
-    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut asked = vec![0; 1 << 16];
+    let mut answered = vec![0; 1 << 16];
     loop {
         tokio::select! {
             read = client.read(&mut asked) => {
