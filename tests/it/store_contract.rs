@@ -148,6 +148,7 @@ on_each! {
     several_notes_are_written_each_as_of_its_own_time
     one_holds_a_name_until_its_time_is_over
     a_hold_from_the_future_is_as_short_as_any
+    whoever_asks_with_an_older_time_shortens_no_hold
     of_many_who_ask_at_once_one_holds
     only_so_many_names_are_held
 }

@@ -256,8 +256,10 @@ impl Ownership {
         let until = self.held.after(HOLD.saturating_sub(MARGIN));
         let mut asked = JoinSet::new();
         for partition in partitions.iter() {
-            let (store, name, holder, now) =
-                (Arc::clone(&self.store), name(partition), self.holder(), self.clock.now());
+            let store = Arc::clone(&self.store);
+            let name = name(partition);
+            let holder = self.holder();
+            let now = self.clock.now();
             asked.spawn(async move { (partition, store.hold(&name, &holder, HOLD, now).await) });
         }
         let answered = async {

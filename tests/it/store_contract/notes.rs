@@ -174,6 +174,13 @@ pub(super) async fn a_hold_from_the_future_is_as_short_as_any(store: AnyStore) {
     assert!(hold(&*store, "acme", "two", 10).await);
 }
 
+pub(super) async fn whoever_asks_with_an_older_time_shortens_no_hold(store: AnyStore) {
+    assert!(hold(&*store, "acme", "one", 100).await);
+    assert!(!hold(&*store, "acme", "two", 95).await, "it waited for its turn");
+    assert!(!hold(&*store, "acme", "two", 109).await);
+    assert!(hold(&*store, "acme", "two", 110).await);
+}
+
 pub(super) async fn of_many_who_ask_at_once_one_holds(store: AnyStore) {
     let mut asking = JoinSet::new();
     for number in 0..50 {

@@ -5,14 +5,19 @@ mod pooler;
 
 mod proxy;
 
+use std::future::poll_fn;
 use std::os::unix::fs::PermissionsExt as _;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use formgate::lead::EntryId;
 use formgate::postgres_url::PostgresUrl;
 use formgate::queue::postgres::{Options, PostgresStore, StoreClock};
-use formgate::queue::{Appended, Claim, DedupeKey, Filter, Order, Store, StoreError};
+use formgate::queue::{
+    Appended, Claim, DedupeKey, Filter, Merge, NoteChange, NoteKind, Notes as _, NumbersMerge, Order, Store, StoreError,
+};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
@@ -60,6 +65,39 @@ async fn an_append_whose_answer_was_lost_is_known_by_its_id() {
         assert_eq!(all_ids(&store).await, [id(1), id(2)], "{cut:?}");
         assert_eq!(store.append(entry(3, "acme"), key).await.expect("appended"), Appended::Duplicate(id(2)), "{cut:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_goes_away_in_the_middle_leaves_no_transaction_to_the_next() {
+    let database = fresh_database().await;
+    let store = open(&database.url);
+    store.prepare().await.expect("prepared");
+    // In two ways, so that it takes a transaction.
+    let note = |merge| NoteChange::new(NoteKind::Daily, "2026-10-15/acme", merge).expect("within its bounds");
+    let added = Merge { numbers: NumbersMerge::Add(vec![1]), ..Merge::default() };
+    let greatest = Merge { numbers: NumbersMerge::Max(vec![1]), ..Merge::default() };
+    let notes = [(note(added), Timestamp::now()), (note(greatest), Timestamp::now())];
+    for number in 0..40 {
+        gone_after(number.into(), store.note_all(&notes)).await;
+        add(&store, entry(number, "acme")).await;
+        // Seen by others.
+        let there = database.server.sql(&database.name, "SELECT count(*) FROM formgate.entry").await.expect("counted");
+        assert_eq!(there, (number + 1).to_string());
+    }
+}
+
+/// Goes on with something until it has been woken so many times, and then drops it.
+async fn gone_after<T>(times: u32, work: impl Future<Output = T>) {
+    let mut work = pin!(work);
+    let mut left = times;
+    poll_fn(|context| match left.checked_sub(1) {
+        Some(fewer) => {
+            left = fewer;
+            work.as_mut().poll(context).map(drop)
+        }
+        None => Poll::Ready(()),
+    })
+    .await;
 }
 
 #[tokio::test]
