@@ -188,6 +188,11 @@ fn start_error(error: StartError) -> Error {
         StartError::Store(StoreError::Unused { .. }) => {
             Error::store(error).hint("start once with the former [queue].url, until `formgate status` shows no spool")
         }
+        // It says itself what to do.
+        StartError::Store(StoreError::Unfit { .. }) => Error::store(error),
+        StartError::Store(StoreError::Newer { .. }) => {
+            Error::store(error).hint("start the version of formgate that used the store last, or a newer one")
+        }
         StartError::Store(_) => Error::store(error).hint("check [queue].url, and that its folder is writable"),
         StartError::Tls(_) => Error::config(error),
         StartError::Upgrade(_) => {

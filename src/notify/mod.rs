@@ -147,12 +147,16 @@ impl Notifier {
     /// Tells what happens until `stopping` says true.
     pub async fn run(self, mut stopping: channel::Receiver<bool>) {
         let holder = holder();
+        let mut is_failing = false;
         while !*stopping.borrow() {
             let told = match self.has_sinks() {
                 true => self.tell(&holder, stopping.clone()).await,
                 false => self.idle(&holder, stopping.clone()).await,
             };
-            if let Err(error) = told {
+            let was_failing = std::mem::replace(&mut is_failing, told.is_err());
+            if let Err(error) = told
+                && !was_failing
+            {
                 tracing::warn!(%error, "notify.store_failed: the store can't be used; trying again");
             }
             if timeout(STORE_WAIT, stopping.wait_for(|stop| *stop)).await.is_ok() {
