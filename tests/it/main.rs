@@ -58,6 +58,7 @@ mod restoring;
 mod sandbox;
 mod scripted_api;
 mod secrets;
+mod service_manager;
 mod several_gateways;
 mod sick_upstream;
 mod signed;
