@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use prometheus::{Gauge, GaugeVec, IntGaugeVec};
+use prometheus::{CounterVec, Gauge, IntGaugeVec, Opts};
 
 use super::set::MetricSet;
 use super::store::set_or_remove;
@@ -18,7 +18,7 @@ const TICKS: f64 = 100.0;
 pub(super) struct ProcessMetrics {
     start: Gauge,
     // Without labels, and with no series where the system doesn't tell.
-    cpu: GaugeVec,
+    cpu: CounterVec,
     memory: IntGaugeVec,
     open_files: IntGaugeVec,
     open_files_max: IntGaugeVec,
@@ -28,7 +28,7 @@ impl ProcessMetrics {
     pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
         Ok(Self {
             start: set.add(Gauge::new(PROCESS_START, "When the process began.")?)?,
-            cpu: set.float_gauges(PROCESS_CPU, "Processor time of the process.", &[])?,
+            cpu: set.add(CounterVec::new(Opts::new(PROCESS_CPU, "Processor time of the process."), &[])?)?,
             memory: set.gauges_of(PROCESS_MEMORY, "Memory of the process that is in RAM.", &[])?,
             open_files: set.gauges_of(PROCESS_OPEN_FILES, "Open files of the process.", &[])?,
             open_files_max: set.gauges_of(PROCESS_OPEN_FILES_MAX, "How many files it may have open.", &[])?,
@@ -42,7 +42,9 @@ impl Metrics {
         self.process.start.set(seconds(since));
         let read = |file| fs::read_to_string(file).unwrap_or_default();
         if let Some(seconds) = cpu_seconds(&read("/proc/self/stat")) {
-            self.process.cpu.with_label_values::<&str>(&[]).set(seconds);
+            let counted = self.process.cpu.with_label_values::<&str>(&[]);
+            // A counter panics at less than nothing, which two scrapes at once could make of it.
+            counted.inc_by((seconds - counted.get()).max(0.0));
         }
         let files = OpenFiles::of_this_process();
         let count = |files: Option<usize>| files.and_then(|files| u64::try_from(files).ok());

@@ -65,9 +65,9 @@ mod tests {
         assert!(page().contains("\nformgate_store_max_bytes 100\n"), "{}", page());
         assert!(!page().contains("formgate_store_bytes") && !page().contains("formgate_disk_available_bytes"));
         metrics.store_size(Some(80), 100);
-        metrics.disk_available(Some(u64::MAX));
+        metrics.disk_available(Some(4_096));
         assert!(page().contains("\nformgate_store_bytes 80\n"), "{}", page());
-        assert!(page().contains(&format!("\nformgate_disk_available_bytes {}\n", i64::MAX)), "{}", page());
+        assert!(page().contains("\nformgate_disk_available_bytes 4096\n"), "{}", page());
         metrics.store_size(None, 100);
         assert!(!page().contains("formgate_store_bytes"), "{}", page());
     }
