@@ -74,11 +74,12 @@ impl Watched {
             .collect()
     }
 
-    /// What fires, or would after a while.
+    /// What fires.
     async fn alerts(&self) -> BTreeSet<String> {
         let alerts = self.get("/api/v1/alerts").await["alerts"].clone();
         let name = |alert: &Value| alert["labels"]["alertname"].as_str().expect("a name").to_owned();
-        alerts.as_array().expect("alerts").iter().map(name).collect()
+        let alerts = alerts.as_array().expect("alerts").iter();
+        alerts.filter(|alert| alert["state"] == "firing").map(name).collect()
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> bool) {
