@@ -51,6 +51,7 @@ mod poison;
 mod postgres;
 mod postgres_config;
 mod process;
+mod prometheus;
 mod properties;
 mod python;
 mod reload;
