@@ -3,7 +3,7 @@
 
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-.PHONY: help demo test check fmt fuzz cluster faults soak audit conformance accuracy bench screenshots setup
+.PHONY: help demo test check fmt fuzz cluster faults soak audit package image docs release conformance accuracy bench screenshots setup
 
 help: ## List these targets
 	@awk -F': ## ' '/^[a-z]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,9 +36,20 @@ faults: ## Prove the promises under kills, full disks, upgrades and hostile send
 soak: ## Run load and faults together for ten minutes (longer: scripts/soak SECONDS)
 	@scripts/soak
 
-audit: ## Check licences, known holes and doubled versions of the crates (needs cargo-deny)
-	@cargo deny --version >/dev/null 2>&1 || { echo "make audit: cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
-	cargo deny --locked check
+audit: ## Check licences, known holes and doubled versions of the crates, and the oldest Rust
+	@scripts/audit
+
+package: ## Build the Debian package, into target/dist (tried as well: scripts/package --test)
+	@scripts/package
+
+image: ## Build the container image, into target/dist (tried as well: scripts/image --test)
+	@scripts/image
+
+docs: ## Build the documentation as a site, and check its links
+	@scripts/docs
+
+release: ## Build and try what is published: package, image, documentation; audit what they are built from
+	@scripts/release
 
 screenshots: ## Take a picture of each page of the console, in both themes (docs/screenshots)
 	@scripts/setup --test
