@@ -121,7 +121,7 @@ fn start_gateway(folder: &Path, api: &str) -> Running {
     let path = folder.join("config.toml");
     fs::write(&path, config).expect("written");
     let starting = config::start(&path, &Sources::with_environment([]), date(2026, 11, 21));
-    let (config, origin) = starting.in_force.unwrap_or_else(|| panic!("{}", starting.diagnostics.render(false)));
+    let (config, origin) = starting.in_force.unwrap_or_else(|| panic!("{}", starting.loaded.diagnostics.render(false)));
     app::start(config, origin).expect("started")
 }
 
