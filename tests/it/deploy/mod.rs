@@ -1,7 +1,8 @@
-//! The pages of docs/deploy. Each web server runs the configuration that its page shows, in
+//! The pages of docs/deploy, and what packaging/ has for them. Each web server runs the configuration that its page shows, in
 //! front of a real gateway, and keeps what docs/deploy/README.md says of it.
 
 mod front;
+mod manifests;
 mod page;
 mod place;
 mod promises;
