@@ -13,7 +13,7 @@ machine() {
     rm -rf "${work:?}"/*
     mkdir -p "$work/bin" "$work/home"
     : >"$work/calls"
-    for tool in sh sed tr dirname cat mktemp rm env grep mkdir chmod ln tar gzip; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
+    for tool in sh sed tr dirname cat mktemp rm env grep mkdir chmod ln tar gzip tee; do ln -s "$(command -v $tool)" "$work/bin/$tool"; done
     case $1 in
     debian) echo 'ID=debian' >"$work/os" ;;
     mint) printf 'ID=linuxmint\nID_LIKE="ubuntu debian"\n' >"$work/os" ;;
@@ -32,6 +32,9 @@ machine() {
     tool prometheus 'exit 0'
     tool promtool 'exit 0'
     tool dpkg-deb 'mkdir -p "$3/usr/bin"; printf "#!/bin/sh\n" >"$3/usr/bin/promtool"; chmod +x "$3/usr/bin/promtool"'
+    tool nginx 'exit 0'
+    tool caddy 'exit 0'
+    tool apache2 'exit 0'
     python
     axe_core
     curl
@@ -77,10 +80,14 @@ curl() {
 
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
-    tool apt-get "case \"\$*\" in *download*) : >prometheus_9_all.deb ;; *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo | chromium | pgbouncer | mmdebstrap | buildah | podman | crun) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+    tool apt-get "[ ! -x $work/policy ] || $work/policy || echo \"services held: \$?\" >>$work/calls
+    case \"\$*\" in *download*) : >prometheus_9_all.deb ;; *install*) for name in \"\$@\"; do case \$name in
+        cmake | make | cargo | chromium | pgbouncer | nginx | caddy | mmdebstrap | buildah | podman | crun) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        dpkg-dev) printf '#!/bin/sh\n' >$work/bin/dpkg-shlibdeps; chmod +x $work/bin/dpkg-shlibdeps ;;
+        systemd-container) printf '#!/bin/sh\n' >$work/bin/systemd-nspawn; chmod +x $work/bin/systemd-nspawn ;;
         postgresql) mkdir -p $work/postgresql/15/bin; printf '#!/bin/sh\n' >$work/postgresql/15/bin/initdb; chmod +x $work/postgresql/15/bin/initdb ;;
         python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
+        apache2-bin) printf '#!/bin/sh\n' >$work/bin/apache2; chmod +x $work/bin/apache2 ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
         gcc) printf '#!/bin/sh\n' >$work/bin/cc; chmod +x $work/bin/cc ;;
         esac; done ;; esac"
@@ -95,7 +102,7 @@ expect() {
     shift
     status=0
     said=$(env -i PATH="$work/bin" HOME="$work/home" FORMGATE_OS_RELEASE="$work/os" FORMGATE_CA_BUNDLES="$work/ca" \
-        FORMGATE_POSTGRES_VERSIONS="$work/postgresql" FORMGATE_SBIN="$work/sbin" FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" \
+        FORMGATE_POSTGRES_VERSIONS="$work/postgresql" FORMGATE_SBIN="$work/sbin" FORMGATE_POLICY="$work/policy" FORMGATE_AXE_PINS="$pins" CARGO_TARGET_DIR="$work/target" \
         "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
@@ -223,13 +230,47 @@ case_name='the tests need PgBouncer'
 testing debian; without pgbouncer
 expect 0 'missing: pgbouncer' 'install --no-install-recommends pgbouncer' 'ready'
 
+case_name='the tests need web servers, of which no service starts, now or with the machine'
+testing debian; tool systemctl 'exit 0'; without nginx caddy apache2
+expect 0 'missing: nginx, caddy, apache' 'install --no-install-recommends nginx caddy apache2-bin' 'services held: 101' \
+    'systemctl disable --quiet nginx' 'systemctl disable --quiet caddy' 'ready'
+: >"$work/calls"
+[ ! -e "$work/policy" ] || echo 'policy left' >>"$work/calls"
+expect 0 '!missing' '!policy left' '!systemctl'
+
+case_name='a web server that was there before keeps its service'
+testing debian; tool systemctl 'exit 0'; without pgbouncer
+expect 0 'installing pgbouncer' '!systemctl' 'ready'
+
+case_name='a policy for services that was there before stays'
+testing debian; without nginx; printf '#!/bin/sh\nexit 104\n' >"$work/policy"; chmod +x "$work/policy"
+expect 0 'services held: 104' 'ready'
+[ -e "$work/policy" ] || { failed=$((failed + 1)); echo "FAILED: $case_name"; }
+
+case_name='an apt that fails leaves services as they were'
+testing debian; tool apt-get 'exit 100'; without caddy
+expect 1 'apt could not install' 'sudo systemctl disable --now caddy' '!ready'
+[ ! -e "$work/policy" ] || { failed=$((failed + 1)); echo "FAILED: $case_name"; }
+
+for pair in 'fedora|sudo dnf install -y nginx caddy httpd mod_ssl' 'alpine|sudo apk add nginx caddy apache2 apache2-ssl apache2-proxy' \
+    'arch|sudo pacman -S --needed nginx caddy apache' 'macos|brew install httpd'; do
+    case_name="on ${pair%%|*} the command for web servers is told"
+    testing "${pair%%|*}"; without nginx caddy apache2
+    [ "${pair%%|*}" != macos ] || tool uname 'echo Darwin'
+    expect 1 "${pair#*|}" '!ready'
+done
+
+case_name='an Apache of another name will do'
+testing fedora; without apache2; tool httpd 'exit 0'
+expect 0 '!missing' 'ready'
+
 case_name='on macOS PostgreSQL is linked into PATH'
 testing macos; tool uname 'echo Darwin'; without initdb
 expect 1 'brew install postgresql@17 && brew link --force postgresql@17' '!ready'
 
 case_name='the tests need Python packages, pinned by hash'
 testing debian
-expect 0 '!missing' 'into '"$work/target/python-tools" 'in-venv -m pip install' '--require-hashes -r tests/python/requirements.txt' 'ready'
+expect 0 '!missing' 'into '"$work/target/python-tools" 'in-venv -m pip install' '--no-deps --require-hashes -r tests/python/requirements.txt' 'ready'
 
 case_name='Python packages that are there are not installed again'
 : >"$work/calls"
@@ -344,7 +385,13 @@ expect 0 'missing: mmdebstrap, buildah, podman, crun' 'install --no-install-reco
 : >"$work/calls"
 expect 0 '!missing' '!apt-get' 'ready'
 
+case_name='a package needs what builds it and tries it'
+arguments=--package
+machine debian; apt_with_rust 1.95.0; without initdb
+expect 0 'missing: dpkg-shlibdeps, mmdebstrap, systemd-nspawn' 'install --no-install-recommends dpkg-dev mmdebstrap systemd-container' '!postgresql' 'ready'
+
 case_name='an image is not begun without its tools'
+arguments=--image
 machine fedora; tool buildah 'exit 0'
 expect 1 'sudo dnf install -y mmdebstrap podman crun' '!ready'
 

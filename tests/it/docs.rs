@@ -33,11 +33,11 @@ const PLUGINS: [&str; 6] =
     ["Run it beside the sandbox", "Contact Form 7", "WPForms", "Gravity Forms", "Elementor Pro", "KaiCalls AI Intake"];
 
 /// A block of code in a document.
-struct Block {
+pub(crate) struct Block {
     place: String,
     heading: String,
-    language: String,
-    text: String,
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
 /// Someone who does as README.md says.
@@ -374,7 +374,7 @@ fn documents() -> Vec<PathBuf> {
 }
 
 /// The blocks of a document that say their language.
-fn blocks(path: &Path) -> Vec<Block> {
+pub(crate) fn blocks(path: &Path) -> Vec<Block> {
     let text = fs::read_to_string(path).expect("a document");
     let name = path.file_name().expect("a name").to_string_lossy().into_owned();
     let mut blocks: Vec<Block> = Vec::new();

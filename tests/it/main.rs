@@ -16,6 +16,7 @@ mod confirmation;
 mod console;
 mod copying;
 mod delivery;
+mod deploy;
 mod digest;
 mod docs;
 mod doctor;
