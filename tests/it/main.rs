@@ -61,6 +61,7 @@ mod secrets;
 mod several_gateways;
 mod sick_upstream;
 mod signed;
+mod site;
 mod site_verbs;
 mod sites;
 mod spool;
