@@ -4,12 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Instant;
+
+use tokio::time::Instant;
+
+use crate::postgres::fresh_database;
 
 use super::{ADMIN, Block, GATEWAY, Newcomer, PATIENCE, SANDBOX, blocks, root};
 
 /// What the pages write for the folder of backups.
 const BACKUPS: &str = "/var/backups/formgate/";
+/// What they write for the data folder, and for the file with the database's URL.
+const DATA: &str = "/var/lib/formgate/";
+const DATABASE: &str = "/etc/formgate/database";
 /// By these words a command only looks, so it may be run again until what came before has taken effect.
 const LOOKS: &[&str] = &[" list", " show ", " status", " verify", " trace ", " check", " explain ", " --dry-run"];
 const UNITS: &[&str] = &["ms", "s", "min", "h", "d", "KiB"];
@@ -66,6 +72,20 @@ async fn the_page_on_restoring_tells_what_happens() {
     reader.read("restoring.md", 8).await;
 }
 
+#[tokio::test]
+async fn the_page_on_moving_tells_what_happens() {
+    let mut reader = Reader::new().await;
+    let database = fresh_database().await;
+    fs::write(reader.newcomer.at.join("secrets/database"), database.url).expect("written");
+    reader.newcomer.words.insert(DATABASE, "secrets/database".to_owned());
+    reader.newcomer.words.insert(DATA, "data/".to_owned());
+    reader.start().await;
+    reader.post("contact", r#"{"your-name":"Leo Marsh","your-email":"leo@example.net"}"#).await;
+    reader.post("contact", r#"{"your-name":"Nora Falk","your-email":"nora@acme"}"#).await;
+    reader.expect("formgate status", &["…", "leads   0 queued, 1 held, 0 dead, 1 delivered", "…"], "the world").await;
+    reader.read("moving.md", 5).await;
+}
+
 /// Someone who does what a page says, and compares what happens.
 struct Reader {
     newcomer: Newcomer,
@@ -118,6 +138,12 @@ impl Reader {
         fs::write(path, format!("{kept}\n{rule}")).expect("written");
     }
 
+    /// Writes into the configuration where the store is.
+    fn change_store(&self, table: &str) {
+        let url = table.lines().find(|line| line.starts_with("url = ")).expect("a URL");
+        self.newcomer.edit_config("url = \"sqlite:data/formgate.db\"", &self.newcomer.translate(url));
+    }
+
     /// Follows a page, which must show so many commands.
     async fn read(&mut self, page: &str, commands: usize) {
         let mut seen = 0;
@@ -129,6 +155,7 @@ impl Reader {
                         seen += 1;
                     }
                 }
+                "toml" if block.text.starts_with("[queue]") => self.change_store(&block.text),
                 "toml" => self.write_rule(&block.text),
                 other => panic!("{}: nobody follows `{other}` here", block.place),
             }
