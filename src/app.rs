@@ -22,7 +22,11 @@ mod last_received;
 
 mod sending;
 
+mod service_manager;
+
 mod store;
+
+mod successor;
 
 mod supervise;
 
@@ -34,6 +38,7 @@ mod warnings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -48,11 +53,12 @@ use self::follow::Follower;
 use self::sending::{Sending, client, gateways, refused_keys, shared, shared_notifier};
 use self::store::open_to_serve;
 pub use self::store::{check_store, open_store};
+pub use self::successor::Program;
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
 use self::upgrade::Meeting;
-pub use self::upgrade::UpgradeError;
+pub use self::upgrade::{UpgradeError, upgrade};
 use crate::accept::{self, Bounded, Bounds, Gateway, InFlight, Listeners, TlsError};
 use crate::admin::{self, AdminApp};
 use crate::clock::Clock;
@@ -123,6 +129,8 @@ pub struct Running {
     meeting: Option<Meeting>,
     in_flight: InFlight,
     stop: Stop,
+    /// Another process has taken its place.
+    is_replaced: AtomicBool,
     reload: Arc<Notify>,
     metrics: Arc<Metrics>,
     supervisor: Supervisor,
@@ -162,20 +170,9 @@ pub struct RunResult {
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_to_serve(&config)?;
-    start_following(config, origin, store)
-}
-
-/// Takes the sockets over from the gateway that runs, starts everything, and tells the other that it may stop.
-pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartError> {
-    let meeting = Meeting::of(&config).ok_or(UpgradeError::NoMeeting)?;
-    let listeners = meeting.take_over().await?;
-    // The old one still takes and answers; it has the store open too, which is made for that.
-    let store = open_to_serve(&config)?;
-    let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
-    if let Err(error) = meeting.say_serving().await {
-        let error: &dyn std::error::Error = &error;
-        tracing::warn!(error, "upgrade.unheard: the old process didn't answer; check that it has ended");
-    }
+    let sites = config.sites.len();
+    let running = start_following(config, origin, store)?;
+    service_manager::serving(sites);
     Ok(running)
 }
 
@@ -243,6 +240,7 @@ fn start_with(
     let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
     let reload = Arc::new(Notify::new());
     let served = Arc::clone(&config);
+    tasks.keep("watchdog", service_manager::keep_watchdog);
     tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
@@ -280,6 +278,7 @@ fn start_with(
         meeting,
         in_flight,
         stop,
+        is_replaced: AtomicBool::new(false),
         reload,
         metrics,
         supervisor: tasks.supervisor.clone(),
@@ -318,19 +317,6 @@ impl Running {
         self.supervisor.sabotage(task);
     }
 
-    /// Hands the sockets to a gateway that was started to take this one's place, and waits until that one serves.
-    ///
-    /// Everything goes on meanwhile, and after an error too: then it is for whoever asked to look what the other does.
-    /// Stop when it returns `Ok`.
-    pub async fn hand_over(&self) -> Result<(), UpgradeError> {
-        self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await?;
-        self.sending.replaced();
-        self.live.close(LiveEnd::Upgraded);
-        // The other one answers for both: "stopping" would make a balancer take it away.
-        self.stop.admin.send_replace(true);
-        Ok(())
-    }
-
     /// Waits until the process can't go on: stop it then, and start another.
     pub async fn failed(&self) -> Fatal {
         self.supervisor.failed().await
@@ -338,6 +324,9 @@ impl Running {
 
     /// Stops: nothing new is taken, what is under way gets its time, the store is closed last.
     pub async fn stop(mut self) -> RunResult {
+        if !self.is_replaced.load(Ordering::Relaxed) {
+            service_manager::stopping();
+        }
         self.metrics.stop_taking(NotTaking::Stopping);
         // Whoever watches must not keep the process from ending.
         self.live.close(LiveEnd::Stopping);

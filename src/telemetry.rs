@@ -12,9 +12,11 @@ mod notify;
 mod open_files;
 mod panics;
 mod pings;
+mod process;
 mod set;
 mod sites;
 mod spool;
+mod store;
 mod submissions;
 mod taking;
 
@@ -35,10 +37,12 @@ pub use self::notify::SinkDepth;
 pub use self::open_files::OpenFiles;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
 pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings, Shown, ping_origin};
+use self::process::ProcessMetrics;
 use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
 use self::spool::Spool;
+use self::store::StoreMetrics;
 use self::submissions::Submissions;
 use self::taking::AcceptanceEnd;
 pub use self::taking::NotTaking;
@@ -84,6 +88,8 @@ pub struct Metrics {
     degraded: IntGaugeVec,
     degradations: Degradations,
     spool: Spool,
+    store: StoreMetrics,
+    process: ProcessMetrics,
     task_restarts: IntCounterVec,
     taking: AcceptanceEnd,
     log_lines_dropped: IntCounter,
@@ -151,6 +157,8 @@ impl Metrics {
             degraded: set.gauges(DEGRADED, "What needs a person, by reason.", "reason")?,
             degradations: Degradations::default(),
             spool: Spool::new(&set)?,
+            store: StoreMetrics::new(&set)?,
+            process: ProcessMetrics::new(&set)?,
             task_restarts: set.counters(TASK_RESTARTS, "Background tasks restarted, by task.", &["task"])?,
             taking: AcceptanceEnd::default(),
             log_lines_dropped: set
@@ -175,6 +183,10 @@ impl Metrics {
     /// Makes every label that is known beforehand one that is there from the start.
     fn preset(&self) {
         self.circuits(0, false);
+        self.submissions.preset();
+        for end in DeliveryEnd::ALL {
+            self.attempts.with_label_values(&[end.as_str()]).inc_by(0);
+        }
         for reason in ConnectionClosed::ALL {
             self.connections_closed.with_label_values(&[reason.as_str()]).inc_by(0);
         }

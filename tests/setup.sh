@@ -29,6 +29,9 @@ machine() {
     tool sha256sum "exec $sha256"
     tool initdb 'exit 0'
     tool pgbouncer 'exit 0'
+    tool prometheus 'exit 0'
+    tool promtool 'exit 0'
+    tool dpkg-deb 'mkdir -p "$3/usr/bin"; printf "#!/bin/sh\n" >"$3/usr/bin/promtool"; chmod +x "$3/usr/bin/promtool"'
     python
     axe_core
     curl
@@ -74,7 +77,7 @@ curl() {
 
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
-    tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
+    tool apt-get "case \"\$*\" in *download*) : >prometheus_9_all.deb ;; *install*) for name in \"\$@\"; do case \$name in
         cmake | make | cargo | chromium | pgbouncer) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
         postgresql) mkdir -p $work/postgresql/15/bin; printf '#!/bin/sh\n' >$work/postgresql/15/bin/initdb; chmod +x $work/postgresql/15/bin/initdb ;;
         python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
@@ -297,10 +300,32 @@ case_name='a macOS without sha256sum has shasum'
 testing macos; tool uname 'echo Darwin'; without sha256sum; tool shasum "exec $sha256"
 expect 0 'shasum -a 256' 'fetching axe-core-9.8.7.tgz' 'ready'
 
-case_name='who only builds needs no Python, no axe-core and no PostgreSQL'
+case_name="the tests need Prometheus, which Debian's package would start"
+testing debian; without prometheus promtool
+expect 0 "unpacking Debian's prometheus" 'apt-get -q download prometheus' 'dpkg-deb -x' '!recommends' 'ready'
+
+case_name='a Prometheus that was unpacked is not fetched again'
+: >"$work/calls"
+expect 0 '!unpacking' '!apt-get' 'ready'
+
+case_name="who is not root and has no sudo gets Prometheus all the same"
+testing debian; without prometheus promtool; tool id 'echo 1000'
+expect 0 'apt-get -q download prometheus' '!apt-get -y' 'ready'
+
+case_name='an apt that brings no Prometheus shows its words'
+testing debian; without promtool; tool apt-get 'echo "E: no such thing" >&2; exit 100'
+expect 1 'E: no such thing' 'apt could not bring prometheus' '!ready'
+
+for pair in 'fedora|sudo dnf install -y golang-github-prometheus' 'arch|sudo pacman -S --needed prometheus'; do
+    case_name="on ${pair%%|*} the command for Prometheus is told"
+    testing "${pair%%|*}"; without promtool
+    expect 1 "${pair#*|}" '!ready'
+done
+
+case_name='who only builds needs no Python, no axe-core, no PostgreSQL and no Prometheus'
 arguments=
-machine debian; without python3 curl initdb
-expect 0 '!python' '!axe-core' '!postgresql' 'ready'
+machine debian; without python3 curl initdb promtool
+expect 0 '!python' '!axe-core' '!postgresql' '!prometheus' 'ready'
 
 case_name='a cluster needs PostgreSQL, and no Chromium and no Python'
 arguments=--cluster

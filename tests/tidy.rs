@@ -5,6 +5,8 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "offsets come from searches in the same text")]
 
+#[path = "tidy/alerts.rs"]
+mod alerts;
 #[path = "tidy/book.rs"]
 mod book;
 #[path = "tidy/habits.rs"]

@@ -1,6 +1,8 @@
 //! Is it alive, is it ready, how does it go: `/livez`, `/readyz` and `/metrics`, for whoever reaches the listener.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -11,10 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::AdminApp;
 use super::reply::ApiReply;
+use crate::config::Config;
 use crate::lead::SiteId;
 use crate::operate::{self, Process, Status};
 use crate::queue::{Counts, State, Store, StoreError};
-use crate::telemetry::{Degraded, Depth, Metrics, SiteDepth};
+use crate::telemetry::{self, Degraded, Depth, Metrics, SiteDepth};
 
 /// How long the store may take to say what it holds.
 const STORE_TIME: Duration = Duration::from_secs(2);
@@ -35,6 +38,8 @@ struct Unready {
 #[derive(Default)]
 pub(super) struct Probe {
     last: Mutex<LastProbe>,
+    /// Held while the disk is measured: of one that hangs, no more than one thread waits.
+    disk: Arc<Mutex<()>>,
 }
 
 /// The last time the store was asked, and its answer.
@@ -143,30 +148,49 @@ impl AdminApp {
     }
 
     pub(super) async fn metrics(&self) -> ApiReply {
-        tell_problems(self.store.store(), &self.metrics).await;
-        let config = self.config.load();
+        let config = self.config.load_full();
         self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
-        if let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.store().counts()).await {
-            let now = Timestamp::now();
-            self.metrics.depth(depth(&counts, now));
-            let paused = &self.sending.borrow().paused_sites;
-            let mut by_site: HashMap<&str, Vec<Counts>> = HashMap::new();
-            for count in &counts {
-                by_site.entry(count.site.as_str()).or_default().push(count.clone());
-            }
-            self.metrics.site_depths(|site| {
-                let Depth { queued, held, oldest_queued, .. } =
-                    depth(by_site.get(site).map_or(&[], Vec::as_slice), now);
-                let is_paused = paused.keys().any(|paused| paused.as_str() == site);
-                SiteDepth { queued, held, oldest_queued_seconds: oldest_queued.as_secs_f64(), is_paused }
-            });
-        }
+        // At once, since a scrape waits ten seconds by default.
+        let (taking, (), ()) = tokio::join!(self.is_taking(), self.measure_depths(), self.measure_room(&config));
+        self.metrics.ready(taking.is_ok());
+        self.metrics.measure_process(self.since.as_second());
         match self.metrics.text() {
             Ok(body) => ApiReply::whole(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body),
             Err(_unwritable) => {
                 ApiReply::problem(StatusCode::INTERNAL_SERVER_ERROR, "metrics", "The metrics can't be written")
             }
         }
+    }
+
+    async fn measure_depths(&self) {
+        let Ok(Ok(counts)) = timeout(STORE_TIME, self.store.store().counts()).await else { return };
+        let now = Timestamp::now();
+        self.metrics.depth(depth(&counts, now));
+        let paused = self.sending.borrow().paused_sites.clone();
+        let mut by_site: HashMap<&str, Vec<Counts>> = HashMap::new();
+        for count in &counts {
+            by_site.entry(count.site.as_str()).or_default().push(count.clone());
+        }
+        self.metrics.site_depths(|site| {
+            let Depth { queued, held, oldest_queued, .. } = depth(by_site.get(site).map_or(&[], Vec::as_slice), now);
+            let is_paused = paused.keys().any(|paused| paused.as_str() == site);
+            SiteDepth { queued, held, oldest_queued_seconds: oldest_queued.as_secs_f64(), is_paused }
+        });
+    }
+
+    /// Measures the store, and the disk that it or its spool lies on.
+    async fn measure_room(&self, config: &Config) {
+        let extent = timeout(STORE_TIME, self.store.store().extent()).await;
+        self.metrics.store_size(extent.ok().and_then(Result::ok).map(|extent| extent.bytes), config.queue.max_size);
+        let Some(folder) = config.data_folder().map(Path::to_owned) else { return };
+        // Another scrape measures it now, or one before met a disk that hangs.
+        let Ok(measuring) = Arc::clone(&self.probe.disk).try_lock_owned() else { return };
+        let measured = telemetry::blocking(move || {
+            let _measuring = measuring;
+            rustix::fs::statvfs(&folder).ok()
+        });
+        let disk = timeout(STORE_TIME, measured).await.ok().and_then(Result::ok).flatten();
+        self.metrics.disk_available(disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)));
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::expiry;
+use super::service_manager;
 use super::warnings::Warnings;
 use crate::config::{
     self, Config, ConfigPart, Diagnostic, Diagnostics, Live, Origin, Reloaded, Severity, StandIn, StandInGroup,
@@ -103,7 +104,13 @@ impl Follower {
                 () = tokio::time::sleep(rest) => false,
             };
             if is_asked || self.has_changed(&mut rest).await {
-                self.reload(is_asked).await;
+                if is_asked {
+                    service_manager::reloading();
+                }
+                let is_sound = self.reload(is_asked).await;
+                if is_asked {
+                    service_manager::reloaded(self.config.load().sites.len(), is_sound);
+                }
                 rechecks.shutdown().await;
                 let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
                 rechecks.spawn(catch_async(recheck));
@@ -136,8 +143,8 @@ impl Follower {
         telemetry::blocking(move || work(&live)).await
     }
 
-    /// Reads the files again, and puts in force what is sound.
-    async fn reload(&mut self, is_asked: bool) {
+    /// Reads the files again, and puts in force what is sound; tells whether all is.
+    async fn reload(&mut self, is_asked: bool) -> bool {
         let now = Timestamp::now();
         let previous = self.config.load_full();
         let today = now.to_zoned(TimeZone::UTC).date();
@@ -158,6 +165,7 @@ impl Follower {
         self.metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);
         self.keep_copy().await;
         self.sender.reloaded().await;
+        is_sound
     }
 
     /// Keeps a copy of what is in force, for a start that finds less. That it can't be kept is told once.

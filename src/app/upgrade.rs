@@ -8,19 +8,29 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 
+use super::store::open_to_serve;
+use super::successor::Program;
+use super::{Running, Sockets, StartError, service_manager, start_with};
 use crate::accept::{HandOverError, Listeners};
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Origin, StoreUrl};
+use crate::queue::live::LiveEnd;
 use crate::telemetry;
 
 /// How long a new process waits for the sockets.
 const TAKE_OVER_TIME: Duration = Duration::from_secs(60);
 /// How long an old one waits for the new one to serve.
 const SERVING_TIME: Duration = Duration::from_secs(30);
+
+/// How soon a new process that doesn't wait for the sockets yet is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The process whose end is the end of its container.
+const FIRST_PROCESS: u32 = 1;
 
 /// Why one process did not take the other's place.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +49,62 @@ pub enum UpgradeError {
     Lost(#[source] io::Error),
     #[error("the other process has the sockets, but didn't confirm that it serves")]
     Silent,
+    #[error("{} can't be started", program.display())]
+    NotStarted {
+        program: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the new process ended before it served ({0}); its log says why")]
+    Ended(std::process::ExitStatus),
+    #[error("a container ends with its first process, which this one is; start a new container instead")]
+    FirstProcess,
+}
+
+/// Takes the sockets over from the gateway that runs, starts everything, and tells the other that it may stop.
+pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartError> {
+    let meeting = Meeting::of(&config).ok_or(UpgradeError::NoMeeting)?;
+    let listeners = meeting.take_over().await?;
+    // The old one still takes and answers; it has the store open too, which is made for that.
+    let store = open_to_serve(&config)?;
+    let sites = config.sites.len();
+    let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
+    // Before the other can end: with what it takes for the main process a manager stops the rest.
+    service_manager::took_over(sites);
+    if let Err(error) = meeting.say_serving().await {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "upgrade.unheard: the old process didn't answer; check that it has ended");
+    }
+    Ok(running)
+}
+
+impl Running {
+    /// Hands the sockets to a gateway that was started to take this one's place, and waits until that one serves.
+    ///
+    /// Everything goes on meanwhile, and after an error too: then it is for whoever asked to look what the other does.
+    /// Stop when it returns `Ok`.
+    pub async fn hand_over(&self) -> Result<(), UpgradeError> {
+        self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?.hand_over(&self.listeners).await?;
+        self.replaced();
+        Ok(())
+    }
+
+    /// Starts a program to take this one's place, and does as [`Running::hand_over`] does. After an error this gateway
+    /// is the only one.
+    pub async fn replace(&self, program: &Program) -> Result<(), UpgradeError> {
+        let meeting = self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?;
+        service_manager::replaced_by(meeting.replace(&self.listeners, program).await?);
+        self.replaced();
+        Ok(())
+    }
+
+    fn replaced(&self) {
+        self.is_replaced.store(true, Ordering::Relaxed);
+        self.sending.replaced();
+        self.live.close(LiveEnd::Upgraded);
+        // The other one answers for both: "stopping" would make a balancer take it away.
+        self.stop.admin.send_replace(true);
+    }
 }
 
 /// Where two processes meet.
@@ -90,6 +156,40 @@ impl Meeting {
         };
         drop(std::fs::remove_file(self.serving()));
         handed_over
+    }
+
+    /// Hands the sockets to a process that was just started, and that may take a while until it waits for them.
+    async fn hand_over_soon(&self, listeners: &Listeners) -> Result<(), UpgradeError> {
+        let deadline = Instant::now() + TAKE_OVER_TIME;
+        loop {
+            match self.hand_over(listeners).await {
+                Err(UpgradeError::HandOver(HandOverError::NoAnswer(_))) if Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Starts the program anew and hands the sockets to it; gives the process that serves now. Where that fails, the
+    /// new process is ended.
+    pub(super) async fn replace(&self, listeners: &Listeners, program: &Program) -> Result<u32, UpgradeError> {
+        if std::process::id() == FIRST_PROCESS {
+            return Err(UpgradeError::FirstProcess);
+        }
+        let failed = |source| UpgradeError::NotStarted { program: program.path().to_owned(), source };
+        let mut successor = program.start().map_err(failed)?;
+        let process = successor.id().unwrap_or_default();
+        tracing::info!(process, program = %program.path().display(), "upgrade.started: the new process gets the sockets");
+        let handed_over = tokio::select! {
+            handed_over = self.hand_over_soon(listeners) => handed_over,
+            ended = successor.wait() => return Err(ended.map_or_else(UpgradeError::Lost, UpgradeError::Ended)),
+        };
+        if handed_over.is_err() {
+            // Where it can't be killed it has ended.
+            drop(successor.kill().await);
+        }
+        handed_over.map(|()| process)
     }
 
     fn serving(&self) -> PathBuf {

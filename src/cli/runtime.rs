@@ -49,6 +49,11 @@ impl Signals {
         Self::listen(tokio::signal::unix::SignalKind::quit())
     }
 
+    /// SIGUSR2: start the program anew and hand over to it. From here on none is missed.
+    pub(super) fn replacement() -> Self {
+        Self::listen(tokio::signal::unix::SignalKind::user_defined2())
+    }
+
     fn listen(kind: tokio::signal::unix::SignalKind) -> Self {
         Self(tokio::signal::unix::signal(kind).ok())
     }

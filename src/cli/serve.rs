@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::console::Console;
@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
 use super::say_in_time;
-use crate::app::{self, Fatal, RunResult, Running, StartError};
+use crate::app::{self, Fatal, Program, RunResult, Running, StartError};
 use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
 use crate::queue::StoreError;
 use crate::telemetry::{self, LogFormat};
@@ -63,7 +63,15 @@ pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error
     Ok(Exit::Ok)
 }
 
+/// What signals ask a running gateway for.
+struct Asked {
+    hangups: Signals,
+    quits: Signals,
+    replacements: Signals,
+}
+
 async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Error> {
+    let program = Program::of_this_process().context("can't find out which program this is").map_err(Error::store)?;
     let sites = config.sites.len();
     if sites == 0 {
         find_lost_sites(&config, &origin).await?;
@@ -71,7 +79,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     app::check_store(&config, &origin).await.map_err(|error| start_error(error.into()))?;
     // Heard from here on, so that none ends the process.
-    let (hangups, quits) = (Signals::hangup(), Signals::quit());
+    let signals = Asked { hangups: Signals::hangup(), quits: Signals::quit(), replacements: Signals::replacement() };
     let mut stop = pin!(stop_signal());
     let running = if upgrade {
         tracing::info!("upgrade.waiting: send SIGQUIT to the running gateway");
@@ -88,7 +96,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     let admin = running.admin();
     tracing::info!(address = %admin, console = format!("http://{admin}/console/"), "admin.listening");
-    until_stop(&running, stop, hangups, quits).await;
+    until_stop(&running, stop, signals, &program).await;
     tracing::info!("gateway.stopping: accepting no new requests; finishing those in progress");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
@@ -115,20 +123,24 @@ fn judge(ended: &RunResult) -> Result<(), Error> {
 async fn until_stop(
     running: &Running,
     mut stop: Pin<&mut impl Future<Output = ()>>,
-    mut hangups: Signals,
-    mut quits: Signals,
+    mut asked: Asked,
+    program: &Program,
 ) {
     loop {
         let handed_over = tokio::select! {
             () = stop.as_mut() => return,
             // Logged already, with its cause.
             _fatal = running.failed() => return,
-            () = hangups.next() => {
+            () = asked.hangups.next() => {
                 running.reload();
                 continue;
             }
-            () = quits.next() => tokio::select! {
+            () = asked.quits.next() => tokio::select! {
                 handed_over = running.hand_over() => handed_over,
+                () = stop.as_mut() => return,
+            },
+            () = asked.replacements.next() => tokio::select! {
+                handed_over = running.replace(program) => handed_over,
                 () = stop.as_mut() => return,
             },
         };

@@ -23,6 +23,18 @@ pub enum RequestEnd {
 impl RequestEnd {
     /// How many there are.
     pub(super) const COUNT: usize = Self::Panicked as usize + 1;
+    /// Every one there is.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Queued,
+        Self::Held,
+        Self::Spam,
+        Self::Duplicate,
+        Self::Rejected,
+        Self::Refused,
+        Self::Answered,
+        Self::Aborted,
+        Self::Panicked,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,6 +86,9 @@ pub enum DeliveryEnd {
 }
 
 impl DeliveryEnd {
+    /// Every one there is.
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::KeyRefused, Self::LeadRefused, Self::Failed, Self::Ambiguous];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",

@@ -46,6 +46,14 @@ pub const BACKUP_FAILURES: &str = "formgate_backup_failures_total";
 pub const SPOOL_ENTRIES: &str = "formgate_spool_entries";
 /// Bytes that the spool takes while it holds leads.
 pub const SPOOL_BYTES: &str = "formgate_spool_bytes";
+/// 1 if a submission posted now would be stored, as `/readyz` tells.
+pub const READY: &str = "formgate_ready";
+/// Bytes of the store in use, as `[queue].max_size` counts them.
+pub const STORE_BYTES: &str = "formgate_store_bytes";
+/// `[queue].max_size`.
+pub const STORE_MAX_BYTES: &str = "formgate_store_max_bytes";
+/// Bytes free on the disk of the data folder; there is none where nothing is kept on a disk.
+pub const DISK_AVAILABLE: &str = "formgate_disk_available_bytes";
 /// 1 for each thing that needs a person while submissions are taken all the same.
 pub const DEGRADED: &str = "formgate_degraded";
 /// Background tasks that ended by themselves and were started again.
@@ -70,5 +78,15 @@ pub const NOTIFY_EVENTS: &str = "formgate_notify_events_total";
 pub const NOTIFY_BACKLOG: &str = "formgate_notify_backlog";
 /// 1 if a sink takes no events.
 pub const NOTIFY_FAILING: &str = "formgate_notify_sink_failing";
+/// When this process began; this and the others of the process are named as Prometheus' own libraries name them.
+pub const PROCESS_START: &str = "process_start_time_seconds";
+/// Processor time of this process, in user and system mode.
+pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
+/// Memory of this process that is in RAM.
+pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+/// Files that this process has open, connections among them.
+pub const PROCESS_OPEN_FILES: &str = "process_open_fds";
+/// How many files it may have open.
+pub const PROCESS_OPEN_FILES_MAX: &str = "process_max_fds";
 /// Always 1; its label is the version.
 pub const BUILD_INFO: &str = "formgate_build_info";

@@ -19,6 +19,13 @@ impl Submissions {
         Ok(Self { by_end, counters: Default::default() })
     }
 
+    /// Begins each outcome at zero, so that the first one is an increase.
+    pub(super) fn preset(&self) {
+        for end in RequestEnd::ALL {
+            self.by_end.with_label_values(&[end.as_str()]).inc_by(0);
+        }
+    }
+
     pub(super) fn count(&self, end: RequestEnd) {
         let made = || self.by_end.with_label_values(&[end.as_str()]);
         match self.counters.get(end as usize) {

@@ -38,7 +38,7 @@ pub(crate) struct Gateway {
     pub(crate) child: Child,
     address: SocketAddr,
     admin: SocketAddr,
-    log: Lines<BufReader<ChildStderr>>,
+    pub(crate) log: Lines<BufReader<ChildStderr>>,
 }
 
 pub(crate) struct Ran {

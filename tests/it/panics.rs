@@ -195,9 +195,11 @@ fn count(outcome: &str, number: usize) -> String {
     format!(r#"formgate_submissions_received_total{{outcome="{outcome}"}} {number}"#)
 }
 
+/// The outcomes that there were.
 fn outcomes(gateway: &Running) -> Vec<String> {
     let page = gateway.page();
-    page.lines().filter(|line| line.starts_with("formgate_submissions_received_total{")).map(str::to_owned).collect()
+    let lines = page.lines().filter(|line| line.starts_with("formgate_submissions_received_total{"));
+    lines.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {

@@ -3,19 +3,22 @@
 //! The server itself tells how it carried each out (`auto_explain`).
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use formgate::lead::{EntryId, FormId};
+use formgate::operate::{self, Query, Situation};
 use formgate::queue::postgres::PostgresStore;
 use formgate::queue::{
     Appended, CarriedAs, Carry as _, Change, Claim, DedupeKey, Filter, Holds as _, Merge, NewEntry, NoteChange,
-    NoteKind, Notes as _, NumbersMerge, Order, Outbox as _, Quota, Reason, State, Store, TextMerge,
+    NoteKind, Notes as _, NumbersMerge, Order, Outbox as _, Quota, Reason, SendingStatus, State, Store, TextMerge,
 };
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{KEEP, LEASE, add, at, delivered, entry, erase, key, open_postgres_at, site};
+use crate::gateway;
 use crate::postgres::{Database, fresh_database};
 
 /// Entries of the store; one each 10 s.
@@ -41,6 +44,8 @@ struct Large {
     database: Database,
     /// How many rows a statement may look at.
     rows_max: u64,
+    /// How long an answer may take.
+    answer_max: Duration,
     /// How the server carried out what was asked last.
     told: String,
     slow: Vec<String>,
@@ -72,7 +77,25 @@ impl Large {
             open_postgres_at(&database.url)
         };
         store.prepare().await.expect("connected");
-        Self { store, database, rows_max: 2_000, told: String::new(), slow: Vec::new() }
+        Self { store, database, rows_max: 2_000, answer_max: ANSWER_MAX, told: String::new(), slow: Vec::new() }
+    }
+
+    /// Looks at how the server carried out what the store does by itself every 5 s.
+    async fn upkeep(&mut self) {
+        let from = fs::metadata(self.database.server.log()).expect("a log").len();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let told = self.told_from(from);
+        for table in ["dedupe", "tally_change"] {
+            assert!(told.contains(&format!("DELETE FROM formgate.{table}")), "{table} is not looked after: {told}");
+        }
+        let scans = told.split(PLAN).filter(|plan| scans(plan));
+        self.slow.extend(scans.map(|plan| format!("the upkeep reads a table from end to end:\n{plan}")));
+    }
+
+    /// Reads what the server has told since its log had that length.
+    fn told_from(&self, length: u64) -> String {
+        let told = fs::read(self.database.server.log()).expect("a log");
+        String::from_utf8_lossy(&told[usize::try_from(length).expect("a length")..]).into_owned()
     }
 
     /// Asks the store for something until it answers soon, looks at how the server carried it out, and returns the first answer.
@@ -86,18 +109,17 @@ impl Large {
             let answered = asked(&self.store).await;
             answer.get_or_insert(answered);
             fastest = fastest.min(begun.elapsed());
-            if fastest <= ANSWER_MAX {
+            if fastest <= self.answer_max {
                 break;
             }
         }
-        let told = fs::read(&log).expect("a log");
-        let told = String::from_utf8_lossy(&told[usize::try_from(before).expect("a length")..]).into_owned();
+        let told = self.told_from(before);
         assert!(told.contains(PLAN), "{what}: the server does not tell how: {told}");
         if let Some(plan) = told.split(PLAN).find(|plan| scans(plan)) {
             self.slow.push(format!("{what} reads a table from end to end:\n{plan}"));
         } else if let Some(plan) = told.split(PLAN).find(|plan| most_rows(plan) > self.rows_max) {
             self.slow.push(format!("{what} reads {} rows:\n{plan}", most_rows(plan)));
-        } else if fastest > ANSWER_MAX {
+        } else if fastest > self.answer_max {
             self.slow.push(format!("{what} takes {fastest:?}:\n{told}"));
         }
         self.told = told;
@@ -126,12 +148,17 @@ async fn nothing_reads_a_large_table_from_end_to_end() {
     // Of what has no index of its own, such as a site's delivered entries, all of a site may be read.
     large.rows_max = 20_000;
     lists(&mut large).await;
+    // Some 270 statements, one after another.
+    large.answer_max = Duration::MAX;
+    groups(&mut large).await;
+    large.answer_max = ANSWER_MAX;
     large.rows_max = 2_000;
     lookups(&mut large).await;
     ways_of_entries(&mut large).await;
     beside(&mut large).await;
     // The last, since much is gone then.
     removals(&mut large).await;
+    large.upkeep().await;
     assert!(large.slow.is_empty(), "{}", large.slow.join("\n\n"));
 }
 
@@ -196,6 +223,20 @@ async fn lists(large: &mut Large) {
     }
     let counts = large.ask("counts", async |store| store.counts().await).await.expect("counted");
     assert!(counts.len() > 400, "{}", counts.len());
+}
+
+/// The list of work: everything that is held or dead by its cause, and what is queued of each site that is held back.
+async fn groups(large: &mut Large) {
+    let config = Arc::new(gateway::config());
+    let situation = Situation { config, sending: Some(SendingStatus::default()), now: at(LAST) };
+    let query = Query::default();
+    let groups = large.ask("groups", async |store| operate::groups(store, &query, &situation).await).await;
+    let groups = groups.expect("grouped");
+    assert!(!groups.has_more);
+    let leads = |state| groups.groups.iter().filter(|group| group.state == state).map(|group| group.leads).sum::<u64>();
+    let many = ENTRIES.unsigned_abs();
+    assert_eq!((leads(State::Held), leads(State::Dead)), (many * 14 / 1_000, many / 1_000));
+    assert!(leads(State::Queued) > many * 15 / 1_000);
 }
 
 async fn lookups(large: &mut Large) {
