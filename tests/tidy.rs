@@ -7,6 +7,8 @@
 
 #[path = "tidy/alerts.rs"]
 mod alerts;
+#[path = "tidy/book.rs"]
+mod book;
 #[path = "tidy/habits.rs"]
 mod habits;
 #[path = "tidy/mappings.rs"]

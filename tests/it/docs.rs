@@ -1,8 +1,11 @@
 //! The documents as a newcomer meets them: every command in them is run, in their order, in an empty folder.
 //!
 //! In README.md a block of `sh` is run against a sandbox and a gateway that the blocks before it have started; the block
-//! of `json` after one is the lead that KaiCalls must have got by it. docs/sandbox.md is followed against the sandbox alone, and so
-//! are the pages on keys and sites.
+//! of `json` after one is the lead that KaiCalls must have got by it. docs/start.md is followed in the same way. docs/sandbox.md is followed
+//! against the sandbox alone, and so are the pages on keys and sites. What the tasks' pages show is compared with what happens.
+
+mod plugins;
+mod tasks;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +26,8 @@ const ADMIN: &str = "127.0.0.1:8081";
 const ANY_PORT: &str = "127.0.0.1:0";
 /// The page whose commands are run against sandboxes alone.
 const SANDBOX_PAGE: &str = "docs/sandbox.md";
+/// The page that leads to a first lead.
+const START_PAGE: &str = "docs/start.md";
 /// Pages whose commands are run, each from an empty folder.
 const FOLLOWED_PAGES: [&str; 2] = ["docs/keys.md", "docs/sites.md"];
 /// What the documents write for a token.
@@ -74,6 +79,29 @@ async fn the_readme_leads_from_nothing_to_a_lead_of_each_plugin() {
 }
 
 #[tokio::test]
+async fn the_start_page_leads_from_the_program_to_a_lead() {
+    let mut newcomer = Newcomer::new();
+    for block in blocks(&root().join(START_PAGE)) {
+        match block.language.as_str() {
+            "sh" if block.heading.starts_with("5. ") => {
+                // What step 4 says of its commands' output.
+                assert!(newcomer.run("formgate leads list").await.contains("delivered"));
+                assert!(newcomer.run("formgate keys verify").await.contains(" ok "));
+                assert!(newcomer.run("formgate status").await.trim_end().ends_with("nothing needs attention"));
+                let said = newcomer.run(&block.text).await;
+                for missing in ["secrets/acme_public_key", "secrets/acme_secret_key"] {
+                    assert!(said.contains(missing), "{}: {said}", block.place);
+                }
+            }
+            "sh" => newcomer.follow(&block).await,
+            "json" => newcomer.compare(&block).await,
+            other => panic!("{}: nobody runs `{other}` here", block.place),
+        }
+    }
+    assert_eq!(newcomer.led, ["3. Post a submission"]);
+}
+
+#[tokio::test]
 async fn the_page_of_the_sandbox_can_be_followed() {
     let mut newcomer = Newcomer::new();
     let mut commands = 0;
@@ -117,8 +145,8 @@ async fn the_pages_on_keys_and_sites_can_be_followed() {
 fn commands_in_the_other_documents_are_of_the_checkout() {
     for path in documents() {
         for block in blocks(&path).iter().filter(|block| block.language == "sh") {
-            let is_followed = FOLLOWED_PAGES.iter().any(|page| path.ends_with(page));
-            if !path.ends_with("README.md") && !path.ends_with(SANDBOX_PAGE) && !is_followed {
+            let mut followed = FOLLOWED_PAGES.iter().chain(&["README.md", SANDBOX_PAGE, START_PAGE]);
+            if !followed.any(|page| path == root().join(page)) {
                 assert!(is_checkout_command(block), "{}: the commands of this page are not run", block.place);
                 check_checkout_commands(block);
             }
@@ -305,7 +333,7 @@ async fn event(lines: &mut Lines<BufReader<ChildStderr>>) -> Value {
 
 /// Tells whether a command stays until it is stopped.
 fn stays(line: &str) -> bool {
-    line.starts_with("formgate sandbox ") || line.starts_with("formgate serve ")
+    line.starts_with("formgate sandbox ") || line.split(' ').take(2).eq(["formgate", "serve"])
 }
 
 /// Tells whether a block is of commands for a checkout of the sources.

@@ -64,6 +64,7 @@ mod service_manager;
 mod several_gateways;
 mod sick_upstream;
 mod signed;
+mod site;
 mod site_verbs;
 mod sites;
 mod spool;

@@ -9,6 +9,11 @@ use tokio::process::Command;
 
 /// Prepares to run `tests/python/PROGRAM`, piped both ways and killed on drop.
 pub(crate) fn python(program: &str) -> Command {
+    script(&format!("tests/python/{program}"))
+}
+
+/// Prepares to run a program of the checkout, likewise.
+pub(crate) fn script(path: &str) -> Command {
     // The same folder as in scripts/setup.
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target folder").to_owned();
     let interpreter = target.join("python-tools/bin/python");
@@ -17,7 +22,7 @@ pub(crate) fn python(program: &str) -> Command {
     command
         // Neither the caller's modules nor compiled files in the checkout.
         .args(["-I", "-B"])
-        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(program))
+        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
