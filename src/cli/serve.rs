@@ -22,6 +22,9 @@ use crate::telemetry::{self, LogFormat};
 const PROBLEMS_MAX: usize = 50;
 
 /// Runs the gateway: accepts submissions, stores them, and delivers them to KaiCalls as leads.
+///
+/// SIGTERM stops it; SIGHUP makes it read its configuration again; SIGUSR2 makes it start the program that has been
+/// installed in its place, and hand over to it without refusing a connection.
 #[derive(Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
