@@ -21,8 +21,8 @@ use crate::operate::MadeToken;
 
 const CONFIG: &str = include_str!("init/config.toml");
 const SITE: &str = include_str!("init/site.toml");
-/// What git must not keep: visitors' data, and keys.
-const IGNORED: [&str; 3] = ["/data/", "/secrets/", "*.paste.csv"];
+/// What git must not keep beside visitors' data: keys.
+const IGNORED: [&str; 2] = ["/secrets/", "*.paste.csv"];
 /// Where the sandbox of the printed commands listens.
 const SANDBOX: &str = "127.0.0.1:9090";
 
@@ -51,6 +51,12 @@ pub(super) struct InitArgs {
     /// The gateway's public address, such as https://gate.agency.example
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Where forms post to; in a container 0.0.0.0:8080
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// The folder for the store and what else the gateway writes
+    #[arg(long, value_name = "DIR", default_value = "data", conflicts_with = "sandbox")]
+    data: String,
     /// Deliver to a sandbox of KaiCalls on this machine, for a trial without keys
     #[arg(long)]
     sandbox: bool,
@@ -74,6 +80,8 @@ struct InitOutput<'a> {
 
 /// The files to write, by their path in the folder.
 struct InitFiles {
+    /// The data folder, where it lies in the folder too.
+    data: Option<String>,
     config: String,
     site_name: String,
     site: String,
@@ -125,8 +133,17 @@ impl InitFiles {
             .replacen("PUBLIC_KEY", &public_key, 1)
             .replacen("SECRET_KEY", &secret_key, 1)
             .replacen("sha256 = SHA256", &format!("sha256 = {}", quoted(sha256)), 1);
+        let store = format!("sqlite:{}", Path::new(&args.data).join("formgate.db").display());
+        // From the end of the file, so that no value that is written is taken for a later place.
+        let config = CONFIG
+            .replacen("STORE", &format!("{:<30}", quoted(&store)), 1)
+            .replacen("BASE_URL", &base_url, 1)
+            .replacen("PUBLIC_URL", &public_url, 1)
+            .replacen("DATA", &format!("{:<29}", quoted(&args.data)), 1)
+            .replacen("LISTEN", &format!("{:<27}", quoted(&args.listen)), 1);
         Self {
-            config: CONFIG.replacen("PUBLIC_URL", &public_url, 1).replacen("BASE_URL", &base_url, 1),
+            data: Some(args.data.clone()).filter(|data| Path::new(data).is_relative()),
+            config,
             site_name: format!("sites/{site}.toml"),
             site: site_text,
         }
@@ -155,7 +172,8 @@ impl InitFiles {
                 return Err(error.hint("choose another folder. To add a site, run `formgate sites add ID --url URL`"));
             }
         }
-        for (name, mode) in [("", 0o755), ("sites", 0o755), ("mappings", 0o755), ("data", 0o700), ("secrets", 0o700)] {
+        let folders = [("", 0o755), ("sites", 0o755), ("mappings", 0o755), ("secrets", 0o700)];
+        for (name, mode) in folders.into_iter().chain(self.data.as_deref().map(|data| (data, 0o700))) {
             let made = DirBuilder::new().recursive(true).mode(mode).create(folder.join(name));
             made.with_context(|| cant_write(folder.join(name).display())).map_err(Error::store)?;
         }
@@ -166,18 +184,19 @@ impl InitFiles {
             written.with_context(|| cant_write(path.display())).map_err(Error::store)?;
         }
         let ignore = folder.join(".gitignore");
-        ignore_in_git(&ignore).with_context(|| cant_write(ignore.display())).map_err(Error::store)
+        let data = self.data.as_ref().map(|data| format!("/{data}/"));
+        ignore_in_git(&ignore, data.as_deref()).with_context(|| cant_write(ignore.display())).map_err(Error::store)
     }
 }
 
 /// Adds what is missing to a file that may be there: the folder may be a checkout.
-fn ignore_in_git(file: &Path) -> io::Result<()> {
+fn ignore_in_git(file: &Path, data: Option<&str>) -> io::Result<()> {
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
     };
     let is_ignored = |wanted: &str| text.lines().any(|line| line.trim().trim_matches('/') == wanted.trim_matches('/'));
-    let missing: Vec<_> = IGNORED.into_iter().filter(|wanted| !is_ignored(wanted)).collect();
+    let missing: Vec<_> = data.into_iter().chain(IGNORED).filter(|wanted| !is_ignored(wanted)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! `formgate serve`.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::{Pin, pin};
 
 use anyhow::anyhow;
@@ -151,10 +152,21 @@ fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origi
         say_in_time(told(&problems, console.talk_paint().colour));
     }
     let is_refused = args.strict && problems.prevent_serving();
-    in_force.filter(|_| !is_refused).ok_or_else(|| {
-        let error = Error::config(anyhow!("{} has errors", path.display()));
-        error.hint("fix the errors above; `formgate check` shows them without starting the gateway")
-    })
+    in_force.filter(|_| !is_refused).ok_or_else(|| unusable(&path))
+}
+
+/// A container that was started without its configuration meets this first.
+fn unusable(path: &Path) -> Error {
+    let shown = path.display();
+    if path.exists() {
+        let error = Error::config(anyhow!("{shown} has errors"));
+        return error.hint("fix the errors above; `formgate check` shows them without starting the gateway");
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.display();
+    Error::config(anyhow!("{shown} doesn't exist")).hint(format!(
+        "write a first configuration by `formgate init {folder}`; in a container, mount the folder that has it at {folder}"
+    ))
 }
 
 /// Writes what is wrong for people: the worst of it, and how much more there is.

@@ -60,6 +60,40 @@ fn init_makes_what_check_takes_and_shows_the_url_once() {
 }
 
 #[test]
+fn init_writes_for_a_container_what_it_is_told() {
+    let place = Place::of(&[]);
+    let ran = place.run(&["init", "gate", "--listen", "0.0.0.0:8080", "--data", "/var/lib/formgate-of-no-one"]);
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    let config = fs::read_to_string(place.path("gate/config.toml")).expect("written");
+    for line in [
+        r#"listen = "0.0.0.0:8080" "#,
+        r#"data = "/var/lib/formgate-of-no-one" "#,
+        r#"url = "sqlite:/var/lib/formgate-of-no-one/formgate.db" "#,
+    ] {
+        assert!(config.lines().any(|it| it.starts_with(line)), "{line}\n{config}");
+    }
+    let made = |path: &str| place.path(path).exists();
+    assert!(!made("gate/data") && !made("/var/lib/formgate-of-no-one"), "the gateway makes it where it runs");
+    assert_eq!(fs::read_to_string(place.path("gate/.gitignore")).expect("written"), "/secrets/\n*.paste.csv\n");
+}
+
+#[test]
+fn a_gateway_without_a_configuration_says_how_to_come_by_one() {
+    let place = Place::of(&[("broken.toml", "[server")]);
+    let gone = place.run(&["serve", "--config", "etc/formgate/config.toml"]);
+    assert_eq!(gone.code, 78, "{}", gone.talk);
+    assert!(gone.talk.contains("etc/formgate/config.toml doesn't exist"), "{}", gone.talk);
+    assert!(gone.talk.contains("`formgate init etc/formgate`; in a container, mount the folder"), "{}", gone.talk);
+    let broken = place.run(&["serve", "--config", "broken.toml"]);
+    assert_eq!(broken.code, 78, "{}", broken.talk);
+    assert!(
+        broken.talk.contains("broken.toml has errors") && !broken.talk.contains("formgate init"),
+        "{}",
+        broken.talk
+    );
+}
+
+#[test]
 fn init_overwrites_nothing() {
     let ours = "# ours\n";
     for file in ["config.toml", "sites/example.toml"] {
