@@ -75,7 +75,7 @@ curl() {
 # An apt-get whose `install` brings the packages in question, and an apt-cache whose rustc has the version given.
 apt_with_rust() {
     tool apt-get "case \"\$*\" in *install*) for name in \"\$@\"; do case \$name in
-        cmake | make | cargo | chromium | pgbouncer) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
+        cmake | make | cargo | chromium | pgbouncer | mmdebstrap | buildah | podman | crun) printf '#!/bin/sh\n' >$work/bin/\$name; chmod +x $work/bin/\$name ;;
         postgresql) mkdir -p $work/postgresql/15/bin; printf '#!/bin/sh\n' >$work/postgresql/15/bin/initdb; chmod +x $work/postgresql/15/bin/initdb ;;
         python3 | curl) ln -sf $work/spare/\$name $work/bin/\$name ;;
         rustc) printf '#!/bin/sh\necho rustc $1 x\n' >$work/bin/rustc; chmod +x $work/bin/rustc ;;
@@ -306,6 +306,22 @@ case_name='a cluster needs PostgreSQL, and no Chromium and no Python'
 arguments=--cluster
 machine debian; apt_with_rust 1.95.0; without python3 curl initdb
 expect 0 'missing: postgresql' '!python' '!chromium' 'ready'
+
+case_name='a release needs Python, for the list of what is in it'
+arguments=--dist
+machine debian; apt_with_rust 1.95.0; without python3 curl initdb
+expect 0 'missing: python' 'install --no-install-recommends python3 python3-venv' '!pip install' '!buildah' 'ready'
+
+case_name='an image needs what builds and runs it'
+arguments=--image
+machine debian; apt_with_rust 1.95.0; without initdb
+expect 0 'missing: mmdebstrap, buildah, podman, crun' 'install --no-install-recommends mmdebstrap buildah podman crun' '!postgresql' 'ready'
+: >"$work/calls"
+expect 0 '!missing' '!apt-get' 'ready'
+
+case_name='an image is not begun without its tools'
+machine fedora; tool buildah 'exit 0'
+expect 1 'sudo dnf install -y mmdebstrap podman crun' '!ready'
 
 echo "scripts/setup: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
