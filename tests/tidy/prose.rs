@@ -9,8 +9,8 @@ use super::{root, walk};
 /// What lies about in a work tree and is no part of the repository.
 const NOT_OURS: &[&str] = &["target", ".git", "data", "sites"];
 
-/// First parts of paths that are the operator's, or no paths at all (media types).
-const OPERATORS: &[&str] = &["data", "sites", "config.toml", "application", "text", "multipart"];
+/// First parts of paths that are the operator's or a build's, or no paths at all (media types).
+const OPERATORS: &[&str] = &["data", "sites", "config.toml", "target", "application", "text", "multipart"];
 
 /// Extensions by which a name without a slash is a file's.
 const EXTENSIONS: &[&str] = &["rs", "md", "toml", "sh", "http", "json", "snap", "yml", "service"];
