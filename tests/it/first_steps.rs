@@ -86,7 +86,11 @@ fn a_gateway_without_a_configuration_says_how_to_come_by_one() {
     assert!(gone.talk.contains("`formgate init etc/formgate`; in a container, mount the folder"), "{}", gone.talk);
     let broken = place.run(&["serve", "--config", "broken.toml"]);
     assert_eq!(broken.code, 78, "{}", broken.talk);
-    assert!(broken.talk.contains("broken.toml has errors") && !broken.talk.contains("formgate init"), "{}", broken.talk);
+    assert!(
+        broken.talk.contains("broken.toml has errors") && !broken.talk.contains("formgate init"),
+        "{}",
+        broken.talk
+    );
 }
 
 #[test]
