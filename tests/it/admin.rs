@@ -32,6 +32,7 @@ async fn health_and_metrics_are_open() {
     assert_eq!((&verbose["degraded"], &verbose["reasons"]), (&serde_json::json!([]), &serde_json::json!([])));
     let page = send(address, get("/metrics", "localhost")).await;
     assert!(page.contains("\nformgate_queue_entries{state=\"queued\"} 1\n"), "{page}");
+    assert!(page.contains("\nformgate_ready 1\n") && page.contains("\nformgate_store_max_bytes "), "{page}");
     assert!(page.contains("\nformgate_submissions_received_total{outcome=\"queued\"} 1\n"), "{page}");
 }
 
@@ -48,7 +49,8 @@ async fn a_store_that_cannot_be_written_is_not_ready_but_alive() {
         assert_eq!((status(&answer), &json(&answer)["checks"]["store"]), (503, &words.into()));
         assert_eq!((&json(&answer)["status"], &json(&answer)["reasons"][0]), (&"unready".into(), &reason.into()));
         assert_eq!(status(&send(address, get("/livez", "localhost")).await), 200);
-        assert_eq!(status(&send(address, get("/metrics", "localhost")).await), 200);
+        let page = send(address, get("/metrics", "localhost")).await;
+        assert!(status(&page) == 200 && page.contains("\nformgate_ready 0\n"), "{page}");
     }
 }
 

@@ -200,36 +200,19 @@ async fn rules_and_dashboard_name_only_metrics_and_labels_of_a_running_gateway()
     let metrics = Told::of(&watched.page().await);
 
     let mut found = Vec::new();
-    for rule in watched.rules().await {
+    let rules = watched.rules().await;
+    for rule in &rules {
         let name = rule["name"].as_str().expect("a name");
-        let labels = metrics.check(rule["query"].as_str().expect("a query"), name, &mut found);
         let said = rule["annotations"].to_string();
-        let named = said.split("$labels.").skip(1).map(first_word);
-        found
-            .extend(named.filter(|label| !labels.contains(*label)).map(|label| format!("{name} has no label {label}")));
+        metrics.check(rule["query"].as_str().expect("a query"), (name, said.split("$labels.")), &mut found);
     }
-    let dashboard: Value =
-        serde_json::from_str(&fs::read_to_string(root().join(DASHBOARD)).expect("the dashboard")).expect("JSON");
-    let panels = dashboard["panels"].as_array().expect("panels");
-    let mut queries = 0;
-    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
-        let title = panel["title"].as_str().expect("a title");
-        assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title} has no unit");
-        for target in panel["targets"].as_array().expect("targets") {
-            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
-            let query = target["expr"].as_str().expect("a query");
-            let labels = metrics.check(query, title, &mut found);
-            let legend = target["legendFormat"].as_str().expect("a legend");
-            let named = legend.split("{{").skip(1).map(first_word);
-            found.extend(named.filter(|label| !labels.contains(*label)).map(|label| format!("{title} has no {label}")));
-            // It fails where Prometheus doesn't understand it.
-            let query = query.replace("$__rate_interval", "1m").replace("$job", "formgate").replace("$instance", ".*");
-            watched.query(&query).await;
-            queries += 1;
-        }
+    let queries = metrics.check_dashboard(&mut found);
+    for query in &queries {
+        // It fails where Prometheus doesn't understand it.
+        watched.query(query).await;
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-    assert!(queries > 50, "{queries} queries");
+    assert!(rules.len() >= 30 && queries.len() > 50, "{} rules, {} queries", rules.len(), queries.len());
     watched.gateway.stop().await;
 }
 
@@ -242,8 +225,30 @@ impl Told {
         Self(lines.map(|line| (name_of(line).to_owned(), labels_of(&line[name_of(line).len()..]))).collect())
     }
 
-    /// Complains of what a query names and the gateway doesn't tell; returns the labels that it may give.
-    fn check(&self, query: &str, place: &str, found: &mut Vec<String>) -> BTreeSet<String> {
+    /// Complains of the dashboard as of a query; returns its queries, as Grafana would send them.
+    fn check_dashboard(&self, found: &mut Vec<String>) -> Vec<String> {
+        let text = fs::read_to_string(root().join(DASHBOARD)).expect("the dashboard");
+        let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+        let panels = dashboard["panels"].as_array().expect("panels");
+        let mut queries = Vec::new();
+        for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+            let title = panel["title"].as_str().expect("a title");
+            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{title} has no unit");
+            for target in panel["targets"].as_array().expect("targets") {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+                let query = target["expr"].as_str().expect("a query");
+                let legend = target["legendFormat"].as_str().expect("a legend");
+                self.check(query, (title, legend.split("{{")), found);
+                let query = query.replace("$__rate_interval", "1m").replace("$job", "formgate");
+                queries.push(query.replace("$instance", ".*"));
+            }
+        }
+        queries
+    }
+
+    /// Complains of what a query names and the gateway doesn't tell, and of labels in what is said of it that it can't give: each
+    /// piece of that but the first begins with one.
+    fn check<'a>(&self, query: &str, (place, said): (&str, impl Iterator<Item = &'a str>), found: &mut Vec<String>) {
         let mut all: BTreeSet<String> = ADDED.map(str::to_owned).into();
         let starts = query.match_indices(|char: char| char.is_ascii_alphabetic()).map(|(at, _)| at);
         let starts =
@@ -267,7 +272,10 @@ impl Told {
                 labels.filter(|label| !all.contains(*label)).map(|label| format!("{place}: nothing has {label}")),
             );
         }
-        all
+        let named = said.skip(1).map(first_word);
+        found.extend(
+            named.filter(|label| !all.contains(*label)).map(|label| format!("{place}: no label {label} to show")),
+        );
     }
 }
 
@@ -292,7 +300,7 @@ fn what_the_gateway_does_not_tell_is_found() {
     let told = Told::of("formgate_a{site=\"x}\",state=\"held\"} 1\nformgate_b_bucket{le=\"5\"} 1\n");
     let check = |query| {
         let mut found = Vec::new();
-        told.check(query, "here", &mut found);
+        told.check(query, ("here", "of {{job}}".split("{{")), &mut found);
         found
     };
     let good =
@@ -301,4 +309,7 @@ fn what_the_gateway_does_not_tell_is_found() {
     assert_eq!(check("formgate_c > 1"), ["here: no gateway tells formgate_c"]);
     assert_eq!(check(r#"formgate_a{reason="x"}"#), ["here: formgate_a has no label reason"]);
     assert_eq!(check("max by (sink) (formgate_a)"), ["here: nothing has sink"]);
+    let mut found = Vec::new();
+    told.check("formgate_a", ("here", "of {{sink}}".split("{{")), &mut found);
+    assert_eq!(found, ["here: no label sink to show"]);
 }
