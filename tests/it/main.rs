@@ -35,6 +35,7 @@ mod jsonpath;
 mod kaicalls;
 mod kaicalls_plugin;
 mod keys;
+mod known_keys;
 mod leads;
 mod log_lines;
 mod mail;
