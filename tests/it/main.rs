@@ -19,6 +19,7 @@ mod delivery;
 mod digest;
 mod docs;
 mod doctor;
+mod documented_api;
 mod encrypted;
 mod explain_api;
 mod fairness;
