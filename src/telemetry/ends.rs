@@ -16,13 +16,23 @@ pub enum RequestEnd {
     Answered,
     /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
     Aborted,
-    /// A panic ended it. It stays the last: `COUNT` counts up to it.
+    /// A panic ended it.
     Panicked,
 }
 
 impl RequestEnd {
-    /// How many there are.
-    pub(super) const COUNT: usize = Self::Panicked as usize + 1;
+    /// Every one there is, in their order.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Held,
+        Self::Spam,
+        Self::Duplicate,
+        Self::Rejected,
+        Self::Refused,
+        Self::Answered,
+        Self::Aborted,
+        Self::Panicked,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -74,6 +84,9 @@ pub enum DeliveryEnd {
 }
 
 impl DeliveryEnd {
+    /// Every one there is.
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::KeyRefused, Self::LeadRefused, Self::Failed, Self::Ambiguous];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
@@ -97,6 +110,9 @@ pub enum ConfirmationEnd {
 }
 
 impl ConfirmationEnd {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::NotShown, Self::Unknown];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
