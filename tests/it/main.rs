@@ -55,6 +55,7 @@ mod postgres_config;
 mod process;
 mod properties;
 mod python;
+mod reference;
 mod reload;
 mod restoring;
 mod sandbox;
