@@ -38,6 +38,7 @@ pub use self::open_files::OpenFiles;
 pub use self::panics::{Panicked, blocking, catch, catch_async, install_panic_hook};
 pub use self::pings::{Arrival, ClientHeader, PING_PREFIX, Pings, Shown, ping_origin};
 use self::process::ProcessMetrics;
+pub use self::set::MetricDescription;
 use self::set::MetricSet;
 pub use self::sites::SiteDepth;
 use self::sites::SiteMetrics;
@@ -101,6 +102,7 @@ pub struct Metrics {
     sites: SiteMetrics,
     notify: NotifyMetrics,
     pings: Pings,
+    described: Vec<MetricDescription>,
 }
 
 /// A metric could not be set up: two share a name, or a name is malformed.
@@ -113,7 +115,9 @@ impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list, a line or two for each metric")]
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
-        let set = MetricSet { registry: &registry };
+        let set = MetricSet::of(&registry);
+        let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
+        set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         let metrics = Self {
             submissions: Submissions::new(&set)?,
             credentials_refused: set.counters(
@@ -168,15 +172,14 @@ impl Metrics {
                 .add(IntGauge::new(PARTITIONS_HELD, "Partitions of the sites that this gateway sends for.")?)?,
             site_count: set.add(IntGauge::new(SITES, "Sites in the configuration.")?)?,
             streams: set.add(IntGauge::new(STREAMS, "Open streams of events.")?)?,
-            expiry: Expiry::new(&registry)?,
+            expiry: Expiry::new(&set)?,
             sites: SiteMetrics::new(&set)?,
             notify: NotifyMetrics::new(&set)?,
             pings: Pings::default(),
+            described: set.described(),
             registry: registry.clone(),
         };
         metrics.preset();
-        let build = GaugeVec::new(Opts::new(BUILD_INFO, "Always 1; the label is the version."), &["version"])?;
-        set.add(build)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
     }
 
@@ -362,6 +365,11 @@ impl Metrics {
     /// Returns the requests that an operator announced.
     pub fn pings(&self) -> &Pings {
         &self.pings
+    }
+
+    /// Describes every metric, in the order in which they are registered.
+    pub fn described(&self) -> &[MetricDescription] {
+        &self.described
     }
 
     /// Writes all metrics in Prometheus' text format.

@@ -36,6 +36,7 @@ mod outcome;
 
 pub use self::gateway::{Gateway, Pipeline, RefusedKeys};
 pub use self::options::Options;
+pub use self::route::{GATEWAY_ROUTES, GatewayRoute};
 pub use self::submission::BodyKeeping;
 pub use self::wire::{
     Bounded, Bounds, HandOverError, InFlight, Listeners, TlsError, check_certificates, run, serve, service, services,

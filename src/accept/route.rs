@@ -51,6 +51,53 @@ pub(super) enum Endpoint {
 
 const API: &str = "/api/v1/wordpress";
 
+/// A path of the gateway, for the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayRoute {
+    pub methods: &'static [&'static str],
+    /// From the root; a part in braces is a site's or a form's name.
+    pub path: &'static str,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// Every path that [`find`] knows.
+pub const GATEWAY_ROUTES: [GatewayRoute; 7] = [
+    GatewayRoute { methods: &["POST", "PUT", "PATCH"], path: "/hooks/{site}/{form}", about: "A submission of a form." },
+    GatewayRoute {
+        methods: &["POST", "PUT", "PATCH"],
+        path: "/hooks/{site}",
+        about: "A submission. Its form is the one whose `match` fits, else `[forms.default]`, else one that is named as the body \
+                names it.",
+    },
+    GatewayRoute {
+        methods: &["GET", "DELETE"],
+        path: "/hooks/{site}/{form}",
+        about: "The same, if there is a body, or a query with more than `token`. Else 405. `/hooks/{site}` takes these methods \
+                as well.",
+    },
+    GatewayRoute {
+        methods: &["OPTIONS"],
+        path: "/hooks/{site}/{form}",
+        about: "A browser's question whether a page's script may post the form (CORS preflight).",
+    },
+    GatewayRoute {
+        methods: &["POST"],
+        path: "/api/v1/wordpress/intake",
+        about: "A lead, as KaiCalls' own endpoint takes it. The site is the one that has the key pair.",
+    },
+    GatewayRoute {
+        methods: &["POST"],
+        path: "/api/v1/wordpress/auth/verify",
+        about: "Tells whether a key pair is a site's, as KaiCalls' own endpoint does.",
+    },
+    GatewayRoute {
+        methods: &["GET"],
+        path: "/api/v1/wordpress/dashboard-widget",
+        about: "The newest leads of a key pair's site, as KaiCalls' own endpoint gives them.",
+    },
+];
+
 /// Finds out what a request asks for. `has_fields`: its query holds more than a token.
 pub(super) fn find(head: &RequestHead, has_fields: bool) -> Result<Route, NoRoute> {
     if let Some(rest) = head.path.strip_prefix("/hooks/") {
@@ -109,6 +156,26 @@ mod tests {
         let head =
             RequestHead { method, path: path.to_owned(), query: None, headers, framing, expects_continue: false };
         find(&head, has_fields)
+    }
+
+    #[test]
+    fn every_path_that_is_told_of_is_taken_and_every_one_that_is_taken_is_told_of() {
+        let mut told = std::collections::BTreeSet::new();
+        for GatewayRoute { methods, path, .. } in GATEWAY_ROUTES {
+            let path = path.replace("{site}", "acme").replace("{form}", "contact");
+            for method in methods {
+                let method = Method::from_bytes(method.as_bytes()).expect("a method");
+                told.insert(match route(method, &path, Framing::Length(3), true).expect("it is taken") {
+                    Route::Hook { form: None, .. } => "hook of a site",
+                    Route::Hook { form: Some(_), .. } => "hook of a form",
+                    Route::Preflight { .. } => "preflight",
+                    Route::Intake => "intake",
+                    Route::Verify => "verify",
+                    Route::Widget => "widget",
+                });
+            }
+        }
+        assert_eq!(told.len(), 6, "{told:?}");
     }
 
     #[test]

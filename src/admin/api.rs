@@ -1,32 +1,5 @@
 //! The operator's verbs over HTTP, each one call of `operate`.
-//!
-//! ```text
-//! GET  /api/v1                      the program's version and the number of sites
-//! GET  /api/v1/status               how the gateway is; ?brief=true without causes and errors
-//! GET  /api/v1/sites                a row a site: state, last lead, counts, 24 h and 7 d, keys, last error, refused posts
-//! GET  /api/v1/sites/{id}           one site, with its forms and tokens; ?kaicalls=true with what KaiCalls tells of it
-//! GET  /api/v1/sites/{id}/keys      the public keys in force, and those that leads are under way with
-//! GET  /api/v1/leads                a page; ?site form state reason cause since until text order=newest|oldest cursor limit
-//! GET  /api/v1/leads/groups         what needs a person, by cause; the same filters
-//! GET  /api/v1/leads/export         ?format=csv|ndjson|json and the same filters
-//! GET  /api/v1/leads/{id}           one whole; the beginning of an id does where it is the only one
-//! GET  /api/v1/leads/{id}/trace     its moments
-//! POST /api/v1/leads/retry          {"ids": […]} or {"filter": {…}}, dry_run, again, release, assign, rate, cursor,
-//!                                   limit
-//! POST /api/v1/leads/amend          {"id": "…"}, what to correct of name email phone message, clear, dry_run
-//! POST /api/v1/leads/drop           {"ids": […]} or {"filter": {…}}, dry_run, cursor, limit
-//! POST /api/v1/leads/erase          {"ids": […]} or {"email": "…"}, dry_run, cursor
-//! POST /api/v1/leads/capture        {"id": "…"}: one stored request as a fixture
-//! POST /api/v1/sites/{id}/keys/verify  {}: asks KaiCalls whether the site's pairs are valid
-//! POST /api/v1/sites/{id}/tokens    {"note": "…", "expires": "2027-06-30"}, both optional: makes a token, shown once
-//! POST /api/v1/explain              {"site", "form", "content_type" and "body", or "entry", "mapping"}: what `explain` shows
-//! POST /api/v1/pings               {"name": "doctor-…"}: requests to /hooks/{name} will be remembered for minutes
-//! GET  /api/v1/pings/{name}        how they arrived
-//! GET  /api/v1/stream               what happens, as server-sent events; ?site form leads=1
-//! GET  /api/v1/process              what only the process knows: its open files
-//! POST /api/v1/store/salvage        {}
-//! POST /api/v1/store/backup         {"file": "/absolute/path"}
-//! ```
+//! [`routes`](super::routes) lists the paths.
 //!
 //! Where `[admin].mask` is true, what comes over TCP shows leads masked: `GET` of leads, their traces and their export, and
 //! dry runs. `?reveal=true`, or `"reveal": true` in a body, shows them whole, and the audit says so.
@@ -50,7 +23,7 @@ use super::fault::ApiError;
 use super::reply::ApiReply;
 use super::request::{self, Parameters};
 use super::sites::{ASKS_KAICALLS, VERIFIES_KEYS};
-use super::{AdminApp, Caller, token};
+use super::{AdminApp, Caller, routes, token};
 use crate::operate::{self, AmendAsked, DropAsked, EraseAsked, ExplainAsked, RetryAsked, Situation};
 use crate::queue::StoreError;
 use crate::telemetry::OpenFiles;
@@ -138,33 +111,12 @@ impl AdminApp {
     }
 
     async fn route(&self, session: &mut ServerSession, path: &str, query: &str) -> ApiResult {
-        let path = path.strip_prefix("/api/v1").unwrap_or_default();
-        let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.is_empty()).collect();
-        let posts = matches!(
-            parts.as_slice(),
-            ["leads", "retry" | "amend" | "drop" | "erase" | "capture"]
-                | ["store", "salvage" | "backup"]
-                | ["sites", _, "tokens"]
-                | ["sites", _, "keys", "verify"]
-                | ["pings" | "explain"]
-        );
-        let gets = matches!(
-            parts.as_slice(),
-            [] | ["status"]
-                | ["sites" | "leads"]
-                | ["sites" | "leads", _]
-                | ["leads", _, "trace"]
-                | ["sites", _, "keys"]
-                | ["pings", _]
-                | ["process"]
-                | ["notify"]
-        );
-        match (posts, &session.req_header().method) {
-            (true, &Method::POST) => self.post(session, &parts).await,
-            (false, &Method::GET) if gets => self.get(&parts, query).await,
-            (true, _) => Err(ApiError::Method("POST")),
-            (false, _) if gets => Err(ApiError::Method("GET")),
-            (false, _) => Err(ApiError::NoSuchPath),
+        let parts = routes::parts(path);
+        let Some(route) = routes::find(&parts) else { return Err(ApiError::NoSuchPath) };
+        match &session.req_header().method {
+            method if method.as_str() != route.method => Err(ApiError::Method(route.method)),
+            &Method::POST => self.post(session, &parts).await,
+            _ => self.get(&parts, query).await,
         }
     }
 

@@ -20,6 +20,8 @@ mod reply;
 
 mod request;
 
+mod routes;
+
 mod sites;
 
 mod stream;
@@ -53,6 +55,7 @@ use console::Console;
 use health::Probe;
 pub use health::tell_problems;
 use reply::ApiReply;
+pub use routes::{API_ROUTES, AdminRoute, HEALTH_ROUTES};
 use stream::STREAMS_AT_ONCE;
 pub use token::{make_token, read_token, token_file};
 
@@ -278,7 +281,7 @@ impl AdminApp {
         if path.starts_with("/console/") {
             return self.console(session, &path, &query).await;
         }
-        let known = matches!(path.as_str(), "/livez" | "/readyz" | "/metrics");
+        let known = HEALTH_ROUTES.iter().any(|route| route.path == path);
         match (path.as_str(), &head.method) {
             ("/livez", &Method::GET) => ApiReply::text("ok"),
             ("/readyz", &Method::GET) => self.readyz().await,

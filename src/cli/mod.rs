@@ -68,7 +68,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use console::Console;
 use error::Error;
@@ -131,6 +131,11 @@ impl Command {
             Self::Completions(args) => completions::run(args, console),
         }
     }
+}
+
+/// Returns the whole command line, from which its reference, man pages and completions are written.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs a command line, the program's name first, and tells how it went.

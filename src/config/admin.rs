@@ -3,13 +3,39 @@
 use std::net::SocketAddr;
 
 use super::advice::warn_of_open_admin;
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::{Sources, secret};
 use super::server::address;
 use super::snapshot::Admin;
 
-pub(super) const KEYS: KnownKeys =
-    KnownKeys { table: "[admin]", keys: &["listen", "token", "hosts", "site_metrics", "mask"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[admin]",
+    about: "The listener for health checks, metrics, the console and the admin API.",
+    keys: &[
+        Key::new("listen", KeyShape::Text("IP address and port"), "Where to listen.").text("127.0.0.1:8081"),
+        Key::new("token", KeyShape::TextOr("string", "a secret"), "What the admin API and the console ask for.")
+            .words("made at the first start, in `admin.token` in the data folder"),
+        Key::new(
+            "hosts",
+            KeyShape::Texts("host names"),
+            "Names besides the listener's own address that `Host` may give. Other requests are refused.",
+        )
+        .texts(&[]),
+        Key::new(
+            "site_metrics",
+            KeyShape::Number(0, SITE_METRICS_MAX),
+            "How many sites get metrics of their own, in the order of their ids; 0 is none.",
+        )
+        .number(1000),
+        Key::new(
+            "mask",
+            KeyShape::Flag,
+            "Hides visitors' e-mail addresses and phone numbers in the admin API and the console until somebody \
+             asks for them.",
+        )
+        .flag(false),
+    ],
+};
 
 /// Most sites with metrics of their own: each has ten series or so.
 const SITE_METRICS_MAX: u32 = 100_000;

@@ -3,10 +3,20 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::snapshot::{Backup, Queue, StoreUrl};
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "[backup]", keys: &["every", "to", "keep"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[backup]",
+    about: "Copies of a SQLite store, made while it is in use.",
+    keys: &[
+        Key::new("every", KeyShape::Duration, "The time from one copy to the next; at least `1m`.").text("1d"),
+        Key::new("to", KeyShape::Text("path"), "The folder that copies are written to, best on another disk.")
+            .required(),
+        Key::new("keep", KeyShape::Number(1, KEEP_MAX), "How many copies are kept; the oldest is removed first.")
+            .number(14),
+    ],
+};
 
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 /// More often, one copy would begin while the last is still being checked.

@@ -4,12 +4,29 @@ use http::HeaderValue;
 
 use super::mappings;
 use super::page_origin::PageOrigin;
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::site::web_address;
 use super::snapshot::{PageForm, Site};
 use crate::map::{LeadRules, Role};
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "[forms.*.browser]", keys: &["origins", "thanks", "honeypot"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[forms.*.browser]",
+    about: "Which pages may post a form without a token.",
+    keys: &[
+        Key::new("origins", KeyShape::Texts("origins"), "The pages' origins, 1 to 100: scheme, host and perhaps port.")
+            .required(),
+        Key::new(
+            "thanks",
+            KeyShape::Text("URL"),
+            "Where a visitor is sent after the post. Without it formgate shows a short page.",
+        ),
+        Key::new(
+            "honeypot",
+            KeyShape::Text("field name"),
+            "A field that people don't see. A submission in which it is filled is held as spam.",
+        ),
+    ],
+};
 
 /// Most origins of one form.
 const ORIGINS_MAX: usize = 100;

@@ -4,7 +4,7 @@ use super::browser;
 use super::diagnostic::Severity;
 use super::mapping::{self, condition, extras, lead};
 use super::notify::{Silence, silence};
-use super::reader::{KnownKeys, NamedValue, Table, Value, all};
+use super::reader::{Key, KeyShape, KnownKeys, NamedValue, Table, Value, all};
 use super::recurring::{Recurring, RecurringKind};
 use super::site::{Context, keys, region};
 use super::snapshot::PageForm;
@@ -15,23 +15,51 @@ use crate::pipeline::{FormRules, honeypot};
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[forms.*]",
+    about: "Rules for one form of a site. What they don't name is found as without them.",
     keys: &[
-        "match",
-        "mapping",
-        "on_invalid",
-        "region",
-        "public_key",
-        "secret_key",
-        "lead",
-        "extras",
-        "auto",
-        "browser",
-        "silence",
+        Key::new(
+            "match",
+            KeyShape::TableOrTables("match"),
+            "Recognises the form if several post to one URL; of several tables one must fit.",
+        )
+        .words("only by its URL"),
+        Key::new("mapping", KeyShape::Text("name"), "The mapping to use.").words("recognised from the request"),
+        Key::new(
+            "on_invalid",
+            KeyShape::Choice(&["hold", "reject"]),
+            "The answer if there is no valid lead: `hold` is 200, `reject` is 422. The submission is held either \
+             way.",
+        )
+        .words("that of the mapping, else `hold`"),
+        Key::new("region", KeyShape::Text("country code"), "The country of phone numbers written without `+`.")
+            .words("that of the site"),
+        Key::new(
+            "public_key",
+            KeyShape::TextOr("string", "a secret"),
+            "The Public Key of a branch with a KaiCalls business of its own; with `secret_key` or not at all.",
+        )
+        .words("that of the site"),
+        Key::new("secret_key", KeyShape::TextOr("string", "a secret"), "The Secret Key of that business.")
+            .words("that of the site"),
+        Key::new("lead", KeyShape::Table("[lead]"), "Rules that replace those of the mapping, field by field."),
+        Key::new("extras", KeyShape::Table("[extras]"), "Rules that are added to those of the mapping."),
+        Key::new("auto", KeyShape::Table("[forms.*.auto]"), "How sure formgate must be of what it finds by itself."),
+        Key::new("browser", KeyShape::Table("[forms.*.browser]"), "Lets pages post this form without a token."),
+        Key::new("silence", KeyShape::DurationOr(&["auto", "off"]), "When this form is told of if it stops posting.")
+            .words("that of the site"),
     ],
 };
 
 /// `auto = { min = 0.8 }`.
-pub(super) const AUTO: KnownKeys = KnownKeys { table: "[forms.*.auto]", keys: &["min"] };
+pub(super) const AUTO: KnownKeys = KnownKeys {
+    table: "[forms.*.auto]",
+    about: "How sure formgate must be of what it finds by itself.",
+    keys: &[Key::new(
+        "min",
+        KeyShape::Share,
+        "Submissions with less confidence than this are held. Without it none is.",
+    )],
+};
 
 /// A form, and its branch's keys where it has its own.
 pub(super) struct CompiledForm {
@@ -53,9 +81,8 @@ fn compile(entry: &NamedValue<'_>, context: &Context<'_>) -> Option<CompiledForm
         .map_err(|invalid| entry.value.file().error(entry.key_span.clone(), &format!("a form's name {invalid}")))
         .ok();
     let table = entry.value.table(KEYS)?;
-    let matches = table.or("match", Vec::new(), |value| {
-        value.one_or_more(|item| condition::compile(&item.table(condition::MATCH_KEYS)?))
-    });
+    let matches = table
+        .or_empty("match", |value| value.one_or_more(|item| condition::compile(&item.table(condition::MATCH_KEYS)?)));
     let mapping = table.read("mapping", |value| known_mapping(value, context));
     let on_invalid = table.read("on_invalid", mapping::on_invalid);
     let region = table.read("region", region);

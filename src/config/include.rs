@@ -4,11 +4,34 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::source::SourceFile;
 
-pub(super) const SITES: KnownKeys = KnownKeys { table: "[sites]", keys: &["include", "secrets"] };
-pub(super) const MAPPINGS: KnownKeys = KnownKeys { table: "[mappings]", keys: &["include"] };
+pub(super) const SITES: KnownKeys = KnownKeys {
+    table: "[sites]",
+    about: "Where the files of the sites are.",
+    keys: &[
+        Key::new(
+            "include",
+            KeyShape::Texts("paths or patterns"),
+            "The files of the sites; the last part of a path may have `*`.",
+        )
+        .texts(&["sites/*.toml"]),
+        Key::new("secrets", KeyShape::Text("path"), "The folder that key pairs which formgate creates are written to.")
+            .text("secrets"),
+    ],
+};
+pub(super) const MAPPINGS: KnownKeys = KnownKeys {
+    table: "[mappings]",
+    about: "Where mappings of your own are.",
+    keys: &[Key::new(
+        "include",
+        KeyShape::Texts("paths or patterns"),
+        "The files of your mappings; the last part of a path may have `*`. One with the name of a shipped \
+             mapping replaces it.",
+    )
+    .texts(&["mappings/*.toml"])],
+};
 
 /// What an `include` names.
 #[derive(Default)]

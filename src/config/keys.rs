@@ -1,4 +1,4 @@
-//! Every table and its keys, for documentation and completion; reading uses the same lists.
+//! Every table and its keys, for editors and the reference; reading uses the same lists.
 
 use super::mapping::{self, combine, condition, example, extras, fields, lead, selector};
 use super::reader::KnownKeys;
@@ -7,9 +7,10 @@ use super::{
 };
 
 /// The tables of `config.toml` and of sites.
-pub const CONFIG_KEYS: [KnownKeys; 27] = [
+pub const CONFIG_KEYS: [KnownKeys; 30] = [
     sections::KEYS,
     server::KEYS,
+    server::LISTEN,
     server::TLS,
     admin::KEYS,
     upstream::KEYS,
@@ -33,6 +34,8 @@ pub const CONFIG_KEYS: [KnownKeys; 27] = [
     browser::KEYS,
     condition::MATCH_KEYS,
     lead::KEYS,
+    lead::RULE,
+    selector::FIELD,
     extras::KEYS,
     extras::DROP_WHERE,
 ];

@@ -3,12 +3,58 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyDefault, KeyShape, KnownKeys, Table, Value};
 use super::snapshot::{Limit, Limits, OverLimit, Rate};
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "[limits]", keys: &["gateway", "client", "site", "browser"] };
-pub(super) const LIMIT: KnownKeys = KnownKeys { table: "a limit", keys: &["rate", "burst"] };
-pub(super) const SITE_LIMIT: KnownKeys = KnownKeys { table: "[limits] site", keys: &["rate", "burst", "over"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[limits]",
+    about: "How many submissions are taken.",
+    keys: &[
+        Key::new("gateway", KeyShape::Table("a limit"), "All submissions together. Over it: 429.")
+            .members(&[("rate", KeyDefault::Text("6000/min")), ("burst", KeyDefault::Number(2000))]),
+        Key::new(
+            "client",
+            KeyShape::Table("a limit"),
+            "Requests without a valid credential from one address (IPv6: from one /64). Over it: 429.",
+        )
+        .members(&[("rate", KeyDefault::Text("60/min")), ("burst", KeyDefault::Number(30))]),
+        Key::new("site", KeyShape::Table("[limits] site"), "The submissions of one site.").members(&[
+            ("rate", KeyDefault::Text("60/min")),
+            ("burst", KeyDefault::Number(60)),
+            ("over", KeyDefault::Text("slow")),
+        ]),
+        Key::new(
+            "browser",
+            KeyShape::Table("a limit"),
+            "Posts to one form from pages without a token. All such forms of a site together get half of `site`. \
+             Over it: 429.",
+        )
+        .members(&[("rate", KeyDefault::Text("30/min")), ("burst", KeyDefault::Number(20))]),
+    ],
+};
+pub(super) const LIMIT: KnownKeys = KnownKeys {
+    table: "a limit",
+    about: "A rate, and how many may come at once.",
+    keys: &[
+        Key::new("rate", KeyShape::Rate, "How many in a time, in the long run.").words("that of the limit"),
+        Key::new("burst", KeyShape::Number(1, u32::MAX), "How many may come at once after a quiet time.")
+            .words("that of the limit"),
+    ],
+};
+pub(super) const SITE_LIMIT: KnownKeys = KnownKeys {
+    table: "[limits] site",
+    about: "The limit of one site, and what happens over it.",
+    keys: &[
+        Key::new("rate", KeyShape::Rate, "How many in a time, in the long run.").text("60/min"),
+        Key::new("burst", KeyShape::Number(1, u32::MAX), "How many may come at once after a quiet time.").number(60),
+        Key::new(
+            "over",
+            KeyShape::Choice(&["slow", "hold", "reject"]),
+            "What happens over it: `slow` sends the leads at this rate, `hold` holds them, `reject` answers 429.",
+        )
+        .text("slow"),
+    ],
+};
 
 const OVER: [(&str, OverLimit); 3] =
     [("slow", OverLimit::Slow), ("hold", OverLimit::Hold), ("reject", OverLimit::Reject)];

@@ -99,7 +99,7 @@ pub use notify::{
     WebhookFormat, WebhookTarget,
 };
 pub use page_origin::{InvalidPageOrigin, PageOrigin};
-pub use reader::KnownKeys;
+pub use reader::{Key, KeyDefault, KeyShape, KnownKeys};
 pub use removal::{Recorded, Removals};
 pub use secret::{MissingSecret, SecretSource, Sources};
 pub use snapshot::{

@@ -5,15 +5,67 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::{Sources, secret};
 use super::snapshot::{Keep, Queue, Retry, StoreUrl};
 use crate::postgres_url::{InvalidPostgresUrl, PostgresUrl};
 
-pub(super) const KEYS: KnownKeys =
-    KnownKeys { table: "[queue]", keys: &["url", "retry", "keep", "dedupe", "max_size"] };
-pub(super) const RETRY: KnownKeys = KnownKeys { table: "[queue] retry", keys: &["first", "max", "give_up_after"] };
-pub(super) const KEEP: KnownKeys = KnownKeys { table: "[queue] keep", keys: &["delivered", "held", "dead"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[queue]",
+    about: "Where submissions are stored, for how long, and when a lead is tried again.",
+    keys: &[
+        Key::new(
+            "url",
+            KeyShape::TextOr("string", "a secret"),
+            "The store: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, which several gateways can share, \
+             or `memory:`, which loses everything at a stop.",
+        )
+        .text("sqlite:data/formgate.db"),
+        Key::new("retry", KeyShape::Table("[queue] retry"), "When a failed delivery is tried again."),
+        Key::new(
+            "keep",
+            KeyShape::Table("[queue] keep"),
+            "How long leads are kept once they aren't queued any more. Queued leads are kept until they are sent.",
+        ),
+        Key::new(
+            "dedupe",
+            KeyShape::Duration,
+            "The same submission counts once within this time; `0s` turns that off.",
+        )
+        .text("10m"),
+        Key::new(
+            "max_size",
+            KeyShape::Size,
+            "The largest that the store may become. Over it, submissions are answered 503; no queued lead is \
+             removed.",
+        )
+        .text("10GiB"),
+    ],
+};
+pub(super) const RETRY: KnownKeys = KnownKeys {
+    table: "[queue] retry",
+    about: "When a failed delivery is tried again: the wait grows from `first` to `max`.",
+    keys: &[
+        Key::new("first", KeyShape::Duration, "The wait after the first failed attempt.").text("5s"),
+        Key::new("max", KeyShape::Duration, "The longest wait between two attempts. At least `first`.").text("1h"),
+        Key::new(
+            "give_up_after",
+            KeyShape::Duration,
+            "A lead that failed for this long is dead, after 12 attempts at the earliest. Time in which its site is \
+             paused doesn't count.",
+        )
+        .text("14d"),
+    ],
+};
+pub(super) const KEEP: KnownKeys = KnownKeys {
+    table: "[queue] keep",
+    about: "How long leads are kept, by state.",
+    keys: &[
+        Key::new("delivered", KeyShape::Duration, "Leads that KaiCalls took.").text("30d"),
+        Key::new("held", KeyShape::Duration, "Leads that wait for a person.").text("90d"),
+        Key::new("dead", KeyShape::Duration, "Leads that were given up.").text("90d"),
+    ],
+};
 
 /// The data folder, beside the configuration, unless it is named.
 pub(super) const DATA: &str = "data";

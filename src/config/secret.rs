@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::recurring::{Recurring, RecurringKind, folder_of};
 use crate::destination::Secret;
 
@@ -19,7 +19,14 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// What an editor or `echo` leaves at the end of a value.
 const LINE_END: [char; 2] = ['\r', '\n'];
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "a secret", keys: &["env", "file"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "a secret",
+    about: "A value that stands elsewhere. Either key must be set.",
+    keys: &[
+        Key::new("env", KeyShape::Text("name"), "The environment variable that holds it."),
+        Key::new("file", KeyShape::Text("path"), "The file that holds it, or a systemd credential of that name."),
+    ],
+};
 
 /// Where values from outside the configuration come from.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use super::notify::{self, Alerts, Sink, SinkContext, SinkOwner, WrittenMail, WrittenSink};
-use super::reader::{KnownKeys, Table};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::Sources;
 use super::snapshot::{Admin, Backup, Config, KaiCallsConfig, Limits, Missing, Queue, Server, StoreUrl};
 use super::{admin, backup, limits, queue, server, upstream};
@@ -37,7 +37,8 @@ impl Sections {
             upstream: sound(root, |root| root.section("kaicalls", upstream::KEYS, upstream::compile)),
             queue: sound(root, |root| {
                 let beside = queue::default_beside(root.file().path());
-                root.or("queue", beside, |value| queue::compile(&value.table(queue::KEYS)?, sources))
+                let read = |value: Value<'_>| queue::compile(&value.table(queue::KEYS)?, sources);
+                root.get("queue").map_or(Some(beside), read)
             }),
             limits: sound(root, |root| root.section("limits", limits::KEYS, limits::compile)),
             backup: sound(root, |root| root.read("backup", |value| backup::compile(&value.table(backup::KEYS)?))),
@@ -177,8 +178,40 @@ fn sound<'a, T>(root: &Table<'a>, read: impl FnOnce(&Table<'a>) -> Option<T>) ->
 /// The keys of a root whose tables are read by [`Sections`] and by what includes sites and mappings.
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "the configuration",
+    about: "What `config.toml` consists of. Every table can be left out.",
     keys: &[
-        "server", "admin", "kaicalls", "queue", "limits", "backup", "notify", "mail", "alerts", "sites", "mappings",
-        "site",
+        Key::new("server", KeyShape::Table("[server]"), "The listener that forms post to."),
+        Key::new(
+            "admin",
+            KeyShape::Table("[admin]"),
+            "The listener for health checks, metrics, the console and the admin API.",
+        ),
+        Key::new("kaicalls", KeyShape::Table("[kaicalls]"), "Where leads are delivered, and how."),
+        Key::new(
+            "queue",
+            KeyShape::Table("[queue]"),
+            "Where submissions are stored, for how long, and when a lead is tried again.",
+        ),
+        Key::new("limits", KeyShape::Table("[limits]"), "How many submissions are taken."),
+        Key::new(
+            "backup",
+            KeyShape::Table("[backup]"),
+            "Copies of a SQLite store, made while it is in use. Without this table none are made; with PostgreSQL \
+             it is an error.",
+        ),
+        Key::new(
+            "notify",
+            KeyShape::Tables("[[notify]]"),
+            "Where events go: a table for each URL or mailbox, at most 64.",
+        ),
+        Key::new(
+            "mail",
+            KeyShape::Table("[mail]"),
+            "The server that mail is sent through. Needed by each `[[notify]]` with `email`.",
+        ),
+        Key::new("alerts", KeyShape::Table("[alerts]"), "When overdue leads and silent forms are told of."),
+        Key::new("sites", KeyShape::Table("[sites]"), "Where the files of the sites are."),
+        Key::new("mappings", KeyShape::Table("[mappings]"), "Where mappings of your own are."),
+        Key::new("site", KeyShape::Tables("a site"), "A site that is written here instead of in a file of its own."),
     ],
 };

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::advice::warn_of_open_doors;
 use super::certificate::warn_of_expiry;
 use super::diagnostic::Severity;
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::{Sources, warn_of_readers};
 use super::snapshot::{Listen, Server};
 use super::values;
@@ -18,20 +18,91 @@ use crate::lead::SiteId;
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "[server]",
+    about: "The listener that forms post to.",
     keys: &[
-        "listen",
-        "tls",
-        "public_url",
-        "data",
-        "client_address",
-        "trusted_proxies",
-        "max_body",
-        "max_upload",
-        "max_reading",
+        Key::new(
+            "listen",
+            KeyShape::TextsOr("IP address and port", "a listen address"),
+            "Where to listen: one address, or a list.",
+        )
+        .text("127.0.0.1:8080"),
+        Key::new(
+            "tls",
+            KeyShape::Table("tls"),
+            "Serves HTTPS on every address that has no `tls` of its own. Without it: plain HTTP.",
+        ),
+        Key::new(
+            "public_url",
+            KeyShape::Text("URL"),
+            "The public address of the gateway: scheme, host and perhaps port. Every URL that formgate shows begins \
+             with it; without it, with the first listen address.",
+        ),
+        Key::new(
+            "data",
+            KeyShape::Text("path"),
+            "The folder for the admin token, the admin socket, the audit log, the spool and the last-good \
+             configuration.",
+        )
+        .words("the folder of a SQLite store, else `data` beside `config.toml`"),
+        Key::new(
+            "client_address",
+            KeyShape::Text("header name"),
+            "The header in which a trusted proxy passes the visitor's address, such as `x-forwarded-for`. Without \
+             it the peer's address counts.",
+        ),
+        Key::new(
+            "trusted_proxies",
+            KeyShape::Texts("networks"),
+            "The proxies whose `client_address` header is believed.",
+        )
+        .texts(&["127.0.0.1/32", "::1/128"]),
+        Key::new(
+            "max_body",
+            KeyShape::Size,
+            "The most that is kept of a submission, after uploads are reduced to name and size. Over it: 413.",
+        )
+        .text("1MiB"),
+        Key::new(
+            "max_upload",
+            KeyShape::Size,
+            "The most that is read of one request. At least `max_body`. Over it: 413.",
+        )
+        .text("25MiB"),
+        Key::new(
+            "max_reading",
+            KeyShape::Size,
+            "The most memory for all bodies that are being read at one time. At least `max_upload`. Over it: 503.",
+        )
+        .text("256MiB"),
     ],
 };
-const LISTEN: KnownKeys = KnownKeys { table: "a listen address", keys: &["address", "tls"] };
-pub(super) const TLS: KnownKeys = KnownKeys { table: "tls", keys: &["cert", "key"] };
+pub(super) const LISTEN: KnownKeys = KnownKeys {
+    table: "a listen address",
+    about: "An item of `listen` that is written as a table.",
+    keys: &[
+        Key::new(
+            "address",
+            KeyShape::Text("IP address and port"),
+            "Where to listen, such as `127.0.0.1:8080` or `[::1]:8080`.",
+        )
+        .required(),
+        Key::new("tls", KeyShape::Table("tls"), "Serves HTTPS on this address.").words("the `tls` of `[server]`"),
+    ],
+};
+pub(super) const TLS: KnownKeys = KnownKeys {
+    table: "tls",
+    about: "A certificate for HTTPS. Renewed files are picked up without a restart.",
+    keys: &[
+        Key::new(
+            "cert",
+            KeyShape::Text("path"),
+            "A PEM file with the certificate chain, the server's own certificate first.",
+        )
+        .required(),
+        Key::new("key", KeyShape::Text("path"), "A PEM file with the private key, readable only by formgate's user.")
+            .required(),
+    ],
+};
 
 const MIB: u64 = 1024 * 1024;
 

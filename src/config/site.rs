@@ -9,7 +9,7 @@ use super::advice::{PlacedPair, warn_of_no_region, warn_of_no_token, warn_of_odd
 use super::browser::warn_of_other_hosts;
 use super::form;
 use super::notify::{SinkContext, SinkOwner, SiteNotify, WrittenSink, compile_sinks, silence};
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::{Sources, public, secret};
 use super::snapshot::Site;
 use super::source::SourceFile;
@@ -21,21 +21,72 @@ use crate::pipeline::SiteRules;
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a site",
+    about: "A site: a file that `[sites].include` finds, or a `[[site]]` table in `config.toml`.",
     keys: &[
-        "id",
-        "name",
-        "url",
-        "region",
-        "public_key",
-        "secret_key",
-        "tokens",
-        "wpforms_secret",
-        "deliver",
-        "hosts",
-        "unknown_forms",
-        "silence",
-        "forms",
-        "notify",
+        Key::new(
+            "id",
+            KeyShape::Text("id"),
+            "Part of the site's URLs, `/hooks/ID`: a–z, 0–9, `-` and `_`, at most 64, not beginning with `-` or \
+             `_`.",
+        )
+        .required(),
+        Key::new("name", KeyShape::Text("string"), "What people see.").words("the id"),
+        Key::new("url", KeyShape::Text("URL"), "The address of the website. Tells apart sites that share a key pair."),
+        Key::new(
+            "region",
+            KeyShape::Text("country code"),
+            "The country of phone numbers written without `+`, in two capitals: `US`. Without it such a number is \
+             sent as the visitor typed it.",
+        ),
+        Key::new(
+            "public_key",
+            KeyShape::TextOr("string", "a secret"),
+            "KaiCalls' Public Key, `wp_pk_…`. Until it can be read, the site's leads wait.",
+        )
+        .required(),
+        Key::new(
+            "secret_key",
+            KeyShape::TextOr("string", "a secret"),
+            "KaiCalls' Secret Key, `wp_sk_…`. Until it can be read, the site's leads wait.",
+        )
+        .required(),
+        Key::new(
+            "tokens",
+            KeyShape::Tables("a token"),
+            "Who may post: a table for each token. `formgate sites token` makes one.",
+        )
+        .texts(&[]),
+        Key::new(
+            "wpforms_secret",
+            KeyShape::TextsOr("string", "a secret"),
+            "The secret of webhooks that the plugin signs instead of sending a token. Each webhook may have its own.",
+        ),
+        Key::new("deliver", KeyShape::Flag, "`false` takes and holds every submission and sends nothing.").flag(true),
+        Key::new(
+            "hosts",
+            KeyShape::Texts("host names"),
+            "If any are named, submissions from other hosts, such as a staging copy, are held.",
+        )
+        .texts(&[]),
+        Key::new(
+            "unknown_forms",
+            KeyShape::Choice(&["auto", "hold"]),
+            "What is done with submissions of forms that have no table: `auto` takes them, `hold` holds them.",
+        )
+        .text("auto"),
+        Key::new(
+            "silence",
+            KeyShape::DurationOr(&["auto", "off"]),
+            "When a form of the site that stopped posting is told of.",
+        )
+        .words("that of `[alerts]`"),
+        Key::new(
+            "forms",
+            KeyShape::Named("[forms.*]"),
+            "Rules for a form, by its name in the URL. Most forms need none.",
+        )
+        .members(&[]),
+        Key::new("notify", KeyShape::Tables("[[notify]]"), "Sinks that are told of this site alone, at most 8."),
     ],
 };
 
@@ -78,7 +129,7 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
     let before = file.faults();
     let id = table.need("id", |value| Some((value.parse(SiteId::parse)?, value.span())));
     let name = id.as_ref().map_or("SITE", |(id, _)| id.as_str());
-    let tokens = table.or("tokens", Vec::new(), |value| token::list(value, name, context.today));
+    let tokens = table.or_empty("tokens", |value| token::list(value, name, context.today));
     let placed = tokens.clone().unwrap_or_default();
     let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
     let lacks_something = file.faults().since(before).aside > 0;
@@ -128,11 +179,11 @@ fn read_site(
     let keys = keys(table, context.sources);
     let (wpforms_secrets, lacks_signature_secret) = signature_secrets(table, context.sources);
     let deliver = table.or("deliver", true, Value::boolean);
-    let hosts = table.or("hosts", Vec::new(), |value| value.list_of(host));
+    let hosts = table.or_empty("hosts", |value| value.list_of(host));
     let region = table.read("region", region);
     let hold_unknown_forms = table.or("unknown_forms", false, |value| value.choice(&[("auto", false), ("hold", true)]));
     let silence = table.read("silence", silence);
-    let forms = table.or("forms", Vec::new(), |value| form::list(value, context));
+    let forms = table.or_empty("forms", |value| form::list(value, context));
     let (mut rules, mut form_keys, mut page_forms) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let mut form_silence = BTreeMap::new();
     for form in forms? {

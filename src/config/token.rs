@@ -7,11 +7,23 @@ use sha2::{Digest as _, Sha256};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::recurring::{Recurring, RecurringKind};
 use super::snapshot::Token;
 
-pub(super) const KEYS: KnownKeys = KnownKeys { table: "a token", keys: &["sha256", "note", "expires"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "a token",
+    about: "An item of a site's `tokens`.",
+    keys: &[
+        Key::new("sha256", KeyShape::Text("64 hexadecimal digits"), "The SHA-256 of the token.").required(),
+        Key::new("note", KeyShape::Text("string"), "What it is for, for people."),
+        Key::new(
+            "expires",
+            KeyShape::Date,
+            "The last day (UTC) on which it is valid. Without it the token is valid until it is removed.",
+        ),
+    ],
+};
 
 /// How long before a token's last day it is warned of.
 const EXPIRES_SOON_DAYS: i32 = 14;

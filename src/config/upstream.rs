@@ -3,13 +3,39 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::secret::secret_source;
 use super::snapshot::KaiCallsConfig;
 use crate::destination::BaseUrl;
 
-pub(super) const KEYS: KnownKeys =
-    KnownKeys { table: "[kaicalls]", keys: &["base_url", "timeout", "max_in_flight", "rate", "api_key", "confirm"] };
+pub(super) const KEYS: KnownKeys = KnownKeys {
+    table: "[kaicalls]",
+    about: "Where leads are delivered, and how.",
+    keys: &[
+        Key::new(
+            "base_url",
+            KeyShape::Text("URL"),
+            "Scheme, host and perhaps port of KaiCalls' API. `http://` only to this machine.",
+        )
+        .text("https://www.kaicalls.com"),
+        Key::new("timeout", KeyShape::Duration, "How long one delivery attempt may take.").text("30s"),
+        Key::new("max_in_flight", KeyShape::Number(1, IN_FLIGHT_MAX), "How many leads are delivered at one time.")
+            .number(32),
+        Key::new("rate", KeyShape::Rate, "The most delivery attempts in a time. Without it there is no limit."),
+        Key::new(
+            "api_key",
+            KeyShape::TextOr("string", "a secret"),
+            "A standard API key of KaiCalls (`kc_live_…`). Read only by commands that create key pairs, never by \
+             `serve`.",
+        ),
+        Key::new(
+            "confirm",
+            KeyShape::Flag,
+            "Asks KaiCalls whether a lead has arrived before an attempt without an answer is repeated.",
+        )
+        .flag(false),
+    ],
+};
 
 /// Most deliveries at once; each holds a connection.
 const IN_FLIGHT_MAX: u32 = 10_000;

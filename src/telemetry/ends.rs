@@ -16,14 +16,14 @@ pub enum RequestEnd {
     Answered,
     /// Cut off before it had an answer: the gateway stopped, or the connection was closed.
     Aborted,
-    /// A panic ended it. It stays the last: `COUNT` counts up to it.
+    /// A panic ended it.
     Panicked,
 }
 
 impl RequestEnd {
     /// How many there are.
     pub(super) const COUNT: usize = Self::Panicked as usize + 1;
-    /// Every one there is.
+    /// Every one there is, in their order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Queued,
         Self::Held,
@@ -112,6 +112,9 @@ pub enum ConfirmationEnd {
 }
 
 impl ConfirmationEnd {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::Confirmed, Self::NotShown, Self::Unknown];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use prometheus::{IntGaugeVec, Registry};
+use prometheus::IntGaugeVec;
 
 use super::set::MetricSet;
 use super::{CERTIFICATE_EXPIRY, MetricsError, TOKEN_EXPIRY};
@@ -17,8 +17,7 @@ pub(super) struct Expiry {
 }
 
 impl Expiry {
-    pub(super) fn new(registry: &Registry) -> Result<Self, MetricsError> {
-        let set = MetricSet { registry };
+    pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
         Ok(Self {
             certificates: set.gauges(CERTIFICATE_EXPIRY, "When a listener's certificate expires.", "listen")?,
             tokens: set.gauges(TOKEN_EXPIRY, "When the first of a site's tokens expires.", "site")?,

@@ -10,7 +10,7 @@ use super::{MetricsError, RequestEnd, SUBMISSIONS_RECEIVED};
 pub(super) struct Submissions {
     by_end: IntCounterVec,
     /// One for each [`RequestEnd`], made with the first request that ends so.
-    counters: [OnceLock<IntCounter>; RequestEnd::COUNT],
+    counters: [OnceLock<IntCounter>; RequestEnd::ALL.len()],
 }
 
 impl Submissions {

@@ -5,34 +5,73 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use toml::de::DeValue;
 
-use super::super::reader::{KnownKeys, NamedValue, Table, Value, all};
+use super::super::reader::{Key, KeyShape, KnownKeys, NamedValue, Table, Value, all};
 use super::super::suggest::nearest;
 use super::selector;
 use crate::map::{Condition, Glob, HoldRule, Path};
 use crate::received::KEPT_HEADERS;
 
-pub(in super::super) const KEYS: KnownKeys =
-    KnownKeys { table: "[[detect]]", keys: &["header", "keys", "exists", "equals", "only"] };
-pub(in super::super) const HOLD_KEYS: KnownKeys =
-    KnownKeys { table: "[[hold]]", keys: &["header", "keys", "exists", "equals", "only", "reason"] };
-pub(in super::super) const MATCH_KEYS: KnownKeys =
-    KnownKeys { table: "match", keys: &["header", "keys", "exists", "equals", "only", "form_name", "page"] };
+// Keys that every condition has.
+const HEADER: Key = Key::new(
+    "header",
+    KeyShape::TextByName("globs by header"),
+    "Each header matches its glob, without regard to case. Only headers that are stored: `content-type`, \
+             `user-agent`, `origin`, `referer`, `x-wpforms-webhook-id`.",
+);
+const KEYS_OF_FIELDS: Key = Key::new("keys", KeyShape::Texts("globs"), "Each glob matches the key of some field.");
+const EXISTS: Key = Key::new("exists", KeyShape::Texts("JSONPaths"), "Each path has a value.");
+const EQUALS: Key = Key::new(
+    "equals",
+    KeyShape::ValueByName("values by JSONPath"),
+    "The value at each path is this string, number, `true` or `false`.",
+);
+const ONLY: Key = Key::new("only", KeyShape::Texts("keys"), "There are no fields besides these.");
+
+pub(in super::super) const KEYS: KnownKeys = KnownKeys {
+    table: "[[detect]]",
+    about: "How a form is recognised. All conditions of a table must hold; the tables are alternatives.",
+    keys: &[HEADER, KEYS_OF_FIELDS, EXISTS, EQUALS, ONLY],
+};
+pub(in super::super) const HOLD_KEYS: KnownKeys = KnownKeys {
+    table: "[[hold]]",
+    about: "Submissions that are stored and not sent. All conditions of a table must hold.",
+    keys: &[
+        HEADER,
+        KEYS_OF_FIELDS,
+        EXISTS,
+        EQUALS,
+        ONLY,
+        Key::new("reason", KeyShape::Text("string"), "Why, for people.").required(),
+    ],
+};
+pub(in super::super) const MATCH_KEYS: KnownKeys = KnownKeys {
+    table: "match",
+    about: "Conditions by which a form is recognised; all must hold.",
+    keys: &[
+        HEADER,
+        KEYS_OF_FIELDS,
+        EXISTS,
+        EQUALS,
+        ONLY,
+        Key::new("form_name", KeyShape::Text("glob"), "The form's name, as the body says it."),
+        Key::new("page", KeyShape::Text("glob"), "The page that the form is on, as the body or the referer says it."),
+    ],
+};
 
 /// Compiles one condition; a table without any would hold for everything.
 pub(in super::super) fn compile(table: &Table<'_>) -> Option<Condition> {
-    let conditions = MATCH_KEYS.keys;
-    if !conditions.iter().any(|key| table.has(key)) {
+    if !MATCH_KEYS.names().any(|key| table.has(key)) {
         if table.has_unknown() {
             return None;
         }
-        let hint = format!("a condition is one of {}", KEYS.keys.join(", "));
+        let hint = format!("a condition is one of {}", KEYS.names().collect::<Vec<_>>().join(", "));
         table.error("there is no condition here, so it would match every request", Some(&hint));
         return None;
     }
-    let header = table.or("header", BTreeMap::new(), headers);
-    let keys = table.or("keys", Vec::new(), |value| value.list_of(glob));
-    let exists = table.or("exists", Vec::new(), |value| value.list_of(selector::path));
-    let equals = table.or("equals", Vec::new(), equals);
+    let header = table.or_empty("header", headers);
+    let keys = table.or_empty("keys", |value| value.list_of(glob));
+    let exists = table.or_empty("exists", |value| value.list_of(selector::path));
+    let equals = table.or_empty("equals", equals);
     let only = table.read("only", |value| value.list_of(|item| item.text().map(str::to_owned)));
     let (form_name, page) = match table.knows("form_name") {
         true => (table.read("form_name", glob), table.read("page", glob)),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::super::reader::{KnownKeys, Table, Value, all};
+use super::super::reader::{Key, KeyShape, KnownKeys, Table, Value, all};
 use super::condition::kept_header;
 use crate::lead::{Code, FieldError, FormId, Lead, LeadField};
 use crate::map::{Example, Expect, Mapping};
@@ -13,11 +13,49 @@ use crate::pipeline::{self, End, FormRules, Mappings, SiteRules};
 use crate::received::Received;
 use crate::telemetry;
 
-pub(in super::super) const KEYS: KnownKeys =
-    KnownKeys { table: "[[example]]", keys: &["body", "type", "headers", "lead", "reject"] };
-pub(in super::super) const LEAD: KnownKeys =
-    KnownKeys { table: "an example's lead", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const REJECT: KnownKeys = KnownKeys { table: "an example's reject", keys: &["field", "code"] };
+pub(in super::super) const KEYS: KnownKeys = KnownKeys {
+    table: "[[example]]",
+    about: "A submission, with either the lead that it must become or the reasons why there is none.",
+    keys: &[
+        Key::new("body", KeyShape::Text("string"), "The body, as it arrives.").required(),
+        Key::new("type", KeyShape::Text("media type"), "Its media type.")
+            .words("JSON if it begins with `{` or `[`, else a URL-encoded form"),
+        Key::new(
+            "headers",
+            KeyShape::TextByName("values by header"),
+            "Headers that it arrives with. Only those that are stored.",
+        ),
+        Key::new("lead", KeyShape::Table("an example's lead"), "What KaiCalls receives."),
+        Key::new("reject", KeyShape::Tables("an example's reject"), "Why there is no lead."),
+    ],
+};
+pub(in super::super) const LEAD: KnownKeys = KnownKeys {
+    table: "an example's lead",
+    about: "What KaiCalls receives. A field that isn't named isn't compared.",
+    keys: &[
+        Key::new("name", KeyShape::Text("string"), "The name."),
+        Key::new("email", KeyShape::Text("string"), "The e-mail address."),
+        Key::new("phone", KeyShape::Text("string"), "The phone number; an empty string says that there is none."),
+        Key::new("message", KeyShape::Text("string"), "The message, with the lines of the extras."),
+    ],
+};
+pub(in super::super) const REJECT: KnownKeys = KnownKeys {
+    table: "an example's reject",
+    about: "A reason why there is no lead.",
+    keys: &[
+        Key::new(
+            "field",
+            KeyShape::Choice(&["name", "email", "phone", "message"]),
+            "The field that it is about. Not for `no_fields`.",
+        ),
+        Key::new(
+            "code",
+            KeyShape::Choice(&["missing", "invalid", "too_long", "no_fields", "uncertain"]),
+            "What is wrong.",
+        )
+        .required(),
+    ],
+};
 
 const CODES: [(&str, Code); 5] = [
     ("missing", Code::Missing),
@@ -37,7 +75,7 @@ pub(in super::super) struct PlacedExample {
 pub(super) fn compile(table: &Table<'_>) -> Option<PlacedExample> {
     let body = table.need("body", |value| value.text().map(str::to_owned));
     let content_type = table.read("type", |value| value.filled().map(str::to_owned));
-    let headers = table.or("headers", BTreeMap::new(), headers);
+    let headers = table.or_empty("headers", headers);
     let lead = table.read("lead", expected_lead);
     let reject = table.read("reject", |value| value.list_of(|item| reason(&item.table(REJECT)?)));
     let expect = match (lead?, reject?) {

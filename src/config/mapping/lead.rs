@@ -2,15 +2,60 @@
 
 use toml::de::DeValue;
 
-use super::super::reader::{KnownKeys, Table, Value};
+use super::super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::selector;
 use crate::lead::{Email, LeadField};
 use crate::map::{LeadRule, LeadRules, Source};
 
-pub(in super::super) const KEYS: KnownKeys =
-    KnownKeys { table: "[lead]", keys: &["name", "email", "phone", "message"] };
-pub(in super::super) const RULE: KnownKeys =
-    KnownKeys { table: "a lead field", keys: &["field", "join", "with", "first", "template", "auto", "default"] };
+pub(in super::super) const KEYS: KnownKeys = KnownKeys {
+    table: "[lead]",
+    about: "How each of the lead's four fields is made. What isn't named is found automatically.",
+    keys: &[
+        Key::new(
+            "name",
+            KeyShape::TextsOrTable("selector", "a selector", "a lead field"),
+            "The name: a selector, a list of which the first with a value counts, or a table.",
+        ),
+        Key::new(
+            "email",
+            KeyShape::TextsOrTable("selector", "a selector", "a lead field"),
+            "The e-mail address: a selector, a list of which the first with a valid address counts, or a table.",
+        ),
+        Key::new(
+            "phone",
+            KeyShape::TextsOrTable("selector", "a selector", "a lead field"),
+            "The phone number: a selector, a list of which the first with a valid number counts, or a table.",
+        ),
+        Key::new(
+            "message",
+            KeyShape::TextsOrTable("selector", "a selector", "a lead field"),
+            "The message: a selector, a list of which the first with a value counts, or a table.",
+        ),
+    ],
+};
+pub(in super::super) const RULE: KnownKeys = KnownKeys {
+    table: "a lead field",
+    about: "A lead field that is written as a table: one of `field`, `join`, `first` and `template`, or only a `default`.",
+    keys: &[
+        Key::new("field", KeyShape::Text("field name"), "The name of a field, also if it begins with `$`."),
+        Key::new("join", KeyShape::TextsOr("selector", "a selector"), "Selectors whose values are joined."),
+        Key::new("with", KeyShape::Text("string"), "What stands between joined values.")
+            .words("a space; for the message a comma and a space"),
+        Key::new(
+            "first",
+            KeyShape::TextsOr("selector", "a selector"),
+            "Selectors of which the first with a value counts; for e-mail and phone the first with a valid one.",
+        ),
+        Key::new(
+            "template",
+            KeyShape::Text("template"),
+            "Text with selectors in `{{ }}`. A line whose placeholders are all empty is left out.",
+        ),
+        Key::new("auto", KeyShape::Flag, "If the rule gives nothing, looks for the field as if there were no rule.")
+            .flag(false),
+        Key::new("default", KeyShape::Text("string"), "What is taken if nothing is found."),
+    ],
+};
 
 /// The keys of [`RULE`] that say where the value comes from.
 const SOURCES: [&str; 4] = ["field", "join", "first", "template"];
@@ -39,13 +84,15 @@ fn compile_rule(value: &Value<'_>, field: LeadField) -> Option<LeadRule> {
 }
 
 fn from_table(table: &Table<'_>, field: LeadField) -> Option<LeadRule> {
-    let named: Vec<_> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
-    if named.len() > 1 {
-        table
-            .error(&format!("`{}` can't be used together", named.join("` and `")), Some("a lead field has one source"));
+    let sources: Vec<_> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
+    if sources.len() > 1 {
+        table.error(
+            &format!("`{}` can't be used together", sources.join("` and `")),
+            Some("a lead field has one source"),
+        );
         return None;
     }
-    if named.is_empty() && !table.has("default") && !table.has("auto") {
+    if sources.is_empty() && !table.has("default") && !table.has("auto") {
         table.error("this table is empty", Some("set one of join, first, template, field or default"));
         return None;
     }
@@ -55,19 +102,24 @@ fn from_table(table: &Table<'_>, field: LeadField) -> Option<LeadRule> {
     }
     let auto = table.or("auto", false, |value| value.boolean());
     let default = table.read("default", |value| default_text(value, field));
-    let source = match named.first() {
-        Some(&"field") => table.need("field", selector::named_field).map(|selector| Source::First(vec![selector])),
-        Some(&"first") => table.need("first", selectors).map(Source::First),
-        Some(&"template") => table.need("template", selector::template).map(Source::Template),
+    let source = match sources.first() {
+        Some(&"field") => named(table, "field", selector::named_field).map(|selector| Source::First(vec![selector])),
+        Some(&"first") => named(table, "first", selectors).map(Source::First),
+        Some(&"template") => named(table, "template", selector::template).map(Source::Template),
         Some(_) => join(table, field),
         None => Some(Source::Auto),
     };
     Some(LeadRule { source: source?, auto: auto?, default: default? })
 }
 
+/// Reads the key that is known to be there.
+fn named<T>(table: &Table<'_>, key: &'static str, read: impl FnOnce(&Value<'_>) -> Option<T>) -> Option<T> {
+    table.get(key).and_then(|value| read(&value))
+}
+
 fn join(table: &Table<'_>, field: LeadField) -> Option<Source> {
     let usual = if field == LeadField::Message { ", " } else { " " };
-    let parts = table.need("join", selectors);
+    let parts = named(table, "join", selectors);
     let with = table.or("with", usual.to_owned(), |value| value.text().map(str::to_owned));
     Some(Source::Join { parts: parts?, with: with? })
 }

@@ -16,33 +16,76 @@ pub(super) mod selector;
 
 mod setup;
 
-use super::reader::{KnownKeys, Table, Value};
+use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use crate::map::{FormRule, Mapping, OnInvalid, ValuesRule};
 
 pub(super) const KEYS: KnownKeys = KnownKeys {
     table: "a mapping",
+    about: "A mapping: a file that `[mappings].include` finds. Every table is optional; what isn't named is found automatically.",
     keys: &[
-        "title",
-        "setup",
-        "on_invalid",
-        "detect",
-        "fields",
-        "combine",
-        "values",
-        "form",
-        "lead",
-        "extras",
-        "hold",
-        "example",
+        Key::new("title", KeyShape::Text("string"), "The name that people see, such as the plugin's.")
+            .words("the file's name without `.toml`"),
+        Key::new(
+            "setup",
+            KeyShape::Texts("steps"),
+            "How to connect the plugin: up to 12 steps of 300 characters. A step may contain `{url}`, \
+             `{plain_url}`, `{token}` and `{gateway}`.",
+        ),
+        Key::new(
+            "on_invalid",
+            KeyShape::Choice(&["hold", "reject"]),
+            "The answer if there is no valid lead: `hold` is 200, `reject` is 422. The submission is held either \
+             way.",
+        )
+        .text("hold"),
+        Key::new(
+            "detect",
+            KeyShape::Tables("[[detect]]"),
+            "How a form is recognised. Without it the mapping is used by name only.",
+        ),
+        Key::new("fields", KeyShape::Tables("[[fields]]"), "Where the plugin describes its fields.")
+            .words("each top-level member is a field"),
+        Key::new("combine", KeyShape::Tables("[[combine]]"), "Parts of one field that arrive under separate keys."),
+        Key::new("values", KeyShape::Table("[values]"), "How values are read."),
+        Key::new(
+            "form",
+            KeyShape::Table("[form]"),
+            "Where the form's id and name are, and what makes a submission the same as another.",
+        ),
+        Key::new("lead", KeyShape::Table("[lead]"), "How each of the lead's four fields is made."),
+        Key::new("extras", KeyShape::Table("[extras]"), "What is done with the other fields."),
+        Key::new("hold", KeyShape::Tables("[[hold]]"), "Submissions that are stored and not sent."),
+        Key::new(
+            "example",
+            KeyShape::Tables("[[example]]"),
+            "Submissions, and the lead that each must become. They are run whenever the mapping is loaded.",
+        ),
     ],
 };
-pub(super) const VALUES: KnownKeys = KnownKeys { table: "[values]", keys: &["split"] };
-pub(super) const FORM: KnownKeys = KnownKeys { table: "[form]", keys: &["id", "name", "entry", "page"] };
+pub(super) const VALUES: KnownKeys = KnownKeys {
+    table: "[values]",
+    about: "How values are read.",
+    keys: &[Key::new("split", KeyShape::Text("string"), "A separator: text that contains it is a list.")],
+};
+pub(super) const FORM: KnownKeys = KnownKeys {
+    table: "[form]",
+    about: "Where the form's id and name are. Each key takes a selector, or a list of which the first with a value counts.",
+    keys: &[
+        Key::new("id", KeyShape::TextsOr("selector", "a selector"), "The form's id."),
+        Key::new("name", KeyShape::TextsOr("selector", "a selector"), "The form's name."),
+        Key::new(
+            "entry",
+            KeyShape::TextsOr("selector", "a selector"),
+            "What the plugin calls this submission: two with the same content and different entries count as two.",
+        ),
+        Key::new("page", KeyShape::TextsOr("selector", "a selector"), "The page that the form is on."),
+    ],
+};
 
 /// Compiles a mapping, and gives its examples with their places.
 pub(super) fn compile(table: &Table<'_>, name: &str, own: bool) -> Option<(Mapping, Vec<example::PlacedExample>)> {
     let title = table.read("title", |value| value.filled().map(str::to_owned));
-    let setup = table.or("setup", Vec::new(), setup::compile);
+    let setup = table.or_empty("setup", setup::compile);
     let on_invalid = table.read("on_invalid", on_invalid);
     let detect = table.sections("detect", condition::KEYS, condition::compile);
     let fields = table.sections("fields", fields::KEYS, fields::compile);
@@ -92,7 +135,7 @@ fn values(table: &Table<'_>) -> Option<ValuesRule> {
 }
 
 fn form(table: &Table<'_>) -> Option<FormRule> {
-    let [id, name, entry, page] = ["id", "name", "entry", "page"]
-        .map(|key| table.or(key, Vec::new(), |value| value.one_or_more(selector::compile)));
+    let [id, name, entry, page] =
+        ["id", "name", "entry", "page"].map(|key| table.or_empty(key, |value| value.one_or_more(selector::compile)));
     Some(FormRule { id: id?, name: name?, entry: entry?, page: page? })
 }

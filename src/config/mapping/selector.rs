@@ -3,10 +3,16 @@
 use toml::de::DeValue;
 
 use super::super::diagnostic::Severity;
-use super::super::reader::{KnownKeys, NamedValue, Value};
+use super::super::reader::{Key, KeyShape, KnownKeys, NamedValue, Value};
 use crate::map::{Path, Selector, SelectorError, Template, TemplateError};
 
-pub(in super::super) const FIELD: KnownKeys = KnownKeys { table: "a selector", keys: &["field"] };
+pub(in super::super) const FIELD: KnownKeys = KnownKeys {
+    table: "a selector",
+    about: "A selector that is written as a table.",
+    keys: &[
+        Key::new("field", KeyShape::Text("field name"), "The name of a field, also if it begins with `$`.").required()
+    ],
+};
 
 const FIELD_HINT: &str = "write a field whose name begins with `$` as { field = \"$ Name\" }";
 

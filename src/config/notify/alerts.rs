@@ -3,9 +3,27 @@
 use std::time::Duration;
 
 use super::{Alerts, Silence};
-use crate::config::reader::{KnownKeys, Table, Value};
+use crate::config::reader::{Key, KeyShape, KnownKeys, Table, Value};
 
-pub(in crate::config) const KEYS: KnownKeys = KnownKeys { table: "[alerts]", keys: &["overdue", "silence"] };
+pub(in crate::config) const KEYS: KnownKeys = KnownKeys {
+    table: "[alerts]",
+    about: "When overdue leads and silent forms are told of.",
+    keys: &[
+        Key::new(
+            "overdue",
+            KeyShape::DurationOr(&["off"]),
+            "A lead that isn't delivered after this time is told as `lead.overdue`: at least `1m`, or `off`.",
+        )
+        .text("30m"),
+        Key::new(
+            "silence",
+            KeyShape::DurationOr(&["auto", "off"]),
+            "When a form that stopped posting is told as `form.silent`: after at least `1h`, `auto` (by how often \
+             it usually posts), or `off`.",
+        )
+        .text("auto"),
+    ],
+};
 
 /// A delivery alone may take half a minute, and the first attempts follow within seconds: earlier a lead isn't late.
 const OVERDUE_MIN: Duration = Duration::from_secs(60);

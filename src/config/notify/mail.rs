@@ -4,12 +4,31 @@ use percent_encoding::percent_decode_str;
 
 use super::address::address;
 use super::{Mail, MailAddress, MailSecurity};
-use crate::config::reader::{KnownKeys, Table, Value};
+use crate::config::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use crate::config::secret::{Sources, secret};
 use crate::destination::is_loopback;
 use crate::lead::Email;
 
-pub(in crate::config) const KEYS: KnownKeys = KnownKeys { table: "[mail]", keys: &["smtp", "password", "from"] };
+pub(in crate::config) const KEYS: KnownKeys = KnownKeys {
+    table: "[mail]",
+    about: "The server that mail is sent through.",
+    keys: &[
+        Key::new(
+            "smtp",
+            KeyShape::Text("URL"),
+            "The server: `smtps://USER@HOST:PORT` (TLS, port 465) or `smtp://USER@HOST:PORT` (STARTTLS, port 587; \
+             unencrypted only to this machine). An `@` in the user is written `%40`.",
+        )
+        .required(),
+        Key::new(
+            "password",
+            KeyShape::TextOr("string", "a secret"),
+            "The password of the user in `smtp`. Required if there is one.",
+        ),
+        Key::new("from", KeyShape::Text("e-mail address"), "The sender.")
+            .words("the user in `smtp`, if that is an address"),
+    ],
+};
 
 /// Ports of a mail server that takes mail to pass on (RFC 8314).
 const PORT_TLS: u16 = 465;

@@ -4,13 +4,62 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Sink, SinkSites, SinkTarget, address, choice, webhook};
-use crate::config::reader::{KnownKeys, Table, Value};
+use crate::config::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use crate::config::secret::Sources;
+use crate::event::EventPattern;
 use crate::lead::SiteId;
 
 pub(in crate::config) const KEYS: KnownKeys = KnownKeys {
     table: "[[notify]]",
-    keys: &["name", "url", "secret", "format", "email", "events", "sites", "leads", "allow_private"],
+    about: "A sink: a URL or mailboxes that events go to. In `config.toml`, or in a site's file, where it is told of that site alone.",
+    keys: &[
+        Key::new(
+            "name",
+            KeyShape::Text("name"),
+            "What logs and `formgate notify` call it: a–z, 0–9, `-` and `_`. The name of a site's own sink begins \
+             with the site's id and a slash.",
+        )
+        .words("`notify-1`, `notify-2`, … by position"),
+        Key::new(
+            "url",
+            KeyShape::TextOr("string", "a secret"),
+            "Where events are posted: `https://`, or `http://` to this machine; at most 2 KiB. Either `url` or \
+             `email` must be set.",
+        ),
+        Key::new(
+            "secret",
+            KeyShape::TextsOr("string", "a secret"),
+            "Signs what is posted (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64, or up to 4 of them \
+             while one replaces another. Without it nothing is signed.",
+        ),
+        Key::new(
+            "format",
+            KeyShape::Choice(&["standard", "slack"]),
+            "How an event is posted: `standard` as Standard Webhooks, `slack` as one line of text for a chat.",
+        )
+        .text("standard"),
+        Key::new(
+            "email",
+            KeyShape::TextOrTexts("e-mail address", "e-mail addresses"),
+            "Up to 20 addresses in place of `url`; each gets mails of its own. Needs `[mail]`.",
+        ),
+        Key::new(
+            "events",
+            KeyShape::Texts("events"),
+            "What the sink is told: up to 40 names (`lead.dead`), kinds (`site.*`) or `*`.",
+        )
+        .texts(&EventPattern::DEFAULT),
+        Key::new(
+            "sites",
+            KeyShape::Texts("site ids"),
+            "The sites it is told of, up to 500; `*` is all. A sink of some sites is told nothing of the gateway. \
+             Not in a site's file.",
+        )
+        .texts(&["*"]),
+        Key::new("leads", KeyShape::Flag, "Adds what the visitor wrote. In `config.toml`, `sites` must be set then.")
+            .flag(false),
+        Key::new("allow_private", KeyShape::Flag, "Lets `url` lead to a private address.").flag(false),
+    ],
 };
 
 /// Most sinks in `config.toml`: each has a lane of its own, with connections and a backlog.

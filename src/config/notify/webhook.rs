@@ -56,7 +56,7 @@ pub(super) fn compile(table: &Table<'_>, name: &str, url: &Value<'_>, sources: &
     let format = table.or("format", WebhookFormat::Standard, |value| {
         value.choice(&[("standard", WebhookFormat::Standard), ("slack", WebhookFormat::Slack)])
     });
-    let secrets = table.or("secret", Vec::new(), |value| secrets(value, sources));
+    let secrets = table.or_empty("secret", |value| secrets(value, sources));
     if format == Some(WebhookFormat::Standard) && !table.has("secret") {
         warn_of_no_secret(url, name);
     }

@@ -8,15 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::super::diagnostic::Severity;
 use super::super::source::SourceFile;
 use super::super::suggest::nearest;
+use super::known::{KeyDefault, KnownKeys};
 use super::value::Value;
-
-/// The keys that a table may have, and the table's name in messages.
-#[derive(Clone, Copy, Debug)]
-pub struct KnownKeys {
-    /// As a person would name it: `[server]`, `[queue] retry`, `a site`.
-    pub table: &'static str,
-    pub keys: &'static [&'static str],
-}
 
 /// A table whose keys are all known.
 #[derive(Clone)]
@@ -44,12 +37,12 @@ impl<'a> Table<'a> {
         let mut has_unknown = false;
         for (key, _) in entries.iter() {
             let name = key.get_ref().as_ref();
-            if keys.keys.contains(&name) {
+            if keys.get(name).is_some() {
                 continue;
             }
             has_unknown = true;
-            let hint = nearest(name, keys.keys.iter().copied()).map_or_else(
-                || format!("known keys: {}", keys.keys.join(", ")),
+            let hint = nearest(name, keys.names()).map_or_else(
+                || format!("known keys: {}", keys.names().collect::<Vec<_>>().join(", ")),
                 |known| format!("did you mean `{known}`?"),
             );
             file.report(Severity::Error, key.span(), &format!("unknown key `{name}` in {}", keys.table), Some(&hint));
@@ -81,12 +74,17 @@ impl<'a> Table<'a> {
 
     /// Tells whether a key may stand here at all.
     pub(in crate::config) fn knows(&self, key: &str) -> bool {
-        self.keys.keys.contains(&key)
+        self.keys.get(key).is_some()
     }
 
     pub(in crate::config) fn get(&self, key: &'static str) -> Option<Value<'a>> {
         debug_assert!(self.knows(key), "{key} is read but not known in {}", self.keys.table);
         Some(Value::new(self.file, key, self.entries.get(key)?))
+    }
+
+    /// Returns what is said to count where a key isn't written.
+    fn stated(&self, key: &str) -> KeyDefault {
+        self.keys.get(key).map_or(KeyDefault::None, |known| known.default)
     }
 
     /// Reads a key that may be absent: `Some(None)` then.
@@ -95,6 +93,7 @@ impl<'a> Table<'a> {
         key: &'static str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<Option<T>> {
+        debug_assert!(!self.stated(key).is_required(), "{key} is said to be required in {}", self.keys.table);
         match self.get(key) {
             None => Some(None),
             Some(value) => read(&value).map(Some),
@@ -108,7 +107,18 @@ impl<'a> Table<'a> {
         default: T,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<T> {
+        debug_assert!(self.stated(key).is_stated(), "the default of {key} isn't stated in {}", self.keys.table);
         self.get(key).map_or(Some(default), |value| read(&value))
+    }
+
+    /// Reads a key that gives several of something, or of which each is a matter of its own; absent gives none.
+    pub(in crate::config) fn or_empty<T: Default>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Value<'a>) -> Option<T>,
+    ) -> Option<T> {
+        debug_assert!(!self.stated(key).is_required(), "{key} is said to be required in {}", self.keys.table);
+        self.get(key).map_or_else(|| Some(T::default()), |value| read(&value))
     }
 
     /// Reads a key that must be there.
@@ -117,6 +127,8 @@ impl<'a> Table<'a> {
         key: &'static str,
         read: impl FnOnce(&Value<'a>) -> Option<T>,
     ) -> Option<T> {
+        let is_said = matches!(self.stated(key), KeyDefault::Required | KeyDefault::Words(_));
+        debug_assert!(is_said, "{key} isn't said to be required in {}", self.keys.table);
         let Some(value) = self.get(key) else {
             let misspelt = |(name, _): (&Spanned<_>, _)| {
                 let name: &std::borrow::Cow<'_, str> = name.get_ref();
@@ -138,7 +150,7 @@ impl<'a> Table<'a> {
         keys: KnownKeys,
         read: impl FnOnce(&Table<'a>) -> Option<T>,
     ) -> Option<T> {
-        self.or(key, T::default(), |value| read(&value.table(keys)?))
+        self.or_empty(key, |value| read(&value.table(keys)?))
     }
 
     /// Reads `[[key]]` tables; absent gives none.
@@ -148,7 +160,7 @@ impl<'a> Table<'a> {
         keys: KnownKeys,
         mut read: impl FnMut(&Table<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        self.or(key, Vec::new(), |value| {
+        self.or_empty(key, |value| {
             if matches!(value.inner(), DeValue::Table(_)) {
                 value.error(&format!("`{key}` must be a list of tables"), Some(&format!("write [[{key}]]")));
                 return None;

@@ -9,7 +9,8 @@ use super::super::diagnostic::Severity;
 use super::super::source::SourceFile;
 use super::super::suggest::nearest;
 use super::super::{snapshot, values};
-use super::table::{KnownKeys, Table};
+use super::known::KnownKeys;
+use super::table::Table;
 
 /// A value, and under which key it stands.
 #[derive(Clone)]
