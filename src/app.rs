@@ -53,7 +53,7 @@ use self::follow::Follower;
 use self::sending::{Sending, client, gateways, refused_keys, shared, shared_notifier};
 use self::store::open_to_serve;
 pub use self::store::{check_store, open_store};
-pub use self::successor::Program;
+pub use self::successor::Invocation;
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -170,9 +170,9 @@ pub struct RunResult {
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_to_serve(&config)?;
-    let sites = config.sites.len();
+    let (sites, is_sound) = (config.sites.len(), origin.stand_ins.is_empty());
     let running = start_following(config, origin, store)?;
-    service_manager::serving(sites);
+    service_manager::serving(sites, is_sound);
     Ok(running)
 }
 

@@ -73,7 +73,7 @@ impl AdminApp {
         if !self.is_let_in(session.req_header()) {
             return ApiError::Unauthorized.reply();
         }
-        if path == STREAM {
+        if routes::parts(path) == routes::parts(STREAM) {
             // It takes none of the API's places: it would keep it for an hour.
             return match session.req_header().method {
                 Method::GET => self.stream(query, self.session_in_use(session.req_header())).await,

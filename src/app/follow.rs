@@ -104,13 +104,10 @@ impl Follower {
                 () = tokio::time::sleep(rest) => false,
             };
             if is_asked || self.has_changed(&mut rest).await {
-                if is_asked {
-                    service_manager::reloading();
-                }
+                let asked_for = is_asked.then(service_manager::Reloading::begin);
                 let is_sound = self.reload(is_asked).await;
-                if is_asked {
-                    service_manager::reloaded(self.config.load().sites.len(), is_sound);
-                }
+                service_manager::in_force(self.config.load().sites.len(), is_sound);
+                drop(asked_for);
                 rechecks.shutdown().await;
                 let recheck = recheck(Arc::clone(&self.store), self.config.load_full());
                 rechecks.spawn(catch_async(recheck));

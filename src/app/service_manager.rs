@@ -3,6 +3,8 @@
 //!
 //! Where `NOTIFY_SOCKET` is not in the environment nobody listens, and all of this does nothing.
 
+use std::sync::Once;
+
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
@@ -10,13 +12,14 @@ use tokio::sync::watch;
 const SIGNS_OF_LIFE: u32 = 4;
 
 /// Says that submissions are taken.
-pub(super) fn serving(sites: usize) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(sites))]);
+pub(super) fn serving(sites: usize, is_sound: bool) {
+    tell(&[NotifyState::Ready, NotifyState::Status(&status(sites, is_sound))]);
 }
 
 /// Says that this process has taken another's place. That one says so too, since a manager may listen to it alone.
-pub(super) fn took_over(sites: usize) {
-    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready, NotifyState::Status(&status(sites))]);
+pub(super) fn took_over(sites: usize, is_sound: bool) {
+    let main = NotifyState::MainPid(std::process::id());
+    tell(&[main, NotifyState::Ready, NotifyState::Status(&status(sites, is_sound))]);
 }
 
 /// Says that another process, which this one has started, has taken its place.
@@ -24,22 +27,36 @@ pub(super) fn replaced_by(process: u32) {
     tell(&[NotifyState::MainPid(process)]);
 }
 
-/// Says that the configuration is read again, until [`reloaded`] says that it was.
-pub(super) fn reloading() {
-    // The time tells this reading from one that was under way when it was asked for.
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "service_manager.untold"),
+/// Says that this process goes on, whatever another has said of itself.
+pub(super) fn not_replaced() {
+    let status = "upgrade failed: the former version goes on, and its log says why";
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Status(status)]);
+}
+
+/// A reading of the configuration that was asked for. That it has ended is told however it ends: somebody waits.
+pub(super) struct Reloading(());
+
+impl Reloading {
+    /// Says that the configuration is read again.
+    pub(super) fn begin() -> Self {
+        // The time tells this reading from one that was under way when it was asked for.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!(%error, "service_manager.untold"),
+        }
+        Self(())
     }
 }
 
-/// Says that what is sound of the configuration is in force.
-pub(super) fn reloaded(sites: usize, is_sound: bool) {
-    let status = match is_sound {
-        true => status(sites),
-        false => format!("{}; the configuration has errors: run `formgate check`", status(sites)),
-    };
-    tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
+impl Drop for Reloading {
+    fn drop(&mut self) {
+        tell(&[NotifyState::Ready]);
+    }
+}
+
+/// Says what is in force by now.
+pub(super) fn in_force(sites: usize, is_sound: bool) {
+    tell(&[NotifyState::Status(&status(sites, is_sound))]);
 }
 
 /// Says that no more submissions are taken.
@@ -49,8 +66,8 @@ pub(super) fn stopping() {
 
 /// Gives signs of life until `stopping` says true, where the manager waits for some (`WatchdogSec=`).
 ///
-/// They come from the runtime that also takes and sends, so a runtime that is stuck gives none. A store that hangs is no
-/// reason to be killed: a restart would find it as it is.
+/// They come from the runtime that also takes submissions, so one that is stuck gives none. A store or an upstream that
+/// hangs is no reason to be killed: a restart would find it as it is.
 pub(super) async fn keep_watchdog(mut stopping: watch::Receiver<bool>) {
     let stopped = stopping.wait_for(|stop| *stop);
     let Some(limit) = sd_notify::watchdog_enabled() else {
@@ -70,16 +87,18 @@ pub(super) async fn keep_watchdog(mut stopping: watch::Receiver<bool>) {
     }
 }
 
-fn status(sites: usize) -> String {
-    match sites {
-        1 => "taking submissions for 1 site".to_owned(),
-        sites => format!("taking submissions for {sites} sites"),
-    }
+fn status(sites: usize, is_sound: bool) -> String {
+    let plural = if sites == 1 { "" } else { "s" };
+    let errors = if is_sound { "" } else { "; the configuration has errors: run `formgate check`" };
+    format!("taking submissions for {sites} site{plural}{errors}")
 }
 
+/// Nothing depends on being heard; that nobody hears is told once.
 fn tell(state: &[NotifyState<'_>]) {
-    // Nothing here depends on being heard.
+    static UNTOLD: Once = Once::new();
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "service_manager.untold: the service manager can't be told how the gateway is");
+        UNTOLD.call_once(|| {
+            tracing::warn!(%error, "service_manager.untold: the service manager can't be told how the gateway is");
+        });
     }
 }

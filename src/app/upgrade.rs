@@ -15,20 +15,21 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::store::open_to_serve;
-use super::successor::Program;
+use super::successor::{Invocation, Successor};
 use super::{Running, Sockets, StartError, service_manager, start_with};
 use crate::accept::{HandOverError, Listeners};
 use crate::config::{Config, Origin, StoreUrl};
 use crate::queue::live::LiveEnd;
 use crate::telemetry;
 
-/// How long a new process waits for the sockets.
+/// How long a new process waits for the sockets, and how long it may take to begin with that.
 const TAKE_OVER_TIME: Duration = Duration::from_secs(60);
-/// How long an old one waits for the new one to serve.
+/// How long an old one waits for a new one to serve that somebody else has started, and looks after.
 const SERVING_TIME: Duration = Duration::from_secs(30);
-
-/// How soon a new process that doesn't wait for the sockets yet is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long it waits for one that it has started itself, and so knows to be alive: a new version may convert the store first.
+const CONVERTING_TIME: Duration = Duration::from_secs(15 * 60);
+/// How often is looked whether a new process waits for the sockets.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The process whose end is the end of its container.
 const FIRST_PROCESS: u32 = 1;
 
@@ -57,6 +58,10 @@ pub enum UpgradeError {
     },
     #[error("the new process ended before it served ({0}); its log says why")]
     Ended(std::process::ExitStatus),
+    #[error("the new process ended as soon as it served; its log says why")]
+    EndedAtOnce,
+    #[error("the new process didn't ask for the sockets in time")]
+    NotWaiting,
     #[error("a container ends with its first process, which this one is; start a new container instead")]
     FirstProcess,
 }
@@ -67,10 +72,10 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
     let store = open_to_serve(&config)?;
-    let sites = config.sites.len();
+    let (sites, is_sound) = (config.sites.len(), origin.stand_ins.is_empty());
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     // Before the other can end: with what it takes for the main process a manager stops the rest.
-    service_manager::took_over(sites);
+    service_manager::took_over(sites, is_sound);
     if let Err(error) = meeting.say_serving().await {
         let error: &dyn std::error::Error = &error;
         tracing::warn!(error, "upgrade.unheard: the old process didn't answer; check that it has ended");
@@ -89,11 +94,21 @@ impl Running {
         Ok(())
     }
 
-    /// Starts a program to take this one's place, and does as [`Running::hand_over`] does. After an error this gateway
-    /// is the only one.
-    pub async fn replace(&self, program: &Program) -> Result<(), UpgradeError> {
+    /// Starts the program anew to take this one's place, and does as [`Running::hand_over`] does. After an error, and
+    /// where this is dropped before its end, the new process is ended and this gateway is the only one.
+    pub async fn replace(&self, invocation: &Invocation) -> Result<(), UpgradeError> {
         let meeting = self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?;
-        service_manager::replaced_by(meeting.replace(&self.listeners, program).await?);
+        match meeting.replace(&self.listeners, invocation).await {
+            Ok(process) => service_manager::replaced_by(process),
+            Err((error, successor)) => {
+                // Before that one ends, which may have said already that it is the main process.
+                service_manager::not_replaced();
+                if let Some(successor) = successor {
+                    successor.end().await;
+                }
+                return Err(error);
+            }
+        }
         self.replaced();
         Ok(())
     }
@@ -145,51 +160,74 @@ impl Meeting {
 
     /// Hands the sockets to a new process that waits for them, and waits until it serves.
     pub(super) async fn hand_over(&self, listeners: &Listeners) -> Result<(), UpgradeError> {
-        let socket = self.enter()?.join("listeners.sock");
-        // Listened on before the other can say anything. What a process that was killed has left is in the way.
-        drop(std::fs::remove_file(self.serving()));
-        let serving = UnixListener::bind(self.serving()).map_err(UpgradeError::Lost)?;
-        let sent = listeners.clone();
-        let handed_over = match blocking(move || sent.send(&socket)).await {
-            Ok(()) => heard(&serving).await,
-            Err(error) => Err(error.into()),
-        };
-        drop(std::fs::remove_file(self.serving()));
-        handed_over
+        let serving = self.listen_for_serving()?;
+        self.send(listeners).await?;
+        heard(&serving.listener, SERVING_TIME).await
     }
 
-    /// Hands the sockets to a process that was just started, and that may take a while until it waits for them.
-    async fn hand_over_soon(&self, listeners: &Listeners) -> Result<(), UpgradeError> {
-        let deadline = Instant::now() + TAKE_OVER_TIME;
-        loop {
-            match self.hand_over(listeners).await {
-                Err(UpgradeError::HandOver(HandOverError::NoAnswer(_))) if Instant::now() < deadline => {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Starts the program anew and hands the sockets to it; gives the process that serves now. Where that fails, the
-    /// new process is ended.
-    pub(super) async fn replace(&self, listeners: &Listeners, program: &Program) -> Result<u32, UpgradeError> {
+    /// Starts the program anew, hands the sockets to it, and waits until it serves; gives the process. With an error comes
+    /// the process that is still there.
+    pub(super) async fn replace(
+        &self,
+        listeners: &Listeners,
+        invocation: &Invocation,
+    ) -> Result<u32, (UpgradeError, Option<Successor>)> {
         if std::process::id() == FIRST_PROCESS {
-            return Err(UpgradeError::FirstProcess);
+            return Err((UpgradeError::FirstProcess, None));
         }
-        let failed = |source| UpgradeError::NotStarted { program: program.path().to_owned(), source };
-        let mut successor = program.start().map_err(failed)?;
-        let process = successor.id().unwrap_or_default();
-        tracing::info!(process, program = %program.path().display(), "upgrade.started: the new process gets the sockets");
-        let handed_over = tokio::select! {
-            handed_over = self.hand_over_soon(listeners) => handed_over,
-            ended = successor.wait() => return Err(ended.map_or_else(UpgradeError::Lost, UpgradeError::Ended)),
+        let socket = self.enter().map_err(|error| (error, None))?.join("listeners.sock");
+        // So that it is there when the new process waits, and not before.
+        drop(std::fs::remove_file(&socket));
+        let failed = |source| UpgradeError::NotStarted { program: invocation.program().to_owned(), source };
+        let mut successor = invocation.start().map_err(|error| (failed(error), None))?;
+        let process = successor.process();
+        let program = invocation.program().display();
+        tracing::info!(process, %program, "upgrade.started: the new process gets the sockets");
+        match self.introduce(listeners, &mut successor, &socket).await {
+            Ok(()) => successor.release().then_some(process).ok_or((UpgradeError::EndedAtOnce, None)),
+            Err(error) => Err((error, Some(successor))),
+        }
+    }
+
+    /// Hands the sockets to a process that was just started, and waits until it serves.
+    async fn introduce(
+        &self,
+        listeners: &Listeners,
+        successor: &mut Successor,
+        socket: &Path,
+    ) -> Result<(), UpgradeError> {
+        let serving = self.listen_for_serving()?;
+        let waits = async {
+            while !socket.exists() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         };
-        if handed_over.is_err() {
-            // Where it can't be killed it has ended.
-            drop(successor.kill().await);
+        tokio::select! {
+            ended = successor.ended() => return Err(ended.map_or_else(UpgradeError::Lost, UpgradeError::Ended)),
+            waits = timeout(TAKE_OVER_TIME, waits) => waits.map_err(|_elapsed| UpgradeError::NotWaiting)?,
         }
-        handed_over.map(|()| process)
+        // To its end, which comes within seconds: a thread that is left behind would hand the sockets to the next one.
+        self.send(listeners).await?;
+        tokio::select! {
+            biased;
+            ended = successor.ended() => Err(ended.map_or_else(UpgradeError::Lost, UpgradeError::Ended)),
+            heard = heard(&serving.listener, CONVERTING_TIME) => heard,
+        }
+    }
+
+    async fn send(&self, listeners: &Listeners) -> Result<(), UpgradeError> {
+        let socket = self.enter()?.join("listeners.sock");
+        let sent = listeners.clone();
+        Ok(blocking(move || sent.send(&socket)).await?)
+    }
+
+    /// Listens before the other can say that it serves. What a process that was killed has left is in the way.
+    fn listen_for_serving(&self) -> Result<ServingSocket, UpgradeError> {
+        let path = self.serving();
+        self.enter()?;
+        drop(std::fs::remove_file(&path));
+        let listener = UnixListener::bind(&path).map_err(UpgradeError::Lost)?;
+        Ok(ServingSocket { listener, path })
     }
 
     fn serving(&self) -> PathBuf {
@@ -206,8 +244,20 @@ impl Meeting {
     }
 }
 
-async fn heard(serving: &UnixListener) -> Result<(), UpgradeError> {
-    match timeout(SERVING_TIME, serving.accept()).await {
+/// Where a new process says that it serves; its file goes with it.
+struct ServingSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for ServingSocket {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.path));
+    }
+}
+
+async fn heard(serving: &UnixListener, within: Duration) -> Result<(), UpgradeError> {
+    match timeout(within, serving.accept()).await {
         Ok(accepted) => accepted.map(drop).map_err(UpgradeError::Lost),
         Err(_elapsed) => Err(UpgradeError::Silent),
     }

@@ -15,7 +15,7 @@ pub enum Exit {
     AdminUnreachable = 69,
     /// The store, or another file, can't be written or read.
     Store = 74,
-    /// The other side of a connection is away; trying again later may help.
+    /// The other side of a connection is away, or an address to listen on is taken; trying again later may help.
     UpstreamAway = 75,
     /// Keys or a token were refused.
     KeysRefused = 77,
@@ -34,6 +34,7 @@ Exit codes:
   69  the gateway's admin API can't be reached
   74  the store or a file can't be written
   75  KaiCalls or the gateway can't be reached; try again later
+      (serve: the address is taken or not there yet, or there were sites before and now there are none)
   77  keys or a token were refused
   78  the configuration is missing or wrong";
 }

@@ -1,6 +1,7 @@
 //! `formgate serve`.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::pin::{Pin, pin};
 
@@ -13,7 +14,7 @@ use super::exit::Exit;
 use super::rules::{ConfigArg, today};
 use super::runtime::{Signals, block_on, stop_signal};
 use super::say_in_time;
-use crate::app::{self, Fatal, Program, RunResult, Running, StartError};
+use crate::app::{self, Fatal, Invocation, RunResult, Running, StartError};
 use crate::config::{self, Config, Diagnostics, Origin, Sources, Starting};
 use crate::queue::StoreError;
 use crate::telemetry::{self, LogFormat};
@@ -68,14 +69,15 @@ pub(super) fn run(args: &ServeArgs, console: &mut Console) -> Result<Exit, Error
 }
 
 /// What signals ask a running gateway for.
-struct Asked {
+struct ControlSignals {
     hangups: Signals,
     quits: Signals,
     replacements: Signals,
 }
 
 async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Error> {
-    let program = Program::of_this_process().context("can't find out which program this is").map_err(Error::store)?;
+    let invocation =
+        Invocation::of_this_process().context("can't find out which program this is").map_err(Error::store)?;
     let sites = config.sites.len();
     if sites == 0 {
         find_lost_sites(&config, &origin).await?;
@@ -83,10 +85,13 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     app::check_store(&config, &origin).await.map_err(|error| start_error(error.into()))?;
     // Heard from here on, so that none ends the process.
-    let signals = Asked { hangups: Signals::hangup(), quits: Signals::quit(), replacements: Signals::replacement() };
+    let signals =
+        ControlSignals { hangups: Signals::hangup(), quits: Signals::quit(), replacements: Signals::replacement() };
     let mut stop = pin!(stop_signal());
     let running = if upgrade {
-        tracing::info!("upgrade.waiting: send SIGQUIT to the running gateway");
+        tracing::info!(
+            "upgrade.waiting: the running gateway hands its sockets over if it started this one, or at SIGQUIT"
+        );
         tokio::select! {
             running = app::upgrade(config, origin) => running,
             () = &mut stop => return Ok(()),
@@ -100,7 +105,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     let admin = running.admin();
     tracing::info!(address = %admin, console = format!("http://{admin}/console/"), "admin.listening");
-    until_stop(&running, stop, signals, &program).await;
+    until_stop(&running, stop, signals, &invocation).await;
     tracing::info!("gateway.stopping: accepting no new requests; finishing those in progress");
     let ended = running.stop().await;
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
@@ -127,24 +132,24 @@ fn judge(ended: &RunResult) -> Result<(), Error> {
 async fn until_stop(
     running: &Running,
     mut stop: Pin<&mut impl Future<Output = ()>>,
-    mut asked: Asked,
-    program: &Program,
+    mut signals: ControlSignals,
+    invocation: &Invocation,
 ) {
     loop {
         let handed_over = tokio::select! {
             () = stop.as_mut() => return,
             // Logged already, with its cause.
             _fatal = running.failed() => return,
-            () = asked.hangups.next() => {
+            () = signals.hangups.next() => {
                 running.reload();
                 continue;
             }
-            () = asked.quits.next() => tokio::select! {
+            () = signals.quits.next() => tokio::select! {
                 handed_over = running.hand_over() => handed_over,
                 () = stop.as_mut() => return,
             },
-            () = asked.replacements.next() => tokio::select! {
-                handed_over = running.replace(program) => handed_over,
+            () = signals.replacements.next() => tokio::select! {
+                handed_over = running.replace(invocation) => handed_over,
                 () = stop.as_mut() => return,
             },
         };
@@ -208,8 +213,15 @@ async fn find_lost_sites(config: &Config, origin: &Origin) -> Result<(), Error> 
 
 fn start_error(error: StartError) -> Error {
     match error {
-        StartError::Listen { address, .. } => {
+        // What has the port may go, and the address may come: a service manager tries again.
+        StartError::Listen { address, ref source }
+            if matches!(source.kind(), ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable) =>
+        {
             let hint = format!("find out what listens on {address} (ss -ltnp), or choose another address");
+            Error::upstream(error).hint(hint)
+        }
+        StartError::Listen { address, .. } => {
+            let hint = format!("this user may not listen on {address}; choose another address, or allow it");
             Error::config(error).hint(hint)
         }
         StartError::Store(StoreError::Unused { .. }) => {

@@ -27,7 +27,7 @@ pub(super) struct ProcessMetrics {
 impl ProcessMetrics {
     pub(super) fn new(set: &MetricSet<'_>) -> Result<Self, MetricsError> {
         Ok(Self {
-            start: set.add(Gauge::new(PROCESS_START, "When the process began.")?)?,
+            start: set.add(Gauge::new(PROCESS_START, "When the gateway in this process began.")?)?,
             cpu: set.add(CounterVec::new(Opts::new(PROCESS_CPU, "Processor time of the process."), &[])?)?,
             memory: set.gauges_of(PROCESS_MEMORY, "Memory of the process that is in RAM.", &[])?,
             open_files: set.gauges_of(PROCESS_OPEN_FILES, "Open files of the process.", &[])?,
@@ -37,7 +37,7 @@ impl ProcessMetrics {
 }
 
 impl Metrics {
-    /// Measures this process, which began at a time, in seconds since 1970.
+    /// Measures this process, in which the gateway began at a time, in seconds since 1970.
     pub fn measure_process(&self, since: i64) {
         self.process.start.set(seconds(since));
         let read = |file| fs::read_to_string(file).unwrap_or_default();

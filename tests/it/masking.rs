@@ -86,7 +86,7 @@ async fn drop_the_lead(api: &Api) -> String {
     loop {
         let (_, dropped) = api.post("/api/v1/leads/drop", r#"{"filter":{"state":"queued"}}"#).await;
         let lead = &dropped["results"][0];
-        if lead["state"] == "dead" {
+        if lead["outcome"] == "dropped" {
             return lead["id"].as_str().expect("an id").to_owned();
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -32,7 +32,7 @@ fn every_command_has_a_man_page_and_each_shell_its_completions() {
     let mut seen = 0;
     while let Some((name, command)) = commands.pop() {
         let page = fs::read_to_string(pages.join(format!("{name}.1"))).expect(&name);
-        let page = page.replace("\\-", "-");
+        let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
         let about = command.get_about().expect("it says what it does").to_string();
         let begun = about.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
         assert!(page.contains(&begun) && page.contains(".SH SYNOPSIS"), "{name}: {page}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -33,7 +34,10 @@ impl Manager {
         let mut desk = Desk::new().await;
         let path = desk.path("notify.sock");
         let socket = UnixDatagram::bind(&path).expect("bound");
-        let mut command = desk.command(&["serve", "--log-format", "json"]);
+        // By a link, as where each version lies in a folder of its own.
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_formgate"), desk.path("formgate")).expect("linked");
+        let mut command = tokio::process::Command::new(desk.path("formgate"));
+        command.args(["serve", "--log-format", "json"]).current_dir(desk.path("")).env_clear().kill_on_drop(true);
         command.env("NOTIFY_SOCKET", &path).envs(more.iter().copied()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let log = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -117,9 +121,11 @@ async fn it_hears_of_the_start_of_life_and_of_the_stop() {
 
 #[tokio::test]
 async fn without_a_watchdog_no_sign_of_life_is_given() {
-    let mut manager = Manager::start(&[("WATCHDOG_USEC", "100000"), ("WATCHDOG_PID", "1")]).await;
+    let mut manager = Manager::start(&[("WATCHDOG_USEC", "1000"), ("WATCHDOG_PID", "1")]).await;
     manager.until("READY").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It is answered after a sign of life would have been given.
+    let id = manager.desk.post(JSON, &lead_body("meanwhile@example.com")).await;
+    manager.desk.until(|event| event["id"] == id.as_str() && event["result"] == "delivered").await;
     manager.signal("-TERM").await;
     let (_, before) = manager.until("STOPPING").await;
     assert_eq!(before, Vec::<Told>::new(), "it is another process' watchdog");
@@ -145,14 +151,33 @@ async fn it_hears_when_a_reload_begins_and_ends_and_whether_all_is_sound() {
             fs::write(&path, format!("{text}{more}")).expect("written");
         }
         manager.signal("-HUP").await;
-        let (told, before) = manager.until("RELOADING").await;
-        assert_eq!(before, Vec::<Told>::new());
+        let (told, _) = manager.until("RELOADING").await;
         let at: u64 = told["MONOTONIC_USEC"].parse().expect("a time");
         assert!(begun < at, "{at}");
         begun = at;
-        let told = manager.next().await;
-        assert_eq!((told["READY"].as_str(), told["STATUS"].as_str()), ("1", wanted));
+        let (told, _) = manager.until("STATUS").await;
+        assert_eq!(told["STATUS"], wanted);
+        manager.until("READY").await;
     }
+}
+
+#[tokio::test]
+async fn it_hears_of_a_change_that_nobody_told_the_gateway_of() {
+    let mut manager = Manager::start(&[]).await;
+    manager.until("READY").await;
+    let path = manager.desk.path("config.toml");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(
+        &path,
+        text.replace(
+            "[[site]]",
+            "[[site]]\nid = \"other\"\npublic_key = \"wp_pk_o\"\nsecret_key = \"wp_sk_o\"\n[[site]]",
+        ),
+    )
+    .expect("written");
+    let (told, before) = manager.until("STATUS").await;
+    assert_eq!(told["STATUS"], "taking submissions for 2 sites");
+    assert_eq!(before, Vec::<Told>::new(), "no reload was asked for");
 }
 
 #[tokio::test]
@@ -188,12 +213,48 @@ async fn the_program_is_replaced_by_what_lies_in_its_place_and_the_manager_follo
     assert!(term.expect("kill is there").success());
     manager.until("STOPPING").await;
     gone(successor).await;
+    manager.successor = None;
+}
+
+#[tokio::test]
+async fn a_stop_while_another_is_to_take_over_ends_that_too() {
+    let mut manager = Manager::start(&[]).await;
+    manager.until("READY").await;
+    let program = manager.desk.path("formgate");
+    fs::remove_file(&program).expect("removed");
+    fs::write(&program, "#!/bin/sh\nexec sleep 600\n").expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made a program");
+    manager.signal("-USR2").await;
+    let log = &mut manager.desk.gateway.as_mut().expect("it runs").log;
+    let started = until(log, says("upgrade.started")).await;
+    let successor = u32::try_from(started["process"].as_u64().expect("a process")).expect("a process");
+    manager.successor = Some(successor);
+    assert!(is_there(successor));
+    manager.signal("-TERM").await;
+    manager.until("STOPPING").await;
+    assert_eq!(manager.ended().await, Some(0));
+    gone(successor).await;
+    manager.successor = None;
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_no_mistake_of_the_configuration() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let desk = Desk::new().await;
+    let path = desk.path("config.toml");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replacen("127.0.0.1:0", &address, 1)).expect("written");
+    let ran = desk.run(&["serve", "--log-format", "json"]).await;
+    assert_eq!(ran.code, 75, "{}", ran.talk);
+    assert!(ran.talk.contains(&format!("find out what listens on {address}")), "{}", ran.talk);
 }
 
 #[tokio::test]
 async fn a_program_that_does_not_start_takes_no_place() {
     let mut manager = Manager::start(&[]).await;
     manager.until("READY").await;
+    let first = manager.desk.gateway.as_ref().expect("it runs").child.id().expect("it runs").to_string();
     let path = manager.desk.path("config.toml");
     let sound = fs::read_to_string(&path).expect("read");
     fs::write(&path, sound.replace("[server]", "[server]\nmax_body = 7")).expect("written");
@@ -204,6 +265,9 @@ async fn a_program_that_does_not_start_takes_no_place() {
     assert!(!manager.desk.post(JSON, &lead_body("after@example.com")).await.is_empty());
     manager.signal("-TERM").await;
     let (_, before) = manager.until("STOPPING").await;
-    assert!(before.iter().all(|told| !told.contains_key("MAINPID")), "{before:?}");
+    let said: Vec<&String> = before.iter().filter_map(|told| told.get("STATUS")).collect();
+    assert_eq!(said, ["upgrade failed: the former version goes on, and its log says why"]);
+    let main: Vec<&String> = before.iter().filter_map(|told| told.get("MAINPID")).collect();
+    assert_eq!(main, [&first], "only the one that goes on");
     assert_eq!(manager.ended().await, Some(0));
 }

@@ -88,7 +88,7 @@ fn admin(page: &mut Page) {
     );
     let rules = [
         "Parameters of a `GET` are in its query. A `POST` takes a JSON object, `{}` at least, with `Content-Type: \
-         application/json`: up to 64 KiB, for `amend` and `explain` 1 MiB. Unknown parameters and members are errors.",
+         application/json`: up to 64 KiB, for `amend` and `explain` 1 MiB. Unknown members are errors, and unknown parameters wherever any are listed.",
         "A page can be short or empty and still have a `next`: go on with it as `cursor`, until there is none. Changes work page by \
          page too, so that no call takes long.",
         "Errors are [problems](#problems): 400 for an invalid request, 401 without a valid token, 404, 405, 409 where several leads \

@@ -37,9 +37,9 @@ pub(super) fn page() -> String {
 fn values(page: &mut Page) {
     page.heading(2, "How values are written");
     let kinds = [
-        "**duration**: a whole number and `ms`, `s`, `m` (minutes), `h` or `d`, such as `\"30s\"`; at most ten years.",
-        "**size**: a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`, such as `\"1MiB\"`.",
-        "**rate**: a whole number, `/`, and `s`, `min` or `h`, such as `\"120/min\"`.",
+        "**duration**: a whole number and `ms`, `s`, `m` (minutes), `h` or `d`, such as `\"30s\"`; more than 0 unless the key says what 0 means, at most ten years.",
+        "**size**: a whole number and `B`, `KiB`, `MiB`, `GiB` or `TiB`, such as `\"1MiB\"`; more than 0.",
+        "**rate**: a whole number, `/`, and `s`, `min` or `h`, such as `\"120/min\"`; more than 0.",
         "**date**: `2027-06-30`, without quotes.",
         "**path**: relative to the file that names it, or absolute.",
         "**glob**: text in which `*` is any text; case doesn't matter.",

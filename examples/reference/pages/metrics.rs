@@ -16,7 +16,7 @@ pub(super) fn page() -> anyhow::Result<String> {
         "Every metric that `GET /metrics` of the admin listener gives, in Prometheus' text format. [Alerts](../operating.md#alerts) \
          says which to watch. Names end with their unit: `_seconds`, `_bytes`, `_timestamp_seconds` (seconds since 1970), \
          `_total` (a count since the start of the process). A metric with labels has a series from the first time that it is \
-         counted. [Status and health checks](../operating.md#status-and-health-checks) says what to do for each `reason` of \
+         counted; what `formgate_submissions_received_total` and `formgate_delivery_attempts_total` can count begins at 0. [Status and health checks](../operating.md#status-and-health-checks) says what to do for each `reason` of \
          `formgate_degraded`.",
     );
     page.heading(2, "The gateway");

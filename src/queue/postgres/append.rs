@@ -94,11 +94,13 @@ SELECT f.id, f.key FROM found f JOIN seen USING (id)";
 const STORED: &str = "SELECT id FROM formgate.entry WHERE id = ANY($1)";
 
 /// Longer than keys count, for clocks that differ. By the index, which a clock that goes on while the statement runs would
-/// rule out: so the time is asked for once.
+/// rule out: so the time is asked for once. And by the time itself once more, for a key that somebody renews meanwhile.
 const FORGET_KEYS: &str = concat!(
     "DELETE FROM formgate.dedupe WHERE key = ANY(ARRAY(SELECT key FROM formgate.dedupe WHERE seen_at <= (SELECT ",
     now!("NULL"),
-    ") - 3 * $1 ORDER BY seen_at LIMIT $2))"
+    ") - 3 * $1 ORDER BY seen_at LIMIT $2)) AND seen_at <= (SELECT ",
+    now!("NULL"),
+    ") - 3 * $1"
 );
 /// Most keys that are forgotten at a time.
 const FORGOTTEN_AT_ONCE: i64 = 50_000;
