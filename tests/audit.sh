@@ -1,5 +1,6 @@
 #!/bin/sh
 # Tests of scripts/audit where its tools say this or that: stand-ins for them, in a folder that goes afterwards.
+# shellcheck disable=SC2016 # cargo's own backquotes
 set -eu
 cd "$(dirname "$0")/.."
 audit=$(pwd)/scripts/audit
@@ -17,7 +18,7 @@ tool() {
 # A machine on which everything is well, and everything can be checked.
 machine() {
     rm -rf "${work:?}"/*
-    mkdir -p "$work/bin" "$work/target/audit-tools/bin"
+    mkdir -p "$work/bin" "$work/target/tools/bin"
     : >"$work/calls"
     yanked='' newer='' linted="the current MSRV (Minimum Supported Rust Version) is \`$msrv.0\`" deny=true build=true
     cargo
@@ -42,8 +43,8 @@ METADATA
 
 # deny CHECK [FETCH]: cargo-deny, whose advisories and whose fetching end so.
 deny() {
-    tool target/audit-tools/bin/cargo-deny "case \"\$*\" in
-        --version) echo 'cargo-deny $(sed -n 's/^cargo_deny=//p' "$audit")' ;;
+    echo "cargo-deny $(sed -n 's/^cargo_deny=//p' "$audit")" >"$work/target/tools/cargo-deny.installed"
+    tool target/tools/bin/cargo-deny "case \"\$*\" in
         *'fetch db') ${2:-true} ;;
         *advisories*) $1 ;;
         esac"
@@ -121,12 +122,16 @@ machine; tool bin/rustup "case \"\$*\" in *list) echo $msrv.0-x ;; *) exit 1 ;; 
 expect 1 "doesn't build with Rust $msrv"
 
 case_name='cargo-deny that can not be installed is a failure, and the rest is checked'
-machine; rm "$work/target/audit-tools/bin/cargo-deny"
+machine; rm "$work/target/tools/bin/cargo-deny"
 expect 1 'installing cargo-deny' "can't be installed" 'withdrawn versions'
 
+case_name='a cargo-deny of another version is not used'
+machine; echo "cargo-deny 0.0.1" >"$work/target/tools/cargo-deny.installed"
+expect 1 'installing cargo-deny' '!check bans'
+
 case_name='a binary without a list is a failure'
-machine; arguments="--binary $audit"; tool target/audit-tools/bin/rust-audit-info 'echo "no audit data" >&2; exit 1'
-sed -n 's/^rust_audit_info=//p' "$audit" >"$work/target/audit-tools/rust-audit-info.version"
+machine; arguments="--binary $audit"; tool target/tools/bin/rust-audit-info 'echo "no audit data" >&2; exit 1'
+echo "rust-audit-info $(sed -n 's/^rust_audit_info=//p' "$audit")" >"$work/target/tools/rust-audit-info.installed"
 expect 1 'lists no crates' 'no audit data'
 
 case_name='invalid usage is told'
