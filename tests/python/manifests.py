@@ -2,8 +2,9 @@
 
     manifests.py [--unchecked] FILE...
 
-Prints {"problems": ["FILE: …"], "documents": {"FILE": [...]}}; with --unchecked no problems, and at once. A file of Kubernetes' objects is validated as the oldest and the newest release
-would that the page names and this machine has the schemas of; a compose file, which has `services`, as Compose would.
+Prints {"problems": ["FILE: …"], "documents": {"FILE": [...]}}; with --unchecked no problems, and at once. A file of Kubernetes' objects is
+validated as the oldest and the newest release would that the page names and this machine has the schemas of; a compose file, which has
+`services`, as Compose would. What the page has the reader create is no object of a file, which would replace it each time it is applied.
 """
 
 import functools
@@ -16,8 +17,10 @@ import sys
 import jsonschema
 from ruamel.yaml import YAML
 
-# The oldest that docs/deploy/kubernetes.md names.
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "deploy" / "kubernetes.md"
+# The oldest that it names.
 OLDEST = "1.30"
+KINDS = {"configmap": "ConfigMap", "secret generic": "Secret"}
 
 
 def installed(package):
@@ -53,7 +56,18 @@ def errors(checker, document):
         yield f"{at}: {error.message[:300]}"
 
 
+@functools.cache
+def made_by_hand():
+    """What the page has the reader create, each by its kind and name."""
+    found = re.findall(r"kubectl create (configmap|secret generic) (\S+)", PAGE.read_text())
+    if {kind for kind, _name in found} != set(KINDS):
+        raise SystemExit(f"{PAGE}: it creates {found}; are these all?")
+    return {(KINDS[kind], name) for kind, name in found}
+
+
 def kubernetes_problems(document):
+    if (document["kind"], document["metadata"]["name"]) in made_by_hand():
+        yield f"{document['kind']} {document['metadata']['name']} would replace what the reader made by {PAGE.name}"
     version = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", document["apiVersion"])
     for release in releases():
         file = KUBERNETES / release / f"{document['kind'].lower()}-{version}.json"
