@@ -37,6 +37,10 @@ fn gateway(page: &mut Page) {
     ];
     page.list(&ways.map(str::to_owned));
     page.paragraph("KaiCalls' own endpoints take the site's key pair, as KaiCalls does.");
+    answers(page);
+}
+
+fn answers(page: &mut Page) {
     page.heading(3, "Answers");
     page.paragraph("A submission that is stored is answered 200, once it is on the disk:");
     page.block("json", "{\"success\": true, \"id\": \"0198c0de-1234-7abc-8def-0123456789ab\", \"status\": \"queued\"}");
@@ -47,6 +51,10 @@ fn gateway(page: &mut Page) {
          lists them. 429 and 503 have `Retry-After`; 429 also has `RateLimit` and `RateLimit-Policy`. Every answer has \
          `X-Request-Id`.",
     );
+    problems(page);
+}
+
+fn problems(page: &mut Page) {
     page.heading(3, "Problems");
     page.paragraph("Errors are problem details (RFC 9457), `application/problem+json`:");
     let rows = [
@@ -100,7 +108,8 @@ fn admin(page: &mut Page) {
     let rows = API_ROUTES.map(|route| [format!("[`{0}`](#{1})", title(&route), link(&route)), route.about.to_owned()]);
     page.table(["request", "what it does"], &rows);
     for route in API_ROUTES {
-        page.heading(3, &title(&route));
+        // In code: mdBook takes braces at the end of a heading for attributes.
+        page.heading(3, &code(&title(&route)));
         page.paragraph(route.about);
         let rows: Vec<_> = route
             .takes

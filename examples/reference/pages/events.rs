@@ -1,5 +1,7 @@
 //! docs/reference/events.md: every event, by the program's list and docs/events.schema.json.
 
+#![allow(clippy::indexing_slicing, reason = "what a JSON value lacks is null: nothing is out of bounds")]
+
 use anyhow::{Context as _, ensure};
 use formgate::event::{EventPattern, EventScope, EventType};
 use serde_json::{Map, Value, json};
@@ -37,10 +39,9 @@ pub(super) fn page() -> anyhow::Result<String> {
     );
     index(&mut page, parts)?;
     page.heading(2, "The events");
-    let mut shown: Vec<&str> = Vec::new();
     for event in EventType::ALL {
         let part = parts.get(event.as_str()).with_context(|| format!("docs/events.schema.json lacks {event}"))?;
-        let data = referred(&part["properties"]["data"]).context("an event has data")?;
+        let data = part.pointer("/properties/data").and_then(referred).context("an event has data")?;
         page.heading(3, event.as_str());
         page.paragraph(&format!("{} `data` is [{data}](#{}).", text(&part["description"]), anchor(data)));
         let body = json!({
@@ -49,8 +50,12 @@ pub(super) fn page() -> anyhow::Result<String> {
             "data": example(parts, data, event),
         });
         page.block("json", &serde_json::to_string_pretty(&body)?);
-        shown.push(data);
     }
+    data(&mut page, parts);
+    Ok(page.finish())
+}
+
+fn data(page: &mut Page, parts: &Map<String, Value>) {
     page.heading(2, "What data holds");
     for (name, part) in parts.iter().filter(|(name, _)| !name.contains('.') && !PLAIN.contains(&name.as_str())) {
         page.heading(3, name);
@@ -62,7 +67,6 @@ pub(super) fn page() -> anyhow::Result<String> {
         });
         page.table(["member", "type", "there", "what it is"], &rows.collect::<Vec<_>>());
     }
-    Ok(page.finish())
 }
 
 fn index(page: &mut Page, parts: &Map<String, Value>) -> anyhow::Result<()> {
@@ -105,7 +109,7 @@ fn kind(schema: &Value) -> String {
     if let Some(name) = referred(schema) {
         return named(name);
     }
-    if let Some(alternatives) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
+    if let Some(alternatives) = schema["anyOf"].as_array().or(schema.get("oneOf").and_then(Value::as_array)) {
         return choices(&alternatives.iter().map(kind).collect::<Vec<_>>());
     }
     if let Some(words) = schema["enum"].as_array() {
@@ -186,6 +190,7 @@ fn is_shown(member: &str, event: EventType) -> bool {
 }
 
 /// Gives a member's value where the schema alone would give a bad example.
+#[expect(clippy::too_many_lines, reason = "a list of values, read as one")]
 fn sample(member: &str, event: EventType) -> Option<Value> {
     let is_lead = event.scope() == EventScope::Lead;
     Some(match member {
