@@ -498,6 +498,8 @@ async fn a_backup_is_restored_by_putting_it_in_place() {
     assert_eq!(mode & 0o077, 0, "it holds what visitors sent");
     let twice = desk.leads(&["backup", "copy.db"]).await;
     assert_eq!(twice.code, 74, "a file that is there stays: {}", twice.talk);
+    let ran = desk.leads(&["backup", "no-folder/copy.db"]).await;
+    assert!(ran.code == 74 && ran.talk.contains("the running gateway writes the copy"), "{}: {}", ran.code, ran.talk);
     desk.done(&["erase", &good, &bad, &odd]).await;
     desk.stop().await;
     desk.done(&["backup", "empty.db"]).await;

@@ -13,6 +13,7 @@ use super::list::name_unreadable;
 use super::remote::{Hello, Remote};
 use crate::cli::console::Console;
 use crate::cli::error::Error;
+use crate::cli::exit::Exit;
 use crate::cli::rules::{ConfigArg, today};
 use crate::config::{self, Config, PartFault, Sources, Starting, StoreUrl};
 use crate::operate::{
@@ -21,6 +22,10 @@ use crate::operate::{
 };
 use crate::queue::{OpenStore, Order, Salvaged};
 use crate::{admin, app};
+
+/// Why a copy that the gateway was to make may not be there, and what helps.
+const GATEWAY_WRITES: &str =
+    "the running gateway writes the copy, so its user must be able to, and its unit must let it; or add --offline";
 
 /// Does the verbs.
 pub(super) enum Desk {
@@ -234,7 +239,13 @@ impl Desk {
 
     pub(super) async fn backup(&self, file: &Path) -> Result<BackedUp, Error> {
         match self {
-            Self::Gateway(remote) => remote.post("/store/backup", &serde_json::json!({ "file": file })).await,
+            Self::Gateway(remote) => {
+                let made = remote.post("/store/backup", &serde_json::json!({ "file": file })).await;
+                made.map_err(|error: Error| match error.exit() {
+                    Exit::Store => error.hint(GATEWAY_WRITES),
+                    _ => error,
+                })
+            }
             Self::Store(Local { store, audit, .. }) => {
                 operate::backup(store, audit, file, Actor::Cli, now()).await.map_err(operate_error)
             }
