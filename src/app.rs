@@ -170,7 +170,8 @@ pub struct RunResult {
 /// Starts everything a configuration asks for, on the current runtime, and follows the files it came from.
 pub fn start(config: Config, origin: Origin) -> Result<Running, StartError> {
     let store = open_to_serve(&config)?;
-    let (sites, is_sound) = (config.sites.len(), origin.stand_ins.is_empty());
+    let sites = config.sites.len();
+    let is_sound = origin.is_sound();
     let running = start_following(config, origin, store)?;
     service_manager::serving(sites, is_sound);
     Ok(running)
@@ -203,7 +204,7 @@ fn start_with(
     let bound = bind_all(&config, &listeners, admin_is_broken)?;
     let meeting = Meeting::of(&config);
     let metrics = Arc::new(Metrics::new()?);
-    let is_sound = origin.as_ref().is_none_or(|origin| origin.stand_ins.is_empty());
+    let is_sound = origin.as_ref().is_none_or(Origin::is_sound);
     metrics.config_loaded(is_sound.then(|| Timestamp::now().as_second()));
     expiry::record(&config, &metrics);
     metrics.set_sites(config.sites.keys().map(SiteId::as_str), config.admin.site_metrics);

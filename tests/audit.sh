@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 audit=$(pwd)/scripts/audit
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/judge.sh
 msrv=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 
 # tool PATH SCRIPT: makes a stand-in that notes each call.
@@ -60,20 +60,7 @@ expect() {
         "$audit" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
-    wrong=
-    [ "$status" -eq "$want" ] || wrong="ended with $status, not $want"
-    for text in "$@"; do
-        case $text in
-        !*) case $said in *"${text#!}"*) wrong="$wrong; should not say: ${text#!}" ;; esac ;;
-        *) case $said in *"$text"*) ;; *) wrong="$wrong; should say: $text" ;; esac ;;
-        esac
-    done
-    if [ -z "$wrong" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  %s\n%s\n' "$case_name" "$wrong" "$said" | sed '3,$s/^/  | /'
-    fi
+    judge "$want" "$@"
 }
 
 arguments=--strict

@@ -6,7 +6,7 @@ setup=$(pwd)/scripts/setup
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 sha256=$(command -v sha256sum) || sha256="$(command -v shasum) -a 256"
-passed=0 failed=0
+. tests/judge.sh
 
 # machine SYSTEM: a new machine with everything but what the case takes away.
 machine() {
@@ -106,20 +106,7 @@ expect() {
         "$work/bin/sh" "$setup" $arguments 2>&1 </dev/null) || status=$?
     said="$said
 $(cat "$work/calls")"
-    wrong=
-    [ "$status" -eq "$want" ] || wrong="ended with $status, not $want"
-    for text in "$@"; do
-        case $text in
-        !*) case $said in *"${text#!}"*) wrong="$wrong; should not say: ${text#!}" ;; esac ;;
-        *) case $said in *"$text"*) ;; *) wrong="$wrong; should say: $text" ;; esac ;;
-        esac
-    done
-    if [ -z "$wrong" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAILED: %s\n  %s\n%s\n' "$case_name" "$wrong" "$said" | sed '3,$s/^/  | /'
-    fi
+    judge "$want" "$@"
 }
 
 arguments=

@@ -153,7 +153,8 @@ impl AdminApp {
         // At once, since a scrape waits ten seconds by default.
         let (taking, (), ()) = tokio::join!(self.is_taking(), self.measure_depths(), self.measure_room(&config));
         self.metrics.ready(taking.is_ok());
-        let (measured, since) = (Arc::clone(&self.metrics), self.since.as_second());
+        let measured = Arc::clone(&self.metrics);
+        let since = self.since.as_second();
         // It reads files, one for each that is open among them. Without it the rest is told all the same.
         drop(telemetry::blocking(move || measured.measure_process(since)).await);
         match self.metrics.text() {

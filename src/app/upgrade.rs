@@ -72,7 +72,8 @@ pub async fn upgrade(config: Config, origin: Origin) -> Result<Running, StartErr
     let listeners = meeting.take_over().await?;
     // The old one still takes and answers; it has the store open too, which is made for that.
     let store = open_to_serve(&config)?;
-    let (sites, is_sound) = (config.sites.len(), origin.stand_ins.is_empty());
+    let sites = config.sites.len();
+    let is_sound = origin.is_sound();
     let running = start_with(config, store, Some(origin), Sockets::TakenOver(listeners))?;
     // Before the other can end: with what it takes for the main process a manager stops the rest.
     service_manager::took_over(sites, is_sound);

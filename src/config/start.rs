@@ -39,6 +39,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Tells whether all of it is in force as it is written.
+    pub fn is_sound(&self) -> bool {
+        self.stand_ins.is_empty()
+    }
+
     /// Tells whether `[admin]` can't be used as it is written.
     pub fn admin_is_broken(&self) -> bool {
         self.stand_ins.iter().any(|stand_in| stand_in.part == ConfigPart::Section("admin"))

@@ -108,7 +108,8 @@ fn what_is_said_to_be_the_default_is_what_counts_in_an_empty_file() {
     for key in ["dedupe = \"10m\"", "burst = 2000", "[queue.retry]", "mask = false", "overdue = \"30m\""] {
         assert!(text.contains(key), "{key} isn't in\n{text}");
     }
-    let (stated, silent) = (Folder::of(&[("config.toml", &text)]), Folder::of(&[("config.toml", "[server]\n")]));
+    let stated = Folder::of(&[("config.toml", &text)]);
+    let silent = Folder::of(&[("config.toml", "[server]\n")]);
     assert_eq!(shown(&stated.config(), &stated), shown(&silent.config(), &silent), "{text}");
     let limit = Folder::of(&[("config.toml", &format!("[limits.site]\n{}", defaults(table("[limits] site"))))]);
     assert_eq!(limit.config().limits, silent.config().limits);

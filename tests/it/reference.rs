@@ -26,7 +26,8 @@ fn the_reference_says_what_the_program_says() {
 #[test]
 fn every_command_has_a_man_page_and_each_shell_its_completions() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (pages, completions) = (folder.path().join("man"), folder.path().join("completions"));
+    let pages = folder.path().join("man");
+    let completions = folder.path().join("completions");
     man::write(&pages, &completions).expect("written");
     let mut commands = vec![("formgate".to_owned(), formgate::cli::command())];
     let mut seen = 0;

@@ -18,7 +18,9 @@ pub(super) fn page() -> String {
          `formgate schema` writes the same for editors, and `formgate check` finds what is wrong.",
     );
     values(&mut page);
-    let (in_config, in_site, in_mapping) = (reach(ROOT, SITE), reach(SITE, ""), reach(MAPPING, ""));
+    let in_config = reach(ROOT, SITE);
+    let in_site = reach(SITE, "");
+    let in_mapping = reach(MAPPING, "");
     page.heading(2, "config.toml");
     tables(&mut page, &CONFIG_KEYS, |table| in_config.contains(table));
     page.heading(2, "A site's file");

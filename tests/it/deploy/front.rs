@@ -125,7 +125,8 @@ impl Server {
         fs::create_dir(at.join("log")).expect("a folder");
         fs::write(at.join("chain.pem"), CERTIFICATE).expect("written");
         fs::write(at.join("key.pem"), KEY).expect("written");
-        let (https, http) = (free_address().expect("a port"), free_address().expect("a port"));
+        let https = free_address().expect("a port");
+        let http = free_address().expect("a port");
         let arguments = match self {
             Self::Nginx => write_nginx(&mut piece, at, https, http),
             Self::Caddy => write_caddy(&mut piece, at, https, http),

@@ -30,7 +30,8 @@ impl Place {
     pub(super) async fn open(server: Server) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let api = ScriptedApi::start().await;
-        let (gateway, admin) = (free_address().expect("a port"), free_address().expect("a port"));
+        let gateway = free_address().expect("a port");
+        let admin = free_address().expect("a port");
         let shown = shown(server.page(), "toml");
         assert_eq!(shown.len(), 1, "{}: one configuration of formgate", server.page());
         let mut config = Piece::new(&shown[0]);
