@@ -53,7 +53,7 @@ use self::follow::Follower;
 use self::sending::{Sending, client, gateways, refused_keys, shared, shared_notifier};
 use self::store::open_to_serve;
 pub use self::store::{check_store, open_store};
-pub use self::successor::Invocation;
+pub use self::successor::{Invocation, ask_to_reload};
 pub use self::supervise::Fatal;
 use self::supervise::Supervisor;
 use self::tasks::Tasks;
@@ -241,7 +241,6 @@ fn start_with(
     let mut tasks = Tasks::new(Supervisor::new(Arc::clone(&metrics), stop.all.subscribe()), stop.all.subscribe());
     let reload = Arc::new(Notify::new());
     let served = Arc::clone(&config);
-    tasks.keep("watchdog", service_manager::keep_watchdog);
     tasks.keep_certificates(Arc::clone(&config), Arc::clone(&metrics));
     tasks.once("last_received", last_received::read(Arc::clone(&config), Arc::clone(&store), Arc::clone(&metrics)));
     let backups = Backups::new(Arc::clone(&config), opened.clone(), Arc::clone(&metrics));
@@ -272,6 +271,9 @@ fn start_with(
     tasks.keep_activity(activity.clone(), Arc::clone(&store));
     tasks.keep_store(store, &metrics, Clock::default());
     let accepting = tasks.accept(gateway, listeners.clone(), stop.taking.subscribe());
+    let sending = Sending::begin(&tasks, sender).map_err(StartError::Thread)?;
+    let sends_on = sending.runtime();
+    tasks.keep("watchdog", move |stopping| service_manager::keep_watchdog(sends_on.clone(), stopping));
     Ok(Running {
         gateway: bound.gateway.iter().map(|listen| listen.address).collect(),
         admin: bound.admin,
@@ -283,7 +285,7 @@ fn start_with(
         reload,
         metrics,
         supervisor: tasks.supervisor.clone(),
-        sending: Sending::begin(&tasks, sender).map_err(StartError::Thread)?,
+        sending,
         accepting,
         services: tasks.services,
         activity,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,6 +18,7 @@ use crate::queue::{OpenStore, SeenGateway};
 use crate::send::{Ownership, Sender, Stopped};
 
 pub(super) struct Sending {
+    handle: Handle,
     task: JoinHandle<Option<Stopped>>,
     sender: Sender,
     supervisor: Supervisor,
@@ -33,7 +34,13 @@ impl Sending {
         let worker = sender.clone();
         let keeper = supervisor.clone();
         let sending = async move { keeper.keep("sender", || worker.run(stopping.clone())).await };
-        Ok(Self { task: runtime.spawn(sending), sender, supervisor, runtime: Some(runtime) })
+        let (handle, task) = (runtime.handle().clone(), runtime.spawn(sending));
+        Ok(Self { handle, task, sender, supervisor, runtime: Some(runtime) })
+    }
+
+    /// Returns what it runs on.
+    pub(super) fn runtime(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Tells the sender that another process has taken this one's place.

@@ -4,9 +4,12 @@
 //! Where `NOTIFY_SOCKET` is not in the environment nobody listens, and all of this does nothing.
 
 use std::sync::Once;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How many signs of life are given within the time after which a process without one is killed.
 const SIGNS_OF_LIFE: u32 = 4;
@@ -66,9 +69,10 @@ pub(super) fn stopping() {
 
 /// Gives signs of life until `stopping` says true, where the manager waits for some (`WatchdogSec=`).
 ///
-/// They come from the runtime that also takes submissions, so one that is stuck gives none. A store or an upstream that
-/// hangs is no reason to be killed: a restart would find it as it is.
-pub(super) async fn keep_watchdog(mut stopping: watch::Receiver<bool>) {
+/// They come from the runtime that also takes submissions, as long as the one that sends them does what it is given: where
+/// either is stuck there are none. A store or an upstream that hangs is no reason to be killed: a restart would find it as
+/// it is.
+pub(super) async fn keep_watchdog(sends_on: Handle, mut stopping: watch::Receiver<bool>) {
     let stopped = stopping.wait_for(|stop| *stop);
     let Some(limit) = sd_notify::watchdog_enabled() else {
         drop(stopped.await);
@@ -78,13 +82,25 @@ pub(super) async fn keep_watchdog(mut stopping: watch::Receiver<bool>) {
         let mut turns = tokio::time::interval(limit / SIGNS_OF_LIFE);
         loop {
             turns.tick().await;
-            tell(&[NotifyState::Watchdog]);
+            if is_alive(&sends_on, limit).await {
+                tell(&[NotifyState::Watchdog]);
+            } else {
+                tracing::error!(
+                    "service_manager.stuck: the sender does nothing; the service manager may end this process"
+                );
+            }
         }
     };
     tokio::select! {
         _ = stopped => {}
         () = signs => {}
     }
+}
+
+/// Tells whether a runtime does what it is given, within a time.
+async fn is_alive(runtime: &Handle, within: Duration) -> bool {
+    // One that has ended stops with the rest: that is no reason to be killed.
+    timeout(within, runtime.spawn(async {})).await.is_ok()
 }
 
 fn status(sites: usize, is_sound: bool) -> String {
@@ -100,5 +116,26 @@ fn tell(state: &[NotifyState<'_>]) {
         UNTOLD.call_once(|| {
             tracing::warn!(%error, "service_manager.untold: the service manager can't be told how the gateway is");
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_is_stuck_gives_no_sign_of_life() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let (own, other) = (runtime().expect("a runtime"), runtime().expect("a runtime"));
+        let is_alive = |within| own.block_on(is_alive(other.handle(), within));
+        assert!(is_alive(Duration::from_secs(30)));
+        let (ends, blocked) = mpsc::channel::<()>();
+        other.spawn(async move { blocked.recv() });
+        assert!(!is_alive(Duration::from_millis(50)));
+        drop(ends);
+        assert!(is_alive(Duration::from_secs(30)));
+        other.shutdown_background();
     }
 }

@@ -97,6 +97,13 @@ impl Drop for Successor {
     }
 }
 
+/// Makes a process read its configuration again.
+pub fn ask_to_reload(process: u32) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    // One that is gone needs none.
+    process.map(|process| kill_process(process, Signal::HUP));
+}
+
 fn with_upgrade(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.collect();
     if !arguments.iter().any(|argument| argument == OsStr::new(UPGRADE)) {

@@ -96,11 +96,11 @@ impl Running {
     }
 
     /// Starts the program anew to take this one's place, and does as [`Running::hand_over`] does. After an error, and
-    /// where this is dropped before its end, the new process is ended and this gateway is the only one.
-    pub async fn replace(&self, invocation: &Invocation) -> Result<(), UpgradeError> {
+    /// where this is dropped before its end, the new process is ended and this gateway is the only one. Gives the new process.
+    pub async fn replace(&self, invocation: &Invocation) -> Result<u32, UpgradeError> {
         let meeting = self.meeting.as_ref().ok_or(UpgradeError::NoMeeting)?;
-        match meeting.replace(&self.listeners, invocation).await {
-            Ok(process) => service_manager::replaced_by(process),
+        let process = match meeting.replace(&self.listeners, invocation).await {
+            Ok(process) => process,
             Err((error, successor)) => {
                 // Before that one ends, which may have said already that it is the main process.
                 service_manager::not_replaced();
@@ -109,9 +109,10 @@ impl Running {
                 }
                 return Err(error);
             }
-        }
+        };
+        service_manager::replaced_by(process);
         self.replaced();
-        Ok(())
+        Ok(process)
     }
 
     fn replaced(&self) {

@@ -145,16 +145,25 @@ async fn until_stop(
                 continue;
             }
             () = signals.quits.next() => tokio::select! {
-                handed_over = running.hand_over() => handed_over,
+                handed_over = running.hand_over() => handed_over.map(|()| None),
                 () = stop.as_mut() => return,
             },
             () = signals.replacements.next() => tokio::select! {
-                handed_over = running.replace(invocation) => handed_over,
+                handed_over = running.replace(invocation) => handed_over.map(Some),
                 () = stop.as_mut() => return,
             },
         };
         match handed_over {
-            Ok(()) => return tracing::info!("upgrade.handed_over: the new process serves now"),
+            Ok(successor) => {
+                tracing::info!("upgrade.handed_over: the new process serves now");
+                // A service manager waits for what it asked the former process for.
+                if let Some(process) = successor
+                    && signals.hangups.has_come().await
+                {
+                    app::ask_to_reload(process);
+                }
+                return;
+            }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "upgrade.failed: this process continues to serve");

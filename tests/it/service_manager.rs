@@ -217,6 +217,22 @@ async fn the_program_is_replaced_by_what_lies_in_its_place_and_the_manager_follo
 }
 
 #[tokio::test]
+async fn what_the_former_process_was_asked_for_while_it_handed_over_the_new_one_does() {
+    let mut manager = Manager::start(&[]).await;
+    manager.until("READY").await;
+    manager.signal("-USR2").await;
+    let log = &mut manager.desk.gateway.as_mut().expect("it runs").log;
+    until(log, says("upgrade.started")).await;
+    manager.signal("-HUP").await;
+    let (told, _) = manager.until("MAINPID").await;
+    manager.successor = Some(told["MAINPID"].parse().expect("a process"));
+    // A manager that asked for a reload waits for both.
+    manager.until("RELOADING").await;
+    manager.until("READY").await;
+    assert_eq!(manager.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_stop_while_another_is_to_take_over_ends_that_too() {
     let mut manager = Manager::start(&[]).await;
     manager.until("READY").await;
