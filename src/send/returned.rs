@@ -1,10 +1,12 @@
-//! Leads of a site that has left the configuration and is back: queued ones go on, held ones are queued again.
+//! What waits from before: leads of a site that has left the configuration and is back, which go on or are queued again, and
+//! those whose keys were refused, of which one is tried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::admission::Admission;
 use super::chain::Chain;
 use super::ownership::HeldPartitions;
 use super::settle::make_due;
@@ -17,15 +19,21 @@ use crate::queue::{Change, Filter, Head, MAKE_DUE_MAX, Order, Reason, State, Sto
 const PAGE: usize = 100;
 const PAGE_REST: Duration = Duration::from_secs(1);
 
-/// Finds what waits for a site that is back, also from before this process. Each gateway does so for the sites that it sends for.
+/// Queued leads of a site in which a refused key is looked for: the oldest are tried first.
+const TRIED_FIRST: usize = 20;
+
+/// Finds what waits for a site that is back, or for keys, also from before this process. Each gateway does so for the sites
+/// that it sends for.
 pub(super) async fn bring_back(
     store: Arc<dyn Store>,
     config: Arc<ArcSwap<Config>>,
-    held: HeldPartitions,
+    admission: Arc<Admission>,
     clock: Clock,
 ) {
+    let held = admission.held().clone();
     let done = async {
         find_queued(&*store, &config.load_full(), &held, &clock).await?;
+        take_up_pauses(&*store, &config.load_full(), &admission, &clock).await?;
         queue_held(&*store, &config, &held, &clock).await
     };
     if let Err(error) = done.await {
@@ -55,6 +63,38 @@ async fn find_queued(
             make_due(store, &site, MAKE_DUE_MAX, clock.now()).await;
         }
     }
+    Ok(())
+}
+
+/// Pauses the keys again that were refused before this gateway sent for their sites, and lets one lead of each be tried: keys
+/// that were replaced meanwhile are taken then, and the other leads follow in their order. Does so once.
+pub(super) async fn take_up_pauses(
+    store: &dyn Store,
+    config: &Config,
+    admission: &Admission,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    if admission.has_taken_up_pauses() {
+        return Ok(());
+    }
+    let counts = store.counts().await?;
+    let queued = counts.into_iter().filter(|count| count.state == State::Queued);
+    for site in queued.filter_map(|count| config.sites.get(&count.site)) {
+        if !site.deliver || !admission.held().has_site(&site.id) {
+            continue;
+        }
+        let filter = Filter { site: Some(site.id.clone()), state: Some(State::Queued), ..Filter::default() };
+        let first = store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?.heads;
+        let now = clock.now();
+        let mut taken_up = 0;
+        for head in &first {
+            taken_up += usize::from(admission.take_up_pause(site, head, now));
+        }
+        if taken_up > 0 {
+            make_due(store, &site.id, taken_up, now).await;
+        }
+    }
+    admission.pauses_taken_up();
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::admission::{Admission, Decision};
+use super::chain::Chain;
 use super::claiming::{Room, new_since};
 use super::confirm::Confirmation;
 use super::deliver::Deliverer;
@@ -19,7 +20,7 @@ use super::looking::{Looking, POLL};
 use super::outcome;
 use super::ownership::{GatewayIdentity, Ownership};
 use super::publish::Publisher;
-use super::returned::bring_back;
+use super::returned::{bring_back, take_up_pauses};
 use super::settle::make_due;
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::clock::Clock;
@@ -171,6 +172,7 @@ impl Sender {
         reloads.mark_changed();
         let mut moved = self.deliverer.admission.held().changes();
         let mut returning = JoinSet::new();
+        self.take_up_pauses(shutdown.clone()).await;
         while !*shutdown.borrow_and_update() {
             self.follow_partitions(&mut moved, &mut reloads);
             if reloads.has_changed().unwrap_or_default() {
@@ -206,6 +208,20 @@ impl Sender {
         }
     }
 
+    /// Before anything is sent: a lead that was refused goes before those that came after it.
+    async fn take_up_pauses(&self, mut shutdown: watch::Receiver<bool>) {
+        let Deliverer { store, config, admission, clock, .. } = &self.deliverer;
+        let config = config.load_full();
+        let taken_up = tokio::select! {
+            taken_up = take_up_pauses(&**store, &config, admission, clock) => taken_up,
+            _stop = shutdown.wait_for(|stop| *stop) => return,
+        };
+        if let Err(error) = taken_up {
+            let error = Chain(&error);
+            tracing::error!(%error, "send.pauses_unread: which keys were refused is found out by sending");
+        }
+    }
+
     /// Goes by the sites that this gateway sends for by now.
     fn follow_partitions(&self, moved: &mut watch::Receiver<Partitions>, reloads: &mut watch::Receiver<u64>) {
         if moved.has_changed().unwrap_or_default() {
@@ -229,11 +245,10 @@ impl Sender {
     async fn begin_bringing_back(&self, returning: &mut JoinSet<()>) {
         returning.shutdown().await;
         let Deliverer { store, config, admission, clock, .. } = self.deliverer.clone();
-        let held = admission.held().clone();
         let last_panic = Arc::clone(&self.returning_panic);
         returning.spawn(async move {
             // It must not keep the others' leads from being sent.
-            if let Err(panicked) = catch_async(bring_back(store, config, held, clock)).await {
+            if let Err(panicked) = catch_async(bring_back(store, config, admission, clock)).await {
                 tracing::error!(
                     location = panicked.location,
                     "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"

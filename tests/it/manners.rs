@@ -97,6 +97,42 @@ async fn changed_keys_resume_a_site_at_once() {
 }
 
 #[tokio::test]
+async fn after_a_restart_the_lead_that_was_refused_is_the_one_that_is_tried() {
+    for rotated_meanwhile in [true, false] {
+        let world = World::new().await;
+        world.api.on_intake(Reply::error(401, "Unauthorized"));
+        world.queue("acme", 1).await;
+        world.step().await;
+        world.queue("acme", 2).await;
+        world.queue("acme", 3).await;
+        world.pass(20);
+        let rotate = || world.change(|config| config.sites.extend([site("acme", "2")]));
+        if rotated_meanwhile {
+            rotate();
+        } else {
+            world.api.on_intake(Reply::error(401, "Unauthorized"));
+        }
+        let (stop, stopping) = watch::channel(false);
+        let sender = world.restarted();
+        let running = sender.clone();
+        let task = tokio::spawn(async move { running.run(stopping).await });
+        world.api.wait_for(2).await;
+        let mut refused = 1;
+        if !rotated_meanwhile {
+            refused += 1;
+            rotate();
+            sender.reloaded().await;
+        }
+        world.api.wait_for(refused + 3).await;
+        let sent = world.sent();
+        assert_eq!(sent[..2], ["jane1", "jane1"], "{sent:?}");
+        assert_eq!(sent.iter().filter(|name| *name == "jane1").count(), refused + 1, "{sent:?}");
+        stop.send_replace(true);
+        task.await.expect("it stops");
+    }
+}
+
+#[tokio::test]
 async fn keys_that_are_refused_after_they_were_changed_pause_nobody() {
     let world = World::new().await;
     let told = Arc::new(tokio::sync::Notify::new());
