@@ -154,6 +154,9 @@ impl Follower {
         self.metrics.config_loaded(is_sound.then(|| now.as_second()));
         let config = self.config.load_full();
         self.told.reloaded(&reloaded, config.sites.len(), is_asked);
+        for key in config.needs_restart.iter().filter(|key| !previous.needs_restart.contains(key)) {
+            tracing::warn!(key, "config.needs_restart: the new value takes effect after a restart");
+        }
         tell_gone_sites(&previous, &config);
         self.told.stand_ins(&reloaded.stand_ins, is_asked, now);
         self.warnings.tell(&reloaded.diagnostics);
@@ -186,8 +189,11 @@ impl Follower {
 fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused: bool) {
     let is_admin =
         |stand_in: &StandIn| stand_in.part == ConfigPart::Section("admin") && stand_in.by == StandInSource::Default;
-    metrics.config_broken(stand_ins.len());
-    metrics.set_degraded(Degraded::ConfigBroken, !stand_ins.is_empty());
+    let (keyless, broken): (Vec<_>, Vec<_>) = stand_ins.iter().partition(|stand_in| stand_in.waits_for_keys());
+    metrics.config_broken(broken.len());
+    metrics.set_degraded(Degraded::ConfigBroken, !broken.is_empty());
+    metrics.set_degraded(Degraded::KeysMissing, !keyless.is_empty());
+    metrics.set_degraded(Degraded::RestartNeeded, !config.needs_restart.is_empty());
     metrics.set_degraded(Degraded::ReloadRefused, is_refused);
     metrics.set_degraded(Degraded::DeliveryOff, config.missing.upstream);
     metrics.set_degraded(Degraded::AdminBroken, stand_ins.iter().any(is_admin));
@@ -227,9 +233,6 @@ impl LoggedProblems {
         }
         let problems = diagnostics.iter().filter(|problem| problem.severity > Severity::Warning);
         problems.take(PROBLEMS_MAX).for_each(tell_problem);
-        for key in &reloaded.need_restart {
-            tracing::warn!(key, "config.needs_restart: the new value takes effect after a restart");
-        }
     }
 
     /// Says what stands in for what, and what no longer has to; all of it to who asks.

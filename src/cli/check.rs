@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
+use super::gateway_user::as_gateway_user;
 use super::rules::{ConfigArg, today};
 use crate::accept::check_certificates;
 use crate::config::{self, Config, Diagnostics, Severity, Sources, StandIn, Starting};
@@ -76,8 +77,12 @@ impl<'a> ShownStandIn<'a> {
 
 pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
-    let Starting { mut loaded, stand_ins, in_force } = config::start(&path, &Sources::process(), today());
-    let certificates = loaded.config.as_ref().map_or(Ok(()), |config| check_certificates(&config.server.listen));
+    let (Starting { mut loaded, stand_ins, in_force }, certificates) = as_gateway_user(&path, console, || {
+        let starting = config::start(&path, &Sources::process(), today());
+        let config = starting.loaded.config.as_ref();
+        let certificates = config.map_or(Ok(()), |config| check_certificates(&config.server.listen));
+        (starting, certificates)
+    });
     if let Err(error) = certificates {
         loaded.diagnostics.add_error(&path, &format!("{:#}", anyhow!(error)));
     }

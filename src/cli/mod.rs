@@ -27,6 +27,10 @@ mod expectation;
 
 mod explain;
 
+mod gateway_user;
+
+mod how_to_start;
+
 mod init;
 
 mod junit;

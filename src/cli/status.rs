@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::console::{Console, Format, Paint};
 use super::error::Error;
 use super::exit::Exit;
+use super::how_to_start::how_to_start;
 use super::leads::{Remote, duration, gateway, plural};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
@@ -69,12 +70,16 @@ pub(super) fn run(args: &StatusArgs, console: &mut Console) -> Result<Exit, Erro
 
 async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> {
     let remote: Option<Remote> = gateway(&args.config, args.admin.as_deref(), console).await?;
-    let remote = remote.ok_or_else(|| {
-        Error::admin(anyhow!("no gateway answers")).hint(
-            "is it running with this configuration? `formgate serve` starts it; `formgate leads list` works without it",
-        )
-    })?;
+    let remote = remote.ok_or_else(no_gateway)?;
     remote.get("/status", &StatusQuery { brief: args.check.then_some(true) }).await
+}
+
+/// The failure of a command that only a running gateway can answer.
+pub(super) fn no_gateway() -> Error {
+    let start = how_to_start();
+    Error::admin(anyhow!("no gateway answers")).hint(format!(
+        "is it running with this configuration? `{start}` starts it; `formgate leads list` works without it"
+    ))
 }
 
 fn check(args: &StatusArgs, status: Result<Status, Error>, console: &mut Console) -> Result<Exit, Error> {

@@ -2,7 +2,7 @@
 //! too early; both are TOML, and what they lack would silently be taken for its defaults.
 //!
 //! Only what a file lost at its end can have been cut off: what is missing while something follows was taken out. Of what
-//! is missing at the end of `config.toml`, one table is taken for an edit, unless another store, address or destination
+//! is missing at the end of `config.toml`, what is commented out and one table are taken for an edit, unless another store, address or destination
 //! would come of it; at the end of a site one key or form, unless its posts would be refused, or be sent where they were
 //! not before. The number of `[[site]]` tables that may go at once is not judged here.
 
@@ -51,18 +51,19 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
     }
     let Some(last_good) = last_good else { return false };
     let now = outline(&root);
-    let lost = lost_at_end(&last_good.outline, &now);
-    let moved: Vec<_> = if lost.is_empty() { Vec::new() } else { moved(file, last_good, lost, sources, today) };
+    let lost = lost_at_end(&last_good.outline, &now).iter().filter(|name| !is_commented_out(name, file.text()));
+    let lost: Vec<&String> = lost.collect();
+    let moved: Vec<_> = if lost.is_empty() { Vec::new() } else { moved(file, last_good, &lost, sources, today) };
     let tables: Vec<_> = lost.iter().filter(|name| !name.contains('.')).collect();
     let has_sites = lost.iter().any(|name| name.starts_with("site."));
     // What `[sites]` and `[mappings]` include stays by itself.
     let sections = tables.iter().filter(|name| !["site", "sites", "mappings"].contains(&name.as_str())).count();
     let (what, cure) = if !moved.is_empty() {
-        (moved.join(", "), "to go back to a default, write the default out")
+        (moved.join(", "), "to go back to a default, write the default out or comment the old value out")
     } else if sections + usize::from(has_sites) > 1 {
         (
             tables.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", "),
-            "to remove them, take them out one at a time",
+            "to remove them, take them out one at a time, or comment them out",
         )
     } else {
         return false;
@@ -166,7 +167,7 @@ fn lost_at_end<'a>(before: &'a [String], now: &[String]) -> &'a [String] {
 }
 
 /// Names those of the lost keys that say where something is, and whose default is another place.
-fn moved(file: &SourceFile, last_good: &Texts, lost: &[String], sources: &Sources, today: Date) -> Vec<&'static str> {
+fn moved(file: &SourceFile, last_good: &Texts, lost: &[&String], sources: &Sources, today: Date) -> Vec<&'static str> {
     // Both beside the same file, so that relative paths compare.
     let path = absolute(file.path());
     let before = compile(&path, last_good.sections.values().map(String::as_str).collect(), sources, today);
@@ -179,7 +180,7 @@ fn moved(file: &SourceFile, last_good: &Texts, lost: &[String], sources: &Source
         ("kaicalls.base_url", "[kaicalls].base_url", before.upstream.base_url != now.upstream.base_url),
         ("queue.url", "[queue].url", before.queue.url != now.queue.url),
     ];
-    let moved = differing.into_iter().filter(|(name, _, differs)| *differs && lost.iter().any(|lost| lost == name));
+    let moved = differing.into_iter().filter(|(name, _, differs)| *differs && lost.iter().any(|lost| *lost == name));
     moved.map(|(_, shown, _)| shown).collect()
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::secret::Sources;
 
 /// Names the configuration file where the command line doesn't.
-const VARIABLE: &str = "FORMGATE_CONFIG";
+pub(super) const VARIABLE: &str = "FORMGATE_CONFIG";
 /// Where it is looked for otherwise, in this order.
 const PLACES: [&str; 2] = ["config.toml", "/etc/formgate/config.toml"];
 

@@ -56,8 +56,6 @@ pub struct Reloaded {
     pub is_refused: bool,
     /// `config.toml` itself has an error, or can't be read.
     pub is_config_broken: bool,
-    /// Keys whose new values need a restart.
-    pub need_restart: Vec<&'static str>,
     pub diagnostics: Diagnostics,
 }
 
@@ -118,10 +116,9 @@ impl Live {
         state.watched = loaded.watched;
         state.last_look = None;
         state.unreadable_looks = loaded.parts.is_unreadable.then_some(0);
-        let mut need_restart = Vec::new();
         // The running configuration stands in for every section: there always is one.
         if let Some((mut config, texts)) = merged.in_force {
-            need_restart = keep_fixed(&mut config, &previous);
+            config.needs_restart = keep_fixed(&mut config, &previous);
             state.texts = texts;
             state.put_back = state.removed.put_back(&loaded.parts.texts);
             self.current.store(Arc::new(config));
@@ -130,7 +127,6 @@ impl Live {
             stand_ins: merged.stand_ins,
             is_refused: merged.is_refused,
             is_config_broken: loaded.parts.is_config_broken(),
-            need_restart,
             diagnostics,
         }
     }

@@ -155,7 +155,9 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let mut files = LoadedFiles::open(path, last_good, sources, today);
     let parsed = files.config.parse().filter(|_| files.is_whole);
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
-    let sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
+    let mut sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
+    let was_there = |name: &str| last_good.is_some_and(|texts| texts.outline.iter().any(|known| known == name));
+    root.iter().for_each(|root| sections.distrust_absent(root, was_there));
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let has_mail = sections.may_mail();
     let context = site::Context { sources, today, mappings: &names, sound: &sound, has_mail };
@@ -230,7 +232,9 @@ impl LoadedFiles {
     /// Opens `config.toml` and what it includes, even if the rest of it can't be parsed.
     fn open(path: &Path, last_good: Option<&Texts>, sources: &Sources, today: Date) -> Self {
         let config = SourceFile::read(path);
-        let is_whole = config.is_toml() && !cut_short::report(&config, last_good, sources, today);
+        let is_whole = config.is_toml()
+            && !advice::is_foreign(&config, KEYS)
+            && !cut_short::report(&config, last_good, sources, today);
         let last_good = last_good.filter(|_| !is_whole);
         let includes = last_good.map(|texts| SourceFile::from_text(path, texts.includes()));
         let including = includes.as_ref().unwrap_or(&config);

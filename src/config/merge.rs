@@ -68,7 +68,7 @@ pub(super) fn merge(
 /// Returns the site whose file is broken or gone. One that lacks keys is written well.
 fn broken_site(stand_in: &StandIn) -> Option<SiteId> {
     match &stand_in.part {
-        ConfigPart::Site(id) if stand_in.fault != PartFault::Incomplete => Some(id.clone()),
+        ConfigPart::Site(id) if !stand_in.fault.is_lack() => Some(id.clone()),
         _ => None,
     }
 }
@@ -176,7 +176,9 @@ impl ConfigMerge<'_> {
                 None => (&written.site, StandInSource::Itself),
             };
             if lacks_secrets(&written.site) {
-                self.stand_in(ConfigPart::Site(id.clone()), &written.site.file, PartFault::Incomplete, by);
+                // Without a secret for signatures posts are refused; without keys their leads wait.
+                let fault = if written.site.lacks_signature_secret { PartFault::Incomplete } else { PartFault::NoKeys };
+                self.stand_in(ConfigPart::Site(id.clone()), &written.site.file, fault, by);
             }
             sites.insert(id.clone(), Arc::clone(site));
         }

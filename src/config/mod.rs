@@ -47,6 +47,8 @@ mod notify;
 
 mod page_origin;
 
+mod permission;
+
 mod queue;
 
 mod reader;
@@ -107,7 +109,7 @@ pub use snapshot::{
     Retry, Server, Site, StoreUrl, Token,
 };
 pub use stand_in::{ConfigPart, PartFault, StandIn, StandInGroup, StandInSource, gather};
-pub use start::{Origin, Starting, start};
+pub use start::{Origin, Starting, data_folder, start};
 pub use suggest::known_names;
 pub use watched::Watched;
 pub use written::{WrittenSite, written_site};

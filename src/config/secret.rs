@@ -7,14 +7,17 @@ use std::path::{Component, Path, PathBuf};
 use toml::de::DeValue;
 
 use super::diagnostic::Severity;
+use super::permission::unreadable;
 use super::reader::{Key, KeyShape, KnownKeys, Table, Value};
 use super::recurring::{Recurring, RecurringKind, folder_of};
 use crate::destination::Secret;
 
 /// Largest file that holds one secret, in bytes.
 const SECRET_MAX: u64 = 64 * 1024;
-/// Where systemd puts the credentials of a unit.
+/// Where systemd tells a unit that its credentials are.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// Where systemd keeps those of the package's unit while it runs, for a command line that asks beside it.
+const UNIT_CREDENTIALS: &str = "/run/credentials/formgate.service";
 
 /// What an editor or `echo` leaves at the end of a value.
 const LINE_END: [char; 2] = ['\r', '\n'];
@@ -32,19 +35,21 @@ pub(super) const KEYS: KnownKeys = KnownKeys {
 #[derive(Clone)]
 pub struct Sources {
     environment: Option<BTreeMap<String, String>>,
+    /// Looked into where the environment names no folder of credentials.
+    unit_credentials: Option<PathBuf>,
     has_stand_ins: bool,
 }
 
 impl Sources {
     /// The process' own environment.
     pub fn process() -> Self {
-        Self { environment: None, has_stand_ins: false }
+        Self { environment: None, unit_credentials: Some(UNIT_CREDENTIALS.into()), has_stand_ins: false }
     }
 
     /// An environment of these variables alone.
     pub fn with_environment<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { environment: Some(owned.into_iter().collect()), has_stand_ins: false }
+        Self { environment: Some(owned.into_iter().collect()), unit_credentials: None, has_stand_ins: false }
     }
 
     /// The same with a stand-in for each value that is not on this machine: for those who only map, as a checkout in CI.
@@ -76,7 +81,8 @@ impl Sources {
     }
 
     fn credentials(&self) -> Option<PathBuf> {
-        self.variable(CREDENTIALS_DIRECTORY).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+        let named = self.variable(CREDENTIALS_DIRECTORY).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        named.or_else(|| self.unit_credentials.clone())
     }
 }
 
@@ -223,7 +229,8 @@ fn file(value: &Value<'_>, path: &Value<'_>, sources: &Sources, kind: KeyVisibil
             stand_in
         }
         Err(error) => {
-            path.error(&format!("`{}`: {} can't be read: {error}", value.key(), found.display()), None);
+            let (message, hint) = unreadable(&found, &error);
+            path.error(&format!("`{}`: {} {message}", value.key(), found.display()), hint.as_deref());
             None
         }
     }

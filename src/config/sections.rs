@@ -62,6 +62,30 @@ impl Sections {
         sections
     }
 
+    /// Counts a table as broken that seems to be written under a name that nobody knows: its defaults are not what was meant.
+    pub(super) fn distrust_absent(&mut self, root: &Table<'_>, is_known: impl Fn(&str) -> bool) {
+        for (name, _) in self.states().into_iter().filter(|_| root.has_unknown()) {
+            if root.is_misspelt(name) || !root.has(name) && is_known(name) {
+                self.forget(name);
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &'static str) {
+        match name {
+            "server" => self.server = None,
+            "admin" => self.admin = None,
+            "kaicalls" => self.upstream = None,
+            "queue" => self.queue = None,
+            "limits" => self.limits = None,
+            "backup" => self.backup = None,
+            "notify" => self.sinks = None,
+            "mail" => self.mail = None,
+            "alerts" => self.alerts = None,
+            _ => debug_assert!(false, "there is no section {name}"),
+        }
+    }
+
     /// A PostgreSQL store has no folder here, so what is kept beside it lies beside the configuration.
     fn name_data_folder(&mut self, root: &Table<'_>) {
         let is_elsewhere = self.queue.as_ref().is_some_and(|queue| matches!(queue.url, StoreUrl::Postgres(_)));
@@ -149,6 +173,7 @@ impl Sections {
             mappings: std::sync::Arc::default(),
             missing,
             broken_sites: std::collections::BTreeSet::new(),
+            needs_restart: Vec::new(),
         })
     }
 

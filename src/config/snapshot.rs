@@ -38,6 +38,8 @@ pub struct Config {
     pub missing: Missing,
     /// Sites whose files are broken or gone: those in `sites` are of their last-good versions, the others have none.
     pub broken_sites: BTreeSet<SiteId>,
+    /// Keys whose values in the files are others than those here, which only a start can change: `[queue].url`.
+    pub needs_restart: Vec<&'static str>,
 }
 
 /// What neither the files nor their last good versions give.

@@ -10,6 +10,7 @@ use toml::de::DeTable;
 use super::advice::is_other_language;
 use super::diagnostic::{Diagnostic, Severity, SourceLocation};
 use super::mask::{MASK, secret_ranges};
+use super::permission::unreadable;
 use super::recurring::Recurring;
 use super::watched::{Stamp, Watched};
 
@@ -56,13 +57,13 @@ impl SourceFile {
         let stamp = Stamp::of(path);
         let (text, problem) = match read_text(path, FILE_MAX) {
             Ok(text) => (text, None),
-            Err(message) => (String::new(), Some(message)),
+            Err(problem) => (String::new(), Some(problem)),
         };
         let mut file = Self::from_text(path, text);
         file.watched.get_mut().add_file(path.to_owned(), stamp);
-        if let Some(message) = problem {
+        if let Some((message, hint)) = problem {
             file.unreadable = true;
-            file.report_file(Severity::Error, &message, None);
+            file.report_file(Severity::Error, &message, hint.as_deref());
         }
         file
     }
@@ -328,14 +329,15 @@ impl SourceExcerpt {
     }
 }
 
-/// Reads a text file of at most `max` bytes; an error is words for a diagnostic.
-fn read_text(path: &Path, max: u64) -> Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| format!("can't be read: {error}"))?.len();
+/// Reads a text file of at most `max` bytes; an error is words for a diagnostic, and what helps.
+fn read_text(path: &Path, max: u64) -> Result<String, (String, Option<String>)> {
+    let size = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
     if size > max {
-        return Err(format!("is larger than {max} bytes"));
+        return Err((format!("is larger than {max} bytes"), None));
     }
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    String::from_utf8(bytes).map_err(|error| format!("is not valid UTF-8 at byte {}", error.utf8_error().valid_up_to()))
+    let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+    String::from_utf8(bytes)
+        .map_err(|error| (format!("is not valid UTF-8 at byte {}", error.utf8_error().valid_up_to()), None))
 }
 
 #[cfg(test)]

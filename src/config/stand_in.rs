@@ -17,6 +17,13 @@ pub struct StandIn {
     pub by: StandInSource,
 }
 
+impl StandIn {
+    /// Tells whether it only waits for keys, as a new site does whose keys nobody has made yet.
+    pub fn waits_for_keys(&self) -> bool {
+        self.fault == PartFault::NoKeys && self.by != StandInSource::LastGood
+    }
+}
+
 /// A part of the configuration that is sound or broken by itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigPart {
@@ -34,8 +41,10 @@ pub enum PartFault {
     Broken,
     /// Its file isn't there, or isn't included any more.
     Gone,
-    /// It is written well, but a key, a secret or a mapping that it names can't be had.
+    /// It is written well, but a secret or a mapping that it names can't be had.
     Incomplete,
+    /// It is written well, but not all keys of the site can be had: its leads wait for them.
+    NoKeys,
     /// It was taken out of a file together with many others.
     TakenOut,
 }
@@ -63,12 +72,18 @@ impl fmt::Display for ConfigPart {
 }
 
 impl PartFault {
+    /// Tells whether it is written well, and only lacks what it names.
+    pub fn is_lack(self) -> bool {
+        matches!(self, Self::Incomplete | Self::NoKeys)
+    }
+
     /// Returns the word for logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
             Self::Gone => "gone",
             Self::Incomplete => "incomplete",
+            Self::NoKeys => "no_keys",
             Self::TakenOut => "taken_out",
         }
     }

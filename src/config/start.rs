@@ -156,7 +156,7 @@ fn tell_of_no_copy(folder: &Folder, diagnostics: &mut Diagnostics, path: &Path) 
 /// Returns the folder of the copy: where a file that lost the name of its data folder leads to the default one, that one
 /// knows where the copy is.
 pub(super) fn copy_folder(path: &Path, sections: &Sections, sources: &Sources) -> Option<Folder> {
-    let named = Folder::in_data(&data_folder(path, sections, sources)?);
+    let named = Folder::in_data(&data_folder_of(path, sections, sources)?);
     Some(named.elsewhere(path).unwrap_or(named))
 }
 
@@ -167,8 +167,13 @@ pub(super) fn refer_to(folder: &Folder, path: &Path) -> io::Result<()> {
     Folder::in_data(default).refer(path, folder)
 }
 
+/// Returns the data folder that a file names, also where it is broken; none where the store is in memory.
+pub fn data_folder(path: &Path, sources: &Sources) -> Option<PathBuf> {
+    data_folder_of(path, &Sections::default(), sources)
+}
+
 /// Returns the data folder, also where the tables that name it are broken.
-fn data_folder(path: &Path, sections: &Sections, sources: &Sources) -> Option<PathBuf> {
+fn data_folder_of(path: &Path, sections: &Sections, sources: &Sources) -> Option<PathBuf> {
     // A file of its own: its problems are told when it is loaded.
     let file = SourceFile::read(path);
     let entries = file.parse_leniently();

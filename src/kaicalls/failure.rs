@@ -131,7 +131,7 @@ impl FailureKind {
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dns => f.write_str("name not found"),
+            Self::Dns => f.write_str("host name not found (DNS)"),
             Self::Connect(fault) => f.write_str(match fault {
                 ConnectFault::Refused => "connection refused",
                 ConnectFault::Unreachable => "network unreachable",

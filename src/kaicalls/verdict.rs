@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(judged.words.as_deref(), Some("an HTML page"));
         let failure = NoAnswer { kind: FailureKind::Dns, sent: false };
         let judged = Reply::Failed(failure).judge(Timestamp::UNIX_EPOCH);
-        assert_eq!((judged.status, judged.words.as_deref()), (None, Some("name not found")));
+        assert_eq!((judged.status, judged.words.as_deref()), (None, Some("host name not found (DNS)")));
     }
 
     #[test]

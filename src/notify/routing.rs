@@ -97,9 +97,11 @@ pub(super) fn degradation_event(degraded: Degraded) -> Option<EventType> {
         Degraded::StoreSetAside | Degraded::StoreDamaged | Degraded::StoreAway => Some(EventType::GatewayStoreDegraded),
         Degraded::BackupFailed => Some(EventType::GatewayBackupFailed),
         Degraded::CertificateExpiring => Some(EventType::GatewayCertificateExpiring),
-        Degraded::AdminSocketMissing | Degraded::TaskFailing | Degraded::ConfigsDiffer => {
-            Some(EventType::GatewayDegraded)
-        }
+        Degraded::KeysMissing
+        | Degraded::RestartNeeded
+        | Degraded::AdminSocketMissing
+        | Degraded::TaskFailing
+        | Degraded::ConfigsDiffer => Some(EventType::GatewayDegraded),
         // `site.paused` and `gateway.upstream_down`.
         Degraded::SitesPaused | Degraded::UpstreamFailing => None,
     }

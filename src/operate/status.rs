@@ -98,6 +98,19 @@ pub struct Degradation {
     pub cure: String,
 }
 
+impl Degradation {
+    /// Says what is the matter, and in which values of the configuration.
+    fn of(reason: Degraded, config: &Config) -> Self {
+        let cure = match reason {
+            Degraded::RestartNeeded if !config.needs_restart.is_empty() => {
+                format!("restart the gateway to put the new value of {} in force", config.needs_restart.join(", "))
+            }
+            _ => reason.cure().to_owned(),
+        };
+        Self { reason: reason.as_str().to_owned(), cure }
+    }
+}
+
 /// Where submissions are kept. Bytes are of the database, without its log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreStatus {
@@ -161,7 +174,6 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
     let Told { causes, has_more, errors, refused } = told.unwrap_or_default();
     let work = || causes.iter().filter(|group| group.reason != Reason::Spam);
     let needs_person = work().map(|group| group.leads).sum();
-    let cure = |reason: Degraded| Degradation { reason: reason.as_str().to_owned(), cure: reason.cure().to_owned() };
     Status {
         version: process.version.to_owned(),
         since: process.since,
@@ -171,7 +183,7 @@ pub async fn status(store: &dyn Store, config: &Arc<Config>, process: Process<'_
         ready: process.unready.is_none(),
         unready: process.unready,
         unready_reason: process.unready_reason.map(str::to_owned),
-        degraded: process.degraded.into_iter().map(cure).collect(),
+        degraded: process.degraded.into_iter().map(|reason| Degradation::of(reason, config)).collect(),
         store: store_status(config, extent.unwrap_or_default()),
         spool: spool(store).await,
         sites: config.sites.len(),

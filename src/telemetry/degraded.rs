@@ -11,6 +11,10 @@ use parking_lot::Mutex;
 pub enum Degraded {
     /// A configuration file is broken or gone; the last good version of what it holds is in force.
     ConfigBroken,
+    /// A site has no keys that can be read, as a new one: it takes submissions, and its leads wait.
+    KeysMissing,
+    /// A value was changed that takes effect at the next start.
+    RestartNeeded,
     /// The copy of the last good configuration can't be written: a start that finds less has an older one, or none.
     CopyFailed,
     /// A reload was not carried out, because too many sites would have vanished with their files.
@@ -43,8 +47,10 @@ pub enum Degraded {
 
 impl Degraded {
     /// Every degradation there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::ConfigBroken,
+        Self::KeysMissing,
+        Self::RestartNeeded,
         Self::CopyFailed,
         Self::ReloadRefused,
         Self::DeliveryOff,
@@ -65,6 +71,8 @@ impl Degraded {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConfigBroken => "config_broken",
+            Self::KeysMissing => "keys_missing",
+            Self::RestartNeeded => "restart_needed",
             Self::CopyFailed => "copy_failed",
             Self::ReloadRefused => "reload_refused",
             Self::DeliveryOff => "delivery_off",
@@ -87,6 +95,12 @@ impl Degraded {
         match self {
             Self::ConfigBroken => {
                 "a configuration file is broken or missing; its last-good version is in use: run `formgate check`"
+            }
+            Self::KeysMissing => {
+                "a site's keys can't be read, so its leads wait: `formgate check` names the files to write them to"
+            }
+            Self::RestartNeeded => {
+                "a changed value takes effect after a restart: `config.needs_restart` in the log names it"
             }
             Self::CopyFailed => "the last-good copy can't be written: see `config.copy_failed` in the log",
             Self::ReloadRefused => {

@@ -350,17 +350,28 @@ fn what_a_fleet_shares_is_told_once() {
     assert_eq!(also, Some(599), "a program is told every place");
 }
 
+/// Gives the warnings of a sound `config.toml`, each with its place.
+fn warned(config: &str) -> Vec<String> {
+    let folder = Folder::of(&[("config.toml", config), ("sites/acme.toml", ACME), ("a.pem", ""), ("a.key", "")]);
+    let diagnostics = folder.load().diagnostics;
+    assert!(!diagnostics.prevent_serving(), "{}", diagnostics.render(false));
+    diagnostics.iter().map(|diagnostic| format!("{} {}", diagnostic.location(), diagnostic.message)).collect()
+}
+
+#[test]
+fn proxies_that_nobody_believes_are_warned_of() {
+    for (unheard, what) in [
+        ("[server]\ntrusted_proxies = [\"10.0.0.2/32\"]\n", "2:19 `trusted_proxies` has no effect without"),
+        ("[server]\nclient_address = \"x-real-ip\"\ntrusted_proxies = []\n", "2:18 `client_address` has no effect"),
+        ("[server]\nlisten = \"10.0.0.1:80\"\nclient_address = \"x-real-ip\"\n", "3:18 `client_address` counts only"),
+    ] {
+        let told = warned(unheard);
+        assert!(told.len() == 1 && told[0].contains(&format!("config.toml:{what}")), "{told:?}");
+    }
+}
+
 #[test]
 fn doors_that_stand_open_are_warned_of() {
-    let warned = |server: &str| {
-        let folder = Folder::of(&[("config.toml", server), ("sites/acme.toml", ACME), ("a.pem", ""), ("a.key", "")]);
-        let diagnostics = folder.load().diagnostics;
-        assert!(!diagnostics.prevent_serving(), "{}", diagnostics.render(false));
-        diagnostics
-            .iter()
-            .map(|diagnostic| format!("{} {}", diagnostic.location(), diagnostic.message))
-            .collect::<Vec<_>>()
-    };
     let plain = warned("[server]\nlisten = [\"127.0.0.1:1\", \"0.0.0.0:80\", \"[2001:db8::1]:80\"]\n");
     assert_eq!(plain.len(), 2, "{plain:?}");
     assert!(plain[0].contains("config.toml:2:26 plain HTTP on a public address (every interface)"), "{plain:?}");
@@ -369,7 +380,9 @@ fn doors_that_stand_open_are_warned_of() {
         "[server]\nlisten = [\"10.0.0.1:80\", \"127.0.0.1:80\", \"[fd00::1]:80\"]\n",
         "[server]\nlisten = \"0.0.0.0:443\"\ntls = { cert = \"a.pem\", key = \"a.key\" }\n",
         "[server]\nlisten = \"0.0.0.0:8080\"\npublic_url = \"https://gate.example\"\n",
-        "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"172.16.0.0/12\"]\n",
+        "[server]\nclient_address = \"x-forwarded-for\"\ntrusted_proxies = [\"10.0.0.0/8\", \"172.16.0.0/12\"]\n",
+        "[server]\nclient_address = \"x-forwarded-for\"\n",
+        "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n",
     ] {
         assert_eq!(warned(sound), [""; 0], "{sound}");
     }

@@ -526,9 +526,10 @@ async fn a_site_without_its_key_takes_submissions_and_sends_them_once_it_is_ther
     let fleet = Fleet::new(&api.base_url());
     fleet.remove("secrets/05");
     let starting = fleet.starting();
-    assert_eq!(faults(&starting.stand_ins), [(ConfigPart::Site(id(5)), PartFault::Incomplete, StandInSource::Itself)]);
+    assert_eq!(faults(&starting.stand_ins), [(ConfigPart::Site(id(5)), PartFault::NoKeys, StandInSource::Itself)]);
     let running = fleet.run();
     let address = running.gateway()[0];
+    assert_eq!(running.metrics().degraded(), [Degraded::KeysMissing], "nothing is broken");
     assert_eq!((post(address, 5).await, post(address, 6).await), (200, 200));
     let sent = tokio::time::timeout(Duration::from_secs(20), api.wait_for(1)).await.expect("delivered");
     assert_eq!(sent[0].header("authorization"), Some("Bearer wp_pk_06:wp_sk_filed"));
@@ -710,6 +711,69 @@ fn what_a_person_takes_out_of_the_configuration_is_gone() {
     }
 }
 
+#[test]
+fn a_table_that_is_commented_out_is_gone_with_what_it_moved() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    fleet.append("config.toml", "[queue]\nurl = \"sqlite:data/other.db\"\n[limits]\n[backup]\nto = \"b\"\n");
+    let (live, config) = fleet.follow();
+    let whole = fs::read_to_string(fleet.path("config.toml")).expect("text");
+    let at = whole.find("[queue]").expect("it is there");
+    let commented: String = whole[at..].lines().map(|line| format!("# {line}\n")).collect();
+    fleet.write("config.toml", &format!("{}{commented}", &whole[..at]));
+    assert_eq!(fleet.starting().stand_ins, []);
+    nothing_stands_in(&live.reload(TODAY));
+    assert_eq!(config.load().needs_restart, ["[queue].url"]);
+    assert!(config.load().backup.is_none());
+}
+
+/// What is written under a name that nobody knows was meant for something: its defaults are not that.
+#[test]
+fn a_table_with_a_mistyped_name_stays_as_it_was() {
+    for (table, section, mistyped) in [
+        ("[limits]\nclient = { rate = \"7/min\", burst = 7 }\n", "limits", "limit"),
+        ("[limits]\nclient = { rate = \"7/min\", burst = 7 }\n", "limits", "throttling"),
+        ("[backup]\nto = \"b\"\n", "backup", "backups"),
+        ("[alerts]\noverdue = \"7m\"\n", "alerts", "alert"),
+        ("[[notify]]\nurl = \"https://hooks.example/x\"\n", "notify", "notfy"),
+        ("[mail]\nsmtp = \"smtp://localhost:25\"\nfrom = \"a@agency.example\"\n", "mail", "mial"),
+    ] {
+        let fleet = Fleet::new("http://127.0.0.1:1");
+        let before = fs::read_to_string(fleet.path("config.toml")).expect("text");
+        fleet.write("config.toml", &format!("{table}{before}"));
+        let (live, config) = fleet.follow();
+        let was = sections(&config);
+        fleet.write("config.toml", &format!("{}{before}", table.replace(section, mistyped)));
+        let wanted = (ConfigPart::Section(section), PartFault::Broken, StandInSource::LastGood);
+        let reloaded = live.reload(TODAY);
+        let told: Vec<_> = reloaded.stand_ins.iter().map(|it| (it.part.clone(), it.fault, it.by)).collect();
+        assert_eq!(told, [wanted], "{mistyped}");
+        assert_eq!(sections(&config), was, "{mistyped}");
+    }
+}
+
+/// What tables of `config.toml` say that have defaults.
+fn sections(config: &ArcSwap<Config>) -> String {
+    let Config { limits, backup, sinks, mail, alerts, .. } = &*config.load_full();
+    format!("{limits:?} {backup:?} {sinks:?} {mail:?} {alerts:?}")
+}
+
+/// Whoever stands in the folder of another program has its `config.toml` before him.
+#[test]
+fn a_configuration_of_another_program_is_told_and_never_served() {
+    let fleet = Fleet::new("http://127.0.0.1:1");
+    for foreign in ["[package]\nname = \"x\"\n", "theme = \"dark\"\n[params]\nlisten = \"0.0.0.0:80\"\n"] {
+        fleet.write("config.toml", foreign);
+        for line in [&["check"][..], &["serve"], &["leads", "list"]] {
+            let ran = fleet.command(line);
+            assert_eq!(ran.status.code(), Some(78), "{line:?}");
+            let told = String::from_utf8([ran.stdout, ran.stderr].concat()).expect("text");
+            assert!(told.contains("no configuration of formgate's") && told.contains("--config"), "{told}");
+            assert!(!told.contains("unknown key"), "{told}");
+        }
+        assert!(!fleet.path("data").exists(), "nothing begins there");
+    }
+}
+
 /// A site that takes no token, sends what is only tried out, or sends by another's keys, is worse than an old one.
 #[test]
 fn a_site_that_is_cut_short_stays_as_it_was() {
@@ -846,7 +910,7 @@ fn what_serves_is_never_guessed_and_the_rest_is() {
         assert!(fleet.starting().in_force.is_none(), "{table}");
         assert_eq!(fleet.command(&["serve"]).status.code(), Some(78), "{table}");
     }
-    for (broken, by) in [("[backup]\nodd = 1\n", StandInSource::LastGood), ("[notfy]\n", StandInSource::Itself)] {
+    for (broken, by) in [("[backup]\nodd = 1\n", StandInSource::LastGood), ("[notfy]\n", StandInSource::LastGood)] {
         fleet.write("config.toml", &format!("{sound}{broken}"));
         let starting = fleet.starting();
         assert_eq!(starting.stand_ins.iter().map(|stand_in| stand_in.by).collect::<Vec<_>>(), [by]);

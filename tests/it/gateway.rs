@@ -430,6 +430,7 @@ pub(crate) fn config() -> Config {
         mappings: Arc::new(Mappings::default()),
         missing: config::Missing::default(),
         broken_sites: BTreeSet::new(),
+        needs_restart: Vec::new(),
     }
 }
 

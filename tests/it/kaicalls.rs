@@ -230,7 +230,7 @@ async fn silence_ends_with_the_time_out() {
 async fn a_name_without_an_address_is_a_failure_of_its_own() {
     let failure = failure_of(&client("https://kaicalls.invalid")).await;
     assert_eq!(failure, NoAnswer { kind: FailureKind::Dns, sent: false });
-    assert_eq!((failure.to_string().as_str(), failure.kind.as_str()), ("name not found", "dns"));
+    assert_eq!((failure.to_string().as_str(), failure.kind.as_str()), ("host name not found (DNS)", "dns"));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ mod process;
 mod prometheus;
 mod properties;
 mod python;
+mod readers;
 mod reference;
 mod reload;
 mod restoring;

@@ -184,7 +184,7 @@ fn a_change_of_sinks_needs_no_restart() {
     files.write("config.toml", &format!("{}{mail}[alerts]\noverdue = \"5m\"\n", text.replace("hush", "anew")));
     let reloaded = live.reload(TODAY);
     reload::sound(&reloaded);
-    assert_eq!(reloaded.need_restart, Vec::<&str>::new());
+    assert_eq!(config.load().needs_restart, Vec::<&str>::new());
     let config = config.load();
     assert_eq!(names(&config), ["filed", "written", "notify-3", "acme/notify-1"]);
     assert_eq!(url(sink(&config, "written")), "https://hooks.example/anew");

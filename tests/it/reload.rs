@@ -208,14 +208,19 @@ fn a_configuration_that_is_no_toml_leaves_everything_as_it_was_but_what_it_inclu
 fn what_only_a_start_can_change_stays_and_is_told() {
     let files = Files::new("http://127.0.0.1:1");
     let (live, config) = files.start();
-    let text = fs::read_to_string(files.config_path()).expect("text");
-    let text = text.replace("127.0.0.1:0\"\n                [admin]", "127.0.0.1:1\"\n                [admin]");
+    let before = fs::read_to_string(files.config_path()).expect("text");
+    let text = before.replace("127.0.0.1:0\"\n                [admin]", "127.0.0.1:1\"\n                [admin]");
     let text = text.replace("memory:\"", "memory:\"\ndedupe = \"1h\"\nkeep = { held = \"1d\" }");
     files.write("config.toml", &text);
     let reloaded = live.reload(TODAY);
     sound(&reloaded);
-    assert_eq!(reloaded.need_restart, ["[server].listen", "[queue].dedupe"]);
-    let config = config.load();
+    assert_eq!(config.load().needs_restart, ["[server].listen", "[queue].dedupe"]);
+    // Put back, nothing waits any more.
+    let changed = config.load();
+    files.write("config.toml", &before);
+    sound(&live.reload(TODAY));
+    assert_eq!(config.load().needs_restart, [""; 0]);
+    let config = changed;
     assert_eq!(config.server.listen[0].address.port(), 0);
     assert_eq!(config.queue.dedupe, Duration::from_secs(600));
     assert_eq!(config.queue.keep.held, Duration::from_secs(86_400));

@@ -153,7 +153,7 @@ fn table() -> Vec<Row> {
         ("silence in the answer", Stalls(Reply::raw(HALF).then_silence()), None, AMBIGUOUS, Some("answer timed out")),
 
         ("connection refused", Refuses, None, FAILED, Some("connection refused")),
-        ("no such name", NoSuchName, None, FAILED, Some("name not found")),
+        ("no such name", NoSuchName, None, FAILED, Some("host name not found (DNS)")),
         ("time out before the request", NoHandshake, None, FAILED, Some("connection timed out")),
         ("a trusted certificate", Tls(include_bytes!("tls/good.pem"), true), Some(200), Delivered(Some("lead_tls")), None),
         ("a certificate for another name", Tls(include_bytes!("tls/elsewhere.pem"), true), None, FAILED, Some("TLS: certificate for another name")),

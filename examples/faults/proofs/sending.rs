@@ -53,6 +53,7 @@ impl Sending {
             alerts: Alerts::default(),
             missing: Missing::default(),
             broken_sites: std::collections::BTreeSet::new(),
+            needs_restart: Vec::new(),
         };
         let client = Client::new(Options { timeout, ..Options::new(base_url) })?;
         let config = Arc::new(ArcSwap::from_pointee(config));

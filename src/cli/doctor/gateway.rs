@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::finding::{Check, Finding};
 use crate::cli::error::Error;
+use crate::cli::how_to_start::how_to_start;
 use crate::cli::leads::{Remote, find_gateway};
 use crate::cli::status::size;
 use crate::config::{Config, StoreUrl};
@@ -38,7 +39,10 @@ pub(super) async fn find(config: &Config, admin: Option<&str>) -> Result<Remote,
         Ok(None) => Err(Finding::bad(
             Check::Gateway,
             "no gateway answers",
-            "start it with `formgate serve`; if it runs elsewhere or with another configuration, use --config or --admin",
+            format!(
+                "start it with `{}`; if it runs elsewhere or with another configuration, use --config or --admin",
+                how_to_start()
+            ),
         )),
         Err(error) => Err(unusable(&error)),
     }

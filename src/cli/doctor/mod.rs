@@ -37,7 +37,7 @@ use self::route::Seen;
 use super::console::{Console, Format};
 use super::error::Error;
 use super::exit::Exit;
-use super::leads::{Remote, plural, read_config};
+use super::leads::{Remote, plural, read_config_as_gateway};
 use super::rules::ConfigArg;
 use super::runtime::block_on;
 use crate::config::{Config, Site, known_names};
@@ -79,7 +79,7 @@ struct DoctorOutput<'a> {
 }
 
 pub(super) fn run(args: &DoctorArgs, console: &mut Console) -> Result<Exit, Error> {
-    let config = read_config(&args.config, console)?;
+    let config = read_config_as_gateway(&args.config, console)?;
     let sites = chosen(args, &config)?;
     let public = args.public_url.as_ref().or(config.server.public_url.as_ref());
     let public = public.map(|url| {

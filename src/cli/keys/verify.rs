@@ -8,6 +8,7 @@ use super::written;
 use crate::cli::console::{Console, Format, Paint};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::gateway_user::as_gateway_user;
 use crate::cli::rules::{ConfigArg, today};
 use crate::cli::table;
 use crate::config::{self, BrokenSite, Site, Sources, Starting};
@@ -32,16 +33,13 @@ pub(super) struct VerifyArgs {
 
 pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
-    let starting = config::start(&path, &Sources::process(), today());
-    let loaded = &starting.loaded;
-    let upstream = tools::upstream(loaded)?;
-    let sites = sites(args, &starting)?;
-    let mut rows: Vec<PairAsked> = sites.into_iter().flat_map(PairAsked::of_site).collect();
-    if args.sites.is_empty() {
-        let has_row = |site: &BrokenSite| site.id.is_some() && rows.iter().any(|row| row.site() == site.id.as_ref());
-        rows.extend(loaded.broken_sites.iter().filter(|site| !has_row(site)).map(of_broken).collect::<Vec<_>>());
-    }
-    let client = tools::client(upstream)?;
+    let (starting, rows) = as_gateway_user(&path, console, || {
+        let starting = config::start(&path, &Sources::process(), today());
+        let rows = rows(args, &starting);
+        (starting, rows)
+    });
+    let client = tools::client(tools::upstream(&starting.loaded)?)?;
+    let rows = rows?;
     let pace = tools::pace();
     // A pair that several sites share is asked about once.
     let pairs = keys::distinct_pairs(&rows);
@@ -70,11 +68,17 @@ pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit
     Ok(exit(&rows))
 }
 
-fn sites<'a>(args: &VerifyArgs, starting: &'a Starting) -> Result<Vec<&'a Site>, Error> {
-    match args.sites.is_empty() {
-        true => Ok(starting.loaded.usable_sites().collect()),
-        false => args.sites.iter().map(|id| written::find(id, starting)).collect(),
+/// Gathers the pairs of the sites that are meant, as far as they can be read.
+fn rows(args: &VerifyArgs, starting: &Starting) -> Result<Vec<PairAsked>, Error> {
+    if !args.sites.is_empty() {
+        let sites: Vec<&Site> = args.sites.iter().map(|id| written::find(id, starting)).collect::<Result<_, _>>()?;
+        return Ok(sites.into_iter().flat_map(PairAsked::of_site).collect());
     }
+    let mut rows: Vec<PairAsked> = starting.loaded.usable_sites().flat_map(PairAsked::of_site).collect();
+    let has_row = |site: &BrokenSite| site.id.is_some() && rows.iter().any(|row| row.site() == site.id.as_ref());
+    let broken = starting.loaded.broken_sites.iter().filter(|site| !has_row(site));
+    rows.extend(broken.map(of_broken).collect::<Vec<_>>());
+    Ok(rows)
 }
 
 fn show(rows: &[PairVerified], console: &mut Console) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use crate::operate::sites_file::{WrittenKey, edit_file, folder_of, named_files, 
 /// refused: what is added to a file that lost its end would be taken for all there is.
 pub(super) fn find<'a>(id: &SiteId, starting: &'a Starting) -> Result<&'a Site, Error> {
     let loaded = &starting.loaded;
-    let is_it = |it: &&StandIn| it.part == ConfigPart::Site(id.clone()) && it.fault != PartFault::Incomplete;
+    let is_it = |it: &&StandIn| it.part == ConfigPart::Site(id.clone()) && !it.fault.is_lack();
     if let Some(stand_in) = starting.stand_ins.iter().find(is_it) {
         let error = Error::config(anyhow!("site `{id}` uses its last-good version: {}", fault_of(stand_in)));
         return Err(error.hint("`formgate check` shows what is wrong; fix that first"));
@@ -41,7 +41,7 @@ fn fault_of(stand_in: &StandIn) -> String {
     let file = stand_in.file.display();
     match stand_in.fault {
         PartFault::Gone | PartFault::TakenOut => format!("it isn't in {file} any more"),
-        PartFault::Broken | PartFault::Incomplete => format!("{file} is broken"),
+        PartFault::Broken | PartFault::Incomplete | PartFault::NoKeys => format!("{file} is broken"),
     }
 }
 

@@ -16,6 +16,8 @@ mod erase;
 
 mod export;
 
+mod gateway;
+
 mod list;
 
 mod remote;
@@ -35,7 +37,7 @@ mod view;
 use clap::{Args, Subcommand};
 
 pub(super) use args::DetailFormat;
-pub(super) use desk::{find_gateway, gateway, read_config};
+pub(super) use gateway::{find_gateway, gateway, read_config, read_config_as_gateway};
 pub(super) use remote::{Opened, Remote};
 pub(super) use view::{ID_SHORT, duration, plural};
 

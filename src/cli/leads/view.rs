@@ -25,7 +25,8 @@ pub(super) fn second(time: Timestamp) -> String {
 
 /// Writes a number of things.
 pub(in crate::cli) fn plural(count: u64, what: &str) -> String {
-    match (count, what.strip_suffix('y')) {
+    let stem = what.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (count, stem) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
         (_, None) => format!("{count} {what}s"),

@@ -80,7 +80,7 @@ fn uses_last_good(site: &SiteId, stand_in: &StandIn) -> Error {
     let file = stand_in.file.display();
     let (why, cure) = match stand_in.fault {
         PartFault::Broken => ("its file is broken", format!("fix {file} first; `formgate check` shows what is wrong")),
-        PartFault::Incomplete => {
+        PartFault::Incomplete | PartFault::NoKeys => {
             ("what its file names can't be read", format!("`formgate check` shows what {file} lacks"))
         }
         PartFault::Gone | PartFault::TakenOut => (

@@ -18,6 +18,7 @@ use super::leads::{Opened, find_gateway, plural, read_config};
 use super::rules::ConfigArg;
 use super::runtime::{block_on, stop_signal};
 use super::shown;
+use super::status::no_gateway;
 use crate::config::Config;
 use frames::{Frame, Frames};
 use line::ShownEvent;
@@ -114,7 +115,7 @@ pub(super) fn run(args: &TailArgs, console: &mut Console) -> Result<Exit, Error>
 }
 
 async fn follow(args: &TailArgs, config: &Config, console: &mut Console) -> Result<Exit, Error> {
-    let mut stream = open(args, config).await?.ok_or_else(nobody)?;
+    let mut stream = open(args, config).await?.ok_or_else(no_gateway)?;
     console.say("watching; ctrl-c ends it");
     loop {
         match show(args, stream, console).await? {
@@ -147,7 +148,7 @@ async fn reopen(args: &TailArgs, config: &Config) -> Result<Opened, Error> {
         match open(args, config).await {
             Ok(Some(stream)) => return Ok(stream),
             Err(error) if error.exit() != Exit::AdminUnreachable || Instant::now() > until => return Err(error),
-            Ok(None) if Instant::now() > until => return Err(nobody()),
+            Ok(None) if Instant::now() > until => return Err(no_gateway()),
             Ok(None) | Err(_) => sleep(RECONNECT_EVERY).await,
         }
     }
@@ -194,12 +195,6 @@ fn show_frame(args: &TailArgs, frame: &Frame, console: &mut Console) -> Result<O
         }
     }
     Ok(None)
-}
-
-fn nobody() -> Error {
-    Error::admin(anyhow!("no gateway answers")).hint(
-        "is it running with this configuration? `formgate serve` starts it; `formgate leads list` works without it",
-    )
 }
 
 fn lost() -> Error {

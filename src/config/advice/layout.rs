@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use crate::config::diagnostic::Severity;
+use crate::config::find::VARIABLE;
 use crate::config::include::found;
+use crate::config::reader::KnownKeys;
 use crate::config::recurring::folder_of;
 use crate::config::source::SourceFile;
+use crate::config::suggest::nearest;
 
 const YAML_FILES: [&str; 2] = ["*.yaml", "*.yml"];
 
@@ -32,6 +35,22 @@ pub(in crate::config) fn is_nested_site(file: &SourceFile, entries: &DeTable<'_>
     let message = "a site's file has its keys at the top, not in a table: `[[site]]` is for config.toml";
     let hint = "remove that line, and write [forms.contact] instead of [site.forms.contact]; each file has one site";
     file.report(Severity::Error, key.span(), message, Some(hint));
+    true
+}
+
+/// Reports a `config.toml` of another program, with none of our tables; tells whether it is one.
+pub(in crate::config) fn is_foreign(file: &SourceFile, known: KnownKeys) -> bool {
+    let entries = file.parse_leniently();
+    let is_ours = |name: &str| known.get(name).is_some() || nearest(name, known.names()).is_some();
+    if entries.is_empty() || entries.keys().any(|key| is_ours(key.get_ref())) {
+        return false;
+    }
+    let message = "this file is no configuration of formgate's: it has none of its tables";
+    let hint = format!(
+        "if it is another program's, name formgate's own by --config or ${}; if not, it begins with [server]",
+        VARIABLE
+    );
+    file.report_file(Severity::Error, message, Some(&hint));
     true
 }
 

@@ -69,6 +69,7 @@ pub(in crate::config) fn warn_of_open_doors(table: &Table<'_>, server: &Server) 
     if let Some(value) = table.get("trusted_proxies") {
         warn_of_trust(&value, server);
     }
+    warn_of_unheard_proxies(table, server);
     let is_behind_proxy = server.public_url.as_deref().is_some_and(|url| url.starts_with("https://"));
     let Some(value) = table.get("listen").filter(|_| !is_behind_proxy) else { return };
     let places = value.items().unwrap_or_else(|| vec![value]);
@@ -76,6 +77,30 @@ pub(in crate::config) fn warn_of_open_doors(table: &Table<'_>, server: &Server) 
         if listen.tls.is_none() && is_exposed(listen.address.ip()) {
             warn_of_plain_http(place);
         }
+    }
+}
+
+/// Warns where no proxy, or none but one on this machine, is believed who a client is.
+fn warn_of_unheard_proxies(table: &Table<'_>, server: &Server) {
+    let is_for_others = server.listen.iter().any(|listen| !listen.address.ip().to_canonical().is_loopback());
+    match (table.get("client_address"), table.get("trusted_proxies")) {
+        (Some(header), Some(_)) if server.trusted_proxies.is_empty() => {
+            let hint = "list the proxies in front of formgate: trusted_proxies = [\"127.0.0.1/32\"]";
+            header.warn("`client_address` has no effect, since `trusted_proxies` is empty", Some(hint));
+        }
+        (Some(header), None) if is_for_others => {
+            let message = "`client_address` counts only for posts from this machine, since `trusted_proxies` isn't set: \
+                           every client of a proxy elsewhere is taken for that proxy";
+            let hint = "list the proxies in front of formgate: trusted_proxies = [\"10.0.0.2/32\"]; if they are on this \
+                        machine, listen on 127.0.0.1 alone";
+            header.warn(message, Some(hint));
+        }
+        // The default, written out, waits for a header that is not needed.
+        (None, Some(proxies)) if server.trusted_proxies.iter().any(|proxy| !proxy.addr().is_loopback()) => {
+            let hint = "name the header that the proxies set: client_address = \"x-forwarded-for\"";
+            proxies.warn("`trusted_proxies` has no effect without `client_address`", Some(hint));
+        }
+        _ => {}
     }
 }
 

@@ -63,6 +63,15 @@ impl<'a> Table<'a> {
         self.has_unknown
     }
 
+    /// Tells whether a key isn't there, but one is that nobody knows and that looks like it.
+    pub(in crate::config) fn is_misspelt(&self, key: &'static str) -> bool {
+        let looks_like_it = |(name, _): (&Spanned<_>, _)| {
+            let name: &std::borrow::Cow<'_, str> = name.get_ref();
+            !self.knows(name) && nearest(name, [key]).is_some()
+        };
+        !self.has(key) && self.entries.iter().any(looks_like_it)
+    }
+
     /// Reports a problem of the table as a whole.
     pub(in crate::config) fn error(&self, message: &str, hint: Option<&str>) {
         self.file.report(Severity::Error, self.span(), message, hint);
@@ -130,11 +139,7 @@ impl<'a> Table<'a> {
         let is_said = matches!(self.stated(key), KeyDefault::Required | KeyDefault::Words(_));
         debug_assert!(is_said, "{key} isn't said to be required in {}", self.keys.table);
         let Some(value) = self.get(key) else {
-            let misspelt = |(name, _): (&Spanned<_>, _)| {
-                let name: &std::borrow::Cow<'_, str> = name.get_ref();
-                !self.knows(name) && nearest(name, [key]).is_some()
-            };
-            if self.entries.iter().any(misspelt) {
+            if self.is_misspelt(key) {
                 return None;
             }
             self.error(&format!("`{key}` is missing in {}", self.keys.table), None);

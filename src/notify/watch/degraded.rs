@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Watch;
+use crate::clock::later;
 use crate::config::Config;
 use crate::event::EventType;
 use crate::notify::alarm::{Alarm, degraded_prefix};
@@ -19,35 +20,43 @@ use crate::telemetry::Degraded;
 /// How long the store may take to say whether it takes submissions.
 const STORE_TIME: Duration = Duration::from_secs(5);
 
+/// How long somebody may take to finish what he has begun: a site is added before it has its keys, and a file is changed
+/// before the restart that it needs.
+const WORK_TIME: Duration = Duration::from_secs(10 * 60);
+
 impl Watch {
     /// Tells what needs a person, and remembers what no longer does. What is of the store and not of one gateway is told by
     /// the one that sends events, which `tells` says.
     pub(super) async fn look_at_gateway(&mut self, config: &Config, tells: bool, now: Timestamp) {
         let mut reasons: BTreeMap<EventType, Vec<DegradedReason>> = BTreeMap::new();
         let mut current = Vec::new();
-        for degraded in self.metrics.degraded() {
+        let now_degraded = self.metrics.degraded();
+        self.degraded_since.retain(|reason, _| now_degraded.contains(reason));
+        for degraded in now_degraded {
+            let since = *self.degraded_since.entry(degraded).or_insert(now);
             let Some(event) = degradation_event(degraded).filter(|_| tells || !is_of_store(degraded)) else { continue };
             let reason = DegradedReason { reason: degraded.as_str().to_owned(), cure: degraded.cure().to_owned() };
-            current.push((event, reason.reason.clone()));
+            let is_due = !may_be_work(degraded) || now >= later(since, WORK_TIME);
+            current.push((event, reason.reason.clone(), is_due));
             reasons.entry(event).or_default().push(reason);
         }
         if tells
             && routing::wants(config, EventType::GatewayStoreDegraded)
             && let Some(reason) = self.store_refuses().await
         {
-            current.push((EventType::GatewayStoreDegraded, reason.reason.clone()));
+            current.push((EventType::GatewayStoreDegraded, reason.reason.clone(), true));
             reasons.entry(EventType::GatewayStoreDegraded).or_default().push(reason);
         }
         *self.reader.degraded.lock() = reasons;
         self.tell_degraded(&current, tells, now).await;
     }
 
-    async fn tell_degraded(&mut self, current: &[(EventType, String)], tells: bool, now: Timestamp) {
+    async fn tell_degraded(&mut self, current: &[(EventType, String, bool)], tells: bool, now: Timestamp) {
         let store = self.reader.store.clone();
         let prefix = degraded_prefix(self.reader.gateway.as_ref());
-        for (event, reason) in current {
+        for (event, reason, is_due) in current {
             let key = format!("{prefix}{reason}");
-            if !self.alarms.see(&key) {
+            if !self.alarms.see(&key) && *is_due {
                 // The gateway that sends the event may be another, and reads there why.
                 self.alarms.raise(&*store, &key, Alarm { since: now, detail: Value::Null }, now).await;
                 if tells {
@@ -59,7 +68,7 @@ impl Watch {
         }
         let told = self.tell_untold(now).await;
         for (key, _) in self.alarms.keys(&prefix) {
-            let is_current = current.iter().any(|(_, reason)| key.strip_prefix(&*prefix) == Some(reason));
+            let is_current = current.iter().any(|(_, reason, _)| key.strip_prefix(&*prefix) == Some(reason));
             // The gateway that sends the event reads in the alarm why.
             let is_being_told = self.untold.contains_key(&key) || told.contains(&key);
             // After a start some take a while to be noticed again.
@@ -106,6 +115,11 @@ impl Watch {
         };
         Some(DegradedReason { reason: reason.to_owned(), cure: cure.to_owned() })
     }
+}
+
+/// Tells whether somebody may be at work on what is degraded.
+fn may_be_work(degraded: Degraded) -> bool {
+    matches!(degraded, Degraded::KeysMissing | Degraded::RestartNeeded)
 }
 
 /// Tells whether a degradation is of the store that gateways share, and not of one of them.

@@ -26,7 +26,7 @@ use crate::event::EventType;
 use crate::lead::EntryId;
 use crate::queue::activity::Activity;
 use crate::queue::{Emission, Key, Partitions, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Degraded, Metrics};
 
 /// How often is looked at what costs something to look at.
 const SLOW_LOOK: Duration = Duration::from_secs(10);
@@ -53,6 +53,8 @@ pub(super) struct Watch {
     unstored: Vec<Routed>,
     /// What needs a person here and another gateway has to send, since when, by the key of its alarm: the store didn't take it yet.
     untold: BTreeMap<String, (EventType, Timestamp)>,
+    /// Since when this process sees what is degraded now.
+    degraded_since: BTreeMap<Degraded, Timestamp>,
     slow_look_at: Option<Timestamp>,
     begun_at: Timestamp,
     /// For which this gateway sent when it last read the alarms.
@@ -77,6 +79,7 @@ impl Watch {
             forms: silence::LastLook::default(),
             unstored: Vec::new(),
             untold: BTreeMap::new(),
+            degraded_since: BTreeMap::new(),
             slow_look_at: None,
             begun_at,
             partitions: Partitions::NONE,

@@ -248,6 +248,26 @@ async fn what_needs_a_person_is_told_of_once_while_it_lasts() {
 }
 
 #[tokio::test]
+async fn what_somebody_may_be_at_work_on_is_told_of_if_it_stays() {
+    for degraded in [Degraded::KeysMissing, Degraded::RestartNeeded] {
+        let mut told = Told::begin().await;
+        for _ in 0..2 {
+            told.world.metrics.set_degraded(degraded, true);
+            told.pass(590).await;
+            assert_eq!(told.types(), [""; 0], "{degraded:?}");
+            told.world.metrics.set_degraded(degraded, false);
+            told.pass(20).await;
+        }
+        told.world.metrics.set_degraded(degraded, true);
+        told.pass(620).await;
+        assert_eq!(told.types(), ["gateway.degraded"]);
+        assert_eq!(told.data("gateway.degraded")["reasons"][0]["reason"], degraded.as_str());
+        told.pass(620).await;
+        assert_eq!(told.types(), ["gateway.degraded"], "once");
+    }
+}
+
+#[tokio::test]
 async fn how_it_went_is_told_in_the_morning() {
     let mut told = Told::begin().await;
     let form = FormId::parse("contact").expect("a form");
