@@ -21,7 +21,7 @@ use crate::gateway::{self, TOKEN, json, lead_body, status};
 use crate::scripted_api::ScriptedApi;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const RULES: &str = "packaging/prometheus/formgate.rules.yml";
+const RULES: &str = "packaging/prometheus";
 const DASHBOARD: &str = "packaging/grafana/formgate.json";
 /// Labels that Prometheus adds to what it scrapes.
 const ADDED: [&str; 2] = ["job", "instance"];
@@ -133,7 +133,7 @@ fn start_prometheus(folder: &Path, gateway: SocketAddr) -> (SocketAddr, Child) {
     let config = format!(
         "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{:?}]\n\
          scrape_configs:\n  - job_name: formgate\n    static_configs: [{{ targets: [\"{gateway}\"] }}]\n",
-        root().join(RULES)
+        root().join(RULES).join("*.rules.yml")
     );
     let file = folder.join("prometheus.yml");
     fs::write(&file, config).expect("written");
@@ -155,10 +155,20 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Reads each file of rules in a folder.
+fn rule_files(folder: &Path) -> impl Iterator<Item = (String, String)> {
+    let files = fs::read_dir(folder).expect("rules").map(|entry| entry.expect("a file").path());
+    let files = files.filter(|path| path.to_string_lossy().ends_with(".rules.yml"));
+    files.map(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("rules"))
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_loads_the_rules_and_an_alert_fires_when_a_post_is_refused() {
     let watched = Watched::start().await;
-    let all = fs::read_to_string(root().join(RULES)).expect("the rules").matches("- alert: ").count();
+    let all: usize = rule_files(&root().join(RULES)).map(|(_, text)| text.matches("- alert: ").count()).sum();
     watched
         .until("each rule was evaluated", async |watched| {
             let rules = watched.rules().await;
