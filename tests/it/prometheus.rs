@@ -192,6 +192,32 @@ async fn prometheus_loads_the_rules_and_an_alert_fires_when_a_post_is_refused() 
     watched.gateway.stop().await;
 }
 
+/// Does as docs/alerts.md says to a copy of the rules.
+#[tokio::test]
+async fn one_command_makes_a_url_of_each_runbook() {
+    const RUNBOOK: &str = "runbook_url: https://formgate-docs.example/docs/";
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in rule_files(&root().join(RULES)) {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let page = fs::read_to_string(root().join("docs/alerts.md")).expect("the page");
+    let command = page.lines().map(str::trim).find(|line| line.starts_with("sed -i ")).expect("the command");
+    let command = command.replace("/etc/prometheus", &folder.path().display().to_string());
+    let ran = Command::new("sh").args(["-eu", "-c", &command]).status().await.expect("there is sh");
+    assert!(ran.success(), "{command}");
+    for (name, text) in rule_files(folder.path()) {
+        let urls = text.lines().filter_map(|line| line.trim().strip_prefix(RUNBOOK));
+        let mut seen = 0;
+        for url in urls {
+            let page = url.split('#').next().and_then(|page| page.strip_suffix(".html")).expect(url);
+            // The page of a folder has another name on the site.
+            assert!(root().join(format!("docs/{page}.md")).exists() && !page.ends_with("README"), "{name}: {url}");
+            seen += 1;
+        }
+        assert_eq!(seen, text.matches("- alert: ").count(), "{name}: each alert has the URL of its runbook");
+    }
+}
+
 fn is_one(result: &Value) -> bool {
     result[0]["value"][1] == "1"
 }
