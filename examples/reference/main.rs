@@ -6,6 +6,7 @@
 //!
 //! A test, `reference` in `tests/it`, fails where docs/reference says something else than the program.
 
+mod environment;
 mod man;
 mod pages;
 

@@ -21,7 +21,7 @@ use crate::gateway::{self, TOKEN, json, lead_body, status};
 use crate::scripted_api::ScriptedApi;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const RULES: &str = "packaging/prometheus/formgate.rules.yml";
+const RULES: &str = "packaging/prometheus";
 const DASHBOARD: &str = "packaging/grafana/formgate.json";
 /// Labels that Prometheus adds to what it scrapes.
 const ADDED: [&str; 2] = ["job", "instance"];
@@ -133,7 +133,7 @@ fn start_prometheus(folder: &Path, gateway: SocketAddr) -> (SocketAddr, Child) {
     let config = format!(
         "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{:?}]\n\
          scrape_configs:\n  - job_name: formgate\n    static_configs: [{{ targets: [\"{gateway}\"] }}]\n",
-        root().join(RULES)
+        root().join(RULES).join("*.rules.yml")
     );
     let file = folder.join("prometheus.yml");
     fs::write(&file, config).expect("written");
@@ -155,10 +155,20 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Reads each file of rules in a folder.
+fn rule_files(folder: &Path) -> impl Iterator<Item = (String, String)> {
+    let files = fs::read_dir(folder).expect("rules").map(|entry| entry.expect("a file").path());
+    let files = files.filter(|path| path.to_string_lossy().ends_with(".rules.yml"));
+    files.map(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("rules"))
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_loads_the_rules_and_an_alert_fires_when_a_post_is_refused() {
     let watched = Watched::start().await;
-    let all = fs::read_to_string(root().join(RULES)).expect("the rules").matches("- alert: ").count();
+    let all: usize = rule_files(&root().join(RULES)).map(|(_, text)| text.matches("- alert: ").count()).sum();
     watched
         .until("each rule was evaluated", async |watched| {
             let rules = watched.rules().await;
@@ -180,6 +190,32 @@ async fn prometheus_loads_the_rules_and_an_alert_fires_when_a_post_is_refused() 
         })
         .await;
     watched.gateway.stop().await;
+}
+
+/// Does as docs/alerts.md says to a copy of the rules.
+#[tokio::test]
+async fn one_command_makes_a_url_of_each_runbook() {
+    const RUNBOOK: &str = "runbook_url: https://formgate-docs.example/docs/";
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in rule_files(&root().join(RULES)) {
+        fs::write(folder.path().join(name), text).expect("written");
+    }
+    let page = fs::read_to_string(root().join("docs/alerts.md")).expect("the page");
+    let command = page.lines().map(str::trim).find(|line| line.starts_with("sed -i ")).expect("the command");
+    let command = command.replace("/etc/prometheus", &folder.path().display().to_string());
+    let ran = Command::new("sh").args(["-eu", "-c", &command]).status().await.expect("there is sh");
+    assert!(ran.success(), "{command}");
+    for (name, text) in rule_files(folder.path()) {
+        let urls = text.lines().filter_map(|line| line.trim().strip_prefix(RUNBOOK));
+        let mut seen = 0;
+        for url in urls {
+            let page = url.split('#').next().and_then(|page| page.strip_suffix(".html")).expect(url);
+            // The page of a folder has another name on the site.
+            assert!(root().join(format!("docs/{page}.md")).exists() && !page.ends_with("README"), "{name}: {url}");
+            seen += 1;
+        }
+        assert_eq!(seen, text.matches("- alert: ").count(), "{name}: each alert has the URL of its runbook");
+    }
 }
 
 fn is_one(result: &Value) -> bool {

@@ -3,7 +3,9 @@
 use std::fs;
 
 // The very code that writes them, which the shipped program doesn't need.
-#[path = "../../examples/reference/man.rs"]
+#[path = "../../examples/reference/environment.rs"]
+mod environment;
+#[path = "../../examples/reference/man/mod.rs"]
 mod man;
 #[path = "../../examples/reference/pages/mod.rs"]
 mod pages;
@@ -41,8 +43,32 @@ fn every_command_has_a_man_page_and_each_shell_its_completions() {
         seen += 1;
     }
     assert_eq!(fs::read_dir(&pages).expect("man pages").count(), seen);
+    for name in ["formgate", "formgate-serve"] {
+        check_surroundings(&fs::read_to_string(pages.join(format!("{name}.1"))).expect(name));
+    }
     for script in ["formgate", "_formgate", "formgate.fish"] {
         let text = fs::read_to_string(completions.join(script)).expect(script);
         assert!(text.contains("salvage") && text.contains("doctor"), "{script}");
+    }
+}
+
+/// Looks whether a page names the exit codes, the variables, and what the Debian package makes.
+fn check_surroundings(page: &str) {
+    let page = page.replace("\\-", "-").replace("\\*(Aq", "'");
+    let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+    let expected = [r#""EXIT STATUS""#, "ENVIRONMENT", "FILES", r#""SEE ALSO""#];
+    assert!(sections.ends_with(&expected), "{sections:?}");
+    for term in ["0", "1", "74", "75", "78", "FORMGATE_CONFIG", "NO_COLOR", "/etc/formgate/config.toml"] {
+        assert!(page.contains(&format!(".TP\n\\fB{term}\\fR\n")), "{term}: {page}");
+    }
+    let read = |file: &str| fs::read_to_string(pages::folder().join("../../packaging/debian").join(file)).expect(file);
+    let postinst = read("postinst");
+    let folders = postinst.lines().filter_map(|line| line.trim().strip_prefix("add ")?.split(' ').next());
+    let folders: Vec<String> = folders.map(|folder| format!("/etc/formgate/{folder}/")).collect();
+    assert_eq!(folders.len(), 4, "{folders:?}");
+    let config: toml::Table = read("config.toml").parse().expect("TOML");
+    let data = format!("{}/", config["server"]["data"].as_str().expect("a folder"));
+    for path in folders.iter().chain([&data]) {
+        assert!(page.contains(path.as_str()), "{path}: {page}");
     }
 }

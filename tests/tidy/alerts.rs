@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::root;
+use super::{root, walk};
 
-const RULES: &str = "packaging/prometheus/formgate.rules.yml";
+const RULES: &str = "packaging/prometheus";
 
 /// One alert, by its lines.
 struct Rule {
@@ -25,7 +25,7 @@ fn the_documents_list_each_alert_with_its_severity() {
             (name, cells.next().expect("a severity").to_owned())
         })
         .collect();
-    let rules = rules(&read(RULES));
+    let rules = rules();
     assert!(rules.len() >= 30, "found only {} rules", rules.len());
     let ruled: BTreeMap<String, String> = rules.into_iter().map(|(name, rule)| (name, rule.severity)).collect();
     assert_eq!(documented, ruled, "docs/alerts.md and {RULES} differ");
@@ -33,7 +33,7 @@ fn the_documents_list_each_alert_with_its_severity() {
 
 #[test]
 fn the_documents_name_no_other_alert() {
-    let rules = rules(&read(RULES));
+    let rules = rules();
     for file in ["docs/alerts.md", "docs/operating.md"] {
         for name in read(file).split('`').skip(1).step_by(2).filter(|name| name.starts_with("Formgate")) {
             assert!(rules.contains_key(name), "{file}: there is no alert {name}");
@@ -47,13 +47,13 @@ fn the_queries_of_the_objective_are_those_of_the_alert() {
     let (_, section) = text.split_once("### Speed to lead").expect("a section");
     let from = section.find("    (1 - sum").expect("the alert's query");
     let block = section[from..].split("\n\n").next().expect("a block");
-    let expr = &rules(&read(RULES))["FormgateLeadsSlowFast"].expr;
+    let expr = &rules()["FormgateLeadsSlowFast"].expr;
     assert_eq!(without_space(block), without_space(expr), "docs/operating.md, Speed to lead");
 }
 
 #[test]
 fn each_runbook_leads_to_a_section() {
-    for (name, rule) in rules(&read(RULES)) {
+    for (name, rule) in rules() {
         let (file, section) = rule.runbook.split_once('#').unwrap_or((&rule.runbook, ""));
         let text = read(file);
         let mut headings = text.lines().filter_map(|line| line.strip_prefix('#')).map(anchor);
@@ -68,7 +68,19 @@ fn anchor(heading: &str) -> String {
     kept.map(|char| if char == ' ' { '-' } else { char }).collect()
 }
 
-fn rules(text: &str) -> BTreeMap<String, Rule> {
+/// Reads the rules of all files.
+fn rules() -> BTreeMap<String, Rule> {
+    let mut rules = BTreeMap::new();
+    walk(&root().join(RULES), &mut |path| {
+        if path.to_string_lossy().ends_with(".rules.yml") {
+            let text = fs::read_to_string(path).expect("rules");
+            rules.extend(rules_in(&text));
+        }
+    });
+    rules
+}
+
+fn rules_in(text: &str) -> BTreeMap<String, Rule> {
     let alerts = text.split("\n      - alert: ").skip(1);
     alerts
         .map(|alert| {

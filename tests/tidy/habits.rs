@@ -1,12 +1,16 @@
-//! Habits of every source file: its length, what may stop the process, what is left undone.
+//! Habits of every source file and page: its length, what may stop the process, what is left undone.
 
 use std::fs;
+use std::path::Path;
 
 use super::source::{Source, is_word_at};
 use super::{assert_tidy, complaints, has_word, root, walk};
 
 /// A file is one idea; what is longer has two.
 const LINES_MAX: usize = 400;
+
+/// What is looked things up in: pages that are written from the program, and one schema.
+const LOOKED_UP: &[&str] = &["docs/reference/", "docs/events.schema.json"];
 
 /// Foreign bytes must never stop the process.
 const STOPS: &[(&str, &str)] = &[
@@ -24,6 +28,23 @@ fn no_file_is_longer_than_one_idea() {
 }
 
 #[test]
+fn no_page_or_packaged_file_is_longer_either() {
+    let mut found = Vec::new();
+    let mut seen = 0;
+    let mut look = |path: &Path| {
+        let name = path.strip_prefix(root()).expect("below the repository");
+        let Ok(text) = fs::read_to_string(path) else { return };
+        seen += 1;
+        found.extend(check_page(&name.to_string_lossy(), &text));
+    };
+    for folder in ["docs", "packaging", "mappings", "scripts", "examples"] {
+        walk(&root().join(folder), &mut look);
+    }
+    assert!(seen > 150, "found only {seen} files");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
 fn nothing_stops_the_process() {
     assert_tidy(check_stops);
 }
@@ -31,7 +52,7 @@ fn nothing_stops_the_process() {
 #[test]
 fn nothing_is_left_undone() {
     let mut found = Vec::new();
-    let mut look = |path: &std::path::Path| {
+    let mut look = |path: &Path| {
         let Ok(text) = fs::read_to_string(path) else { return };
         let name = path.strip_prefix(root()).expect("below the repository").display();
         found
@@ -51,6 +72,12 @@ fn nothing_is_left_undone() {
 fn check_length(source: &Source) -> Vec<String> {
     let complaint = || format!("src/{}: {} lines without its tests; split it by idea", source.name, source.length);
     (source.length > LINES_MAX).then(complaint).into_iter().collect()
+}
+
+fn check_page(name: &str, text: &str) -> Option<String> {
+    let length = text.lines().count();
+    let is_read = !LOOKED_UP.iter().any(|reference| name.starts_with(reference));
+    (is_read && length > LINES_MAX).then(|| format!("{name}: {length} lines; split it by idea"))
 }
 
 fn check_stops(source: &Source) -> Vec<String> {
@@ -86,6 +113,16 @@ fn a_file_that_is_too_long_is_told_and_its_tests_do_not_count() {
         ["src/map/x.rs: 401 lines without its tests; split it by idea"]
     );
     assert!(complaints(check_length, "map/x/tests.rs", &lines.repeat(2)).is_empty());
+}
+
+#[test]
+fn a_page_that_is_too_long_is_told_unless_it_is_a_reference() {
+    let lines = "a line\n".repeat(LINES_MAX);
+    assert_eq!(check_page("docs/operating.md", &lines), None);
+    let lines = lines + "one more\n";
+    let told = "docs/operating.md: 401 lines; split it by idea";
+    assert_eq!(check_page("docs/operating.md", &lines).as_deref(), Some(told));
+    assert_eq!(check_page("docs/reference/events.md", &lines), None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
+use super::super::environment::{OTHER_VARIABLES, VARIABLES};
 use super::markdown::{Page, anchor, code};
 
 /// How a default is told of that only the program's own text says.
@@ -21,16 +22,17 @@ pub(super) fn page() -> String {
         [format!("[`{name}`](#{})", anchor(&name)), sentence(command.get_about())]
     });
     page.table(["command", "what it does"], &rows.collect::<Vec<_>>());
-    exit_codes(&mut page, &program);
+    page.heading(2, "Exit codes");
+    page.table(["exit code", "meaning"], &exit_codes(&program));
+    environment(&mut page);
     for command in program.get_subcommands() {
         describe(&mut page, command, 2);
     }
     page.finish()
 }
 
-/// Makes a table of the exit codes in the program's help.
-fn exit_codes(page: &mut Page, program: &Command) {
-    page.heading(2, "Exit codes");
+/// Reads the exit codes in the program's help, each with its meaning.
+pub(crate) fn exit_codes(program: &Command) -> Vec<[String; 2]> {
     let help = program.get_after_help().map(ToString::to_string).unwrap_or_default();
     let mut rows: Vec<[String; 2]> = Vec::new();
     for line in help.lines().skip(1) {
@@ -41,7 +43,17 @@ fn exit_codes(page: &mut Page, program: &Command) {
             (None, None) => {}
         }
     }
-    page.table(["exit code", "meaning"], &rows);
+    rows
+}
+
+fn environment(page: &mut Page) {
+    page.heading(2, "Environment variables");
+    let rows = VARIABLES.iter().map(|variable| {
+        let names: Vec<String> = variable.name.split(", ").map(code).collect();
+        [names.join(", "), variable.about.to_owned()]
+    });
+    page.table(["variable", "what it does"], &rows.collect::<Vec<_>>());
+    page.paragraph(OTHER_VARIABLES);
 }
 
 fn describe(page: &mut Page, command: &Command, level: usize) {

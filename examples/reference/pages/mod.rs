@@ -9,6 +9,8 @@ mod metrics;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::command_line::exit_codes;
+
 /// Where the pages are.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference")
