@@ -66,12 +66,15 @@ struct ShownStandIn<'a> {
     part: String,
     file: &'a Path,
     fault: &'static str,
+    /// The same for people.
+    #[serde(skip)]
+    words: &'static str,
     in_force: &'static str,
 }
 
 impl<'a> ShownStandIn<'a> {
     fn of(StandIn { part, file, fault, by }: &'a StandIn) -> Self {
-        Self { part: part.to_string(), file, fault: fault.as_str(), in_force: by.words() }
+        Self { part: part.to_string(), file, fault: fault.as_str(), words: fault.words(), in_force: by.words() }
     }
 }
 
@@ -134,8 +137,8 @@ fn show_stand_ins(stand_ins: &[ShownStandIn<'_>], console: &mut Console) {
         return;
     }
     console.say("\n`formgate serve` would start anyway:");
-    for ShownStandIn { part, fault, in_force, file } in stand_ins.iter().take(STAND_INS_SHOWN) {
-        console.say(format!("  {part} ({}) is {fault}: {in_force}", file.display()));
+    for ShownStandIn { part, words, in_force, file, .. } in stand_ins.iter().take(STAND_INS_SHOWN) {
+        console.say(format!("  {part} ({}) {words}: {in_force}", file.display()));
     }
     let more = stand_ins.len().saturating_sub(STAND_INS_SHOWN);
     if more > 0 {

@@ -77,6 +77,17 @@ impl PartFault {
         matches!(self, Self::Incomplete | Self::NoKeys)
     }
 
+    /// Says what a part is.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Broken => "is broken",
+            Self::Gone => "is gone",
+            Self::Incomplete => "is incomplete",
+            Self::NoKeys => "has no keys",
+            Self::TakenOut => "was taken out",
+        }
+    }
+
     /// Returns the word for logs.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -85,9 +85,8 @@ pub fn start(path: &Path, sources: &Sources, today: Date) -> Starting {
     let mut of_copy = Diagnostics::default();
     let (copied, removed) = read(folder.as_ref(), &mut of_copy, path);
     let mut loaded = load_with(path, copied.as_ref(), sources, today);
-    if let Some(folder) =
-        folder.as_ref().filter(|_| copied.is_none() && of_copy.is_empty() && !loaded.parts.is_config_read)
-    {
+    let names_no_folder = !loaded.parts.is_config_read && !is_denied(path);
+    if let Some(folder) = folder.as_ref().filter(|_| copied.is_none() && of_copy.is_empty() && names_no_folder) {
         tell_of_no_copy(folder, &mut of_copy, path);
     }
     loaded.diagnostics.extend(of_copy.iter().cloned());
@@ -142,6 +141,11 @@ fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> 
         RemovedParts::default()
     });
     (copied, removed)
+}
+
+/// Tells whether this user may not read a file: where its copy is would be no cure.
+fn is_denied(path: &Path) -> bool {
+    std::fs::File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Says where a copy was looked for. A file that can't be read names no data folder: the copy may lie in another.
