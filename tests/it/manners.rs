@@ -96,6 +96,11 @@ async fn changed_keys_resume_a_site_at_once() {
     assert_eq!(keys[1..], [const { "Bearer wp_pk_acme:wp_sk_2" }; 2].map(|keys| Some(keys.to_owned())));
 }
 
+/// Waits until so many requests were made.
+async fn sent(world: &World, count: usize) {
+    tokio::time::timeout(Duration::from_secs(20), world.api.wait_for(count)).await.expect("sent in time");
+}
+
 #[tokio::test]
 async fn after_a_restart_the_lead_that_was_refused_is_the_one_that_is_tried() {
     for rotated_meanwhile in [true, false] {
@@ -116,14 +121,14 @@ async fn after_a_restart_the_lead_that_was_refused_is_the_one_that_is_tried() {
         let sender = world.restarted();
         let running = sender.clone();
         let task = tokio::spawn(async move { running.run(stopping).await });
-        world.api.wait_for(2).await;
+        sent(&world, 2).await;
         let mut refused = 1;
         if !rotated_meanwhile {
             refused += 1;
             rotate();
             sender.reloaded().await;
         }
-        world.api.wait_for(refused + 3).await;
+        sent(&world, refused + 3).await;
         let sent = world.sent();
         assert_eq!(sent[..2], ["jane1", "jane1"], "{sent:?}");
         assert_eq!(sent.iter().filter(|name| *name == "jane1").count(), refused + 1, "{sent:?}");
