@@ -61,9 +61,13 @@ impl Conditions {
             (None, Some(reason)) => Some(*reason == Reason::Delivered),
             (None, None) => None,
         };
-        if let Some(is_delivered) = is_delivered {
-            // Says to the planner whether the short indexes will do.
-            conditions.sql.push(format!("e.state {} 2", if is_delivered { "=" } else { "<>" }));
+        // Each says to the planner whether the short indexes will do. More than one would make it expect far fewer entries than
+        // there are, read all of a state, and put them in order for each page.
+        match (state, is_delivered) {
+            (Some(state), _) => conditions.sql.push(format!("e.state = {}", number_of(*state))),
+            (None, Some(true)) => conditions.sql.push("e.state = 2".to_owned()),
+            (None, Some(false)) => conditions.sql.push("e.state <> 2".to_owned()),
+            (None, None) => {}
         }
         if let Some(site) = site {
             conditions.add("e.site =", site.as_str().to_owned(), Type::TEXT);
@@ -72,9 +76,6 @@ impl Conditions {
             conditions.by_content = is_delivered != Some(false);
             let of_form = if conditions.by_content { "c.form =" } else { "e.form =" };
             conditions.add(of_form, form.as_str().to_owned(), Type::TEXT);
-        }
-        if let Some(state) = state {
-            conditions.add("e.state =", number_of(*state), Type::INT2);
         }
         if let Some(reason) = reason {
             conditions.add("e.reason =", number_of(*reason), Type::INT2);
@@ -154,7 +155,7 @@ SELECT counted.site, counted.state, counted.entries::bigint, oldest.accepted_at 
     ) all_of_them GROUP BY site, state HAVING sum(entries) > 0
 ) counted LEFT JOIN LATERAL (
     SELECT e.accepted_at FROM formgate.entry e
-    WHERE counted.state = 0 AND e.state = 0 AND e.state <> 2 AND e.site = counted.site ORDER BY e.id LIMIT 1
+    WHERE counted.state = 0 AND e.state = 0 AND e.site = counted.site ORDER BY e.id LIMIT 1
 ) oldest ON true ORDER BY counted.site, counted.state";
 
 /// Counts entries per site and state.
