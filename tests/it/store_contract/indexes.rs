@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use formgate::lead::{EntryId, FormId};
-use formgate::operate::{self, Query, Situation};
+use formgate::operate::{self, Groups, Query, Situation};
 use formgate::queue::postgres::PostgresStore;
 use formgate::queue::{
     Appended, CarriedAs, Carry as _, Change, Claim, DedupeKey, Filter, Holds as _, Merge, NewEntry, NoteChange,
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{KEEP, LEASE, add, at, delivered, entry, erase, key, open_postgres_at, site};
 use crate::gateway;
 use crate::postgres::{Database, fresh_database};
+use crate::world;
 
 /// Entries of the store; one each 10 s.
 const ENTRIES: i64 = 200_000;
@@ -153,7 +154,7 @@ async fn nothing_reads_a_large_table_from_end_to_end() {
     // Of what is held, or waits, a page is read, and not all of it for each page.
     large.rows_max = 1_000;
     pages(&mut large).await;
-    // Some 270 statements, one after another.
+    // Several statements, one after another: how many is what counts.
     large.answer_max = Duration::MAX;
     groups(&mut large).await;
     large.answer_max = ANSWER_MAX;
@@ -246,16 +247,33 @@ async fn pages(large: &mut Large) {
 
 /// The list of work: everything that is held or dead by its cause, and what is queued of each site that is held back.
 async fn groups(large: &mut Large) {
-    let config = Arc::new(gateway::config());
-    let situation = Situation { config, sending: Some(SendingStatus::default()), now: at(LAST) };
-    let query = Query::default();
-    let groups = large.ask("groups", async |store| operate::groups(store, &query, &situation).await).await;
-    let groups = groups.expect("grouped");
-    assert!(!groups.has_more);
-    let leads = |state| groups.groups.iter().filter(|group| group.state == state).map(|group| group.leads).sum::<u64>();
     let many = ENTRIES.unsigned_abs();
-    assert_eq!((leads(State::Held), leads(State::Dead)), (many * 14 / 1_000, many / 1_000));
-    assert!(leads(State::Queued) > many * 15 / 1_000);
+    let counts = large.store.counts().await.expect("counted").into_iter();
+    let queued: Vec<_> =
+        counts.filter(|count| count.state == State::Queued).map(|count| count.site.to_string()).collect();
+    assert!(queued.len() > 200, "{}", queued.len());
+    let running = Some(SendingStatus::default());
+    for (what, has_sites, sending, leads_queued, statements_max) in [
+        ("groups, where all sites are gone", false, running.clone(), many * 65 / 1_000 + 1, 16),
+        ("groups, where all is on its way", true, running, 0, 24),
+        ("groups, where no gateway runs", true, None, many * 65 / 1_000 + 1, 24),
+    ] {
+        let mut config = gateway::config();
+        if has_sites {
+            config.sites = queued.iter().map(|name| world::site(name, "1")).collect();
+        }
+        let situation = Situation { config: Arc::new(config), sending, now: at(LAST) };
+        let query = Query::default();
+        let groups = large.ask(what, async |store| operate::groups(store, &query, &situation).await).await;
+        let Groups { groups, has_more, .. } = groups.expect("grouped");
+        assert!(!has_more, "{what}");
+        let leads = |state| groups.iter().filter(|group| group.state == state).map(|group| group.leads).sum::<u64>();
+        let found = [State::Held, State::Dead, State::Queued].map(leads);
+        assert_eq!(found, [many * 14 / 1_000, many / 1_000, leads_queued], "{what}");
+        // The upkeep's are told as well.
+        let statements = large.told.split(PLAN).filter(|plan| plan.contains("c.reading")).count();
+        assert!(statements <= statements_max, "{what}: {statements} statements: {}", large.told);
+    }
 }
 
 async fn lookups(large: &mut Large) {
