@@ -1,7 +1,5 @@
 //! What must not depend on how much a store holds.
 
-use std::time::Duration;
-
 use formgate::lead::SiteId;
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{Filter, Order, State, Store};
@@ -9,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::life::{append_all, whole_lives};
-use crate::{Outcome, entries, folder, median, open};
+use crate::{Outcome, entries, folder, median, milliseconds, open};
 
 const MANY: u64 = 1_000_000;
 const PENDING: u64 = 100_000;
@@ -123,8 +121,4 @@ async fn fill(store: &Arc<SqliteStore>, first: u64, count: u64) -> Outcome<()> {
         append_all(store, entries::some(part, PART)?, 256).await?;
     }
     Ok(())
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

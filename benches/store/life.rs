@@ -14,7 +14,9 @@ use crate::{
     written,
 };
 
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+/// How long what is settled is kept.
+pub(crate) const KEEP: Duration = LEASE;
 
 /// Prints how many entries become durable in a second, and what is written for it.
 pub(crate) async fn appends() -> Outcome<()> {
@@ -162,7 +164,7 @@ async fn settle_all(store: &Arc<impl Store>, count: u64, now: Timestamp) -> Outc
 fn delivered() -> Settlement {
     let attempt =
         Attempt { result: AttemptResult::Delivered, status: Some(200), duration_ms: 20, words: None, confirmed: None };
-    Settlement::Delivered { lead_id: Some("lead".to_owned()), attempt, keep: LEASE }
+    Settlement::Delivered { lead_id: Some("lead".to_owned()), attempt, keep: KEEP }
 }
 
 async fn prototype_appends(count: u64, producers: usize) -> Outcome<f64> {

@@ -1,7 +1,7 @@
 //! What keeping entries costs, against two floors measured in the same run: the same bytes in the same batches appended to
 //! a bare file, and SQLite with nothing of ours around it.
 //!
-//! `cargo bench --bench store [append|life|large|postgres|postgres-large]`; without a word all is measured but what takes a million entries, and
+//! `cargo bench --bench store [append|life|large|work|postgres|postgres-large]`; without a word all is measured but what takes a million entries, and
 //! what takes a PostgreSQL server. Figures
 //! of one machine say little; the ratios say what the store costs over its disk. `FORMGATE_BENCH_FOLDER` names a folder on the disk to be
 //! measured.
@@ -17,6 +17,8 @@ mod large;
 mod life;
 
 mod postgres;
+
+mod work;
 
 #[path = "../../examples/faults/proofs/mod.rs"]
 #[allow(dead_code, reason = "the servers alone are needed")]
@@ -61,6 +63,9 @@ fn main() -> Outcome<()> {
     if wanted.iter().any(|wanted| wanted == "large") {
         runtime.block_on(large::all())?;
     }
+    if wanted.iter().any(|wanted| wanted == "work" || wanted == "large") {
+        runtime.block_on(work::sqlite())?;
+    }
     if wanted.iter().any(|wanted| wanted.starts_with("postgres")) {
         runtime.block_on(postgres::all(wanted.iter().any(|wanted| wanted == "postgres-large")))?;
     }
@@ -104,6 +109,10 @@ fn written() -> Outcome<u64> {
     let told = std::fs::read_to_string("/proc/self/io")?;
     let line = told.lines().find_map(|line| line.strip_prefix("wchar: ")).ok_or("no wchar in /proc/self/io")?;
     Ok(line.trim().parse()?)
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure to print")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use formgate::postgres_url::PostgresUrl;
 use formgate::queue::postgres::{Options, PostgresStore, StoreClock};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use crate::proofs::postgres::folder::Folder;
 use crate::proofs::postgres::pair::Pair;
 use crate::proofs::postgres::programs::Programs;
 use crate::proofs::postgres::server::{Auth, Server};
-use crate::{ENTRIES, Outcome, PRODUCERS, ROUNDS, as_f64, entries, folder, large, median, open, per_second};
+use crate::{ENTRIES, Outcome, PRODUCERS, ROUNDS, as_f64, entries, folder, large, median, open, per_second, work};
 
 /// Most bodies in one statement, as the store has it.
 const BATCH_MAX: usize = 256;
@@ -224,6 +225,8 @@ async fn lists(server: &Server) -> Outcome<()> {
         Ok(count) => count.parse()?,
         Err(_unset) => LARGE,
     };
+    // A day after the first have expired.
+    let first_expired = Timestamp::from_second(1_760_000_000 + 31 * 86_400)?;
     let (store, name) = open_new(server).await?;
     append_all(&store, entries::some(0, 1)?, 1).await?;
     server.sql(&name, &include_str!("fill.sql").replace("$ENTRIES", &count.to_string())).await?;
@@ -235,5 +238,6 @@ async fn lists(server: &Server) -> Outcome<()> {
     );
     println!("`FORMGATE_BENCH_ENTRIES=10000000` measures ten million; they take about 25 GB.");
     large::lists(&*store, &format!("{count}, 97 % delivered")).await?;
+    work::all(&*store, &format!("{count}, 97 % delivered"), first_expired).await?;
     remove(server, &name).await
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::held_back::HeldBack;
 use super::query::Query;
-use super::summary::{cause, last_attempt};
-use super::waiting::{self, Situation, WaitStatus, WaitsFor};
+use super::summary::cause;
+use super::waiting::{Situation, WaitStatus, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, State, Store, StoreError};
+use crate::queue::{Head, Reason, State, Store, StoreError};
 
 /// Most entries that are grouped.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -18,10 +19,6 @@ const LOOKED_AT_MAX: usize = 100_000;
 const GROUPS_MAX: usize = 1_000;
 /// Sites that a group names.
 const SITES_NAMED: usize = 20;
-/// Queued entries of a site in which a refused key is looked for: the oldest are tried first.
-const TRIED_FIRST: usize = 20;
-/// Queued entries in which those are counted that wait, where a site's count alone doesn't say.
-const COUNTED_MAX: usize = 10_000;
 /// What needs a person.
 const STAGES: &[Option<State>] = &[Some(State::Held), Some(State::Dead)];
 
@@ -55,12 +52,6 @@ pub struct Groups {
     pub has_more: bool,
 }
 
-/// A group while entries are counted into it.
-struct GroupBuilder {
-    group: Group,
-    sites: BTreeSet<SiteId>,
-}
-
 /// Groups what is held or dead by its cause, and what waits for more than its turn; with a state or a reason in the
 /// query, what is meant by that. What an operator dropped is done with: it counts only where the query asks for it.
 pub async fn groups(store: &dyn Store, query: &Query, situation: &Situation) -> Result<Groups, StoreError> {
@@ -74,159 +65,98 @@ pub(super) async fn groups_of(
     situation: &Situation,
     sites: Option<&BTreeSet<SiteId>>,
 ) -> Result<Groups, StoreError> {
-    let is_meant = |site: &SiteId| sites.is_none_or(|sites| sites.contains(site));
-    let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX);
-    let mut gathered = BTreeMap::new();
-    let mut has_more = false;
     let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
-    while let Some(head) = walk.next().await? {
-        if (is_work && head.reason == Reason::Dropped) || !is_meant(&head.site) {
-            continue;
-        }
-        let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
-        has_more |= !gather(&mut gathered, &head, (cause(&head, situation), waits_for), 1);
-    }
-    has_more |= walk.cursor().is_some();
-    if is_work && query.text.is_none() {
-        let held_back = HeldBack { store, query, situation, sites };
-        has_more |= !held_back.gather(&mut gathered).await?;
-    }
-    let mut groups: Vec<Group> = gathered.into_values().map(GroupBuilder::finish).collect();
-    groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
-    Ok(Groups { groups, unreadable: walk.unreadable(), has_more })
-}
-
-type Gathering = BTreeMap<(State, Reason, String), GroupBuilder>;
-
-/// Counts entries in; false where there are too many causes.
-fn gather(gathered: &mut Gathering, head: &Head, (cause, waits_for): (String, Option<WaitsFor>), leads: u64) -> bool {
-    let key = (head.state, head.reason, cause);
-    if gathered.len() >= GROUPS_MAX && !gathered.contains_key(&key) {
-        return false;
-    }
-    let group = Group {
-        cause: key.2.clone(),
-        state: head.state,
-        reason: head.reason,
-        waits_for,
-        leads: 0,
-        sites: 0,
-        site_names: Vec::new(),
-        oldest: head.accepted_at,
-        example: head.id,
+    let is_meant = |head: &Head| {
+        !(is_work && head.reason == Reason::Dropped) && sites.is_none_or(|sites| sites.contains(&head.site))
     };
-    let gathered = gathered.entry(key).or_insert(GroupBuilder { group, sites: BTreeSet::new() });
-    gathered.group.leads += leads;
-    gathered.group.oldest = gathered.group.oldest.min(head.accepted_at);
-    gathered.sites.insert(head.site.clone());
-    true
-}
-
-/// Queued leads that wait for more than their turn.
-struct HeldBack<'a> {
-    store: &'a dyn Store,
-    query: &'a Query,
-    situation: &'a Situation,
-    sites: Option<&'a BTreeSet<SiteId>>,
-}
-
-/// Why the leads of a site are held back.
-struct Cause {
-    waits_for: WaitsFor,
-    words: String,
-    /// All queued leads of the site, not only those with the same cause of their own.
-    is_of_whole_site: bool,
-}
-
-impl HeldBack<'_> {
-    /// Adds them; false where not all could be counted.
-    async fn gather(&self, gathered: &mut Gathering) -> Result<bool, StoreError> {
-        let is_wanted = |site: &SiteId| {
-            self.query.filter.site.as_ref().is_none_or(|wanted| wanted == site)
-                && self.sites.is_none_or(|sites| sites.contains(site))
-        };
-        let counts = self.store.counts().await?.into_iter();
-        let mut all_in = true;
-        for count in counts.filter(|count| count.state == State::Queued && is_wanted(&count.site)) {
-            all_in &= self.gather_site(&count, gathered).await?;
-        }
-        Ok(all_in)
-    }
-
-    async fn gather_site(&self, count: &Counts, gathered: &mut Gathering) -> Result<bool, StoreError> {
-        let filter = Filter { site: Some(count.site.clone()), state: Some(State::Queued), ..self.query.filter.clone() };
-        let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
-        let Some(cause) = self.cause(&page.heads) else { return Ok(true) };
-        let is_plain = Filter { site: None, ..self.query.filter.clone() } == Filter::default();
-        if is_plain && cause.is_of_whole_site {
-            let Some(example) = page.heads.first() else { return Ok(true) };
-            return Ok(add(gathered, example, &cause, count.entries));
-        }
-        // With a form or a time in the query, or with keys for some forms only, each has to be looked at.
-        let query = Query { filter, text: None, ..Query::default() };
-        let mut walk = Walk::new(self.store, &query, &[None], None, COUNTED_MAX);
-        let mut all_in = true;
+    let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX).in_large_pages();
+    let settled = async {
+        let mut gathered = Gathering::default();
         while let Some(head) = walk.next().await? {
-            let waits_for = WaitStatus::of(&head, self.situation).waits_for;
-            if cause.is_of_whole_site || waits_for == cause.waits_for {
-                all_in &= add(gathered, &head, &cause, 1);
+            if is_meant(&head) {
+                let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
+                gathered.add(cause(&head, situation), waits_for, &Counted::one(&head));
             }
         }
-        Ok(all_in && walk.cursor().is_none())
-    }
+        Ok::<_, StoreError>(gathered)
+    };
+    let held_back = async {
+        match is_work && query.text.is_none() {
+            true => HeldBack { store, query, situation, sites }.gather().await,
+            false => Ok(Gathering::default()),
+        }
+    };
+    // The store reads for one while the other counts.
+    let (mut gathered, held_back) = tokio::try_join!(settled, held_back)?;
+    gathered.take_in(held_back);
+    let has_more = gathered.has_more || walk.cursor().is_some();
+    Ok(Groups { groups: gathered.finish(), unreadable: walk.unreadable(), has_more })
+}
 
-    /// Says why a site's leads are held back, told by the first of them; none where they are on their way.
-    fn cause(&self, first: &[Head]) -> Option<Cause> {
-        let situation = self.situation;
-        let oldest = first.first()?;
-        let whole = |waits_for, words| Some(Cause { waits_for, words, is_of_whole_site: true });
-        let Some(site) = situation.config.sites.get(&oldest.site) else {
-            let words = format!("{}; its leads are held after a day", waiting::SITE_GONE);
-            return whole(WaitsFor::Configuration, words);
-        };
-        if situation.config.missing.upstream {
-            return whole(WaitsFor::Delivery, waiting::NO_UPSTREAM.to_owned());
-        }
-        let lacks_keys = |head: &Head| site.keys_of(&head.form).is_none();
-        if first.iter().any(lacks_keys) {
-            let words = waiting::NO_KEYS.to_owned();
-            let is_of_whole_site = site.form_keys.is_empty();
-            return Some(Cause { waits_for: WaitsFor::SecretKey, words, is_of_whole_site });
-        }
-        let was_refused = |head: &Head| {
-            last_attempt(head).filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
-        };
-        let Some(sending) = &situation.sending else {
-            return match first.iter().find_map(was_refused) {
-                Some(words) => whole(WaitsFor::Keys, format!("key refused: {words}")),
-                None => whole(WaitsFor::Gateway, waiting::NO_GATEWAY.to_owned()),
-            };
-        };
-        if let Some(paused) = sending.paused_sites.get(&oldest.site) {
-            let own = site.keys.as_ref().map(|keys| keys.public());
-            let keys = paused.iter().max_by_key(|keys| Some(keys.public_key.as_str()) == own)?;
-            let is_of_whole_site = site.form_keys.is_empty();
-            return Some(Cause { waits_for: WaitsFor::Keys, words: waiting::refused(keys), is_of_whole_site });
-        }
-        if let Some(outage) = &sending.upstream {
-            return whole(WaitsFor::Upstream, situation.outage(outage));
-        }
-        if let Some(holdup) = sending.failing_sites.get(&oldest.site) {
-            return whole(WaitsFor::Site, situation.failing(holdup));
-        }
-        // After a start nobody has been refused yet; the store knows who was.
-        let is_waiting = |head: &&Head| WaitStatus::of(head, situation).waits_for == WaitsFor::Retry;
-        let refused = first.iter().filter(is_waiting).find_map(was_refused)?;
-        whole(WaitsFor::Keys, format!("key refused: {refused}"))
+/// Groups while entries are counted into them.
+#[derive(Default)]
+pub(super) struct Gathering {
+    groups: BTreeMap<(State, Reason, String), GroupBuilder>,
+    /// There were too many causes, or not all entries could be counted.
+    pub(super) has_more: bool,
+}
+
+struct GroupBuilder {
+    group: Group,
+    sites: BTreeSet<SiteId>,
+}
+
+/// Entries of a site that are counted into a group together.
+pub(super) struct Counted<'a> {
+    pub(super) site: &'a SiteId,
+    pub(super) state: State,
+    pub(super) reason: Reason,
+    pub(super) leads: u64,
+    pub(super) oldest: Timestamp,
+    /// One of the group, though it may be another site's.
+    pub(super) example: EntryId,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn one(head: &'a Head) -> Self {
+        let Head { id, site, state, reason, accepted_at, .. } = head;
+        Self { site, state: *state, reason: *reason, leads: 1, oldest: *accepted_at, example: *id }
     }
 }
 
-/// Counts leads in under the cause of their site.
-fn add(gathered: &mut Gathering, head: &Head, cause: &Cause, leads: u64) -> bool {
-    // One group, whatever became of each before.
-    let reason = if cause.waits_for == WaitsFor::Configuration { Reason::SiteGone } else { Reason::Accepted };
-    let head = Head { reason, ..head.clone() };
-    gather(gathered, &head, (cause.words.clone(), Some(cause.waits_for)), leads)
+impl Gathering {
+    /// Counts entries in, unless there are too many causes.
+    pub(super) fn add(&mut self, cause: String, waits_for: Option<WaitsFor>, counted: &Counted<'_>) {
+        let Counted { site, state, reason, leads, oldest, example } = *counted;
+        let key = (state, reason, cause);
+        if self.groups.len() >= GROUPS_MAX && !self.groups.contains_key(&key) {
+            self.has_more = true;
+            return;
+        }
+        let cause = key.2.clone();
+        let fresh =
+            || Group { cause, state, reason, waits_for, leads: 0, sites: 0, site_names: Vec::new(), oldest, example };
+        let builder = self.groups.entry(key).or_insert_with(|| GroupBuilder { group: fresh(), sites: BTreeSet::new() });
+        builder.group.leads += leads;
+        builder.group.oldest = builder.group.oldest.min(oldest);
+        if !builder.sites.contains(site) {
+            builder.sites.insert(site.clone());
+        }
+    }
+
+    /// Adds the groups of entries in other states, unless there are too many.
+    fn take_in(&mut self, other: Self) {
+        let room = GROUPS_MAX.saturating_sub(self.groups.len());
+        self.has_more |= other.has_more || other.groups.len() > room;
+        self.groups.extend(other.groups.into_iter().take(room));
+    }
+
+    /// Returns the groups, the largest first.
+    fn finish(self) -> Vec<Group> {
+        let mut groups: Vec<Group> = self.groups.into_values().map(GroupBuilder::finish).collect();
+        groups.sort_by(|one, other| other.leads.cmp(&one.leads).then_with(|| one.cause.cmp(&other.cause)));
+        groups
+    }
 }
 
 impl GroupBuilder {

@@ -40,6 +40,8 @@ mod group;
 
 mod held;
 
+mod held_back;
+
 mod history;
 
 pub mod keys;

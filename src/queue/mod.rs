@@ -246,6 +246,20 @@ pub trait Store: Outbox + Notes + Holds {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// Lists the oldest entries of each of some sites: of every one what [`scan`](Self::scan) gives from its beginning, in the
+    /// order of `sites`. Of the filter all counts but its site.
+    ///
+    /// So many sites are asked for with one statement, not one after the other. Whoever asks keeps sites times `limit` below
+    /// [`PAGE_MAX`].
+    async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
+        let mut pages = Vec::with_capacity(sites.len());
+        for site in sites {
+            let filter = Filter { site: Some(site.clone()), ..filter.clone() };
+            pages.push(self.scan(&filter, Order::Oldest, None, limit).await?);
+        }
+        Ok(pages)
+    }
+
     /// Changes one entry: compare-and-set on its revision. For retry, amend and drop.
     ///
     /// A leased entry gives `Lost`, and so does a change that the entry's state does not permit.

@@ -16,14 +16,15 @@ use formgate::received::Received;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::gateway;
+use super::{gateway, world};
 
 use crate::passing_on::pass_on;
 
-/// A store that counts how often an entry is read whole.
+/// A store that counts how often an entry is read whole, and how often entries are listed.
 struct Counting {
     inner: MemoryStore,
     gets: AtomicUsize,
+    scans: AtomicUsize,
     /// What was received with this one can't be read.
     damaged: Option<EntryId>,
 }
@@ -63,7 +64,13 @@ impl Store for Counting {
         cursor: Option<EntryId>,
         limit: usize,
     ) -> Result<Page, StoreError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
         self.inner.scan(filter, order, cursor, limit).await
+    }
+
+    async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.inner.scan_sites(sites, filter, limit).await
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
@@ -91,9 +98,14 @@ impl Store for Counting {
     }
 }
 
+fn empty() -> Counting {
+    let [gets, scans] = [const { AtomicUsize::new(0) }; 2];
+    Counting { inner: MemoryStore::new(Duration::ZERO), gets, scans, damaged: None }
+}
+
 /// A store with three leads, of which each has a budget that stands in the body alone.
 async fn store() -> Counting {
-    let store = Counting { inner: MemoryStore::new(Duration::ZERO), gets: AtomicUsize::new(0), damaged: None };
+    let store = empty();
     for (number, name) in (1_u8..).zip(["Ann", "Bea", "Cem"]) {
         let draft = Draft { name: Some(name), email: Some("jane@example.com"), ..Draft::default() };
         let headers = [("content-type", b"application/json".as_slice())];
@@ -134,6 +146,42 @@ async fn a_list_reads_a_body_only_to_find_a_text_that_no_lead_holds() {
     assert_eq!(search(&store, Some("jane@example.com")).await, (names(&["Ann", "Bea", "Cem"]), 0));
     assert_eq!(search(&store, Some("bea")).await, (names(&["Bea"]), 2));
     assert_eq!(search(&store, Some("300")).await, (names(&["Cem"]), 3));
+}
+
+#[tokio::test]
+async fn the_list_of_work_takes_few_looks_at_the_store() {
+    let store = empty();
+    for number in 0..600 {
+        let site = SiteId::parse(&format!("site-{}", number % 60)).expect("a slug");
+        let is_held = number % 2 == 0;
+        let new = NewEntry {
+            id: EntryId::new(number, &[0; 10]),
+            site,
+            form: FormId::parse("contact").expect("a slug"),
+            state: if is_held { State::Held } else { State::Queued },
+            reason: if is_held { Reason::Invalid } else { Reason::Accepted },
+            accepted_at: Timestamp::UNIX_EPOCH,
+            keep: None,
+            reading: Reading::default(),
+            received: Received::default(),
+        };
+        assert!(matches!(store.append(new, None).await, Ok(Appended::New(_))));
+    }
+    let mut config = gateway::config();
+    let situation = |config| Situation { config: Arc::new(config), sending: None, now: Timestamp::UNIX_EPOCH };
+    let looks = async |situation: Situation| {
+        store.scans.store(0, Ordering::Relaxed);
+        let groups = operate::groups(&store, &operate::Query::default(), &situation).await.expect("grouped").groups;
+        let mut told: Vec<_> = groups.iter().map(|group| (group.state, group.leads, group.sites)).collect();
+        told.sort();
+        assert_eq!(told, [(State::Queued, 300, 30), (State::Held, 300, 30)]);
+        store.scans.load(Ordering::Relaxed)
+    };
+    // Of the 300 that are held in two pages, of those that are dead, and at one of the sites that are gone.
+    assert_eq!(looks(situation(gateway::config())).await, 4);
+    // The first of each site have to be looked at.
+    config.sites.extend((0..60).map(|number| world::site(&format!("site-{number}"), "1")));
+    assert_eq!(looks(situation(config)).await, 5);
 }
 
 #[tokio::test]

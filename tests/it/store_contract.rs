@@ -107,6 +107,7 @@ on_each! {
     amend_queues_what_is_held_or_dead_and_keeps_the_overlay
     scan_filters_and_goes_on_from_its_cursor
     scan_goes_either_way
+    a_scan_of_sites_gives_what_a_scan_of_each_gives
     counts_follow_each_change
     each_settlement_tells_its_transition
     each_change_tells_its_transition

@@ -1,14 +1,16 @@
 //! What a queued lead waits for, as `show`, `list` and `list --group reason` say it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use formgate::config::Site;
-use formgate::lead::{EntryId, FormId};
+use formgate::lead::{EntryId, FormId, SiteId};
 use formgate::operate::{self, Actor, Audit, EntryOutcome, Query, RetryAsked, Situation, WaitsFor};
-use formgate::queue::{Change, Order, State};
+use formgate::queue::{Change, Filter, Holdup, NewEntry, Order, PausedKeys, Reason, SendingStatus, State};
 use jiff::Timestamp;
 
+use crate::gateway;
 use crate::scripted_api::Reply;
 use crate::world::{START, World, limit, site};
 
@@ -23,6 +25,10 @@ async fn shown(world: &World, id: EntryId) -> (Option<WaitsFor>, String, Option<
     // Waits have jitter, so one may be shorter than a second.
     assert!(wait.is_none_or(|wait| wait.is_positive()), "the next try is not in the past: {wait:?}");
     (shown.waits_for, shown.cause, wait.map(|wait| wait.as_secs()))
+}
+
+fn slug(name: &str) -> SiteId {
+    SiteId::parse(name).expect("a slug")
 }
 
 /// The moment as it is written.
@@ -179,6 +185,50 @@ async fn leads_of_a_site_whose_keys_cannot_be_read_say_so_and_go_once_they_can()
         world.step().await;
         assert_eq!(world.sent(), ["jane3", "jane1", "jane2"]);
     }
+}
+
+#[tokio::test]
+async fn a_form_with_keys_of_its_own_is_not_held_back_by_its_sites() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.queue("acme", number).await;
+    }
+    let other = FormId::parse("branch").expect("a slug");
+    let of_other = NewEntry { form: other.clone(), ..world.entry("acme", 4, None) };
+    let _appended = world.store.append(of_other, None).await.expect("appended");
+    let holdup = Holdup { since: world.now(), why: "401 Unauthorized".to_owned(), next_probe: world.now() };
+    let paused = PausedKeys { public_key: "wp_pk_acme".to_owned(), holdup };
+    let sending = SendingStatus { paused_sites: [(slug("acme"), vec![paused])].into(), ..SendingStatus::default() };
+    for (keys_of_forms, leads) in [(BTreeMap::new(), 4), (gateway::acme().form_keys, 3)] {
+        world.change(|config| {
+            let (id, whole) = site("acme", "1");
+            let site = Arc::into_inner(whole).expect("not shared");
+            config.sites.insert(id, Arc::new(Site { form_keys: keys_of_forms.clone(), ..site }));
+        });
+        let situation = Situation { sending: Some(sending.clone()), ..world.situation() };
+        let groups = operate::groups(&*world.store, &Query::default(), &situation).await.expect("grouped").groups;
+        let told: Vec<_> = groups.iter().map(|group| (group.leads, group.cause.as_str())).collect();
+        assert_eq!(told, [(leads, "key refused: 401 Unauthorized")]);
+    }
+}
+
+#[tokio::test]
+async fn leads_of_several_sites_that_wait_for_the_same_are_one_group() {
+    let world = World::new().await;
+    let [begun, second] = [world.now(), world.now() + Duration::from_secs(1)];
+    let mut ids = vec![world.queue("nowhere", 1).await];
+    world.pass(1);
+    ids.extend([world.queue("elsewhere", 2).await, world.queue("elsewhere", 3).await]);
+    let grouped =
+        async |query: Query| operate::groups(&*world.store, &query, &world.situation()).await.expect("grouped");
+    let [group] = grouped(Query::default()).await.groups.try_into().expect("one group");
+    assert_eq!((group.leads, group.sites, group.oldest, group.reason), (3, 2, begun, Reason::SiteGone));
+    assert_eq!(group.site_names, ["elsewhere", "nowhere"].map(slug));
+    assert!(ids.contains(&group.example));
+    // Not all of a site is meant, so each is looked at.
+    let since = Query { filter: Filter { since: Some(second), ..Filter::default() }, ..Query::default() };
+    let [group] = grouped(since).await.groups.try_into().expect("one group");
+    assert_eq!((group.leads, group.sites, group.oldest, group.example), (2, 1, second, ids[1]));
 }
 
 #[tokio::test]

@@ -117,6 +117,14 @@ impl World {
 
     /// Queues a lead of this name, else of its address'.
     pub(crate) async fn queue_named(&self, site: &str, number: u64, name: Option<&str>) -> EntryId {
+        let entry = self.entry(site, number, name);
+        let id = entry.id;
+        assert_eq!(self.store.append(entry, None).await.expect("appended"), Appended::New(id));
+        id
+    }
+
+    /// A lead of this name, else of its address', as it is queued.
+    pub(crate) fn entry(&self, site: &str, number: u64, name: Option<&str>) -> NewEntry {
         let email = format!("jane{number}@example.com");
         let draft = Draft { name, email: Some(&email), message: Some("Hello"), ..Draft::default() };
         let lead = Lead::check(draft).expect("a lead").lead;
@@ -128,7 +136,7 @@ impl World {
             body: posted.to_string().into(),
             ..Received::default()
         };
-        let entry = NewEntry {
+        NewEntry {
             id: EntryId::new(number, &[u8::try_from(number).unwrap_or_default(); 10]),
             site: SiteId::parse(site).expect("a slug"),
             form: FormId::parse("contact").expect("a slug"),
@@ -138,10 +146,7 @@ impl World {
             keep: None,
             reading: Reading { lead: Some(lead), ..Reading::default() },
             received,
-        };
-        let id = entry.id;
-        assert_eq!(self.store.append(entry, None).await.expect("appended"), Appended::New(id));
-        id
+        }
     }
 
     /// What the operator's verbs know beside the store, while the sender runs.

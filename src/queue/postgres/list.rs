@@ -1,15 +1,18 @@
 //! Looking entries up, listing and counting them.
 
 use jiff::Timestamp;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::Core;
 use super::database::{Lock, Params};
 use super::failure::Failure;
-use super::row::{self, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid};
+use super::row::{
+    self, BEHIND_STANDING, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid,
+};
 use super::schema;
-use crate::lead::EntryId;
+use crate::lead::{EntryId, SiteId};
 use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page, Reason, State};
 
 /// How far an id's time may be from that at which its entry was accepted: ids narrow down what is looked through, and the time
@@ -61,9 +64,13 @@ impl Conditions {
             (None, Some(reason)) => Some(*reason == Reason::Delivered),
             (None, None) => None,
         };
-        if let Some(is_delivered) = is_delivered {
-            // Says to the planner whether the short indexes will do.
-            conditions.sql.push(format!("e.state {} 2", if is_delivered { "=" } else { "<>" }));
+        // Each says to the planner whether the short indexes will do. More than one would make it expect far fewer entries than
+        // there are, read all of a state, and put them in order for each page.
+        match (state, is_delivered) {
+            (Some(state), _) => conditions.sql.push(format!("e.state = {}", number_of(*state))),
+            (None, Some(true)) => conditions.sql.push("e.state = 2".to_owned()),
+            (None, Some(false)) => conditions.sql.push("e.state <> 2".to_owned()),
+            (None, None) => {}
         }
         if let Some(site) = site {
             conditions.add("e.site =", site.as_str().to_owned(), Type::TEXT);
@@ -72,9 +79,6 @@ impl Conditions {
             conditions.by_content = is_delivered != Some(false);
             let of_form = if conditions.by_content { "c.form =" } else { "e.form =" };
             conditions.add(of_form, form.as_str().to_owned(), Type::TEXT);
-        }
-        if let Some(state) = state {
-            conditions.add("e.state =", number_of(*state), Type::INT2);
         }
         if let Some(reason) = reason {
             conditions.add("e.reason =", number_of(*reason), Type::INT2);
@@ -92,13 +96,33 @@ impl Conditions {
 
     /// Returns a statement that selects heads: entries are picked first, and then what was read of these alone.
     fn heads(&self, direction: &str, limit: usize) -> String {
+        let picked = self.picked(direction, limit);
+        format!(
+            "SELECT {STANDING}, c.reading::text FROM ({picked}) e JOIN formgate.content c ON c.id = e.id
+             ORDER BY e.id {direction}"
+        )
+    }
+
+    /// The same for the first of each of some sites, with the position of the site behind the head.
+    fn heads_of_sites(mut self, sites: &[SiteId], limit: usize) -> (String, Params<'static>) {
+        let names: Vec<String> = sites.iter().map(ToString::to_string).collect();
+        self.params.add(Type::TEXT_ARRAY, names);
+        self.sql.push("e.site = wanted.site".to_owned());
+        let picked = self.picked("ASC", limit);
+        let number = self.params.len();
+        let sql = format!(
+            "SELECT {STANDING}, c.reading::text, wanted.position
+             FROM unnest(${number}) WITH ORDINALITY AS wanted (site, position)
+                CROSS JOIN LATERAL ({picked}) e JOIN formgate.content c ON c.id = e.id
+             ORDER BY wanted.position, e.id"
+        );
+        (sql, self.params)
+    }
+
+    fn picked(&self, direction: &str, limit: usize) -> String {
         let content = if self.by_content { "JOIN formgate.content c ON c.id = e.id" } else { "" };
         let picked = if self.sql.is_empty() { "true".to_owned() } else { self.sql.join(" AND ") };
-        format!(
-            "SELECT {STANDING}, c.reading::text FROM (
-                SELECT e.* FROM formgate.entry e {content} WHERE {picked} ORDER BY e.id {direction} LIMIT {limit}
-             ) e JOIN formgate.content c ON c.id = e.id ORDER BY e.id {direction}"
-        )
+        format!("SELECT e.* FROM formgate.entry e {content} WHERE {picked} ORDER BY e.id {direction} LIMIT {limit}")
     }
 }
 
@@ -132,6 +156,34 @@ pub(super) async fn scan(
         conditions.add_id(beyond, uuid(cursor));
     }
     let rows = core.database.read(&conditions.heads(direction, limit + 1), &conditions.params.all()).await?;
+    Ok(page_of(core, &rows, limit))
+}
+
+/// Lists the first heads of each of some sites by id, a page of each.
+pub(super) async fn scan_sites(
+    core: &Core,
+    sites: &[SiteId],
+    filter: &Filter,
+    limit: usize,
+) -> Result<Vec<Page>, Failure> {
+    let limit = limit.clamp(1, PAGE_MAX);
+    let conditions = Conditions::of(&Filter { site: None, ..filter.clone() });
+    let (sql, params) = conditions.heads_of_sites(sites, limit + 1);
+    let rows = core.database.read(&sql, &params.all()).await?;
+    // Counted from one.
+    let position = |row: &Row| usize::try_from(row.get::<_, i64>(BEHIND_STANDING + 1)).unwrap_or_default();
+    let mut pages = vec![Page::default(); sites.len()];
+    for of_site in rows.chunk_by(|one, other| position(one) == position(other)) {
+        let at = of_site.first().map_or(0, position);
+        if let Some(page) = at.checked_sub(1).and_then(|at| pages.get_mut(at)) {
+            *page = page_of(core, of_site, limit);
+        }
+    }
+    Ok(pages)
+}
+
+/// Reads a page of rows, of which there is one more than it holds where it isn't the last.
+fn page_of(core: &Core, rows: &[Row], limit: usize) -> Page {
     let mut page = Page::default();
     for row in rows.iter().take(limit) {
         match read_head(row) {
@@ -143,7 +195,7 @@ pub(super) async fn scan(
     if !page.unreadable.is_empty() {
         core.note_unreadable();
     }
-    Ok(page)
+    page
 }
 
 const COUNTS: &str = "
@@ -154,7 +206,7 @@ SELECT counted.site, counted.state, counted.entries::bigint, oldest.accepted_at 
     ) all_of_them GROUP BY site, state HAVING sum(entries) > 0
 ) counted LEFT JOIN LATERAL (
     SELECT e.accepted_at FROM formgate.entry e
-    WHERE counted.state = 0 AND e.state = 0 AND e.state <> 2 AND e.site = counted.site ORDER BY e.id LIMIT 1
+    WHERE counted.state = 0 AND e.state = 0 AND e.site = counted.site ORDER BY e.id LIMIT 1
 ) oldest ON true ORDER BY counted.site, counted.state";
 
 /// Counts entries per site and state.

@@ -203,6 +203,10 @@ impl Store for PostgresStore {
         Ok(list::scan(&self.core, filter, order, cursor, limit).await?)
     }
 
+    async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
+        Ok(list::scan_sites(&self.core, sites, filter, limit).await?)
+    }
+
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
         let set = settle::amend(&self.core, id, revision, change, now).await?;
         self.wake();

@@ -315,6 +315,10 @@ impl Store for SpoolingStore {
         self.0.answering()?.scan(filter, order, cursor, limit).await
     }
 
+    async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
+        self.0.answering()?.scan_sites(sites, filter, limit).await
+    }
+
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
         self.0.remote.amend(id, revision, change, now).await
     }

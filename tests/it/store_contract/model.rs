@@ -255,6 +255,9 @@ async fn all(store: &dyn Store, oldest: Oldest) -> String {
     let queued = Filter { state: Some(State::Queued), ..Filter::default() };
     let queued = store.scan(&queued, Order::Oldest, None, 100).await.expect("scanned").heads.len();
     let mut counts = store.counts().await.expect("counted");
+    let sites: Vec<_> = counts.iter().map(|count| count.site.clone()).collect();
+    let first = store.scan_sites(&sites, &Filter::default(), 2).await.expect("scanned");
+    pages += &format!("{first:#?}\n");
     if oldest == Oldest::Untold {
         counts.iter_mut().for_each(|count| count.oldest = None);
     }

@@ -550,6 +550,40 @@ pub(super) async fn scan_goes_either_way(store: AnyStore) {
     assert_eq!((ids(&back.heads), ids(&forth.heads)), (vec![id(2), id(1)], vec![id(4), id(5)]));
 }
 
+pub(super) async fn a_scan_of_sites_gives_what_a_scan_of_each_gives(store: AnyStore) {
+    for number in 0..12 {
+        let site_name = ["even", "odd", "even", "few"][usize::from(number % 4)];
+        let new = if number % 3 == 0 { held(number, site_name) } else { entry(number, site_name) };
+        let form = FormId::parse(if number < 6 { "contact" } else { "quote" }).expect("a slug");
+        add(&*store, NewEntry { form, ..new }).await;
+    }
+    let lease = claim_one(&*store, 100).await;
+    assert!(store.settle(&lease, delivered("lead"), at(101)).await.expect("settled").is_done());
+    let quote = FormId::parse("quote").ok();
+    let all = Filter::default;
+    let filters = [
+        all(),
+        Filter { state: Some(State::Queued), ..all() },
+        Filter { state: Some(State::Held), form: quote.clone(), ..all() },
+        Filter { state: Some(State::Delivered), ..all() },
+        Filter { form: quote, since: Some(at(7)), ..all() },
+        Filter { reason: Some(Reason::Invalid), until: Some(at(9)), ..all() },
+        Filter { site: Some(site("odd")), ..all() },
+    ];
+    // In no order, and one of them twice.
+    let sites = ["odd", "nobody", "even", "few", "odd"].map(site);
+    for (filter, limit) in filters.iter().flat_map(|filter| [1, 2, 9].map(|limit| (filter, limit))) {
+        let mut expected = Vec::new();
+        for site in &sites {
+            let of_site = Filter { site: Some(site.clone()), ..filter.clone() };
+            expected.push(store.scan(&of_site, Order::Oldest, None, limit).await.expect("scanned"));
+        }
+        let found = store.scan_sites(&sites, filter, limit).await.expect("scanned");
+        assert_eq!(found, expected, "{filter:?}, {limit}");
+    }
+    assert_eq!(store.scan_sites(&[], &all(), 9).await.expect("scanned"), []);
+}
+
 pub(super) async fn counts_follow_each_change(store: AnyStore) {
     let counts = async || {
         let counts = store.counts().await.expect("counted");
