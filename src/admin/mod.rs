@@ -28,7 +28,7 @@ mod stream;
 
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,7 +117,12 @@ enum Caller {
 
 /// Returns where the API's socket is; none where there is no data folder.
 pub fn socket_file(config: &Config) -> Option<PathBuf> {
-    Some(config.data_folder()?.join(SOCKET))
+    Some(socket_in(config.data_folder()?))
+}
+
+/// Returns where the API's socket is in a data folder.
+pub fn socket_in(data: &Path) -> PathBuf {
+    data.join(SOCKET)
 }
 
 #[async_trait]

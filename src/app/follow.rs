@@ -190,9 +190,14 @@ fn degrade(metrics: &Metrics, config: &Config, stand_ins: &[StandIn], is_refused
     let is_admin =
         |stand_in: &StandIn| stand_in.part == ConfigPart::Section("admin") && stand_in.by == StandInSource::Default;
     let (keyless, broken): (Vec<_>, Vec<_>) = stand_ins.iter().partition(|stand_in| stand_in.waits_for_keys());
+    // One that sends nothing needs none.
+    let sends = |part: &ConfigPart| match part {
+        ConfigPart::Site(id) => config.sites.get(id).is_some_and(|site| site.deliver),
+        _ => false,
+    };
     metrics.config_broken(broken.len());
     metrics.set_degraded(Degraded::ConfigBroken, !broken.is_empty());
-    metrics.set_degraded(Degraded::KeysMissing, !keyless.is_empty());
+    metrics.set_degraded(Degraded::KeysMissing, keyless.iter().any(|stand_in| sends(&stand_in.part)));
     metrics.set_degraded(Degraded::RestartNeeded, !config.needs_restart.is_empty());
     metrics.set_degraded(Degraded::ReloadRefused, is_refused);
     metrics.set_degraded(Degraded::DeliveryOff, config.missing.upstream);

@@ -79,10 +79,12 @@ pub(super) async fn keep_watchdog(sends_on: Handle, mut stopping: watch::Receive
         return;
     };
     let signs = async {
-        let mut turns = tokio::time::interval(limit / SIGNS_OF_LIFE);
+        let turn = limit / SIGNS_OF_LIFE;
+        let mut turns = tokio::time::interval(turn);
         loop {
             turns.tick().await;
-            if is_alive(&sends_on, limit).await {
+            // A turn at most, so that what is wrong is in the log before the manager acts, and who recovers is not ended.
+            if is_alive(&sends_on, turn).await {
                 tell(&[NotifyState::Watchdog]);
             } else {
                 tracing::error!(

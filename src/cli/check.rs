@@ -81,7 +81,7 @@ impl<'a> ShownStandIn<'a> {
 pub(super) fn run(args: &CheckArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
     let (Starting { mut loaded, stand_ins, in_force }, certificates) = as_gateway_user(&path, console, || {
-        let starting = config::start(&path, &Sources::process(), today());
+        let starting = config::start(&path, &Sources::command_line(), today());
         let config = starting.loaded.config.as_ref();
         let certificates = config.map_or(Ok(()), |config| check_certificates(&config.server.listen));
         (starting, certificates)

@@ -2,18 +2,25 @@
 
 use std::path::Path;
 
+use super::rules::ConfigArg;
+
+const BY_HAND: &str = "formgate serve";
 /// Where units are that packages bring, and those that somebody wrote.
 const UNITS: [&str; 3] = ["usr/lib/systemd/system", "lib/systemd/system", "etc/systemd/system"];
 
-/// Names the command that starts the gateway.
-pub(super) fn how_to_start() -> &'static str {
-    command(Path::new("/"))
+/// The configuration that the package's unit names.
+const OF_UNIT: &str = "/etc/formgate/config.toml";
+
+/// Names the command that starts the gateway of a configuration.
+pub(super) fn how_to_start(config: &ConfigArg) -> &'static str {
+    let is_of_unit = config.find().is_ok_and(|path| path == Path::new(OF_UNIT));
+    if is_of_unit { command(Path::new("/")) } else { BY_HAND }
 }
 
 fn command(root: &Path) -> &'static str {
     let is_by_systemd = root.join("run/systemd/system").is_dir();
     let has_unit = || UNITS.iter().any(|folder| root.join(folder).join("formgate.service").exists());
-    if is_by_systemd && has_unit() { "systemctl start formgate" } else { "formgate serve" }
+    if is_by_systemd && has_unit() { "systemctl start formgate" } else { BY_HAND }
 }
 
 #[cfg(test)]

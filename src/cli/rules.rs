@@ -28,13 +28,13 @@ pub(super) struct ConfigArg {
 impl ConfigArg {
     /// Returns where the configuration is, whether or not it can be read.
     pub(super) fn find(&self) -> Result<PathBuf, Error> {
-        config::find_config_file(self.config.as_deref(), &Sources::process()).map_err(Error::config)
+        config::find_config_file(self.config.as_deref(), &Sources::command_line()).map_err(Error::config)
     }
 
     /// Loads the configuration with all its problems.
     pub(super) fn load(&self) -> Result<(PathBuf, Loaded), Error> {
         let path = self.find()?;
-        let loaded = config::load(&path, &Sources::process(), today());
+        let loaded = config::load(&path, &Sources::command_line(), today());
         Ok((path, loaded))
     }
 }
@@ -65,14 +65,14 @@ pub(super) struct Met {
 impl LoadedRules {
     /// Loads the configuration; where none is named and none is found, the shipped mappings serve.
     pub(super) fn load(arg: &ConfigArg, console: &mut Console) -> Result<Self, Error> {
-        let found = config::find_config_file(arg.config.as_deref(), &Sources::process());
+        let found = config::find_config_file(arg.config.as_deref(), &Sources::command_line());
         if found.is_err() {
             console.say("no configuration found; using the shipped mappings, without a site's rules");
             return Ok(Self::shipped());
         }
         let path = arg.find()?;
         // Mapping needs no secret: a checkout in CI has none.
-        let loaded = config::load(&path, &Sources::process().with_stand_ins(), today());
+        let loaded = config::load(&path, &Sources::command_line().with_stand_ins(), today());
         let Loaded { config, broken_sites, broken_mappings, diagnostics, .. } = loaded;
         let Some(config) = config else {
             console.say(diagnostics.render(console.talk_paint().colour));

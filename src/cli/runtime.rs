@@ -65,13 +65,4 @@ impl Signals {
             std::future::pending::<()>().await;
         }
     }
-
-    /// Tells whether one has come that nobody has waited for.
-    pub(super) async fn has_come(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            () = self.next() => true,
-            () = std::future::ready(()) => false,
-        }
-    }
 }

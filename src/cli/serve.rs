@@ -1,5 +1,6 @@
 //! `formgate serve`.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -85,7 +86,7 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     app::check_store(&config, &origin).await.map_err(|error| start_error(error.into()))?;
     // Heard from here on, so that none ends the process.
-    let signals =
+    let mut signals =
         ControlSignals { hangups: Signals::hangup(), quits: Signals::quit(), replacements: Signals::replacement() };
     let mut stop = pin!(stop_signal());
     let running = if upgrade {
@@ -105,9 +106,12 @@ async fn serve(config: Config, origin: Origin, upgrade: bool) -> Result<(), Erro
     }
     let admin = running.admin();
     tracing::info!(address = %admin, console = format!("http://{admin}/console/"), "admin.listening");
-    until_stop(&running, stop, signals, &invocation).await;
+    let successor = until_stop(&running, stop, &mut signals, &invocation).await;
     tracing::info!("gateway.stopping: accepting no new requests; finishing those in progress");
-    let ended = running.stop().await;
+    let ended = tokio::select! {
+        ended = running.stop() => ended,
+        never = pass_on(signals.hangups, successor) => match never {},
+    };
     tracing::info!(unanswered = ended.unanswered, attempts_cut = ended.attempts_cut, "gateway.stopped");
     judge(&ended)
 }
@@ -128,41 +132,43 @@ fn judge(ended: &RunResult) -> Result<(), Error> {
     }
 }
 
-/// Does what signals ask for, until one asks to stop or another process has taken over.
+/// Passes on what a service manager asks the former process for and waits for, until this process ends.
+async fn pass_on(mut hangups: Signals, successor: Option<u32>) -> Infallible {
+    loop {
+        hangups.next().await;
+        successor.iter().for_each(|process| app::ask_to_reload(*process));
+    }
+}
+
+/// Does what signals ask for, until one asks to stop or another process has taken over; gives that where it is known.
 async fn until_stop(
     running: &Running,
     mut stop: Pin<&mut impl Future<Output = ()>>,
-    mut signals: ControlSignals,
+    signals: &mut ControlSignals,
     invocation: &Invocation,
-) {
+) -> Option<u32> {
     loop {
         let handed_over = tokio::select! {
-            () = stop.as_mut() => return,
+            () = stop.as_mut() => return None,
             // Logged already, with its cause.
-            _fatal = running.failed() => return,
+            _fatal = running.failed() => return None,
             () = signals.hangups.next() => {
                 running.reload();
                 continue;
             }
             () = signals.quits.next() => tokio::select! {
                 handed_over = running.hand_over() => handed_over.map(|()| None),
-                () = stop.as_mut() => return,
+                () = stop.as_mut() => return None,
             },
             () = signals.replacements.next() => tokio::select! {
                 handed_over = running.replace(invocation) => handed_over.map(Some),
-                () = stop.as_mut() => return,
+                () = stop.as_mut() => return None,
             },
         };
         match handed_over {
             Ok(successor) => {
                 tracing::info!("upgrade.handed_over: the new process serves now");
-                // A service manager waits for what it asked the former process for.
-                if let Some(process) = successor
-                    && signals.hangups.has_come().await
-                {
-                    app::ask_to_reload(process);
-                }
-                return;
+                return successor;
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -187,7 +193,7 @@ fn read_config(args: &ServeArgs, console: &mut Console) -> Result<(Config, Origi
 /// A container that was started without its configuration meets this first.
 fn unusable(path: &Path) -> Error {
     let shown = path.display();
-    if path.exists() {
+    if !matches!(path.try_exists(), Ok(false)) {
         let error = Error::config(anyhow!("{shown} has errors"));
         return error.hint("fix the errors above; `formgate check` shows them without starting the gateway");
     }

@@ -70,13 +70,13 @@ pub(super) fn run(args: &StatusArgs, console: &mut Console) -> Result<Exit, Erro
 
 async fn ask(args: &StatusArgs, console: &mut Console) -> Result<Status, Error> {
     let remote: Option<Remote> = gateway(&args.config, args.admin.as_deref(), console).await?;
-    let remote = remote.ok_or_else(no_gateway)?;
+    let remote = remote.ok_or_else(|| no_gateway(&args.config))?;
     remote.get("/status", &StatusQuery { brief: args.check.then_some(true) }).await
 }
 
 /// The failure of a command that only a running gateway can answer.
-pub(super) fn no_gateway() -> Error {
-    let start = how_to_start();
+pub(super) fn no_gateway(config: &ConfigArg) -> Error {
+    let start = how_to_start(config);
     Error::admin(anyhow!("no gateway answers")).hint(format!(
         "is it running with this configuration? `{start}` starts it; `formgate leads list` works without it"
     ))

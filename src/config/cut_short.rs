@@ -51,7 +51,8 @@ pub(super) fn report(file: &SourceFile, last_good: Option<&Texts>, sources: &Sou
     }
     let Some(last_good) = last_good else { return false };
     let now = outline(&root);
-    let lost = lost_at_end(&last_good.outline, &now).iter().filter(|name| !is_commented_out(name, file.text()));
+    let taken_out = CommentedOut::at_the_end(file.text(), &root);
+    let lost = lost_at_end(&last_good.outline, &now).iter().filter(|name| !taken_out.has(name, last_good));
     let lost: Vec<&String> = lost.collect();
     let moved: Vec<_> = if lost.is_empty() { Vec::new() } else { moved(file, last_good, &lost, sources, today) };
     let tables: Vec<_> = lost.iter().filter(|name| !name.contains('.')).collect();
@@ -129,12 +130,41 @@ fn is_topmost(name: &str, lost: &[String]) -> bool {
     !matches!(name, "forms" | "name") && !lost.iter().any(holds)
 }
 
+/// What the comments at the end of `config.toml` say, read as if they were none: somebody may have commented tables out.
+struct CommentedOut(toml::Table);
+
+impl CommentedOut {
+    fn at_the_end(text: &str, root: &toml::Table) -> Self {
+        let lines: Vec<&str> = text.lines().rev().take_while(|line| is_comment(line)).collect();
+        let plain = lines.into_iter().rev().map(|line| line.trim_start().trim_start_matches('#').trim_start());
+        // Words may stand before it. What stands before a table's name is of the table that is still there.
+        let within = root.iter().next_back().filter(|(_, last)| last.is_table()).map(|(name, _)| format!("[{name}]"));
+        let lines: Vec<String> = within.into_iter().chain(plain.map(str::to_owned)).collect();
+        let from_a_table = |at: usize| lines.get(at..).unwrap_or_default().join("\n").parse::<toml::Table>().ok();
+        let tables = lines.iter().enumerate().filter(|(_, line)| line.starts_with('['));
+        Self(tables.map(|(at, _)| at).find_map(from_a_table).unwrap_or_default())
+    }
+
+    /// Tells whether a table, or a key with the value that it had, is among them: what else a comment says is no sign that
+    /// somebody took something out.
+    fn has(&self, name: &str, last_good: &Texts) -> bool {
+        let Some((table, key)) = name.split_once('.') else { return self.0.contains_key(name) };
+        let before = last_good.sections.get(table).and_then(|text| text.parse::<toml::Table>().ok());
+        let value = |root: &toml::Table| root.get(table)?.get(key).cloned();
+        before.as_ref().and_then(value).is_some_and(|before| value(&self.0) == Some(before))
+    }
+}
+
+fn is_comment(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#')
+}
+
 /// Tells whether the comments at the end of a file show that somebody has commented a key or a form out.
 fn is_commented_out(name: &str, text: &str) -> bool {
     let key = name.rsplit('.').next().unwrap_or(name);
     let table = format!("{name}]");
-    let lines = text.lines().rev().map(str::trim_start);
-    let comments = lines.take_while(|line| line.is_empty() || line.starts_with('#'));
+    let comments = text.lines().rev().take_while(|line| is_comment(line)).map(str::trim_start);
     comments.map(|line| line.trim_start_matches('#').trim_start()).any(|line| {
         let is_key = line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
         is_key || line.starts_with('[') && line.contains(&table)

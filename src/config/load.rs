@@ -156,7 +156,7 @@ pub(super) fn load_with(path: &Path, last_good: Option<&Texts>, sources: &Source
     let parsed = files.config.parse().filter(|_| files.is_whole);
     let root = parsed.as_ref().map(|entries| Table::root(&files.config, entries, KEYS));
     let mut sections = root.as_ref().map(|root| Sections::compile(root, sources, today)).unwrap_or_default();
-    let was_there = |name: &str| last_good.is_some_and(|texts| texts.outline.iter().any(|known| known == name));
+    let was_there = |name: &str| last_good.is_some_and(|texts| texts.sections.contains_key(name));
     root.iter().for_each(|root| sections.distrust_absent(root, was_there));
     let CompiledMappings { sound, broken: broken_mappings, names } = mappings::compile(&files.mappings);
     let has_mail = sections.may_mail();

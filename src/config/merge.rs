@@ -176,8 +176,9 @@ impl ConfigMerge<'_> {
                 None => (&written.site, StandInSource::Itself),
             };
             if lacks_secrets(&written.site) {
-                // Without a secret for signatures posts are refused; without keys their leads wait.
-                let fault = if written.site.lacks_signature_secret { PartFault::Incomplete } else { PartFault::NoKeys };
+                // Without a secret for signatures posts are refused. Keys that are there and wrong were meant to be right.
+                let waits = written.lacks_files_alone && !written.site.lacks_signature_secret;
+                let fault = if waits { PartFault::NoKeys } else { PartFault::Incomplete };
                 self.stand_in(ConfigPart::Site(id.clone()), &written.site.file, fault, by);
             }
             sites.insert(id.clone(), Arc::clone(site));

@@ -12,13 +12,15 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> (String, Option<Stri
         return (format!("can't be read: {error}"), None);
     }
     let user = name_of(Uid::effective());
+    let path = std::path::absolute(path).unwrap_or_else(|_no_folder| path.to_owned());
     let owner = path.metadata().ok().map(|file| name_of(Uid::from_raw(file.uid())));
-    let cure = match (closed_folder(path), owner) {
-        (Some(folder), _) => format!("chown {user} {}", folder.display()),
+    let cure = match (closed_folder(&path), owner) {
+        // Whose folder it is, and who else relies on that, is not known here.
+        (Some(folder), _) => format!("let it into {}, or move the file elsewhere", folder.display()),
         (None, Some(owner)) if owner == user => format!("chmod u+r {}", path.display()),
         (None, _) => format!("chown {user} {}", path.display()),
     };
-    let hint = format!("if the gateway runs as {user}: {cure}; if not, run this as root, or as the gateway's user");
+    let hint = format!("if the gateway runs as {user}: {cure}; if not, run this as the gateway's user");
     (format!("can't be read by the user {user}"), Some(hint))
 }
 

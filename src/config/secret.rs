@@ -41,8 +41,13 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// The process' own environment.
+    /// The process' own environment, for the gateway itself.
     pub fn process() -> Self {
+        Self { environment: None, unit_credentials: None, has_stand_ins: false }
+    }
+
+    /// The same for a command line that asks beside the gateway: it finds what systemd hands over to the package's unit.
+    pub fn command_line() -> Self {
         Self { environment: None, unit_credentials: Some(UNIT_CREDENTIALS.into()), has_stand_ins: false }
     }
 
@@ -294,4 +299,26 @@ pub(super) fn readable_by_others(path: &Path) -> bool {
 #[cfg(not(unix))]
 pub(super) fn readable_by_others(_path: &Path) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_finds_what_the_unit_was_handed_and_the_gateway_only_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("secret_mail"), "hush\n").expect("written");
+        let source = SecretSource::File("secret_mail".to_owned(), folder.path().join("beside/secret_mail"));
+        let beside_the_unit =
+            Sources { unit_credentials: Some(folder.path().to_owned()), ..Sources::with_environment([]) };
+        assert_eq!(source.read(&beside_the_unit).expect("found").expose(), "hush");
+        assert!(source.read(&Sources::with_environment([])).is_err());
+        assert_eq!(Sources::process().credentials(), std::env::var_os(CREDENTIALS_DIRECTORY).map(PathBuf::from));
+        // What a unit of one's own was handed goes first.
+        let other = tempfile::tempdir().expect("a folder");
+        let named = other.path().display().to_string();
+        let own = Sources::with_environment([(CREDENTIALS_DIRECTORY, &named)]);
+        assert!(source.read(&Sources { unit_credentials: beside_the_unit.unit_credentials, ..own }).is_err());
+    }
 }

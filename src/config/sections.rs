@@ -63,9 +63,11 @@ impl Sections {
     }
 
     /// Counts a table as broken that seems to be written under a name that nobody knows: its defaults are not what was meant.
-    pub(super) fn distrust_absent(&mut self, root: &Table<'_>, is_known: impl Fn(&str) -> bool) {
+    /// One that was never there is only taken for mistyped where another store, address or destination would come of it.
+    pub(super) fn distrust_absent(&mut self, root: &Table<'_>, was_there: impl Fn(&str) -> bool) {
         for (name, _) in self.states().into_iter().filter(|_| root.has_unknown()) {
-            if root.is_misspelt(name) || !root.has(name) && is_known(name) {
+            let is_mistyped = matches!(name, "server" | "queue" | "kaicalls") && root.is_misspelt(name);
+            if is_mistyped || !root.has(name) && was_there(name) {
                 self.forget(name);
             }
         }

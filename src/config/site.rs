@@ -111,6 +111,8 @@ pub(super) struct CompiledSite<'a> {
     pub(super) site: Option<Site>,
     /// Keys, a secret or a mapping that it names can't be had.
     pub(super) lacks_something: bool,
+    /// All that it lacks is files that are not there.
+    pub(super) lacks_files_alone: bool,
     pub(super) tokens: Vec<token::PlacedToken>,
     /// The key pairs of the site and of its forms.
     pub(super) pairs: Vec<PlacedPair>,
@@ -119,7 +121,15 @@ pub(super) struct CompiledSite<'a> {
 impl<'a> CompiledSite<'a> {
     /// A site of which nothing could be read.
     pub(super) fn unread(file: &'a SourceFile) -> Self {
-        Self { file, id: None, site: None, lacks_something: false, tokens: Vec::new(), pairs: Vec::new() }
+        Self {
+            file,
+            id: None,
+            site: None,
+            lacks_something: false,
+            lacks_files_alone: false,
+            tokens: Vec::new(),
+            pairs: Vec::new(),
+        }
     }
 }
 
@@ -132,7 +142,7 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
     let tokens = table.or_empty("tokens", |value| token::list(value, name, context.today));
     let placed = tokens.clone().unwrap_or_default();
     let site = read_site(table, id.as_ref().map(|(id, _)| id), tokens, context);
-    let lacks_something = file.faults().since(before).aside > 0;
+    let lacks = file.faults().since(before);
     let sinks = sinks(table, id.as_ref().map(|(id, _)| id), context);
     let faults = file.faults().since(before);
     let site = site.zip(sinks).map(|(site, sinks)| with_sinks(site, &sinks));
@@ -147,7 +157,9 @@ pub(super) fn compile<'a>(table: &Table<'a>, context: &Context<'_>) -> CompiledS
             pairs = placed_pairs(table, site);
         }
     }
-    CompiledSite { file, id, site, lacks_something, tokens: placed, pairs }
+    let lacks_something = lacks.aside > 0;
+    let lacks_files_alone = lacks.aside == lacks.absent;
+    CompiledSite { file, id, site, lacks_something, lacks_files_alone, tokens: placed, pairs }
 }
 
 /// Compiles `[[notify]]`. A sink whose URL or secret can't be had is missing by itself: the site lacks nothing.

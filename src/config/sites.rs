@@ -30,6 +30,8 @@ pub(super) struct UsableSite {
     pub(super) site: Arc<Site>,
     /// Keys, a secret or a mapping that it names can't be had.
     pub(super) lacks_something: bool,
+    /// All that it lacks is files that are not there.
+    pub(super) lacks_files_alone: bool,
 }
 
 /// Compiles the sites of `config.toml` and of the files; one that lacks what the last good one has at its end is broken.
@@ -63,11 +65,11 @@ pub(super) fn compile(
     advice::warn_of_shared_tokens(&sites);
     advice::warn_of_shared_pairs(&sites);
     let mut compiled = CompiledSites::default();
-    for CompiledSite { file, id, site, lacks_something, .. } in sites {
+    for CompiledSite { file, id, site, lacks_something, lacks_files_alone, .. } in sites {
         let id = id.map(|(id, _)| id);
         match (site.filter(|site| !twice.contains(&site.id)), id) {
             (Some(site), Some(id)) => {
-                compiled.usable.insert(id, UsableSite { site: Arc::new(site), lacks_something });
+                compiled.usable.insert(id, UsableSite { site: Arc::new(site), lacks_something, lacks_files_alone });
             }
             (_, id) => compiled.broken.push(BrokenSite { id, file: file.path().to_owned() }),
         }

@@ -42,12 +42,14 @@ pub(super) struct Faults {
     pub(super) own: usize,
     /// In what it refers to: a key that can't be read, a mapping that isn't there.
     pub(super) aside: usize,
+    /// Of these, files that are not there.
+    pub(super) absent: usize,
 }
 
 impl Faults {
     /// Tells what was found since `before`.
     pub(super) fn since(self, before: Self) -> Self {
-        Self { own: self.own - before.own, aside: self.aside - before.aside }
+        Self { own: self.own - before.own, aside: self.aside - before.aside, absent: self.absent - before.absent }
     }
 }
 
@@ -181,6 +183,7 @@ impl SourceFile {
             let mut faults = self.faults.get();
             if self.is_aside.get() {
                 faults.aside += 1;
+                faults.absent += usize::from(diagnostic.severity == Severity::Unresolved);
             } else {
                 faults.own += 1;
             }

@@ -43,7 +43,7 @@ pub enum PartFault {
     Gone,
     /// It is written well, but a secret or a mapping that it names can't be had.
     Incomplete,
-    /// It is written well, but not all keys of the site can be had: its leads wait for them.
+    /// It is written well, but files that it names for the site's keys are not there: its leads wait for them.
     NoKeys,
     /// It was taken out of a file together with many others.
     TakenOut,

@@ -126,21 +126,20 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 /// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
 fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, RemovedParts) {
     let Some(folder) = folder else { return (None, RemovedParts::default()) };
-    let mut tell = |error: io::Error| {
-        let message = format!("the last-good copy of the configuration can't be read: {error}");
-        let hint =
-            format!("broken parts have no last-good version now; a new copy is written to {}", folder.path().display());
-        diagnostics.add_warning(path, &message, &hint);
-    };
-    let copied = folder.read().unwrap_or_else(|error| {
-        tell(error);
-        None
-    });
-    let removed = folder.removed().unwrap_or_else(|error| {
-        tell(error);
-        RemovedParts::default()
-    });
-    (copied, removed)
+    let (copied, removed) = (folder.read(), folder.removed());
+    let mut errors: Vec<&io::Error> = copied.as_ref().err().into_iter().chain(removed.as_ref().err()).collect();
+    let (mut told, mut hint) = (
+        "the last-good copy of the configuration can't be read".to_owned(),
+        format!("broken parts have no last-good version now; a new copy is written to {}", folder.path().display()),
+    );
+    if errors.iter().any(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        // Neither file is the matter then.
+        errors.truncate(1);
+        told.push_str(" by this user");
+        hint = "run this as the gateway's user, who has it".to_owned();
+    }
+    errors.into_iter().for_each(|error| diagnostics.add_warning(path, &format!("{told}: {error}"), &hint));
+    (copied.unwrap_or_default(), removed.unwrap_or_default())
 }
 
 /// Tells whether this user may not read a file: where its copy is would be no cure.

@@ -1,13 +1,14 @@
 //! What waits from before: leads of a site that has left the configuration and is back, which go on or are queued again, and
-//! those whose keys were refused, of which one is tried.
+//! those whose keys were refused.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 
-use super::admission::Admission;
 use super::chain::Chain;
+use super::history;
 use super::ownership::HeldPartitions;
 use super::settle::make_due;
 use crate::clock::Clock;
@@ -21,19 +22,18 @@ const PAGE_REST: Duration = Duration::from_secs(1);
 
 /// Queued leads of a site in which a refused key is looked for: the oldest are tried first.
 const TRIED_FIRST: usize = 20;
+/// Sites that are asked about at once.
+const SITES_AT_ONCE: usize = 25;
 
-/// Finds what waits for a site that is back, or for keys, also from before this process. Each gateway does so for the sites
-/// that it sends for.
+/// Finds what waits for a site that is back, also from before this process. Each gateway does so for the sites that it sends for.
 pub(super) async fn bring_back(
     store: Arc<dyn Store>,
     config: Arc<ArcSwap<Config>>,
-    admission: Arc<Admission>,
+    held: HeldPartitions,
     clock: Clock,
 ) {
-    let held = admission.held().clone();
     let done = async {
         find_queued(&*store, &config.load_full(), &held, &clock).await?;
-        take_up_pauses(&*store, &config.load_full(), &admission, &clock).await?;
         queue_held(&*store, &config, &held, &clock).await
     };
     if let Err(error) = done.await {
@@ -66,35 +66,27 @@ async fn find_queued(
     Ok(())
 }
 
-/// Pauses the keys again that were refused before this gateway sent for their sites, and lets one lead of each be tried: keys
-/// that were replaced meanwhile are taken then, and the other leads follow in their order. Does so once.
-pub(super) async fn take_up_pauses(
+/// Ends the waits of sites whose keys were refused before this gateway sent for them: nobody here knows any more that they are
+/// paused, and would end the waits when their keys change. Their leads are tried at once, with the keys that there are now.
+pub(super) async fn end_key_waits(
     store: &dyn Store,
     config: &Config,
-    admission: &Admission,
-    clock: &Clock,
+    held: &HeldPartitions,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    if admission.has_taken_up_pauses() {
-        return Ok(());
-    }
     let counts = store.counts().await?;
-    let queued = counts.into_iter().filter(|count| count.state == State::Queued);
-    for site in queued.filter_map(|count| config.sites.get(&count.site)) {
-        if !site.deliver || !admission.held().has_site(&site.id) {
-            continue;
-        }
-        let filter = Filter { site: Some(site.id.clone()), state: Some(State::Queued), ..Filter::default() };
-        let first = store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?.heads;
-        let now = clock.now();
-        let mut taken_up = 0;
-        for head in &first {
-            taken_up += usize::from(admission.take_up_pause(site, head, now));
-        }
-        if taken_up > 0 {
-            make_due(store, &site.id, taken_up, now).await;
+    let queued = counts.iter().filter(|count| count.state == State::Queued && count.entries > 0);
+    let is_ours = |site: &&SiteId| config.sites.get(*site).is_some_and(|site| site.deliver) && held.has_site(site);
+    let sites: Vec<SiteId> = queued.map(|count| &count.site).filter(is_ours).cloned().collect();
+    let filter = Filter { state: Some(State::Queued), ..Filter::default() };
+    for some in sites.chunks(SITES_AT_ONCE) {
+        let pages = store.scan_sites(some, &filter, TRIED_FIRST).await?;
+        for (site, page) in some.iter().zip(pages) {
+            if page.heads.iter().any(history::is_key_refused) {
+                make_due(store, site, MAKE_DUE_MAX, now).await;
+            }
         }
     }
-    admission.pauses_taken_up();
     Ok(())
 }
 

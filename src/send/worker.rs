@@ -20,7 +20,7 @@ use super::looking::{Looking, POLL};
 use super::outcome;
 use super::ownership::{GatewayIdentity, Ownership};
 use super::publish::Publisher;
-use super::returned::{bring_back, take_up_pauses};
+use super::returned::{bring_back, end_key_waits};
 use super::settle::make_due;
 use super::slots::{HeldSlot, Slot, SlotLimits, Slots};
 use crate::clock::Clock;
@@ -171,10 +171,10 @@ impl Sender {
         let mut reloads = self.reloads.subscribe();
         reloads.mark_changed();
         let mut moved = self.deliverer.admission.held().changes();
+        moved.mark_changed();
         let mut returning = JoinSet::new();
-        self.take_up_pauses(shutdown.clone()).await;
         while !*shutdown.borrow_and_update() {
-            self.follow_partitions(&mut moved, &mut reloads);
+            self.follow_partitions(&mut moved, &mut reloads, &shutdown).await;
             if reloads.has_changed().unwrap_or_default() {
                 reloads.mark_unchanged();
                 self.begin_bringing_back(&mut returning).await;
@@ -208,27 +208,34 @@ impl Sender {
         }
     }
 
-    /// Before anything is sent: a lead that was refused goes before those that came after it.
-    async fn take_up_pauses(&self, mut shutdown: watch::Receiver<bool>) {
+    /// Before anything is sent for sites: those of their leads that wait for keys are due with the others then, and go in
+    /// their order.
+    async fn end_key_waits(&self, mut shutdown: watch::Receiver<bool>) {
         let Deliverer { store, config, admission, clock, .. } = &self.deliverer;
         let config = config.load_full();
-        let taken_up = tokio::select! {
-            taken_up = take_up_pauses(&**store, &config, admission, clock) => taken_up,
+        let ended = tokio::select! {
+            ended = end_key_waits(&**store, &config, admission.held(), clock.now()) => ended,
             _stop = shutdown.wait_for(|stop| *stop) => return,
         };
-        if let Err(error) = taken_up {
+        if let Err(error) = ended {
             let error = Chain(&error);
-            tracing::error!(%error, "send.pauses_unread: which keys were refused is found out by sending");
+            tracing::error!(%error, "send.key_waits_unread: leads whose keys were refused come up as their waits end");
         }
     }
 
     /// Goes by the sites that this gateway sends for by now.
-    fn follow_partitions(&self, moved: &mut watch::Receiver<Partitions>, reloads: &mut watch::Receiver<u64>) {
+    async fn follow_partitions(
+        &self,
+        moved: &mut watch::Receiver<Partitions>,
+        reloads: &mut watch::Receiver<u64>,
+        shutdown: &watch::Receiver<bool>,
+    ) {
         if moved.has_changed().unwrap_or_default() {
             moved.mark_unchanged();
             self.deliverer.admission.forget_others();
             // What waits for one of the sites that came may have been brought back nowhere.
             reloads.mark_changed();
+            self.end_key_waits(shutdown.clone()).await;
         }
     }
 
@@ -245,10 +252,11 @@ impl Sender {
     async fn begin_bringing_back(&self, returning: &mut JoinSet<()>) {
         returning.shutdown().await;
         let Deliverer { store, config, admission, clock, .. } = self.deliverer.clone();
+        let held = admission.held().clone();
         let last_panic = Arc::clone(&self.returning_panic);
         returning.spawn(async move {
             // It must not keep the others' leads from being sent.
-            if let Err(panicked) = catch_async(bring_back(store, config, admission, clock)).await {
+            if let Err(panicked) = catch_async(bring_back(store, config, held, clock)).await {
                 tracing::error!(
                     location = panicked.location,
                     "send.site_back_failed: a bug in formgate; leads of a site that is back wait for a reload"

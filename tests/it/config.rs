@@ -361,7 +361,7 @@ fn warned(config: &str) -> Vec<String> {
 #[test]
 fn proxies_that_nobody_believes_are_warned_of() {
     for (unheard, what) in [
-        ("[server]\ntrusted_proxies = [\"10.0.0.2/32\"]\n", "2:19 `trusted_proxies` has no effect without"),
+        ("[server]\ntrusted_proxies = [\"10.0.0.2/32\"]\n", "2:19 without `client_address`, all visitors"),
         ("[server]\nclient_address = \"x-real-ip\"\ntrusted_proxies = []\n", "2:18 `client_address` has no effect"),
         ("[server]\nlisten = \"10.0.0.1:80\"\nclient_address = \"x-real-ip\"\n", "3:18 `client_address` counts only"),
     ] {

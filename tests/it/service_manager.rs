@@ -220,10 +220,18 @@ async fn the_program_is_replaced_by_what_lies_in_its_place_and_the_manager_follo
 async fn what_the_former_process_was_asked_for_while_it_handed_over_the_new_one_does() {
     let mut manager = Manager::start(&[]).await;
     manager.until("READY").await;
+    // It begins when the former one has been asked.
+    let (program, go) = (manager.desk.path("formgate"), manager.desk.path("go"));
+    fs::remove_file(&program).expect("removed");
+    let waits = format!("while [ ! -e '{}' ]; do sleep 0.02; done", go.display());
+    let script = format!("#!/bin/sh\n{waits}\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_formgate"));
+    fs::write(&program, script).expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("made a program");
     manager.signal("-USR2").await;
     let log = &mut manager.desk.gateway.as_mut().expect("it runs").log;
     until(log, says("upgrade.started")).await;
     manager.signal("-HUP").await;
+    fs::write(go, "").expect("written");
     let (told, _) = manager.until("MAINPID").await;
     manager.successor = Some(told["MAINPID"].parse().expect("a process"));
     // A manager that asked for a reload waits for both.

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::DoctorArgs;
 use super::finding::{Check, Finding};
 use crate::cli::error::Error;
 use crate::cli::how_to_start::how_to_start;
@@ -33,15 +34,15 @@ struct Arrivals {
 }
 
 /// Finds the gateway. That there is none is a finding, and the other checks go on.
-pub(super) async fn find(config: &Config, admin: Option<&str>) -> Result<Remote, Finding> {
-    match find_gateway(config, admin).await {
+pub(super) async fn find(args: &DoctorArgs, config: &Config) -> Result<Remote, Finding> {
+    match find_gateway(config, args.admin.as_deref()).await {
         Ok(Some(remote)) => Ok(remote),
         Ok(None) => Err(Finding::bad(
             Check::Gateway,
             "no gateway answers",
             format!(
                 "start it with `{}`; if it runs elsewhere or with another configuration, use --config or --admin",
-                how_to_start()
+                how_to_start(&args.config)
             ),
         )),
         Err(error) => Err(unusable(&error)),

@@ -124,7 +124,7 @@ async fn examine(
     console: &mut Console,
 ) -> Result<Vec<Finding>, Error> {
     console.progress("looking for the gateway");
-    let found = gateway::find(config, args.admin.as_deref()).await;
+    let found = gateway::find(args, config).await;
     let remote = found.as_ref().ok();
     let kaicalls = upstream::client(config);
     console.progress("looking at this machine, the public address and KaiCalls");

@@ -30,7 +30,7 @@ pub(in crate::cli) struct OpenedKeys {
 pub(in crate::cli) fn open(config: &ConfigArg, mints: bool) -> Result<OpenedKeys, Error> {
     let (path, loaded) = config.load()?;
     let provisioner = provisioner(&loaded, mints)?;
-    let starting = config::start(&path, &Sources::process(), today());
+    let starting = config::start(&path, &Sources::command_line(), today());
     Ok(OpenedKeys { path, starting, provisioner })
 }
 
@@ -65,7 +65,7 @@ pub(super) fn client(upstream: &KaiCallsConfig) -> Result<Client, Error> {
 fn operator_key(upstream: &KaiCallsConfig) -> Result<LiveKey, Error> {
     let source = upstream.api_key.as_ref().ok_or_else(|| failure(ProvisionError::NoOperatorKey))?;
     let cant = "[kaicalls].api_key can't be used";
-    let text = source.read(&Sources::process()).map_err(|missing| Error::config(missing).context(cant))?;
+    let text = source.read(&Sources::command_line()).map_err(|missing| Error::config(missing).context(cant))?;
     LiveKey::parse(text.expose()).map_err(|invalid| {
         let what = match (invalid, kind_of(text.expose())) {
             (InvalidKaiCallsKey::Prefix(_), Some(kind)) => anyhow!("it is {kind}"),

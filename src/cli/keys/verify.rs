@@ -34,7 +34,7 @@ pub(super) struct VerifyArgs {
 pub(super) async fn run(args: &VerifyArgs, console: &mut Console) -> Result<Exit, Error> {
     let path = args.config.find()?;
     let (starting, rows) = as_gateway_user(&path, console, || {
-        let starting = config::start(&path, &Sources::process(), today());
+        let starting = config::start(&path, &Sources::command_line(), today());
         let rows = rows(args, &starting);
         (starting, rows)
     });

@@ -22,6 +22,10 @@ use crate::operate::{
 };
 use crate::queue::{OpenStore, Order, Salvaged};
 
+/// What helps where a copy was not made.
+const GATEWAY_WRITES: &str = "the running gateway writes the copy: name a file that isn't there yet, in a folder where the gateway's \
+                              user may write and its unit lets it; or add --offline";
+
 /// Does the verbs.
 pub(super) enum Desk {
     Gateway(Remote),
@@ -237,7 +241,7 @@ impl Desk {
             Self::Gateway(remote) => {
                 let made = remote.post("/store/backup", &serde_json::json!({ "file": file })).await;
                 made.map_err(|error: Error| match error.exit() {
-                    Exit::Store => error.hint(backup_cure(file)),
+                    Exit::Store => error.hint(GATEWAY_WRITES),
                     _ => error,
                 })
             }
@@ -274,18 +278,6 @@ impl Local {
     }
 }
 
-/// Says what helps where the gateway could not make a copy.
-fn backup_cure(file: &Path) -> &'static str {
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    match (file.try_exists(), folder.try_exists()) {
-        (Ok(true), _) => "name a file that isn't there yet",
-        (_, Ok(false)) => "make the folder first, for the gateway's user",
-        _ => {
-            "the running gateway writes the copy, so its user must be able to, and its unit must let it; or add --offline"
-        }
-    }
-}
-
 /// An id goes into a path.
 fn check_id(id: &str) -> Result<(), Error> {
     let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -304,19 +296,4 @@ pub(super) fn operate_error(error: impl Into<OperateError>) -> Error {
 
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_backup_that_was_not_made_has_the_cure_of_its_cause() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let there = folder.path().join("there.db");
-        std::fs::write(&there, "").expect("written");
-        assert!(backup_cure(&there).contains("isn't there yet"));
-        assert!(backup_cure(&folder.path().join("none/copy.db")).contains("make the folder first"));
-        assert!(backup_cure(&folder.path().join("copy.db")).contains("its user must be able to"));
-    }
 }

@@ -25,20 +25,21 @@ pub(in crate::cli) async fn gateway(
 /// Reads the configuration as a gateway that starts now would: what is broken in it keeps nobody from the leads.
 pub(in crate::cli) fn read_config(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
     let path = existing(arg)?;
-    let starting = config::start(&path, &Sources::process(), today());
+    let starting = config::start(&path, &Sources::command_line(), today());
     usable(&path, starting, console)
 }
 
 /// The same, reading as the user whose gateway it is.
 pub(in crate::cli) fn read_config_as_gateway(arg: &ConfigArg, console: &mut Console) -> Result<Config, Error> {
     let path = existing(arg)?;
-    let starting = as_gateway_user(&path, console, || config::start(&path, &Sources::process(), today()));
+    let starting = as_gateway_user(&path, console, || config::start(&path, &Sources::command_line(), today()));
     usable(&path, starting, console)
 }
 
 fn existing(arg: &ConfigArg) -> Result<PathBuf, Error> {
     let path = arg.find()?;
-    if path.exists() {
+    // One that this user may not see is told of when it is read.
+    if !matches!(path.try_exists(), Ok(false)) {
         return Ok(path);
     }
     // A mistyped path: the copy beside it would stand in unseen.

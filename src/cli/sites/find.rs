@@ -32,7 +32,7 @@ impl WrittenSites {
     /// Loads them; a `config.toml` with errors is refused.
     pub(in crate::cli) fn load(config: &ConfigArg, console: &mut Console) -> Result<Self, Error> {
         let path = config.find()?;
-        Self::of(&path, config::start(&path, &Sources::process(), today()), console)
+        Self::of(&path, config::start(&path, &Sources::command_line(), today()), console)
     }
 
     /// Takes them from what a gateway that starts now would find.
@@ -95,7 +95,7 @@ fn uses_last_good(site: &SiteId, stand_in: &StandIn) -> Error {
 pub(in crate::cli) fn find_site(config: &ConfigArg, site: &SiteId) -> Result<FoundSite, Error> {
     let (path, loaded) = config.load()?;
     let file = file_of(site, &loaded)?;
-    let stand_ins = config::start(&path, &Sources::process(), today()).stand_ins;
+    let stand_ins = config::start(&path, &Sources::command_line(), today()).stand_ins;
     if let Some(stand_in) = on_last_good(stand_ins).get(site) {
         return Err(uses_last_good(site, stand_in));
     }

@@ -88,7 +88,7 @@ impl<'a> HeldPlace<'a> {
         if file.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             return Ok(None);
         }
-        let written = config::written_site(file, &self.lock.read()?, site, &Sources::process(), today());
+        let written = config::written_site(file, &self.lock.read()?, site, &Sources::command_line(), today());
         match (written, self.place) {
             (Some(WrittenSite { site: Some(found), .. }), _) => Ok(Some(found)),
             (None, NewSitePlace::Table(_)) => Ok(None),

@@ -38,8 +38,8 @@ pub(super) fn run(args: &RemoveArgs, console: &mut Console) -> Result<Exit, Erro
         (None, Some(mapping)) => ConfigPart::Mapping(mapping.to_string()),
         (None, None) => return Err(Error::usage(anyhow!("name a site, or use --mapping NAME"))),
     };
-    let starting = config::start(&path, &Sources::process(), today());
-    let removals = Removals::of(&path, &Sources::process(), today());
+    let starting = config::start(&path, &Sources::command_line(), today());
+    let removals = Removals::of(&path, &Sources::command_line(), today());
     let files = files_of(&part, &starting);
     if files.is_empty() && !is_remembered(&part, &starting) {
         return say_unknown(&part, &starting, &removals, console);

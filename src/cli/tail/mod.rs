@@ -115,7 +115,7 @@ pub(super) fn run(args: &TailArgs, console: &mut Console) -> Result<Exit, Error>
 }
 
 async fn follow(args: &TailArgs, config: &Config, console: &mut Console) -> Result<Exit, Error> {
-    let mut stream = open(args, config).await?.ok_or_else(no_gateway)?;
+    let mut stream = open(args, config).await?.ok_or_else(|| no_gateway(&args.config))?;
     console.say("watching; ctrl-c ends it");
     loop {
         match show(args, stream, console).await? {
@@ -148,7 +148,7 @@ async fn reopen(args: &TailArgs, config: &Config) -> Result<Opened, Error> {
         match open(args, config).await {
             Ok(Some(stream)) => return Ok(stream),
             Err(error) if error.exit() != Exit::AdminUnreachable || Instant::now() > until => return Err(error),
-            Ok(None) if Instant::now() > until => return Err(no_gateway()),
+            Ok(None) if Instant::now() > until => return Err(no_gateway(&args.config)),
             Ok(None) | Err(_) => sleep(RECONNECT_EVERY).await,
         }
     }

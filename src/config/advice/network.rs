@@ -98,7 +98,9 @@ fn warn_of_unheard_proxies(table: &Table<'_>, server: &Server) {
         // The default, written out, waits for a header that is not needed.
         (None, Some(proxies)) if server.trusted_proxies.iter().any(|proxy| !proxy.addr().is_loopback()) => {
             let hint = "name the header that the proxies set: client_address = \"x-forwarded-for\"";
-            proxies.warn("`trusted_proxies` has no effect without `client_address`", Some(hint));
+            let message =
+                "without `client_address`, all visitors behind `trusted_proxies` count as one, with one limit";
+            proxies.warn(message, Some(hint));
         }
         _ => {}
     }

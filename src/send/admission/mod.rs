@@ -1,14 +1,11 @@
 //! May this lead go? One answer from all that may hold it back: its site and keys, what was refused or failed before, and
-//! the rates. What is known here came from replies; it is lost with the process, and found out again. That keys were refused
-//! the leads know that were sent with them.
+//! the rates. What is known here came from replies; it is lost with the process, and found out again.
 //!
 //! [`Admission::claimable`] says how much of what waits in the store is worth claiming, so that a backlog that has to wait
 //! is neither read nor written again and again. [`Admission::admit`] decides on one lead that was claimed, and the
 //! [`Permit`] that it gives reports how the attempt ended.
 
 mod circuit;
-
-mod former;
 
 mod pace;
 
@@ -18,7 +15,7 @@ mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -57,7 +54,6 @@ pub(super) struct Admission {
     /// Sites whose leads were found to wait for the site to come back.
     gone: Mutex<BTreeSet<SiteId>>,
     resumptions: AtomicU64,
-    has_taken_up_pauses: AtomicBool,
     under_way: KeysUnderWay,
 }
 
@@ -295,7 +291,6 @@ impl Admission {
         self.lines.retain(is_ours);
         self.pauses.retain(is_ours);
         self.gone.lock().retain(is_ours);
-        self.has_taken_up_pauses.store(false, Ordering::SeqCst);
     }
 
     /// Learns from a new configuration.

@@ -1,6 +1,5 @@
 //! Keys that are refused: their site's leads stay queued, and one of them is tried now and then.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -45,17 +44,6 @@ impl Pauses {
         let holdup = Holdup { since: since.unwrap_or(now), why: why.to_owned(), next_probe: later(now, PROBE_AFTER) };
         paused.insert(name(site, keys), Pause { keys: keys.clone(), holdup });
         since.is_none()
-    }
-
-    /// Takes up a pause from before this process, unless it knows more; tells whether it did. One lead may be the probe at once.
-    pub(super) fn take_up(&self, site: &SiteId, keys: &KeyPair, holdup: Holdup) -> bool {
-        match self.paused.lock().entry(name(site, keys)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(place) => {
-                place.insert(Pause { keys: keys.clone(), holdup });
-                true
-            }
-        }
     }
 
     /// Resumes keys that were taken; tells whether they were paused.
