@@ -34,7 +34,8 @@ impl Sending {
         let worker = sender.clone();
         let keeper = supervisor.clone();
         let sending = async move { keeper.keep("sender", || worker.run(stopping.clone())).await };
-        let (handle, task) = (runtime.handle().clone(), runtime.spawn(sending));
+        let handle = runtime.handle().clone();
+        let task = runtime.spawn(sending);
         Ok(Self { handle, task, sender, supervisor, runtime: Some(runtime) })
     }
 

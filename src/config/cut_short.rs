@@ -2,9 +2,9 @@
 //! too early; both are TOML, and what they lack would silently be taken for its defaults.
 //!
 //! Only what a file lost at its end can have been cut off: what is missing while something follows was taken out. Of what
-//! is missing at the end of `config.toml`, what is commented out and one table are taken for an edit, unless another store, address or destination
-//! would come of it; at the end of a site one key or form, unless its posts would be refused, or be sent where they were
-//! not before. The number of `[[site]]` tables that may go at once is not judged here.
+//! is missing at the end of `config.toml`, what is commented out there is taken for an edit, and so is one table, unless
+//! another store, address or destination would come of it; at the end of a site one key or form, unless its posts would be
+//! refused, or be sent where they were not before. The number of `[[site]]` tables that may go at once is not judged here.
 
 use std::collections::BTreeSet;
 use std::path::Path;

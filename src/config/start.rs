@@ -126,12 +126,12 @@ pub(super) fn watch_removed(watched: &mut Watched, folder: &Folder) {
 /// Reads the copy and what was removed. A copy that can't be read is none, and that is said.
 fn read(folder: Option<&Folder>, diagnostics: &mut Diagnostics, path: &Path) -> (Option<Texts>, RemovedParts) {
     let Some(folder) = folder else { return (None, RemovedParts::default()) };
-    let (copied, removed) = (folder.read(), folder.removed());
+    let copied = folder.read();
+    let removed = folder.removed();
     let mut errors: Vec<&io::Error> = copied.as_ref().err().into_iter().chain(removed.as_ref().err()).collect();
-    let (mut told, mut hint) = (
-        "the last-good copy of the configuration can't be read".to_owned(),
-        format!("broken parts have no last-good version now; a new copy is written to {}", folder.path().display()),
-    );
+    let mut told = "the last-good copy of the configuration can't be read".to_owned();
+    let folder = folder.path().display();
+    let mut hint = format!("broken parts have no last-good version now; a new copy is written to {folder}");
     if errors.iter().any(|error| error.kind() == io::ErrorKind::PermissionDenied) {
         // Neither file is the matter then.
         errors.truncate(1);

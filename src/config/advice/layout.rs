@@ -47,8 +47,8 @@ pub(in crate::config) fn is_foreign(file: &SourceFile, known: KnownKeys) -> bool
     }
     let message = "this file is no configuration of formgate's: it has none of its tables";
     let hint = format!(
-        "if it is another program's, name formgate's own by --config or ${}; if not, it begins with [server]",
-        VARIABLE
+        "if it is another program's, name formgate's own by --config or ${VARIABLE}; if not, write its keys in tables such as \
+         [server]"
     );
     file.report_file(Severity::Error, message, Some(&hint));
     true
