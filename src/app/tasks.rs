@@ -111,7 +111,7 @@ impl Tasks {
     ) {
         let address = bound.admin;
         let mut is_bound = bound.admin_is_bound;
-        self.keep("admin", move |_stopping| {
+        self.keep("admin", move |mut stopping| {
             let admin = admin.clone();
             let listeners = listeners.clone();
             let stop = stop.clone();
@@ -119,8 +119,14 @@ impl Tasks {
             async move {
                 // Its service owned the socket, and closed it when it ended.
                 match if was_bound { Ok(()) } else { listeners.bind_again(address) } {
-                    Ok(()) => accept::run(vec![accept::service("admin", admin, address)], listeners, stop).await,
+                    Ok(()) => {
+                        accept::run(vec![accept::service("admin", admin, address)], listeners, stop.clone()).await;
+                    }
                     Err(error) => tracing::error!(%address, %error, "admin.unbound: can't listen on the address"),
+                }
+                // Where another process has taken this one's place, it ends before the rest.
+                if *stop.borrow() {
+                    drop(stopping.wait_for(|stop| *stop).await);
                 }
             }
         });
