@@ -140,7 +140,7 @@ impl Demo {
         let token = format!("fg_{}", uuid::Uuid::from_bytes(rand::random()).simple());
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config_text(&sandbox.base_url(), &token)).map_err(Error::store)?;
-        let (config, _warnings) = config::load(&path, &Sources::command_line(), today())
+        let (config, _warnings) = config::load(&path, &Sources::process(), today())
             .complete()
             .map_err(|problems| Error::config(anyhow!("{}", problems.render(false))))?;
         let store = app::open_store(&config).map_err(Error::store)?;

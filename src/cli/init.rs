@@ -154,7 +154,7 @@ impl InitFiles {
         let folder = tempfile::tempdir().context("can't make a temporary folder").map_err(Error::store)?;
         self.write(folder.path())?;
         // The keys are not there yet.
-        let sources = Sources::command_line().with_stand_ins();
+        let sources = Sources::process().with_stand_ins();
         config::load(&folder.path().join("config.toml"), &sources, today())
             .complete()
             .map(|(config, _)| config)

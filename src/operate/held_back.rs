@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::group::{Counted, Gathering};
 use super::query::Query;
-use super::summary::last_attempt;
 use super::waiting::{self, Situation, WaitStatus, WaitsFor};
 use super::walk::Walk;
 use crate::config::Site;
@@ -154,7 +153,7 @@ impl HeldBack<'_> {
             return Some(Cause { is_of_whole_site, ..Cause::of_site(WaitsFor::SecretKey, waiting::NO_KEYS) });
         }
         let was_refused = |head: &Head| {
-            last_attempt(head).filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
+            head.last_attempt().filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
         };
         let key_refused = |words| Cause::of_site(WaitsFor::Keys, format!("key refused: {words}"));
         let Some(sending) = &situation.sending else {

@@ -10,7 +10,6 @@ use super::gateways::{GatewayStatus, gateways};
 use super::group::{Group, groups};
 use super::query::Query;
 use super::refusals::{SiteRefusals, last_refusals};
-use super::summary::last_attempt;
 use super::waiting::{Situation, WaitsFor};
 use crate::config::{Config, StoreUrl};
 use crate::lead::SiteId;
@@ -297,7 +296,7 @@ pub(super) async fn newest_errors(
         let filter = Filter { site: site.cloned(), state: Some(state), ..Filter::default() };
         let page = store.scan(&filter, Order::Newest, None, LOOKED_AT_MAX).await?;
         for head in &page.heads {
-            let Some(attempt) = last_attempt(head) else { continue };
+            let Some(attempt) = head.last_attempt() else { continue };
             let at = head.history.iter().rev().find(|event| event.attempt.is_some()).map(|event| event.at);
             let Some(at) = at.filter(|at| now.duration_since(*at) < RECENT) else { continue };
             let is_newer = newest.get(&head.site).is_none_or(|known| known.at < at);

@@ -112,21 +112,16 @@ pub(super) fn settled(head: &Head) -> String {
     short(&words)
 }
 
-/// Returns the newest attempt.
-pub(super) fn last_attempt(head: &Head) -> Option<&Attempt> {
-    head.history.iter().rev().find_map(|event| event.attempt.as_ref())
-}
-
 /// Says how it is known.
 fn delivered(head: &Head) -> &'static str {
-    match last_attempt(head).and_then(|attempt| attempt.confirmed) {
+    match head.last_attempt().and_then(|attempt| attempt.confirmed) {
         Some(Confirmed::Widget) => "delivered: it is in KaiCalls' list of recent leads",
         None => "delivered",
     }
 }
 
 fn last_words(head: &Head) -> String {
-    last_attempt(head).map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
+    head.last_attempt().map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
 }
 
 fn invalid(errors: &[FieldError]) -> String {

@@ -183,6 +183,11 @@ impl Head {
         self.history.iter().rev().find(|event| event.reason == Reason::SiteGone).map(|event| event.at)
     }
 
+    /// Returns the newest attempt that is written down.
+    pub fn last_attempt(&self) -> Option<&Attempt> {
+        self.history.iter().rev().find_map(|event| event.attempt.as_ref())
+    }
+
     /// Returns where in the history an operator sent the entry again last.
     pub fn last_retried(&self) -> Option<usize> {
         self.history.iter().rposition(Event::begins_anew)

@@ -33,8 +33,7 @@ fn last_refused(head: &Head) -> Option<Timestamp> {
 
 /// Tells whether the keys were refused that a lead was last sent with.
 pub(super) fn is_key_refused(head: &Head) -> bool {
-    let last = head.history.iter().rev().find_map(|event| event.attempt.as_ref());
-    last.is_some_and(|attempt| attempt.result == AttemptResult::KeyRefused)
+    head.last_attempt().is_some_and(|attempt| attempt.result == AttemptResult::KeyRefused)
 }
 
 /// Returns how long it is until a lead that may have arrived may be asked for.

@@ -34,7 +34,7 @@ pub(super) async fn data(
 }
 
 fn known(routed: &Routed, head: Head, content: Option<LeadContent>) -> LeadFacts {
-    let last_attempt = head.history.iter().rev().find_map(|event| event.attempt.as_ref());
+    let last_attempt = head.last_attempt();
     LeadFacts {
         accepted_at: Some(head.accepted_at),
         attempts: Some(head.attempts),
