@@ -88,7 +88,7 @@ pub(super) async fn keep_watchdog(sends_on: Handle, mut stopping: watch::Receive
                 tell(&[NotifyState::Watchdog]);
             } else {
                 tracing::error!(
-                    "service_manager.stuck: the sender does nothing; the service manager may end this process"
+                    "service_manager.stuck: the sender doesn't respond; the service manager may end this process"
                 );
             }
         }

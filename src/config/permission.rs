@@ -16,11 +16,11 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> (String, Option<Stri
     let owner = path.metadata().ok().map(|file| name_of(Uid::from_raw(file.uid())));
     let cure = match (closed_folder(&path), owner) {
         // Whose folder it is, and who else relies on that, is not known here.
-        (Some(folder), _) => format!("let it into {}, or move the file elsewhere", folder.display()),
-        (None, Some(owner)) if owner == user => format!("chmod u+r {}", path.display()),
-        (None, _) => format!("chown {user} {}", path.display()),
+        (Some(folder), _) => format!("let it into {} or move the file", folder.display()),
+        (None, Some(owner)) if owner == user => format!("run `chmod u+r {}`", path.display()),
+        (None, _) => format!("run `chown {user} {}`", path.display()),
     };
-    let hint = format!("if the gateway runs as {user}: {cure}; if not, run this as the gateway's user");
+    let hint = format!("if the gateway runs as {user}, {cure}; otherwise run this command as the gateway's user");
     (format!("can't be read by the user {user}"), Some(hint))
 }
 

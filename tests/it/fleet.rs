@@ -820,7 +820,7 @@ fn a_configuration_of_another_program_is_told_and_never_served() {
             let ran = fleet.command(line);
             assert_eq!(ran.status.code(), Some(78), "{line:?}");
             let told = String::from_utf8([ran.stdout, ran.stderr].concat()).expect("text");
-            assert!(told.contains("no configuration of formgate's") && told.contains("--config"), "{told}");
+            assert!(told.contains("isn't a formgate configuration") && told.contains("--config"), "{told}");
             assert!(!told.contains("unknown key"), "{told}");
         }
         assert!(!fleet.path("data").exists(), "nothing begins there");

@@ -69,7 +69,8 @@ fn a_folder_that_lets_nobody_through_is_the_one_to_open() {
     fs::set_permissions(place.path("secrets"), fs::Permissions::from_mode(0o700)).expect("closed");
     let ran = place.run(&["check"]);
     assert_eq!(ran.code, 78, "{}", talk(&ran));
-    let cure = format!("if the gateway runs as nobody: let it into {}, or move", place.path("secrets").display());
+    let cure =
+        format!("if the gateway runs as nobody, let it into {} or move the file", place.path("secrets").display());
     assert!(talk(&ran).contains(&cure), "{}", talk(&ran));
 }
 

@@ -23,8 +23,8 @@ use crate::operate::{
 use crate::queue::{OpenStore, Order, Salvaged};
 
 /// What helps where a copy was not made.
-const GATEWAY_WRITES: &str = "the running gateway writes the copy: name a file that isn't there yet, in a folder where the gateway's \
-                              user may write and its unit lets it; or add --offline";
+const GATEWAY_WRITES: &str = "the running gateway writes the copy: name a file that doesn't exist yet, in a folder that the gateway's user \
+                              and its unit may write to; or add --offline";
 
 /// Does the verbs.
 pub(super) enum Desk {

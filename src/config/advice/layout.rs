@@ -45,7 +45,7 @@ pub(in crate::config) fn is_foreign(file: &SourceFile, known: KnownKeys) -> bool
     if entries.is_empty() || entries.keys().any(|key| is_ours(key.get_ref())) {
         return false;
     }
-    let message = "this file is no configuration of formgate's: it has none of its tables";
+    let message = "this isn't a formgate configuration: it has none of formgate's tables";
     let hint = format!(
         "if it is another program's, name formgate's own by --config or ${VARIABLE}; if not, write its keys in tables such as \
          [server]"

@@ -90,7 +90,7 @@ fn warn_of_unheard_proxies(table: &Table<'_>, server: &Server) {
         }
         (Some(header), None) if is_for_others => {
             let message = "`client_address` counts only for posts from this machine, since `trusted_proxies` isn't set: \
-                           every client of a proxy elsewhere is taken for that proxy";
+                           visitors behind a proxy on another machine all count as that proxy";
             let hint = "list the proxies in front of formgate: trusted_proxies = [\"10.0.0.2/32\"]; if they are on this \
                         machine, listen on 127.0.0.1 alone";
             header.warn(message, Some(hint));
