@@ -22,8 +22,10 @@ use crate::{ENTRIES, Outcome, PRODUCERS, ROUNDS, as_f64, entries, folder, large,
 
 /// Most bodies in one statement, as the store has it.
 const BATCH_MAX: usize = 256;
-/// Entries of the large store, unless `FORMGATE_BENCH_ENTRIES` says otherwise; each takes some 2.3 KB.
-const LARGE: u64 = 1_000_000;
+/// Entries of the large store, unless `FORMGATE_BENCH_ENTRIES` says otherwise.
+const LARGE: u64 = 10_000_000;
+/// Bytes that each takes, with the log that is written meanwhile.
+const BYTES_EACH: u64 = 2_700;
 /// As a server with a gigabyte of memory has them.
 const SETTINGS: &str = "shared_buffers = '256MB'\nmax_wal_size = '2GB'\n";
 
@@ -223,7 +225,7 @@ async fn lists(server: &Server) -> Outcome<()> {
         WHERE relnamespace = 'formgate'::regnamespace AND relkind = 'r'";
     let count = match std::env::var("FORMGATE_BENCH_ENTRIES") {
         Ok(count) => count.parse()?,
-        Err(_unset) => LARGE,
+        Err(_unset) => as_many_as_fit(server)?,
     };
     // A day after the first have expired.
     let first_expired = Timestamp::from_second(1_760_000_000 + 31 * 86_400)?;
@@ -236,8 +238,18 @@ async fn lists(server: &Server) -> Outcome<()> {
         "\n### PostgreSQL: lists and counts with {count} entries, {:.0} bytes each\n",
         as_f64(bytes) / as_f64(count)
     );
-    println!("`FORMGATE_BENCH_ENTRIES=10000000` measures ten million; they take about 25 GB.");
+    println!("`FORMGATE_BENCH_ENTRIES` says how many; {LARGE} take {} GB.", LARGE * BYTES_EACH / 1_000_000_000);
     large::lists(&*store, &format!("{count}, 97 % delivered")).await?;
     work::all(&*store, &format!("{count}, 97 % delivered"), first_expired).await?;
     remove(server, &name).await
+}
+
+/// Says how many entries the disk takes, so that a third of what is free stays free.
+fn as_many_as_fit(server: &Server) -> Outcome<u64> {
+    let disk = rustix::fs::statvfs(server.data())?;
+    let fit = disk.f_bavail * disk.f_frsize / 3 * 2 / BYTES_EACH;
+    if fit < LARGE {
+        println!("\nOf {LARGE} entries {fit} are measured: the disk has no room for more.");
+    }
+    Ok(LARGE.min(fit))
 }

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::held_back::HeldBack;
 use super::query::Query;
-use super::summary::cause;
+use super::summary::{cause, of_reason};
 use super::waiting::{Situation, WaitStatus, WaitsFor};
 use super::walk::Walk;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Head, Reason, State, Store, StoreError};
+use crate::queue::{Cause, CauseQuery, Head, Reason, State, Store, StoreError};
 
 /// Most entries that are grouped.
 const LOOKED_AT_MAX: usize = 100_000;
@@ -66,19 +66,12 @@ pub(super) async fn groups_of(
     sites: Option<&BTreeSet<SiteId>>,
 ) -> Result<Groups, StoreError> {
     let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
-    let is_meant = |head: &Head| {
-        !(is_work && head.reason == Reason::Dropped) && sites.is_none_or(|sites| sites.contains(&head.site))
-    };
-    let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX).in_large_pages();
     let settled = async {
-        let mut gathered = Gathering::default();
-        while let Some(head) = walk.next().await? {
-            if is_meant(&head) {
-                let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
-                gathered.add(cause(&head, situation), waits_for, &Counted::one(&head));
-            }
+        let is_of_heads = query.text.is_some() || matches!(query.filter.state, Some(State::Queued | State::Delivered));
+        match is_of_heads {
+            true => by_head(store, query, situation, sites).await,
+            false => by_cause(store, query, sites).await,
         }
-        Ok::<_, StoreError>(gathered)
     };
     let held_back = async {
         match is_work && query.text.is_none() {
@@ -87,10 +80,53 @@ pub(super) async fn groups_of(
         }
     };
     // The store reads for one while the other counts.
-    let (mut gathered, held_back) = tokio::try_join!(settled, held_back)?;
+    let ((mut gathered, unreadable), held_back) = tokio::try_join!(settled, held_back)?;
     gathered.take_in(held_back);
-    let has_more = gathered.has_more || walk.cursor().is_some();
-    Ok(Groups { groups: gathered.finish(), unreadable: walk.unreadable(), has_more })
+    let has_more = gathered.has_more;
+    Ok(Groups { groups: gathered.finish(), unreadable, has_more })
+}
+
+/// Groups what is held or dead as the store counts it.
+async fn by_cause(
+    store: &dyn Store,
+    query: &Query,
+    sites: Option<&BTreeSet<SiteId>>,
+) -> Result<(Gathering, Vec<EntryId>), StoreError> {
+    let found = store.causes(CauseQuery { filter: &query.filter, sites, max: LOOKED_AT_MAX }).await?;
+    let mut gathered = Gathering { has_more: found.has_more, ..Gathering::default() };
+    for Cause { state, reason, detail, sites, oldest, example } in found.causes {
+        let cause = of_reason(reason, &detail);
+        if query.cause.as_ref().is_some_and(|wanted| *wanted != cause) {
+            continue;
+        }
+        for (site, leads) in &sites {
+            gathered.add(cause.clone(), None, &Counted { site, state, reason, leads: *leads, oldest, example });
+        }
+    }
+    Ok((gathered, found.unreadable))
+}
+
+/// Groups what only its heads tell.
+async fn by_head(
+    store: &dyn Store,
+    query: &Query,
+    situation: &Situation,
+    sites: Option<&BTreeSet<SiteId>>,
+) -> Result<(Gathering, Vec<EntryId>), StoreError> {
+    let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
+    let is_meant = |head: &Head| {
+        !(is_work && head.reason == Reason::Dropped) && sites.is_none_or(|sites| sites.contains(&head.site))
+    };
+    let mut walk = Walk::new(store, query, STAGES, None, LOOKED_AT_MAX).in_large_pages();
+    let mut gathered = Gathering::default();
+    while let Some(head) = walk.next().await? {
+        if is_meant(&head) {
+            let waits_for = (head.state == State::Queued).then(|| WaitStatus::of(&head, situation).waits_for);
+            gathered.add(cause(&head, situation), waits_for, &Counted::one(&head));
+        }
+    }
+    gathered.has_more |= walk.cursor().is_some();
+    Ok((gathered, walk.unreadable()))
 }
 
 /// Groups while entries are counted into them.

@@ -13,10 +13,11 @@ use crate::config::Site;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, SendingStatus, State, Store, StoreError};
 
-/// Queued entries of a site in which a refused key is looked for: the oldest are tried first.
-const TRIED_FIRST: usize = 20;
+/// Queued entries of a site in which a refused key is looked for: the oldest are tried first, and where keys are refused, what was
+/// refused is left.
+const TRIED_FIRST: usize = 5;
 /// Sites whose first entries are asked for at once, and held in memory.
-const SITES_AT_ONCE: usize = 25;
+const SITES_AT_ONCE: usize = 100;
 /// Queued entries in which those are counted that wait, where a site's count alone doesn't say.
 const COUNTED_MAX: usize = 10_000;
 
@@ -30,7 +31,7 @@ pub(super) struct HeldBack<'a> {
 
 /// Why the leads of a site are held back.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Cause {
+struct WaitCause {
     waits_for: WaitsFor,
     words: String,
     /// All queued leads of the site, not only those with the same cause of their own.
@@ -46,7 +47,7 @@ impl HeldBack<'_> {
         };
         let counts = self.store.counts().await?.into_iter();
         let queued: Vec<_> = counts.filter(|count| count.state == State::Queued && is_wanted(&count.site)).collect();
-        let mut told: BTreeMap<Cause, Vec<&Counts>> = BTreeMap::new();
+        let mut told: BTreeMap<WaitCause, Vec<&Counts>> = BTreeMap::new();
         let mut untold = Vec::new();
         for count in &queued {
             match self.told(&count.site).filter(|_| self.means_whole_sites()) {
@@ -115,7 +116,7 @@ impl HeldBack<'_> {
     }
 
     /// Adds all queued leads of a site.
-    fn add_site(&self, cause: &Cause, count: &Counts, example: EntryId, gathered: &mut Gathering) {
+    fn add_site(&self, cause: &WaitCause, count: &Counts, example: EntryId, gathered: &mut Gathering) {
         let Counts { site, state, entries, oldest } = count;
         // None where the last has just left the queue.
         let oldest = oldest.unwrap_or(self.situation.now);
@@ -124,41 +125,41 @@ impl HeldBack<'_> {
     }
 
     /// Says why all leads of a site are held back, as far as the configuration and the sender tell.
-    fn told(&self, site: &SiteId) -> Option<Cause> {
+    fn told(&self, site: &SiteId) -> Option<WaitCause> {
         let config = &self.situation.config;
         let Some(site) = config.sites.get(site) else {
             let words = format!("{}; its leads are held after a day", waiting::SITE_GONE);
-            return Some(Cause::of_site(WaitsFor::Configuration, words));
+            return Some(WaitCause::of_site(WaitsFor::Configuration, words));
         };
         if config.missing.upstream {
-            return Some(Cause::of_site(WaitsFor::Delivery, waiting::NO_UPSTREAM));
+            return Some(WaitCause::of_site(WaitsFor::Delivery, waiting::NO_UPSTREAM));
         }
         if !site.form_keys.is_empty() {
             // It depends on the form of each.
             return None;
         }
         if site.keys.is_none() {
-            return Some(Cause::of_site(WaitsFor::SecretKey, waiting::NO_KEYS));
+            return Some(WaitCause::of_site(WaitsFor::SecretKey, waiting::NO_KEYS));
         }
         self.held_by_sender(site, self.situation.sending.as_ref()?)
     }
 
     /// Says why a site's leads are held back that is in the configuration, told by the first of them; none where they are on
     /// their way.
-    fn found(&self, first: &[Head]) -> Option<Cause> {
+    fn found(&self, first: &[Head]) -> Option<WaitCause> {
         let situation = self.situation;
         let site = situation.config.sites.get(&first.first()?.site)?;
         if first.iter().any(|head| site.keys_of(&head.form).is_none()) {
             let is_of_whole_site = site.form_keys.is_empty();
-            return Some(Cause { is_of_whole_site, ..Cause::of_site(WaitsFor::SecretKey, waiting::NO_KEYS) });
+            return Some(WaitCause { is_of_whole_site, ..WaitCause::of_site(WaitsFor::SecretKey, waiting::NO_KEYS) });
         }
         let was_refused = |head: &Head| {
             head.last_attempt().filter(|last| last.result == AttemptResult::KeyRefused).map(|last| last.in_words())
         };
-        let key_refused = |words| Cause::of_site(WaitsFor::Keys, format!("key refused: {words}"));
+        let key_refused = |words| WaitCause::of_site(WaitsFor::Keys, format!("key refused: {words}"));
         let Some(sending) = &situation.sending else {
             let refused = first.iter().find_map(was_refused).map(key_refused);
-            return refused.or_else(|| Some(Cause::of_site(WaitsFor::Gateway, waiting::NO_GATEWAY)));
+            return refused.or_else(|| Some(WaitCause::of_site(WaitsFor::Gateway, waiting::NO_GATEWAY)));
         };
         if let Some(cause) = self.held_by_sender(site, sending) {
             return Some(cause);
@@ -169,29 +170,29 @@ impl HeldBack<'_> {
     }
 
     /// Says what the sender holds a site's leads back for.
-    fn held_by_sender(&self, site: &Site, sending: &SendingStatus) -> Option<Cause> {
+    fn held_by_sender(&self, site: &Site, sending: &SendingStatus) -> Option<WaitCause> {
         let own = site.keys.as_ref().map(|keys| keys.public());
         let paused = sending.paused_sites.get(&site.id).into_iter().flatten();
         if let Some(keys) = paused.max_by_key(|keys| Some(keys.public_key.as_str()) == own) {
             let is_of_whole_site = site.form_keys.is_empty();
-            return Some(Cause { is_of_whole_site, ..Cause::of_site(WaitsFor::Keys, waiting::refused(keys)) });
+            return Some(WaitCause { is_of_whole_site, ..WaitCause::of_site(WaitsFor::Keys, waiting::refused(keys)) });
         }
         if let Some(outage) = &sending.upstream {
-            return Some(Cause::of_site(WaitsFor::Upstream, self.situation.outage(outage)));
+            return Some(WaitCause::of_site(WaitsFor::Upstream, self.situation.outage(outage)));
         }
         let holdup = sending.failing_sites.get(&site.id)?;
-        Some(Cause::of_site(WaitsFor::Site, self.situation.failing(holdup)))
+        Some(WaitCause::of_site(WaitsFor::Site, self.situation.failing(holdup)))
     }
 }
 
-impl Cause {
+impl WaitCause {
     fn of_site(waits_for: WaitsFor, words: impl Into<String>) -> Self {
         Self { waits_for, words: words.into(), is_of_whole_site: true }
     }
 }
 
 /// Counts leads in under the cause of their site.
-fn add(gathered: &mut Gathering, cause: &Cause, counted: Counted<'_>) {
+fn add(gathered: &mut Gathering, cause: &WaitCause, counted: Counted<'_>) {
     // One group, whatever became of each before.
     let reason = if cause.waits_for == WaitsFor::Configuration { Reason::SiteGone } else { Reason::Accepted };
     gathered.add(cause.words.clone(), Some(cause.waits_for), &Counted { reason, ..counted });

@@ -136,38 +136,22 @@ pub(super) struct SiteFacts {
     counts: BTreeMap<SiteId, StateCounts>,
     windows: HashMap<Option<SiteId>, Windows>,
     last_leads: HashMap<SiteId, Timestamp>,
-    last_refused: HashMap<String, (Timestamp, Option<String>)>,
+    last_refused: LastRefused,
     errors: BTreeMap<SiteId, LastError>,
 }
 
 impl SiteFacts {
     /// Reads what there is of all sites, or of one.
     pub(super) async fn read(store: &dyn Store, site: Option<&SiteId>, now: Timestamp) -> Result<Self, StoreError> {
-        let is_meant = |counted: &SiteId| site.is_none_or(|site| site == counted);
-        let mut counts: BTreeMap<SiteId, StateCounts> = BTreeMap::new();
-        for Counts { site, state, entries, .. } in store.counts().await? {
-            if entries > 0 && is_meant(&site) {
-                counts.entry(site).or_default().set(state, entries);
-            }
-        }
-        let mut last_leads: HashMap<SiteId, Timestamp> = HashMap::new();
-        let prefix = site.map(form_prefix).unwrap_or_default();
-        each_note(store, NoteKind::Form, &prefix, &mut |note| {
-            if let Some((site, _)) = form_of_key(note.key.as_str()) {
-                let last = last_leads.entry(site).or_insert(note.last_at);
-                *last = (*last).max(note.last_at);
-            }
-        })
-        .await?;
-        let mut last_refused = HashMap::new();
-        let prefix = site.map(|site| refused_key(Some(site))).unwrap_or_default();
-        each_note(store, NoteKind::Refused, &prefix, &mut |note| {
-            last_refused.insert(note.key.to_string(), (note.last_at, last_mistake(&note)));
-        })
-        .await?;
         let scope = site.map_or(Scope::AllSites, |site| Scope::Of(Some(site)));
-        let windows = windows(store, scope, now).await?;
-        let errors = newest_errors(store, site, now).await?;
+        // The store reads for one while the others count.
+        let (counts, last_leads, last_refused, windows, errors) = tokio::try_join!(
+            counts(store, site),
+            last_leads(store, site),
+            last_refused(store, site),
+            windows(store, scope, now),
+            newest_errors(store, site, now),
+        )?;
         Ok(Self { counts, windows, last_leads, last_refused, errors })
     }
 
@@ -216,6 +200,44 @@ impl SiteFacts {
         };
         RefusedPosts { last_24h, last_at, last_reason }
     }
+}
+
+async fn counts(store: &dyn Store, site: Option<&SiteId>) -> Result<BTreeMap<SiteId, StateCounts>, StoreError> {
+    let is_meant = |counted: &SiteId| site.is_none_or(|site| site == counted);
+    let mut counts: BTreeMap<SiteId, StateCounts> = BTreeMap::new();
+    for Counts { site, state, entries, .. } in store.counts().await? {
+        if entries > 0 && is_meant(&site) {
+            counts.entry(site).or_default().set(state, entries);
+        }
+    }
+    Ok(counts)
+}
+
+/// Reads when something of each site was stored last.
+async fn last_leads(store: &dyn Store, site: Option<&SiteId>) -> Result<HashMap<SiteId, Timestamp>, StoreError> {
+    let mut last_leads: HashMap<SiteId, Timestamp> = HashMap::new();
+    let prefix = site.map(form_prefix).unwrap_or_default();
+    each_note(store, NoteKind::Form, &prefix, &mut |note| {
+        if let Some((site, _)) = form_of_key(note.key.as_str()) {
+            let last = last_leads.entry(site).or_insert(note.last_at);
+            *last = (*last).max(note.last_at);
+        }
+    })
+    .await?;
+    Ok(last_leads)
+}
+
+/// When a post was refused last, and for what, by the key of its note.
+type LastRefused = HashMap<String, (Timestamp, Option<String>)>;
+
+async fn last_refused(store: &dyn Store, site: Option<&SiteId>) -> Result<LastRefused, StoreError> {
+    let mut last_refused = HashMap::new();
+    let prefix = site.map(|site| refused_key(Some(site))).unwrap_or_default();
+    each_note(store, NoteKind::Refused, &prefix, &mut |note| {
+        last_refused.insert(note.key.to_string(), (note.last_at, last_mistake(&note)));
+    })
+    .await?;
+    Ok(last_refused)
 }
 
 impl StateCounts {

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::lead_view::LeadView;
 use super::waiting::{Situation, WaitStatus, WaitsFor};
-use crate::lead::{Code, EntryId, FieldError, FormId, LeadField, SiteId};
-use crate::queue::{Attempt, Confirmed, Head, Reason, State};
+use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::{Confirmed, DETAIL_MAX, Head, Reason, State};
 
-/// Longest cause, in characters: it stands in a table.
-const CAUSE_MAX: usize = 200;
+/// Longest cause, in characters.
+const CAUSE_MAX: usize = DETAIL_MAX;
+/// Said of an end that no attempt of the history led to.
+const NO_ATTEMPT: &str = "no attempt is recorded";
 
 /// What a list shows of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,26 +87,36 @@ fn short(words: &str) -> String {
 
 /// Says why an entry that isn't queued is in its state.
 pub(super) fn settled(head: &Head) -> String {
-    let words = match head.reason {
+    match head.reason {
+        Reason::Delivered => delivered(head).to_owned(),
+        reason => of_reason(reason, &head.detail()),
+    }
+}
+
+/// Says the same by the reason, and by what that leaves open.
+pub(super) fn of_reason(reason: Reason, detail: &str) -> String {
+    let or = |otherwise: &'static str| if detail.is_empty() { otherwise } else { detail };
+    let behind = |what: &str| if detail.is_empty() { what.to_owned() } else { format!("{what}: {detail}") };
+    let words = match reason {
         Reason::Accepted | Reason::Retried | Reason::Amended | Reason::Retrying | Reason::SiteBack => {
             "queued".to_owned()
         }
-        Reason::Undecodable => with_detail("can't be decoded", &head.reading.errors),
-        Reason::Invalid => invalid(&head.reading.errors),
-        Reason::HoldRule => format!("hold rule: {}", head.reading.hold_rule.as_deref().unwrap_or("no reason given")),
+        Reason::Undecodable => behind("can't be decoded"),
+        Reason::Invalid => format!("no valid lead: {detail}"),
+        Reason::HoldRule => format!("hold rule: {}", or("no reason given")),
         Reason::OverLimit => "over the site's limit".to_owned(),
         Reason::DeliverOff => "the site has deliver = false".to_owned(),
         Reason::UnknownForm => "unknown form".to_owned(),
-        Reason::Uncertain => with_detail("confidence below auto.min", &head.reading.errors),
+        Reason::Uncertain => behind("confidence below auto.min"),
         Reason::Test => "it says that it is a test".to_owned(),
         Reason::Spam => "spam: the form's honeypot is filled in".to_owned(),
         Reason::OtherHost => "posted from a host that isn't in the site's `hosts`".to_owned(),
         Reason::Ambiguous => "several sites share its key pair, and it doesn't say which it is for".to_owned(),
         Reason::SiteGone => "the site is not in the configuration".to_owned(),
         Reason::Poison => "formgate failed each time it sent the lead: report the panic that the log shows".to_owned(),
-        Reason::Delivered => delivered(head).to_owned(),
-        Reason::Refused => format!("KaiCalls refused the lead: {}", last_words(head)),
-        Reason::GaveUp => format!("gave up: {}", last_words(head)),
+        Reason::Delivered => "delivered".to_owned(),
+        Reason::Refused => format!("KaiCalls refused the lead: {}", or(NO_ATTEMPT)),
+        Reason::GaveUp => format!("gave up: {}", or(NO_ATTEMPT)),
         Reason::Dropped => "dropped by an operator".to_owned(),
         Reason::Restored => "restored from a backup: it may have been delivered since".to_owned(),
         Reason::Salvaged => "salvaged from a damaged store: it may have been delivered".to_owned(),
@@ -118,23 +130,4 @@ fn delivered(head: &Head) -> &'static str {
         Some(Confirmed::Widget) => "delivered: it is in KaiCalls' list of recent leads",
         None => "delivered",
     }
-}
-
-fn last_words(head: &Head) -> String {
-    head.last_attempt().map_or_else(|| "no attempt is recorded".to_owned(), Attempt::in_words)
-}
-
-fn invalid(errors: &[FieldError]) -> String {
-    let word = |error: &FieldError| match error.field.map(LeadField::as_str) {
-        Some(field) => format!("{field} {}", error.code.as_str()),
-        None if error.code == Code::NoFields => "the request had no fields".to_owned(),
-        None => error.code.as_str().to_owned(),
-    };
-    let words: Vec<_> = errors.iter().map(word).collect();
-    format!("no valid lead: {}", words.join(", "))
-}
-
-/// Details of errors never repeat a value.
-fn with_detail(what: &str, errors: &[FieldError]) -> String {
-    errors.first().map_or_else(|| what.to_owned(), |error| format!("{what}: {}", error.detail))
 }

@@ -11,6 +11,8 @@ mod attempt;
 
 pub mod carry;
 
+mod cause;
+
 mod claim;
 
 mod codes;
@@ -64,6 +66,7 @@ use tokio::sync::watch;
 
 pub use attempt::{Attempt, AttemptResult, Confirmed};
 pub use carry::{CARRY_MAX, Carried, CarriedAs, CarriedEvents, CarriedIn, Carry, CarryPage, OnceKeys};
+pub use cause::{CAUSES_MAX, Cause, CauseQuery, Causes, DETAIL_MAX};
 pub use claim::{Claim, Quota};
 pub use entry::{
     Change, Counts, Entry, Event, Filter, HISTORY_FIRST, HISTORY_MAX, Head, Lease, NewEntry, Order, Page, Reason,
@@ -258,6 +261,13 @@ pub trait Store: Outbox + Notes + Holds {
             pages.push(self.scan(&filter, Order::Oldest, None, limit).await?);
         }
         Ok(pages)
+    }
+
+    /// Counts what is held or dead by its cause: the list of work, however long it is. Eventually consistent.
+    ///
+    /// The trait's own version reads the head of each.
+    async fn causes(&self, query: CauseQuery<'_>) -> Result<Causes, StoreError> {
+        cause::count_heads(self, query).await
     }
 
     /// Changes one entry: compare-and-set on its revision. For retry, amend and drop.

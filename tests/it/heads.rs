@@ -181,7 +181,7 @@ async fn the_list_of_work_takes_few_looks_at_the_store() {
     assert_eq!(looks(situation(gateway::config())).await, 4);
     // The first of each site have to be looked at.
     config.sites.extend((0..60).map(|number| world::site(&format!("site-{number}"), "1")));
-    assert_eq!(looks(situation(config)).await, 5);
+    assert_eq!(looks(situation(config)).await, 4);
 }
 
 #[tokio::test]

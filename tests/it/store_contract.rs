@@ -5,6 +5,8 @@ mod backup;
 
 mod carry;
 
+mod causes;
+
 mod damage;
 
 mod durability;
@@ -172,6 +174,13 @@ on_each! {
     a_number_that_another_store_gave_is_not_given_again
     the_keys_of_what_was_emitted_leave_in_their_order
     notes_come_in_as_they_are_and_the_later_one_stays
+}
+
+on_each! {
+    causes as causes_in_memory, causes_in_sqlite, causes_in_postgres:
+    what_needs_a_person_is_counted_by_its_cause
+    no_more_is_counted_than_was_asked_for
+    what_comes_from_another_store_is_counted_too
 }
 
 pub(crate) fn open(folder: &std::path::Path) -> SqliteStore {

@@ -12,7 +12,7 @@ use super::Core;
 use super::batch::Job;
 use super::database::Params;
 use super::failure::{Contended, Failure};
-use super::row::{now, number_of, partition, read_id, storable, to_json, uuid};
+use super::row::{detail_of, now, number_of, partition, read_id, storable, to_json, uuid};
 use crate::lead::EntryId;
 use crate::queue::standing::{Standing, whole_millisecond};
 use crate::queue::{Appended, DedupeKey, DedupePrefix, NewEntry};
@@ -47,25 +47,25 @@ const APPEND: &str = concat!(
     "
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[],
-        $7::bigint[], $8::bigint[], $9::text[], $10::bytea[], $11::text[], $12::text[], $13::bytea[], $14::bool[])
+        $7::bigint[], $8::bigint[], $9::text[], $10::bytea[], $11::text[], $12::text[], $13::bytea[], $14::text[], $15::bool[])
     WITH ORDINALITY AS g(id, site, form, partition, state, reason, accepted_at, expires_at, traceparent, key, reading,
-        received, body, is_told, place)
+        received, body, detail, is_told, place)
 ), keyed AS (
     INSERT INTO formgate.dedupe AS d (key, id, seen_at)
     SELECT key, id, accepted_at FROM given WHERE key IS NOT NULL ORDER BY key
     ON CONFLICT (key) DO UPDATE SET id = excluded.id, seen_at = excluded.seen_at
-        WHERE abs(excluded.seen_at - d.seen_at) >= $15
+        WHERE abs(excluded.seen_at - d.seen_at) >= $16
     RETURNING id
 ), fresh AS (
     SELECT *, octet_length(reading) + octet_length(received) + octet_length(body) + 1024 AS bytes,
         CASE WHEN state = 0 THEN least(accepted_at, ",
-    now!("$16"),
+    now!("$17"),
     ") END AS due_at FROM given WHERE key IS NULL OR id IN (SELECT id FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, traceparent, history, dedupe_key, bytes)
+        expires_at, attempts, seen, traceparent, history, dedupe_key, bytes, detail, detail_revision)
     SELECT id, site, form, partition, state, reason, 1, accepted_at, due_at, coalesce(due_at, accepted_at),
-        expires_at, 0, 0, traceparent, '\\x00', key, bytes FROM fresh ORDER BY place
+        expires_at, 0, 0, traceparent, '\\x00', key, bytes, detail, 1 FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
     INSERT INTO formgate.content (id, form, reading, received, body)
@@ -285,5 +285,9 @@ fn columns<'a>(arrivals: &[&'a Arrival]) -> Params<'a> {
     columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.reading.as_str()));
     columns.add(Type::TEXT_ARRAY, all(arrivals, |arrival| arrival.received.as_str()));
     columns.add(Type::BYTEA_ARRAY, all(arrivals, |arrival| &*arrival.entry.received.body));
+    columns.add(
+        Type::TEXT_ARRAY,
+        all(arrivals, |arrival| detail_of(&Standing::new(&arrival.entry), Some(&arrival.entry.reading))),
+    );
     columns
 }

@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::Core;
 use super::database::{Params, Transaction};
 use super::failure::Failure;
-use super::row::{BEHIND_STANDING, number_of, partition, read_id, read_standing, signed, storable, to_json, uuid};
+use super::row::{
+    BEHIND_STANDING, detail_of, number_of, partition, read_id, read_standing, signed, storable, to_json, uuid,
+};
 use super::write::encode_history;
 use crate::lead::EntryId;
 use crate::queue::carry::CARRY_BYTES;
@@ -72,27 +74,30 @@ const CARRY_IN: &str = "
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::smallint[], $6::smallint[],
         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-        $14::text[], $15::text[], $16::bytea[], $17::bytea[], $18::text[], $19::text[], $20::bytea[])
+        $14::text[], $15::text[], $16::bytea[], $17::bytea[], $18::text[], $19::text[], $20::bytea[],
+        $21::text[])
     WITH ORDINALITY AS g(id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, lead_id, traceparent, history, key, reading, received, body, place)
+        expires_at, attempts, seen, lead_id, traceparent, history, key, reading, received, body, detail,
+        place)
 ), others AS MATERIALIZED (
     SELECT g.* FROM given g WHERE NOT EXISTS (SELECT FROM formgate.entry e WHERE e.id = g.id)
 ), keyed AS (
     INSERT INTO formgate.dedupe AS d (key, id, seen_at)
-    SELECT key, id, accepted_at FROM others WHERE key IS NOT NULL AND (NOT $21 OR $22 > 0) ORDER BY key
+    SELECT key, id, accepted_at FROM others WHERE key IS NOT NULL AND (NOT $22 OR $23 > 0) ORDER BY key
     ON CONFLICT (key) DO UPDATE SET
         id = CASE WHEN excluded.seen_at > d.seen_at THEN excluded.id ELSE d.id END,
         seen_at = greatest(excluded.seen_at, d.seen_at)
-        WHERE NOT $21 OR abs(excluded.seen_at - d.seen_at) >= $22
+        WHERE NOT $22 OR abs(excluded.seen_at - d.seen_at) >= $23
     RETURNING key
 ), fresh AS MATERIALIZED (
     SELECT *, octet_length(reading) + octet_length(received) + octet_length(body) + 1024 AS bytes
-    FROM others WHERE NOT $21 OR key IS NULL OR $22 = 0 OR key IN (SELECT key FROM keyed)
+    FROM others WHERE NOT $22 OR key IS NULL OR $23 = 0 OR key IN (SELECT key FROM keyed)
 ), entered AS (
     INSERT INTO formgate.entry (id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from,
-        expires_at, attempts, seen, lead_id, traceparent, history, dedupe_key, bytes)
+        expires_at, attempts, seen, lead_id, traceparent, history, dedupe_key, bytes,
+        detail, detail_revision)
     SELECT id, site, form, partition, state, reason, revision, accepted_at, due_at, waits_from, expires_at, attempts,
-        seen, lead_id, traceparent, history, key, bytes FROM fresh ORDER BY place
+        seen, lead_id, traceparent, history, key, bytes, detail, revision FROM fresh ORDER BY place
     RETURNING id
 ), kept AS (
     INSERT INTO formgate.content (id, form, reading, received, body)
@@ -103,7 +108,7 @@ WITH given AS MATERIALIZED (
 ), told AS (
     INSERT INTO formgate.unnumbered (at, entry, site, form, to_state, reason)
     SELECT accepted_at, id, site, form, state, reason FROM fresh
-    WHERE $21 AND state = ANY($23) AND EXISTS (SELECT FROM formgate.reader) ORDER BY place
+    WHERE $22 AND state = ANY($24) AND EXISTS (SELECT FROM formgate.reader) ORDER BY place
 ), again AS (
     SELECT o.id, d.id AS first, o.seen + 1 AS seen FROM others o JOIN formgate.dedupe d ON d.key = o.key
     WHERE o.id NOT IN (SELECT id FROM fresh)
@@ -199,5 +204,7 @@ fn columns<'a>(entries: &[&'a Carried]) -> Result<Params<'a>, Failure> {
     columns.add(Type::TEXT_ARRAY, readings);
     columns.add(Type::TEXT_ARRAY, received);
     columns.add(Type::BYTEA_ARRAY, all(entries, |carried| &*carried.received.body));
+    let detail = |carried: &Carried| detail_of(&carried.standing, Some(&carried.beside.reading));
+    columns.add(Type::TEXT_ARRAY, all(entries, detail));
     Ok(columns)
 }

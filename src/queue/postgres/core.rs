@@ -26,6 +26,8 @@ pub(super) struct Core {
     pub(super) max_size: Option<u64>,
     pub(super) is_full: AtomicBool,
     pub(super) met_unreadable: AtomicBool,
+    /// All indexes are known to be there.
+    pub(super) has_indexes: AtomicBool,
     pub(super) filter: Mutex<MoveFilter>,
     pub(super) clock: Mutex<Clock>,
     pub(super) last_sites: Mutex<LastSites>,

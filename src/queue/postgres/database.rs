@@ -37,6 +37,8 @@ const READING_MAX: usize = 4;
 const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 /// How long the server may take to answer a statement.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The same for a command that goes through a whole table.
+const LONG_MAX: Duration = Duration::from_secs(3_600);
 /// How often a statement is tried again that another transaction was in the way of.
 const TRIES_MAX: usize = 5;
 /// The oldest server that it is tried with: 15.
@@ -135,6 +137,13 @@ impl Database {
         self.take_back(lent, done)
     }
 
+    /// The same for a command that may take long; nothing waits for it.
+    pub(super) async fn long_command(&self, sql: &str) -> Result<(), Failure> {
+        let lent = self.lend().await?;
+        let done = within(LONG_MAX, lent.client()?.batch_execute(sql)).await;
+        self.take_back(lent, done)
+    }
+
     /// Begins a transaction of several statements.
     pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
         let lent = self.lend().await?;
@@ -180,7 +189,14 @@ impl Database {
 }
 
 async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
-    match tokio::time::timeout(ANSWER_MAX, answer).await {
+    within(ANSWER_MAX, answer).await
+}
+
+async fn within<T>(
+    time: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(time, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_elapsed) => Err(Failure::lost(NoAnswer)),
     }

@@ -1,23 +1,17 @@
 //! Looking entries up, listing and counting them.
 
-use jiff::Timestamp;
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
+use tokio_postgres::types::Type;
 
 use super::Core;
-use super::database::{Lock, Params};
+use super::database::Lock;
 use super::failure::Failure;
-use super::row::{
-    self, BEHIND_STANDING, STANDING, code, number_of, read_entry, read_head, read_id, time, unsigned, uuid,
-};
+use super::filter::Conditions;
+use super::row::{self, BEHIND_STANDING, STANDING, code, read_entry, read_head, read_id, time, unsigned, uuid};
 use super::schema;
 use crate::lead::{EntryId, SiteId};
-use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page, Reason, State};
+use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page};
 
-/// How far an id's time may be from that at which its entry was accepted: ids narrow down what is looked through, and the time
-/// itself decides.
-const ID_TOLERANCE_MS: i64 = 3_600_000;
 /// Changes of counts that are added up before the others are counted.
 const CHANGES_MAX: i64 = 10_000;
 
@@ -29,113 +23,6 @@ pub(super) async fn get(core: &Core, id: EntryId) -> Result<Option<Entry>, Failu
     );
     let rows = core.database.read(&sql, &[(&uuid(id), Type::UUID)]).await?;
     Ok(rows.first().map(read_entry).transpose()?)
-}
-
-/// Conditions with the parameters they name.
-#[derive(Default)]
-struct Conditions {
-    sql: Vec<String>,
-    /// The form is looked up where it is indexed, beside what was received.
-    by_content: bool,
-    params: Params<'static>,
-}
-
-impl Conditions {
-    /// Adds a condition of one parameter.
-    fn add(&mut self, condition: &str, value: impl ToSql + Sync + Send + 'static, kind: Type) {
-        self.params.add(kind, value);
-        self.sql.push(format!("{condition} ${}", self.params.len()));
-    }
-
-    /// Adds a bound of ids: of both tables, or a join would read the other's index from its end.
-    fn add_id(&mut self, bound: &str, id: Uuid) {
-        self.add(&format!("e.id {bound}"), id, Type::UUID);
-        if self.by_content {
-            self.sql.push(format!("c.id {bound} ${}", self.params.len()));
-        }
-    }
-
-    fn of(filter: &Filter) -> Self {
-        let mut conditions = Self::default();
-        let Filter { site, form, state, reason, since, until } = filter;
-        // What is delivered has one reason, and nothing else has it.
-        let is_delivered = match (state, reason) {
-            (Some(state), _) => Some(*state == State::Delivered),
-            (None, Some(reason)) => Some(*reason == Reason::Delivered),
-            (None, None) => None,
-        };
-        // Each says to the planner whether the short indexes will do. More than one would make it expect far fewer entries than
-        // there are, read all of a state, and put them in order for each page.
-        match (state, is_delivered) {
-            (Some(state), _) => conditions.sql.push(format!("e.state = {}", number_of(*state))),
-            (None, Some(true)) => conditions.sql.push("e.state = 2".to_owned()),
-            (None, Some(false)) => conditions.sql.push("e.state <> 2".to_owned()),
-            (None, None) => {}
-        }
-        if let Some(site) = site {
-            conditions.add("e.site =", site.as_str().to_owned(), Type::TEXT);
-        }
-        if let Some(form) = form {
-            conditions.by_content = is_delivered != Some(false);
-            let of_form = if conditions.by_content { "c.form =" } else { "e.form =" };
-            conditions.add(of_form, form.as_str().to_owned(), Type::TEXT);
-        }
-        if let Some(reason) = reason {
-            conditions.add("e.reason =", number_of(*reason), Type::INT2);
-        }
-        if let Some(since) = since {
-            conditions.add("e.accepted_at >=", since.as_millisecond(), Type::INT8);
-            conditions.add_id(">=", first_id(since.as_millisecond().saturating_sub(ID_TOLERANCE_MS)));
-        }
-        if let Some(until) = until {
-            conditions.add("e.accepted_at <", ceiling(*until), Type::INT8);
-            conditions.add_id("<", first_id(until.as_millisecond().saturating_add(ID_TOLERANCE_MS)));
-        }
-        conditions
-    }
-
-    /// Returns a statement that selects heads: entries are picked first, and then what was read of these alone.
-    fn heads(&self, direction: &str, limit: usize) -> String {
-        let picked = self.picked(direction, limit);
-        format!(
-            "SELECT {STANDING}, c.reading::text FROM ({picked}) e JOIN formgate.content c ON c.id = e.id
-             ORDER BY e.id {direction}"
-        )
-    }
-
-    /// The same for the first of each of some sites, with the position of the site behind the head.
-    fn heads_of_sites(mut self, sites: &[SiteId], limit: usize) -> (String, Params<'static>) {
-        let names: Vec<String> = sites.iter().map(ToString::to_string).collect();
-        self.params.add(Type::TEXT_ARRAY, names);
-        self.sql.push("e.site = wanted.site".to_owned());
-        let picked = self.picked("ASC", limit);
-        let number = self.params.len();
-        let sql = format!(
-            "SELECT {STANDING}, c.reading::text, wanted.position
-             FROM unnest(${number}) WITH ORDINALITY AS wanted (site, position)
-                CROSS JOIN LATERAL ({picked}) e JOIN formgate.content c ON c.id = e.id
-             ORDER BY wanted.position, e.id"
-        );
-        (sql, self.params)
-    }
-
-    fn picked(&self, direction: &str, limit: usize) -> String {
-        let content = if self.by_content { "JOIN formgate.content c ON c.id = e.id" } else { "" };
-        let picked = if self.sql.is_empty() { "true".to_owned() } else { self.sql.join(" AND ") };
-        format!("SELECT e.* FROM formgate.entry e {content} WHERE {picked} ORDER BY e.id {direction} LIMIT {limit}")
-    }
-}
-
-/// Times are kept to the millisecond: one that was accepted within the last millisecond before `until` counts too.
-fn ceiling(until: Timestamp) -> i64 {
-    let millisecond = until.as_millisecond();
-    let is_whole = Timestamp::from_millisecond(millisecond).is_ok_and(|whole| whole == until);
-    if is_whole { millisecond } else { millisecond.saturating_add(1) }
-}
-
-/// Returns the lowest id of a time.
-fn first_id(millisecond: i64) -> Uuid {
-    Uuid::from_u128(u128::from(millisecond.max(0).cast_unsigned()) << 80)
 }
 
 /// Lists heads by id.
@@ -183,7 +70,7 @@ pub(super) async fn scan_sites(
 }
 
 /// Reads a page of rows, of which there is one more than it holds where it isn't the last.
-fn page_of(core: &Core, rows: &[Row], limit: usize) -> Page {
+pub(super) fn page_of(core: &Core, rows: &[Row], limit: usize) -> Page {
     let mut page = Page::default();
     for row in rows.iter().take(limit) {
         match read_head(row) {

@@ -5,7 +5,8 @@
 //! batch      what comes together goes into one statement            row       what a row says
 //! append     new entries             claim   leases                 write     changes, by compare-and-set
 //! settle     leases end, operators change entries                   removal   erased and expired
-//! list       looked up, listed, counted                             upkeep    counts added up, room looked at
+//! list       looked up, listed, counted      filter                 causes    what needs a person, by its cause
+//! upkeep     counts added up, room looked at                        indexes   made beside the gateways' work
 //! events     recorded, numbered, read     notes     holds           listen    hints from the other gateways
 //! ```
 //!
@@ -22,6 +23,8 @@ mod carry;
 
 mod carry_beside;
 
+mod causes;
+
 mod claim;
 
 mod core;
@@ -32,7 +35,11 @@ mod events;
 
 mod failure;
 
+mod filter;
+
 mod holds;
+
+mod indexes;
 
 mod list;
 
@@ -70,9 +77,10 @@ use self::events::Emitting;
 use self::failure::Failure;
 use self::holds::Asking;
 use self::settle::Ending;
+use super::cause;
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, Entry, Extent, Filter, Lease, MAKE_DUE_MAX, MoveFilter, NewEntry,
-    Order, Page, Set, Settlement, Store, StoreError,
+    Appended, CauseQuery, Causes, Change, Claim, Counts, DedupeKey, Entry, Extent, Filter, Lease, MAKE_DUE_MAX,
+    MoveFilter, NewEntry, Order, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::postgres_url::PostgresUrl;
@@ -123,6 +131,7 @@ impl PostgresStore {
             max_size,
             is_full: AtomicBool::new(false),
             met_unreadable: AtomicBool::new(false),
+            has_indexes: AtomicBool::new(false),
             filter: Mutex::new(MoveFilter::ALL),
             clock: Mutex::default(),
             last_sites: Mutex::default(),
@@ -144,6 +153,7 @@ impl PostgresStore {
         let asks = Batches::begin(&runtime, 1, |_| 0, move |jobs| holds::hold(Arc::clone(&asking), jobs));
         runtime.spawn(listen::listen(Arc::downgrade(&core)));
         runtime.spawn(upkeep::keep(Arc::downgrade(&core)));
+        runtime.spawn(indexes::keep(Arc::downgrade(&core)));
         Ok(Self { core, appends, settles, emits, asks })
     }
 
@@ -205,6 +215,13 @@ impl Store for PostgresStore {
 
     async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
         Ok(list::scan_sites(&self.core, sites, filter, limit).await?)
+    }
+
+    async fn causes(&self, query: CauseQuery<'_>) -> Result<Causes, StoreError> {
+        match indexes::are_there(&self.core).await? {
+            true => Ok(causes::causes(&self.core, query).await?),
+            false => cause::count_heads(self, query).await,
+        }
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {

@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use crate::lead::{EntryId, FormId, SiteId};
+use crate::queue::cause;
 use crate::queue::codes::Code;
 use crate::queue::history;
 use crate::queue::standing::{Beside, Standing};
 use crate::queue::unreadable::Unreadable;
-use crate::queue::{Entry, Event, Head, Partition, Reading};
+use crate::queue::{Entry, Event, Head, Partition, Reading, State};
 use crate::received::Received;
 
 /// The present, in milliseconds: by the server's clock, unless the parameter says otherwise.
@@ -129,6 +130,20 @@ pub(super) fn form(name: &str) -> Result<FormId, Unreadable> {
 /// Returns a statement that selects what [`read_head`] reads, of entries that a condition picks.
 pub(super) fn heads(picked: &str) -> String {
     format!("SELECT {STANDING}, c.reading::text FROM formgate.entry e JOIN formgate.content c ON c.id = e.id {picked}")
+}
+
+/// Says what a reason leaves open, as it is written beside the entry: of what is held or dead alone. None where only a reading
+/// tells, and there is none.
+pub(super) fn detail_of(standing: &Standing, reading: Option<&Reading>) -> Option<String> {
+    let Standing { state, reason, history, .. } = standing;
+    if !matches!(state, State::Held | State::Dead) {
+        return Some(String::new());
+    }
+    let detail = match cause::is_of_reading(*reason) {
+        true => cause::of_reading(*reason, reading?),
+        false => cause::of_history(*reason, history),
+    };
+    Some(detail.unwrap_or_default())
 }
 
 /// Writes a value as JSON.

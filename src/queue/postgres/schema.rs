@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 
 use super::database::BEGIN;
 use super::failure::Failure;
+use super::indexes;
 
 /// One step.
 struct Step {
@@ -22,7 +23,7 @@ pub(super) const KNOWN: u32 = STEPS.len() as u32;
 /// Taken by whoever takes steps, so that of several gateways that start together one does.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7166181092)";
 
-const STEPS: [Step; 1] = [Step { sql: FIRST, usable_from: 1 }];
+const STEPS: [Step; 2] = [Step { sql: FIRST, usable_from: 1 }, Step { sql: DETAIL, usable_from: 1 }];
 
 const FIRST: &str = r#"
 -- How an entry stands: what claims and settlements rewrite. Its lead and what was received are in formgate.content.
@@ -140,6 +141,12 @@ CREATE TABLE formgate.probe (at bigint NOT NULL);
 INSERT INTO formgate.probe VALUES (0);
 "#;
 
+/// What the reason of what is held or dead leaves open, and the revision of which it says that. Programs of version 1 leave both as
+/// they are; see `causes`. Their indexes are made by `indexes`.
+const DETAIL: &str = r#"
+ALTER TABLE formgate.entry ADD COLUMN detail text COLLATE "C" NOT NULL DEFAULT '', ADD COLUMN detail_revision bigint;
+"#;
+
 /// Sees to it that the tables are there, and of a version that this program can use.
 pub(super) async fn prepare(client: &tokio_postgres::Client) -> Result<(), Failure> {
     if let Some(version) = version(client).await?
@@ -180,6 +187,9 @@ async fn take_steps(client: &tokio_postgres::Client) -> Result<(), Failure> {
         client
             .batch_execute(&format!("UPDATE formgate.version SET number = {number}, usable_from = {usable_from}"))
             .await?;
+    }
+    if done == 0 {
+        client.batch_execute(&indexes::of_new_store()).await?;
     }
     Ok(())
 }

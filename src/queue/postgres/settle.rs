@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Core;
 use super::batch::Job;
 use super::failure::{Contended, Failure};
-use super::row::{STANDING, Stored, now, read_id, read_standing, time, to_json, uuid};
+use super::row::{STANDING, Stored, detail_of, now, read_id, read_standing, time, to_json, uuid};
 use super::write::{Told, Written, write};
 use crate::lead::EntryId;
 use crate::queue::standing::whole_millisecond;
@@ -146,7 +146,7 @@ pub(super) async fn amend(
     now: Timestamp,
 ) -> Result<Set, Failure> {
     let reading = match &change {
-        Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => Some(to_json(reading)?),
+        Change::Retry { reading } | Change::Amend { reading } | Change::Hold { reading, .. } => Some(&**reading),
         Change::Drop { .. } | Change::Assign { .. } | Change::SiteBack => None,
     };
     let mut found = read(core, [id].into_iter(), now).await?;
@@ -160,7 +160,8 @@ pub(super) async fn amend(
     }
     written.standing = stored.standing;
     written.told = Told::of(set, core.filter());
-    written.reading = reading;
+    written.reading = reading.map(to_json).transpose()?;
+    written.detail = detail_of(&written.standing, reading);
     if let Change::Assign { site } = change {
         written.site = site;
     }

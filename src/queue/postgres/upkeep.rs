@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::{Core, append, events, list};
+use super::{Core, append, causes, events, indexes, list};
 
 /// From one turn to the next.
 const EVERY: Duration = Duration::from_secs(5);
@@ -19,8 +19,16 @@ pub(super) async fn keep(core: Weak<Core>) {
         drop(look_at_room(&core).await);
         drop(list::add_up(&core).await);
         drop(append::forget_keys(&core).await);
+        drop(tell_causes(&core).await);
         // Whoever is registered may not be reading.
         drop(events::number_waiting(&core).await);
+    }
+}
+
+async fn tell_causes(core: &Core) -> Result<(), Failure> {
+    match indexes::are_there(core).await? {
+        true => causes::tell(core).await,
+        false => Ok(()),
     }
 }
 

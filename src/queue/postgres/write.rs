@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::database::{Database, Params};
 use super::failure::Failure;
-use super::row::{Stored, number_of, partition, read_id, signed, storable, uuid};
+use super::row::{Stored, detail_of, number_of, partition, read_id, signed, storable, uuid};
 use crate::lead::{EntryId, SiteId};
 use crate::queue::history;
 use crate::queue::standing::Standing;
@@ -27,6 +27,8 @@ pub(super) struct Written {
     pub(super) standing: Standing,
     /// The reading as JSON, where that was made again.
     pub(super) reading: Option<String>,
+    /// What the reason leaves open; none: what it left open before.
+    pub(super) detail: Option<String>,
     /// What is told of it.
     pub(super) told: Option<Told>,
 }
@@ -43,6 +45,7 @@ impl Written {
             site: stored.site.clone(),
             standing: stored.standing.clone(),
             reading: None,
+            detail: None,
             told: None,
         }
     }
@@ -67,13 +70,17 @@ const WRITE: &str = "
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::smallint[], $5::text[], $6::smallint[],
         $7::smallint[], $8::smallint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
-        $14::bigint[], $15::text[], $16::bytea[], $17::text[], $18::bigint[], $19::smallint[], $20::smallint[])
+        $14::bigint[], $15::text[], $16::bytea[], $17::text[], $18::bigint[], $19::smallint[], $20::smallint[],
+        $21::text[])
     WITH ORDINALITY AS g(id, before, site_before, state_before, site, partition, state, reason, revision, due_at,
-        waits_from, expires_at, attempts, lease, lead_id, history, reading, told_at, told_from, told_attempt, place)
+        waits_from, expires_at, attempts, lease, lead_id, history, reading, told_at, told_from, told_attempt,
+        detail, place)
 ), written AS (
     UPDATE formgate.entry e SET site = g.site, partition = g.partition, state = g.state, reason = g.reason,
         revision = g.revision, due_at = g.due_at, waits_from = g.waits_from, expires_at = g.expires_at,
-        attempts = g.attempts, lease = g.lease, lead_id = g.lead_id, history = g.history
+        attempts = g.attempts, lease = g.lease, lead_id = g.lead_id, history = g.history,
+        detail = coalesce(g.detail, e.detail),
+        detail_revision = CASE WHEN g.detail IS NOT NULL OR e.detail_revision = e.revision THEN g.revision END
     FROM given g WHERE e.id = g.id AND e.revision = g.before
     RETURNING e.id, e.form, e.bytes
 ), made_again AS (
@@ -135,6 +142,8 @@ fn columns(changes: &[Written]) -> Params<'_> {
     columns.add(Type::INT8_ARRAY, all(changes, told_at));
     columns.add(Type::INT2_ARRAY, told(|told| Some(number_of(told.from))));
     columns.add(Type::INT2_ARRAY, told(|told| told.attempt.map(number_of)));
+    let detail = |change: &Written| detail_of(&change.standing, None).or_else(|| change.detail.clone());
+    columns.add(Type::TEXT_ARRAY, all(changes, detail));
     columns
 }
 

@@ -56,8 +56,8 @@ use super::carry::CarryingStore;
 use super::sqlite::SqliteStore;
 use super::standing::later;
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, Entry, Extent, Filter, Lease, NewEntry, Order, Page, Salvaged, Set,
-    Settlement, Store, StoreError,
+    Appended, CauseQuery, Causes, Change, Claim, Counts, DedupeKey, Entry, Extent, Filter, Lease, NewEntry, Order,
+    Page, Salvaged, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 
@@ -317,6 +317,10 @@ impl Store for SpoolingStore {
 
     async fn scan_sites(&self, sites: &[SiteId], filter: &Filter, limit: usize) -> Result<Vec<Page>, StoreError> {
         self.0.answering()?.scan_sites(sites, filter, limit).await
+    }
+
+    async fn causes(&self, query: CauseQuery<'_>) -> Result<Causes, StoreError> {
+        self.0.answering()?.causes(query).await
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {

@@ -19,7 +19,7 @@ use super::{
     reading,
 };
 
-type AnyStore = Arc<dyn CarryingStore>;
+pub(super) type AnyStore = Arc<dyn CarryingStore>;
 
 const KEY: DedupeKey = DedupeKey([7; 32]);
 

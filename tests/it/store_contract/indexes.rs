@@ -47,8 +47,9 @@ struct Large {
     rows_max: u64,
     /// How long an answer may take.
     answer_max: Duration,
-    /// How the server carried out what was asked last.
+    /// How the server carried out what was asked last, and how often that was asked.
     told: String,
+    tries: usize,
     slow: Vec<String>,
 }
 
@@ -79,7 +80,15 @@ impl Large {
         // What has been set counts for connections from now on.
         let store = open_postgres_at(&database.url);
         store.prepare().await.expect("connected");
-        Self { store, database, rows_max: 2_000, answer_max: ANSWER_MAX, told: String::new(), slow: Vec::new() }
+        Self {
+            store,
+            database,
+            rows_max: 2_000,
+            answer_max: ANSWER_MAX,
+            told: String::new(),
+            tries: 0,
+            slow: Vec::new(),
+        }
     }
 
     /// Looks at how the server carried out what the store does by itself every 5 s.
@@ -106,7 +115,8 @@ impl Large {
         let before = fs::metadata(&log).expect("a log").len();
         let mut fastest = Duration::MAX;
         let mut answer = None;
-        for _ in 0..TRIES_MAX {
+        for tries in 1..=TRIES_MAX {
+            self.tries = tries;
             let begun = Instant::now();
             let answered = asked(&self.store).await;
             answer.get_or_insert(answered);
@@ -154,8 +164,8 @@ async fn nothing_reads_a_large_table_from_end_to_end() {
     // Of what is held, or waits, a page is read, and not all of it for each page.
     large.rows_max = 1_000;
     pages(&mut large).await;
-    // Several statements, one after another: how many is what counts.
-    large.answer_max = Duration::MAX;
+    // What is held or dead is counted in an index.
+    large.rows_max = u64::try_from(ENTRIES * 15 / 1_000).expect("a count");
     groups(&mut large).await;
     large.answer_max = ANSWER_MAX;
     large.rows_max = 2_000;
@@ -218,9 +228,9 @@ async fn lists(large: &mut Large) {
     let held = Some(State::Held);
     for (index, filter) in [
         ("entry_pkey", Filter::default()),
-        ("entry_open", Filter { state: held, ..Filter::default() }),
-        ("entry_site", Filter { site: Some(site("site-150")), ..Filter::default() }),
-        ("entry_site_open", Filter { site: Some(site("site-0")), state: held, ..Filter::default() }),
+        ("entry_state", Filter { state: held, ..Filter::default() }),
+        ("entry_site_state", Filter { site: Some(site("site-150")), ..Filter::default() }),
+        ("entry_site_state", Filter { site: Some(site("site-0")), state: held, ..Filter::default() }),
         ("entry_reason", Filter { reason: Some(Reason::Spam), ..Filter::default() }),
     ] {
         let page = large.ask(index, async |store| store.scan(&filter, Order::Newest, None, PAGE).await).await;
@@ -254,9 +264,9 @@ async fn groups(large: &mut Large) {
     assert!(queued.len() > 200, "{}", queued.len());
     let running = Some(SendingStatus::default());
     for (what, has_sites, sending, leads_queued, statements_max) in [
-        ("groups, where all sites are gone", false, running.clone(), many * 65 / 1_000 + 1, 16),
-        ("groups, where all is on its way", true, running, 0, 24),
-        ("groups, where no gateway runs", true, None, many * 65 / 1_000 + 1, 24),
+        ("groups, where all sites are gone", false, running.clone(), many * 65 / 1_000 + 1, 1),
+        ("groups, where all is on its way", true, running, 0, 3),
+        ("groups, where no gateway runs", true, None, many * 65 / 1_000 + 1, 3),
     ] {
         let mut config = gateway::config();
         if has_sites {
@@ -264,14 +274,17 @@ async fn groups(large: &mut Large) {
         }
         let situation = Situation { config: Arc::new(config), sending, now: at(LAST) };
         let query = Query::default();
+        // To read 1,000 heads takes longer than that in an unoptimised build: there the statements count.
+        large.answer_max = if statements_max == 1 { ANSWER_MAX } else { Duration::MAX };
         let groups = large.ask(what, async |store| operate::groups(store, &query, &situation).await).await;
         let Groups { groups, has_more, .. } = groups.expect("grouped");
         assert!(!has_more, "{what}");
         let leads = |state| groups.iter().filter(|group| group.state == state).map(|group| group.leads).sum::<u64>();
         let found = [State::Held, State::Dead, State::Queued].map(leads);
         assert_eq!(found, [many * 14 / 1_000, many / 1_000, leads_queued], "{what}");
-        // The upkeep's are told as well.
-        let statements = large.told.split(PLAN).filter(|plan| plan.contains("c.reading")).count();
+        // Those that look for a cause which isn't in the row find none, the upkeep's too.
+        let is_read = |plan: &&str| plan.contains("c.reading") && !plan.contains("IS DISTINCT FROM");
+        let statements = large.told.split(PLAN).filter(is_read).count() / large.tries;
         assert!(statements <= statements_max, "{what}: {statements} statements: {}", large.told);
     }
 }

@@ -211,6 +211,11 @@ impl Server {
         self.data.with_extension("log")
     }
 
+    /// Where its data is.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
     fn folder(&self) -> &Path {
         self.data.parent().unwrap_or(&self.data)
     }

@@ -1,0 +1,119 @@
+//! The indexes that came after the first step. They are made beside the gateways' work: within a step's transaction the table would
+//! take no writes meanwhile, for some seconds with ten million entries. Statements go by the former ones until then.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_postgres::types::Type;
+
+use super::Core;
+use super::failure::Failure;
+use crate::queue::StoreError;
+
+/// An index, and what it has.
+struct Index {
+    name: &'static str,
+    of: &'static str,
+}
+
+const INDEXES: [Index; 4] = [
+    Index { name: "entry_state", of: "(state, id)" },
+    Index { name: "entry_site_state", of: "(site, state, id)" },
+    // Has all that is counted, in the order in which it is counted.
+    Index {
+        name: "entry_cause",
+        of: "(state, reason, detail, site, id) INCLUDE (form, accepted_at)
+            WHERE state IN (1, 3) AND detail_revision = revision",
+    },
+    Index { name: "entry_untold", of: "(id) WHERE state IN (1, 3) AND detail_revision IS DISTINCT FROM revision" },
+];
+
+/// What they take the place of.
+const FORMER: [&str; 3] = ["entry_open", "entry_site_open", "entry_site"];
+
+/// From one look to the next while they aren't there: each that fails doubles it.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// Returns what makes them in a store that has no entries yet.
+pub(super) fn of_new_store() -> String {
+    let make = INDEXES.iter().map(|Index { name, of }| format!("CREATE INDEX {name} ON formgate.entry {of};"));
+    let remove = FORMER.iter().map(|name| format!("DROP INDEX formgate.{name};"));
+    make.chain(remove).collect()
+}
+
+/// Tells whether all are there.
+pub(super) async fn are_there(core: &Core) -> Result<bool, Failure> {
+    if core.has_indexes.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let has_all = found(core).await?.iter().filter(|found| found.is_valid).count() == INDEXES.len();
+    core.has_indexes.store(has_all, Ordering::Relaxed);
+    Ok(has_all)
+}
+
+/// Makes those that are missing, and removes the former ones, until all is done or the store is dropped.
+pub(super) async fn keep(core: Weak<Core>) {
+    let mut wait = FIRST_WAIT;
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(core) = core.upgrade() else { return };
+        match make(&core).await {
+            Ok(true) => return,
+            Ok(false) => wait = FIRST_WAIT,
+            Err(failure) => {
+                wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+                // One that is away is told by whatever is asked of it.
+                if !failure.ends_connection() {
+                    let error = StoreError::from(failure);
+                    tracing::warn!(%error, "queue.index_failed: lists are slow until it is made; it is tried again");
+                }
+            }
+        }
+    }
+}
+
+/// Makes what is missing; tells whether nothing is left to do.
+async fn make(core: &Core) -> Result<bool, Failure> {
+    let found = found(core).await?;
+    // By another gateway: two at a time would wait for each other.
+    if found.iter().any(|found| found.is_being_made) {
+        return Ok(false);
+    }
+    for Index { name, of } in &INDEXES {
+        let former = found.iter().find(|found| found.name == *name);
+        if former.is_some_and(|found| found.is_valid) {
+            continue;
+        }
+        if former.is_some() {
+            // Whoever began it didn't end it.
+            core.database.long_command(&format!("DROP INDEX IF EXISTS formgate.{name}")).await?;
+        }
+        tracing::info!(index = name, "queue.index_begun: an index is being made; nothing waits for it");
+        core.database.long_command(&format!("CREATE INDEX CONCURRENTLY {name} ON formgate.entry {of}")).await?;
+    }
+    for name in FORMER {
+        core.database.long_command(&format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")).await?;
+    }
+    are_there(core).await
+}
+
+/// An index that is there.
+struct Found {
+    name: String,
+    /// It is whole, and statements go by it.
+    is_valid: bool,
+    is_being_made: bool,
+}
+
+async fn found(core: &Core) -> Result<Vec<Found>, Failure> {
+    const FOUND: &str = "SELECT c.relname::text, i.indisvalid, p.pid IS NOT NULL
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_index i ON i.indexrelid = c.oid
+        LEFT JOIN pg_stat_progress_create_index p ON p.index_relid = c.oid
+        WHERE n.nspname = 'formgate' AND c.relname = ANY($1)";
+    let names: Vec<&str> = INDEXES.iter().map(|index| index.name).collect();
+    let rows = core.database.query(FOUND, &[(&names, Type::TEXT_ARRAY)]).await?;
+    let read = |row: &tokio_postgres::Row| Found { name: row.get(0), is_valid: row.get(1), is_being_made: row.get(2) };
+    Ok(rows.iter().map(read).collect())
+}
