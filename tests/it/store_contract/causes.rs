@@ -234,12 +234,40 @@ async fn what_a_program_of_version_1_changes_is_counted_by_what_it_became() {
     let store = open_postgres_at(&database.url);
     fill(&store).await;
     let before = causes(&store, &Filter::default(), None).await;
-    // As it writes: the columns that it doesn't know stay as they are.
-    let spam = "UPDATE formgate.entry SET reason = 9, revision = revision + 1 WHERE reason = 2 AND site = 'birch'";
-    sql(spam).await;
-    assert_eq!(sql(UNTOLD).await, "1");
+    // As it writes: the columns that it doesn't know stay as they are. One is spam now, and one was read again.
+    sql("UPDATE formgate.entry SET reason = 9, revision = revision + 1 WHERE reason = 2 AND site = 'birch'").await;
+    sql(&format!(
+        "UPDATE formgate.content SET reading = (SELECT reading FROM formgate.content WHERE id = '{}') WHERE id = '{}';
+         UPDATE formgate.entry SET revision = revision + 1 WHERE id = '{1}'",
+        id(3),
+        id(4)
+    ))
+    .await;
+    // It is filed elsewhere by one that isn't told why it is held.
+    amend(&store, id(4), Change::Assign { site: site("cedar") }).await;
+    assert_eq!(sql(UNTOLD).await, "2");
     assert_counted(&store).await;
     assert_ne!(causes(&store, &Filter::default(), None).await, before);
     until(&database, UNTOLD, "0").await;
     assert_counted(&store).await;
+}
+
+#[tokio::test]
+async fn many_whose_cause_is_not_in_their_rows_are_counted_and_told() {
+    const MANY: u64 = 600;
+    let database = fresh_database().await;
+    let sql = async |sql: &str| database.server.sql(&database.name, sql).await.expect("asked");
+    let store = open_postgres_at(&database.url);
+    for number in 0..MANY {
+        add(&store, NewEntry { id: EntryId::new(number, &[7; 10]), ..held(1, "acme") }).await;
+    }
+    let count = async || {
+        let causes = causes(&store, &Filter::default(), None).await.causes;
+        causes.iter().map(|cause| cause.sites.values().sum::<u64>()).collect::<Vec<_>>()
+    };
+    assert_eq!(count().await, [MANY]);
+    sql("UPDATE formgate.entry SET revision = revision + 1").await;
+    assert_eq!(count().await, [MANY]);
+    until(&database, UNTOLD, "0").await;
+    assert_eq!(count().await, [MANY]);
 }
