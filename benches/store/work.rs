@@ -19,7 +19,7 @@ use crate::life::{KEEP, LEASE, append_all, whole_lives};
 use crate::{Outcome, PRODUCERS, ROUNDS, entries, folder, milliseconds, open};
 
 /// Entries of the SQLite store, besides two backlogs.
-const ENTRIES: u64 = 200_000;
+const ENTRIES: u64 = 1_000_000;
 /// Of each thousand, as many as `fill.sql` has: delivered, and dead.
 const DELIVERED: u64 = 970;
 const DEAD: u64 = 1;

@@ -112,9 +112,9 @@ impl CauseQuery<'_> {
         self.filter.state.is_some() || self.filter.reason.is_some()
     }
 
-    fn takes(&self, head: &Head) -> bool {
-        (self.takes_dropped() || head.reason != Reason::Dropped)
-            && self.sites.is_none_or(|sites| sites.contains(&head.site))
+    /// Tells whether an entry of a site counts that is in its state for a reason.
+    pub(super) fn takes(&self, reason: Reason, site: &SiteId) -> bool {
+        (self.takes_dropped() || reason != Reason::Dropped) && self.sites.is_none_or(|sites| sites.contains(site))
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn count_heads(store: &(impl Store + ?Sized), query: CauseQuery
             }
             let page = store.scan(&filter, Order::Oldest, cursor, PAGE.min(left)).await?;
             left = left.saturating_sub((page.heads.len() + page.unreadable.len()).max(1));
-            page.heads.iter().filter(|head| query.takes(head)).for_each(|head| counter.add(head));
+            page.heads.iter().filter(|head| query.takes(head.reason, &head.site)).for_each(|head| counter.add(head));
             counter.note_unreadable(page.unreadable);
             cursor = page.next;
             if cursor.is_none() {
@@ -153,14 +153,21 @@ impl CauseCounter {
     /// Counts an entry in, unless there are too many causes.
     pub(super) fn add(&mut self, head: &Head) {
         let Head { id, site, state, reason, accepted_at, .. } = head;
-        self.add_all(Cause {
-            state: *state,
-            reason: *reason,
-            detail: head.detail(),
-            sites: [(site.clone(), 1)].into(),
-            oldest: *accepted_at,
-            example: *id,
-        });
+        self.add_one(*state, *reason, head.detail(), site.clone(), *accepted_at, *id);
+    }
+
+    /// The same where there is no head.
+    pub(super) fn add_one(
+        &mut self,
+        state: State,
+        reason: Reason,
+        detail: String,
+        site: SiteId,
+        accepted_at: Timestamp,
+        id: EntryId,
+    ) {
+        let sites = [(site, 1)].into();
+        self.add_all(Cause { state, reason, detail, sites, oldest: accepted_at, example: id });
     }
 
     /// Notes those that can't be read.

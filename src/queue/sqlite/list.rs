@@ -240,7 +240,7 @@ fn is_rare(connection: &Connection, site: Option<i64>, state: State) -> Result<b
 }
 
 /// Rounds up, so that comparing with whole milliseconds gives the same as with the time itself.
-fn ceil_millisecond(time: Timestamp) -> i64 {
+pub(super) fn ceil_millisecond(time: Timestamp) -> i64 {
     let millisecond = time.as_millisecond();
     if Timestamp::from_millisecond(millisecond).is_ok_and(|cut| cut < time) { millisecond + 1 } else { millisecond }
 }

@@ -86,6 +86,8 @@ mod batches;
 
 mod carry;
 
+mod causes;
+
 mod change;
 
 mod check;
@@ -161,12 +163,13 @@ use tokio::sync::{Mutex, watch};
 
 use super::standing::whole_millisecond;
 use super::{
-    Appended, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, Lease, MAKE_DUE_MAX, NewEntry,
-    Order, PAGE_MAX, Page, Set, Settlement, Store, StoreError,
+    Appended, CauseQuery, Causes, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, Lease,
+    MAKE_DUE_MAX, NewEntry, Order, PAGE_MAX, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
 use crate::telemetry;
 use append::Prepared;
+use causes::OwnedQuery;
 use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
@@ -336,6 +339,13 @@ impl Store for SqliteStore {
         self.enter_if_possible().await;
         let damage = Arc::clone(&self.damage);
         self.readers.read(move |connection| list::scan(connection, &damage, &filter, order, cursor, limit)).await
+    }
+
+    async fn causes(&self, query: CauseQuery<'_>) -> Result<Causes, StoreError> {
+        let query = OwnedQuery::from(query);
+        self.enter_if_possible().await;
+        let damage = Arc::clone(&self.damage);
+        self.readers.read(move |connection| causes::causes(connection, &damage, &query)).await
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {
