@@ -67,7 +67,8 @@ pub(super) async fn groups_of(
 ) -> Result<Groups, StoreError> {
     let is_work = query.filter.state.is_none() && query.filter.reason.is_none();
     let settled = async {
-        let is_of_heads = query.text.is_some() || matches!(query.filter.state, Some(State::Queued | State::Delivered));
+        let is_looked_for = query.text.is_some() || query.cause.is_some();
+        let is_of_heads = is_looked_for || matches!(query.filter.state, Some(State::Queued | State::Delivered));
         match is_of_heads {
             true => by_head(store, query, situation, sites).await,
             false => by_cause(store, query, sites).await,
@@ -96,9 +97,6 @@ async fn by_cause(
     let mut gathered = Gathering { has_more: found.has_more, ..Gathering::default() };
     for Cause { state, reason, detail, sites, oldest, example } in found.causes {
         let cause = of_reason(reason, &detail);
-        if query.cause.as_ref().is_some_and(|wanted| *wanted != cause) {
-            continue;
-        }
         for (site, leads) in &sites {
             gathered.add(cause.clone(), None, &Counted { site, state, reason, leads: *leads, oldest, example });
         }

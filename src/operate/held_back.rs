@@ -16,8 +16,10 @@ use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, SendingSt
 /// Queued entries of a site in which a refused key is looked for: the oldest are tried first, and where keys are refused, what was
 /// refused is left.
 const TRIED_FIRST: usize = 5;
-/// Sites whose first entries are asked for at once, and held in memory.
-const SITES_AT_ONCE: usize = 100;
+/// The same where forms have keys of their own: the oldest may all be of one form.
+const TRIED_FIRST_OF_FORMS: usize = 20;
+/// Entries that are asked for at once, of several sites, and held in memory.
+const ENTRIES_AT_ONCE: usize = 500;
 /// Queued entries in which those are counted that wait, where a site's count alone doesn't say.
 const COUNTED_MAX: usize = 10_000;
 
@@ -61,14 +63,22 @@ impl HeldBack<'_> {
                 counts.iter().for_each(|count| self.add_site(cause, count, example, &mut gathered));
             }
         }
-        for counts in untold.chunks(SITES_AT_ONCE) {
-            let sites: Vec<_> = counts.iter().map(|count| count.site.clone()).collect();
-            let pages = self.store.scan_sites(&sites, &self.queued(), TRIED_FIRST).await?;
-            for (count, page) in counts.iter().zip(&pages) {
-                self.gather_site(count, &page.heads, &mut gathered).await?;
+        let (of_forms, others): (Vec<_>, Vec<_>) =
+            untold.into_iter().partition(|count| self.has_form_keys(&count.site));
+        for (counts, tried_first) in [(of_forms, TRIED_FIRST_OF_FORMS), (others, TRIED_FIRST)] {
+            for counts in counts.chunks(ENTRIES_AT_ONCE / tried_first) {
+                let sites: Vec<_> = counts.iter().map(|count| count.site.clone()).collect();
+                let pages = self.store.scan_sites(&sites, &self.queued(), tried_first).await?;
+                for (count, page) in counts.iter().zip(&pages) {
+                    self.gather_site(count, &page.heads, &mut gathered).await?;
+                }
             }
         }
         Ok(gathered)
+    }
+
+    fn has_form_keys(&self, site: &SiteId) -> bool {
+        self.situation.config.sites.get(site).is_some_and(|site| !site.form_keys.is_empty())
     }
 
     /// Tells whether the query means all queued leads of a site, or none.
@@ -85,7 +95,7 @@ impl HeldBack<'_> {
         for count in counts {
             let filter = Filter { site: Some(count.site.clone()), ..self.queued() };
             // The first may be unreadable.
-            let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST).await?;
+            let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST_OF_FORMS).await?;
             if let Some(head) = page.heads.first() {
                 return Ok(Some(head.id));
             }

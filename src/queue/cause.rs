@@ -22,7 +22,7 @@ pub struct CauseQuery<'a> {
     pub filter: &'a Filter,
     /// Of these sites alone; none: of all.
     pub sites: Option<&'a BTreeSet<SiteId>>,
-    /// Most entries that are counted.
+    /// Most entries that are counted; which of more is up to the store.
     pub max: usize,
 }
 
@@ -55,6 +55,9 @@ pub struct Causes {
 impl Head {
     /// Says what the reason of the entry's state leaves open: the errors of what was posted, a rule's words, or the last answer of
     /// KaiCalls. Empty where the reason says all. No value of the submission is in it.
+    ///
+    /// PostgreSQL keeps these words. A release that changes them needs a step of its schema that forgets them
+    /// (`SET detail_revision = NULL`), or the same cause is in two groups.
     pub fn detail(&self) -> String {
         let of_reading = of_reading(self.reason, &self.reading);
         of_reading.or_else(|| of_history(self.reason, &self.history)).unwrap_or_default()

@@ -8,11 +8,12 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
-use super::database::{Params, Transaction};
+use super::database::Params;
 use super::failure::Failure;
 use super::row::{
     BEHIND_STANDING, detail_of, number_of, partition, read_id, read_standing, signed, storable, to_json, uuid,
 };
+use super::transaction::Transaction;
 use super::write::encode_history;
 use crate::lead::EntryId;
 use crate::queue::carry::CARRY_BYTES;

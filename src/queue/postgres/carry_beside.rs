@@ -4,9 +4,9 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Core;
-use super::database::Lock;
 use super::failure::Failure;
 use super::row::{number_of, signed, storable, unsigned, uuid};
+use super::transaction::Lock;
 use crate::queue::unreadable::Unreadable;
 use crate::queue::{CarriedEvents, Emission, Happened, Key, Move, Note, NoteKind, OnceKeys};
 

@@ -24,9 +24,10 @@ const PAGE: usize = 250;
 /// Most entries whose detail one turn of the upkeep writes.
 const WRITTEN_MAX: usize = 10_000;
 
-/// With the states, in the words of the index of causes, and of that of what has yet to be told: only so they are used.
+/// With the states, in the words of the index of causes: only so it is used.
 const IS_TOLD: &str = "e.detail_revision = e.revision";
-const IS_UNTOLD: &str = "e.detail_revision IS DISTINCT FROM e.revision";
+/// In the words of the index of what has yet to be told.
+const IS_UNTOLD: &str = "e.state IN (1, 3) AND e.detail_revision IS DISTINCT FROM e.revision";
 
 /// Counts what is held or dead by its cause.
 pub(super) async fn causes(core: &Core, query: CauseQuery<'_>) -> Result<Causes, Failure> {
@@ -34,8 +35,12 @@ pub(super) async fn causes(core: &Core, query: CauseQuery<'_>) -> Result<Causes,
     let mut counter = CauseCounter::default();
     let mut left = query.max;
     let mut cursor = None;
+    // As of one moment, or the upkeep might move some from one part to the other.
+    let snapshot = core.database.begin_reading().await?;
     while left > 0 {
-        let Page { heads, unreadable, next } = untold(core, &conditions, cursor, PAGE.min(left)).await?;
+        let sql = untold(&conditions, cursor, PAGE.min(left));
+        let rows = snapshot.query(&sql, &conditions.params.all()).await?;
+        let Page { heads, unreadable, next } = page_of(core, &rows, PAGE.min(left));
         left = left.saturating_sub(heads.len() + unreadable.len());
         heads.iter().for_each(|head| counter.add(head));
         counter.note_unreadable(unreadable);
@@ -44,15 +49,24 @@ pub(super) async fn causes(core: &Core, query: CauseQuery<'_>) -> Result<Causes,
             break;
         }
     }
-    let counted = told(core, &conditions, left, &mut counter).await?;
+    let rows = snapshot.query(&told(&conditions, left), &conditions.params.all()).await?;
+    snapshot.commit().await?;
+    for row in &rows {
+        match read_cause(row) {
+            Ok(cause) => counter.add_all(cause),
+            // Written by a newer program.
+            Err(_unreadable) => counter.note_unreadable(vec![example(row)]),
+        }
+    }
+    let counted = rows.first().map_or(0, |row| unsigned(row.get(7)));
     Ok(counter.finish(counted >= left as u64))
 }
 
-/// Counts those whose rows say all; returns how many there are.
-async fn told(core: &Core, conditions: &Conditions, max: usize, counter: &mut CauseCounter) -> Result<u64, Failure> {
+/// Returns a statement that counts those whose rows say all.
+fn told(conditions: &Conditions, max: usize) -> String {
     let picked = format!("{IS_TOLD} AND {}", conditions.whole());
     // In the order of the index, so that nothing is sorted.
-    let sql = format!(
+    format!(
         "WITH looked_at AS (
             SELECT e.state, e.reason, e.detail, e.site, e.accepted_at FROM formgate.entry e WHERE {picked}
             ORDER BY e.state, e.reason, e.detail, e.site, e.id LIMIT {max}
@@ -71,12 +85,7 @@ async fn told(core: &Core, conditions: &Conditions, max: usize, counter: &mut Ca
             ORDER BY e.site, e.id LIMIT 1
          ) example",
         CAUSES_MAX + 1
-    );
-    let rows = core.database.read(&sql, &conditions.params.all()).await?;
-    for row in &rows {
-        counter.add_all(read_cause(row)?);
-    }
-    Ok(rows.first().map_or(0, |row| unsigned(row.get(7))))
+    )
 }
 
 fn read_cause(row: &Row) -> Result<Cause, Unreadable> {
@@ -89,29 +98,33 @@ fn read_cause(row: &Row) -> Result<Cause, Unreadable> {
         detail: row.get(2),
         sites: sites.into_iter().zip(entries).map(of_site).collect::<Result<_, Unreadable>>()?,
         oldest: time(row.get(5), "accepted_at")?,
-        example: EntryId::from_bytes(row.get::<_, Uuid>(6).into_bytes()),
+        example: example(row),
     })
 }
 
-/// Reads the heads of some whose rows don't say all.
-async fn untold(core: &Core, conditions: &Conditions, cursor: Option<EntryId>, limit: usize) -> Result<Page, Failure> {
+fn example(row: &Row) -> EntryId {
+    EntryId::from_bytes(row.get::<_, Uuid>(6).into_bytes())
+}
+
+/// Returns a statement that reads the heads of some whose rows don't say all.
+fn untold(conditions: &Conditions, cursor: Option<EntryId>, limit: usize) -> String {
     let behind = cursor.map_or_else(|| "true".to_owned(), |cursor| format!("e.id > '{cursor}'"));
     let picked = conditions.whole();
-    let picked = format!("WHERE {IS_UNTOLD} AND {picked} AND {behind} ORDER BY e.id LIMIT {}", limit + 1);
-    let rows = core.database.read(&heads(&picked), &conditions.params.all()).await?;
-    Ok(page_of(core, &rows, limit))
+    // In words that no other index has: by most of them there is more.
+    heads(&format!("WHERE {IS_UNTOLD} AND {behind} AND ({picked}) IS TRUE ORDER BY e.id LIMIT {}", limit + 1))
 }
 
 const TELL: &str = "
 UPDATE formgate.entry e SET detail = g.detail, detail_revision = g.revision
-FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS g(id, revision, detail) WHERE e.id = g.id AND e.revision = g.revision";
+FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS g(id, revision, detail) WHERE e.id = g.id AND e.revision = g.revision
+    AND e.detail_revision IS DISTINCT FROM e.revision";
 
-/// Writes the detail of those whose rows don't say it.
-pub(super) async fn tell(core: &Core) -> Result<(), Failure> {
+/// Writes the detail of some whose rows don't say it; returns from where to go on, none at the end.
+pub(super) async fn tell(core: &Core, mut cursor: Option<EntryId>) -> Result<Option<EntryId>, Failure> {
     let conditions = Conditions::of_states(&[State::Held, State::Dead]);
-    let mut cursor = None;
     for _page in 0..WRITTEN_MAX / PAGE {
-        let Page { heads, next, .. } = untold(core, &conditions, cursor, PAGE).await?;
+        let rows = core.database.read(&untold(&conditions, cursor, PAGE), &[]).await?;
+        let Page { heads, next, .. } = page_of(core, &rows, PAGE);
         if !heads.is_empty() {
             let mut params = Params::default();
             params.add(Type::UUID_ARRAY, heads.iter().map(|head| row::uuid(head.id)).collect::<Vec<_>>());
@@ -124,5 +137,5 @@ pub(super) async fn tell(core: &Core) -> Result<(), Failure> {
             break;
         }
     }
-    Ok(())
+    Ok(cursor)
 }

@@ -71,7 +71,7 @@ pub(super) struct Database {
     pool: Pool,
     prepared: OnceCell<()>,
     /// Places for what may read long.
-    reading: Semaphore,
+    pub(super) reading: Semaphore,
     connector: Connector,
     config: Config,
 }
@@ -144,24 +144,8 @@ impl Database {
         self.take_back(lent, done)
     }
 
-    /// Begins a transaction of several statements.
-    pub(super) async fn begin(&self) -> Result<Transaction<'_>, Failure> {
-        let lent = self.lend().await?;
-        match in_time(lent.client()?.batch_execute(BEGIN)).await {
-            Ok(()) => Ok(Transaction { database: self, lent }),
-            Err(failure) => self.take_back(lent, Err(failure)),
-        }
-    }
-
-    /// Begins a transaction under a lock that one of all gateways has at a time, until it ends.
-    pub(super) async fn begin_locked(&self, lock: Lock) -> Result<Transaction<'_>, Failure> {
-        let transaction = self.begin().await?;
-        transaction.query("SELECT pg_advisory_xact_lock($1)", &[(&lock.number(), Type::INT8)]).await?;
-        Ok(transaction)
-    }
-
     /// Lends a connection to a server whose tables are there.
-    async fn lend(&self) -> Result<Lent, Failure> {
+    pub(super) async fn lend(&self) -> Result<Lent, Failure> {
         let lending = async {
             let lent = Lent(Some(self.pool.get().await.map_err(of_pool)?));
             self.prepared.get_or_try_init(|| async { schema::prepare(lent.client()?).await }).await?;
@@ -172,7 +156,7 @@ impl Database {
 
     /// Takes a connection back. One that is of no use any more is closed, and so are the others that nobody uses: those are as bad,
     /// or lead to a server that takes no more writes.
-    fn take_back<T>(&self, lent: Lent, answer: Result<T, Failure>) -> Result<T, Failure> {
+    pub(super) fn take_back<T>(&self, lent: Lent, answer: Result<T, Failure>) -> Result<T, Failure> {
         if answer.as_ref().is_err_and(Failure::ends_connection) {
             drop(lent);
             self.pool.retain(|_client, _metrics| false);
@@ -188,7 +172,7 @@ impl Database {
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Failure> {
     within(ANSWER_MAX, answer).await
 }
 
@@ -206,10 +190,10 @@ async fn within<T>(
 ///
 /// Dropped before it is given back, it is closed: whoever asked something went away, and the answer, or a whole transaction, would be
 /// met by the next one to use it.
-struct Lent(Option<Object>);
+pub(super) struct Lent(Option<Object>);
 
 impl Lent {
-    fn client(&self) -> Result<&PgClient, Failure> {
+    pub(super) fn client(&self) -> Result<&PgClient, Failure> {
         self.0.as_ref().map(|object| &***object).ok_or_else(|| Failure::lost(NoAnswer))
     }
 
@@ -221,50 +205,6 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         drop(self.0.take().map(Object::take));
-    }
-}
-
-/// Begins a transaction. A gateway that is frozen in the middle, or can't be reached any more, must not keep the others from what it
-/// has locked.
-pub(super) const BEGIN: &str =
-    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'";
-
-/// Several statements that are carried out together. Dropped before it is committed, it leaves nothing behind.
-pub(super) struct Transaction<'d> {
-    database: &'d Database,
-    lent: Lent,
-}
-
-impl Transaction<'_> {
-    pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
-        in_time(self.lent.client()?.query_typed(sql, params)).await
-    }
-
-    /// Returns how many rows it changed.
-    pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Failure> {
-        in_time(self.lent.client()?.execute_typed(sql, params)).await
-    }
-
-    pub(super) async fn commit(self) -> Result<(), Failure> {
-        let Self { database, lent } = self;
-        let done = in_time(lent.client()?.batch_execute("COMMIT")).await;
-        database.take_back(lent, done)
-    }
-}
-
-/// What only one gateway may do at a time. The numbers are advisory locks of the database.
-#[derive(Clone, Copy)]
-pub(super) enum Lock {
-    Events,
-    Tally,
-}
-
-impl Lock {
-    fn number(self) -> i64 {
-        match self {
-            Self::Events => 7_166_181_093,
-            Self::Tally => 7_166_181_094,
-        }
     }
 }
 

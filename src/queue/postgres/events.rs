@@ -12,9 +12,9 @@ use uuid::Uuid;
 
 use super::Core;
 use super::batch::Job;
-use super::database::{Lock, Transaction};
 use super::failure::Failure;
 use super::row::{self, code, number_of, signed, time, unsigned, uuid};
+use super::transaction::{Lock, Transaction};
 use crate::lead::EntryId;
 use crate::queue::codes::Code;
 use crate::queue::outbox::{NEVER_DROPPED, drop_upto};

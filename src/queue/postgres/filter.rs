@@ -23,6 +23,7 @@ pub(super) struct Conditions {
     /// The states that pass.
     states: Vec<State>,
     has_site: bool,
+    has_times: bool,
     /// The form is looked up where it is indexed, beside what was received.
     by_content: bool,
     pub(super) params: Params<'static>,
@@ -63,6 +64,7 @@ impl Conditions {
         if let Some(reason) = reason {
             conditions.add("e.reason =", number_of(*reason), Type::INT2);
         }
+        conditions.has_times = since.is_some() || until.is_some();
         if let Some(since) = since {
             conditions.add("e.accepted_at >=", since.as_millisecond(), Type::INT8);
             conditions.add_id(">=", first_id(since.as_millisecond().saturating_sub(ID_TOLERANCE_MS)));
@@ -147,8 +149,8 @@ impl Conditions {
                 format!("SELECT e.* FROM ({of_each}) e ORDER BY e.id {direction} LIMIT {limit}")
             }
             // Nearly all are delivered, so the planner would rather walk past the others by id, however many there are. By these words
-            // only one index has the order.
-            [State::Delivered] if !self.has_site && !self.by_content => {
+            // only one index has the order; but a time would not bound it at its far end.
+            [State::Delivered] if !self.has_site && !self.by_content && !self.has_times => {
                 let delivered = number_of(State::Delivered);
                 let of_state = format!("e.state >= {delivered} AND e.state <= {delivered}");
                 self.picked_by(&of_state, &format!("e.state {direction}, e.id {direction}"), limit)

@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::Core;
 use super::failure::Failure;
+use super::transaction::Lock;
 use crate::queue::StoreError;
 
 /// An index, and what it has.
@@ -48,7 +49,7 @@ pub(super) async fn are_there(core: &Core) -> Result<bool, Failure> {
     if core.has_indexes.load(Ordering::Relaxed) {
         return Ok(true);
     }
-    let has_all = found(core).await?.iter().filter(|found| found.is_valid).count() == INDEXES.len();
+    let has_all = has_all(&found(core).await?);
     core.has_indexes.store(has_all, Ordering::Relaxed);
     Ok(has_all)
 }
@@ -57,18 +58,16 @@ pub(super) async fn are_there(core: &Core) -> Result<bool, Failure> {
 pub(super) async fn keep(core: Weak<Core>) {
     let mut wait = FIRST_WAIT;
     loop {
-        tokio::time::sleep(wait).await;
+        // Those that began together don't go on together.
+        tokio::time::sleep(wait.mul_f64(rand::random_range(0.75..1.25))).await;
         let Some(core) = core.upgrade() else { return };
         match make(&core).await {
             Ok(true) => return,
             Ok(false) => wait = FIRST_WAIT,
             Err(failure) => {
                 wait = wait.saturating_mul(2).min(LONGEST_WAIT);
-                // One that is away is told by whatever is asked of it.
-                if !failure.ends_connection() {
-                    let error = StoreError::from(failure);
-                    tracing::warn!(%error, "queue.index_failed: lists are slow until it is made; it is tried again");
-                }
+                let error = StoreError::from(failure);
+                tracing::warn!(%error, "queue.index_failed: lists are slow until it is made; it is tried again");
             }
         }
     }
@@ -76,8 +75,13 @@ pub(super) async fn keep(core: Weak<Core>) {
 
 /// Makes what is missing; tells whether nothing is left to do.
 async fn make(core: &Core) -> Result<bool, Failure> {
+    if has_all(&found(core).await?) && !has_former(core).await? {
+        return Ok(true);
+    }
+    // One gateway does: two that make indexes of one table wait for each other.
+    let Some(alone) = core.database.begin_alone(Lock::Indexes).await? else { return Ok(false) };
     let found = found(core).await?;
-    // By another gateway: two at a time would wait for each other.
+    // By one whose connection is gone, and whose server goes on.
     if found.iter().any(|found| found.is_being_made) {
         return Ok(false);
     }
@@ -88,7 +92,7 @@ async fn make(core: &Core) -> Result<bool, Failure> {
         }
         if former.is_some() {
             // Whoever began it didn't end it.
-            core.database.long_command(&format!("DROP INDEX IF EXISTS formgate.{name}")).await?;
+            core.database.long_command(&format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")).await?;
         }
         tracing::info!(index = name, "queue.index_begun: an index is being made; nothing waits for it");
         core.database.long_command(&format!("CREATE INDEX CONCURRENTLY {name} ON formgate.entry {of}")).await?;
@@ -96,7 +100,19 @@ async fn make(core: &Core) -> Result<bool, Failure> {
     for name in FORMER {
         core.database.long_command(&format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")).await?;
     }
+    alone.commit().await?;
     are_there(core).await
+}
+
+fn has_all(found: &[Found]) -> bool {
+    found.iter().filter(|found| found.is_valid).count() == INDEXES.len()
+}
+
+async fn has_former(core: &Core) -> Result<bool, Failure> {
+    const IS_THERE: &str = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'formgate' AND c.relname = ANY($1))";
+    let rows = core.database.query(IS_THERE, &[(&FORMER.to_vec(), Type::TEXT_ARRAY)]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
 /// An index that is there.

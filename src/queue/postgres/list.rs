@@ -4,11 +4,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Core;
-use super::database::Lock;
 use super::failure::Failure;
 use super::filter::Conditions;
 use super::row::{self, BEHIND_STANDING, STANDING, code, read_entry, read_head, read_id, time, unsigned, uuid};
 use super::schema;
+use super::transaction::Lock;
 use crate::lead::{EntryId, SiteId};
 use crate::queue::{Counts, Entry, Extent, Filter, Order, PAGE_MAX, Page};
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! database   connections, and what a server must promise            schema    the tables, made in numbered steps
+//! transaction   several statements that belong together
 //! batch      what comes together goes into one statement            row       what a row says
 //! append     new entries             claim   leases                 write     changes, by compare-and-set
 //! settle     leases end, operators change entries                   removal   erased and expired
@@ -54,6 +55,8 @@ mod row;
 mod schema;
 
 mod settle;
+
+mod transaction;
 
 mod upkeep;
 

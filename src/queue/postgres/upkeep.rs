@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use super::{Core, append, causes, events, indexes, list};
+use crate::lead::EntryId;
 
 /// From one turn to the next.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks after a store until it is dropped.
 pub(super) async fn keep(core: Weak<Core>) {
+    let mut told_upto = None;
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(core) = core.upgrade() else { return };
@@ -19,16 +21,16 @@ pub(super) async fn keep(core: Weak<Core>) {
         drop(look_at_room(&core).await);
         drop(list::add_up(&core).await);
         drop(append::forget_keys(&core).await);
-        drop(tell_causes(&core).await);
+        told_upto = tell_causes(&core, told_upto).await.unwrap_or(told_upto);
         // Whoever is registered may not be reading.
         drop(events::number_waiting(&core).await);
     }
 }
 
-async fn tell_causes(core: &Core) -> Result<(), Failure> {
+async fn tell_causes(core: &Core, upto: Option<EntryId>) -> Result<Option<EntryId>, Failure> {
     match indexes::are_there(core).await? {
-        true => causes::tell(core).await,
-        false => Ok(()),
+        true => causes::tell(core, upto).await,
+        false => Ok(None),
     }
 }
 

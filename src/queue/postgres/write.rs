@@ -80,7 +80,8 @@ WITH given AS MATERIALIZED (
         revision = g.revision, due_at = g.due_at, waits_from = g.waits_from, expires_at = g.expires_at,
         attempts = g.attempts, lease = g.lease, lead_id = g.lead_id, history = g.history,
         detail = coalesce(g.detail, e.detail),
-        detail_revision = CASE WHEN g.detail IS NOT NULL OR e.detail_revision = e.revision THEN g.revision END
+        detail_revision = CASE WHEN g.detail IS NOT NULL
+            OR e.detail_revision = e.revision AND (e.state, e.reason) = (g.state, g.reason) THEN g.revision END
     FROM given g WHERE e.id = g.id AND e.revision = g.before
     RETURNING e.id, e.form, e.bytes
 ), made_again AS (

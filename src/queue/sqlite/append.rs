@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::arrival::{self, Arrival};
+use super::change;
 use super::entering;
 use super::failure::Failure;
 use super::outbox;
@@ -16,6 +17,9 @@ use super::writer::Workspace;
 use crate::lead::EntryId;
 use crate::queue::standing::{Standing, whole_millisecond};
 use crate::queue::{Appended, DedupeKey, DedupePrefix, NewEntry, Reading};
+
+/// Room that a probe wants to see: a small entry's.
+const READY_ROOM: usize = 2 * PAGE_SIZE;
 
 /// An entry as it goes into the tables; made before it comes to the writer's thread.
 pub(super) struct Prepared {
@@ -96,6 +100,13 @@ fn check_id(workspace: &Workspace, id: EntryId) -> Result<(), Failure> {
 const GROWTH_MAX: u64 = 8;
 /// What a transaction may add that nobody asked for: rows, indexes, events.
 pub(super) const BESIDE: usize = 8 * 1_024;
+
+/// Checks that a small entry would be stored, and writes a little.
+pub(super) fn probe(workspace: &mut Workspace) -> Result<usize, Failure> {
+    let room = workspace.missing.max(READY_ROOM);
+    check_room(workspace, room)?;
+    change::probe(workspace)
+}
 
 /// Fails with `Full` unless there is room for some bytes more.
 ///

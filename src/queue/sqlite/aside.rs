@@ -13,6 +13,7 @@ use super::backup;
 use super::failure::Failure;
 use super::files::{beside, sync_folder};
 use crate::queue::StoreError;
+use crate::telemetry;
 
 /// Comes between the database's name and the time it was set aside.
 const CORRUPT: &str = ".corrupt-";
@@ -99,6 +100,13 @@ pub(super) fn keep_former(path: &Path, copy: &Path, now: Timestamp) -> io::Resul
 /// Lists what was set aside and is not yet salvaged, the newest first.
 pub(super) fn corrupt(path: &Path) -> io::Result<Vec<PathBuf>> {
     list(path, &[CORRUPT])
+}
+
+/// Tells of the newest that is not yet salvaged.
+pub(super) async fn told(path: PathBuf) -> Result<Option<StoreError>, StoreError> {
+    let listed = telemetry::blocking(move || corrupt(&path)).await.map_err(Failure::unavailable)?;
+    let newest = listed.map_err(Failure::from)?.into_iter().next();
+    Ok(newest.map(|file| StoreError::SetAside { file }))
 }
 
 /// Lists all that was ever set aside and is still there, the newest first.

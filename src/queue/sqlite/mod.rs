@@ -167,7 +167,6 @@ use super::{
     MAKE_DUE_MAX, NewEntry, Order, PAGE_MAX, Page, Set, Settlement, Store, StoreError,
 };
 use crate::lead::{EntryId, SiteId};
-use crate::telemetry;
 use append::Prepared;
 use causes::OwnedQuery;
 use connection::Readers;
@@ -178,11 +177,7 @@ use opening::Company;
 use removal::Lingering;
 use reserve::Reserve;
 pub use restore::{Restoration, RestoreError};
-use schema::PAGE_SIZE;
 use writer::{Tally, Workspace, Writer};
-
-/// Room that `ready` wants to see: a small entry's.
-const READY_ROOM: usize = 2 * PAGE_SIZE;
 
 /// How a store is to behave.
 #[derive(Clone, Debug)]
@@ -382,23 +377,15 @@ impl Store for SqliteStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        let probe = |workspace: &mut Workspace| {
-            let room = workspace.missing.max(READY_ROOM);
-            append::check_room(workspace, room)?;
-            change::probe(workspace)
-        };
         // As an append does it: damage among what is entered keeps none from being stored.
-        if self.writer.append(probe).await? > 0 {
+        if self.writer.append(append::probe).await? > 0 {
             self.writer.append(change::end_probe).await?;
         }
         Ok(())
     }
 
     async fn problems(&self) -> Result<Vec<StoreError>, StoreError> {
-        let path = self.path.clone();
-        let listed = telemetry::blocking(move || aside::corrupt(&path)).await.map_err(Failure::unavailable)?;
-        let aside = listed.map_err(Failure::from)?.into_iter().next();
-        let aside = aside.map(|file| StoreError::SetAside { file });
+        let aside = aside::told(self.path.clone()).await?;
         Ok(aside.into_iter().chain(self.damage.check().err().map(StoreError::from)).collect())
     }
 

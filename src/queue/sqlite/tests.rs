@@ -1,5 +1,6 @@
 use tokio::task::JoinSet;
 
+use super::schema::PAGE_SIZE;
 use super::*;
 use crate::lead::FormId;
 use crate::queue::{Quota, Reading, Reason, State};
