@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use formgate::config::{self, Config, Sources};
-use formgate::lead::SiteId;
+use formgate::lead::{Code, FieldError, LeadField, SiteId};
 use formgate::operate::{self, Query, Situation};
 use formgate::queue::sqlite::SqliteStore;
 use formgate::queue::{
-    CLAIM_MAX, Claim, DedupeKey, EXPIRE_MAX, Holdup, NewEntry, Reason, SendingStatus, Settlement, State, Store,
-    StoreError,
+    CLAIM_MAX, Claim, DedupeKey, EXPIRE_MAX, Holdup, NewEntry, Reading, Reason, SendingStatus, Settlement, State,
+    Store, StoreError,
 };
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -101,9 +101,15 @@ async fn fill(store: &Arc<SqliteStore>) -> Outcome<()> {
     let dead = ENTRIES / 1_000 * DEAD;
     append_all(store, entries::some(delivered, dead)?, PRODUCERS).await?;
     let claim = Claim::new(CLAIM_MAX, LEASE, entries::after(delivered + dead)?);
-    for lease in store.claim(&claim).await? {
-        let ended = Settlement::Dead { reason: Reason::Refused, attempt: None, keep: KEEP };
-        let _set = store.settle(&lease, ended, claim.now).await?;
+    loop {
+        let leases = store.claim(&claim).await?;
+        if leases.is_empty() {
+            break;
+        }
+        for lease in leases {
+            let ended = Settlement::Dead { reason: Reason::Refused, attempt: None, keep: KEEP };
+            let _set = store.settle(&lease, ended, claim.now).await?;
+        }
     }
     let open = entries::some(delivered + dead, ENTRIES - delivered - dead)?;
     append_all(store, open.into_iter().zip(0..).map(held_or_queued).collect::<Outcome<_>>()?, PRODUCERS).await?;
@@ -115,13 +121,22 @@ async fn fill(store: &Arc<SqliteStore>) -> Outcome<()> {
     Ok(())
 }
 
+/// Tells causes apart, by how many errors they have.
+fn which(number: u64) -> usize {
+    usize::try_from(number % 10).unwrap_or_default()
+}
+
 /// Spreads entries over the sites, and has some of them held.
 fn held_or_queued(((entry, key), number): ((NewEntry, DedupeKey), u64)) -> Outcome<(NewEntry, DedupeKey)> {
     let (held, of) = HELD;
     let site = SiteId::parse(&format!("site-{}", number / of % SITES))?;
     let entry = NewEntry { site, ..entry };
     let entry = match number % of < held {
-        true => NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), ..entry },
+        true => {
+            let errors = vec![FieldError::new(LeadField::Email, Code::Missing, "it isn't there"); 1 + which(number)];
+            let reading = Reading { lead: None, errors, ..entry.reading };
+            NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), reading, ..entry }
+        }
         false => entry,
     };
     Ok((entry, key))

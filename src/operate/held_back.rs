@@ -18,6 +18,8 @@ use crate::queue::{AttemptResult, Counts, Filter, Head, Order, Reason, SendingSt
 const TRIED_FIRST: usize = 5;
 /// The same where forms have keys of their own: the oldest may all be of one form.
 const TRIED_FIRST_OF_FORMS: usize = 20;
+/// Entries in which one is sought that can be read, as an example.
+const LOOKED_AT_FOR_EXAMPLE: usize = 20;
 /// Entries that are asked for at once, of several sites, and held in memory.
 const ENTRIES_AT_ONCE: usize = 500;
 /// Queued entries in which those are counted that wait, where a site's count alone doesn't say.
@@ -95,7 +97,7 @@ impl HeldBack<'_> {
         for count in counts {
             let filter = Filter { site: Some(count.site.clone()), ..self.queued() };
             // The first may be unreadable.
-            let page = self.store.scan(&filter, Order::Oldest, None, TRIED_FIRST_OF_FORMS).await?;
+            let page = self.store.scan(&filter, Order::Oldest, None, LOOKED_AT_FOR_EXAMPLE).await?;
             if let Some(head) = page.heads.first() {
                 return Ok(Some(head.id));
             }

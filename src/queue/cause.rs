@@ -156,21 +156,14 @@ impl CauseCounter {
     /// Counts an entry in, unless there are too many causes.
     pub(super) fn add(&mut self, head: &Head) {
         let Head { id, site, state, reason, accepted_at, .. } = head;
-        self.add_one(*state, *reason, head.detail(), site.clone(), *accepted_at, *id);
-    }
-
-    /// The same where there is no head.
-    pub(super) fn add_one(
-        &mut self,
-        state: State,
-        reason: Reason,
-        detail: String,
-        site: SiteId,
-        accepted_at: Timestamp,
-        id: EntryId,
-    ) {
-        let sites = [(site, 1)].into();
-        self.add_all(Cause { state, reason, detail, sites, oldest: accepted_at, example: id });
+        self.add_all(Cause {
+            state: *state,
+            reason: *reason,
+            detail: head.detail(),
+            sites: [(site.clone(), 1)].into(),
+            oldest: *accepted_at,
+            example: *id,
+        });
     }
 
     /// Notes those that can't be read.
@@ -178,7 +171,7 @@ impl CauseCounter {
         self.found.unreadable.extend(ids);
     }
 
-    /// The same for some with one cause.
+    /// Counts some with one cause in, unless there are too many causes.
     pub(super) fn add_all(&mut self, cause: Cause) {
         let key = (cause.state, cause.reason, cause.detail.clone());
         let Some(found) = self.causes.get_mut(&key) else {

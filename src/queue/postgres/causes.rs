@@ -51,15 +51,20 @@ pub(super) async fn causes(core: &Core, query: CauseQuery<'_>) -> Result<Causes,
     }
     let rows = snapshot.query(&told(&conditions, left), &conditions.params.all()).await?;
     snapshot.commit().await?;
+    let counted = rows.first().map_or(0, |row| unsigned(row.get(7)));
+    let mut has_more = counted >= left as u64;
     for row in &rows {
         match read_cause(row) {
             Ok(cause) => counter.add_all(cause),
-            // Written by a newer program.
-            Err(_unreadable) => counter.note_unreadable(vec![example(row)]),
+            // Written by a newer program: one of them is named.
+            Err(_unreadable) => {
+                core.note_unreadable();
+                counter.note_unreadable(vec![example(row)]);
+                has_more = true;
+            }
         }
     }
-    let counted = rows.first().map_or(0, |row| unsigned(row.get(7)));
-    Ok(counter.finish(counted >= left as u64))
+    Ok(counter.finish(has_more))
 }
 
 /// Returns a statement that counts those whose rows say all.

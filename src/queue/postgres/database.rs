@@ -13,6 +13,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -20,6 +21,7 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client as PgClient, Config, NoTls, Row, Socket};
@@ -39,6 +41,8 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The same for a command that goes through a whole table.
 const LONG_MAX: Duration = Duration::from_secs(3_600);
+/// From one try to take a step of the schema to the next, at least.
+const STEP_PAUSE: Duration = Duration::from_secs(5);
 /// How often a statement is tried again that another transaction was in the way of.
 const TRIES_MAX: usize = 5;
 /// The oldest server that it is tried with: 15.
@@ -70,6 +74,8 @@ impl<'a> Params<'a> {
 pub(super) struct Database {
     pool: Pool,
     prepared: OnceCell<()>,
+    /// Why a step of the schema couldn't be taken, and until when nobody tries again.
+    put_off: Mutex<Option<(Instant, Failure)>>,
     /// Places for what may read long.
     pub(super) reading: Semaphore,
     connector: Connector,
@@ -106,7 +112,14 @@ impl Database {
             .post_create(fit)
             .build()
             .map_err(Failure::unavailable)?;
-        Ok(Self { pool, prepared: OnceCell::new(), reading: Semaphore::new(READING_MAX), connector, config })
+        Ok(Self {
+            pool,
+            prepared: OnceCell::new(),
+            put_off: Mutex::default(),
+            reading: Semaphore::new(READING_MAX),
+            connector,
+            config,
+        })
     }
 
     /// Has a statement carried out, and returns its rows.
@@ -144,11 +157,25 @@ impl Database {
         self.take_back(lent, done)
     }
 
+    /// Sees to it that the tables are there. Where a step had to wait for one of them, those that use it come first for a while:
+    /// a backup may hold it for hours.
+    async fn prepare(&self, client: &PgClient) -> Result<(), Failure> {
+        if let Some((_, failure)) = self.put_off.lock().as_ref().filter(|(until, _)| Instant::now() < *until) {
+            return Err(failure.clone());
+        }
+        let prepared = schema::prepare(client).await;
+        if let Err(failure @ Failure::Locked(_)) = &prepared {
+            let pause = STEP_PAUSE.mul_f64(rand::random_range(1.0..2.0));
+            *self.put_off.lock() = Some((Instant::now() + pause, failure.clone()));
+        }
+        prepared
+    }
+
     /// Lends a connection to a server whose tables are there.
     pub(super) async fn lend(&self) -> Result<Lent, Failure> {
         let lending = async {
             let lent = Lent(Some(self.pool.get().await.map_err(of_pool)?));
-            self.prepared.get_or_try_init(|| async { schema::prepare(lent.client()?).await }).await?;
+            self.prepared.get_or_try_init(|| async { self.prepare(lent.client()?).await }).await?;
             Ok(lent)
         };
         tokio::time::timeout(ANSWER_MAX, lending).await.unwrap_or_else(|_elapsed| Err(Failure::lost(NoAnswer)))

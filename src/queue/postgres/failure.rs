@@ -17,6 +17,8 @@ pub(super) enum Failure {
     DiskFull,
     /// The connection ended, or the answer didn't come in time: a statement that was sent may have been carried out.
     Lost(Arc<dyn Error + Send + Sync>),
+    /// Another had locked what was needed, for longer than was waited; nothing was done.
+    Locked(Arc<dyn Error + Send + Sync>),
     /// Another transaction was in the way; nothing was done, and it may be tried again at once.
     Again(Arc<dyn Error + Send + Sync>),
     /// A row with that key is there already.
@@ -93,6 +95,7 @@ impl From<tokio_postgres::Error> for Failure {
         match code.code().get(..2) {
             _ if *code == SqlState::DISK_FULL => Self::DiskFull,
             _ if *code == SqlState::UNIQUE_VIOLATION => Self::Repeated,
+            _ if *code == SqlState::LOCK_NOT_AVAILABLE => Self::Locked(Arc::new(words)),
             _ if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED => {
                 Self::Again(Arc::new(words))
             }
@@ -121,9 +124,11 @@ impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::DiskFull => Self::DiskFull,
-            Failure::Lost(error) | Failure::Again(error) | Failure::Refused(error) | Failure::Unavailable(error) => {
-                Self::Unavailable(Box::new(error))
-            }
+            Failure::Lost(error)
+            | Failure::Locked(error)
+            | Failure::Again(error)
+            | Failure::Refused(error)
+            | Failure::Unavailable(error) => Self::Unavailable(Box::new(error)),
             Failure::Repeated => Self::Unavailable(Box::new(RepeatedId)),
             Failure::Corrupt(error) => Self::Corrupt(Box::new(error)),
             Failure::Unfit(why) => Self::Unfit { why },

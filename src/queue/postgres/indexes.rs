@@ -64,11 +64,8 @@ pub(super) async fn keep(core: Weak<Core>) {
         match make(&core).await {
             Ok(true) => return,
             Ok(false) => wait = FIRST_WAIT,
-            Err(failure) => {
-                wait = wait.saturating_mul(2).min(LONGEST_WAIT);
-                let error = StoreError::from(failure);
-                tracing::warn!(%error, "queue.index_failed: lists are slow until it is made; it is tried again");
-            }
+            // Told where it failed; a server that is away is told by whatever is asked of it.
+            Err(_failure) => wait = wait.saturating_mul(2).min(LONGEST_WAIT),
         }
     }
 }
@@ -85,23 +82,36 @@ async fn make(core: &Core) -> Result<bool, Failure> {
     if found.iter().any(|found| found.is_being_made) {
         return Ok(false);
     }
+    for command in commands(&found) {
+        tracing::info!(command, "queue.index: an index is made or removed; leads don't wait for it");
+        // Without the lock another gateway may be at it.
+        alone.stay().await?;
+        if let Err(failure) = core.database.long_command(&command).await {
+            let error = StoreError::from(failure.clone());
+            tracing::warn!(%error, command, "queue.index_failed: lists are slow until it is done; it is tried again");
+            return Err(failure);
+        }
+    }
+    // All is done, whatever became of it.
+    drop(alone.commit().await);
+    are_there(core).await
+}
+
+/// Returns what makes them of those that were found.
+fn commands(found: &[Found]) -> Vec<String> {
+    let mut commands = Vec::new();
     for Index { name, of } in &INDEXES {
         let former = found.iter().find(|found| found.name == *name);
-        if former.is_some_and(|found| found.is_valid) {
-            continue;
+        // Whoever began it didn't end it.
+        if former.is_some_and(|found| !found.is_valid) {
+            commands.push(format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}"));
         }
-        if former.is_some() {
-            // Whoever began it didn't end it.
-            core.database.long_command(&format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")).await?;
+        if former.is_none_or(|found| !found.is_valid) {
+            commands.push(format!("CREATE INDEX CONCURRENTLY {name} ON formgate.entry {of}"));
         }
-        tracing::info!(index = name, "queue.index_begun: an index is being made; nothing waits for it");
-        core.database.long_command(&format!("CREATE INDEX CONCURRENTLY {name} ON formgate.entry {of}")).await?;
     }
-    for name in FORMER {
-        core.database.long_command(&format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")).await?;
-    }
-    alone.commit().await?;
-    are_there(core).await
+    commands.extend(FORMER.map(|name| format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}")));
+    commands
 }
 
 fn has_all(found: &[Found]) -> bool {

@@ -4,8 +4,6 @@
 //! Gateways of two versions share the tables while one after the other is brought up to date: a step that a program of the
 //! version before can live with leaves `usable_from` as it is.
 
-use std::time::Duration;
-
 use tokio_postgres::Row;
 
 use super::failure::Failure;
@@ -25,8 +23,8 @@ pub(super) const KNOWN: u32 = STEPS.len() as u32;
 /// Taken by whoever takes steps, so that of several gateways that start together one does.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7166181092)";
 
-/// From one try to take a step to the next. A step waits for a table no longer than a third of it.
-const STEP_PAUSE: Duration = Duration::from_secs(3);
+/// Whoever waits for a table keeps those waiting that use it, so a step doesn't wait for long.
+const STEP_WAIT: &str = "SET LOCAL lock_timeout = '1s'";
 
 const STEPS: [Step; 2] = [Step { sql: FIRST, usable_from: 1 }, Step { sql: DETAIL, usable_from: 1 }];
 
@@ -149,7 +147,6 @@ INSERT INTO formgate.probe VALUES (0);
 /// What the reason of what is held or dead leaves open, and the revision of which it says that. Programs of version 1 leave both as
 /// they are; see `causes`. Their indexes are made by `indexes`.
 const DETAIL: &str = r#"
-SET LOCAL lock_timeout = '1s';
 ALTER TABLE formgate.entry ADD COLUMN detail text COLLATE "C" NOT NULL DEFAULT '', ADD COLUMN detail_revision bigint;
 "#;
 
@@ -164,10 +161,6 @@ pub(super) async fn prepare(client: &tokio_postgres::Client) -> Result<(), Failu
     let taken = take_steps(client).await;
     let end = if taken.is_ok() { "COMMIT" } else { "ROLLBACK" };
     client.batch_execute(end).await?;
-    if taken.is_err() {
-        // Whoever waits for a table keeps those waiting that use it: they come first for a while, before somebody tries again.
-        tokio::time::sleep(STEP_PAUSE).await;
-    }
     taken
 }
 
@@ -191,6 +184,7 @@ async fn take_steps(client: &tokio_postgres::Client) -> Result<(), Failure> {
             )
             .await?;
     }
+    client.batch_execute(STEP_WAIT).await?;
     for (number, step) in (1_u32..).zip(&STEPS).skip(usize::try_from(done).unwrap_or(usize::MAX)) {
         client.batch_execute(step.sql).await?;
         let usable_from = step.usable_from;

@@ -9,8 +9,7 @@ use super::failure::Failure;
 
 /// Begins a transaction. A gateway that is frozen in the middle, or can't be reached any more, must not keep the others from what it
 /// has locked.
-pub(super) const BEGIN: &str =
-    "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL lock_timeout = '10s'";
 
 /// Several statements that are carried out together. Dropped before it is committed, it leaves nothing behind.
 pub(super) struct Transaction<'d> {
@@ -28,6 +27,13 @@ impl Transaction<'_> {
     /// Returns how many rows it changed.
     pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Failure> {
         in_time(self.lent.client()?.execute_typed(sql, params)).await
+    }
+
+    /// Makes sure that it is still there, and keeps it for a work of up to an hour. Also ends the portal of the statement before,
+    /// which would keep a snapshot.
+    pub(super) async fn stay(&self) -> Result<(), Failure> {
+        const STAY: &str = "SET LOCAL idle_in_transaction_session_timeout = '70min'";
+        in_time(self.lent.client()?.batch_execute(STAY)).await
     }
 
     pub(super) async fn commit(self) -> Result<(), Failure> {
@@ -76,11 +82,9 @@ impl Database {
     /// Begins a transaction that stands for a long work of one gateway; none where another does it. It has no snapshot, so nothing
     /// waits for it. It ends with the connection.
     pub(super) async fn begin_alone(&self, lock: Lock) -> Result<Option<Transaction<'_>>, Failure> {
-        const FOR_LONG: &str = "SET LOCAL idle_in_transaction_session_timeout = 0";
         let transaction = self.begin().await?;
         let locked = transaction.query("SELECT pg_try_advisory_xact_lock($1)", &[(&lock.number(), Type::INT8)]).await?;
-        // Also ends that statement's portal, which would keep its snapshot.
-        in_time(transaction.lent.client()?.batch_execute(FOR_LONG)).await?;
+        transaction.stay().await?;
         if locked.first().is_some_and(|row| row.get(0)) {
             return Ok(Some(transaction));
         }

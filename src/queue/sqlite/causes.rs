@@ -1,6 +1,7 @@
 //! What needs a person, counted by its cause: of each entry that alone is read which tells it, not its lead.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rusqlite::{Connection, Row, named_params};
 use serde::Deserialize;
@@ -15,8 +16,9 @@ use crate::lead::{EntryId, FieldError, FormId, SiteId};
 use crate::queue::cause::{self, CauseCounter};
 use crate::queue::codes::Code;
 use crate::queue::unreadable::Unreadable;
-use crate::queue::{CauseQuery, Causes, Filter, Reading, Reason, State, history};
+use crate::queue::{Cause, CauseQuery, Causes, Filter, Reading, Reason, State, history};
 
+/// What is held or dead, by the index of that, with what tells its cause.
 macro_rules! open {
     ($from:literal) => {
         concat!(
@@ -26,17 +28,19 @@ macro_rules! open {
             $from,
             " AND state = :state AND state IN (1, 3)
                 AND (:form IS NULL OR form = :form) AND (:reason IS NULL OR reason = :reason)
+                AND (:but IS NULL OR reason <> :but)
                 AND (:since IS NULL OR accepted_at >= :since) AND (:until IS NULL OR accepted_at < :until)
              ORDER BY id LIMIT :limit"
         )
     };
 }
 
+// A statement has to name each parameter.
 const OPEN: &str = open!("entry_open WHERE :site IS NULL");
 const OPEN_OF_SITE: &str = open!("entry_open_by_site WHERE site = :site");
 
 /// A query that waits for its turn on another thread.
-pub(super) struct OwnedQuery {
+struct OwnedQuery {
     filter: Filter,
     sites: Option<BTreeSet<SiteId>>,
     max: usize,
@@ -62,8 +66,18 @@ struct ToldBy {
     hold_rule: Option<String>,
 }
 
+/// Returns what counts on another thread.
+pub(super) fn counting(
+    query: CauseQuery<'_>,
+    damage: &Arc<Watch>,
+) -> impl FnOnce(&Connection) -> Result<Causes, Failure> + Send + use<> {
+    let query = OwnedQuery::from(query);
+    let damage = Arc::clone(damage);
+    move |connection| causes(connection, &damage, &query)
+}
+
 /// Counts what is held or dead by its cause.
-pub(super) fn causes(connection: &Connection, damage: &Watch, query: &OwnedQuery) -> Result<Causes, Failure> {
+fn causes(connection: &Connection, damage: &Watch, query: &OwnedQuery) -> Result<Causes, Failure> {
     let OwnedQuery { filter, sites, max } = query;
     let query = CauseQuery { filter, sites: sites.as_ref(), max: *max };
     let mut counting = Counting {
@@ -108,6 +122,7 @@ impl Counting<'_> {
             ":form": form.flatten(),
             ":state": state.code(),
             ":reason": reason.map(Code::code),
+            ":but": (!self.query.takes_dropped()).then(|| Reason::Dropped.code()),
             ":since": since.map(ceil_millisecond),
             ":until": until.map(ceil_millisecond),
             ":limit": u32::try_from(max).unwrap_or(u32::MAX),
@@ -134,7 +149,8 @@ impl Counting<'_> {
         if self.query.takes(reason, &site) {
             let detail = self.detail(reason, row)?;
             let id = EntryId::from_bytes(row.get(1)?);
-            self.counter.add_one(state, reason, detail, site, from_millisecond(row.get(4)?, "accepted_at")?, id);
+            let oldest = from_millisecond(row.get(4)?, "accepted_at")?;
+            self.counter.add_all(Cause { state, reason, detail, sites: [(site, 1)].into(), oldest, example: id });
         }
         Ok(())
     }
@@ -180,7 +196,8 @@ impl Counting<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Workspace;
-    use super::super::tests::{entry, store};
+    use super::super::schema::PAGE_SIZE;
+    use super::super::tests::{entry, number, store};
     use super::*;
     use crate::lead::{Code as ErrorCode, LeadField};
     use crate::queue::{Appended, NewEntry, Store};
@@ -212,5 +229,26 @@ mod tests {
         let told: Vec<_> = causes.iter().map(|cause| (cause.reason, &*cause.detail, cause.example)).collect();
         // What alone tells the cause can be read: that it is spam.
         assert_eq!(told, [(Reason::Invalid, "email missing", ids[3]), (Reason::Spam, "", ids[2])]);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_page_keeps_no_other_from_being_counted() {
+        let (folder, store) = store();
+        for number in 0..200 {
+            let new = NewEntry { state: State::Held, reason: Reason::Spam, ..entry(number, 10) };
+            assert!(store.append(new, None).await.is_ok());
+        }
+        let page = "SELECT max(pageno) FROM dbstat WHERE name = 'entry' AND pagetype = 'leaf'";
+        let page = number(&store, page).await;
+        assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("store.db")).expect("opened");
+        let at = u64::from(page - 1) * PAGE_SIZE as u64;
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0x5a; PAGE_SIZE], at).expect("written");
+        let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
+        store.writer.write(forget).await.expect("done");
+        let query = CauseQuery { filter: &Filter::default(), sites: None, max: 300 };
+        let Causes { causes, unreadable, .. } = store.causes(query).await.expect("counted");
+        let counted: u64 = causes.iter().flat_map(|cause| cause.sites.values()).sum();
+        assert!(!unreadable.is_empty() && counted + unreadable.len() as u64 == 200, "{counted}, {unreadable:?}");
     }
 }

@@ -161,6 +161,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 
+use super::cause;
 use super::standing::whole_millisecond;
 use super::{
     Appended, CauseQuery, Causes, Change, Claim, Counts, DedupeKey, EXPIRE_MAX, Entry, Extent, Filter, Lease,
@@ -168,7 +169,6 @@ use super::{
 };
 use crate::lead::{EntryId, SiteId};
 use append::Prepared;
-use causes::OwnedQuery;
 use connection::Readers;
 pub use copy_check::check_copy;
 use failure::Failure;
@@ -337,10 +337,12 @@ impl Store for SqliteStore {
     }
 
     async fn causes(&self, query: CauseQuery<'_>) -> Result<Causes, StoreError> {
-        let query = OwnedQuery::from(query);
         self.enter_if_possible().await;
-        let damage = Arc::clone(&self.damage);
-        self.readers.read(move |connection| causes::causes(connection, &damage, &query)).await
+        match self.readers.read(causes::counting(query, &self.damage)).await {
+            // A page that can't be read ends the walk; entries that are looked up one by one keep no other back.
+            Err(StoreError::Corrupt(_)) => cause::count_heads(self, query).await,
+            counted => counted,
+        }
     }
 
     async fn amend(&self, id: EntryId, revision: u64, change: Change, now: Timestamp) -> Result<Set, StoreError> {

@@ -9,6 +9,8 @@ use formgate::queue::{
     Order, Reading, Reason, Settlement, State, Store,
 };
 
+use tokio::time::Instant;
+
 use super::carry::AnyStore;
 use super::{
     KEEP, add, again, at, attempt, claim_one, delivered, entry, head_of, held, id, open_postgres, open_postgres_at,
@@ -234,6 +236,40 @@ async fn a_store_of_version_1_counts_while_it_is_brought_up_to_date_and_after() 
     until(&database, UNTOLD, "0").await;
     assert_counted(&store).await;
     assert_eq!(sql("SELECT count(*) FROM formgate.entry WHERE detail <> ''").await, "9");
+}
+
+#[tokio::test]
+async fn a_step_that_would_have_to_wait_for_a_table_lets_others_go_first_and_is_taken_later() {
+    let database = fresh_database().await;
+    let first = open_postgres_at(&database.url);
+    fill(&first).await;
+    drop(first);
+    database.server.sql(&database.name, AS_VERSION_1).await.expect("asked");
+    // As a backup does.
+    let reading = "BEGIN; LOCK TABLE formgate.entry IN ACCESS SHARE MODE; SELECT pg_sleep(4); COMMIT";
+    let backup = tokio::spawn(async move { database.server.sql(&database.name, reading).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let store = open_postgres_at(&database.url);
+    let refused = async || {
+        let begun = Instant::now();
+        let error = store.prepare().await.expect_err("the table is in use");
+        let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(why.contains("lock timeout"), "{why}");
+        begun.elapsed()
+    };
+    let waited = refused().await;
+    assert!((Duration::from_secs(1)..Duration::from_secs(3)).contains(&waited), "{waited:?}");
+    // Nobody waits for the table meanwhile.
+    let waited = refused().await;
+    assert!(waited < Duration::from_millis(900), "{waited:?}");
+    backup.await.expect("ended").expect("read");
+    let prepared = async {
+        while store.prepare().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), prepared).await.expect("taken");
+    assert_counted(&store).await;
 }
 
 #[tokio::test]
