@@ -121,9 +121,10 @@ async fn fill(store: &Arc<SqliteStore>) -> Outcome<()> {
     Ok(())
 }
 
-/// Tells causes apart, by how many errors they have.
-fn which(number: u64) -> usize {
-    usize::try_from(number % 10).unwrap_or_default()
+/// Returns one to ten errors: as many causes.
+fn errors(number: u64) -> Vec<FieldError> {
+    let count = usize::try_from(1 + number % 10).unwrap_or(1);
+    vec![FieldError::new(LeadField::Email, Code::Missing, "it isn't there"); count]
 }
 
 /// Spreads entries over the sites, and has some of them held.
@@ -133,8 +134,7 @@ fn held_or_queued(((entry, key), number): ((NewEntry, DedupeKey), u64)) -> Outco
     let entry = NewEntry { site, ..entry };
     let entry = match number % of < held {
         true => {
-            let errors = vec![FieldError::new(LeadField::Email, Code::Missing, "it isn't there"); 1 + which(number)];
-            let reading = Reading { lead: None, errors, ..entry.reading };
+            let reading = Reading { lead: None, errors: errors(number), ..entry.reading };
             NewEntry { state: State::Held, reason: Reason::Invalid, keep: Some(KEEP), reading, ..entry }
         }
         false => entry,

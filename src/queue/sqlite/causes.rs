@@ -159,13 +159,7 @@ impl Counting<'_> {
         if let Some(site) = self.sites.get(&number) {
             return Ok(site.clone());
         }
-        let mut find = self.connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
-        let mut found = find.query([number])?;
-        let site = match found.next()? {
-            Some(row) => row.get_ref(0)?.as_str().ok().and_then(|text| SiteId::parse(text).ok()),
-            None => None,
-        };
-        let site = site.ok_or(Unreadable { column: "site" })?;
+        let site = names::site(self.connection, number)?;
         self.sites.insert(number, site.clone());
         Ok(site)
     }
@@ -196,8 +190,7 @@ impl Counting<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::Workspace;
-    use super::super::schema::PAGE_SIZE;
-    use super::super::tests::{entry, number, store};
+    use super::super::tests::{damage_last_entries, entry, store};
     use super::*;
     use crate::lead::{Code as ErrorCode, LeadField};
     use crate::queue::{Appended, NewEntry, Store};
@@ -238,14 +231,7 @@ mod tests {
             let new = NewEntry { state: State::Held, reason: Reason::Spam, ..entry(number, 10) };
             assert!(store.append(new, None).await.is_ok());
         }
-        let page = "SELECT max(pageno) FROM dbstat WHERE name = 'entry' AND pagetype = 'leaf'";
-        let page = number(&store, page).await;
-        assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
-        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("store.db")).expect("opened");
-        let at = u64::from(page - 1) * PAGE_SIZE as u64;
-        std::os::unix::fs::FileExt::write_all_at(&file, &vec![0x5a; PAGE_SIZE], at).expect("written");
-        let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
-        store.writer.write(forget).await.expect("done");
+        damage_last_entries(folder.path(), &store).await;
         let query = CauseQuery { filter: &Filter::default(), sites: None, max: 300 };
         let Causes { causes, unreadable, .. } = store.causes(query).await.expect("counted");
         let counted: u64 = causes.iter().flat_map(|cause| cause.sites.values()).sum();

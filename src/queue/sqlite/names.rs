@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::Failure;
+use super::row::text;
+use crate::lead::SiteId;
+use crate::queue::unreadable::Unreadable;
 
 /// Most of them that are remembered; beyond that all are looked up anew.
 const REMEMBERED_MAX: usize = 10_000;
@@ -43,4 +46,11 @@ impl Names {
 pub(super) fn find(connection: &Connection, text: &str) -> Result<Option<i64>, Failure> {
     let mut find = connection.prepare_cached("SELECT number FROM name WHERE text = ?1")?;
     Ok(find.query_row([text], |row| row.get(0)).optional()?)
+}
+
+/// Returns the name of a site that has a number.
+pub(super) fn site(connection: &Connection, number: i64) -> Result<SiteId, Failure> {
+    let mut find = connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
+    let mut names = find.query_and_then([number], |row| text(row, "text", |text| SiteId::parse(text).ok()))?;
+    names.next().unwrap_or_else(|| Err(Unreadable { column: "site" }.into()))
 }

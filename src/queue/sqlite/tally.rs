@@ -8,7 +8,7 @@ use std::ops::Bound;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::failure::Failure;
-use super::row::text;
+use super::names;
 use crate::lead::SiteId;
 use crate::queue::State;
 use crate::queue::codes::Code;
@@ -85,14 +85,12 @@ impl SiteTally {
         connection: &Connection,
         last: Option<&SiteId>,
     ) -> Result<impl Iterator<Item = (&SiteId, i64, i64)>, Failure> {
-        let mut find = connection.prepare_cached("SELECT text FROM name WHERE number = ?1")?;
         for number in self.unnamed.drain(..) {
-            let mut names = find.query_and_then([number], |row| text(row, "text", |text| SiteId::parse(text).ok()))?;
-            match names.next().transpose() {
-                Ok(Some(site)) => {
+            match names::site(connection, number) {
+                Ok(site) => {
                     self.turns.insert(site, number);
                 }
-                Ok(None) | Err(Failure::Corrupt(_)) => {
+                Err(Failure::Corrupt(_)) => {
                     tracing::error!(site.number = number, "a site's name cannot be read; its leads are not sent");
                 }
                 Err(failure) => return Err(failure),

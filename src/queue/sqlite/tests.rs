@@ -34,6 +34,18 @@ pub(super) async fn number(store: &SqliteStore, sql: &'static str) -> u32 {
     store.writer.write(read).await.expect("read")
 }
 
+/// Writes over the last page of the table of entries.
+pub(super) async fn damage_last_entries(folder: &Path, store: &SqliteStore) {
+    let page = "SELECT max(pageno) FROM dbstat WHERE name = 'entry' AND pagetype = 'leaf'";
+    let page = number(store, page).await;
+    assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
+    let file = std::fs::OpenOptions::new().write(true).open(folder.join("store.db")).expect("opened");
+    let damage = vec![0x5a; PAGE_SIZE];
+    std::os::unix::fs::FileExt::write_all_at(&file, &damage, u64::from(page - 1) * PAGE_SIZE as u64).expect("written");
+    let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
+    store.writer.write(forget).await.expect("done");
+}
+
 async fn set_pages_max(store: &SqliteStore, over: u32) {
     let set = move |workspace: &mut Workspace| {
         let connection = &workspace.connection;
@@ -251,14 +263,7 @@ async fn rows_on_damaged_pages_keep_no_other_waiting() {
     for number in 0..200 {
         assert!(store.append(entry(number, 10), None).await.is_ok());
     }
-    let page = "SELECT max(pageno) FROM dbstat WHERE name = 'entry' AND pagetype = 'leaf'";
-    let page = number(&store, page).await;
-    assert_eq!(store.writer.write_and_truncate(|_| Ok(1)).await.expect("done"), 1);
-    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("store.db")).expect("opened");
-    let damage = vec![0x5a; PAGE_SIZE];
-    std::os::unix::fs::FileExt::write_all_at(&file, &damage, u64::from(page - 1) * PAGE_SIZE as u64).expect("written");
-    let forget = |workspace: &mut Workspace| Ok(workspace.connection.execute_batch("PRAGMA shrink_memory")?);
-    store.writer.write(forget).await.expect("done");
+    damage_last_entries(folder.path(), &store).await;
     let mut claimed = 0;
     for _ in 0..200 {
         let leases =
