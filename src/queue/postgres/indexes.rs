@@ -78,17 +78,17 @@ async fn make(core: &Core) -> Result<bool, Failure> {
     // One gateway does: two that make indexes of one table wait for each other.
     let Some(alone) = core.database.begin_alone(Lock::Indexes).await? else { return Ok(false) };
     let found = found(core).await?;
-    // By one whose connection is gone, and whose server goes on.
+    // The server goes on with an index after the gateway that asked for it has gone.
     if found.iter().any(|found| found.is_being_made) {
         return Ok(false);
     }
     for command in commands(&found) {
-        tracing::info!(command, "queue.index: an index is made or removed; leads don't wait for it");
+        tracing::info!(command, "queue.index: making or removing an index; leads don't wait for it");
         // Without the lock another gateway may be at it.
         alone.stay().await?;
         if let Err(failure) = core.database.long_command(&command).await {
             let error = StoreError::from(failure.clone());
-            tracing::warn!(%error, command, "queue.index_failed: lists are slow until it is done; it is tried again");
+            tracing::warn!(%error, command, "queue.index_failed: lists stay slow until this works; trying again later");
             return Err(failure);
         }
     }
@@ -102,7 +102,7 @@ fn commands(found: &[Found]) -> Vec<String> {
     let mut commands = Vec::new();
     for Index { name, of } in &INDEXES {
         let former = found.iter().find(|found| found.name == *name);
-        // Whoever began it didn't end it.
+        // Left behind by a gateway that was stopped.
         if former.is_some_and(|found| !found.is_valid) {
             commands.push(format!("DROP INDEX CONCURRENTLY IF EXISTS formgate.{name}"));
         }

@@ -66,7 +66,7 @@ struct ToldBy {
     hold_rule: Option<String>,
 }
 
-/// Returns what counts on another thread.
+/// Returns the count as a closure, for another thread to run.
 pub(super) fn counting(
     query: CauseQuery<'_>,
     damage: &Arc<Watch>,
